@@ -1,0 +1,1 @@
+"""ctrlplane_stream: a release-rollout engine as an event-driven stream processor."""
