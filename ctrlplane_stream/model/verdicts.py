@@ -1,0 +1,287 @@
+"""The words of the gates: what the judge is asked, what it answers, and on what evidence.
+
+The engine *assigns* (`Assignment`): these versions moved to this weight, these guards watch. The judge answers after every window
+with a `Verdict`; judges outside the program answer in the same words under their own ``judge`` name. Shares are fractions of 1, latencies
+milliseconds, windows the start of the window in whole seconds since the epoch.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ctrlplane_stream.model.identity import EdgeKey
+
+OUR_JUDGE = "gates"
+"""The ``judge`` of verdicts that our own judge gives; outside judges choose another name."""
+
+
+class VerdictStatus(StrEnum):
+    """What a judge says of a step."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NO_DATA = "NO_DATA"
+
+
+class GuardRole(StrEnum):
+    """Why a service is watched, which fixes what it is compared with."""
+
+    CHANGED = "changed"
+    CALLER = "caller"
+    CALLEE = "callee"
+    COLLATERAL = "collateral"
+    CONSUMER = "consumer"
+    ENTRY = "entry"
+    """The pooled exposure at the entry points; its guard names no service (``""``)."""
+
+
+class Metric(StrEnum):
+    """What is measured."""
+
+    ERROR_RATIO = "error_ratio"
+    LATENCY_P50 = "latency_p50"
+    LATENCY_P99 = "latency_p99"
+    NETWORK_GAP = "network_gap"
+    CALLS_PER_REQUEST = "calls_per_request"
+    LOST_CALLS = "lost_calls"
+    """Failed client halves whose server never answered with a span, over the rate before the step."""
+    SAMPLE_RATIO = "sample_ratio"
+    """Arrivals at the candidate against its weight: never a FAIL, but no PASS while it is proven wrong."""
+
+
+HARM_METRICS = (
+    Metric.ERROR_RATIO,
+    Metric.LATENCY_P50,
+    Metric.LATENCY_P99,
+    Metric.NETWORK_GAP,
+    Metric.CALLS_PER_REQUEST,
+    Metric.LOST_CALLS,
+)
+"""The metrics that can FAIL a step; the error budget is split over them."""
+
+
+class Comparison(StrEnum):
+    """What the candidate's numbers are held against."""
+
+    VERSIONS = "versions"
+    """Candidate against stable on the same edges in the same windows."""
+    EXPOSURE = "exposure"
+    """Requests that touched the candidate against requests that did not, in the same windows."""
+    BASELINE = "baseline"
+    """This step against the windows before the rollout: a before/after comparison, and it says so."""
+    LIMIT = "limit"
+    """The candidate against an absolute limit of the policy."""
+
+
+class OnUnprovable(StrEnum):
+    """What happens where the traffic cannot prove the margin within the step's maximum time."""
+
+    SOAK = "soak"
+    """PASS marked unproven after ``soak_windows`` without harm shown."""
+    HOLD = "hold"
+    """INCONCLUSIVE until somebody widens the margin, enlarges the step or promotes."""
+    APPROVAL = "approval"
+    """INCONCLUSIVE until an outside judge with the right to approve says PASS."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """An absolute limit (SLO) of the changed services' metric: a share for ratios, milliseconds for latencies."""
+
+    metric: Metric
+    maximum: float
+
+
+class OutsideJudge(msgspec.Struct, frozen=True):
+    """What a judge outside the program may do: stop a step (veto), let an unproven one pass (approve), or be waited for (required)."""
+
+    name: str
+    may_veto: bool = True
+    may_approve: bool = False
+    required: bool = False
+
+
+class GatePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How sure the judge must be, of what, and how long it may take.
+
+    The defaults need no tuning for most services: at 100 requests a second and a first weight of 5% a healthy step is proven within
+    a few minutes. ``ctrlplane-stream gates plan`` says what a given traffic can prove.
+    """
+
+    metrics: tuple[Metric, ...] = HARM_METRICS
+    """Metrics that can FAIL a step."""
+    proof: tuple[Metric, ...] = (Metric.ERROR_RATIO, Metric.LATENCY_P99)
+    """Metrics of the required guards that must be *proven* within their margin for a PASS; empty: minimum samples suffice."""
+    alpha: float = 0.01
+    """Chance of a false abort of a whole rollout, split over its guards, metrics and steps."""
+    false_pass: float = 0.05
+    """Chance that a step passes a metric that is truly beyond its margin (every proof must hold, so it is not split)."""
+    error_margin: float = 0.01
+    """Rise of the error share that does no harm (absolute: 0.01 is one call in a hundred)."""
+    latency_margin: float = 0.25
+    """Relative rise of a latency quantile that does no harm (rounded up to the sketch's buckets of 2.2%)."""
+    latency_slack_ms: float = 5.0
+    """Absolute rise of a latency quantile that does no harm, whatever its share: nobody aborts for 1 ms becoming 2 ms."""
+    calls_margin: float = 0.25
+    """Relative change of calls per request, up or down, that does no harm."""
+    lost_margin: float = 0.01
+    """Rise of the share of calls lost without a server span that does no harm, of the candidate's own share of the calls."""
+    baseline_margin_factor: float = 2.0
+    """Margins of before/after comparisons are this many times wider: time itself changes services."""
+    sample_ratio_tolerance: float = 2.0
+    """Arrivals at the candidate may be off its weight by this factor either way."""
+    limits: tuple[Limit, ...] = ()
+    """Absolute limits; one that stable breaches too is pre-existing and neither fails nor blocks."""
+    minimum_windows: int = 3
+    """Judged windows before a PASS."""
+    minimum_samples: int = 50
+    """Candidate requests before a PASS."""
+    maximum_windows: int = 60
+    """Judged windows within which a step must be proven, or it is unprovable (10 minutes of 10 s windows)."""
+    soak_windows: int = 12
+    """Judged windows that an unprovable step soaks before it passes unproven."""
+    on_unprovable: OnUnprovable = OnUnprovable.SOAK
+    silent_windows: int = 3
+    """Windows without one request to the candidate before the step has NO_DATA."""
+    outside: tuple[OutsideJudge, ...] = ()
+    """Outside judges that have a say, by name; others are recorded and not heard."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A changed service with its two version labels as telemetry carries them; ``stable`` is None for a first version."""
+
+    service: str
+    candidate: str
+    stable: str | None = None
+
+
+class Guard(msgspec.Struct, frozen=True):
+    """A service that is watched, and why. Only required guards must prove a PASS; all may veto."""
+
+    service: str
+    role: GuardRole
+    required: bool = False
+
+
+class Concurrent(msgspec.Struct, frozen=True):
+    """Another change under way at the same time, which may explain a harm."""
+
+    rollout: str
+    service: str
+    version: str
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of one rollout that the judge is to watch.
+
+    ``weight`` is the candidate's confirmed share of traffic (0..1]; only windows that start at or after ``weight_confirmed_at_ms``
+    count. ``steps`` is the number of steps of the whole rollout, over which the error budget is split.
+    """
+
+    rollout: str
+    environment: str
+    step: int
+    attempt: int
+    changed: tuple[Change, ...]
+    guards: tuple[Guard, ...]
+    weight: float
+    weight_confirmed_at_ms: int
+    steps: int
+    window_seconds: int = 10
+    entry_points: tuple[str, ...] = ()
+    policy: GatePolicy = GatePolicy()
+    concurrent: tuple[Concurrent, ...] = ()
+    baking: bool = False
+    """The candidate is at 100 and bakes: there is no stable traffic, comparisons are with the baseline."""
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """One side of a comparison, summed over the windows used: ``events`` of ``total`` and the value in the metric's unit."""
+
+    events: float = 0.0
+    total: float = 0.0
+    value: float | None = None
+
+
+class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What one metric of one guard says.
+
+    ``effect`` is candidate minus stable for shares, candidate over stable for latencies and rates. ``interval`` covers the true
+    effect at all windows at once with probability 1 - alpha of this metric (a confidence sequence); None where nothing can be said.
+    ``e_value`` is the evidence for harm beyond the margin, ``threshold`` where it suffices for FAIL; ``p_value`` = min(1, 1/e_value),
+    valid at every look. ``proof`` is the evidence for "within the margin" where a proof is asked, ``proof_threshold`` where it suffices.
+    """
+
+    name: Metric
+    guard: str
+    role: GuardRole
+    comparison: Comparison
+    edge: EdgeKey | None = None
+    stable: Arm = Arm()
+    candidate: Arm = Arm()
+    effect: float | None = None
+    interval: tuple[float | None, float | None] | None = None
+    margin: float = 0.0
+    e_value: float = 1.0
+    p_value: float = 1.0
+    threshold: float = 0.0
+    proof: float | None = None
+    proof_threshold: float | None = None
+    status: VerdictStatus = VerdictStatus.INCONCLUSIVE
+    windows: int = 0
+    missing: str | None = None
+    pre_existing: bool = False
+
+
+class Culprit(msgspec.Struct, frozen=True):
+    """Which version of which service carries the harm, seen on which edge, and what else could explain it."""
+
+    service: str
+    version: str
+    metric: Metric
+    edge: EdgeKey | None = None
+    explained_by: Concurrent | None = None
+
+
+class NoDataCause(StrEnum):
+    """Why there is nothing to judge by."""
+
+    SILENT_SERVICE = "silent_service"
+    PIPELINE_LATE = "pipeline_late"
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """How much of the traffic the evidence rests on.
+
+    ``observed`` is observed over estimated calls (sampling); ``late`` the share that came in late parts and was counted; ``dropped`` the share
+    that came too late for this step; ``unknown`` the share of calls whose callee version is unknown; ``lag_seconds`` the pipeline's lag.
+    """
+
+    observed: float = 1.0
+    late: float = 0.0
+    dropped: float = 0.0
+    unknown: float = 0.0
+    lag_seconds: float = 0.0
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a judge says of one step after one window, or outside the windows (readiness, crash loops, outside judges).
+
+    ``proven`` is False for a PASS that rests on a soak or an approval rather than on evidence within the margins. ``window`` is None
+    for a verdict that rests on no telemetry. A verdict about another attempt or step is ignored by the engine.
+    """
+
+    judge: str = OUR_JUDGE
+    environment: str
+    rollout: str
+    step: int
+    attempt: int
+    status: VerdictStatus
+    reason: str
+    window: int | None = None
+    windows_judged: int = 0
+    proven: bool = False
+    metrics: tuple[MetricEvidence, ...] = ()
+    culprit: Culprit | None = None
+    no_data: NoDataCause | None = None
+    coverage: Coverage = Coverage()
