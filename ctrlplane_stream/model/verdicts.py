@@ -85,14 +85,14 @@ class OnUnprovable(StrEnum):
     """INCONCLUSIVE until an outside judge with the right to approve says PASS."""
 
 
-class Limit(msgspec.Struct, frozen=True):
+class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An absolute limit (SLO) of the changed services' metric: a share for ratios, milliseconds for latencies."""
 
     metric: Metric
     maximum: float
 
 
-class OutsideJudge(msgspec.Struct, frozen=True):
+class OutsideJudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a judge outside the program may do: stop a step (veto), let an unproven one pass (approve), or be waited for (required)."""
 
     name: str
@@ -101,7 +101,7 @@ class OutsideJudge(msgspec.Struct, frozen=True):
     required: bool = False
 
 
-class GatePolicy(msgspec.Struct, frozen=True, kw_only=True):
+class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How sure the judge must be, of what, and how long it may take.
 
     The defaults need no tuning for most services: at 100 requests a second and a first weight of 5% a healthy step is proven within
