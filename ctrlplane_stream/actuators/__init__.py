@@ -1,0 +1,1 @@
+"""Words to world: the actuator port and what stands behind it."""

@@ -1,0 +1,125 @@
+"""What exists and what rules it: services, their images, environments and policies.
+
+The catalog is written by people as YAML (``wire/catalog_file.py`` checks it and reports line numbers). Each
+environment's part of it, resolved to whole policies, is what enters ``facts``.
+"""
+
+import hashlib
+
+import msgspec
+
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.policy import Policy
+
+
+class ServiceInEnvironment(msgspec.Struct, frozen=True):
+    """A service as one environment runs it, with everything resolved.
+
+    ``images`` are the repositories whose artifacts may start a rollout of it. ``configuration`` is copied into each
+    version; a change of it is a new version. ``moves_together`` names a group whose members change as one set.
+    """
+
+    service: str
+    images: tuple[str, ...]
+    kind: ServiceKind
+    actuator: str
+    policy: Policy
+    configuration: dict[str, str] = {}
+    template: str | None = None
+    moves_together: str | None = None
+    addresses: tuple[str, ...] = ()
+    in_cycle_compatible: bool = False
+
+
+class EnvironmentCatalog(msgspec.Struct, frozen=True):
+    """One environment's services, and what promotes into and out of it."""
+
+    environment: str
+    services: tuple[ServiceInEnvironment, ...]
+    promote_from: str | None = None
+    promotes_to: tuple[str, ...] = ()
+    notify: str | None = None
+
+    def service(self, name: str) -> ServiceInEnvironment | None:
+        """The service of that name, or None where this environment has none."""
+        return next((s for s in self.services if s.service == name), None)
+
+
+class EnvironmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An environment in the catalog file: the defaults of its services, and where its artifacts come from."""
+
+    actuator: str = "dry-run"
+    policy: str = "default"
+    promote_from: str | None = None
+    notify: str | None = None
+
+
+class ServiceOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one environment says of a service beyond its defaults."""
+
+    policy: str | None = None
+    actuator: str | None = None
+    configuration: dict[str, str] = {}
+    template: str | None = None
+
+
+class ServiceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A service in the catalog file. ``environments`` lists where it runs."""
+
+    images: tuple[str, ...]
+    environments: dict[str, ServiceOverride]
+    kind: ServiceKind = ServiceKind.ROUTED
+    configuration: dict[str, str] = {}
+    template: str | None = None
+    moves_together: str | None = None
+    addresses: tuple[str, ...] = ()
+    in_cycle_compatible: bool = False
+
+
+class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole catalog as people write it: named policies, environments and services."""
+
+    environments: dict[str, EnvironmentEntry]
+    services: dict[str, ServiceEntry]
+    policies: dict[str, Policy] = {}
+
+    def policy(self, name: str) -> Policy:
+        """The named policy; ``default`` is the built-in one unless the catalog defines it. KeyError for an unknown name."""
+        if name == "default" and name not in self.policies:
+            return Policy()
+        return self.policies[name]
+
+    def view(self, environment: str) -> EnvironmentCatalog:
+        """What ``environment`` has of this catalog, services in the order of their names. KeyError where unknown."""
+        place = self.environments[environment]
+        services = tuple(
+            self._resolve(name, self.services[name], environment, place)
+            for name in sorted(self.services)
+            if environment in self.services[name].environments
+        )
+        onward = tuple(sorted(n for n, e in self.environments.items() if e.promote_from == environment))
+        return EnvironmentCatalog(environment, services, place.promote_from, onward, place.notify)
+
+    def _resolve(self, name: str, entry: ServiceEntry, environment: str, place: EnvironmentEntry) -> ServiceInEnvironment:
+        here = entry.environments[environment]
+        return ServiceInEnvironment(
+            service=name,
+            images=entry.images,
+            kind=entry.kind,
+            actuator=here.actuator or place.actuator,
+            policy=self.policy(here.policy or place.policy),
+            configuration={**entry.configuration, **here.configuration},
+            template=here.template or entry.template,
+            moves_together=entry.moves_together,
+            addresses=entry.addresses,
+            in_cycle_compatible=entry.in_cycle_compatible,
+        )
+
+
+def manifest_hash(service: ServiceInEnvironment) -> str:
+    """The hash of what a version of the service would be made from besides its image: 16 hexadecimal digits.
+
+    Template and configuration only; policies and names of people are not part of a version.
+    """
+    made_from = msgspec.json.encode([service.template, service.kind, service.configuration], order="sorted")
+    return hashlib.sha256(made_from).hexdigest()[:16]

@@ -1,0 +1,82 @@
+"""What the engine tells others to do: imperative words, each carried out at most once per id.
+
+Outputs are everything one decision tells the world: commands to actuators, assignments to the judge, notifications
+to people, announcements to further environments.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ctrlplane_stream.model.facts import Provenance
+from ctrlplane_stream.model.identity import Artifact, Target
+from ctrlplane_stream.model.verdicts import Assignment
+from ctrlplane_stream.model.world import TargetWanted
+
+
+class Verb(StrEnum):
+    """What a command mainly does; the desired state it carries is the whole truth."""
+
+    ADOPT = "adopt"
+    """Take a running version over as it is."""
+    PREPARE = "prepare"
+    """Make the candidate ready at weight 0."""
+    SHIFT = "shift"
+    """Move weight."""
+    RENEW = "renew"
+    """Renew the lease of a weight between 0 and 100; nothing else changes."""
+    PARK = "park"
+    """Scale a drained version to nothing but keep it for instant rollback."""
+    DELETE = "delete"
+    """Remove a parked version whose retention has passed."""
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="type", tag="command"):
+    """Bring ``target`` into the state ``wanted``. The id is unique for ever; the cursor's sequence rises per target."""
+
+    id: str
+    verb: Verb
+    target: Target
+    sequence: int
+    wanted: TargetWanted
+    because: str
+    rollout: str | None = None
+
+
+class JudgeAssigned(msgspec.Struct, frozen=True, tag_field="type", tag="judge-assigned"):
+    """Judge this step of this rollout from now on."""
+
+    assignment: Assignment
+
+
+class JudgeReleased(msgspec.Struct, frozen=True, tag_field="type", tag="judge-released"):
+    """Stop judging this rollout."""
+
+    rollout: str
+    because: str
+
+
+class Notify(msgspec.Struct, frozen=True, tag_field="type", tag="notify"):
+    """Tell people: what happened, the weights now, until when, and the next command to type."""
+
+    id: str
+    event: str
+    text: str
+    rollout: str | None
+    weights: dict[str, dict[str, int]]
+    next_command: str
+    deadline_ms: int | None = None
+    webhook: str | None = None
+
+
+class Announce(msgspec.Struct, frozen=True, tag_field="type", tag="announce"):
+    """Offer an artifact that baked here to an environment that promotes from this one."""
+
+    id: str
+    artifact: Artifact
+    environment: str
+    release: str | None
+    provenance: Provenance
+
+
+Output = Command | JudgeAssigned | JudgeReleased | Notify | Announce

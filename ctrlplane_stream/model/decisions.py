@@ -1,0 +1,64 @@
+"""The log of record: one record per fact decided, and the claims that say who may decide."""
+
+from enum import StrEnum
+
+import msgspec
+
+from ctrlplane_stream.model.commands import Output
+
+
+class Disposition(StrEnum):
+    """What became of a fact."""
+
+    APPLIED = "applied"
+    IGNORED = "ignored"
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why something was decided or ignored: a stable ``code`` for programs, a sentence for people."""
+
+    code: str
+    text: str
+    rollout: str | None = None
+
+
+class Decided(msgspec.Struct, frozen=True, tag_field="type", tag="decided"):
+    """The decision of one fact: written once, awaited, and only then is the fact acknowledged.
+
+    ``delta`` maps each changed state key to its new canonical JSON, or None where the key went away; folding deltas in
+    order gives the state. ``wake_at_ms`` is when the environment wants the next TimePassed (None: not at all).
+    """
+
+    environment: str
+    epoch: int
+    fact_offset: int
+    sequence: int
+    build: str
+    at_ms: int
+    disposition: Disposition
+    outputs: tuple[Output, ...]
+    reasons: tuple[Reason, ...]
+    delta: dict[str, msgspec.Raw | None]
+    wake_at_ms: int | None = None
+    version: int = 1
+
+
+class Claim(msgspec.Struct, frozen=True, tag_field="type", tag="claim"):
+    """A new owner of the partition: the offset of this record is its epoch."""
+
+    owner: str
+    build: str
+
+
+class Parked(msgspec.Struct, frozen=True, tag_field="type", tag="parked"):
+    """This fact made ``decide`` raise; later facts of the environment wait until a mended build or a skip."""
+
+    environment: str
+    epoch: int
+    fact_offset: int
+    build: str
+    error: str
+
+
+DecisionRecord = Decided | Claim | Parked
+"""What a record on ``decisions`` holds."""

@@ -1,0 +1,131 @@
+"""How a rollout may go: every knob with its meaning, unit, default and the reason for that default.
+
+A policy is data in the catalog, so it enters ``facts`` and a replay sees the one that was in force.
+"""
+
+from enum import StrEnum
+from itertools import pairwise
+
+import msgspec
+
+from ctrlplane_stream.model.verdicts import GatePolicy
+
+
+class Mode(StrEnum):
+    """Whether the engine acts."""
+
+    ROLLOUT = "rollout"
+    ADVISE = "advise"
+    """Judge rollouts that other tools make; command nothing."""
+
+
+class Supersede(StrEnum):
+    """What a newer version does to a rollout that is under way."""
+
+    FINISH = "finish"
+    """The running rollout finishes; the newest version queues."""
+    RESTART = "restart"
+    """The running rollout goes back to stable, then the newest version starts."""
+    QUEUE_LATEST = "queue-latest"
+    """As FINISH, and only the latest of the queued versions is kept."""
+
+
+class Unsure(StrEnum):
+    """What to do where the evidence cannot say: no data, an unprovable margin, an unknown service."""
+
+    HOLD = "hold"
+    SOAK = "soak"
+    """Stay for the step's maximum time without a FAIL, then go on, marked *unproven*."""
+    ABORT = "abort"
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of weight.
+
+    ``min_seconds``: not left sooner even with proof, so that slow faults can show. ``max_seconds``: when the evidence
+    has not sufficed by then, ``on_unprovable`` decides. ``min_windows``: judged windows needed before a PASS counts.
+    """
+
+    weight: int
+    min_seconds: float = 60.0
+    max_seconds: float = 1800.0
+    min_windows: int = 3
+    approval: bool = False
+    """Whether a person must promote out of this step."""
+
+
+class MaintenanceWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A weekly time in which rollouts may start and step: UTC weekdays (0 = Monday) and minutes of the day [from, to)."""
+
+    weekdays: tuple[int, ...]
+    from_minute: int
+    to_minute: int
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rules of a rollout. The defaults suit a service of some requests a second that somebody relies on."""
+
+    mode: Mode = Mode.ROLLOUT
+    steps: tuple[Step, ...] = (Step(5), Step(25), Step(50), Step(100))
+    """Weights of the candidate in percent, rising, the last one 100. Few, since each costs evidence."""
+    bake_seconds: float = 600.0
+    """Watching at weight 100 before the old version may go; slow leaks show here."""
+    bake_windows: int = 6
+    """Judged windows that the bake needs besides its time, so that silence cannot bake."""
+    ready_timeout_seconds: float = 600.0
+    """How long a new version may take to become ready before that is a FAIL; image pulls are slow."""
+    drain_seconds: float = 30.0
+    """How long no span of a version must have been seen before it counts as drained."""
+    drain_limit_seconds: float = 300.0
+    """After this the drain ends even so: a stray long poll must not keep a version for ever."""
+    retention_seconds: float = 86_400.0
+    """How long the previous version stays parked for instant rollback: the next working day."""
+    surge_percent: int = 100
+    """Capacity allowed beyond the stable version's own; 100 means that a whole second fleet fits."""
+    gate: GatePolicy = GatePolicy()
+    """What is judged and how strictly."""
+    exposure_budget_requests: int | None = None
+    """Abort when the candidate has harmed this many requests, whatever the statistics say; None: no such limit."""
+    on_no_data: Unsure = Unsure.HOLD
+    """A required guard says nothing: holding costs least, since stable still serves."""
+    blind_limit_seconds: float = 120.0
+    """After this long without telemetry the candidate goes back to weight 0, to be resumed when it is seen again."""
+    on_unprovable: Unsure = Unsure.SOAK
+    """A step's traffic could not prove the margin in time: most services are too quiet to be held for that."""
+    on_unknown_service: Unsure = Unsure.SOAK
+    """The service was never seen in a trace (confidence none)."""
+    supersede: Supersede = Supersede.QUEUE_LATEST
+    """Newer versions wait for the running one, since a verdict already half paid for is worth having."""
+    auto_promote: bool = True
+    """Whether a PASS moves on by itself; false makes every step wait for a person."""
+    lost_actuator_seconds: float = 300.0
+    """A command without any outcome for this long holds the rollout and says which target is silent."""
+    lease_seconds: float = 300.0
+    """How long a partial weight stands without the engine before the target goes to stable by itself."""
+    hold_deadline_seconds: float = 86_400.0
+    """A hold that nobody ends is reverted after this long, and gives up its place before others."""
+    hold_after_revert_seconds: float = 0.0
+    """How long the service takes no new rollout after a revert; 0 since the fix is usually what comes next."""
+    maintenance: tuple[MaintenanceWindow, ...] = ()
+    """When rollouts may start and step forward; empty: always. Aborts never wait."""
+    in_place: bool = False
+    """For what cannot run side by side: one instance at a time, drained and verified before the next."""
+
+
+def problems(policy: Policy) -> tuple[str, ...]:
+    """What is wrong with a policy beyond its types, each a sentence with the remedy; empty where all is well."""
+    found: list[str] = []
+    weights = [step.weight for step in policy.steps]
+    if not weights or weights[-1] != 100:
+        found.append("steps must end with weight 100")
+    if any(a >= b for a, b in pairwise(weights)) or any(not 0 < w <= 100 for w in weights):
+        found.append("step weights must rise and lie in 1..100")
+    for step in policy.steps:
+        if step.min_seconds > step.max_seconds:
+            found.append(f"step {step.weight}: min_seconds is above max_seconds")
+    for name in ("bake_seconds", "drain_seconds", "lease_seconds", "ready_timeout_seconds", "retention_seconds"):
+        if getattr(policy, name) < 0:
+            found.append(f"{name} must not be negative")
+    if policy.drain_limit_seconds < policy.drain_seconds:
+        found.append("drain_limit_seconds must be at least drain_seconds")
+    return tuple(found)

@@ -1,0 +1,89 @@
+"""What is wanted of a target and what is seen of it: the language of the actuator port.
+
+Both are whole states, never differences: an actuator can be handed only the last one and still do right.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
+
+
+class Capacity(StrEnum):
+    """How many instances a version is to have."""
+
+    FULL = "full"
+    """As many as the whole traffic of the target needs: what stable keeps until the candidate has baked."""
+    WEIGHTED = "weighted"
+    """In proportion to its weight, at least one."""
+    PARKED = "parked"
+    """None running, but kept, for instant rollback."""
+
+
+class WantedVersion(msgspec.Struct, frozen=True):
+    """One immutable version of a target: what to run, how much of it, and its share of the traffic in percent."""
+
+    label: str
+    artifact: Artifact
+    configuration: dict[str, str]
+    capacity: Capacity
+    weight: int
+
+
+class TargetWanted(msgspec.Struct, frozen=True):
+    """The whole desired state of a target; a version that is not listed is to be deleted once it takes no traffic.
+
+    Weights sum to 100, or to 0 where nothing was ever stable. ``stable`` is where a lease that expires falls back to
+    (None: to weight 0 for all). ``lease_seconds`` is set whenever a weight lies strictly between 0 and 100.
+    """
+
+    target: Target
+    kind: ServiceKind
+    versions: tuple[WantedVersion, ...]
+    stable: str | None = None
+    lease_seconds: float | None = None
+
+    def weight(self, label: str) -> int:
+        """The weight wanted for a version; 0 for one that is not listed."""
+        return next((v.weight for v in self.versions if v.label == label), 0)
+
+
+class Cursor(msgspec.Struct, frozen=True, order=True):
+    """Which decision a target's state comes from: the engine's epoch, then the environment's sequence.
+
+    Kept in the target itself by compare-and-set; anything not greater is refused.
+    """
+
+    epoch: int
+    sequence: int
+
+
+class ObservedVersion(msgspec.Struct, frozen=True):
+    """What is seen of one version: instances wanted and ready, its weight in percent, and why it fails, if it does."""
+
+    label: str
+    digest: str
+    instances: int
+    ready: int
+    weight: int
+    failure: str | None = None
+    """A crash loop, a failed start or a lost readiness in the world's own words; None while all is well."""
+
+
+class TargetObserved(msgspec.Struct, frozen=True):
+    """What the world says of a target at one moment.
+
+    ``cursor`` is None where we never acted on the target. ``edited`` says what somebody else changed by hand since.
+    """
+
+    target: Target
+    versions: tuple[ObservedVersion, ...]
+    cursor: Cursor | None = None
+    lease_remaining_seconds: float | None = None
+    lease_expired: bool = False
+    edited: str | None = None
+
+    def version(self, label: str) -> ObservedVersion | None:
+        """What is seen of the version, or None where there is nothing of it."""
+        return next((v for v in self.versions if v.label == label), None)

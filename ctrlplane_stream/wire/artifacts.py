@@ -1,0 +1,166 @@
+"""What a source says of an artifact, in the forms that are understood.
+
+- our own CloudEvent, type ``stream.ctrlplane.artifact.pushed.v1``;
+- CDEvents ``dev.cdevents.artifact.packaged`` and ``…published`` (subject id is a package URL of type ``oci``);
+- notifications of an OCI registry (CNCF Distribution's ``events`` list, actions ``push``).
+
+Which service an image belongs to, and which environments it starts in, is the catalog's to say
+(``decision/routing.py``); an event may name them to be explicit.
+"""
+
+import re
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from ctrlplane_stream.model.facts import Provenance, ReleaseOrder
+from ctrlplane_stream.wire import cloudevents
+from ctrlplane_stream.wire.cloudevents import CloudEvent, Unreadable
+
+PUSHED = "stream.ctrlplane.artifact.pushed.v1"
+_CDEVENTS = re.compile(r"dev\.cdevents\.artifact\.(packaged|published)\.\d+\.\d+\.\d+(-\w+)?$")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}$")
+_IMAGE = re.compile(r"[a-z0-9]+([._:-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$")
+_MAX_NAME = 255
+
+
+class ArtifactEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One artifact that a source offers. ``service`` and ``environment`` are None where the catalog is to decide."""
+
+    event_id: str
+    image: str
+    digest: str
+    service: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    release_size: int | None = None
+    order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
+    provenance: Provenance = Provenance()
+
+
+class PushedData(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``data`` of our own event type."""
+
+    image: str
+    digest: str
+    service: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    release_size: int | None = None
+    order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
+    provenance: Provenance = Provenance()
+
+
+class _Subject(msgspec.Struct, frozen=True):
+    id: str
+    source: str | None = None
+
+
+class _CDEventsData(msgspec.Struct, frozen=True):
+    subject: _Subject
+
+
+class _Pushed(msgspec.Struct, frozen=True):
+    repository: str | None = None
+    digest: str | None = None
+    tag: str | None = None
+
+
+class _Request(msgspec.Struct, frozen=True):
+    host: str | None = None
+
+
+class _Actor(msgspec.Struct, frozen=True):
+    name: str | None = None
+
+
+class _RegistryEvent(msgspec.Struct, frozen=True):
+    id: str
+    action: str
+    target: _Pushed
+    request: _Request = _Request()
+    actor: _Actor = _Actor()
+
+
+class _RegistryEnvelope(msgspec.Struct, frozen=True):
+    events: tuple[_RegistryEvent, ...]
+
+
+def read_artifacts(value: bytes | None) -> tuple[ArtifactEvent, ...] | Unreadable:
+    """The artifacts that a record offers, at least one; or why it cannot be read. Never raises."""
+    if value and len(value) <= cloudevents.MAX_BYTES and value.lstrip()[:9] == b'{"events"':
+        return _from_registry(value)
+    event = cloudevents.read(value)
+    if isinstance(event, Unreadable):
+        return event
+    if event.type == PUSHED:
+        found = _from_ours(event)
+    elif _CDEVENTS.match(event.type):
+        found = _from_cdevents(event)
+    else:
+        return Unreadable(f"event type {event.type[:100]!r} is not known here; send {PUSHED} or a CDEvents artifact event")
+    return found if isinstance(found, Unreadable) else _checked((found,))
+
+
+def _from_ours(event: CloudEvent) -> ArtifactEvent | Unreadable:
+    data = cloudevents.decode(event.data, PushedData, f"{PUSHED} data")
+    if isinstance(data, Unreadable):
+        return data
+    return ArtifactEvent(
+        event.id, data.image, data.digest, data.service, data.environment, data.release, data.release_size, data.order, data.provenance
+    )
+
+
+def _from_cdevents(event: CloudEvent) -> ArtifactEvent | Unreadable:
+    data = cloudevents.decode(event.data, _CDEventsData, "CDEvents artifact event")
+    if isinstance(data, Unreadable):
+        return data
+    found = _from_package_url(data.subject.id)
+    if isinstance(found, Unreadable):
+        return found
+    image, digest, tag = found
+    return ArtifactEvent(event.id, image, digest, provenance=Provenance(actor=event.source, tag=tag))
+
+
+def _from_package_url(url: str) -> tuple[str, str, str | None] | Unreadable:
+    """Image, digest and tag of ``pkg:oci/name@sha256%3A…?repository_url=…&tag=…`` (the purl specification's oci type)."""
+    head, _, query = url.partition("?")
+    kind, _, rest = head.partition("/")
+    name, _, version = rest.rpartition("@")
+    if kind != "pkg:oci" or not name:
+        return Unreadable(f"subject id {url[:100]!r} is not a package URL of type oci with a digest")
+    qualifiers = parse_qs(query)
+    repository = qualifiers.get("repository_url", [unquote(name)])[0]
+    image = repository if repository.split("/")[-1] == unquote(name) else f"{repository}/{unquote(name)}"
+    return image, unquote(version), qualifiers.get("tag", [None])[0]
+
+
+def _from_registry(value: bytes) -> tuple[ArtifactEvent, ...] | Unreadable:
+    envelope = cloudevents.decode(value, _RegistryEnvelope, "registry notification")
+    if isinstance(envelope, Unreadable):
+        return envelope
+    pushes = [e for e in envelope.events if e.action == "push" and e.target.repository and e.target.digest]
+    if not pushes:
+        return Unreadable("the registry notification holds no push of a manifest")
+    return _checked(
+        tuple(
+            ArtifactEvent(
+                event_id=e.id,
+                image=f"{e.request.host}/{e.target.repository}" if e.request.host else str(e.target.repository),
+                digest=str(e.target.digest),
+                provenance=Provenance(actor=e.actor.name, tag=e.target.tag),
+            )
+            for e in pushes
+        )
+    )
+
+
+def _checked(events: tuple[ArtifactEvent, ...]) -> tuple[ArtifactEvent, ...] | Unreadable:
+    for event in events:
+        if not _DIGEST.match(event.digest):
+            return Unreadable(f"digest {event.digest[:80]!r} is not sha256: and 64 hexadecimal digits; a tag alone names no artifact")
+        if len(event.image) > _MAX_NAME or not _IMAGE.match(event.image):
+            return Unreadable(f"image {event.image[:80]!r} is not a repository name without tag or digest")
+        if any(text is not None and not 0 < len(text) <= _MAX_NAME for text in (event.service, event.environment, event.release)):
+            return Unreadable(f"service, environment and release must have 1 to {_MAX_NAME} characters where given")
+    return events

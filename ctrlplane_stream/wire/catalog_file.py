@@ -1,0 +1,143 @@
+"""The catalog as people write it (YAML) and as the topic ``catalog`` holds it (JSON with the hash it was based on).
+
+A file is checked against the JSON Schema of ``model.catalog.Catalog`` and then against what a schema cannot say;
+every problem is reported with the line it stands on, all at once.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import msgspec
+import yaml
+
+from ctrlplane_stream.model import policy as policies
+from ctrlplane_stream.model.catalog import Catalog
+from ctrlplane_stream.wire import cloudevents
+from ctrlplane_stream.wire.cloudevents import Unreadable
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong in a catalog file, and where (1-based line)."""
+
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.text}"
+
+
+class CatalogRecord(msgspec.Struct, frozen=True):
+    """A catalog on the topic: the new one, its hash, the hash it replaces (None for the first), who and why."""
+
+    catalog: Catalog
+    hash: str
+    based_on: str | None
+    who: str
+    why: str = ""
+
+
+def catalog_hash(catalog: Catalog) -> str:
+    """The identity of a catalog's content: SHA-256 of its canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(msgspec.json.encode(catalog, order="sorted")).hexdigest()
+
+
+def read_catalog_record(value: bytes | None) -> CatalogRecord | Unreadable:
+    """The catalog that a record holds, or why it cannot be used. Never raises."""
+    if not value:
+        return Unreadable("the record is empty; use `ctrlplane-stream catalog apply`")
+    record = cloudevents.decode(value, CatalogRecord, "catalog record")
+    if isinstance(record, Unreadable):
+        return record
+    if record.hash != catalog_hash(record.catalog):
+        return Unreadable("the catalog does not match its hash; use `ctrlplane-stream catalog apply`")
+    wrong = [text for _, text in _semantic_problems(record.catalog)]
+    return Unreadable("; ".join(wrong[:5])) if wrong else record
+
+
+def read_catalog_file(text: str) -> Catalog | tuple[Problem, ...]:
+    """The catalog that a YAML file holds, or everything that is wrong with it, in the order of its lines."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        return (Problem(mark.line + 1 if mark else 1, f"not YAML: {getattr(error, 'problem', error)}"),)
+    lines = _Lines(node)
+    validator = jsonschema.Draft202012Validator(catalog_schema())
+    found = [Problem(lines.of(error.absolute_path), _said(error)) for error in validator.iter_errors(document)]
+    if not found:
+        catalog = msgspec.convert(document, Catalog)
+        found = [Problem(lines.of(path), text) for path, text in _semantic_problems(catalog)]
+        if not found:
+            return catalog
+    return tuple(sorted(found, key=lambda p: (p.line, p.text)))
+
+
+def catalog_schema() -> dict[str, Any]:
+    """The JSON Schema of a catalog file."""
+    return msgspec.json.schema(Catalog)
+
+
+def _said(error: jsonschema.ValidationError) -> str:
+    where = ".".join(str(step) for step in error.absolute_path)
+    return f"{where}: {error.message}" if where else error.message
+
+
+_Located = tuple[tuple[str, ...], str]
+
+
+def _semantic_problems(catalog: Catalog) -> Iterator[_Located]:
+    """What a schema cannot say: each problem with the path that it stands at."""
+    known = frozenset({"default", *catalog.policies})
+    for name, policy in catalog.policies.items():
+        for text in policies.problems(policy):
+            yield ("policies", name), f"policy {name}: {text}"
+    yield from _environment_problems(catalog, known)
+    yield from _service_problems(catalog, known)
+
+
+def _environment_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_Located]:
+    for name, place in catalog.environments.items():
+        if place.policy not in known:
+            yield ("environments", name, "policy"), f"environment {name}: there is no policy {place.policy!r}"
+        if place.promote_from is not None and place.promote_from not in catalog.environments:
+            yield ("environments", name, "promote_from"), f"environment {name}: there is no environment {place.promote_from!r}"
+
+
+def _service_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_Located]:
+    for name, service in catalog.services.items():
+        if not service.images:
+            yield ("services", name, "images"), f"service {name}: name at least one image repository"
+        for where, here in service.environments.items():
+            if where not in catalog.environments:
+                yield ("services", name, "environments", where), f"service {name}: there is no environment {where!r}"
+            if here.policy is not None and here.policy not in known:
+                yield ("services", name, "environments", where, "policy"), f"service {name}: there is no policy {here.policy!r}"
+
+
+class _Lines:
+    """Finds the line on which a path of a YAML document stands."""
+
+    def __init__(self, root: yaml.Node | None) -> None:
+        self._root = root
+
+    def of(self, path: Any) -> int:
+        """The 1-based line of the deepest part of the path that exists."""
+        node, line = self._root, 1
+        for step in path:
+            node, line = _child(node, step, line)
+            if node is None:
+                break
+        return line
+
+
+def _child(node: yaml.Node | None, step: object, line: int) -> tuple[yaml.Node | None, int]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return value, key.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step], node.value[step].start_mark.line + 1
+    return None, line

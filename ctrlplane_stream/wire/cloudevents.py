@@ -1,0 +1,68 @@
+"""CloudEvents 1.0, structured JSON mode: the envelope of everything that people and other systems send us.
+
+Reading never raises: what cannot be read is an ``Unreadable`` whose reason tells the sender what to mend.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+MAX_BYTES = 1_000_000
+"""Longest event that is read; Kafka's own default limit for a record, so a well-behaved sender never meets it."""
+
+_SHOWN = 200
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """Why a record could not be read, in words for the person who sent it."""
+
+    reason: str
+
+
+class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The attributes that we use; ``data`` is kept as raw JSON until its type is known."""
+
+    id: str
+    source: str
+    type: str
+    specversion: str = "1.0"
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    subject: str | None = None
+    time: str | None = None
+    datacontenttype: str | None = None
+
+
+_decoder = msgspec.json.Decoder(CloudEvent)
+
+
+def decode(raw: bytes | msgspec.Raw, word: type[T], what: str) -> T | Unreadable:
+    """The word that ``raw`` JSON holds, or why not; ``what`` names it in the reason."""
+    try:
+        return msgspec.json.decode(raw, type=word)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Unreadable(f"not a readable {what}: {str(error)[:_SHOWN]}")
+
+
+def read(value: bytes | None) -> CloudEvent | Unreadable:
+    """The event that a record's value holds."""
+    if not value:
+        return Unreadable("the record is empty; expected a CloudEvents 1.0 JSON object")
+    if len(value) > MAX_BYTES:
+        return Unreadable(f"{len(value)} bytes are over the limit of {MAX_BYTES} for an event")
+    try:
+        event = _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Unreadable(f"not a CloudEvents 1.0 JSON object: {str(error)[:_SHOWN]}")
+    if event.specversion != "1.0":
+        return Unreadable(f"specversion {event.specversion[:_SHOWN]!r} is not 1.0")
+    if not event.id or len(event.id) > 256:
+        return Unreadable("id must have 1 to 256 characters: repetitions are known by it")
+    return event
+
+
+def write(event_id: str, source: str, type_: str, data: object, subject: str | None = None) -> bytes:
+    """The bytes of an event; ``data`` is anything msgspec encodes."""
+    raw = msgspec.Raw(msgspec.json.encode(data, order="sorted"))
+    return msgspec.json.encode(CloudEvent(event_id, source, type_, data=raw, subject=subject))
