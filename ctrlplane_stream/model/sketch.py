@@ -25,7 +25,7 @@ def bucket_index(microseconds: float) -> int:
 
 def bucket_value(index: int) -> float:
     """The duration in microseconds that stands for everything in a bucket, within RELATIVE_ERROR."""
-    low: float = 2.0 ** (index / _BUCKETS_PER_DOUBLING)
+    low = math.exp2(index / _BUCKETS_PER_DOUBLING)
     high = low * BASE
     return 2.0 * low * high / (low + high)
 
