@@ -1,0 +1,144 @@
+"""Child processes that cannot outlive us: start, readiness, stop, and what they wrote.
+
+Three nets, each for what the one before cannot catch: ``stop`` (or leaving the ``with``), ``atexit`` for a way out
+that forgot it, and the kernel's parent-death signal (``launcher.py``) for a parent that was killed with SIGKILL.
+Each child leads its own process group, so that a Ctrl-C in the terminal reaches only us, and a stop reaches its
+children too. What a child prints goes to a file, never to our terminal.
+
+The kernel's signal follows the *thread* that started the child: start from the main thread, or from one that lives as
+long as the process (the pool behind ``asyncio.to_thread`` does).
+"""
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_POLL_SECONDS = 0.02
+
+_alive: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
+
+
+class ChildFailed(RuntimeError):
+    """A child ended or did not become ready; the text names it and ends with the last lines that it wrote."""
+
+
+class ChildProcess:
+    """One program in its own process group, running from construction until ``stop`` or ``kill``.
+
+    ``environ`` replaces the whole environment where given. ``log`` is appended to, so that a restarted program keeps
+    its history. A program that cannot be found ends with exit status 127 and says so in its log.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, log: Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        launch = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *command]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                launch,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environ) if environ is not None else None,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        _alive.add(self)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also the id of its process group."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status (negative: the signal that ended it), or None while it runs."""
+        return self._process.poll()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def wait(self, timeout_seconds: float) -> int | None:
+        """The exit status, or None where it still runs after this long."""
+        try:
+            return self._process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """Ask the group to end (SIGTERM), and kill what is left of it after the grace. Harmless when repeated."""
+        if self.running:
+            self.signal(signal.SIGTERM)
+            self.wait(grace_seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the group at once (SIGKILL) and wait for the child. Harmless when repeated."""
+        self.signal(signal.SIGKILL)
+        self._process.wait()
+        _alive.discard(self)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group; nothing happens where it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines that it wrote."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def wait_ready(self, ready: Callable[[], bool], timeout_seconds: float) -> None:
+        """Wait until ``ready()`` holds; raises ChildFailed where the child ends first or the time is up."""
+        deadline = time.monotonic() + timeout_seconds
+        while not ready():
+            status = self.wait(_POLL_SECONDS)
+            if status is not None:
+                raise ChildFailed(f"{self.name} ended with status {status} before it was ready:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise ChildFailed(f"{self.name} was not ready after {timeout_seconds:g} s:\n{self.log_tail()}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def free_port() -> int:
+    """A TCP port that is free on loopback now; whoever binds it first has it."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody takes connections on the port."""
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+@atexit.register
+def _kill_what_is_left() -> None:
+    for child in list(_alive):
+        child.kill()

@@ -1,0 +1,71 @@
+"""What every test stands on: real parts or an honest skip, and a watchdog that nothing is left running.
+
+``REQUIRE_REAL=1`` (as in ``.ci/run``) turns a missing real part into a failure: nothing is skipped in silence there.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka, missing_parts, open_broker
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def require(missing: list[str]) -> None:
+    """Skip the test for want of a real part, or fail it where REQUIRE_REAL=1 promises that none is wanting."""
+    if missing and os.environ.get("REQUIRE_REAL") == "1":
+        pytest.fail("; ".join(missing), pytrace=False)
+    if missing:
+        pytest.skip("; ".join(missing))
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[EmbeddedKafka | NamedKafka]:
+    """A real broker for the whole session, at ``kafka.bootstrap``: use topics of your own (``topic_prefix``), never stop it."""
+    require(missing_parts())
+    with open_broker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[EmbeddedKafka]:
+    """A real broker for one test, to be killed and restarted at will."""
+    require(missing_parts({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": ""}))
+    with EmbeddedKafka(heap_megabytes=256) as broker:
+        yield broker
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Adopt whatever our children leave behind (Linux), so that the watchdog sees orphans too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session where a test left a process running."""
+    left = _running_children()
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line("\nleft running by the tests:\n  " + "\n  ".join(left), red=True)
+
+
+def _running_children() -> list[str]:
+    """``pid command`` of each living child, but for the interpreter's own resource tracker."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            command = stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(parent) == os.getpid() and state != "Z" and "resource_tracker" not in command:
+            found.append(f"{stat.parent.name} {command}")
+    return found
