@@ -1,0 +1,61 @@
+"""The command line: a map from names to the modules that hold them, loaded only when called.
+
+Loading lazily keeps `--help` and each worker role fast: the columnar libraries and the Kubernetes client take longer
+to import than most commands take to run.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "artifact": ("artifact", "Offer an artifact to the engine."),
+    "break-glass": ("break_glass", "Move a target to stable on the spot, without Kafka."),
+    "catalog": ("catalog", "Compare and apply the catalog."),
+    "control": ("control", "Overrule the engine: pause, resume, promote, abort …"),
+    "dead-letters": ("dead_letters", "List and replay what could not be read."),
+    "demo": ("demo", "Run the whole loop on this machine and play it through."),
+    "doctor": ("doctor", "Check broker, topics, clocks, lag and settings."),
+    "gates": ("judge", "Plan what a gate can prove at a given traffic."),
+    "graph": ("graph", "The dependency graph of recorded traces."),
+    "host": ("host", "Run services as local processes behind weighted routers."),
+    "intake": ("intake", "Receive OTLP and write it to Kafka, for those without a Collector."),
+    "judge": ("judge", "Judge recorded traces of a stable and a candidate version."),
+    "plan": ("plan", "What would happen if this artifact were pushed now."),
+    "replay": ("replay", "Derive the decisions again and compare."),
+    "rollout": ("rollouts", "Why one rollout is where it is."),
+    "rollouts": ("rollouts", "List rollouts."),
+    "simulate": ("simulate", "Run simulated systems against the invariants."),
+    "topics": ("topics", "Compare and create the topics."),
+    "worker": ("worker", "Run the stream processor."),
+}
+"""Command name → (module under `ctrlplane_stream.commands`, one line of help)."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"ctrlplane_stream.commands.{COMMANDS[cmd_name][0]}")
+        command = getattr(module, cmd_name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the map: nothing is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ctrlplane-stream")
+def main(**_: Any) -> None:
+    """Roll out releases by what their traces say."""
