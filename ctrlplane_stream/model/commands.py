@@ -32,7 +32,11 @@ class Verb(StrEnum):
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="type", tag="command"):
-    """Bring ``target`` into the state ``wanted``. The id is unique for ever; the cursor's sequence rises per target."""
+    """Bring ``target`` into the state ``wanted``. The id is unique for ever; the cursor's sequence rises per target.
+
+    ``over_edit`` is the hand edit, in the words of the observation, that an operator told us to go over: a target
+    edited by hand refuses every command that does not name that very edit.
+    """
 
     id: str
     verb: Verb
@@ -41,6 +45,7 @@ class Command(msgspec.Struct, frozen=True, tag_field="type", tag="command"):
     wanted: TargetWanted
     because: str
     rollout: str | None = None
+    over_edit: str | None = None
 
 
 class JudgeAssigned(msgspec.Struct, frozen=True, tag_field="type", tag="judge-assigned"):

@@ -75,6 +75,7 @@ class TargetObserved(msgspec.Struct, frozen=True):
     """What the world says of a target at one moment.
 
     ``cursor`` is None where we never acted on the target. ``edited`` says what somebody else changed by hand since.
+    ``break_glass`` says who aborted on the target itself, until a command agrees with that.
     """
 
     target: Target
@@ -83,6 +84,7 @@ class TargetObserved(msgspec.Struct, frozen=True):
     lease_remaining_seconds: float | None = None
     lease_expired: bool = False
     edited: str | None = None
+    break_glass: str | None = None
 
     def version(self, label: str) -> ObservedVersion | None:
         """What is seen of the version, or None where there is nothing of it."""

@@ -1,0 +1,84 @@
+"""The catalog as people write it."""
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.model.catalog import Catalog, manifest_hash
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash, read_catalog_file, read_catalog_record
+from ctrlplane_stream.wire.cloudevents import Unreadable
+
+GOOD = """\
+policies:
+  quick:
+    steps:
+      - weight: 25
+        min_seconds: 2
+      - weight: 100
+environments:
+  staging: {actuator: process}
+  production: {promote_from: staging, policy: quick}
+services:
+  shop/cart:
+    images: [registry.example/shop/cart]
+    configuration: {limit: "10"}
+    environments:
+      staging: {}
+      production:
+        configuration: {limit: "20"}
+"""
+
+
+def _catalog() -> Catalog:
+    found = read_catalog_file(GOOD)
+    assert isinstance(found, Catalog), found
+    return found
+
+
+def test_an_environment_sees_its_services_with_everything_resolved() -> None:
+    """Policy, actuator and configuration come from the nearest place that names them."""
+    view = _catalog().view("production")
+    cart = view.service("shop/cart")
+    assert cart is not None
+    assert [step.weight for step in cart.policy.steps] == [25, 100]
+    assert cart.configuration == {"limit": "20"}
+    assert (cart.actuator, view.promote_from) == ("dry-run", "staging")
+    assert _catalog().view("staging").promotes_to == ("production",)
+
+
+def test_a_version_is_made_of_configuration_and_not_of_policy() -> None:
+    """Two environments with other configuration have other manifests; another policy alone has not."""
+    staging, production = (_catalog().view(e).service("shop/cart") for e in ("staging", "production"))
+    assert staging is not None
+    assert production is not None
+    assert manifest_hash(staging) != manifest_hash(production)
+    assert manifest_hash(production) == manifest_hash(msgspec.structs.replace(production, policy=staging.policy))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("min_seconds: 2", "min_seconds: soon", 5, "'soon' is not of type"),
+        ("min_seconds: 2", "minimum: 2", 4, "'minimum' was unexpected"),
+        ("weight: 100", "weight: 90", 2, "must end with weight 100"),
+        ("policy: quick", "policy: slow", 9, "no policy 'slow'"),
+        ("promote_from: staging", "promote_from: test", 9, "no environment 'test'"),
+        ("      staging: {}", "      stagin: {}", 15, "no environment 'stagin'"),
+        ("images: [registry.example/shop/cart]", "images: []", 12, "at least one image"),
+        ("policies:", "policies: [", 3, "not YAML"),
+    ],
+)
+def test_a_mistake_is_reported_with_its_line(old: str, new: str, line: int, said: str) -> None:
+    """The line is the one to edit, the text says what is wrong there."""
+    assert old in GOOD
+    problems = read_catalog_file(GOOD.replace(old, new))
+    assert isinstance(problems, tuple)
+    assert any(p.line == line and said in p.text for p in problems), [str(p) for p in problems]
+
+
+def test_a_record_whose_hash_is_not_its_content_is_unreadable() -> None:
+    """A catalog edited on its way is not applied."""
+    catalog = _catalog()
+    record = CatalogRecord(catalog, catalog_hash(catalog), None, "ops")
+    assert read_catalog_record(msgspec.json.encode(record)) == record
+    edited = msgspec.structs.replace(record, hash="0" * 64)
+    assert isinstance(read_catalog_record(msgspec.json.encode(edited)), Unreadable)
