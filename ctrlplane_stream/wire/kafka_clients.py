@@ -1,0 +1,95 @@
+"""The short-lived Kafka clients of commands and the demo, and where an environment lives.
+
+The stream processor has its own consumers (``stream/``); these here read from the beginning, join no group and commit
+nothing, so a look never disturbs a worker.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.kafka_access import client_options
+
+_MAX_REQUEST_BYTES = 16 * 1024 * 1024
+
+
+class NoBroker(RuntimeError):
+    """No broker is named, or it lacks our topics; the text says what to do."""
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    if not settings.kafka_bootstrap_servers:
+        raise NoBroker("no broker is named: set KAFKA_BOOTSTRAP_SERVERS (host:port) or pass --kafka-bootstrap-servers")
+    return client_options(settings)
+
+
+def partition_of(environment: str, partitions: int) -> int:
+    """The partition that an environment lives on: the first 8 bytes of SHA-256 of its name, big-endian, modulo N.
+
+    The same everywhere and for ever; no client's own hash is relied on.
+    """
+    return int.from_bytes(hashlib.sha256(environment.encode()).digest()[:8], "big") % partitions
+
+
+@asynccontextmanager
+async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that waits for all in-sync replicas and repeats nothing twice."""
+    client = AIOKafkaProducer(acks="all", enable_idempotence=True, max_request_size=_MAX_REQUEST_BYTES, **_options(settings))
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.stop()
+
+
+async def publish(settings: Settings, topic: str, value: bytes, environment: str | None = None, key: str | None = None) -> ConsumerRecord:
+    """Write one record and return its metadata once the broker has it. With an environment: to that one's partition."""
+    async with producer(settings) as client:
+        name = settings.topic(topic)
+        partition = None
+        if environment is not None:
+            partition = partition_of(environment, len(await client.partitions_for(name)))
+        return await client.send_and_wait(name, value, key=(key or environment or "").encode() or None, partition=partition)
+
+
+@asynccontextmanager
+async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer at the beginning of every partition of these topics, in no group."""
+    client = AIOKafkaConsumer(
+        group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_bytes=_MAX_REQUEST_BYTES, **_options(settings)
+    )
+    await client.start()
+    try:
+        places = [TopicPartition(settings.topic(t), p) for t in topics for p in await _partitions(client, settings.topic(t))]
+        client.assign(places)
+        await client.seek_to_beginning(*places)
+        yield client
+    finally:
+        await client.stop()
+
+
+async def _partitions(client: AIOKafkaConsumer, topic: str) -> list[int]:
+    await client._client.force_metadata_update()
+    found = client.partitions_for_topic(topic)
+    if not found:
+        raise NoBroker(f"the broker has no topic {topic}: run `ctrlplane-stream topics apply`")
+    return sorted(found)
+
+
+async def read_to_end(settings: Settings, topic: str) -> AsyncIterator[ConsumerRecord]:
+    """Every record that the topic holds now, partition by partition in order of offset."""
+    async with reader(settings, [topic]) as client:
+        places = sorted(client.assignment(), key=lambda place: place.partition)
+        ends = await client.end_offsets(places)
+        for place in places:
+            client.pause(*places)
+            client.resume(place)
+            while await client.position(place) < ends[place]:
+                for records in (await client.getmany(place, timeout_ms=500)).values():
+                    for record in records:
+                        if record.offset < ends[place]:
+                            yield record
