@@ -1,0 +1,97 @@
+"""Bets against "the candidate is no worse than stable plus a margin", window by window, however the common rate drifts.
+
+For n Bernoulli outcomes of a stable and m of a candidate arm in one window, with success shares s and c, and any centre (s0, c0) on the
+line c0 - s0 = margin, the capital
+    prod over candidate of 1 + k (y - c0)   times   prod over stable of 1 + k' (y - s0),   k' = -k m / n,
+has expectation at most exp(m k (c - c0) + n k' (s - s0)) = exp(m k ((c - s) - margin)). It is therefore an e-value for "c - s <= margin"
+where k > 0 and for "c - s >= margin" where k < 0, whatever s and c are, and they may be others in the next window. At the
+Kullback-Leibler projection of an alternative onto the line it is the likelihood ratio against the nearest null, the fastest growing bet
+of all (Turner and Grünwald, "Generic E-variables for exact sequential k-sample tests that allow for optional stopping", 2024, theorem 1,
+and "Exact anytime-valid confidence intervals for contingency tables and beyond", 2023; as betting: Waudby-Smith and Ramdas, JRSS-B 2024).
+Products over windows are test supermartingales, so that 1/alpha is crossed with probability at most alpha (Ville).
+"""
+
+import math
+from typing import NamedTuple
+
+_NEVER_ALL = 0.95
+"""The largest part of the admissible stake that is bet, so that no single outcome ruins the capital."""
+_EDGE = 1e-9
+
+
+class Sample(NamedTuple):
+    """Outcomes of one window: ``events`` among ``total`` trials, of the candidate and of the stable arm (floats after reweighting)."""
+
+    candidate_events: float
+    candidate_total: float
+    stable_events: float
+    stable_total: float
+
+
+def log_capital(sample: Sample, stable: float, candidate: float, margin: float) -> float:
+    """The log e-value of one window for the alternative shares (``stable``, ``candidate``) against c - s <= margin (or >= it).
+
+    The side tested is that away from which the alternative lies: ``candidate - stable`` above the margin bets against "no worse", below it
+    against "worse". Needs outcomes of both arms; 0 where one is empty. The alternative must not depend on this window.
+    """
+    m, n = sample.candidate_total, sample.stable_total
+    if m <= 0 or n <= 0:
+        return 0.0
+    s0 = projection(stable, candidate, n, m, margin)
+    c0 = s0 + margin
+    k = _admissible((candidate - c0) / (c0 * (1 - c0)), s0, c0, m / n)
+    back = -k * m / n
+    return (
+        sample.candidate_events * math.log1p(k * (1 - c0))
+        + (m - sample.candidate_events) * math.log1p(-k * c0)
+        + sample.stable_events * math.log1p(back * (1 - s0))
+        + (n - sample.stable_events) * math.log1p(-back * s0)
+    )
+
+
+def projection(stable: float, candidate: float, stable_total: float, candidate_total: float, margin: float) -> float:
+    """The stable share of the point on the line c - s = margin that is nearest to an alternative in Kullback-Leibler divergence.
+
+    Exact for margin 0 (the pooled share); otherwise by reweighted averaging, whose error costs growth and never validity.
+    """
+    low, high = max(0.0, -margin) + _EDGE, min(1.0, 1.0 - margin) - _EDGE
+    if margin == 0.0:
+        return min(high, max(low, (stable_total * stable + candidate_total * candidate) / (stable_total + candidate_total)))
+    moved = candidate - margin
+    point = (stable_total * stable + candidate_total * moved) / (stable_total + candidate_total)
+    for _ in range(4):
+        point = min(high, max(low, point))
+        other = point + margin
+        weight = stable_total * other * (1 - other)
+        against = candidate_total * point * (1 - point)
+        point = (weight * stable + against * moved) / (weight + against)
+    return min(high, max(low, point))
+
+
+def log_capital_against(events: float, total: float, alternative: float, limit: float) -> float:
+    """The log e-value of ``events`` among ``total`` against a fixed share ``limit``: the likelihood ratio of the alternative.
+
+    Valid for every share on the far side of the limit, since it falls as the share moves away from the alternative. Both in (0, 1).
+    """
+    return events * math.log(alternative / limit) + (total - events) * math.log1p((limit - alternative) / (1 - limit))
+
+
+def growth(stable: float, candidate: float, margin: float, ratio: float) -> float:
+    """Expected log capital per candidate trial, with ``ratio`` stable trials each, when the alternative is the truth: how long proof
+    takes."""
+    s0 = projection(stable, candidate, ratio, 1.0, margin)
+    return divergence(candidate, s0 + margin) + ratio * divergence(stable, s0)
+
+
+def divergence(p: float, q: float) -> float:
+    """Kullback-Leibler divergence of Bernoulli(p) from Bernoulli(q), in nats; q in (0, 1)."""
+    first = p * math.log(p / q) if p > 0 else 0.0
+    second = (1 - p) * math.log((1 - p) / (1 - q)) if p < 1 else 0.0
+    return max(0.0, first + second)
+
+
+def _admissible(k: float, s0: float, c0: float, ratio: float) -> float:
+    """The stake, cut so that every factor stays positive: 1 + k (y - c0) and 1 - k ratio (y - s0) for y in {0, 1}."""
+    if k > 0:
+        return min(k, _NEVER_ALL / max(c0, ratio * (1 - s0)))
+    return max(k, -_NEVER_ALL / max(1 - c0, ratio * s0))

@@ -1,0 +1,64 @@
+"""How much less than independent requests the requests of a window tell: the design effect, from the scatter between windows.
+
+Where failures come in bunches, the difference between two arms scatters more from window to window than independent outcomes would, and
+where bunches outlast a window, neighbouring residuals agree. The design effect is the mean squared standardised residual (Pearson's
+dispersion; McCullagh and Nelder, Generalized Linear Models, 4.5) times (1 + r) / (1 - r) for the residuals' lag-one correlation r (the
+variance inflation of a first-order autoregression; Kish, Survey Sampling, for the name). It is shrunk towards 1 and taken from earlier
+windows only; a drift that both arms share cancels in the difference.
+"""
+
+import math
+
+import msgspec
+
+_PRIOR_WINDOWS = 10.0
+_LARGEST_SQUARE = 9.0
+"""One residual counts as at most three standard deviations: a fault that begins must not explain itself away as scatter."""
+_LARGEST_CORRELATION = 0.6
+
+
+class Dispersion(msgspec.Struct, frozen=True):
+    """Sums over windows of squared residuals and of products of neighbours, their number, and the last residual."""
+
+    squares: float = 0.0
+    products: float = 0.0
+    windows: float = 0.0
+    last: float = 0.0
+
+    @property
+    def design_effect(self) -> float:
+        """At least 1; what the log capital of a window is divided by."""
+        known = self.windows + _PRIOR_WINDOWS
+        # Sampling noise alone would make half of all estimates exceed 1: only what is beyond one standard error counts.
+        scatter = (self.squares + _PRIOR_WINDOWS) / known - math.sqrt(2.0 / known)
+        correlation = self.products / (self.squares + _PRIOR_WINDOWS) - 1.0 / math.sqrt(known)
+        lasting = min(_LARGEST_CORRELATION, max(0.0, correlation))
+        return max(1.0, scatter) * (1.0 + lasting) / (1.0 - lasting)
+
+    def after(self, residual: float) -> "Dispersion":
+        """The sums with one more window's standardised residual."""
+        cut = math.copysign(min(abs(residual), math.sqrt(_LARGEST_SQUARE)), residual)
+        return Dispersion(self.squares + cut * cut, self.products + cut * self.last, self.windows + 1.0, cut)
+
+
+def residual_of_shares(
+    candidate: tuple[float, float], stable: tuple[float, float], candidate_before: tuple[float, float], stable_before: tuple[float, float]
+) -> float | None:
+    """The standardised change of (candidate share - stable share) in one window against earlier windows; (events, total) each.
+
+    None where an arm is empty or earlier windows are too few to expect anything.
+    """
+    (x, m), (y, n), (x0, m0), (y0, n0) = candidate, stable, candidate_before, stable_before
+    if min(m, n) <= 0 or min(m0, n0) < 1:
+        return None
+    p, q = (x0 + x + 0.5) / (m0 + m + 1.0), (y0 + y + 0.5) / (n0 + n + 1.0)
+    variance = p * (1 - p) * (1 / m + 1 / m0) + q * (1 - q) * (1 / n + 1 / n0)
+    return ((x / m - y / n) - (x0 / m0 - y0 / n0)) / math.sqrt(variance)
+
+
+def residual_of_share(events: float, total: float, events_before: float, total_before: float) -> float | None:
+    """As `residual_of_shares` for one arm alone."""
+    if total <= 0 or total_before < 1:
+        return None
+    p = (events_before + events + 0.5) / (total_before + total + 1.0)
+    return (events / total - events_before / total_before) / math.sqrt(p * (1 - p) * (1 / total + 1 / total_before))

@@ -1,0 +1,112 @@
+"""The evidence that a share rose beyond its margin, and the evidence that it did not, as two numbers that grow window by window.
+
+Harm is a mixture of four bets (one on the candidate's own past, three on fixed sizes of harm): a mixture of e-processes is an e-process
+(method of mixtures: Robbins 1970; Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 2021), and costs at most log(1/weight) against
+the best of them. Safety is one bet that both arms share stable's past share. All alternatives come from earlier windows only.
+
+Requests of one arm that fail together (autocorrelation, bursts) carry less evidence than their number: the log capital of a window is
+divided by the design effect estimated from earlier windows (`dispersion`). Dividing by at least 1 keeps an exact e-value an e-value
+(Jensen).
+"""
+
+import math
+
+import msgspec
+
+from ctrlplane_stream.decision.stats.betting import Sample, log_capital, log_capital_against
+
+_SIZES = (0.03, 0.15, 0.5)
+_LOG_WEIGHTS = (math.log(0.4), math.log(0.2), math.log(0.2), math.log(0.2))
+_SMALLEST = 1e-4
+"""Shares are kept this far from 0 and 1: nothing is known to be impossible."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Log capital of the harm bets and of the safety bet, with the highest reached of each; all natural logarithms."""
+
+    harm: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    safety: float = 0.0
+    best_harm: float = 0.0
+    best_safety: float = 0.0
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What is known before a window: totals of both arms so far, stable's including the baseline before the step."""
+
+    candidate_events: float = 0.0
+    candidate_total: float = 0.0
+    stable_events: float = 0.0
+    stable_total: float = 0.0
+
+
+def weigh(evidence: Evidence, sample: Sample, past: Past, margin: float, design_effect: float, expected: float | None = None) -> Evidence:
+    """The evidence after one more window of two arms, about candidate minus stable share against ``margin``.
+
+    ``design_effect`` (>= 1) and ``past`` must come from earlier windows. ``expected`` is the candidate's share where it does no harm
+    if that is not stable's share (a shifted latency threshold). A window with an empty arm changes nothing.
+    """
+    if sample.candidate_total <= 0 or sample.stable_total <= 0:
+        return evidence
+    stable = _share(past.stable_events, past.stable_total)
+    harm = tuple(
+        log + log_capital(sample, stable, alternative, margin) / design_effect
+        for log, alternative in zip(evidence.harm, _alternatives(stable + margin, past), strict=True)
+    )
+    well = stable if expected is None else _inside(expected)
+    safety = evidence.safety
+    if well < stable + margin:
+        safety += log_capital(sample, stable, well, margin) / design_effect
+    return _record(evidence, harm, safety)
+
+
+def weigh_against(
+    evidence: Evidence, events: float, total: float, past: Past, limit: float, floor: float, expected: float, design_effect: float
+) -> Evidence:
+    """As `weigh`, for one arm against fixed shares: harm is a share above ``limit``, safety one below ``floor``.
+
+    ``expected`` is the share where there is no harm. For a baseline known only within bounds, ``limit`` builds on its upper and
+    ``floor`` on its lower one. An empty window changes nothing.
+    """
+    if total <= 0:
+        return evidence
+    limit, floor, expected = _inside(limit), _inside(floor), _inside(expected)
+    harm = tuple(
+        log + log_capital_against(events, total, alternative, limit) / design_effect
+        for log, alternative in zip(evidence.harm, _alternatives(limit, past), strict=True)
+    )
+    safety = evidence.safety
+    if expected < floor:
+        safety += log_capital_against(events, total, expected, floor) / design_effect
+    return _record(evidence, harm, safety)
+
+
+def log_harm(evidence: Evidence) -> float:
+    """The mixture's log e-value for harm beyond the margin, as it stands."""
+    return _mixture(evidence.harm)
+
+
+def _record(before: Evidence, harm: tuple[float, ...], safety: float) -> Evidence:
+    a, b, c, d = harm
+    return Evidence((a, b, c, d), safety, max(before.best_harm, _mixture(harm)), max(before.best_safety, safety))
+
+
+def _mixture(logs: tuple[float, ...]) -> float:
+    weighted = [log + weight for log, weight in zip(logs, _LOG_WEIGHTS, strict=True)]
+    top = max(weighted)
+    return top + math.log(math.fsum(math.exp(value - top) for value in weighted))
+
+
+def _alternatives(bound: float, past: Past) -> tuple[float, float, float, float]:
+    """Candidate shares beyond the bound to bet on: its own past pulled to twice the bound, and fixed parts of the way to 1."""
+    room = 1.0 - bound
+    guess = (past.candidate_events + 10.0 * min(2.0 * bound, bound + 0.5 * room)) / (past.candidate_total + 10.0)
+    plugged = max(guess, bound + 0.01 * room)
+    return (_inside(plugged), *(_inside(bound + size * room) for size in _SIZES))  # type: ignore[return-value]
+
+
+def _share(events: float, total: float) -> float:
+    return _inside((events + 0.01) / (total + 1.0)) if total > 0 else 0.01
+
+
+def _inside(share: float) -> float:
+    return min(1.0 - _SMALLEST, max(_SMALLEST, share))

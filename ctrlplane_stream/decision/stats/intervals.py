@@ -1,0 +1,62 @@
+"""Intervals that hold at every look at once (confidence sequences), and bounds for samples that are complete.
+
+The radius is the normal mixture of Robbins as an asymptotic confidence sequence: with an estimate of standard error e after information I
+= 1/e**2, and k = I / tuning, the true value lies within e * sqrt((1 + 1/k) * (2 log(1/alpha) + log(1 + k))) at all times (Waudby-Smith,
+Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 2024,
+theorem 2.2; Howard et al. 2021, eq. 14). The decision rests on the e-values; the interval says how large the effect may be.
+"""
+
+import math
+
+from ctrlplane_stream.decision.stats.betting import divergence
+
+
+def radius(standard_error: float, alpha: float, tuned_for: float) -> float:
+    """Half the width of the confidence sequence at this standard error; tightest near standard error ``tuned_for`` (same unit,
+    positive)."""
+    k = (tuned_for / standard_error) ** 2 * (2.0 * math.log(1.0 / alpha) + math.log(1.0 + 2.0 * math.log(1.0 / alpha)))
+    return standard_error * math.sqrt((1.0 + 1.0 / k) * (2.0 * math.log(1.0 / alpha) + math.log1p(k)))
+
+
+def share_error(events: float, total: float, design_effect: float = 1.0) -> float:
+    """The standard error of a share, with half an event added on each side so that none in n is not taken for never."""
+    p = (events + 0.5) / (total + 1.0)
+    return math.sqrt(design_effect * p * (1 - p) / total)
+
+
+def difference_of_shares(
+    candidate: tuple[float, float], stable: tuple[float, float], alpha: float, margin: float, design_effect: float = 1.0
+) -> tuple[float, float]:
+    """The interval of candidate share minus stable share from (events, total) of each; totals must be positive."""
+    error = math.hypot(share_error(*candidate, design_effect), share_error(*stable, design_effect))
+    half = radius(error, alpha, max(margin, 1e-4) / 4)
+    effect = candidate[0] / candidate[1] - stable[0] / stable[1]
+    return max(-1.0, effect - half), min(1.0, effect + half)
+
+
+def ratio_of_rates(
+    candidate: tuple[float, float], stable: tuple[float, float], alpha: float, design_effect: float = 1.0
+) -> tuple[float, float]:
+    """The interval of the ratio of two rates from (events, requests) of each, on the log scale; requests must be positive."""
+    x, y = candidate[0] + 0.5, stable[0] + 0.5
+    error = math.sqrt(design_effect * (1 / x + 1 / y))
+    half = radius(error, alpha, 0.05)
+    log_ratio = math.log(x / candidate[1]) - math.log(y / stable[1])
+    return math.exp(log_ratio - half), math.exp(log_ratio + half)
+
+
+def upper_share(events: float, total: float, alpha: float) -> float:
+    """An upper bound of the share behind a complete sample, at confidence 1 - alpha (Chernoff's bound inverted); 1 for an empty one."""
+    if total <= 0:
+        return 1.0
+    observed = min(1.0, events / total)
+    low, high = observed, 1.0 - 1e-12
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if total * divergence(observed, middle) < -math.log(alpha) else (low, middle)
+    return high
+
+
+def lower_share(events: float, total: float, alpha: float) -> float:
+    """A lower bound of the share behind a complete sample, at confidence 1 - alpha; 0 for an empty one."""
+    return 1.0 - upper_share(total - events, total, alpha) if total > 0 else 0.0

@@ -1,0 +1,52 @@
+"""The published worked examples, to 1e-9, and the edges of the domain."""
+
+import math
+
+import pytest
+
+from ctrlplane_stream.decision.stats import multinomial_test, poisson_race_test
+from ctrlplane_stream.decision.stats.multinomial import log_bayes_factor
+
+
+def test_the_multinomial_example_of_savvi_is_met() -> None:
+    """savvi, examples/Multinomial (Lindon and Malek 2022): 402 units against (0.1, 0.4, 0.5), concentration 100."""
+    assert multinomial_test([40, 129, 233], [0.1, 0.4, 0.5]) == pytest.approx(0.04845591105969517, abs=1e-9)
+
+
+def test_the_inhomogeneous_poisson_example_of_savvi_is_met() -> None:
+    """savvi, examples/InhomogeneousPoissonProcess: a software canary, 210 events of two processes with weights 0.8 and 0.2."""
+    assert poisson_race_test([148, 62], [0.8, 0.2]) == pytest.approx(0.045579631759249686, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("counts", "alternative", "null"),
+    [
+        ((20, 17, 9), -7.028201432058012, -4.0776406466061985),
+        ((38, 38, 17), -11.947847738358888, -8.265946861099877),
+        ((60, 63, 32), -19.96484521090386, -15.781031228536165),
+    ],
+)
+def test_the_time_aggregated_example_of_ssrm_is_met(counts: tuple[int, ...], alternative: float, null: float) -> None:
+    """optimizely/ssrm, its test of sequential posteriors (arXiv:2011.03567v1): uniform prior against (0.4, 0.4, 0.2), aggregated counts."""
+    assert log_bayes_factor(counts, (0.4, 0.4, 0.2), (1.0, 1.0, 1.0)) == pytest.approx(alternative - null, abs=1e-9)
+
+
+def test_no_counts_are_no_evidence() -> None:
+    assert multinomial_test([0, 0], [0.5, 0.5]) == 1.0
+
+
+def test_weights_of_a_race_have_no_scale() -> None:
+    assert poisson_race_test([30, 90], [1, 1]) == pytest.approx(poisson_race_test([30, 90], [50.0, 50.0]), abs=1e-12)
+
+
+def test_overwhelming_evidence_does_not_overflow() -> None:
+    assert multinomial_test([10_000_000, 0], [0.5, 0.5]) == 0.0
+    assert math.isfinite(log_bayes_factor([1e12, 1.0], (0.5, 0.5), (50.0, 50.0)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [([1, 2], [1.0]), ([], []), ([-1, 2], [0.5, 0.5]), ([1, 2], [0.0, 1.0]), ([1, 2], [0.5, 0.6])]
+)
+def test_what_are_no_proportions_is_refused(counts: list[float], expected: list[float]) -> None:
+    with pytest.raises(ValueError, match="proportion"):
+        multinomial_test(counts, expected)
