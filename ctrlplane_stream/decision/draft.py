@@ -1,0 +1,139 @@
+"""A decision while it is being made: changes laid over a state, outputs and reasons collected, everything applied once.
+
+Rules read through the draft and so see what earlier rules of the same decision changed. Commands are not emitted one
+by one: a rule marks a target as to be told, and at the end each marked target gets one command with its whole desired state.
+"""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import msgspec
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.state import Entry, State, encode_entry
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.commands import Output, Verb
+from ctrlplane_stream.model.decisions import Reason
+
+E = TypeVar("E", bound=msgspec.Struct)
+
+
+class Telling(msgspec.Struct, frozen=True):
+    """That a target is to be told its desired state: why, on behalf of which rollout, and over edits made by hand or not."""
+
+    verb: Verb
+    because: str
+    rollout: str | None
+    over_edit: bool = False
+
+
+class Draft:
+    """A state with changes on top. Used by one decision, then thrown away."""
+
+    def __init__(self, state: State, clock: e.Clock) -> None:
+        self.state = state
+        self.clock = clock
+        self.outputs: list[Output] = []
+        self.reasons: list[Reason] = []
+        self.telling: dict[str, Telling] = {}
+        self._changes: dict[str, Entry | None] = {}
+        self.put("clock", clock)
+
+    @property
+    def environment(self) -> str:
+        """The environment that is decided about."""
+        return self.state.environment
+
+    def find(self, key: str, type_: type[E]) -> E | None:
+        """The entry of a key as changed so far, or None."""
+        if key in self._changes:
+            return self._changes[key]  # type: ignore[return-value]
+        return self.state.find(key, type_)
+
+    def has(self, key: str) -> bool:
+        """Whether there is an entry of that key now."""
+        if key in self._changes:
+            return self._changes[key] is not None
+        return key in self.state
+
+    def put(self, key: str, entry: msgspec.Struct) -> None:
+        """Set an entry."""
+        self._changes[key] = entry
+
+    def remove(self, key: str) -> None:
+        """Take an entry away; nothing happens where there is none."""
+        self._changes[key] = None
+
+    def because(self, code: str, text: str, rollout: str | None = None) -> None:
+        """Give a reason for what was decided."""
+        self.reasons.append(Reason(code, text, rollout))
+
+    def tell(self, service: str, telling: Telling) -> None:
+        """Mark a target as to be told its desired state; what is marked later in a decision says the verb."""
+        before = self.telling.get(service)
+        if before is not None and before.over_edit and not telling.over_edit:
+            telling = msgspec.structs.replace(telling, over_edit=True)
+        self.telling[service] = telling
+
+    @property
+    def index(self) -> e.Index:
+        """What there is to look at."""
+        return self.find("index", e.Index) or e.Index()
+
+    @property
+    def telemetry(self) -> e.TelemetryEntry:
+        """What is known of the windows."""
+        return self.find("telemetry", e.TelemetryEntry) or e.TelemetryEntry()
+
+    def target(self, service: str) -> e.TargetEntry:
+        """The target of a service; a blank one where it was never touched."""
+        return self.find(f"target/{service}", e.TargetEntry) or e.TargetEntry(service)
+
+    def put_target(self, target: e.TargetEntry) -> None:
+        """Set a target."""
+        self.put(f"target/{target.service}", target)
+
+    def service(self, name: str) -> ServiceInEnvironment | None:
+        """A service of the catalog in force, or None."""
+        return self.find(f"service/{name}", ServiceInEnvironment)
+
+    def version(self, service: str, label: str) -> e.VersionEntry | None:
+        """A version by its label, or None."""
+        return self.find(f"version/{service}/{label}", e.VersionEntry)
+
+    def rollout(self, id_: str) -> e.Rollout | None:
+        """A rollout by its id, or None."""
+        return self.find(f"rollout/{id_}", e.Rollout)
+
+    def version_set(self, id_: str) -> e.VersionSet:
+        """The set of a rollout that exists. KeyError where there is none."""
+        found = self.find(f"set/{id_}", e.VersionSet)
+        if found is None:
+            raise KeyError(id_)
+        return found
+
+    def rollouts(self) -> Iterator[e.Rollout]:
+        """Rollouts that have not ended, in order of arrival."""
+        for id_ in self.index.rollouts:
+            rollout = self.rollout(id_)
+            if rollout is not None:
+                yield rollout
+
+    def put_rollout(self, rollout: e.Rollout) -> None:
+        """Set a rollout."""
+        self.put(f"rollout/{rollout.id}", rollout)
+
+    def changes(self) -> dict[str, Entry | None]:
+        """What truly changed, in the order of the keys."""
+        return {key: self._changes[key] for key in sorted(self._changes) if self._differs(key, self._changes[key])}
+
+    def _differs(self, key: str, slot: Entry | None) -> bool:
+        if slot is None:
+            return key in self.state
+        before = self.state.find(key, type(slot))
+        return before is None or before != slot
+
+
+def delta_of(changes: dict[str, Entry | None]) -> dict[str, msgspec.Raw | None]:
+    """The changes as the log of record holds them."""
+    return {key: None if slot is None else msgspec.Raw(encode_entry(slot)) for key, slot in changes.items()}

@@ -1,0 +1,100 @@
+"""The phases of a rollout and the events that move it: the whole life of a release in one table.
+
+A rollout waits (``queued``) until nothing that it would disturb is moving, makes its candidates ready at weight 0
+(``preparing``), then climbs: it asks for a weight (``shifting``) and, once the world has confirmed it, watches
+(``verifying``) until every required guard has passed, step after step. At the last weight of the last wave it watches on
+(``baking``), makes the candidates stable, waits until nobody talks to the old versions any more (``draining``) and is
+``completed``. From every one of these an abort leads to ``aborting``, in which weights only fall, to ``draining`` of the
+candidates, and to ``reverted``. Where telemetry is lost for too long a rollout *retreats* to ``preparing``: weight 0, and it may
+climb again. To be *held* is no phase: it is a condition with a reason on top of one, so no place is ever lost.
+
+Rules, in the order in which they matter: an abort is an event of every phase that has not ended; nothing leads
+back from ``aborting``; the only ways into ``shifting`` are readiness and a passed step; only a drained version ends a rollout.
+
+``TRANSITIONS`` holds every pair of phase and event that means something. A pair that is missing is refused with a
+reason and changes nothing. What couples one rollout to another is in ``couplings.py``; the diagram of
+``docs/rollout.md`` is generated from this table.
+"""
+
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Phase(StrEnum):
+    """Where a rollout is."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    SHIFTING = "shifting"
+    VERIFYING = "verifying"
+    BAKING = "baking"
+    DRAINING = "draining"
+    COMPLETED = "completed"
+    ABORTING = "aborting"
+    REVERTED = "reverted"
+
+
+class Event(StrEnum):
+    """What moves a rollout; each is derived from facts by the rules of ``rollout.py``."""
+
+    ADMITTED = "admitted"
+    """Nothing that it would disturb is moving."""
+    READY = "ready"
+    """Every candidate has the ready capacity that its first weight needs, and nothing holds the rollout."""
+    CONFIRMED = "weight confirmed"
+    """The world shows the weight that was asked for."""
+    PASSED = "step passed"
+    """Every required guard passed at this weight, or an operator skipped the gate."""
+    VERIFIED = "verified at 100"
+    """The last weight of the last wave passed."""
+    BAKED = "baked"
+    """It was watched long enough at full weight: the candidates become stable."""
+    OLD_DRAINED = "old drained"
+    """Nobody talks to the old versions any more, and they are parked."""
+    STOP = "stop"
+    """A gate failed, a version died, or somebody said abort."""
+    RETREAT = "retreat"
+    """Nobody can see what the candidate does: back to weight 0, to be resumed."""
+    AT_ZERO = "at weight 0"
+    """Every candidate's weight is confirmed to be 0."""
+    CANDIDATES_DRAINED = "candidates drained"
+    """Nobody talks to the candidates any more, and they are parked."""
+
+
+TRANSITIONS = MappingProxyType(
+    {
+        Phase.QUEUED: MappingProxyType({Event.ADMITTED: Phase.PREPARING, Event.STOP: Phase.ABORTING}),
+        Phase.PREPARING: MappingProxyType({Event.READY: Phase.SHIFTING, Event.STOP: Phase.ABORTING}),
+        Phase.SHIFTING: MappingProxyType({Event.CONFIRMED: Phase.VERIFYING, Event.RETREAT: Phase.PREPARING, Event.STOP: Phase.ABORTING}),
+        Phase.VERIFYING: MappingProxyType(
+            {
+                Event.PASSED: Phase.SHIFTING,
+                Event.VERIFIED: Phase.BAKING,
+                Event.RETREAT: Phase.PREPARING,
+                Event.STOP: Phase.ABORTING,
+            }
+        ),
+        Phase.BAKING: MappingProxyType({Event.BAKED: Phase.DRAINING, Event.RETREAT: Phase.PREPARING, Event.STOP: Phase.ABORTING}),
+        Phase.DRAINING: MappingProxyType(
+            {Event.OLD_DRAINED: Phase.COMPLETED, Event.CANDIDATES_DRAINED: Phase.REVERTED, Event.STOP: Phase.ABORTING}
+        ),
+        Phase.COMPLETED: MappingProxyType({}),
+        Phase.ABORTING: MappingProxyType({Event.AT_ZERO: Phase.DRAINING}),
+        Phase.REVERTED: MappingProxyType({}),
+    }
+)
+"""Phase and event to the next phase. Every phase has a row, the ended ones an empty one."""
+
+ENDED = (Phase.COMPLETED, Phase.REVERTED)
+"""Phases that nothing leaves."""
+
+MOVING = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING, Phase.ABORTING)
+"""Phases in which a rollout owns its targets."""
+
+CLIMBING = (Phase.SHIFTING, Phase.VERIFYING)
+"""Phases in which a candidate's weight may lie below 100."""
+
+
+def after(phase: Phase, event: Event) -> Phase | None:
+    """The phase that ``event`` leads to, or None where the pair is not in the table."""
+    return TRANSITIONS[phase].get(event)

@@ -1,0 +1,147 @@
+"""The engine's memory of one environment: a persistent map of string keys to frozen entries.
+
+A state is a value. Putting an entry makes a new state that shares all else with the old one (a hash array mapped trie), so a
+decision over 100,000 edges costs what it changes. What ``decide`` changed is the delta: each changed key with its canonical
+JSON, or None where it went away. Folding deltas in order gives the state again; so does a snapshot of its entries.
+
+Keys: ``clock``, ``index``, ``telemetry``, ``catalog``, ``service/<name>``, ``origin/<topic>/<partition>``, ``edge/<kind>/<caller>|<callee>``,
+``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``, ``pair/<service>/<digest>/<manifest hash>``, ``target/<service>``,
+``set/<rollout>``, ``rollout/<rollout>``, ``freeze/<id>``, ``override/<id>``, ``release/<id>``.
+
+Entries that come from a log or a snapshot stay bytes until somebody asks for them, so that recovery costs a map, not a parse.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+from immutables import Map
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.graph import Graph, edge_of_key
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.model.facts import EdgeSeen, ServiceSeen
+
+Entry = msgspec.Struct
+E = TypeVar("E", bound=msgspec.Struct)
+
+ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
+    "clock": e.Clock,
+    "index": e.Index,
+    "telemetry": e.TelemetryEntry,
+    "catalog": e.CatalogEntry,
+    "service": ServiceInEnvironment,
+    "origin": e.OriginMark,
+    "edge": EdgeSeen,
+    "traffic": ServiceSeen,
+    "arrivals": e.ArrivalsEntry,
+    "version": e.VersionEntry,
+    "pair": e.PairEntry,
+    "target": e.TargetEntry,
+    "set": e.VersionSet,
+    "rollout": e.Rollout,
+    "freeze": e.FreezeEntry,
+    "override": e.OverrideEntry,
+    "release": e.ReleaseEntry,
+}
+"""The part of a key before the first slash, to the kind of its entry."""
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in ENTRY_TYPES.items()}
+
+
+class Packed:
+    """An entry as its canonical JSON; it is parsed when it is first asked for."""
+
+    __slots__ = ("_entry", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._entry: Entry | None = None
+
+    def entry(self, key: str) -> Entry:
+        """The entry; msgspec.ValidationError where the bytes are not one of this key's kind."""
+        if self._entry is None:
+            self._entry = _decoders[key.partition("/")[0]].decode(self.raw)
+        return self._entry
+
+
+Slot = Entry | Packed
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """The canonical JSON of an entry: fields in declared order, mapping keys sorted."""
+    return _encode(entry)
+
+
+class State:
+    """Everything the engine knows of one environment. Immutable; equal states have equal entries byte for byte."""
+
+    __slots__ = ("_slots", "environment", "graph")
+
+    def __init__(self, environment: str, slots: "Map[str, Slot]", graph: Graph) -> None:
+        self.environment = environment
+        self._slots = slots
+        self.graph = graph
+
+    @classmethod
+    def empty(cls, environment: str) -> "State":
+        """The state before the first fact."""
+        return cls(environment, Map(), Graph.empty())
+
+    @classmethod
+    def from_entries(cls, environment: str, entries: Iterable[tuple[str, bytes]]) -> "State":
+        """The state that a snapshot holds; its sequence is the one that was current when the snapshot was taken."""
+        slots: dict[str, Slot] = {key: Packed(raw) for key, raw in entries}
+        edges = (edge_of_key(key) for key in slots if key.startswith("edge/"))
+        return cls(environment, Map(slots), Graph.of(edges))
+
+    @property
+    def sequence(self) -> int:
+        """How many facts were decided."""
+        clock = self.find("clock", e.Clock)
+        return clock.sequence if clock is not None else 0
+
+    def find(self, key: str, _type: type[E]) -> E | None:
+        """The entry of a key, or None. ``_type`` is the kind that the key's prefix stands for."""
+        slot = self._slots.get(key)
+        if slot is None:
+            return None
+        return slot.entry(key) if type(slot) is Packed else slot  # type: ignore[return-value]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._slots
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def entries(self) -> Iterator[tuple[str, bytes]]:
+        """Every entry as canonical JSON, in the order of the keys."""
+        for key in sorted(self._slots):
+            slot = self._slots[key]
+            yield key, slot.raw if type(slot) is Packed else _encode(slot)
+
+    def with_changes(self, changes: Mapping[str, Slot | None]) -> "State":
+        """This state with entries put (or, where None, removed)."""
+        with self._slots.mutate() as slots:
+            for key, slot in changes.items():
+                if slot is not None:
+                    slots[key] = slot
+                elif key in slots:
+                    del slots[key]
+            changed = slots.finish()
+        return State(self.environment, changed, self.graph.with_changes(changes, self._slots))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, State):
+            return NotImplemented
+        return self.environment == other.environment and list(self.entries()) == list(other.entries())
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def fold(state: State, decided: Decided) -> State:
+    """The state after a decision that was recorded: its delta, and nothing but its delta."""
+    changes: dict[str, Slot | None] = {key: None if raw is None else Packed(bytes(raw)) for key, raw in decided.delta.items()}
+    return state.with_changes(changes)
