@@ -1,0 +1,73 @@
+"""``ctrlplane-stream topics plan|apply``: the topics of a broker against ``topics/``."""
+
+import asyncio
+
+import click
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.topic_admin import TopicError, admin_client, ensure_topics, plan_topics
+from ctrlplane_stream.wire.topic_plan import Change, Refuse, sentence
+
+
+@click.group()
+def topics() -> None:
+    """Compare the broker's topics with the specification, and create or alter them."""
+
+
+@topics.command("plan")
+@takes_settings("kafka_", "topic_", "partitions", "replication_")
+@takes_json
+@click.pass_context
+def plan_command(context: click.Context, settings: Settings, as_json: bool) -> None:
+    """Say what `topics apply` would do, changing nothing.
+
+    Exit status 0: the broker is as specified; 3: it is not; 1: no broker answered.
+    """
+    changes = _run(settings, apply=False)
+    _report(changes, as_json, nothing="every topic is as specified")
+    if changes:
+        context.exit(EXIT_DIFFERENT)
+
+
+@topics.command("apply")
+@takes_settings("kafka_", "topic_", "partitions", "replication_")
+@takes_json
+def apply_command(settings: Settings, as_json: bool) -> None:
+    """Create missing topics and alter configuration that differs.
+
+    A partition count is never changed: that is refused with exit status 1, after everything else was done.
+    """
+    changes = _run(settings, apply=True)
+    _report(changes, as_json, nothing="every topic was as specified already")
+    refused = [c.topic for c in changes if isinstance(c, Refuse)]
+    if refused:
+        fail(f"refused to change the partitions of {', '.join(refused)}")
+
+
+def _run(settings: Settings, *, apply: bool) -> list[Change]:
+    require_broker(settings)
+    try:
+        return asyncio.run(ensure_topics(settings) if apply else _plan(settings))
+    except TopicError as error:
+        fail(str(error))
+    except TimeoutError:
+        fail("the broker did not show the topics as set in time; somebody may be changing them: run `topics plan`")
+    except (KafkaError, OSError) as error:
+        fail(f"no broker answered at {settings.kafka_bootstrap_servers}: {error}")
+
+
+async def _plan(settings: Settings) -> list[Change]:
+    async with admin_client(settings) as client:
+        return await plan_topics(client, settings)
+
+
+def _report(changes: list[Change], as_json: bool, *, nothing: str) -> None:
+    if as_json:
+        print_json(changes)
+        return
+    for change in changes:
+        click.echo(sentence(change))
+    if not changes:
+        click.echo(nothing)

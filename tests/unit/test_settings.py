@@ -1,0 +1,55 @@
+"""Settings say what a process was told: environment, then flags, secrets unseen."""
+
+import pytest
+
+from ctrlplane_stream.settings import SETTINGS, Setting, Settings, SettingsError, load
+
+_SECRETS = [s for s in SETTINGS if s.secret]
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    """An empty environment, and one with empty variables, is the default."""
+    assert load({}) == Settings() == load({s.variable: "" for s in SETTINGS})
+
+
+def test_a_flag_wins_over_the_environment_and_an_absent_flag_does_not() -> None:
+    """Flags that were not given are None and leave the variable in force."""
+    environ = {"CTRLPLANE_PARTITIONS": "4", "CTRLPLANE_TOPIC_PREFIX": "a-"}
+    settings = load(environ, {"partitions": 16, "topic_prefix": None})
+    assert (settings.partitions, settings.topic_prefix) == (16, "a-")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CTRLPLANE_PARTITIONS", "many"),
+        ("CTRLPLANE_PARTITIONS", "0"),
+        ("CTRLPLANE_TOPIC_PREFIX", "a/b"),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS"),
+        ("KAFKA_SSL_CHECK_HOSTNAME", "perhaps"),
+        ("CTRLPLANE_BATCH_SECONDS", "-1"),
+        ("CTRLPLANE_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_variable(variable: str, value: str) -> None:
+    """The person reads the name of the variable that they set."""
+    with pytest.raises(SettingsError, match=rf"^{variable}: "):
+        load({variable: value})
+
+
+@pytest.mark.parametrize("secret", _SECRETS, ids=lambda s: s.name)
+def test_a_secret_is_in_no_printed_form(secret: Setting) -> None:
+    """repr, str, format and ``shown`` print *** for it."""
+    name = secret.name
+    settings = load({}, {name: "open-sesame"})
+    assert getattr(settings, name) == "open-sesame"
+    assert all(
+        "open-sesame" not in text and "***" in text for text in (repr(settings), str(settings), f"{settings}", str(settings.shown()))
+    )
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+def test_every_setting_says_what_it_is_and_why_it_is_so(setting: Setting) -> None:
+    """Meaning and reason are never empty, and the variable is unmistakable."""
+    assert setting.what and setting.why  # noqa: PT018
+    assert setting.variable.startswith(("KAFKA_", "CTRLPLANE_"))
