@@ -1,0 +1,100 @@
+"""``ctrlplane-stream catalog apply|diff|check``: the catalog of a file against the one in force."""
+
+import asyncio
+import difflib
+from pathlib import Path
+
+import click
+import msgspec
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.publishing import send, who_am_i
+from ctrlplane_stream.model.catalog import Catalog
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash, read_catalog_file, read_catalog_record
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import NoBroker, read_to_end
+
+KEY = "catalog"
+"""The one key of the compacted topic ``catalog``."""
+
+_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.group()
+def catalog() -> None:
+    """Compare and apply the catalog."""
+
+
+@catalog.command("check")
+@_file
+def check_command(file: Path) -> None:
+    """Check a file; every mistake is listed with its line. Needs no broker."""
+    found = _read(file)
+    click.echo(f"{file} is a valid catalog of {len(found.services)} services in {len(found.environments)} environments")
+
+
+@catalog.command("diff")
+@_file
+@takes_settings("kafka_", "topic_")
+@takes_json
+@click.pass_context
+def diff_command(context: click.Context, settings: Settings, as_json: bool, file: Path) -> None:
+    """Show what `apply` would change. Exit status 0: nothing; 3: something."""
+    wanted, current = _read(file), _in_force(settings)
+    old = _lines(current.catalog) if current else []
+    lines = list(difflib.unified_diff(old, _lines(wanted), "in force", str(file), lineterm=""))
+    if as_json:
+        print_json({"same": not lines, "hash": catalog_hash(wanted), "in_force": current.hash if current else None, "diff": lines})
+    else:
+        click.echo("\n".join(lines) or "the file is what is in force")
+    if lines:
+        context.exit(EXIT_DIFFERENT)
+
+
+@catalog.command("apply")
+@_file
+@click.option("--based-on", help="The hash that the file was made from; refused where another is in force by now.")
+@click.option("--why", default="", help="The reason; it stays in the log.")
+@takes_settings("kafka_", "topic_")
+@takes_json
+def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str | None, why: str) -> None:
+    """Put the file's catalog into force."""
+    wanted, current = _read(file), _in_force(settings)
+    now = current.hash if current else None
+    if based_on is not None and based_on != now:
+        fail(f"the catalog in force is {now}, not {based_on}: somebody changed it; look at `catalog diff` and apply again")
+    if current is not None and current.hash == catalog_hash(wanted):
+        click.echo("nothing to do: the file is what is in force", err=as_json)
+        return
+    value = msgspec.json.encode(CatalogRecord(wanted, catalog_hash(wanted), now, who_am_i(), why))
+    send(settings, "catalog", value, f"catalog {catalog_hash(wanted)[:12]}", as_json, key=KEY)
+
+
+def _read(file: Path) -> Catalog:
+    found = read_catalog_file(file.read_text())
+    if not isinstance(found, Catalog):
+        fail(f"{file} has {len(found)} mistakes:\n" + "\n".join(str(problem) for problem in found))
+    return found
+
+
+def _in_force(settings: Settings) -> CatalogRecord | None:
+    require_broker(settings)
+    try:
+        return asyncio.run(_last(settings))
+    except (KafkaError, NoBroker, OSError) as error:
+        fail(str(error) or f"no broker answered at {settings.kafka_bootstrap_servers}")
+
+
+async def _last(settings: Settings) -> CatalogRecord | None:
+    last = None
+    async for record in read_to_end(settings, "catalog"):
+        found = read_catalog_record(record.value)
+        if not isinstance(found, Unreadable):
+            last = found
+    return last
+
+
+def _lines(of: Catalog) -> list[str]:
+    return msgspec.json.format(msgspec.json.encode(of, order="sorted"), indent=2).decode().splitlines()

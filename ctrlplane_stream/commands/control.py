@@ -1,0 +1,59 @@
+"""``ctrlplane-stream control VERB``: overrule the engine."""
+
+import time
+
+import click
+
+from ctrlplane_stream.commands.options import takes_json, takes_settings
+from ctrlplane_stream.commands.publishing import SOURCE, new_id, send, who_am_i
+from ctrlplane_stream.model.facts import OverrideVerb
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.control import OverrideData, write_control
+
+
+@click.command()
+@click.argument("verb", type=click.Choice([str(v) for v in OverrideVerb]))
+@click.argument("scope", metavar="ENVIRONMENT[:SERVICE] or ROLLOUT")
+@click.option("--why", required=True, help="The reason; it stays in the log.")
+@click.option("--who", default=None, help="Who overrules; default: the user's name.")
+@click.option("--version", help="The version label to pin or revert to, such as '#3'.")
+@click.option("--all-steps", is_flag=True, help="promote: through all steps.")
+@click.option("--unsafe", is_flag=True, help="Permit what would break make-before-break.")
+@click.option("--for", "for_minutes", type=click.FloatRange(0, min_open=True), help="freeze: minutes until it ends by itself.")
+@click.option("--fact-offset", type=click.IntRange(0), help="skip: the offset of the parked fact to pass over.")
+@click.option("--id", "event_id", help="The override's id; the same id twice is one override. Default: a new one.")
+@takes_settings("kafka_", "topic_")
+@takes_json
+def control(
+    settings: Settings, as_json: bool, verb: str, scope: str, why: str, who: str | None, version: str | None, all_steps: bool,
+    unsafe: bool, for_minutes: float | None, fact_offset: int | None, event_id: str | None,
+) -> None:  # fmt: skip
+    """Overrule the engine on a rollout (its id), a service (ENVIRONMENT:SERVICE) or a whole environment.
+
+    abort, pause and freeze are never refused. Everything else keeps make-before-break unless --unsafe is given.
+    """
+    environment, service, rollout = read_scope(scope)
+    data = OverrideData(
+        verb=OverrideVerb(verb),
+        environment=environment,
+        who=who or who_am_i(),
+        why=why,
+        rollout=rollout,
+        service=service,
+        version=version,
+        all_steps=all_steps,
+        unsafe=unsafe,
+        expires_ms=int(time.time() * 1000 + for_minutes * 60_000) if for_minutes else None,
+        fact_offset=fact_offset,
+    )
+    send(settings, "control", write_control(event_id or new_id(), SOURCE, data), f"{verb} {scope}", as_json, environment=environment)
+
+
+def read_scope(scope: str) -> tuple[str, str | None, str | None]:
+    """Environment, service and rollout of ``env``, ``env:service`` or a rollout's id ``env/…``."""
+    environment, colon, service = scope.partition(":")
+    if colon:
+        return environment, service, None
+    if "/" in scope:
+        return scope.partition("/")[0], None, scope
+    return scope, None, None

@@ -1,0 +1,40 @@
+"""What the commands that write one record share: send it, and say where it went."""
+
+import asyncio
+import getpass
+import uuid
+
+import click
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.options import fail, print_json, require_broker
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.kafka_clients import NoBroker, publish
+
+SOURCE = "ctrlplane-stream/cli"
+
+
+def new_id() -> str:
+    """An id that nobody else has: the event's, by which a repetition is known."""
+    return str(uuid.uuid4())
+
+
+def who_am_i() -> str:
+    """The user's name, for events that say who sent them."""
+    return getpass.getuser()
+
+
+def send(
+    settings: Settings, topic: str, value: bytes, what: str, as_json: bool, *, environment: str | None = None, key: str | None = None
+) -> None:
+    """Write the record, wait for the broker, and report its place; the command fails where the broker does not take it."""
+    require_broker(settings)
+    try:
+        done = asyncio.run(publish(settings, topic, value, environment=environment, key=key))
+    except (KafkaError, NoBroker, OSError) as error:
+        fail(f"{what} was not written: {error or type(error).__name__}; is {settings.kafka_bootstrap_servers} the right broker?")
+    place = {"topic": done.topic, "partition": done.partition, "offset": done.offset}
+    if as_json:
+        print_json({"what": what, **place})
+    else:
+        click.echo(f"{what}: written to {done.topic}, partition {done.partition}, offset {done.offset}")
