@@ -39,6 +39,14 @@ class Unsure(StrEnum):
     ABORT = "abort"
 
 
+class OnDrift(StrEnum):
+    """What to do where a target drifted."""
+
+    HOLD = "hold"
+    RESTORE = "restore"
+    """Say it again once; a second drift holds."""
+
+
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of weight.
 
@@ -100,6 +108,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a PASS moves on by itself; false makes every step wait for a person."""
     lost_actuator_seconds: float = 300.0
     """A command without any outcome for this long holds the rollout and says which target is silent."""
+    on_lease_expired: Unsure = Unsure.ABORT
+    """What a rollout does whose target went to stable by itself because nobody judged: ABORT ends it there; HOLD waits
+    at weight 0 for a person (SOAK means the same)."""
+    on_drift: OnDrift = OnDrift.HOLD
+    """A target is no longer as our last command left it, by nobody's known hand."""
     lease_seconds: float = 300.0
     """How long a partial weight stands without the engine before the target goes to stable by itself."""
     hold_deadline_seconds: float = 86_400.0
