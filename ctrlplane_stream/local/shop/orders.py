@@ -25,8 +25,9 @@ _BATCH = 20
 class Publisher:
     """Sends messages in the background; ``close`` waits for those under way."""
 
-    def __init__(self, bootstrap: str, tracer: Tracer) -> None:
+    def __init__(self, bootstrap: str, prefix: str, tracer: Tracer) -> None:
         self._bootstrap = bootstrap
+        self._prefix = prefix
         self._tracer = tracer
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.create_task(self._connect())
@@ -34,12 +35,13 @@ class Publisher:
 
     def publish(self, publish: Publish, body: bytes) -> None:
         """Send one message; its PRODUCER span ends when the broker has it, or says why it has not."""
-        attributes = {"messaging.system": "kafka", "messaging.destination.name": publish.topic, "messaging.operation.type": "send"}
-        span = self._tracer.start_span(f"send {publish.topic}", kind=SpanKind.PRODUCER, attributes=attributes)
+        topic = f"{self._prefix}{publish.topic}"
+        attributes = {"messaging.system": "kafka", "messaging.destination.name": topic, "messaging.operation.type": "send"}
+        span = self._tracer.start_span(f"send {topic}", kind=SpanKind.PRODUCER, attributes=attributes)
         if self._producer is None or len(self._sending) >= _MOST_IN_FLIGHT:
             _fail(span, "the broker is away")
             return
-        task = asyncio.create_task(self._send(self._producer, publish.topic, body, span))
+        task = asyncio.create_task(self._send(self._producer, topic, body, span))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
@@ -83,9 +85,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     that a version that dies leaves its messages to the others.
     """
 
-    def __init__(self, bootstrap: str, topic: str, tracer: Tracer, perform: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, bootstrap: str, prefix: str, topic: str, tracer: Tracer, perform: Callable[[], Awaitable[bool]]) -> None:
         self._bootstrap = bootstrap
-        self._topic = topic
+        self._topic = f"{prefix}{topic}"
+        self._group = f"{prefix}{FULFILMENT_GROUP}"
         self._tracer = tracer
         self._perform = perform
         self._leaving = asyncio.Event()
@@ -96,7 +99,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         while not self._leaving.is_set():
             consumer = AIOKafkaConsumer(
                 bootstrap_servers=self._bootstrap,
-                group_id=FULFILMENT_GROUP,
+                group_id=self._group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 session_timeout_ms=6000,
@@ -139,7 +142,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             "messaging.system": "kafka",
             "messaging.destination.name": self._topic,
             "messaging.operation.type": "process",
-            "messaging.consumer.group.name": FULFILMENT_GROUP,
+            "messaging.consumer.group.name": self._group,
             "messaging.destination.partition.id": str(record.partition),
             "messaging.kafka.offset": record.offset,
         }

@@ -3,6 +3,8 @@
 It listens on 127.0.0.1:PORT: ``GET /healthz`` is 200 once it is ready, ``GET /<operation>`` performs one operation of
 its service. SIGTERM finishes the requests and messages in hand, hands over the spans and ends with status 0. Status 1
 is a version that crashes at its start, 2 a process that was started wrongly; the reason is the last line it writes.
+
+``orders`` is imported only by the services that use a topic: Kafka's client is a third of a start's time.
 """
 
 import asyncio
@@ -23,9 +25,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from ctrlplane_stream.local.shop import surroundings, touched
 from ctrlplane_stream.local.shop.calls import Caller
 from ctrlplane_stream.local.shop.database import Database
-from ctrlplane_stream.local.shop.orders import Publisher, Worker
 from ctrlplane_stream.local.shop.surroundings import BadSurroundings, Surroundings
-from ctrlplane_stream.local.shop.topology import Operation, Service
+from ctrlplane_stream.local.shop.topology import Publish, Service
 from ctrlplane_stream.local.shop.tracing import tracer_provider
 from ctrlplane_stream.local.shop.version import Version
 
@@ -89,12 +90,9 @@ async def _serve(told: Surroundings, tracer: Tracer, stack: AsyncExitStack) -> N
     session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
     database = Database(told.service.name, told.service.queries, tracer)
     stack.callback(database.close)
-    publisher = None
-    if told.service.publishes and told.kafka:
-        publisher = Publisher(told.kafka, tracer)
-        stack.push_async_callback(publisher.close)
     seed = f"{told.service.name} {told.version} {told.port}"
-    version = Version(told, Caller(session, tracer, told.routes), database, publisher, Random(seed))  # noqa: S311 (chance, not secrets)
+    random = Random(seed)  # noqa: S311 (chance, not secrets)
+    version = Version(told, Caller(session, tracer, told.routes), database, random, _start_publisher(told, tracer, stack))
     joined = _start_worker(told, version, tracer, stack)
     front = Front(told.service, version, tracer, lambda: told.conduct.becomes_ready and joined())
     runner = web.AppRunner(front.application(), access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_SECONDS)
@@ -103,16 +101,29 @@ async def _serve(told: Surroundings, tracer: Tracer, stack: AsyncExitStack) -> N
     await web.TCPSite(runner, "127.0.0.1", told.port).start()
 
 
+def _start_publisher(told: Surroundings, tracer: Tracer, stack: AsyncExitStack) -> Callable[[Publish, bytes], None] | None:
+    """What to publish with, if the service publishes."""
+    if not told.service.publishes or told.kafka is None:
+        return None
+    from ctrlplane_stream.local.shop.orders import Publisher
+
+    publisher = Publisher(told.kafka, told.topic_prefix, tracer)
+    stack.push_async_callback(publisher.close)
+    return publisher.publish
+
+
 def _start_worker(told: Surroundings, version: Version, tracer: Tracer, stack: AsyncExitStack) -> Callable[[], bool]:
     """Start reading the topic, if the service consumes one; the result says whether it has begun (or need not)."""
     if told.service.consumes is None or told.kafka is None or not told.conduct.becomes_ready:
         return lambda: True
-    operation: Operation = told.service.operations[0]
+    from ctrlplane_stream.local.shop.orders import Worker
+
+    operation = told.service.operations[0]
 
     async def perform() -> bool:
         return (await version.perform(operation)).ok
 
-    worker = Worker(told.kafka, told.service.consumes, tracer, perform)
+    worker = Worker(told.kafka, told.topic_prefix, told.service.consumes, tracer, perform)
     running = asyncio.create_task(worker.run())
 
     async def leave() -> None:
@@ -138,7 +149,11 @@ def main() -> int:
     if told.conduct.crashes:
         print(f"{told.image}@{told.digest}: this image crashes at its start", file=sys.stderr)
         return _CRASHED
-    uvloop.run(run(told))
+    try:
+        uvloop.run(run(told))
+    except OSError as error:
+        print(f"cannot start: 127.0.0.1:{told.port}: {error.strerror}", file=sys.stderr)
+        return _STARTED_WRONGLY
     return 0
 
 

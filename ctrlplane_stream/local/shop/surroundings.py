@@ -9,6 +9,7 @@
 | ``CTRLPLANE_ROUTES`` | JSON object: service → base URL of whatever stands in front of it |
 | ``CONFIG_<KEY>`` | one configuration value each |
 | ``KAFKA_BOOTSTRAP_SERVERS`` | only for the services that use a topic |
+| ``CTRLPLANE_TOPIC_PREFIX`` | put before the shop's topic and its consumer group, where several shops share a broker |
 | ``OTEL_…`` | read by the OpenTelemetry SDK itself; without an endpoint nothing is exported |
 """
 
@@ -38,6 +39,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     routes: dict[str, str]
     conduct: Conduct
     kafka: str | None
+    topic_prefix: str = ""
 
 
 def read(environ: Mapping[str, str]) -> Surroundings:
@@ -63,5 +65,13 @@ def read(environ: Mapping[str, str]) -> Surroundings:
     except ValueError as error:
         raise BadSurroundings(f"PORT={environ.get('PORT')!r} is no number") from error
     return Surroundings(
-        service, port, environ.get("IMAGE", service.image), digest, environ.get("CTRLPLANE_VERSION", ""), routes, behaves, kafka
+        service=service,
+        port=port,
+        image=environ.get("IMAGE", service.image),
+        digest=digest,
+        version=environ.get("CTRLPLANE_VERSION", ""),
+        routes=routes,
+        conduct=behaves,
+        kafka=kafka,
+        topic_prefix=environ.get("CTRLPLANE_TOPIC_PREFIX", ""),
     )

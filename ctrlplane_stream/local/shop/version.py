@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import assert_never
 
@@ -12,7 +12,6 @@ import msgspec
 from ctrlplane_stream.local.shop import touched
 from ctrlplane_stream.local.shop.calls import Answer, Caller
 from ctrlplane_stream.local.shop.database import Database
-from ctrlplane_stream.local.shop.orders import Publisher
 from ctrlplane_stream.local.shop.surroundings import Surroundings
 from ctrlplane_stream.local.shop.topology import Action, Call, Operation, Publish, Query
 from ctrlplane_stream.local.shop.touched import Touched
@@ -33,15 +32,22 @@ class Performance(msgspec.Struct, frozen=True):
 
 
 class Version:
-    """Performs the operations of one version of a service. ``publisher`` is there if the service publishes."""
+    """Performs the operations of one version of a service. ``publish`` must be given where the service publishes."""
 
-    def __init__(self, surroundings: Surroundings, caller: Caller, database: Database, publisher: Publisher | None, random: Random) -> None:
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        caller: Caller,
+        database: Database,
+        random: Random,
+        publish: Callable[[Publish, bytes], None] | None = None,
+    ) -> None:
         self._conduct = surroundings.conduct
         self._stray = surroundings.service.stray if surroundings.conduct.strays else None
         self._itself = touched.itself(surroundings.service.name, surroundings.version)
         self._caller = caller
         self._database = database
-        self._publisher = publisher
+        self._publish = publish
         self._random = random
         self._begun = 0
 
@@ -80,8 +86,8 @@ class Version:
                 self._database.run(action)
                 return Answer(True)
             case Publish():
-                assert self._publisher is not None, "topology: a service that publishes was given no publisher"
-                self._publisher.publish(action, b"an order")
+                assert self._publish is not None, "a service that publishes was given nothing to publish with"
+                self._publish(action, b"an order")
                 return Answer(True)
             case _:
                 assert_never(action)
