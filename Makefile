@@ -1,0 +1,43 @@
+# Everything from a fresh clone: each target does all of its own set-up, and only what is absent.
+#   make demo    the whole loop on this machine          (ACTS=all make demo: every act)
+#   make test    every check and test, on real parts     (PYTEST_ARGS="-k topics" make test)
+#   make check   style, types, layers, documents in step
+#   make bench | gates | sets | sweep    what docs/ publishes, measured again
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTEST_ARGS ACTS
+
+# Each of these scripts writes something from the code, and with --check says whether it is in step with it.
+IN_STEP := json_schemas topics_doc settings_doc
+
+.PHONY: help setup broker demo test check bench gates sets sweep clean
+
+help:
+	@sed -n '2,5s/^# *//p' Makefile
+
+setup:
+	@scripts/setup.sh python
+
+broker: setup
+	@scripts/setup.sh broker
+
+demo: broker
+	@ctrlplane-stream demo $(if $(ACTS),--acts $(ACTS)) $(DEMO_ARGS)
+
+check: setup
+	@scripts/check.sh $(IN_STEP)
+
+test: broker
+	@scripts/setup.sh test
+	@scripts/check.sh $(IN_STEP)
+	@scripts/test.sh
+
+bench gates sets sweep: broker
+	@python -m bench.$@ $(ARGS)
+
+clean:
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache dist

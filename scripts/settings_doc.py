@@ -1,0 +1,49 @@
+"""Writes `docs/settings.md` from `ctrlplane_stream/settings.py`: one description of each setting, for flags and for people.
+
+`--check` writes nothing and fails where the page is not what the code says.
+"""
+
+import sys
+from pathlib import Path
+
+from ctrlplane_stream.settings import SETTINGS, Setting
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
+
+HEAD = """\
+# Settings
+
+Generated from `ctrlplane_stream/settings.py` by `python scripts/settings_doc.py`. How a process runs; what is decided is in the
+catalog and its policies instead. A flag (`--topic-prefix` for `CTRLPLANE_TOPIC_PREFIX`) wins over the variable; an empty variable
+is one that is not set. Secrets have no flag, because process lists show flags, and are printed as `***`.
+
+| variable | what | default | why |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(_row(s) for s in SETTINGS)
+
+
+def _row(setting: Setting) -> str:
+    what = setting.what + (f" ({setting.unit})" if setting.unit else "") + (" **secret**" if setting.secret else "")
+    default = (
+        "empty" if setting.default == "" else f"`{str(setting.default).lower() if isinstance(setting.default, bool) else setting.default}`"
+    )
+    return f"| `{setting.variable}` | {what} | {default} | {setting.why} |\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with --check return 1 where it is another."""
+    if "--check" not in arguments:
+        PAGE.write_text(page())
+    elif not PAGE.exists() or PAGE.read_text() != page():
+        print("docs/settings.md is not in step with settings.py; run python scripts/settings_doc.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Makes ready what a target needs, and only what is absent: scripts/setup.sh PART …
+#   python   .venv with the locked packages and this package, anew only where the lock, the package or Python changed
+#   broker   Java 17, Maven and the embedded broker's jars (nothing where KAFKA_BOOTSTRAP_SERVERS names a broker)
+#   test     what only tests need besides: redis-server, git, openssl
+# A Debian package that is missing is installed where we are root, and else named with the command that installs it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+install() { # install PACKAGE: try, where we may
+  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 0
+  echo "installing the Debian package $1"
+  local quietly=(apt-get install -qq -y --no-install-recommends "$1")
+  "${quietly[@]}" >/dev/null 2>&1 || { apt-get update -qq && "${quietly[@]}"; } >/dev/null 2>&1 || true
+}
+
+need() { # need PROGRAM PACKAGE [OTHERWISE]: the program is there afterwards, or we end with the remedy
+  command -v "$1" >/dev/null && return
+  install "$2"
+  command -v "$1" >/dev/null || { echo "$1 is missing: apt-get install $2${3:+, $3}" >&2; exit 1; }
+}
+
+find_python() {
+  for candidate in "${PYTHON:-python3}" python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v "$candidate"; return; fi
+  done
+  echo "Python 3.11 or newer is missing: apt-get install python3 python3-venv, or name one in PYTHON" >&2
+  exit 1
+}
+
+python() {
+  local found wanted
+  if [[ -x .venv/bin/python ]]; then found=$PWD/.venv/bin/python; else found=$(find_python); fi
+  wanted="$("$found" -V) $(cat requirements.lock pyproject.toml | sha256sum)"
+  [[ $(cat .venv/.installed 2>/dev/null) == "$wanted" ]] && return
+  if [[ ! -x .venv/bin/pip ]]; then
+    echo "making .venv with $("$found" -V)"
+    "$found" -m ensurepip --version >/dev/null 2>&1 || install python3-venv
+    "$found" -m venv --clear .venv
+  fi
+  echo "installing the locked packages into .venv"
+  .venv/bin/pip install --disable-pip-version-check -q --require-hashes -r requirements.lock
+  .venv/bin/pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
+  echo "$wanted" >.venv/.installed
+}
+
+broker() {
+  [[ -n ${KAFKA_BOOTSTRAP_SERVERS:-} ]] && return
+  local otherwise="or name a broker in KAFKA_BOOTSTRAP_SERVERS"
+  need java openjdk-17-jre-headless "$otherwise"
+  need mvn maven "$otherwise"
+  .venv/bin/python -c "from ctrlplane_stream.local.kafka import broker_jars; broker_jars()"
+}
+
+test() {
+  need redis-server redis-server
+  need git git
+  need openssl openssl
+}
+
+for part in "$@"; do "$part"; done

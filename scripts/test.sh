@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The tests in two stages, each with its own summary: first what needs no broker (at most five minutes), then what stands on
+# real parts. PYTEST_ARGS is handed to both; where it names tests of its own, there is one stage with just those.
+# A stage that collects nothing is no failure, unless none collected anything.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+read -ra arguments <<<"${PYTEST_ARGS:-}"
+first_limit_seconds=300
+ran=0
+
+stage() { # stage NAME PYTEST_ARGUMENT …
+  local name=$1 status; shift
+  echo "== $name"
+  python -m pytest -q "$@"
+  status=$?
+  if [[ $status == 0 ]]; then ran=1; elif [[ $status != 5 ]]; then exit "$status"; fi
+}
+
+if [[ " ${PYTEST_ARGS:-}" == *" tests"* ]]; then
+  stage "the tests named" "${arguments[@]}"
+else
+  mkdir -p tests/{unit,property,scenario,simulation,contract,integration}
+  began=$SECONDS
+  stage "first stage: unit, property, scenario, simulation" tests/unit tests/property tests/scenario tests/simulation "${arguments[@]}"
+  took=$((SECONDS - began))
+  ((took <= first_limit_seconds)) || echo "the first stage took ${took} s, more than the ${first_limit_seconds} s that it should"
+  stage "second stage: on real parts" tests/contract tests/integration "${arguments[@]}"
+fi
+[[ $ran == 1 ]] || { echo "no test was collected" >&2; exit 5; }

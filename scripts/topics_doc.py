@@ -1,0 +1,75 @@
+"""Writes `docs/topics.md` from `topics/` and `schemas/`: the same text that `topics apply` works from.
+
+`--check` writes nothing and fails where the page is not what the files say.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from ctrlplane_stream.shipped import shipped
+from ctrlplane_stream.wire.topics import TopicSpec, topic_specs
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "topics.md"
+
+HEAD = """\
+# Topics
+
+Generated from `topics/` and `schemas/` by `python scripts/topics_doc.py`; change those. `ctrlplane-stream topics plan` compares
+a broker with them, `ctrlplane-stream topics apply` creates and alters. Every topic has the same number of partitions, N
+(`CTRLPLANE_PARTITIONS`), so that a key lies on the same partition of each; changing N is a migration, and refused here.
+Every name carries `CTRLPLANE_TOPIC_PREFIX`. Creation by use should be off on the broker.
+
+| topic | key | kept | from → to |
+|---|---|---|---|
+"""
+
+_UNITS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second"))
+
+
+def page() -> str:
+    """The whole page."""
+    specs = topic_specs()
+    return HEAD + "".join(_row(s) for s in specs) + "".join(_section(s) for s in specs)
+
+
+def kept(spec: TopicSpec) -> str:
+    """How long records are kept, in words."""
+    return "newest of each key" if spec.compacted else _duration(int(spec.config["retention.ms"]))
+
+
+def _duration(milliseconds: int) -> str:
+    size, unit = next((size, unit) for size, unit in _UNITS if milliseconds % size == 0)
+    count = milliseconds // size
+    return f"{count} {unit}{'s' if count != 1 else ''}"
+
+
+def _row(spec: TopicSpec) -> str:
+    return f"| [`{spec.name}`](#{spec.name}) | {spec.key} | {kept(spec)} | {', '.join(spec.producers)} → {', '.join(spec.consumers)} |\n"
+
+
+def _section(spec: TopicSpec) -> str:
+    config = ", ".join(f"`{key}={value}`" for key, value in spec.config.items())
+    return f"\n## {spec.name}\n\n{spec.why}\n\n- value: {spec.value}{_schema(spec)}\n- configuration: {config}\n"
+
+
+def _schema(spec: TopicSpec) -> str:
+    if spec.schema is None:
+        return ""
+    path = shipped("schemas") / spec.schema
+    title = f": {json.loads(path.read_text())['title']}" if path.suffix == ".json" else ""
+    return f" ([`{spec.schema}`](../schemas/{spec.schema}){title})"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with --check return 1 where it is another."""
+    if "--check" not in arguments:
+        PAGE.write_text(page())
+    elif not PAGE.exists() or PAGE.read_text() != page():
+        print("docs/topics.md is not in step with topics/ and schemas/; run python scripts/topics_doc.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
