@@ -126,6 +126,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ge=0,
         ),
     ] = 120.0
+    window_seconds: Annotated[
+        int,
+        _meta(
+            "Length of a telemetry window",
+            unit="s",
+            why="Short enough to stop a bad step early, long enough for counts that mean something",
+            ge=1,
+            le=3600,
+        ),
+    ] = 10
+    lateness_seconds: Annotated[
+        float,
+        _meta(
+            "How long after a window's end its spans may still come and be on time",
+            unit="s",
+            why="The SDKs export every 5 s and the Collector batches again; shorter makes verdicts faster and more of the spans late",
+            ge=0,
+        ),
+    ] = 10.0
+    pairing_seconds: Annotated[
+        float,
+        _meta(
+            "How long after its last span a trace is kept for halves still to come",
+            unit="s",
+            why="The longest common timeout of a client",
+            ge=0,
+        ),
+    ] = 30.0
+    default_environment: Annotated[
+        str, _meta("Environment of spans whose resource names none", why="OpenTelemetry does not make it mandatory", min_length=1)
+    ] = "default"
+    host_url: Annotated[
+        str,
+        _meta("The process host that the process actuator talks to", unit="URL", why="Where `ctrlplane-stream host` listens by default"),
+    ] = "http://127.0.0.1:8570"
     redis_url: Annotated[
         str,
         _meta(
