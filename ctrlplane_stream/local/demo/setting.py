@@ -18,6 +18,9 @@ WINDOW_SECONDS = 1
 LATENESS_SECONDS = 1.0
 """How long a window waits for late spans in the demo; the shop exports every few hundred milliseconds."""
 
+PAIRING_SECONDS = 6.0
+"""How long halves wait for each other in the demo; no request of the shop takes longer than three seconds."""
+
 
 def demo_policy() -> Policy:
     """The default policy with shorter times."""

@@ -1,0 +1,64 @@
+"""What an act is: a promise, a way to play it, and findings that say whether the promise was kept."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ctrlplane_stream.decision.entities import Rollout
+from ctrlplane_stream.local.demo.audience import NotSeen
+from ctrlplane_stream.local.demo.report import ActReport, report_rollout
+from ctrlplane_stream.local.shop.topology import SERVICES
+
+if TYPE_CHECKING:
+    from ctrlplane_stream.local.demo.stage import Stage
+
+
+class Findings:
+    """Collects what an act found; nothing it is told ends the act early."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.rollouts: list[Rollout] = []
+        self.figures: dict[str, Any] = {}
+
+    def expect(self, holds: bool, promised: str) -> None:
+        """Note a promise that was not kept."""
+        if not holds:
+            self.failures.append(f"not so: {promised}")
+
+    def about(self, rollout: Rollout) -> None:
+        """Put a rollout into the report, as it is by the end of the act."""
+        self.rollouts = [r for r in self.rollouts if r.id != rollout.id] + [rollout]
+
+
+Play = Callable[["Stage", Findings], Awaitable[None]]
+
+
+class Act(msgspec.Struct, frozen=True):
+    """An act of the demo. ``promise`` is one sentence that the topics must show."""
+
+    name: str
+    promise: str
+    play: Play
+
+
+async def play(act: Act, stage: "Stage") -> ActReport:
+    """Play an act and report; what it waited for in vain is a broken promise, not an exception."""
+    findings, began = Findings(), time.monotonic()
+    try:
+        await act.play(stage, findings)
+    except NotSeen as missing:
+        findings.failures.append(str(missing))
+    requests = stage.requests()
+    rollouts = tuple(report_rollout(stage.audience, stage.audience.rollout(r.id) or r, requests, len(SERVICES)) for r in findings.rollouts)
+    return ActReport(
+        name=act.name,
+        promise=act.promise,
+        kept=not findings.failures,
+        failures=tuple(findings.failures),
+        seconds=time.monotonic() - began,
+        rollouts=rollouts,
+        figures=findings.figures,
+    )

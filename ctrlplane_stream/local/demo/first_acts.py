@@ -1,0 +1,126 @@
+"""The acts of the short demo: learn, release well, release badly, see the difference a gate makes, leave others alone."""
+
+import asyncio
+
+from ctrlplane_stream.decision.entities import Rollout
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.local.demo.act import Act, Findings
+from ctrlplane_stream.local.demo.report import SLOW_MILLISECONDS
+from ctrlplane_stream.local.demo.stage import Stage
+from ctrlplane_stream.local.load_report import harm
+from ctrlplane_stream.local.shop.images import Behaviour
+from ctrlplane_stream.local.shop.topology import SERVICES, Publish
+from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.facts import OverrideVerb
+from ctrlplane_stream.model.identity import EdgeKind
+
+MIDDLE = "shop/pricing"
+"""In the middle of the chain of four: a frontend, a cart and a checkout above it, an inventory below."""
+
+
+def expected_edges() -> frozenset[tuple[str, str, EdgeKind]]:
+    """The edges between services that the shop's own table promises."""
+    calls = {(s.name, c.service, EdgeKind.CALL) for s in SERVICES for c in s.calls}
+    actions = ((s, a) for s in SERVICES for o in s.operations for stage in o.stages for a in stage)
+    topics = {(s.name, a.topic) for s, a in actions if isinstance(a, Publish)}
+    messages = {(name, c.name, EdgeKind.MESSAGE) for name, topic in topics for c in SERVICES if c.consumes == topic}
+    return frozenset(calls | messages)
+
+
+async def learn(stage: Stage, findings: Findings) -> None:
+    """The engine's graph has every edge of the shop's table, and none between services that the table lacks."""
+    wanted, services = expected_edges(), {s.name for s in SERVICES}
+
+    def known() -> frozenset[tuple[str, str, EdgeKind]]:
+        edges = (seen.edge for seen in stage.audience.edges())
+        return frozenset((e.caller, e.callee, e.kind) for e in edges if e.caller in services and e.callee in services)
+
+    await stage.audience.until(lambda: wanted <= known(), 60, f"{len(wanted)} edges between services")
+    findings.expect(not known() - wanted, f"no edge that the shop does not have: {sorted(known() - wanted)}")
+    findings.figures["edges between services"] = len(known())
+    findings.figures["edges to databases and others"] = len(stage.audience.edges()) - len(known())
+
+
+async def good_release(stage: Stage, findings: Findings) -> None:
+    """A healthy version climbs, bakes, and is what a later revert goes back to."""
+    rollout = await stage.release(MIDDLE, Behaviour.HEALTHY)
+    findings.about(rollout)
+    ended = await stage.ended(rollout.id, 150)
+    findings.expect(ended.phase is Phase.COMPLETED, f"{rollout.id} completed, but it is {ended.phase}: {ended.stopped_because}")
+    good = stage.audience.target(MIDDLE).last_known_good
+    findings.expect(good is not None and good.label == rollout.units[0].candidate, f"{rollout.units[0].candidate} is last known good")
+
+
+async def bad_release(stage: Stage, findings: Findings) -> None:
+    """A version with errors is found at a small weight and reverted to the last known good one."""
+    before = stage.audience.target(MIDDLE).stable
+    rollout = await stage.release(MIDDLE, Behaviour.ERRORS)
+    findings.about(rollout)
+    ended = await stage.ended(rollout.id, 90)
+    expect_reverted(stage, findings, ended, MIDDLE, before)
+    findings.expect(max(_weights_given(stage, ended), default=0) < 100, "the bad version never had all of the traffic")
+
+
+async def same_fault_ungated(stage: Stage, findings: Findings) -> None:
+    """The same image again, its gates forced open by an operator: what the gates are worth, in requests harmed."""
+    gated = stage.last_rollout
+    rollout = await stage.release(MIDDLE, Behaviour.ERRORS)
+    findings.about(rollout)
+    await stage.override(OverrideVerb.FORCE, "to show what an ungated release does", rollout=rollout.id, all_steps=True)
+    await stage.audience.until(lambda: _at_full_weight(stage, rollout), 30, f"{rollout.id} forced to weight 100")
+    await asyncio.sleep(8.0)
+    await stage.override(OverrideVerb.ABORT, "somebody noticed", rollout=rollout.id)
+    ended = await stage.ended(rollout.id, 60)
+    findings.expect(ended.phase is Phase.REVERTED, f"the operator's abort ended on stable, but it is {ended.phase}")
+    if gated is not None:
+        requests = stage.requests()
+        harms = [harm(requests, MIDDLE, r.units[0].candidate, SLOW_MILLISECONDS) for r in (gated, rollout)]
+        findings.figures["requests harmed with the gate"] = harms[0].harmed
+        findings.figures["requests harmed without it"] = harms[1].harmed
+        findings.expect(harms[0].harmed < harms[1].harmed, "the gate spared requests")
+
+
+async def second_group_untouched(stage: Stage, findings: Findings) -> None:
+    """Since set-up no command went to the blog, no guard of any set is there, and its readers noticed nothing."""
+    commands = [o for s in stage.since_setup() for o in s.decided.outputs if isinstance(o, Command)]
+    blog = [c.target.service for c in commands if c.target.service.startswith("blog/")]
+    findings.expect(not blog, f"no command to the blog, but there were {len(blog)}")
+    for rollout in stage.audience.rollouts():
+        chosen = stage.audience.version_set(rollout.id)
+        mine = rollout.began_ms >= stage.setup_ended_ms and chosen is not None
+        guards = [g.guard.service for g in chosen.guards if g.guard.service.startswith("blog/")] if mine and chosen else []
+        findings.expect(not guards, f"{rollout.id} watches nobody in the blog, but it watches {guards}")
+    readers = [r for r in stage.requests() if r.entry == "blog/web" and r.at * 1000 >= stage.setup_ended_ms]
+    failed = [r for r in readers if not r.ok]
+    findings.expect(bool(readers) and not failed, f"every reader of the blog was served, but {len(failed)} of {len(readers)} were not")
+    findings.figures["commands to the shop"] = len(commands)
+    findings.figures["readers of the blog served"] = len(readers) - len(failed)
+
+
+def expect_reverted(stage: Stage, findings: Findings, rollout: Rollout, service: str, stable: str | None) -> None:
+    """The rollout is reverted and the service stands where it stood: all of its weight on ``stable``."""
+    findings.expect(rollout.phase is Phase.REVERTED, f"{rollout.id} was reverted, but it is {rollout.phase}")
+    target = stage.audience.target(service)
+    weights = {v.label: v.weight for v in target.live if v.weight}
+    findings.expect(target.stable == stable and weights == {stable: 100}, f"{service} is on {stable} alone, but it is on {weights}")
+
+
+def _at_full_weight(stage: Stage, rollout: Rollout) -> bool:
+    unit = rollout.units[0]
+    seen = stage.audience.target(unit.service).seen(unit.candidate)
+    return seen is not None and seen.weight == 100
+
+
+def _weights_given(stage: Stage, rollout: Rollout) -> list[int]:
+    unit = rollout.units[0]
+    outputs = (o for s in stage.audience.decisions for o in s.decided.outputs)
+    return [o.wanted.weight(unit.candidate) for o in outputs if isinstance(o, Command) and o.rollout == rollout.id]
+
+
+FIRST_ACTS = (
+    Act("learn", "the engine learns the shop's graph from live traffic alone", learn),
+    Act("good release", f"a healthy version of {MIDDLE} completes and becomes last known good", good_release),
+    Act("bad release", f"a version of {MIDDLE} with errors is found and reverted", bad_release),
+    Act("ungated", "the same fault with its gates forced open harms more requests", same_fault_ungated),
+    Act("untouched", "the second group of services is never touched", second_group_untouched),
+)

@@ -1,0 +1,54 @@
+"""Plays the demo from set-up to report."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from ctrlplane_stream.local.demo.act import Act, play
+from ctrlplane_stream.local.demo.first_acts import FIRST_ACTS
+from ctrlplane_stream.local.demo.outage_acts import OUTAGE_ACTS
+from ctrlplane_stream.local.demo.release_acts import RELEASE_ACTS
+from ctrlplane_stream.local.demo.report import ActReport, DemoReport
+from ctrlplane_stream.local.demo.screen import Screen
+from ctrlplane_stream.local.demo.setting import demo_policy, differences
+from ctrlplane_stream.local.demo.stage import Stage, open_stage
+from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
+
+ALL_ACTS: tuple[Act, ...] = (*FIRST_ACTS[:-1], *RELEASE_ACTS, *OUTAGE_ACTS, FIRST_ACTS[-1])
+
+
+def chosen_acts(names: str) -> tuple[Act, ...]:
+    """The acts that a comma-separated list names: ``short``, ``all``, or acts by name. ValueError for an unknown name."""
+    if names in ("", "short"):
+        return FIRST_ACTS
+    if names == "all":
+        return ALL_ACTS
+    by_name = {act.name: act for act in ALL_ACTS}
+    unknown = [n for n in names.split(",") if n not in by_name]
+    if unknown:
+        raise ValueError(f"there is no act {', '.join(unknown)}; acts are {', '.join(by_name)}")
+    return tuple(by_name[n] for n in names.split(","))
+
+
+async def play_demo(acts: tuple[Act, ...], kafka: EmbeddedKafka | NamedKafka, folder: Path, console: Console, began: float) -> DemoReport:
+    """Set everything up, play the acts one after the other, take everything down, and report. ``began`` is a monotonic time."""
+    async with open_stage(kafka, folder) as stage:
+        screen = Screen(console, stage.audience)
+        async with screen.showing():
+            screen.title("set-up: the first version of every service")
+            await stage.set_up()
+            ready = time.monotonic()
+            reports = [await _played(act, stage, screen) for act in acts]
+    return DemoReport(
+        kept=all(report.kept for report in reports),
+        setup_seconds=ready - began,
+        acts_seconds=time.monotonic() - ready,
+        policy_differences={name: {"default": default, "demo": here} for name, (default, here) in differences(demo_policy()).items()},
+        acts=tuple(reports),
+    )
+
+
+async def _played(act: Act, stage: Stage, screen: Screen) -> ActReport:
+    screen.title(f"{act.name}: {act.promise}")
+    return await play(act, stage)

@@ -1,0 +1,129 @@
+"""What came of an act: whether its promise was kept, and the figures that show it, in words and as JSON."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ctrlplane_stream.decision.entities import Rollout, VersionSet
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.local.demo.audience import Audience
+from ctrlplane_stream.local.load_report import Request
+
+SLOW_MILLISECONDS = 250.0
+"""A request that takes longer than this harms whoever waits; a healthy one takes a few dozen milliseconds."""
+
+
+class DecisionLine(msgspec.Struct, frozen=True):
+    """One reason, and the record of `decisions` that it stands in."""
+
+    partition: int
+    offset: int
+    at_ms: int
+    text: str
+
+
+class RolloutReport(msgspec.Struct, frozen=True):
+    """One rollout of an act. The seconds run from the first harmed request that touched a candidate to weight 0 confirmed."""
+
+    id: str
+    phase: str
+    changed: dict[str, str]
+    guards: tuple[str, ...]
+    watched_services: int
+    all_services: int
+    exposed_requests: int
+    harmed_requests: int
+    seconds: float | None
+    seconds_first_bad_to_revert: float | None
+    unproven_steps: tuple[int, ...]
+    decisions: tuple[DecisionLine, ...]
+
+
+class ActReport(msgspec.Struct, frozen=True):
+    """An act: what it promised, whether that was kept, and why not where it was not."""
+
+    name: str
+    promise: str
+    kept: bool
+    failures: tuple[str, ...]
+    seconds: float
+    rollouts: tuple[RolloutReport, ...] = ()
+    figures: dict[str, Any] = {}
+
+
+class DemoReport(msgspec.Struct, frozen=True):
+    """The whole demo."""
+
+    kept: bool
+    setup_seconds: float
+    acts_seconds: float
+    policy_differences: dict[str, Any]
+    acts: tuple[ActReport, ...]
+
+
+def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Request], all_services: int) -> RolloutReport:
+    """The figures of one rollout, from the topics and from the load generator's own count of harm."""
+    exposed = [r for r in requests if any(r.possibly_exposed(u.service, u.candidate) for u in rollout.units)]
+    exposed = [r for r in exposed if _during(rollout, r)]
+    harmed = [r for r in exposed if r.harmed(SLOW_MILLISECONDS)]
+    chosen = audience.version_set(rollout.id)
+    return RolloutReport(
+        id=rollout.id,
+        phase=rollout.phase,
+        changed={u.service: f"{u.stable or 'nothing'} -> {u.candidate}" for u in rollout.units},
+        guards=_guards(chosen),
+        watched_services=len(_watched(chosen)),
+        all_services=all_services,
+        exposed_requests=len(exposed),
+        harmed_requests=len(harmed),
+        seconds=(rollout.ended_ms - rollout.began_ms) / 1000 if rollout.ended_ms else None,
+        seconds_first_bad_to_revert=_time_to_revert(rollout, harmed),
+        unproven_steps=rollout.unproven,
+        decisions=tuple(DecisionLine(s.partition, s.offset, s.decided.at_ms, text) for s, text in audience.about(rollout.id)),
+    )
+
+
+def _during(rollout: Rollout, request: Request) -> bool:
+    ended = rollout.ended_ms or request.at * 1000
+    return rollout.began_ms <= request.at * 1000 <= ended
+
+
+def _watched(chosen: VersionSet | None) -> frozenset[str]:
+    return frozenset(g.guard.service for g in chosen.guards if g.guard.service) if chosen else frozenset()
+
+
+def _guards(chosen: VersionSet | None) -> tuple[str, ...]:
+    return tuple(f"{g.guard.service or 'entry points'} ({g.guard.role}): {g.why}" for g in chosen.guards) if chosen else ()
+
+
+def _time_to_revert(rollout: Rollout, harmed: list[Request]) -> float | None:
+    """Seconds from the first harmed request to the confirmed weight 0; None where nothing was reverted or nobody harmed."""
+    phases = [p.phase for p in rollout.timeline]
+    if Phase.ABORTING not in phases or not harmed:
+        return None
+    after = [p for p in rollout.timeline[phases.index(Phase.ABORTING) :] if p.phase in (Phase.DRAINING, Phase.REVERTED)]
+    return max(0.0, after[0].at_ms / 1000 - min(r.at for r in harmed)) if after else None
+
+
+def words(report: DemoReport) -> str:
+    """The report as a person reads it."""
+    lines = [f"Set-up took {report.setup_seconds:.0f} s, the acts {report.acts_seconds:.0f} s.", ""]
+    for act in report.acts:
+        lines.append(f"{'kept  ' if act.kept else 'BROKEN'}  {act.name} ({act.seconds:.0f} s): {act.promise}")
+        lines += [f"          {failure}" for failure in act.failures]
+        lines += [f"          {key}: {value}" for key, value in act.figures.items()]
+        for rollout in act.rollouts:
+            lines += [f"          {line}" for line in _rollout_words(rollout)]
+    lines += ["", "Every promise was kept." if report.kept else "Not every promise was kept."]
+    return "\n".join(lines)
+
+
+def _rollout_words(rollout: RolloutReport) -> list[str]:
+    changed = ", ".join(f"{service} {change}" for service, change in rollout.changed.items())
+    first = f"{rollout.id} {rollout.phase}: {changed}; watched {rollout.watched_services} of {rollout.all_services} services"
+    harm = f"requests that touched it: {rollout.exposed_requests}, harmed: {rollout.harmed_requests}"
+    if rollout.seconds_first_bad_to_revert is not None:
+        harm += f"; {rollout.seconds_first_bad_to_revert:.1f} s from the first harmed request to weight 0"
+    last = [f"last word (offset {d.offset}): {d.text}" for d in rollout.decisions[-1:]]
+    return [first, harm, *last]
