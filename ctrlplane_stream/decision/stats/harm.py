@@ -80,6 +80,22 @@ def weigh_against(
     return _record(evidence, harm, safety)
 
 
+def weigh_rate(evidence: Evidence, events: float, exposure: float, past: Past, limit: float, design_effect: float) -> Evidence:
+    """As `weigh_against` for a Poisson rate per unit of exposure (calls per request): harm is a rate above ``limit`` (positive).
+
+    A rate is bet against in multiples of the limit. No safety is weighed.
+    """
+    if exposure <= 0:
+        return evidence
+    guess = (past.candidate_events + 20.0 * limit) / (past.candidate_total + 10.0)
+    alternatives = (max(guess, 1.02 * limit), 1.3 * limit, 2.0 * limit, 5.0 * limit)
+    harm = tuple(
+        log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect
+        for log, rate in zip(evidence.harm, alternatives, strict=True)
+    )
+    return _record(evidence, harm, evidence.safety)
+
+
 def log_harm(evidence: Evidence) -> float:
     """The mixture's log e-value for harm beyond the margin, as it stands."""
     return _mixture(evidence.harm)

@@ -60,3 +60,13 @@ def upper_share(events: float, total: float, alpha: float) -> float:
 def lower_share(events: float, total: float, alpha: float) -> float:
     """A lower bound of the share behind a complete sample, at confidence 1 - alpha; 0 for an empty one."""
     return 1.0 - upper_share(total - events, total, alpha) if total > 0 else 0.0
+
+
+def upper_rate(events: float, exposure: float, alpha: float) -> float:
+    """An upper bound of a Poisson rate per unit of a complete, positive exposure, at confidence 1 - alpha (Chernoff's bound inverted)."""
+    low, high = events, 2 * events + 4 * math.log(1 / alpha)
+    for _ in range(40):
+        middle = (low + high) / 2
+        distance = middle - events + (events * math.log(events / middle) if events > 0 else 0.0)
+        low, high = (middle, high) if distance < -math.log(alpha) else (low, middle)
+    return high / exposure

@@ -1,0 +1,12 @@
+"""The judge: from telemetry windows to verdicts, as a pure fold. No clock, I/O or randomness.
+
+`observe` keeps the past of an environment, `begin` freezes it for a step, `judge_window` folds one closed window into a `StepState` and a
+verdict, `late_verdict` speaks when windows do not close. `combined` joins our verdict with outside ones.
+"""
+
+from ctrlplane_stream.decision.judge.baseline import Baseline, observe
+from ctrlplane_stream.decision.judge.fold import begin, judge_window, late_verdict, verdict_of
+from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
+from ctrlplane_stream.decision.judge.state import StepState
+
+__all__ = ["Baseline", "ClosedWindow", "StepState", "begin", "judge_window", "late_verdict", "observe", "sort_rows", "verdict_of"]

@@ -1,0 +1,132 @@
+"""One side of a comparison in one window: requests, failures, latencies and calls made, of a version, an edge or an exposure.
+
+What becomes an arm depends on the guard's role alone (design, "Version sets"); what is measured on it depends on the metric (`measures`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ctrlplane_stream.decision.judge.rows import Rows
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.sketch import Sketch
+from ctrlplane_stream.model.windows import EdgeWindow, Exposure
+
+Histogram = dict[int, int]
+"""Counts by sketch bucket; `ZERO` holds durations of zero or less."""
+
+ZERO = -(1 << 20)
+"""Below every bucket."""
+
+
+@dataclass(slots=True)
+class ArmWindow:
+    """What one arm did in one window.
+
+    ``errors_by_edge`` and ``requests_by_edge`` say where it was seen; ``calls`` counts the calls it made, by edge. ``estimated`` counts
+    requests corrected for sampling.
+    """
+
+    requests: float = 0.0
+    errors: float = 0.0
+    estimated: float = 0.0
+    estimated_errors: float = 0.0
+    latency: Histogram = field(default_factory=dict)
+    gap: Histogram = field(default_factory=dict)
+    calls: dict[EdgeKey, float] = field(default_factory=dict)
+    requests_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
+    errors_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
+
+
+def add_sketch(histogram: Histogram, sketch: Sketch) -> None:
+    """Add a sketch's counts to a histogram in place."""
+    for index, count in zip(sketch.indices, sketch.counts, strict=True):
+        histogram[index] = histogram.get(index, 0) + count
+    if sketch.zero:
+        histogram[ZERO] = histogram.get(ZERO, 0) + sketch.zero
+
+
+def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
+    """A version of a service (None: all versions): what arrived by its own spans and by its callers', and what it called.
+
+    Requests and errors are the larger of what servers and what callers saw, since either side alone misses some: roots have no caller,
+    timeouts no server error. Latency is the server's, or the client's where servers tell none.
+    """
+    arm = ArmWindow()
+    for row in rows.services.get(service, ()):
+        if version is None or row.version == version:
+            arm.requests += row.requests
+            arm.errors += row.errors
+            arm.estimated += row.estimated_requests
+            add_sketch(arm.latency, row.latency)
+    edges = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, server_latency=not arm.latency)
+    arm.requests, arm.errors = max(arm.requests, edges.requests), max(arm.errors, edges.errors)
+    arm.estimated, arm.estimated_errors = max(arm.estimated, edges.estimated), edges.estimated_errors
+    arm.latency, arm.gap = arm.latency or edges.latency, edges.gap
+    arm.requests_by_edge, arm.errors_by_edge = edges.requests_by_edge, edges.errors_by_edge
+    for key in rows.outgoing.get(service, ()):
+        calls = sum(row.estimated_calls for row in rows.edges[key] if version is None or row.caller_version == version)
+        if calls:
+            arm.calls[key] = calls
+    return arm
+
+
+def calls_arm(
+    rows: Rows,
+    keys: Iterable[EdgeKey],
+    *,
+    caller_version: str | None = None,
+    callee_version: str | None = None,
+    server_latency: bool = False,
+) -> ArmWindow:
+    """The calls along edges, by the version of one end; latency as the client saw it, or the server."""
+    return _edge_arm(rows, keys, caller_version=caller_version, callee_version=callee_version, server_latency=server_latency)
+
+
+def exposure_arm(rows: Rows, service: str, version: str, exposures: tuple[Exposure, ...], entry: str | None) -> ArmWindow:
+    """Requests at one entry point (None: all) by whether they touched this version of the service."""
+    arm = ArmWindow()
+    for row in rows.exposures.get(service, ()):
+        if row.version == version and row.exposure in exposures and entry in (None, row.entry):
+            arm.requests += row.requests
+            arm.errors += row.errors
+            arm.estimated += row.requests
+            add_sketch(arm.latency, row.latency)
+    return arm
+
+
+def edges_between(rows: Rows, callers: Iterable[str], callees: Iterable[str], *, messages: bool | None = None) -> tuple[EdgeKey, ...]:
+    """The edges seen in this window from any of the callers to any of the callees; only or no message edges if asked."""
+    ends = tuple(callees)
+    return tuple(
+        key
+        for caller in callers
+        for key in rows.outgoing.get(caller, ())
+        if key.callee in ends and (messages is None or (key.kind is EdgeKind.MESSAGE) == messages)
+    )
+
+
+def _edge_arm(
+    rows: Rows,
+    keys: Iterable[EdgeKey],
+    *,
+    caller_version: str | None = None,
+    callee_version: str | None = None,
+    server_latency: bool,
+) -> ArmWindow:
+    arm = ArmWindow()
+    for key in keys:
+        for row in rows.edges[key]:
+            if caller_version in (None, row.caller_version) and callee_version in (None, row.callee_version):
+                _add_calls(arm, key, row, server_latency)
+    return arm
+
+
+def _add_calls(arm: ArmWindow, key: EdgeKey, row: EdgeWindow, server_latency: bool) -> None:
+    arm.requests += row.calls
+    arm.errors += row.errors
+    arm.estimated += row.estimated_calls
+    arm.estimated_errors += row.estimated_errors
+    arm.requests_by_edge[key] = arm.requests_by_edge.get(key, 0.0) + row.calls
+    arm.errors_by_edge[key] = arm.errors_by_edge.get(key, 0.0) + row.errors
+    add_sketch(arm.latency, row.server if server_latency and row.server.indices else row.client)
+    add_sketch(arm.gap, row.gap)

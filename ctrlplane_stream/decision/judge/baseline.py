@@ -1,0 +1,120 @@
+"""What services and edges were like before a rollout touched them: two generations of windows, the older dropped whole.
+
+A baseline is 30 to 60 windows of everything outside the rollouts under way; what is watched by one stays frozen at what it was before, so
+that a candidate never becomes its own yardstick. Between 30 windows and 60 the past is long enough to bound a rate and short enough to be
+the present's neighbour.
+"""
+
+from collections.abc import Collection
+
+import msgspec
+
+from ctrlplane_stream.decision.judge.arms import ArmWindow, Histogram, version_arm
+from ctrlplane_stream.decision.judge.rows import Rows
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, residual_of_share
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
+
+GENERATION_WINDOWS = 30
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Sums over some windows of one service, all versions together.
+
+    ``lost`` counts failed calls to it without a server's half, among ``called`` calls; ``calls`` the calls it made, by edge.
+    """
+
+    windows: int = 0
+    requests: float = 0.0
+    errors: float = 0.0
+    called: float = 0.0
+    lost: float = 0.0
+    latency: Histogram = {}
+    gap: Histogram = {}
+    calls: dict[str, float] = {}
+
+
+class ServicePast(msgspec.Struct, frozen=True):
+    """Two generations of totals and the scatter of the error share between windows."""
+
+    older: Totals = Totals()
+    newer: Totals = Totals()
+    scatter: Dispersion = Dispersion()
+
+    def totals(self) -> Totals:
+        """Both generations together."""
+        return _sum(self.older, self.newer)
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """The past of every service of one environment."""
+
+    services: dict[str, ServicePast] = {}
+
+    def of(self, service: str) -> ServicePast:
+        """The past of a service; empty where it was never seen."""
+        return self.services.get(service, ServicePast())
+
+
+def observe(baseline: Baseline, rows: Rows, moving: Collection[str]) -> Baseline:
+    """The baseline after one more window; services in ``moving`` keep what they had."""
+    seen = sorted({*rows.services, *rows.incoming})
+    services = dict(baseline.services)
+    for service in seen:
+        if service not in moving:
+            services[service] = _after(services.get(service, ServicePast()), _window_totals(rows, service))
+    return Baseline(services)
+
+
+def lost_calls(rows: Rows, service: str) -> tuple[float, float]:
+    """(failed calls to the service that no server half answered, all calls to it) of a window."""
+    lost = called = 0.0
+    for key in rows.incoming.get(service, ()):
+        for row in rows.edges[key]:
+            called += row.calls
+            if row.callee_version == UNKNOWN_VERSION:
+                lost += row.errors
+    return lost, called
+
+
+def _window_totals(rows: Rows, service: str) -> Totals:
+    arm: ArmWindow = version_arm(rows, service, None)
+    lost, called = lost_calls(rows, service)
+    return Totals(1, arm.requests, arm.errors, called, lost, arm.latency, arm.gap, {str(key): calls for key, calls in arm.calls.items()})
+
+
+def _after(past: ServicePast, window: Totals) -> ServicePast:
+    known = past.totals()
+    residual = residual_of_share(window.errors, window.requests, known.errors, known.requests)
+    scatter = past.scatter if residual is None else past.scatter.after(residual)
+    newer = _sum(past.newer, window)
+    if newer.windows >= GENERATION_WINDOWS:
+        return ServicePast(newer, Totals(), scatter)
+    return ServicePast(past.older, newer, scatter)
+
+
+def _sum(a: Totals, b: Totals) -> Totals:
+    return Totals(
+        a.windows + b.windows,
+        a.requests + b.requests,
+        a.errors + b.errors,
+        a.called + b.called,
+        a.lost + b.lost,
+        merged(a.latency, b.latency),
+        merged(a.gap, b.gap),
+        {key: a.calls.get(key, 0.0) + b.calls.get(key, 0.0) for key in sorted({*a.calls, *b.calls})},
+    )
+
+
+def merged(a: Histogram, b: Histogram) -> Histogram:
+    """The counts of both; neither is changed."""
+    if not b:
+        return a
+    total = dict(a)
+    for index, count in b.items():
+        total[index] = total.get(index, 0) + count
+    return total
+
+
+def edge_name(key: EdgeKey) -> str:
+    """How an edge is named in state that is kept as JSON."""
+    return str(key)

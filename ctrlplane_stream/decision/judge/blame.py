@@ -1,0 +1,60 @@
+"""Which version carries the harm, on which edge, and whether another change of the same time could explain it."""
+
+import math
+from collections.abc import Iterable
+
+from ctrlplane_stream.model.identity import EdgeKey
+from ctrlplane_stream.model.verdicts import (
+    Assignment,
+    Change,
+    Comparison,
+    Concurrent,
+    Culprit,
+    GuardRole,
+    MetricEvidence,
+    VerdictStatus,
+)
+
+_CLOSENESS = (GuardRole.CHANGED, GuardRole.CALLEE, GuardRole.CONSUMER, GuardRole.CALLER, GuardRole.ENTRY, GuardRole.COLLATERAL)
+"""Where several guards fail at once the one nearest to the change names the cause."""
+
+
+def worst(found: Iterable[MetricEvidence]) -> MetricEvidence | None:
+    """The failed evidence nearest to the change, and of those the one furthest beyond its threshold; None where nothing failed."""
+    failed = [evidence for evidence in found if evidence.status is VerdictStatus.FAIL]
+    return min(failed, key=lambda e: (_CLOSENESS.index(e.role), -_beyond(e)), default=None)
+
+
+def culprit_of(fail: MetricEvidence, found: Iterable[MetricEvidence], assignment: Assignment) -> Culprit:
+    """Who carries a harm. Comparisons by version or exposure in the same windows rule other changes out; before/after ones cannot."""
+    change = _changed(fail, found, assignment)
+    explained = _concurrent(fail, assignment) if fail.comparison is Comparison.BASELINE else None
+    return Culprit(change.service, change.candidate, fail.name, fail.edge or _edge(fail, found, change), explained)
+
+
+def _beyond(evidence: MetricEvidence) -> float:
+    return math.log(evidence.e_value) - math.log(evidence.threshold)
+
+
+def _changed(fail: MetricEvidence, found: Iterable[MetricEvidence], assignment: Assignment) -> Change:
+    """The change that the harm belongs to: its own service's, the one on the failed edge, or the one whose own evidence is strongest."""
+    ends = {fail.guard} if fail.edge is None else {fail.guard, fail.edge.caller, fail.edge.callee}
+    for change in assignment.changed:
+        if change.service in ends:
+            return change
+    strength = {evidence.guard: evidence.e_value for evidence in sorted(found, key=lambda e: e.e_value)}
+    return max(assignment.changed, key=lambda change: strength.get(change.service, 0.0))
+
+
+def _edge(fail: MetricEvidence, found: Iterable[MetricEvidence], change: Change) -> EdgeKey | None:
+    """For a guard that is not on the change itself: the edge between the two, where one was seen."""
+    if fail.role is GuardRole.CHANGED:
+        return None
+    pairs = ((change.service, fail.guard), (fail.guard, change.service))
+    return next((e.edge for e in found if e.edge is not None and (e.edge.caller, e.edge.callee) in pairs), None)
+
+
+def _concurrent(fail: MetricEvidence, assignment: Assignment) -> Concurrent | None:
+    """Another change that could explain it: one of the failed guard itself before any other."""
+    own = next((other for other in assignment.concurrent if other.service == fail.guard), None)
+    return own or next(iter(assignment.concurrent), None)

@@ -1,0 +1,278 @@
+"""One question, one more window: the arms become counts, the counts become evidence. Everything chosen comes from earlier windows."""
+
+import math
+from typing import NamedTuple
+
+import msgspec
+
+from ctrlplane_stream.decision.judge.arms import ArmWindow, Histogram
+from ctrlplane_stream.decision.judge.baseline import Totals, merged
+from ctrlplane_stream.decision.judge.pairs import Pair
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES
+from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Quality, edge_totals
+from ctrlplane_stream.decision.judge.tails import QUANTILES, count_above, tail_of
+from ctrlplane_stream.decision.stats.betting import Sample
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, residual_of_share, residual_of_shares
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh, weigh_against, weigh_rate
+from ctrlplane_stream.decision.stats.intervals import lower_share, upper_rate, upper_share
+from ctrlplane_stream.model.identity import EdgeKey
+from ctrlplane_stream.model.sketch import bucket_index
+from ctrlplane_stream.model.verdicts import GatePolicy, Metric
+
+_PRIOR_CAP = 2000.0
+"""The past weighs no more than this many requests in the guess of stable's share."""
+
+
+class Frame(NamedTuple):
+    """What a check needs besides its own state: the policy, its part of the error budget, the past, latencies so far, sampling."""
+
+    policy: GatePolicy
+    alpha: float
+    past: Totals
+    scatter: Dispersion
+    known: tuple[Histogram, Histogram]
+    known_gap: tuple[Histogram, Histogram]
+    quality: Quality
+    widened: bool = False
+
+    @property
+    def factor(self) -> float:
+        """How much wider the margins are: comparisons with the past, or with requests that do not match."""
+        return self.policy.baseline_margin_factor if self.widened else 1.0
+
+
+def check_errors(state: CheckState, pair: Pair, frame: Frame) -> CheckState:
+    """Failed requests among all."""
+    candidate = _failures(pair.candidate, frame.quality)
+    margin = frame.policy.error_margin * frame.factor
+    if pair.stable is None:
+        past = Counts(frame.past.errors, frame.past.requests)
+        state = _bounded(state, past, margin, frame)
+        return _one_arm(state, candidate)
+    stable = _failures(pair.stable, frame.quality)
+    state = _two_arms(state, candidate, stable, margin, _capped(frame.past.errors, frame.past.requests), frame)
+    return _blamed(state, pair.candidate, pair.stable)
+
+
+def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric) -> CheckState:
+    """Latencies above the point where slow begins. The point is chosen anew whenever the number of windows has doubled."""
+    if state.tail is None or (pair.stable is not None and state.windows & (state.windows - 1) == 0):
+        state = _choose_tail(state, frame, metric, alone=pair.stable is None)
+    tail = state.tail
+    if tail is None:
+        return state
+    gap = metric is Metric.NETWORK_GAP
+    candidate = _slow(pair.candidate, tail.candidate, gap)
+    if pair.stable is None:
+        return _one_arm(state, candidate)
+    return _two_arms(state, candidate, _slow(pair.stable, tail.stable, gap), 0.0, tail.known, frame, tail.expected)
+
+
+def _choose_tail(state: CheckState, frame: Frame, metric: Metric, alone: bool) -> CheckState:
+    known = merged(*frame.known)
+    policy, factor = frame.policy, frame.factor
+    tail = tail_of(known, QUANTILES[metric], policy.latency_margin * factor, policy.latency_slack_ms * 1000.0 * factor)
+    if tail is None or not alone:
+        return msgspec.structs.replace(state, tail=tail)
+    total = sum(known.values()) / frame.scatter.design_effect
+    slow = total * count_above(known, tail.stable) / sum(known.values())
+    low, high = lower_share(slow, total, policy.false_pass / 2), upper_share(slow, total, frame.alpha / 2)
+    return msgspec.structs.replace(state, tail=tail, bounds=Bounds(low, tail.expected, high))
+
+
+def check_lost(state: CheckState, lost: float, called: float, weight: float, frame: Frame) -> CheckState:
+    """Failed calls that no server answered, above the rate before the step: of the candidate's own share of the calls."""
+    past = Counts(frame.past.lost, frame.past.called)
+    state = _bounded(state, past, frame.policy.lost_margin * min(1.0, weight), frame)
+    return _one_arm(state, Counts(lost, called))
+
+
+def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame) -> CheckState:
+    """Calls per request along one edge: too many (retries, loops) or too few (a dependency no longer asked)."""
+    arm = pair.candidate
+    calls, requests = arm.calls.get(edge, 0.0), _estimated(arm)
+    if pair.stable is None:
+        before = frame.past.calls.get(str(edge), 0.0)
+        if frame.past.requests <= 0 or before <= 0:
+            return state
+        limit = upper_rate(before, frame.past.requests, frame.alpha / 2) * (1.0 + frame.policy.calls_margin * frame.factor)
+        past = Past(state.candidate.events, state.candidate.total)
+        evidence = weigh_rate(state.evidence, calls, requests, past, limit, state.scatter.design_effect)
+        stable = Counts(before, frame.past.requests)
+        return _next(state, evidence, Counts(calls, requests), None, _rate_residual(state, calls, requests), stable)
+    return _race(state, (calls, requests), (pair.stable.calls.get(edge, 0.0), _estimated(pair.stable)), frame)
+
+
+def _race(state: CheckState, candidate: tuple[float, float], stable: tuple[float, float], frame: Frame) -> CheckState:
+    """The next call comes from the candidate with a share that its requests fix, whatever the common rate does (an inhomogeneous Poisson
+    race)."""
+    (x, m), (y, n) = candidate, stable
+    if m <= 0 or n <= 0:
+        return state
+    ratio = 1.0 + frame.policy.calls_margin
+    effect, total = state.scatter.design_effect, x + y
+    fair = m / (m + n)
+    most, least = m * ratio / (m * ratio + n), m / (m + n * ratio)
+    ours = _raced(state.candidate, state.stable, m, n)
+    up = weigh_against(state.evidence, x, total, ours, most, most, fair, effect)
+    theirs = Past(ours.candidate_total - ours.candidate_events, ours.candidate_total)
+    down = weigh_against(state.opposite or Evidence(), y, total, theirs, 1 - least, 1 - least, 1 - fair, effect)
+    residual = None
+    if min(state.candidate.total, state.stable.total) > 0:
+        rate_c = (state.candidate.events + x + 0.5) / (state.candidate.total + m)
+        rate_s = (state.stable.events + y + 0.5) / (state.stable.total + n)
+        variance = rate_c * (1 / m + 1 / state.candidate.total) + rate_s * (1 / n + 1 / state.stable.total)
+        before = state.candidate.events / state.candidate.total - state.stable.events / state.stable.total
+        residual = (x / m - y / n - before) / math.sqrt(variance)
+    after = _next(state, up, Counts(x, m), Counts(y, n), residual)
+    return msgspec.structs.replace(after, opposite=down)
+
+
+def _raced(candidate: Counts, stable: Counts, m: float, n: float) -> Past:
+    """Earlier calls as if both arms had had requests in this window's proportion, so that their shares can be compared."""
+    if candidate.total <= 0 or stable.total <= 0:
+        return Past()
+    ours, theirs = candidate.events / candidate.total * m, stable.events / stable.total * n
+    calls = candidate.events + stable.events
+    return Past(calls * ours / (ours + theirs), calls) if ours + theirs > 0 else Past()
+
+
+def _rate_residual(state: CheckState, calls: float, requests: float) -> float | None:
+    if requests <= 0 or state.candidate.total <= 0:
+        return None
+    rate = (state.candidate.events + calls + 0.5) / (state.candidate.total + requests)
+    error = math.sqrt(rate * (1 / requests + 1 / state.candidate.total))
+    return (calls / requests - state.candidate.events / state.candidate.total) / error
+
+
+def _two_arms(
+    state: CheckState, candidate: Counts, stable: Counts, margin: float, prior: Counts, frame: Frame, expected: float | None = None
+) -> CheckState:
+    if candidate.total <= 0 or stable.total <= 0:
+        return state
+    x, m, y, n = candidate.events, candidate.total, stable.events, stable.total
+    c, s = state.candidate, state.stable
+    past = Past(c.events, c.total, prior.events + s.events, prior.total + s.total)
+    effect = state.scatter.design_effect if state.windows >= 5 else max(state.scatter.design_effect, frame.scatter.design_effect)
+    evidence = weigh(state.evidence, Sample(x, m, y, n), past, margin, effect, expected)
+    residual = residual_of_shares((x, m), (y, n), (c.events, c.total), (s.events, s.total))
+    return _next(state, evidence, candidate, stable, residual)
+
+
+def _one_arm(state: CheckState, candidate: Counts) -> CheckState:
+    bounds = state.bounds
+    if bounds is None or candidate.total <= 0 or bounds.limit >= 1.0:
+        return state
+    c = state.candidate
+    evidence = weigh_against(
+        state.evidence,
+        candidate.events,
+        candidate.total,
+        Past(c.events, c.total),
+        bounds.limit,
+        bounds.floor,
+        bounds.expected,
+        state.scatter.design_effect,
+    )
+    return _next(state, evidence, candidate, None, residual_of_share(candidate.events, candidate.total, c.events, c.total))
+
+
+def _bounded(state: CheckState, past: Counts, margin: float, frame: Frame) -> CheckState:
+    """The bounds of a baseline share, once: its own uncertainty takes half of the error budget, scatter between windows shrinks the
+    past."""
+    if state.bounds is not None or past.total <= 0:
+        return state
+    shrink = frame.scatter.design_effect
+    events, total = past.events / shrink, past.total / shrink
+    low, high = lower_share(events, total, frame.policy.false_pass / 2), upper_share(events, total, frame.alpha / 2)
+    expected = (past.events + 0.1) / (past.total + 1.0)
+    return msgspec.structs.replace(state, bounds=Bounds(low + margin, expected, high + margin), stable=past, scatter=frame.scatter)
+
+
+def _failures(arm: ArmWindow, quality: Quality) -> Counts:
+    """Failed and all requests on one scale: errors as counted, requests as many as those errors stand for.
+
+    Tail sampling keeps errors and drops successes; the total is the estimate divided by what one kept error stood for so far.
+    """
+    if arm.estimated <= arm.requests:
+        return Counts(arm.errors, arm.requests)
+    each = quality.estimated_errors / quality.errors if quality.errors >= 1 else arm.estimated / arm.requests
+    return Counts(arm.errors, max(arm.errors, arm.estimated / max(1.0, each)))
+
+
+def _estimated(arm: ArmWindow) -> float:
+    return max(arm.requests, arm.estimated)
+
+
+def _slow(arm: ArmWindow, bucket: int, gap: bool) -> Counts:
+    histogram = arm.gap if gap else arm.latency
+    return Counts(count_above(histogram, bucket), float(sum(histogram.values())))
+
+
+def _capped(events: float, total: float) -> Counts:
+    scale = min(1.0, _PRIOR_CAP / total) if total > 0 else 0.0
+    return Counts(events * scale, total * scale)
+
+
+def _blamed(state: CheckState, candidate: ArmWindow, stable: ArmWindow) -> CheckState:
+    edges = state.edges
+    for key, requests in candidate.requests_by_edge.items():
+        failed = candidate.errors_by_edge.get(key, 0.0)
+        theirs = stable.errors_by_edge.get(key, 0.0), stable.requests_by_edge.get(key, 0.0)
+        edges = edge_totals(edges, key, (failed, requests, *theirs), MAX_EDGES)
+    return msgspec.structs.replace(state, edges=edges)
+
+
+def _next(
+    state: CheckState, evidence: Evidence, candidate: Counts, stable: Counts | None, residual: float | None, past: Counts | None = None
+) -> CheckState:
+    return CheckState(
+        evidence=evidence,
+        opposite=state.opposite,
+        scatter=state.scatter if residual is None else state.scatter.after(residual),
+        candidate=state.candidate.plus(candidate.events, candidate.total),
+        stable=past or (state.stable if stable is None else state.stable.plus(stable.events, stable.total)),
+        windows=state.windows + 1,
+        tail=state.tail,
+        bounds=state.bounds,
+        edges=state.edges,
+    )
+
+
+def check_limit(state: CheckState, candidate: Counts, stable: Counts, maximum: float) -> CheckState:
+    """The candidate's share against an absolute limit; the stable arm is only counted, to tell what is pre-existing."""
+    if candidate.total <= 0:
+        return _next(state, state.evidence, candidate, stable, None)
+    c = state.candidate
+    past = Past(c.events, c.total)
+    effect = state.scatter.design_effect
+    evidence = weigh_against(state.evidence, candidate.events, candidate.total, past, maximum, maximum, maximum / 2, effect)
+    return _next(state, evidence, candidate, stable, residual_of_share(candidate.events, candidate.total, c.events, c.total))
+
+
+def check_arrivals(state: CheckState, candidate: float, stable: float, weight: float, tolerance: float) -> CheckState:
+    """Whether requests arrive in the proportion of the weights, give or take a factor."""
+    total = candidate + stable
+    if total <= 0 or not 0.0 < weight < 1.0:
+        return state
+    most = weight * tolerance / (weight * tolerance + 1 - weight)
+    least = weight / (weight + (1 - weight) * tolerance)
+    c, effect = state.candidate, state.scatter.design_effect
+    up = weigh_against(state.evidence, candidate, total, Past(c.events, c.total), most, most, weight, effect)
+    missing = Past(c.total - c.events, c.total)
+    down = weigh_against(state.opposite or Evidence(), stable, total, missing, 1 - least, 1 - least, 1 - weight, effect)
+    residual = residual_of_share(candidate, total, c.events, c.total)
+    after = _next(state, up, Counts(candidate, total), None, residual)
+    return msgspec.structs.replace(after, opposite=down)
+
+
+def limit_counts(arm: ArmWindow, metric: Metric, maximum: float, quality: Quality) -> Counts:
+    """What counts against an absolute limit: failures, or latencies above it."""
+    if metric in QUANTILES:
+        return _slow(arm, bucket_index(max(1.0, maximum * 1000.0)), metric is Metric.NETWORK_GAP)
+    return _failures(arm, quality)
+
+
+def limit_share(metric: Metric, maximum: float) -> float:
+    """The share that may count against the limit: the limit itself, or what lies above the quantile."""
+    return 1.0 - QUANTILES[metric] if metric in QUANTILES else maximum

@@ -1,0 +1,259 @@
+"""From the state to the evidence a person reads: values, effect, interval, e-value and p-value of every question."""
+
+import math
+from collections.abc import Iterator
+
+from ctrlplane_stream.decision.judge.advance import arrivals_key, key_of, limit_key, name_of, past_of
+from ctrlplane_stream.decision.judge.arms import Histogram
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
+from ctrlplane_stream.decision.judge.state import CheckState, StepState
+from ctrlplane_stream.decision.judge.tails import QUANTILES, quantile_ms
+from ctrlplane_stream.decision.stats.intervals import difference_of_shares, radius, ratio_of_rates
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.verdicts import (
+    Arm,
+    Assignment,
+    Change,
+    Comparison,
+    GuardRole,
+    Limit,
+    Metric,
+    MetricEvidence,
+    VerdictStatus,
+)
+
+_TWO_SIDED = math.log(2.0)
+_LARGEST = 700.0
+_PRE_EXISTING_REQUESTS = 30
+
+Interval = tuple[float | None, float | None]
+
+
+def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, ...]:
+    """The evidence on every question, in the order of the guards, then sample ratios and limits."""
+    asked = questions(assignment)
+    alpha = alpha_of_each(assignment, len(asked))
+    found: list[MetricEvidence] = []
+    for question in asked:
+        found.extend(_of_question(question, state, assignment, alpha))
+    for change in assignment.changed:
+        found.extend(_of_change(change, state, assignment, alpha))
+    return tuple(found)
+
+
+def _of_question(question: Question, state: StepState, assignment: Assignment, alpha: float) -> Iterator[MetricEvidence]:
+    if question.metric is not Metric.CALLS_PER_REQUEST:
+        yield _finding(question, state.checks.get(key_of(question), CheckState()), state, assignment, alpha, None)
+        return
+    prefix = f"{key_of(question)}|"
+    named = [key for key in state.checks if key.startswith(prefix)]
+    for key in named:
+        edge = edge_named(key[len(prefix) :])
+        yield _finding(question, state.checks[key], state, assignment, alpha / MAX_EDGES, edge)
+    if not named:
+        yield _finding(question, CheckState(), state, assignment, alpha, None)
+
+
+def _finding(
+    question: Question, check: CheckState, state: StepState, assignment: Assignment, alpha: float, edge: EdgeKey | None
+) -> MetricEvidence:
+    log_e, threshold = harm_of(check), -math.log(alpha)
+    proof = _proof_asked(question, assignment)
+    stable, candidate, effect, interval = _numbers(question, check, state, assignment, alpha)
+    return MetricEvidence(
+        name=question.metric,
+        guard=question.guard.service,
+        role=question.guard.role,
+        comparison=question.comparison,
+        edge=edge or _worst_edge(check),
+        stable=stable,
+        candidate=candidate,
+        effect=effect,
+        interval=interval,
+        margin=margin_of(question, assignment),
+        e_value=math.exp(min(_LARGEST, log_e)),
+        p_value=min(1.0, math.exp(-log_e)),
+        threshold=math.exp(threshold),
+        proof=math.exp(min(_LARGEST, check.evidence.best_safety)) if proof else None,
+        proof_threshold=1.0 / assignment.policy.false_pass if proof else None,
+        status=_status(check, log_e >= threshold, proof, assignment),
+        windows=check.windows,
+        missing=_missing(question, check),
+    )
+
+
+def harm_of(check: CheckState) -> float:
+    """The largest log e-value for harm that was reached; of a two-sided question, of the worse side at half the weight."""
+    if check.opposite is None:
+        return check.evidence.best_harm
+    return max(0.0, max(check.evidence.best_harm, check.opposite.best_harm) - _TWO_SIDED)
+
+
+def margin_of(question: Question, assignment: Assignment) -> float:
+    """The margin of a question in the unit of its effect; a ratio's margin is the factor minus 1."""
+    policy = assignment.policy
+    factor = policy.baseline_margin_factor if question.comparison is Comparison.BASELINE else 1.0
+    match question.metric:
+        case Metric.ERROR_RATIO:
+            return policy.error_margin * factor
+        case Metric.LOST_CALLS:
+            return policy.lost_margin * min(1.0, assignment.weight)
+        case Metric.CALLS_PER_REQUEST:
+            return policy.calls_margin * factor
+        case Metric.LATENCY_P50 | Metric.LATENCY_P99 | Metric.NETWORK_GAP:
+            return policy.latency_margin * factor
+        case Metric.SAMPLE_RATIO:
+            return policy.sample_ratio_tolerance
+
+
+def edge_named(name: str) -> EdgeKey:
+    """The edge behind its name in the state."""
+    caller, _, rest = name.partition(" -")
+    kind, _, callee = rest.partition("-> ")
+    return EdgeKey(caller, callee, EdgeKind(kind))
+
+
+def _proof_asked(question: Question, assignment: Assignment) -> bool:
+    return question.guard.required and question.metric in assignment.policy.proof
+
+
+def _status(check: CheckState, harmed: bool, proof: bool, assignment: Assignment) -> VerdictStatus:
+    if harmed:
+        return VerdictStatus.FAIL
+    if check.windows == 0:
+        return VerdictStatus.NO_DATA
+    if proof and check.evidence.best_safety >= -math.log(assignment.policy.false_pass):
+        return VerdictStatus.PASS
+    return VerdictStatus.INCONCLUSIVE
+
+
+def _numbers(
+    question: Question, check: CheckState, state: StepState, assignment: Assignment, alpha: float
+) -> tuple[Arm, Arm, float | None, Interval | None]:
+    if check.windows == 0:
+        return Arm(), Arm(), None, None
+    if question.metric in QUANTILES:
+        return _of_latency(question, check, state, assignment, alpha)
+    candidate, stable = check.candidate, check.stable
+    arms = tuple(Arm(c.events, c.total, c.events / c.total if c.total else None) for c in (stable, candidate))
+    if candidate.total <= 0 or stable.total <= 0:
+        return arms[0], arms[1], None, None
+    pair = (candidate.events, candidate.total), (stable.events, stable.total)
+    design = check.scatter.design_effect
+    if question.metric is Metric.CALLS_PER_REQUEST:
+        ratio = candidate.events / candidate.total / (stable.events / stable.total) if stable.events else None
+        return arms[0], arms[1], ratio, ratio_of_rates(*pair, alpha, design)
+    effect = candidate.events / candidate.total - stable.events / stable.total
+    return arms[0], arms[1], effect, difference_of_shares(*pair, alpha, 0.01, design)
+
+
+def _of_latency(
+    question: Question, check: CheckState, state: StepState, assignment: Assignment, alpha: float
+) -> tuple[Arm, Arm, float | None, Interval | None]:
+    q = QUANTILES[question.metric]
+    ours, theirs = _histograms(question, state, assignment)
+    design = check.scatter.design_effect
+    c_low, c, c_high = _quantile_interval(ours, q, alpha / 2, design)
+    s_low, s, s_high = _quantile_interval(theirs, q, alpha / 2, design)
+    arms = Arm(check.stable.events, float(sum(theirs.values())), s), Arm(check.candidate.events, float(sum(ours.values())), c)
+    if not c or not s:
+        return *arms, None, None
+    low = c_low / s_high if c_low is not None and s_high else None
+    high = c_high / s_low if c_high is not None and s_low else None
+    return *arms, c / s, (low, high)
+
+
+def _histograms(question: Question, state: StepState, assignment: Assignment) -> tuple[Histogram, Histogram]:
+    name, end = name_of(question.guard, question.comparison), "|gap" if question.metric is Metric.NETWORK_GAP else ""
+    ours = state.latencies.get(f"{name}|candidate{end}", {})
+    if question.comparison is not Comparison.BASELINE:
+        return ours, state.latencies.get(f"{name}|stable{end}", {})
+    totals, _ = past_of(state, assignment.entry_points if question.guard.role is GuardRole.ENTRY else (question.guard.service,))
+    return ours, totals.gap if end else totals.latency
+
+
+def _quantile_interval(histogram: Histogram, q: float, alpha: float, design: float) -> tuple[float | None, float | None, float | None]:
+    total = sum(histogram.values())
+    if total == 0:
+        return None, None, None
+    half = radius(math.sqrt(design * q * (1 - q) / total), alpha, 0.25 * (1 - q))
+    return quantile_ms(histogram, max(0.0, q - half)), quantile_ms(histogram, q), quantile_ms(histogram, q + half)
+
+
+def _worst_edge(check: CheckState) -> EdgeKey | None:
+    """The edge with the most failures beyond what stable's share would give."""
+    if not check.edges:
+        return None
+    share = check.stable.events / check.stable.total if check.stable.total else 0.0
+
+    def excess(name: str) -> float:
+        failed, requests, *_ = check.edges[name]
+        return failed - share * requests
+
+    return edge_named(max(check.edges, key=excess))
+
+
+def _missing(question: Question, check: CheckState) -> str | None:
+    if check.windows:
+        return None
+    if question.comparison is Comparison.BASELINE and check.bounds is None:
+        return "no baseline from before the rollout"
+    if question.metric in QUANTILES and check.tail is None:
+        return "too few latencies of the stable version yet"
+    if question.comparison is Comparison.EXPOSURE:
+        return "no exposed and unexposed requests at the entry points in one window"
+    return "no window yet in which both sides had requests"
+
+
+def _of_change(change: Change, state: StepState, assignment: Assignment, alpha: float) -> Iterator[MetricEvidence]:
+    check = state.checks.get(arrivals_key(change))
+    if check is not None:
+        yield _sample_ratio(change, check, assignment)
+    for limit in assignment.policy.limits:
+        check = state.checks.get(limit_key(change, limit))
+        if check is not None:
+            yield _limit(change, limit, check, alpha)
+
+
+def _sample_ratio(change: Change, check: CheckState, assignment: Assignment) -> MetricEvidence:
+    log_e, alpha = harm_of(check), assignment.policy.alpha / max(1, assignment.steps)
+    share = check.candidate.events / check.candidate.total if check.candidate.total else None
+    return MetricEvidence(
+        name=Metric.SAMPLE_RATIO,
+        guard=change.service,
+        role=GuardRole.CHANGED,
+        comparison=Comparison.VERSIONS,
+        stable=Arm(assignment.weight, 1.0, assignment.weight),
+        candidate=Arm(check.candidate.events, check.candidate.total, share),
+        effect=None if share is None else share / assignment.weight,
+        margin=assignment.policy.sample_ratio_tolerance,
+        e_value=math.exp(min(_LARGEST, log_e)),
+        p_value=min(1.0, math.exp(-log_e)),
+        threshold=1.0 / alpha,
+        status=VerdictStatus.INCONCLUSIVE,
+        windows=check.windows,
+    )
+
+
+def _limit(change: Change, limit: Limit, check: CheckState, alpha: float) -> MetricEvidence:
+    c, s = check.candidate, check.stable
+    share = 1.0 - QUANTILES[limit.metric] if limit.metric in QUANTILES else limit.maximum
+    log_e = check.evidence.best_harm
+    stable_too = s.total >= _PRE_EXISTING_REQUESTS and s.events / s.total > share
+    breached = log_e >= -math.log(alpha)
+    return MetricEvidence(
+        name=limit.metric,
+        guard=change.service,
+        role=GuardRole.CHANGED,
+        comparison=Comparison.LIMIT,
+        stable=Arm(s.events, s.total, s.events / s.total if s.total else None),
+        candidate=Arm(c.events, c.total, c.events / c.total if c.total else None),
+        effect=c.events / c.total - share if c.total else None,
+        margin=limit.maximum,
+        e_value=math.exp(min(_LARGEST, log_e)),
+        p_value=min(1.0, math.exp(-log_e)),
+        threshold=1.0 / alpha,
+        status=VerdictStatus.FAIL if breached and not stable_too else VerdictStatus.INCONCLUSIVE,
+        windows=check.windows,
+        pre_existing=stable_too,
+    )

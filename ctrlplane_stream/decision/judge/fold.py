@@ -1,0 +1,189 @@
+"""The judge: a step's state and a closed window give the next state and a verdict. A pure fold, so that a verdict can be derived again.
+
+`begin` freezes the past of everything that is watched, `judge_window` folds one window, `verdict_of` says what a state means. The order
+of judgement: harm proven by any guard; then silence and blindness; then whether arrivals follow the weight; then the minimum; then proof;
+then what the policy says where proof is out of reach.
+"""
+
+from ctrlplane_stream.decision.judge.advance import advance
+from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
+from ctrlplane_stream.decision.judge.blame import culprit_of, worst
+from ctrlplane_stream.decision.judge.findings import findings
+from ctrlplane_stream.decision.judge.outlook import Outlook, slowest
+from ctrlplane_stream.decision.judge.rows import ClosedWindow
+from ctrlplane_stream.decision.judge.sentences import (
+    harm,
+    not_begun,
+    one_version,
+    passed,
+    pipeline_late,
+    silent_candidate,
+    silent_service,
+    soaked,
+    soaking,
+    suspicious,
+    unprovable,
+    waiting,
+    wrong_ratio,
+)
+from ctrlplane_stream.decision.judge.state import Seen, StepState
+from ctrlplane_stream.model.verdicts import (
+    Assignment,
+    Coverage,
+    Culprit,
+    Metric,
+    MetricEvidence,
+    NoDataCause,
+    OnUnprovable,
+    Verdict,
+    VerdictStatus,
+)
+
+_DUE = 10.0
+"""Candidate requests due without one coming that make it silent: e**-10 by chance."""
+
+
+def begin(assignment: Assignment, baseline: Baseline) -> StepState:
+    """The state of a step before its first window: the past of the changed services, the guards and the entry points, as it was."""
+    watched = (
+        [change.service for change in assignment.changed] + [guard.service for guard in assignment.guards] + [*assignment.entry_points]
+    )
+    references: dict[str, ServicePast] = {service: baseline.of(service) for service in watched if service}
+    return StepState(assignment.rollout, assignment.step, assignment.attempt, references)
+
+
+def judge_window(state: StepState, assignment: Assignment, closed: ClosedWindow) -> tuple[StepState, Verdict]:
+    """The state and the verdict after a closed window. A window judged before changes neither; one from before the weight only waits."""
+    after = advance(state, assignment, closed)
+    return after, verdict_of(after, assignment)
+
+
+def late_verdict(state: StepState, assignment: Assignment, lag_seconds: float) -> Verdict:
+    """What to say when windows do not close at all: the pipeline is late by so many seconds."""
+    return _verdict(
+        state,
+        assignment,
+        VerdictStatus.NO_DATA,
+        pipeline_late(lag_seconds),
+        no_data=NoDataCause.PIPELINE_LATE,
+        coverage=_coverage(state, lag_seconds),
+    )
+
+
+def verdict_of(state: StepState, assignment: Assignment) -> Verdict:
+    """What a state means: the same state and assignment give the same verdict, byte for byte."""
+    if state.windows == 0:
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, not_begun(assignment))
+    found = findings(state, assignment)
+    fail = worst(found)
+    if fail is not None:
+        culprit = culprit_of(fail, found, assignment)
+        return _verdict(state, assignment, VerdictStatus.FAIL, harm(fail, culprit), metrics=found, culprit=culprit)
+    return _silence(state, assignment, found) or _mismatch(state, assignment, found) or _progress(state, assignment, found)
+
+
+def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict | None:
+    for change in assignment.changed:
+        seen = state.seen.get(change.service, Seen())
+        if seen.empty_windows >= assignment.policy.silent_windows:
+            if state.lag_seconds > assignment.window_seconds:
+                reason, cause = pipeline_late(state.lag_seconds), NoDataCause.PIPELINE_LATE
+            else:
+                reason, cause = silent_service(change, seen.empty_windows), NoDataCause.SILENT_SERVICE
+            return _verdict(state, assignment, VerdictStatus.NO_DATA, reason, metrics=found, no_data=cause)
+        if seen.due >= _DUE and seen.candidate > 0:
+            return _verdict(
+                state,
+                assignment,
+                VerdictStatus.NO_DATA,
+                silent_candidate(change, seen),
+                metrics=found,
+                no_data=NoDataCause.SILENT_SERVICE,
+            )
+        if seen.due >= _DUE:
+            return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, one_version(change, seen), metrics=found)
+    return None
+
+
+def _mismatch(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict | None:
+    for evidence in found:
+        if evidence.name is Metric.SAMPLE_RATIO and evidence.e_value >= evidence.threshold:
+            return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, wrong_ratio(evidence, assignment.weight), metrics=found)
+    return None
+
+
+def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict:
+    policy = assignment.policy
+    outlook = slowest(state, assignment)
+    enough = state.windows >= policy.minimum_windows and _requests(state) >= policy.minimum_samples
+    if enough and outlook is None:
+        return _verdict(state, assignment, VerdictStatus.PASS, passed(state, assignment), metrics=found, proven=bool(policy.proof))
+    if state.windows < policy.minimum_windows or not _out_of_reach(state, assignment, outlook):
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, waiting(state, outlook, assignment), metrics=found)
+    return _unprovable(state, assignment, found, outlook)
+
+
+def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...], outlook: Outlook | None) -> Verdict:
+    policy = assignment.policy
+    if policy.on_unprovable is not OnUnprovable.SOAK:
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unprovable(state, outlook, assignment), metrics=found)
+    if state.windows < policy.soak_windows or _requests(state) < 1:
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, soaking(state, outlook, assignment), metrics=found)
+    doubtful = [
+        e for e in found if e.name is not Metric.SAMPLE_RATIO and not e.pre_existing and e.p_value <= policy.false_pass / len(found)
+    ]
+    if doubtful:
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(min(doubtful, key=lambda e: e.p_value)), metrics=found)
+    return _verdict(state, assignment, VerdictStatus.PASS, soaked(state, outlook, assignment), metrics=found)
+
+
+def _out_of_reach(state: StepState, assignment: Assignment, outlook: Outlook | None) -> bool:
+    """Whether neither the proofs nor the minimum of requests will come within the windows allowed, at the rate so far."""
+    allowed = assignment.policy.maximum_windows
+    if state.windows >= allowed or (outlook is not None and outlook.windows > allowed):
+        return True
+    return _requests(state) / state.windows * allowed < assignment.policy.minimum_samples
+
+
+def _requests(state: StepState) -> float:
+    return min((seen.candidate for seen in state.seen.values()), default=0.0)
+
+
+def _coverage(state: StepState, lag_seconds: float) -> Coverage:
+    q = state.quality
+    return Coverage(
+        observed=q.observed / q.estimated if q.estimated else 1.0,
+        late=q.late / q.rows if q.rows else 0.0,
+        dropped=q.dropped / (q.rows + q.dropped) if q.dropped else 0.0,
+        unknown=q.unknown / q.calls if q.calls else 0.0,
+        lag_seconds=lag_seconds,
+    )
+
+
+def _verdict(
+    state: StepState,
+    assignment: Assignment,
+    status: VerdictStatus,
+    reason: str,
+    *,
+    metrics: tuple[MetricEvidence, ...] = (),
+    proven: bool = False,
+    culprit: Culprit | None = None,
+    no_data: NoDataCause | None = None,
+    coverage: Coverage | None = None,
+) -> Verdict:
+    return Verdict(
+        environment=assignment.environment,
+        rollout=assignment.rollout,
+        step=assignment.step,
+        attempt=assignment.attempt,
+        status=status,
+        reason=reason,
+        window=state.last_window if state.last_window >= 0 else None,
+        windows_judged=state.windows,
+        proven=proven,
+        metrics=metrics,
+        culprit=culprit,
+        no_data=no_data,
+        coverage=coverage or _coverage(state, state.lag_seconds),
+    )

@@ -1,0 +1,94 @@
+"""Who is compared with whom: the two arms of a guard in one window, by role and comparison."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ctrlplane_stream.decision.judge.arms import ArmWindow, calls_arm, edges_between, exposure_arm, version_arm
+from ctrlplane_stream.decision.judge.rows import Rows
+from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole
+from ctrlplane_stream.model.windows import Exposure
+
+UNMATCHED = "no exposure rows of the stable version: compared with requests that may never need the service, with wider margins"
+
+
+class Pair(NamedTuple):
+    """The candidate's arm and the stable one; where the past is the other side, ``stable`` is None and ``past`` names its services."""
+
+    candidate: ArmWindow
+    stable: ArmWindow | None
+    past: tuple[str, ...] = ()
+    note: str | None = None
+
+
+def pair_of(guard: Guard, comparison: Comparison, assignment: Assignment, rows: Rows) -> Pair:
+    """The arms of a guard in this window; both empty where nothing was seen."""
+    if comparison is Comparison.EXPOSURE:
+        return _by_exposure(rows, assignment.changed, guard.service or None)
+    if comparison is Comparison.BASELINE:
+        return _with_past(guard, assignment, rows)
+    return _by_version(guard, assignment, rows)
+
+
+def _by_exposure(rows: Rows, changes: Iterable[Change], entry: str | None) -> Pair:
+    """Requests that touched the candidate against those that touched stable; or, where that is not watched, against the untouched.
+
+    Requests that only may have touched the candidate are in neither arm: lost calls count those.
+    """
+    candidate, stable, untouched = ArmWindow(), ArmWindow(), ArmWindow()
+    for change in changes:
+        _pour(exposure_arm(rows, change.service, change.candidate, (Exposure.EXPOSED,), entry), candidate)
+        _pour(exposure_arm(rows, change.service, change.candidate, (Exposure.UNEXPOSED,), entry), untouched)
+        if change.stable is not None:
+            _pour(exposure_arm(rows, change.service, change.stable, (Exposure.EXPOSED,), entry), stable)
+    return Pair(candidate, stable) if stable.requests else Pair(candidate, untouched, note=UNMATCHED)
+
+
+def _with_past(guard: Guard, assignment: Assignment, rows: Rows) -> Pair:
+    if guard.role is GuardRole.ENTRY:
+        arm = ArmWindow()
+        for entry in assignment.entry_points:
+            _pour(version_arm(rows, entry, None), arm)
+        return Pair(arm, None, assignment.entry_points)
+    version = next((c.candidate for c in assignment.changed if c.service == guard.service and guard.role is GuardRole.CHANGED), None)
+    return Pair(version_arm(rows, guard.service, version), None, (guard.service,))
+
+
+def _by_version(guard: Guard, assignment: Assignment, rows: Rows) -> Pair:
+    candidate, stable = ArmWindow(), ArmWindow()
+    for change in assignment.changed:
+        for arm, version in ((candidate, change.candidate), (stable, change.stable)):
+            if version is not None:
+                _pour(_arm_of_version(guard, change.service, version, rows), arm)
+    return Pair(candidate, stable)
+
+
+def _arm_of_version(guard: Guard, changed: str, version: str, rows: Rows) -> ArmWindow:
+    match guard.role:
+        case GuardRole.CHANGED:
+            return version_arm(rows, changed, version) if changed == guard.service else ArmWindow()
+        case GuardRole.CALLER:
+            return calls_arm(rows, edges_between(rows, (guard.service,), (changed,), messages=False), callee_version=version)
+        case GuardRole.CONSUMER:
+            keys = edges_between(rows, (changed,), (guard.service,), messages=True)
+            return calls_arm(rows, keys, caller_version=version, server_latency=True)
+        case _:
+            keys = edges_between(rows, (changed,), (guard.service,), messages=False)
+            return calls_arm(rows, keys, caller_version=version, server_latency=True)
+
+
+def _pour(source: ArmWindow, into: ArmWindow) -> None:
+    """Add one arm to another in place."""
+    into.requests += source.requests
+    into.errors += source.errors
+    into.estimated += source.estimated
+    into.estimated_errors += source.estimated_errors
+    for mine, theirs in (
+        (into.calls, source.calls),
+        (into.requests_by_edge, source.requests_by_edge),
+        (into.errors_by_edge, source.errors_by_edge),
+    ):
+        for key, value in theirs.items():
+            mine[key] = mine.get(key, 0.0) + value
+    for histogram, counts in ((into.latency, source.latency), (into.gap, source.gap)):
+        for index, count in counts.items():
+            histogram[index] = histogram.get(index, 0) + count

@@ -1,0 +1,76 @@
+"""What is asked of each guard: its role fixes the metrics and what they are compared with, and the error budget is shared out evenly.
+
+A *changed* service is compared by version in the same windows, and with its own past once the candidate has all the traffic. A *caller*
+is compared by exposure at its entry point, or along its calls to the changed service; a *callee* by who calls it, and with its own past,
+since an overload hurts all its callers alike; *collateral* with its own past; a *consumer* by the version that produced the message.
+"""
+
+from typing import NamedTuple
+
+from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole, Metric
+
+MAX_EDGES = 6
+"""Calls per request are judged on this many edges of a service; each has its own part of the metric's error budget."""
+
+ERRORS, P50, P99, GAP = Metric.ERROR_RATIO, Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP
+CALLS, LOST = Metric.CALLS_PER_REQUEST, Metric.LOST_CALLS
+VERSIONS, EXPOSURE, BASELINE = Comparison.VERSIONS, Comparison.EXPOSURE, Comparison.BASELINE
+
+
+class Question(NamedTuple):
+    """One metric of one guard, and what it is held against."""
+
+    guard: Guard
+    metric: Metric
+    comparison: Comparison
+
+
+def questions(assignment: Assignment) -> tuple[Question, ...]:
+    """Every question of an assignment, guards in their order; metrics that the policy leaves out are not asked."""
+    asked = []
+    for guard in assignment.guards:
+        for metric, comparison in _asked_of(guard, assignment):
+            if metric in assignment.policy.metrics:
+                asked.append(Question(guard, metric, comparison))
+    return tuple(asked)
+
+
+def alpha_of_each(assignment: Assignment, asked: int) -> float:
+    """The error budget of one question at one step: alpha over questions (limits are questions too) and steps."""
+    limits = len(assignment.policy.limits) * len(assignment.changed)
+    return assignment.policy.alpha / (max(1, asked + limits) * max(1, assignment.steps))
+
+
+def change_of(assignment: Assignment, service: str) -> Change | None:
+    """The change of a service, or None where it does not change."""
+    return next((change for change in assignment.changed if change.service == service), None)
+
+
+def alone(assignment: Assignment, service: str) -> bool:
+    """Whether the candidate has no stable version beside it, so that only the past can be compared with."""
+    change = change_of(assignment, service)
+    return assignment.baking or assignment.weight >= 1.0 or (change is not None and change.stable is None)
+
+
+def _asked_of(guard: Guard, assignment: Assignment) -> tuple[tuple[Metric, Comparison], ...]:
+    full = assignment.baking or assignment.weight >= 1.0
+    match guard.role:
+        case GuardRole.CHANGED:
+            by = BASELINE if alone(assignment, guard.service) else VERSIONS
+            return ((ERRORS, by), (P50, by), (P99, by), (GAP, by), (CALLS, by), (LOST, BASELINE))
+        case GuardRole.ENTRY:
+            by = BASELINE if full else EXPOSURE
+            return ((ERRORS, by), (P50, by), (P99, by))
+        case GuardRole.CALLER:
+            by = EXPOSURE if guard.service in assignment.entry_points else VERSIONS
+            return (*_unless(full, ((ERRORS, by), (P50, by), (P99, by))), (ERRORS, BASELINE), (CALLS, BASELINE))
+        case GuardRole.CALLEE:
+            return (*_unless(full, ((ERRORS, VERSIONS), (P99, VERSIONS))), (ERRORS, BASELINE), (P50, BASELINE), (P99, BASELINE))
+        case GuardRole.COLLATERAL:
+            return ((ERRORS, BASELINE), (P50, BASELINE), (P99, BASELINE), (CALLS, BASELINE))
+        case GuardRole.CONSUMER:
+            return (*_unless(full, ((ERRORS, VERSIONS), (P50, VERSIONS), (P99, VERSIONS))), (ERRORS, BASELINE))
+
+
+def _unless(full: bool, pairs: tuple[tuple[Metric, Comparison], ...]) -> tuple[tuple[Metric, Comparison], ...]:
+    return () if full else pairs

@@ -1,0 +1,177 @@
+"""Verdicts in words: one sentence that an operator can act on, with the numbers that carry it."""
+
+import math
+
+from ctrlplane_stream.decision.judge.outlook import Outlook
+from ctrlplane_stream.decision.judge.state import Seen, StepState
+from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Culprit, GuardRole, Metric, MetricEvidence
+
+_NAMES = {
+    Metric.ERROR_RATIO: "share of failed requests",
+    Metric.LATENCY_P50: "median latency",
+    Metric.LATENCY_P99: "99th percentile latency",
+    Metric.NETWORK_GAP: "network time (client minus server, 90th percentile)",
+    Metric.CALLS_PER_REQUEST: "calls per request",
+    Metric.LOST_CALLS: "share of failed calls that no server answered",
+    Metric.SAMPLE_RATIO: "share of arrivals",
+}
+_SHARES = (Metric.ERROR_RATIO, Metric.LOST_CALLS)
+
+
+def harm(evidence: MetricEvidence, culprit: Culprit) -> str:
+    """Why a step fails."""
+    what = f"{culprit.service} {culprit.version}: {_place(evidence)}{_NAMES[evidence.name]} is {_value(evidence, True)}"
+    against = f"against {_value(evidence, False)} {_other_side(evidence)} ({_margin(evidence)} allowed)"
+    proof = f"after {_counted(evidence.windows, 'window')}, p = {evidence.p_value:.1g} where {1 / evidence.threshold:.1g} was needed"
+    blame = ""
+    if culprit.explained_by is not None:
+        other = culprit.explained_by
+        blame = f"; {other.service} {other.version} (rollout {other.rollout}) changes at the same time and may explain it"
+    return f"{what} {against}, {proof}{blame}."
+
+
+def passed(state: StepState, assignment: Assignment) -> str:
+    """Why a step passes with proof."""
+    requests = sum(seen.candidate for seen in state.seen.values())
+    proofs = " and ".join(_NAMES[metric] for metric in assignment.policy.proof) or "nothing by policy, beyond the minimum of samples"
+    return (
+        f"Proven within the margins: {proofs}, with {requests:.0f} candidate requests in "
+        f"{_counted(state.windows, 'window')}; no harm found by any guard."
+    )
+
+
+def soaked(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+    """Why a step passes without proof."""
+    return f"{_cannot(state, outlook, assignment)} It soaked for {_counted(state.windows, 'window')} without harm found: PASS, unproven."
+
+
+def unprovable(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+    """Why a step that cannot be proven does not pass, and what to do."""
+    return f"{_cannot(state, outlook, assignment)} Widen the margin, take a larger step, let it soak, or promote it by hand."
+
+
+def soaking(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+    """Why a step that cannot be proven waits."""
+    return f"{_cannot(state, outlook, assignment)} Soaking: {state.windows} of {assignment.policy.soak_windows} windows without harm found."
+
+
+def suspicious(evidence: MetricEvidence) -> str:
+    """Why an unproven step does not pass its soak."""
+    return (
+        f"Cannot pass unproven: {_place(evidence)}{_NAMES[evidence.name]} of {evidence.guard or 'the entry points'} is "
+        f"{_value(evidence, True)} against {_value(evidence, False)} (p = {evidence.p_value:.1g}), not yet enough for FAIL."
+    )
+
+
+def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+    """Why there is no PASS yet where one is to be expected."""
+    policy = assignment.policy
+    requests = sum(seen.candidate for seen in state.seen.values())
+    if state.windows < policy.minimum_windows or requests < policy.minimum_samples:
+        return (
+            f"No harm found in {state.windows} of at least {policy.minimum_windows} windows and {requests:.0f} of at least "
+            f"{policy.minimum_samples} candidate requests."
+        )
+    if outlook is None:
+        return f"No harm found in {_counted(state.windows, 'window')}."
+    return (
+        f"No harm found in {_counted(state.windows, 'window')}; the {_NAMES[outlook.question.metric]} of "
+        f"{outlook.question.guard.service or 'the entry points'} needs {_about(outlook.windows)} windows in all."
+    )
+
+
+def not_begun(assignment: Assignment) -> str:
+    """No window has begun since the weight was confirmed."""
+    return f"No window has begun yet since the weight {assignment.weight:.0%} was confirmed."
+
+
+def one_version(change: Change, seen: Seen) -> str:
+    """The candidate cannot be told from stable, with the remedy."""
+    labels = ", ".join(seen.labels) or "no version"
+    return (
+        f"{change.service}: {seen.stable + seen.other:.0f} requests came from {labels} and none from the candidate {change.candidate}, of which "
+        f"about {seen.due:.0f} were due. If the candidate does serve, its spans do not say so: let the actuator inject ctrlplane.version, or give "
+        f"each version its own service.version."
+    )
+
+
+def silent_candidate(change: Change, seen: Seen) -> str:
+    """The candidate was seen before and is no more."""
+    return f"{change.service} {change.candidate} sends no more spans; about {seen.due:.0f} of its requests were due since the last one."
+
+
+def silent_service(change: Change, windows: int) -> str:
+    """Nobody calls the service."""
+    return f"{change.service} had no requests at all in the last {_counted(windows, 'window')}, and the pipeline is on time."
+
+
+def pipeline_late(lag_seconds: float) -> str:
+    """The telemetry is late, which says nothing of the service."""
+    return f"Telemetry is {lag_seconds:.0f} s late; nothing can be said of the service until it catches up."
+
+
+def wrong_ratio(evidence: MetricEvidence, weight: float) -> str:
+    """Arrivals do not follow the weight."""
+    return (
+        f"{evidence.guard}: {evidence.candidate.value or 0:.1%} of the requests arrive at the candidate, whose weight is {weight:.0%}; routing does "
+        f"not do what was confirmed, or spans of one version are lost. See what the target observes."
+    )
+
+
+def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+    allowed = assignment.policy.maximum_windows
+    seen = sum(seen.candidate for seen in state.seen.values())
+    if outlook is None:
+        return f"The minimum of {assignment.policy.minimum_samples} candidate requests was not reached in {allowed} windows."
+    name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
+    if math.isinf(outlook.windows):
+        return f"The {name} of {guard} cannot be proven here: {seen:.0f} candidate requests in {_counted(state.windows, 'window')}."
+    return (
+        f"The {name} of {guard} cannot be proven here in the time allowed: it needs {_about(outlook.requests)} candidate requests, "
+        f"{_about(outlook.windows)} windows at this rate, and {allowed} are allowed; {seen:.0f} came in {_counted(state.windows, 'window')}."
+    )
+
+
+def _place(evidence: MetricEvidence) -> str:
+    if evidence.role is GuardRole.ENTRY:
+        return "at the entry points the "
+    if evidence.edge is not None:
+        return f"on {evidence.edge} the "
+    return f"at {evidence.guard} the " if evidence.role is not GuardRole.CHANGED else "the "
+
+
+def _value(evidence: MetricEvidence, candidate: bool) -> str:
+    arm = evidence.candidate if candidate else evidence.stable
+    if arm.value is None:
+        return "nothing"
+    if evidence.comparison is Comparison.LIMIT or evidence.name in _SHARES:
+        return f"{arm.value:.2%} ({arm.events:.0f} of {arm.total:.0f})"
+    return f"{arm.value:.2f}" if evidence.name is Metric.CALLS_PER_REQUEST else f"{arm.value:.1f} ms"
+
+
+def _other_side(evidence: MetricEvidence) -> str:
+    match evidence.comparison:
+        case Comparison.VERSIONS:
+            return "of the stable version"
+        case Comparison.EXPOSURE:
+            return "of requests that did not touch it"
+        case Comparison.BASELINE:
+            return "before the rollout"
+        case Comparison.LIMIT:
+            return "of the stable version"
+
+
+def _margin(evidence: MetricEvidence) -> str:
+    if evidence.comparison is Comparison.LIMIT:
+        return f"an absolute limit of {evidence.margin:g}"
+    return f"{evidence.margin * 100:.3g} points more" if evidence.name in _SHARES else f"{evidence.margin:.0%} more"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _about(number: float) -> str:
+    if math.isinf(number):
+        return "endlessly many"
+    return f"about {number:.0f}" if number < 100 else f"about {float(f'{number:.2g}'):.0f}"

@@ -1,0 +1,115 @@
+"""What the judge remembers of a step: JSON all through, at most 2 KB a metric, and enough to judge the next window alone."""
+
+import msgspec
+
+from ctrlplane_stream.decision.judge.arms import Histogram
+from ctrlplane_stream.decision.judge.baseline import ServicePast
+from ctrlplane_stream.decision.stats.dispersion import Dispersion
+from ctrlplane_stream.decision.stats.harm import Evidence
+from ctrlplane_stream.model.identity import EdgeKey
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """``events`` among ``total``; floats, since sampling reweights."""
+
+    events: float = 0.0
+    total: float = 0.0
+
+    def plus(self, events: float, total: float) -> "Counts":
+        """With one more window."""
+        return Counts(self.events + events, self.total + total)
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """Where a latency counts as slow: above bucket ``stable`` for the stable arm, above ``candidate`` (margin added) for the other.
+
+    ``expected`` is the share of harmless candidate latencies above its bucket; ``known`` the stable latencies the buckets were chosen by.
+    """
+
+    stable: int
+    candidate: int
+    expected: float
+    known: Counts
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """A share known from a baseline: harm is above ``limit``, safety below ``floor``, and ``expected`` lies between."""
+
+    floor: float
+    expected: float
+    limit: float
+
+
+class CheckState(msgspec.Struct, frozen=True):
+    """The evidence on one question, or one edge of it, and the totals it rests on.
+
+    ``opposite`` is the evidence on the other side of a two-sided question (calls missing); ``edges`` the four totals (candidate events
+    and total, stable events and total) by edge, of at most six edges, for blame.
+    """
+
+    evidence: Evidence = Evidence()
+    opposite: Evidence | None = None
+    scatter: Dispersion = Dispersion()
+    candidate: Counts = Counts()
+    stable: Counts = Counts()
+    windows: int = 0
+    tail: Tail | None = None
+    bounds: Bounds | None = None
+    edges: dict[str, tuple[float, float, float, float]] = {}
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What arrived at the changed services during the step, and the silences that run now.
+
+    ``due`` is how many candidate requests the weight would have brought since the last one came; ``empty_windows`` counts windows without
+    any request to the service; ``labels`` are the version labels seen (at most eight).
+    """
+
+    candidate: float = 0.0
+    stable: float = 0.0
+    other: float = 0.0
+    due: float = 0.0
+    empty_windows: int = 0
+    labels: tuple[str, ...] = ()
+
+
+class Quality(msgspec.Struct, frozen=True):
+    """Sums behind the coverage: requests of the changed services observed and estimated; calls and requests of all rows, of late ones, of
+    ones dropped; calls to the changed services of unknown version, and all; their errors observed and estimated."""
+
+    observed: float = 0.0
+    estimated: float = 0.0
+    rows: float = 0.0
+    late: float = 0.0
+    dropped: float = 0.0
+    unknown: float = 0.0
+    calls: float = 0.0
+    errors: float = 0.0
+    estimated_errors: float = 0.0
+
+
+class StepState(msgspec.Struct, frozen=True):
+    """All about one step of one rollout; another attempt or step begins anew with the same ``references``."""
+
+    rollout: str
+    step: int
+    attempt: int
+    references: dict[str, ServicePast] = {}
+    checks: dict[str, CheckState] = {}
+    latencies: dict[str, Histogram] = {}
+    seen: dict[str, Seen] = {}
+    quality: Quality = Quality()
+    windows: int = 0
+    last_window: int = -1
+    lag_seconds: float = 0.0
+
+
+def edge_totals(
+    edges: dict[str, tuple[float, float, float, float]], key: EdgeKey, add: tuple[float, float, float, float], limit: int
+) -> dict[str, tuple[float, float, float, float]]:
+    """The totals by edge with one window of one edge added; a new edge beyond the limit is left out."""
+    name = str(key)
+    before = edges.get(name)
+    if before is None:
+        return edges if len(edges) >= limit else {**edges, name: add}
+    return {**edges, name: (before[0] + add[0], before[1] + add[1], before[2] + add[2], before[3] + add[3])}
