@@ -6,7 +6,7 @@
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,13 @@ from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka, missing_part
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def require(missing: list[str]) -> None:
-    """Skip the test for want of a real part, or fail it where REQUIRE_REAL=1 promises that none is wanting."""
+@pytest.fixture(scope="session")
+def require() -> Callable[[list[str]], None]:
+    """``require(missing)``: skip for want of a real part, or fail where REQUIRE_REAL=1 promises that none is wanting."""
+    return _require
+
+
+def _require(missing: list[str]) -> None:
     if missing and os.environ.get("REQUIRE_REAL") == "1":
         pytest.fail("; ".join(missing), pytrace=False)
     if missing:
@@ -27,7 +32,7 @@ def require(missing: list[str]) -> None:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[EmbeddedKafka | NamedKafka]:
     """A real broker for the whole session, at ``kafka.bootstrap``: use topics of your own (``topic_prefix``), never stop it."""
-    require(missing_parts())
+    _require(missing_parts())
     with open_broker() as broker:
         yield broker
 
@@ -35,7 +40,7 @@ def kafka() -> Iterator[EmbeddedKafka | NamedKafka]:
 @pytest.fixture
 def own_kafka() -> Iterator[EmbeddedKafka]:
     """A real broker for one test, to be killed and restarted at will."""
-    require(missing_parts({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": ""}))
+    _require(missing_parts({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": ""}))
     with EmbeddedKafka(heap_megabytes=256) as broker:
         yield broker
 

@@ -1,9 +1,16 @@
-"""Topics of a test's own on the session's broker."""
+"""Topics of a test's own on the session's broker, and what else is real."""
 
+import asyncio
 import itertools
 import os
+from collections.abc import Callable
 
 import pytest
+
+from ctrlplane_stream.local import collector
+from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.topic_admin import ensure_topics
 
 _numbers = itertools.count(1)
 
@@ -12,3 +19,23 @@ _numbers = itertools.count(1)
 def topic_prefix() -> str:
     """A prefix that no other test uses, also on a broker that outlives this session."""
     return f"t{os.getpid()}-{next(_numbers)}-"
+
+
+@pytest.fixture
+def kafka_settings(kafka: EmbeddedKafka | NamedKafka, topic_prefix: str) -> Settings:
+    """Settings for topics of this test's own on the session's broker, which are yet to be made."""
+    return Settings(kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=topic_prefix, partitions=4)
+
+
+@pytest.fixture
+def topics(kafka_settings: Settings) -> Settings:
+    """The same, with all topics of ``topics/`` made, four partitions each."""
+    asyncio.run(ensure_topics(kafka_settings))
+    return kafka_settings
+
+
+@pytest.fixture(scope="session")
+def collector_ready(require: Callable[[list[str]], None]) -> None:
+    """A real Collector can start, built if need be: use ``Collector(configuration, …)`` in the test."""
+    require(collector.missing_parts())
+    collector.collector_binary()

@@ -3,22 +3,15 @@
 import asyncio
 import json
 
-import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from click.testing import CliRunner, Result
 
 from ctrlplane_stream.commands.topics import topics
-from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.processes import free_port
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.topic_admin import admin_client, apply_changes, find_topics, plan_topics
 from ctrlplane_stream.wire.topic_plan import Alter, FoundTopic
 from ctrlplane_stream.wire.topics import topic_specs
-
-
-@pytest.fixture
-def settings(kafka: EmbeddedKafka | NamedKafka, topic_prefix: str) -> Settings:
-    return Settings(kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=topic_prefix, partitions=3)
 
 
 def _run(settings: Settings, *arguments: str) -> Result:
@@ -30,59 +23,59 @@ def _run(settings: Settings, *arguments: str) -> Result:
     return CliRunner().invoke(topics, arguments, env=environ)
 
 
-def test_a_plan_changes_nothing_and_an_apply_is_complete(settings: Settings) -> None:
+def test_a_plan_changes_nothing_and_an_apply_is_complete(kafka_settings: Settings) -> None:
     """Plan says every topic is missing, apply makes them, and then plan finds nothing left."""
-    specified = {settings.topic(s.name) for s in topic_specs()}
+    specified = {kafka_settings.topic(s.name) for s in topic_specs()}
     for _ in range(2):
-        planned = _run(settings, "plan", "--json")
+        planned = _run(kafka_settings, "plan", "--json")
         assert planned.exit_code == 3
         assert {c["topic"] for c in json.loads(planned.stdout)} == specified
-    assert _run(settings, "apply").exit_code == 0
-    done = _run(settings, "plan")
+    assert _run(kafka_settings, "apply").exit_code == 0
+    done = _run(kafka_settings, "plan")
     assert (done.exit_code, done.stdout.strip()) == (0, "every topic is as specified")
 
 
-def test_the_broker_has_each_topic_as_its_file_says(settings: Settings) -> None:
+def test_the_broker_has_each_topic_as_its_file_says(kafka_settings: Settings) -> None:
     """Partitions and every key of the configuration, as the broker reports them."""
-    assert _run(settings, "apply").exit_code == 0
-    found = asyncio.run(_find(settings))
+    assert _run(kafka_settings, "apply").exit_code == 0
+    found = asyncio.run(_find(kafka_settings))
     for spec in topic_specs():
-        topic = found[settings.topic(spec.name)]
-        assert topic.partitions == 3
+        topic = found[kafka_settings.topic(spec.name)]
+        assert topic.partitions == 4
         assert topic.config == spec.config
 
 
-def test_configuration_that_drifted_is_set_back_and_what_is_not_ours_is_kept(settings: Settings) -> None:
+def test_configuration_that_drifted_is_set_back_and_what_is_not_ours_is_kept(kafka_settings: Settings) -> None:
     """A hand-made change of a specified key is undone; a key that the specification does not name stays."""
-    assert _run(settings, "apply").exit_code == 0
-    name = settings.topic("facts")
-    asyncio.run(_alter(settings, name, {"retention.ms": "1000", "flush.ms": "12345"}))
-    said = _run(settings, "apply")
+    assert _run(kafka_settings, "apply").exit_code == 0
+    name = kafka_settings.topic("facts")
+    asyncio.run(_alter(kafka_settings, name, {"retention.ms": "1000", "flush.ms": "12345"}))
+    said = _run(kafka_settings, "apply")
     assert "alter" in said.stdout
     assert "retention.ms from 1000 to 7776000000" in said.stdout
-    config = asyncio.run(_find(settings))[name].config
+    config = asyncio.run(_find(kafka_settings))[name].config
     assert (config["retention.ms"], config["flush.ms"]) == ("7776000000", "12345")
 
 
-def test_another_partition_count_is_refused_with_a_way_out(settings: Settings) -> None:
+def test_another_partition_count_is_refused_with_a_way_out(kafka_settings: Settings) -> None:
     """Neither plan nor apply changes a count; both say why and what to do."""
-    assert _run(settings, "apply").exit_code == 0
-    refused = _run(settings, "apply", "--partitions", "5")
+    assert _run(kafka_settings, "apply").exit_code == 0
+    refused = _run(kafka_settings, "apply", "--partitions", "5")
     assert refused.exit_code == 1
-    assert "CTRLPLANE_PARTITIONS=3" in refused.stdout
-    assert asyncio.run(_find(settings))[settings.topic("facts")].partitions == 3
+    assert "CTRLPLANE_PARTITIONS=4" in refused.stdout
+    assert asyncio.run(_find(kafka_settings))[kafka_settings.topic("facts")].partitions == 4
 
 
-def test_two_applies_at_once_agree(settings: Settings) -> None:
+def test_two_applies_at_once_agree(kafka_settings: Settings) -> None:
     """Whoever comes second finds the topic made and does not fail."""
 
     async def race() -> None:
-        async with admin_client(settings) as one, admin_client(settings) as two:
-            plans = await asyncio.gather(plan_topics(one, settings), plan_topics(two, settings))
+        async with admin_client(kafka_settings) as one, admin_client(kafka_settings) as two:
+            plans = await asyncio.gather(plan_topics(one, kafka_settings), plan_topics(two, kafka_settings))
             await asyncio.gather(apply_changes(one, plans[0]), apply_changes(two, plans[1]))
 
     asyncio.run(race())
-    assert _run(settings, "plan").exit_code == 0
+    assert _run(kafka_settings, "plan").exit_code == 0
 
 
 def test_no_broker_is_one_line_with_the_remedy() -> None:
