@@ -1,0 +1,65 @@
+"""``ctrlplane-stream intake``: OTLP in, the Collector's records out."""
+
+import asyncio
+
+import click
+
+from ctrlplane_stream.commands.options import fail, require_broker, takes_settings
+from ctrlplane_stream.local.intake.kafka_sink import Encoding, NoTopic
+from ctrlplane_stream.local.intake.receiver import Limits
+from ctrlplane_stream.local.intake.server import Address, PortTaken, serve
+from ctrlplane_stream.settings import Settings
+
+_MEBIBYTE = 1024 * 1024
+
+
+@click.command()
+@click.option("--host", envvar="CTRLPLANE_INTAKE_HOST", default="127.0.0.1", show_default=True, show_envvar=True, help="Where to listen.")
+@click.option(
+    "--http-port", envvar="CTRLPLANE_INTAKE_HTTP_PORT", default=4318, show_default=True, show_envvar=True, help="OTLP/HTTP; 0: a free port."
+)
+@click.option(
+    "--grpc-port", envvar="CTRLPLANE_INTAKE_GRPC_PORT", default=4317, show_default=True, show_envvar=True, help="OTLP/gRPC; 0: a free port."
+)
+@click.option(
+    "--topic",
+    envvar="CTRLPLANE_INTAKE_TOPIC",
+    default="otlp_spans",
+    show_default=True,
+    show_envvar=True,
+    help="Topic to write to, before the prefix.",
+)
+@click.option(
+    "--encoding",
+    envvar="CTRLPLANE_INTAKE_ENCODING",
+    type=click.Choice([str(e) for e in Encoding]),
+    default=str(Encoding.OTLP_PROTO),
+    show_default=True,
+    show_envvar=True,
+    help="Form of the records, by the Collector's names.",
+)
+@click.option(
+    "--in-flight-mebibytes",
+    envvar="CTRLPLANE_INTAKE_IN_FLIGHT_MEBIBYTES",
+    type=click.IntRange(min=16),
+    default=64,
+    show_default=True,
+    show_envvar=True,
+    help="Most that is held for the broker to acknowledge; beyond it senders are told to wait.",
+)
+@takes_settings("kafka_", "topic_prefix")
+def intake(settings: Settings, host: str, http_port: int, grpc_port: int, topic: str, encoding: str, in_flight_mebibytes: int) -> None:
+    """Receive OTLP over HTTP and gRPC and write it to Kafka, for those without a Collector.
+
+    A request is answered once the broker has acknowledged its spans. Until SIGTERM, which finishes what is in hand.
+    """
+    require_broker(settings)
+    limits = Limits(in_flight_bytes=in_flight_mebibytes * _MEBIBYTE)
+    try:
+        asyncio.run(serve(settings, Address(host, http_port, grpc_port), topic, Encoding(encoding), limits, _ready))
+    except (NoTopic, PortTaken) as error:
+        fail(str(error))
+
+
+def _ready(address: Address) -> None:
+    click.echo(f"OTLP/HTTP on http://{address.host}:{address.http_port}/v1/traces, OTLP/gRPC on {address.host}:{address.grpc_port}")
