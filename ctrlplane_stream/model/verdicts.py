@@ -234,11 +234,14 @@ class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Culprit(msgspec.Struct, frozen=True):
-    """Which version of which service carries the harm, seen on which edge, and what else could explain it."""
+    """Which version of which service carries the harm, seen on which edge, and what else could explain it.
+
+    ``metric`` is None where no telemetry says so (lost readiness, a crash loop).
+    """
 
     service: str
     version: str
-    metric: Metric
+    metric: Metric | None = None
     edge: EdgeKey | None = None
     explained_by: Concurrent | None = None
 

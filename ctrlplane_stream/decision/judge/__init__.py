@@ -6,7 +6,20 @@ verdict, `late_verdict` speaks when windows do not close. `combined` joins our v
 
 from ctrlplane_stream.decision.judge.baseline import Baseline, observe
 from ctrlplane_stream.decision.judge.fold import begin, judge_window, late_verdict, verdict_of
+from ctrlplane_stream.decision.judge.outside import combined, readiness_verdict
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.state import StepState
 
-__all__ = ["Baseline", "ClosedWindow", "StepState", "begin", "judge_window", "late_verdict", "observe", "sort_rows", "verdict_of"]
+__all__ = [
+    "Baseline",
+    "ClosedWindow",
+    "StepState",
+    "begin",
+    "combined",
+    "judge_window",
+    "late_verdict",
+    "observe",
+    "readiness_verdict",
+    "sort_rows",
+    "verdict_of",
+]

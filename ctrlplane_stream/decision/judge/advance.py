@@ -40,8 +40,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         pair = pair_of(guard, comparison, assignment, rows)
         frame = _frame(state, assignment, guard, comparison, pair, alpha)
         for question in group:
-            for key, check in _answers(question, pair, frame, checks, assignment, rows):
-                checks[key] = check
+            checks.update(list(_answers(question, pair, frame, checks, assignment, rows)))
         _remember(latencies, name_of(guard, comparison), pair)
     for change in assignment.changed:
         _arrivals_and_limits(checks, change, assignment, rows, state.quality)

@@ -89,9 +89,9 @@ def one_version(change: Change, seen: Seen) -> str:
     """The candidate cannot be told from stable, with the remedy."""
     labels = ", ".join(seen.labels) or "no version"
     return (
-        f"{change.service}: {seen.stable + seen.other:.0f} requests came from {labels} and none from the candidate {change.candidate}, of which "
-        f"about {seen.due:.0f} were due. If the candidate does serve, its spans do not say so: let the actuator inject ctrlplane.version, or give "
-        f"each version its own service.version."
+        f"{change.service}: {seen.stable + seen.other:.0f} requests came from {labels} and none from the candidate {change.candidate}, "
+        f"of which about {seen.due:.0f} were due. If the candidate does serve, its spans do not say so: let the actuator inject "
+        f"ctrlplane.version, or give each version its own service.version."
     )
 
 
@@ -113,8 +113,8 @@ def pipeline_late(lag_seconds: float) -> str:
 def wrong_ratio(evidence: MetricEvidence, weight: float) -> str:
     """Arrivals do not follow the weight."""
     return (
-        f"{evidence.guard}: {evidence.candidate.value or 0:.1%} of the requests arrive at the candidate, whose weight is {weight:.0%}; routing does "
-        f"not do what was confirmed, or spans of one version are lost. See what the target observes."
+        f"{evidence.guard}: {evidence.candidate.value or 0:.1%} of the requests arrive at the candidate, whose weight is {weight:.0%}; "
+        f"routing does not do what was confirmed, or spans of one version are lost. See what the target observes."
     )
 
 
@@ -128,7 +128,8 @@ def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -
         return f"The {name} of {guard} cannot be proven here: {seen:.0f} candidate requests in {_counted(state.windows, 'window')}."
     return (
         f"The {name} of {guard} cannot be proven here in the time allowed: it needs {_about(outlook.requests)} candidate requests, "
-        f"{_about(outlook.windows)} windows at this rate, and {allowed} are allowed; {seen:.0f} came in {_counted(state.windows, 'window')}."
+        f"{_about(outlook.windows)} windows at this rate, and {allowed} are allowed; {seen:.0f} came in "
+        f"{_counted(state.windows, 'window')}."
     )
 
 
@@ -164,7 +165,10 @@ def _other_side(evidence: MetricEvidence) -> str:
 def _margin(evidence: MetricEvidence) -> str:
     if evidence.comparison is Comparison.LIMIT:
         return f"an absolute limit of {evidence.margin:g}"
-    return f"{evidence.margin * 100:.3g} points more" if evidence.name in _SHARES else f"{evidence.margin:.0%} more"
+    if evidence.name not in _SHARES:
+        return f"{evidence.margin:.0%} more"
+    points = f"{evidence.margin * 100:.3g}"
+    return f"{points} {'point' if points == '1' else 'points'} more"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -1,7 +1,7 @@
 """Validity under optional stopping, by seeded simulation at the boundary of the null, where it is hardest to keep.
 
-The expected number of crossings is at most alpha times the runs; a bound of four binomial standard deviations makes a lucky pass of an invalid
-test unlikely and a false alarm of a valid one impossible, since the seeds are fixed.
+The expected number of crossings is at most alpha times the runs; a bound of four binomial standard deviations makes a lucky pass of an
+invalid test unlikely and a false alarm of a valid one impossible, since the seeds are fixed.
 """
 
 import math
@@ -23,7 +23,9 @@ def at_most(alpha: float, runs: int) -> float:
     return alpha + 4 * math.sqrt(alpha * (1 - alpha) / runs)
 
 
-def crossings(shares: Callable[[int], tuple[float, float]], margin: float, seed: int, runs: int = 250, bunch: int = 1) -> tuple[float, float]:
+def crossings(
+    shares: Callable[[int], tuple[float, float]], margin: float, seed: int, runs: int = 250, bunch: int = 1
+) -> tuple[float, float]:
     """The share of runs in which harm and safety ever crossed 1/ALPHA in 25 windows of 20 candidate and 60 stable requests."""
     rng = random.Random(seed)
     harm = safety = 0

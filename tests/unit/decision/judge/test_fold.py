@@ -1,0 +1,281 @@
+"""The judge on traffic whose truth is known: each rule of the gates, once."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.decision.judge import (
+    Baseline,
+    ClosedWindow,
+    StepState,
+    begin,
+    judge_window,
+    late_verdict,
+    observe,
+    sort_rows,
+    verdict_of,
+)
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.verdicts import (
+    Comparison,
+    Concurrent,
+    GatePolicy,
+    Limit,
+    Metric,
+    NoDataCause,
+    OnUnprovable,
+    VerdictStatus,
+)
+
+
+def test_a_healthy_candidate_is_proven(shop: Any, traffic: Any) -> None:
+    _, verdicts = shop.judge(traffic(stable_errors=1))
+    assert verdicts[-1].status is VerdictStatus.PASS
+    assert verdicts[-1].proven
+    assert "Proven within the margins" in verdicts[-1].reason
+
+
+def test_thirty_percent_errors_fail_within_two_windows(shop: Any, traffic: Any) -> None:
+    _, verdicts = shop.judge(traffic(candidate_errors=12))
+    assert verdicts[-1].status is VerdictStatus.FAIL
+    assert len(verdicts) <= 2
+    culprit = verdicts[-1].culprit
+    assert (culprit.service, culprit.version, culprit.metric) == ("cart", "#2", Metric.ERROR_RATIO)
+    assert culprit.edge == EdgeKey("frontend", "cart", EdgeKind.CALL)
+    assert "30.00%" in verdicts[-1].reason
+
+
+@pytest.mark.parametrize(("stable", "candidate", "errors"), [(20, 20, 6), (40, 40, 12), (60, 20, 6)])
+def test_a_demo_sized_load_fails_within_three_windows(shop: Any, traffic: Any, stable: int, candidate: int, errors: int) -> None:
+    """10 to 20 requests a second in the candidate's share, windows of 2 s, 30% errors."""
+    weight = candidate / (stable + candidate)
+    _, verdicts = shop.judge(
+        traffic(stable=stable, candidate=candidate, candidate_errors=errors), assignment=shop.assignment(weight=weight)
+    )
+    assert verdicts[-1].status is VerdictStatus.FAIL
+    assert len(verdicts) <= 3
+
+
+@pytest.mark.parametrize(
+    ("change", "metrics"),
+    [
+        ({"candidate_ms": 45.0}, {Metric.LATENCY_P50, Metric.LATENCY_P99}),
+        ({"candidate_gap_ms": 20.0}, {Metric.NETWORK_GAP}),
+        ({"candidate_calls": 6.0}, {Metric.CALLS_PER_REQUEST}),
+        ({"candidate_calls": 0.0}, {Metric.CALLS_PER_REQUEST}),
+        ({"dead": True}, {Metric.LOST_CALLS}),
+    ],
+)
+def test_each_kind_of_harm_is_found_and_named(shop: Any, traffic: Any, change: dict[str, Any], metrics: set[Metric]) -> None:
+    _, verdicts = shop.judge(traffic(**change))
+    assert verdicts[-1].status is VerdictStatus.FAIL
+    assert verdicts[-1].culprit.metric in metrics
+    assert verdicts[-1].culprit.service == "cart"
+
+
+def test_a_candidate_that_dies_fails_without_one_server_span(shop: Any, traffic: Any) -> None:
+    """The loudest signal: no span of the candidate at all, only failed client halves of unknown version, in one window."""
+    _, verdicts = shop.judge(traffic(dead=True))
+    assert len(verdicts) == 1
+    assert verdicts[0].metrics[0].windows == 0, "no window with both versions was ever seen"
+    assert verdicts[0].coverage.unknown == pytest.approx(0.1)
+
+
+def test_a_harmless_difference_passes(shop: Any, traffic: Any) -> None:
+    """10% slower, within the margin of 25% and the slack of 5 ms: proven, not failed."""
+    _, verdicts = shop.judge(traffic(candidate_ms=22.0, candidate_errors=0, stable_errors=1))
+    assert verdicts[-1].status is VerdictStatus.PASS
+
+
+def test_errors_that_both_versions_have_are_no_harm(shop: Any, traffic: Any) -> None:
+    """A fault of a shared dependency, worse than any before: candidate and stable fail alike in the same windows."""
+    _, verdicts = shop.judge(
+        traffic(stable_errors=108, candidate_errors=12), windows=8, assignment=shop.assignment(guards=shop.assignment().guards[:1])
+    )
+    assert all(v.status is not VerdictStatus.FAIL for v in verdicts)
+
+
+def test_before_after_harm_says_what_else_could_explain_it(shop: Any, traffic: Any) -> None:
+    """The database slows down for everybody during the step while another rollout moves: FAIL, and the other is named."""
+    assignment = shop.assignment(concurrent=(Concurrent("db-9", "db", "#9"),))
+    state = begin(assignment, shop.baseline())
+    for number in range(20):
+        window = shop.window((30 + number) * 10, traffic(db_ms=30.0))
+        state, verdict = judge_window(state, assignment, window)
+        if verdict.status is VerdictStatus.FAIL:
+            break
+    assert verdict.status is VerdictStatus.FAIL
+    assert verdict.culprit.explained_by == Concurrent("db-9", "db", "#9")
+    assert "may explain it" in verdict.reason
+
+
+def test_windows_before_the_weight_was_confirmed_do_not_count(shop: Any, traffic: Any) -> None:
+    assignment = shop.assignment(weight_confirmed_at_ms=400_500)
+    state, verdict = judge_window(begin(assignment, Baseline()), assignment, shop.window(400, traffic(candidate_errors=40)))
+    assert state.windows == 0
+    assert verdict.status is VerdictStatus.INCONCLUSIVE
+    assert "confirmed" in verdict.reason
+
+
+def test_a_repeated_window_changes_nothing(shop: Any, traffic: Any) -> None:
+    assignment = shop.assignment()
+    once, first = judge_window(begin(assignment, shop.baseline()), assignment, shop.window(300, traffic(candidate_errors=3)))
+    twice, second = judge_window(once, assignment, shop.window(300, traffic(candidate_errors=40)))
+    assert (twice, second) == (once, first)
+
+
+def test_late_parts_count_in_the_next_window_and_their_share_is_told(shop: Any, traffic: Any) -> None:
+    assignment = shop.assignment()
+    state = begin(assignment, shop.baseline())
+    state, _ = judge_window(state, assignment, shop.window(300, traffic()))
+    late, old = shop.part(300, traffic(candidate_errors=30), number=1), shop.part(250, traffic(candidate_errors=40), number=1)
+    state, verdict = judge_window(state, assignment, ClosedWindow(310, (shop.part(310, traffic()), late, old)))
+    assert verdict.coverage.late == pytest.approx(1 / 3, abs=0.01)
+    assert verdict.coverage.dropped == pytest.approx(1 / 4, abs=0.01)
+    assert verdict.metrics[0].candidate.events == 30
+
+
+def test_the_state_survives_json_and_judges_on(shop: Any, traffic: Any) -> None:
+    """State encoded and decoded after every window gives the same verdicts, and stays below 2 KB a metric."""
+    assignment = shop.assignment()
+    kept = thawed = begin(assignment, shop.baseline())
+    for number in range(6):
+        window = shop.window((30 + number) * 10, traffic(candidate_errors=number % 2))
+        kept, ours = judge_window(kept, assignment, window)
+        thawed, theirs = judge_window(msgspec.json.decode(msgspec.json.encode(thawed), type=StepState), assignment, window)
+        assert ours == theirs
+    assert verdict_of(kept, assignment) == ours
+    assert len(msgspec.json.encode(kept)) / len(ours.metrics) <= 2048
+
+
+def test_one_label_for_both_versions_holds_with_the_remedy(shop: Any, traffic: Any) -> None:
+    """A constant service.version: everything arrives under one label, and nothing of the candidate's."""
+    _, verdicts = shop.judge(traffic(labels=("1.0", "1.0")), windows=4)
+    assert all(v.status is VerdictStatus.INCONCLUSIVE for v in verdicts)
+    assert "ctrlplane.version" in verdicts[-1].reason
+
+
+def test_a_silent_service_is_told_from_a_late_pipeline(shop: Any, traffic: Any) -> None:
+    assignment = shop.assignment()
+    for lag, cause in ((0.0, NoDataCause.SILENT_SERVICE), (95.0, NoDataCause.PIPELINE_LATE)):
+        state = begin(assignment, shop.baseline())
+        for number in range(3):
+            state, verdict = judge_window(state, assignment, ClosedWindow((30 + number) * 10, (), lag))
+        assert verdict.status is VerdictStatus.NO_DATA
+        assert verdict.no_data is cause
+    assert "95 s late" in verdict.reason
+
+
+def test_windows_that_do_not_close_are_the_pipelines_lateness(shop: Any) -> None:
+    assignment = shop.assignment()
+    verdict = late_verdict(begin(assignment, Baseline()), assignment, 42.0)
+    assert (verdict.status, verdict.no_data) == (VerdictStatus.NO_DATA, NoDataCause.PIPELINE_LATE)
+    assert verdict.coverage.lag_seconds == 42.0
+
+
+def test_a_candidate_that_falls_silent_is_no_data(shop: Any, traffic: Any) -> None:
+    assignment = shop.assignment()
+    state = begin(assignment, shop.baseline())
+    for number, candidate in enumerate((40, 40, 0)):
+        state, verdict = judge_window(state, assignment, shop.window((30 + number) * 10, traffic(candidate=candidate)))
+    assert verdict.status is VerdictStatus.NO_DATA
+    assert "no more spans" in verdict.reason
+
+
+def test_arrivals_far_from_the_weight_do_not_pass(shop: Any, traffic: Any) -> None:
+    _, verdicts = shop.judge(traffic(stable=200, candidate=200), windows=10)
+    assert verdicts[-1].status is VerdictStatus.INCONCLUSIVE
+    assert "50.0% of the requests arrive at the candidate, whose weight is 10%" in verdicts[-1].reason
+
+
+def test_low_traffic_says_what_it_cannot_prove_and_soaks(shop: Any, traffic: Any) -> None:
+    """One request a second, 10% of it: an honest number, then PASS marked unproven."""
+    _, verdicts = shop.judge(traffic(stable=9, candidate=1), baseline=shop.baseline(traffic=traffic(stable=10, candidate=0)))
+    assert "cannot be proven here in the time allowed" in verdicts[-2].reason
+    assert verdicts[-1].status is VerdictStatus.PASS
+    assert not verdicts[-1].proven
+    assert len(verdicts) == GatePolicy().soak_windows
+
+
+def test_low_traffic_waits_for_a_person_where_the_policy_says_so(shop: Any, traffic: Any) -> None:
+    assignment = shop.assignment(policy=GatePolicy(on_unprovable=OnUnprovable.HOLD))
+    _, verdicts = shop.judge(
+        traffic(stable=9, candidate=1), windows=70, assignment=assignment, baseline=shop.baseline(traffic=traffic(stable=10, candidate=0))
+    )
+    assert verdicts[-1].status is VerdictStatus.INCONCLUSIVE
+    assert "promote it by hand" in verdicts[-1].reason
+
+
+def test_a_demo_policy_passes_a_step_in_three_windows(shop: Any, traffic: Any) -> None:
+    """Forty requests a window in all and 2 s windows: soak_windows decides, and the verdict says that nothing is proven."""
+    assignment = shop.assignment(weight=0.5, policy=GatePolicy(soak_windows=3, maximum_windows=15))
+    _, verdicts = shop.judge(traffic(stable=20, candidate=20), assignment=assignment)
+    assert [v.status for v in verdicts][-1] is VerdictStatus.PASS
+    assert len(verdicts) == 3
+
+
+def test_a_limit_that_stable_breaches_too_is_pre_existing(shop: Any, traffic: Any) -> None:
+    policy = GatePolicy(limits=(Limit(Metric.ERROR_RATIO, 0.05),))
+    guards = shop.assignment().guards[:1]
+    broken = traffic(stable_errors=72, candidate_errors=8)
+    _, verdicts = shop.judge(broken, windows=10, assignment=shop.assignment(policy=policy, guards=guards))
+    assert all(v.status is not VerdictStatus.FAIL for v in verdicts)
+    limit = next(m for m in verdicts[-1].metrics if m.comparison is Comparison.LIMIT)
+    assert limit.pre_existing
+
+
+def test_a_limit_that_only_the_candidate_breaches_fails(shop: Any, traffic: Any) -> None:
+    """Within the margin of stable, and yet beyond the promise made to users."""
+    policy = GatePolicy(error_margin=0.5, limits=(Limit(Metric.ERROR_RATIO, 0.05),))
+    _, verdicts = shop.judge(traffic(candidate_errors=10), assignment=shop.assignment(policy=policy, guards=shop.assignment().guards[:1]))
+    assert verdicts[-1].status is VerdictStatus.FAIL
+    assert "absolute limit" in verdicts[-1].reason
+
+
+def test_at_full_weight_the_candidate_is_held_against_the_past(shop: Any, traffic: Any) -> None:
+    assignment = shop.assignment(weight=1.0, step=3)
+    healthy = shop.judge(traffic(stable=0, candidate=400), assignment=assignment)[1]
+    assert healthy[-1].status is VerdictStatus.PASS
+    harmed = shop.judge(traffic(stable=0, candidate=400, candidate_errors=40), assignment=assignment)[1]
+    assert harmed[-1].status is VerdictStatus.FAIL
+    assert harmed[-1].culprit.metric is Metric.ERROR_RATIO
+
+
+def test_a_first_version_has_nothing_to_be_compared_with_and_soaks(shop: Any, traffic: Any) -> None:
+    change = msgspec.structs.replace(shop.assignment().changed[0], stable=None)
+    _, verdicts = shop.judge(
+        traffic(stable=0, candidate=400), assignment=shop.assignment(changed=(change,), weight=1.0), baseline=Baseline(), windows=70
+    )
+    assert verdicts[-1].status is VerdictStatus.PASS
+    assert not verdicts[-1].proven
+
+
+def test_what_a_rollout_watches_stays_frozen_in_the_baseline(shop: Any, traffic: Any) -> None:
+    before = shop.baseline()
+    after = observe(before, sort_rows(shop.window(400, traffic(candidate_errors=40)), 0), ("cart",))
+    assert after.of("cart") == before.of("cart")
+    assert after.of("frontend") != before.of("frontend")
+
+
+def test_tail_sampling_that_keeps_errors_does_not_multiply_them(shop: Any, traffic: Any) -> None:
+    """Every error is kept and one success in ten: the error share is that of the estimate, not of what is left."""
+    part = shop.part(300, traffic(stable=360, candidate=40, stable_errors=36, candidate_errors=4))
+    edges = tuple(
+        msgspec.structs.replace(e, estimated_calls=(e.calls - e.errors) * 10.0 + e.errors, estimated_errors=float(e.errors))
+        if e.callee == "cart"
+        else e
+        for e in part.edges
+    )
+    services = tuple(
+        msgspec.structs.replace(s, estimated_requests=(s.requests - s.errors) * 10.0 + s.errors) if s.service == "cart" else s
+        for s in part.services
+    )
+    sampled = msgspec.structs.replace(part, edges=edges, services=services)
+    assignment = shop.assignment()
+    state = begin(assignment, shop.baseline())
+    for number in (30, 31):
+        state, verdict = judge_window(state, assignment, ClosedWindow(number * 10, (msgspec.structs.replace(sampled, window=number * 10),)))
+    assert verdict.coverage.observed == pytest.approx(0.11, abs=0.01)
+    second = state.checks["changed|cart|versions|error_ratio"]
+    assert second.candidate.total > 40 + 300
