@@ -14,6 +14,18 @@ class Disposition(StrEnum):
     IGNORED = "ignored"
 
 
+class Lane(StrEnum):
+    """In which order a fact was decided. The order of records on ``decisions`` is the order of deciding."""
+
+    TURN = "turn"
+    """In its turn: every earlier fact of the environment was decided before."""
+    AHEAD = "ahead"
+    """An override that was decided before facts that stand ahead of it, because people do not wait behind a queue."""
+    BESIDE = "beside"
+    """An abort answered by the minimal rule while an earlier fact is parked: nothing is remembered of it but that it
+    was answered, and the fact is decided again in its turn."""
+
+
 class Reason(msgspec.Struct, frozen=True):
     """Why something was decided or ignored: a stable ``code`` for programs, a sentence for people."""
 
@@ -40,6 +52,7 @@ class Decided(msgspec.Struct, frozen=True, tag_field="type", tag="decided"):
     reasons: tuple[Reason, ...]
     delta: dict[str, msgspec.Raw | None]
     wake_at_ms: int | None = None
+    lane: Lane = Lane.TURN
     version: int = 1
 
 

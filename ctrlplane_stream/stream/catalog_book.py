@@ -1,0 +1,77 @@
+"""The catalog as every ingesting process knows it: tailed from its topic, in no group, by whoever needs it.
+
+A record is accepted only if it is based on the catalog in force, so two people who edit at once cannot overwrite each other
+unawares. The topic is compacted: what is read first is accepted, whatever it says it is based on.
+"""
+
+import msgspec
+
+from ctrlplane_stream.model.catalog import Catalog, EnvironmentCatalog
+from ctrlplane_stream.model.facts import CatalogApplied
+from ctrlplane_stream.stream.ports import LogReader, Record
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, read_catalog_record
+from ctrlplane_stream.wire.cloudevents import Unreadable
+
+TOPIC = "catalog"
+
+
+class Edition(msgspec.Struct, frozen=True):
+    """An accepted catalog: where it stands, and what it replaced."""
+
+    partition: int
+    offset: int
+    record: CatalogRecord
+    before: Catalog | None
+
+
+class CatalogBook:
+    """Editions in their order, as far as they were read."""
+
+    def __init__(self, reader: LogReader, partitions: int) -> None:
+        self._reader = reader
+        self._next = dict.fromkeys(range(partitions), 0)
+        self._editions: dict[tuple[int, int], Edition | Unreadable] = {}
+        self._latest: Edition | None = None
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """The catalog in force as far as it was read; None before the first."""
+        return self._latest.record.catalog if self._latest is not None else None
+
+    async def refresh(self) -> None:
+        """Read on to the end of the topic."""
+        for partition, start in self._next.items():
+            async for found in self._reader.read(TOPIC, partition, start):
+                self._take(found)
+                self._next[partition] = found.offset + 1
+
+    async def edition(self, found: Record) -> Edition | Unreadable:
+        """What became of the record at this place."""
+        place = found.partition, found.offset
+        if place not in self._editions:
+            await self.refresh()
+        return self._editions.get(place, Unreadable("the record was replaced by a later one before it was read"))
+
+    def _take(self, found: Record) -> None:
+        record = read_catalog_record(found.value)
+        if not isinstance(record, Unreadable) and self._conflicts(record):
+            now = self._latest.record.hash if self._latest else None
+            remedy = "run `ctrlplane-stream catalog diff` and apply again"
+            record = Unreadable(f"based on catalog {record.based_on}, but {now} is in force: {remedy}")
+        if isinstance(record, Unreadable):
+            self._editions[found.partition, found.offset] = record
+            return
+        self._latest = Edition(found.partition, found.offset, record, self.catalog)
+        self._editions[found.partition, found.offset] = self._latest
+
+    def _conflicts(self, record: CatalogRecord) -> bool:
+        return self._latest is not None and record.hash != self._latest.record.hash and record.based_on != self._latest.record.hash
+
+
+def facts_of(edition: Edition) -> list[tuple[str, CatalogApplied]]:
+    """What each environment is told, in order of name: its part, also where the new catalog has nothing left of it."""
+    record = edition.record
+    gone = set(edition.before.environments) - set(record.catalog.environments) if edition.before is not None else set()
+    views = [record.catalog.view(name) for name in record.catalog.environments]
+    views += [EnvironmentCatalog(name, ()) for name in gone]
+    return [(v.environment, CatalogApplied(v, record.hash, record.who, record.why)) for v in sorted(views, key=lambda v: v.environment)]

@@ -1,0 +1,98 @@
+"""What every role has in common: its app, its ports, its metrics, and what happens when something goes wrong.
+
+Crash-only: whatever leaves an agent's body is a programming error or a broker that failed us. Both end the process before
+anything more is acknowledged; the supervisor starts it again and the protocol goes on from what is on the log.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from faust import EventT
+
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.batches import batches
+from ctrlplane_stream.stream.framework import StreamApp, new_app, raw_topic, sleep_unless
+from ctrlplane_stream.stream.kafka_io import AppOutbox, KafkaLogReader, record_of_event
+from ctrlplane_stream.stream.metrics import Metrics
+from ctrlplane_stream.stream.ownership import wall_clock_ms
+from ctrlplane_stream.stream.ports import Letter, Record
+from ctrlplane_stream.stream.refusals import dead_letter
+from ctrlplane_stream.wire.cloudevents import Unreadable
+
+log = logging.getLogger("ctrlplane_stream.stream")
+
+Handle = Callable[[list[Record]], Awaitable[None]]
+"""Takes a batch of one topic, and returns when everything that it led to is safe."""
+
+
+class Duty:
+    """One role in one process."""
+
+    def __init__(self, settings: Settings, role: str) -> None:
+        self.settings = settings
+        self.role = role
+        self.app: StreamApp = new_app(settings, role)
+        self.outbox = AppOutbox(self.app, settings)
+        self.reader = KafkaLogReader(settings)
+        self.metrics = Metrics(role)
+        self.stopping = asyncio.Event()
+        self.failure: BaseException | None = None
+        self._cleanups: list[Callable[[], Awaitable[None]]] = [self.reader.close]
+
+    def consume(self, topic: str, handle: Handle) -> None:
+        """An agent: batches of the topic to ``handle``, acknowledged once it returns."""
+
+        async def body(stream: Any) -> None:
+            async for events in batches(stream, self.settings.batch_records):
+                if not await self._handled(topic, events, handle):
+                    return
+
+        self.app.agent(raw_topic(self.app, self.settings, topic), name=f"{self.role}-{topic}", concurrency=1)(body)
+
+    async def _handled(self, topic: str, events: Sequence[EventT[Any]], handle: Handle) -> bool:
+        try:
+            await handle([record_of_event(topic, event) for event in events])
+        except Exception as error:
+            self.fail(error)
+            await asyncio.Event().wait()  # never acknowledge: the process is about to end
+        for event in events:
+            event.ack()
+        self.metrics.consumed(topic, len(events))
+        return True
+
+    def every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Do ``work`` again and again, from when the app has started, with a pause in between."""
+
+        async def loop() -> None:
+            while not await sleep_unless(self.stopping, seconds):
+                try:
+                    await work()
+                except Exception as error:
+                    self.fail(error)
+                    return
+
+        self.app.task(loop)
+
+    def at_end(self, cleanup: Callable[[], Awaitable[None]]) -> None:
+        """Call this when the app has stopped."""
+        self._cleanups.append(cleanup)
+
+    def refuse(self, found: Record, why: Unreadable) -> Letter:
+        """The dead letter of a record that cannot be used; counted and logged."""
+        self.metrics.refused(found.topic)
+        where = {"topic": found.topic, "partition": found.partition, "offset": found.offset}
+        log.warning("dead letter: %s", why.reason[:300], extra={"fields": where})
+        return dead_letter(found, why, wall_clock_ms())
+
+    def fail(self, error: BaseException) -> None:
+        """Something went wrong for good: end the process."""
+        log.critical("%s: %s", type(error).__name__, error, exc_info=error)
+        self.failure = self.failure or error
+        self.stopping.set()
+
+    async def close(self) -> None:
+        """Release what the role opened, in the opposite order."""
+        for cleanup in reversed(self._cleanups):
+            await cleanup()

@@ -1,0 +1,149 @@
+"""The Faust app as this project uses it: raw bytes, positions of our own, an idempotent producer, no web server, no tables.
+
+What of Faust is replaced, and why:
+
+- ``perform_seek`` goes to the positions that the role names, because Faust seeks to *committed* offsets after every
+  rebalance and those may lie before or behind what our own log says;
+- the producer is idempotent, so that a retry after a lost acknowledgement writes nothing twice;
+- the transport is made by the app itself, so nothing is registered globally and two apps can live in one process.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from yarl import URL
+
+from ctrlplane_stream.settings import Protocol, Settings
+from ctrlplane_stream.wire.kafka_access import ssl_context
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+FETCH_BYTES = 256 * 1024
+"""Fetched per partition and round: small, so that a long queue on one topic never keeps another waiting for long."""
+
+Positions = Callable[[frozenset[tuple[str, int]]], Awaitable[Mapping[tuple[str, int], int]]]
+"""From the (topic, partition) pairs assigned to where reading goes on; pairs that are left out start where Faust says."""
+
+
+class PositionedConsumer(driver.Consumer):
+    """Faust's consumer, but for where it starts."""
+
+    async def perform_seek(self) -> None:
+        """Seek to the committed offsets, and from there to the positions that the role names."""
+        await super().perform_seek()
+        app = cast("StreamApp", self.app)
+        assigned = frozenset((tp.topic, tp.partition) for tp in self.assignment())
+        for (topic, partition), offset in (await app.positions(assigned)).items():
+            tp = TP(topic, partition)
+            await self.seek(tp, offset)
+            # Without this an acknowledgement below the committed offset is dropped, and one above it waits for ever.
+            self._committed_offset[tp] = offset or None
+
+
+class IdempotentProducer(driver.Producer):
+    """Faust's producer with Kafka's own protection against repeated writes."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class Transport(driver.Transport):
+    """The transport that makes the two above."""
+
+    Consumer = PositionedConsumer
+    Producer = IdempotentProducer
+
+
+class StreamApp(faust.App):
+    """A Faust app whose role says where to read on. ``positions`` may be set until the app starts."""
+
+    positions: Positions
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.positions = _wherever
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Transport:
+        return Transport(self.conf.broker_producer, self)
+
+
+async def _wherever(assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+    return {}
+
+
+def new_app(settings: Settings, role: str, *, fetch_bytes: int = FETCH_BYTES) -> StreamApp:
+    """An app for one role: its consumer group is ``<prefix>ctrlplane-<role>``."""
+    session = settings.session_timeout_seconds
+    return StreamApp(
+        f"{settings.topic_prefix}ctrlplane-{role}",
+        broker=[URL(f"kafka://{host.strip()}") for host in settings.kafka_bootstrap_servers.split(",")],
+        broker_credentials=_credentials(settings),
+        broker_session_timeout=session,
+        broker_heartbeat_interval=min(session / 4, 1.5),
+        broker_rebalance_timeout=max(session, 10.0),
+        broker_request_timeout=max(40.0, session * 2),
+        broker_max_poll_interval=300.0,
+        broker_max_poll_records=500,
+        broker_commit_interval=1.0,
+        broker_client_id=f"ctrlplane-{role}",
+        consumer_group_instance_id=f"{settings.instance}-{role}" if settings.instance else None,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=fetch_bytes,
+        producer_acks=-1,
+        producer_linger=0,
+        producer_max_batch_size=1024 * 1024,
+        producer_max_request_size=MAX_REQUEST_BYTES,
+        producer_request_timeout=60.0,
+        stream_buffer_maxsize=1_000,
+        stream_wait_empty=True,
+        stream_recovery_delay=0.0,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        topic_partitions=settings.partitions,
+        key_serializer="raw",
+        value_serializer="raw",
+        store="memory://",
+        web_enabled=False,
+        autodiscover=False,
+        cython_optimizations=True,
+        loghandlers=[],
+    )
+
+
+def raw_topic(app: StreamApp, settings: Settings, name: str) -> Any:
+    """One of our topics as a channel of raw bytes."""
+    return app.topic(
+        settings.topic(name), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False
+    )
+
+
+def _credentials(settings: Settings) -> Any:
+    protocol = settings.kafka_security_protocol
+    if protocol is Protocol.PLAINTEXT:
+        return None
+    context = ssl_context(settings)
+    if protocol is Protocol.SSL:
+        return faust.SSLCredentials(context)
+    credentials = faust.SASLCredentials(
+        mechanism=settings.kafka_sasl_mechanism.value,
+        username=settings.kafka_sasl_username,
+        password=settings.kafka_sasl_password,
+        ssl_context=context,
+    )
+    credentials.protocol = faust.types.auth.AuthProtocol(protocol.value)
+    return credentials
+
+
+async def sleep_unless(stopping: asyncio.Event, seconds: float) -> bool:
+    """Wait; True where ``stopping`` was set meanwhile."""
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

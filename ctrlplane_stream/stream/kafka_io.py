@@ -1,0 +1,104 @@
+"""The ports of the protocol on a real broker: writing through the app's own producer, reading outside its group."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from faust import EventT
+
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.framework import MAX_REQUEST_BYTES, StreamApp
+from ctrlplane_stream.stream.ports import Letter, Record, Written
+from ctrlplane_stream.wire.kafka_access import client_options
+
+_MOST_IN_FLIGHT = 2_000
+
+
+class AppOutbox:
+    """Writes through the app's producer and waits for the broker; see ``ports.Outbox``."""
+
+    def __init__(self, app: StreamApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    async def send(self, letters: Sequence[Letter]) -> list[Written]:
+        """Write all and wait for all acknowledgements; raises ProducerSendError or KafkaError."""
+        written: list[Written] = []
+        for start in range(0, len(letters), _MOST_IN_FLIGHT):
+            written += await self._send(letters[start : start + _MOST_IN_FLIGHT])
+        return written
+
+    async def _send(self, letters: Sequence[Letter]) -> list[Written]:
+        producer = await self._app.maybe_start_producer()
+        sent = [
+            await producer.send(
+                self._settings.topic(letter.topic), letter.key, letter.value, letter.partition, None, list(letter.headers) or None
+            )
+            for letter in letters
+        ]
+        return [Written(done.offset, done.timestamp) for done in await asyncio.gather(*sent)]
+
+
+class KafkaLogReader:
+    """Reads stretches of partitions with one consumer of its own, without a group; see ``ports.LogReader``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer: AIOKafkaConsumer | None = None
+        self._busy = asyncio.Lock()
+
+    async def read(self, topic: str, partition: int, start: int, end: int | None = None) -> AsyncIterator[Record]:
+        """Records of a stretch, in order. Readers take turns: do not read another stretch inside the loop."""
+        async with self._busy:
+            consumer = await self._started()
+            place = TopicPartition(self._settings.topic(topic), partition)
+            if end is None:
+                end = (await consumer.end_offsets([place]))[place]
+            if start >= end:
+                return
+            consumer.assign([place])
+            consumer.seek(place, start)
+            while await consumer.position(place) < end:
+                for found in (await consumer.getmany(place, timeout_ms=1000, max_records=2_000)).get(place, ()):
+                    if found.offset < end:
+                        yield record_of(topic, found)
+
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset that the next record will have."""
+        async with self._busy:
+            place = TopicPartition(self._settings.topic(topic), partition)
+            return int((await (await self._started()).end_offsets([place]))[place])
+
+    async def close(self) -> None:
+        """Leave the broker. A later read starts again."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    async def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                fetch_max_wait_ms=100,
+                fetch_max_bytes=MAX_REQUEST_BYTES,
+                max_partition_fetch_bytes=4 * 1024 * 1024,
+                **client_options(self._settings),
+            )
+            await consumer.start()
+            self._consumer = consumer
+        return self._consumer
+
+
+def record_of_event(topic: str, event: EventT[Any]) -> Record:
+    """The record of one of Faust's events in our words; ``topic`` is our own name for it."""
+    message = event.message
+    at_ms = round(message.timestamp * 1000)
+    headers = message.headers.items() if isinstance(message.headers, Mapping) else message.headers or ()
+    return Record(topic, message.partition, message.offset, at_ms, message.key, message.value, tuple(headers))
+
+
+def record_of(topic: str, found: ConsumerRecord) -> Record:
+    """A record of aiokafka in our words; ``topic`` is our own name for it."""
+    return Record(topic, found.partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers or ()))

@@ -1,0 +1,36 @@
+"""A look at one environment as the log has it now: what a new owner would recover, without claiming anything."""
+
+import msgspec
+
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted
+from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.recovery import fold_lines
+from ctrlplane_stream.stream.snapshots import load_snapshot
+from ctrlplane_stream.wire.kafka_clients import partition_of
+
+
+class LookedAt(msgspec.Struct, frozen=True):
+    """The environment's state, and every decision of it that the log still holds, with offsets."""
+
+    partition: int
+    state: State
+    decisions: tuple[tuple[int, Decided], ...]
+
+
+async def look(settings: Settings, environment: str) -> LookedAt:
+    """Read the environment's partition to its end. Raises KafkaError where no broker answers."""
+    partition = partition_of(environment, settings.partitions)
+    reader = KafkaLogReader(settings)
+    try:
+        snapshot, lines = await load_snapshot(reader, partition)
+        end = await reader.end(TOPIC, partition)
+        await fold_lines(reader, partition, lines, Fence(snapshot.epoch), snapshot.next_offset, end)
+        records = admitted(reader, partition, 0, end, Fence())
+        decisions = tuple([(offset, r) async for offset, _, r in records if isinstance(r, Decided) and r.environment == environment])
+    finally:
+        await reader.close()
+    line = lines.get(environment)
+    return LookedAt(partition, line.state if line is not None else State.empty(environment), decisions)

@@ -1,0 +1,53 @@
+"""Notices a consumer that has stalled for good: records wait, and nothing was acknowledged for too long.
+
+Long-running consumers have been seen to stop fetching without an error; a restart mends it and costs seconds.
+"""
+
+import time
+from typing import Any
+
+from ctrlplane_stream.stream.duty import Duty
+
+_LOOK_EVERY_SECONDS = 1.0
+
+
+class Stalled(RuntimeError):
+    """Records wait, but nothing was acknowledged for too long."""
+
+
+class Watchdog:
+    """Looks at lag and progress of one app, and reports both to its metrics. ``stall_seconds`` 0: only reports."""
+
+    def __init__(self, duty: Duty, stall_seconds: float) -> None:
+        self._duty = duty
+        self._stall_seconds = stall_seconds
+        self._looked_at = 0.0
+        self._last: dict[tuple[str, int], tuple[int, float]] = {}
+
+    def look(self) -> None:
+        """Fail the duty where it has stalled. Cheap: looks once a second at most."""
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_EVERY_SECONDS:
+            return
+        self._looked_at = now
+        consumer: Any = self._duty.app._consumer
+        if consumer is None:
+            return
+        ages: dict[str, float] = {}
+        for tp, committed in list(consumer._committed_offset.items()):
+            lag = max((consumer.highwater(tp) or 0) - (committed or 0), 0) if tp in consumer.assignment() else 0
+            self._duty.metrics.lag(tp.topic, tp.partition, lag)
+            age = self._age((tp.topic, tp.partition), committed or 0, lag, now)
+            ages[tp.topic] = max(ages.get(tp.topic, 0.0), age)
+        for topic, age in ages.items():
+            self._duty.metrics.commit_age(topic, age)
+            if self._stall_seconds and age > self._stall_seconds:
+                self._duty.fail(Stalled(f"{topic}: records wait and nothing was committed for {age:.0f} s"))
+
+    def _age(self, place: tuple[str, int], committed: int, lag: int, now: float) -> float:
+        """Seconds since the position moved, 0 where nothing waits."""
+        before, since = self._last.get(place, (-1, now))
+        if committed != before or lag == 0:
+            self._last[place] = committed, now
+            return 0.0
+        return now - since

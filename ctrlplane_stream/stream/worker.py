@@ -1,0 +1,89 @@
+"""One role as a process: start the app, stay until told to end or until something fails, leave nothing half done.
+
+SIGTERM and SIGINT finish the event in hand, commit and leave the group. A failure ends the process at once and commits
+nothing: whatever was not acknowledged is read again.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from importlib import import_module
+
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.duty import Duty
+from ctrlplane_stream.stream.framework import StreamApp, sleep_unless
+from ctrlplane_stream.stream.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+ROLES: dict[str, tuple[str, str]] = {
+    "spans": ("spans", "Spans"),
+    "judge": ("judge", "Judge"),
+    "engine": ("engine", "Engine"),
+    "actuate": ("actuate", "Actuate"),
+    "project": ("project", "Project"),
+}
+"""Role → (module under ``roles``, class). Imported only when asked for: each role pays for its own libraries."""
+
+EXIT_FAILED = 70
+_WATCH_SECONDS = 0.25
+_STOP_SECONDS = 25.0
+
+
+def new_duty(settings: Settings, role: str) -> Duty:
+    """A role, not started. KeyError for an unknown one."""
+    module, name = ROLES[role]
+    make: Callable[[Settings], Duty] = getattr(import_module(f"ctrlplane_stream.stream.roles.{module}"), name)
+    return make(settings)
+
+
+def build_app(settings: Settings, role: str) -> StreamApp:
+    """The Faust app of a role, not started. KeyError for an unknown role."""
+    return new_duty(settings, role).app
+
+
+def run_role(settings: Settings, role: str, follow: int | None = None) -> int:
+    """Run one role until it is told to end; returns the process's exit status. Does not return after a failure.
+
+    ``follow`` is the process id of a parent to end with: a supervisor that was killed must not leave workers behind.
+    """
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run(new_duty(settings, role), settings, follow))
+
+
+async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
+    """Run a role in the running loop; see ``run_role``."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, duty.stopping.set)
+    if settings.metrics_port:
+        duty.metrics.serve(settings.metrics_port)
+    watchdog = Watchdog(duty, settings.stall_seconds)
+    await duty.app.start()
+    log.info("started", extra={"fields": {"pid": os.getpid()}})
+    while not await sleep_unless(duty.stopping, _WATCH_SECONDS):
+        if duty.app.crashed:
+            duty.fail(duty.app.crash_reason or RuntimeError("the Faust app crashed"))
+        watchdog.look()
+        if follow is not None and os.getppid() != follow:
+            log.warning("the parent process is gone")
+            duty.stopping.set()
+    if duty.failure is not None:
+        _end_at_once()
+    log.info("stopping")
+    try:
+        await asyncio.wait_for(duty.app.stop(), _STOP_SECONDS)
+        await duty.close()
+    except Exception as error:  # leaving the group failed: the broker will notice by itself
+        log.warning("stopped without leaving the group: %s", error)
+    return 0
+
+
+def _end_at_once() -> None:
+    """No clean-up: it would acknowledge and commit what is not safe."""
+    logging.shutdown()
+    os._exit(EXIT_FAILED)
