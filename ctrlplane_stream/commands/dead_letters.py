@@ -1,0 +1,174 @@
+"""``ctrlplane-stream dead-letters list|replay``: what could not be used, and trying it again."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.dead_letters import TOPIC, DeadLetter, read_letter
+from ctrlplane_stream.wire.kafka_clients import NoBroker, producer, read_to_end
+
+_EXCERPT_BYTES = 120
+_REPLAY_HEADER = "replay-of"
+
+
+class Place(click.ParamType):
+    """``PARTITION:OFFSET`` of a dead letter, as `list` prints it."""
+
+    name = "partition:offset"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """The pair of numbers; a usage error for anything else."""
+        found = re.fullmatch(r"(\d+):(\d+)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not PARTITION:OFFSET, such as 3:17", param, ctx)
+        return int(found[1]), int(found[2])
+
+
+class Chosen:
+    """Which letters are meant: all conditions that were given hold."""
+
+    def __init__(self, topic: str | None, reason: str | None, places: tuple[tuple[int, int], ...]) -> None:
+        self._topic, self._places = topic, places
+        try:
+            self._reason = re.compile(reason or "", re.IGNORECASE)
+        except re.error as error:
+            raise click.UsageError(f"--reason is not a regular expression: {error}") from None
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing was asked for in particular."""
+        return not (self._topic or self._reason.pattern or self._places)
+
+    def __call__(self, letter: DeadLetter) -> bool:
+        """Whether the letter is meant."""
+        return (
+            self._topic in (None, letter.topic)
+            and bool(self._reason.search(letter.reason))
+            and (not self._places or letter.place in self._places)
+        )
+
+
+def _choosing(command: Any) -> Any:
+    command = click.option("--at", "places", type=Place(), multiple=True, help="Only this letter; may be repeated.")(command)
+    command = click.option("--reason", help="Only reasons that match this regular expression.")(command)
+    return click.option("--topic", help="Only what came from this topic (its name without prefix).")(command)
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """List what could not be used, with reasons, and replay it."""
+
+
+@dead_letters.command("list")
+@takes_settings("kafka_", "topic_")
+@_choosing
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most letters shown, newest last.")
+@takes_json
+def list_command(
+    settings: Settings, topic: str | None, reason: str | None, places: tuple[tuple[int, int], ...], limit: int, as_json: bool
+) -> None:
+    """Show dead letters: where each was, why it is here, and how it begins. The sums are over all that were meant."""
+    letters, counts = _run(settings, _listed(settings, Chosen(topic, reason, places), limit))
+    if as_json:
+        print_json({"letters": letters, "counts": [{"topic": t, "reason": r, "count": n} for (t, r), n in counts.most_common()]})
+        return
+    for letter in letters:
+        click.echo(_line(letter))
+    click.echo(f"dead letters: {counts.total()}")
+    for (origin, why), count in counts.most_common(20):
+        click.echo(f"  {count} from {origin or 'an unknown topic'}: {why[:160]}")
+
+
+@dead_letters.command("replay")
+@takes_settings("kafka_", "topic_")
+@_choosing
+@click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
+@click.option("--dry-run", is_flag=True, help="Say what would be replayed, and write nothing.")
+@takes_json
+def replay_command(
+    settings: Settings,
+    topic: str | None,
+    reason: str | None,
+    places: tuple[tuple[int, int], ...],
+    everything: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Write dead letters back to where they were, byte for byte, to be read again by a mended build.
+
+    Each goes to the partition that it had, with its own key and headers, and the header `replay-of` that says which
+    letter it was. Events carry ids, so one that counted meanwhile counts once; spans have none and count again. A letter
+    that still cannot be used becomes a new dead letter. The old one stays until its retention ends.
+    """
+    chosen = Chosen(topic, reason, places)
+    if chosen.everything and not everything:
+        raise click.UsageError("say which: --topic, --reason, --at, or --all")
+    written, skipped = _run(settings, _replayed(settings, chosen, dry_run))
+    if as_json:
+        print_json({"replayed": written, "skipped": skipped, "dry_run": dry_run})
+        return
+    click.echo(f"dead letters {'that would be replayed' if dry_run else 'replayed'}: {written}")
+    if skipped:
+        click.echo(f"skipped {skipped} that do not say where they came from")
+
+
+def _run(settings: Settings, work: Any) -> Any:
+    require_broker(settings)
+    try:
+        return asyncio.run(work)
+    except (KafkaError, NoBroker, OSError) as error:
+        fail(f"{settings.kafka_bootstrap_servers}: {error or type(error).__name__}")
+
+
+async def _letters(settings: Settings, chosen: Chosen) -> AsyncIterator[DeadLetter]:
+    async for record in read_to_end(settings, TOPIC):
+        letter = read_letter(record.partition, record.offset, record.value, record.headers)
+        if chosen(letter):
+            yield letter
+
+
+async def _listed(settings: Settings, chosen: Chosen, limit: int) -> tuple[list[DeadLetter], Counter[tuple[str, str]]]:
+    """The newest letters in order of time, and how many there are by topic and reason; holds no more than it shows."""
+    newest: list[DeadLetter] = []
+    counts: Counter[tuple[str, str]] = Counter()
+    async for letter in _letters(settings, chosen):
+        counts[letter.topic, letter.reason] += 1
+        newest.append(letter)
+        if len(newest) >= 2 * limit:
+            newest = sorted(newest, key=_age)[-limit:]
+    return sorted(newest, key=_age)[-limit:], counts
+
+
+async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> tuple[int, int]:
+    """How many were written back and acknowledged, and how many could not be, for want of an origin."""
+    written = skipped = 0
+    async with producer(settings) as client:
+        async for letter in _letters(settings, chosen):
+            if not letter.readable:
+                skipped += 1
+                continue
+            if not dry_run:
+                headers = [*letter.headers, (_REPLAY_HEADER, f"{letter.place[0]}:{letter.place[1]}".encode())]
+                name = settings.topic(letter.topic)
+                await client.send_and_wait(name, letter.value, key=letter.key, partition=letter.origin[0], headers=headers)
+            written += 1
+    return written, skipped
+
+
+def _age(letter: DeadLetter) -> tuple[int, tuple[int, int]]:
+    return letter.at_ms, letter.place
+
+
+def _line(letter: DeadLetter) -> str:
+    at = datetime.fromtimestamp(letter.at_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds") if letter.at_ms else "no time"
+    excerpt = repr(letter.value[:_EXCERPT_BYTES])[2:-1] if letter.value is not None else "(no value)"
+    place, origin = (f"{partition}:{offset}" for partition, offset in (letter.place, letter.origin))
+    return f"{place}  {at}  {letter.topic}[{origin}]  {letter.reason}\n    {len(letter.value or b'')} bytes: {excerpt}"

@@ -1,0 +1,65 @@
+"""``dead-letters list`` and ``replay`` against a real broker."""
+
+import asyncio
+import json
+
+from aiokafka import ConsumerRecord
+from click.testing import CliRunner, Result
+
+from ctrlplane_stream.commands.dead_letters import dead_letters
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.dead_letters import letter_headers
+from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
+
+_GARBAGE = b"\xff\x00 not JSON"
+
+
+def _run(settings: Settings, *arguments: str) -> Result:
+    environ = {"KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers, "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix}
+    return CliRunner().invoke(dead_letters, arguments, env=environ)
+
+
+def test_a_replayed_letter_is_the_record_that_it_was(topics: Settings) -> None:
+    """Same topic, partition, key, bytes and headers, and a header that says which letter it was."""
+    origin = letter_headers("artifacts", 2, 40, "not JSON", 1_700_000_000_000, key=b"k", headers=[("ce_id", b"7")])
+    asyncio.run(_write(topics, 1, _GARBAGE, origin))
+    assert _run(topics, "replay", "--topic", "artifacts").exit_code == 0
+    (back,) = asyncio.run(_read(topics, "artifacts"))
+    assert (back.partition, back.key, back.value) == (2, b"k", _GARBAGE)
+    assert back.headers == (("ce_id", b"7"), ("replay-of", b"1:0"))
+
+
+def test_a_list_shows_each_letter_and_sums_by_reason(topics: Settings) -> None:
+    """What is shown can be narrowed; the sums are of what was meant, not of what was shown."""
+    for number in range(5):
+        asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("control", 0, number, "no such verb", 1_700_000_000_000 + number)))
+    asyncio.run(_write(topics, 3, None, letter_headers("artifacts", 1, 9, "no digest", 1_700_000_000_000)))
+    shown = json.loads(_run(topics, "list", "--json", "--limit", "2", "--reason", "VERB").stdout)
+    assert [letter["origin"] for letter in shown["letters"]] == [[0, 3], [0, 4]]
+    assert shown["counts"] == [{"topic": "control", "reason": "no such verb", "count": 5}]
+    words = _run(topics, "list", "--at", "3:0").stdout
+    assert "artifacts[1:9]  no digest" in words
+    assert "dead letters: 1" in words
+
+
+def test_a_dry_run_and_a_letter_of_no_origin_write_nothing(topics: Settings) -> None:
+    """Nothing is guessed: a record that does not say where it came from stays where it is."""
+    asyncio.run(_write(topics, 0, _GARBAGE, ()))
+    asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("control", 0, 0, "no such verb", 1)))
+    assert json.loads(_run(topics, "replay", "--all", "--dry-run", "--json").stdout) == {"replayed": 1, "skipped": 1, "dry_run": True}
+    assert asyncio.run(_read(topics, "control")) == []
+
+
+def test_a_replay_of_everything_must_be_said() -> None:
+    """Forgetting the condition is a usage error, not a flood."""
+    refused = CliRunner().invoke(dead_letters, ["replay"], env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    assert (refused.exit_code, "--all" in refused.stderr) == (2, True)
+
+
+async def _write(settings: Settings, partition: int, value: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> None:
+    async with producer(settings) as client:
+        await client.send_and_wait(settings.topic("dead-letters"), value, key=b"k", partition=partition, headers=list(headers))
+
+
+async def _read(settings: Settings, topic: str) -> list[ConsumerRecord]:
+    return [record async for record in read_to_end(settings, topic)]
