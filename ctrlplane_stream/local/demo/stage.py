@@ -177,6 +177,7 @@ class Stage:
 
     async def set_up(self) -> None:
         """Bring the first version of every service up through the engine, then let users in and the first bakes end."""
+        await self._reserve_routes()
         await self.apply_catalog()
         for service in SERVICES:
             await self.push(service.name, Behaviour.HEALTHY)
@@ -193,6 +194,12 @@ class Stage:
 
     def _at_full_weight(self, service: str) -> bool:
         return any(v.weight == 100 for v in self.audience.target(service).observed)
+
+    async def _reserve_routes(self) -> None:
+        """Make every router first: a version is told its callees' addresses when it starts, whoever starts first."""
+        async with ProcessHost(self._parts.host_url) as host:
+            for service in SERVICES:
+                await host.reserve(Target(ENVIRONMENT, service.name))
 
     async def _open_doors(self) -> None:
         async with ProcessHost(self._parts.host_url) as host:

@@ -1,0 +1,171 @@
+"""``ctrlplane-stream rollouts`` and ``rollout ID``: where releases are, why, and what to type next.
+
+Both read the log of record from its last snapshot on, as a new owner of the partition would; they join no group and
+write nothing.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import click
+import msgspec
+from aiokafka.errors import KafkaError
+from rich.console import Console
+from rich.table import Table
+
+from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.verdicts import Verdict
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.looking import LookedAt, look
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import NoBroker, read_to_end
+from ctrlplane_stream.wire.verdicts import read_verdict
+
+_REASONS_SHOWN = 30
+
+
+class Why(msgspec.Struct, frozen=True):
+    """One reason, and where it stands in the log."""
+
+    partition: int
+    offset: int
+    at_ms: int
+    code: str
+    text: str
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Everything there is to say of a rollout."""
+
+    rollout: e.Rollout
+    version_set: e.VersionSet | None
+    reasons: tuple[Why, ...]
+    verdict: Verdict | None
+    next_command: str
+
+
+@click.command()
+@click.argument("environment")
+@click.option("--all", "everything", is_flag=True, help="Ended ones too.")
+@takes_settings("kafka_", "topic_", "partitions")
+@takes_json
+def rollouts(settings: Settings, as_json: bool, environment: str, everything: bool) -> None:
+    """List the rollouts of ENVIRONMENT: what is under way, and with --all what ended lately."""
+    found = [r for r in all_rollouts(_looked(settings, environment).state) if everything or r.phase not in ENDED]
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo(f"nothing is under way in {environment}" + ("" if everything else "; --all shows what ended"))
+    else:
+        _table(found)
+
+
+@click.command()
+@click.argument("rollout_id", metavar="ROLLOUT")
+@takes_settings("kafka_", "topic_", "partitions")
+@takes_json
+def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
+    """Say why ROLLOUT is where it is: its set, its reasons with their offsets, its evidence, and what to type next."""
+    environment = rollout_id.partition("/")[0]
+    looked = _looked(settings, environment)
+    found = looked.state.find(f"rollout/{rollout_id}", e.Rollout)
+    if found is None:
+        known = ", ".join(r.id for r in all_rollouts(looked.state)) or "none"
+        fail(f"{environment} has no rollout {rollout_id}; it has {known}")
+    reasons = tuple(
+        Why(looked.partition, offset, d.at_ms, r.code, r.text)
+        for offset, d in looked.decisions
+        for r in d.reasons
+        if r.rollout == rollout_id
+    )
+    chosen = looked.state.find(f"set/{rollout_id}", e.VersionSet)
+    explanation = Explanation(found, chosen, reasons, asyncio.run(_last_verdict(settings, rollout_id)), next_command(found))
+    if as_json:
+        print_json(explanation)
+    else:
+        click.echo("\n".join(words(explanation)))
+
+
+def all_rollouts(state: State) -> list[e.Rollout]:
+    """Every rollout that the state holds, in the order of their beginning."""
+    index = state.find("index", e.Index) or e.Index()
+    found = (state.find(f"rollout/{name}", e.Rollout) for name in (*index.ended, *index.rollouts))
+    return sorted((r for r in found if r is not None), key=lambda r: (r.began_ms, r.id))
+
+
+def next_command(rollout: e.Rollout) -> str:
+    """What somebody who looks at this rollout most likely wants to type."""
+    if rollout.phase is Phase.COMPLETED:
+        verb = "revert"
+    elif rollout.phase is Phase.REVERTED:
+        verb = "retry"
+    elif rollout.phase in (Phase.ABORTING, Phase.DRAINING):
+        return f"ctrlplane-stream rollout {rollout.id}"
+    elif rollout.holds:
+        verb = "resume" if rollout.holds[-1].who else "promote"
+    else:
+        verb = "abort"
+    return f"ctrlplane-stream control {verb} {rollout.id} --why REASON"
+
+
+def words(of: Explanation) -> list[str]:
+    """The explanation as lines for a person."""
+    found = of.rollout
+    lines = [f"{found.id} is {found.phase}" + (f", step {found.step + 1} of {len(found.steps)}" if found.phase not in ENDED else "")]
+    lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, weights {found.weights.get(u.service, {})}" for u in found.units]
+    lines += [f"  held: {h.text} (until {_time(h.deadline_ms)})" for h in found.holds]
+    lines += [f"  stopped because {found.stopped_because}"] if found.stopped_because else []
+    if of.version_set is not None:
+        lines.append(f"watched (confidence {of.version_set.confidence}):")
+        lines += [f"  {g.guard.service or 'entry points'}, {g.guard.role}: {g.why}" for g in of.version_set.guards]
+    lines.append("decided:")
+    lines += [f"  {_time(w.at_ms)} [{w.partition}/{w.offset}] {w.text}" for w in of.reasons[-_REASONS_SHOWN:]]
+    if of.verdict is not None:
+        lines.append(f"last verdict of {of.verdict.judge}: {of.verdict.status}, {of.verdict.reason}")
+        lines += list(_evidence(of.verdict))
+    return [*lines, f"next: {of.next_command}"]
+
+
+def _evidence(verdict: Verdict) -> Iterable[str]:
+    for m in verdict.metrics:
+        if m.missing is None:
+            yield (
+                f"  {m.name} of {m.guard or 'entry points'} ({m.comparison}): candidate {m.candidate.value}, stable {m.stable.value},"
+                f" e-value {m.e_value:.3g} of {m.threshold:.3g}: {m.status}"
+            )
+
+
+def _table(found: list[e.Rollout]) -> None:
+    table = Table(box=None)
+    for heading in ("rollout", "phase", "step", "changed", "why"):
+        table.add_column(heading)
+    for r in found:
+        why = r.holds[-1].text if r.holds else r.stopped_because or (r.history[-1].reason if r.history else "")
+        changed = ", ".join(f"{u.service} {u.candidate}" for u in r.units)
+        table.add_row(r.id, f"{r.phase}{' (held)' if r.held else ''}", f"{r.step + 1}/{len(r.steps)}", changed, why)
+    Console().print(table)
+
+
+def _looked(settings: Settings, environment: str) -> LookedAt:
+    require_broker(settings)
+    try:
+        return asyncio.run(look(settings, environment))
+    except (KafkaError, NoBroker, OSError) as error:
+        fail(str(error) or f"no broker answered at {settings.kafka_bootstrap_servers}")
+
+
+async def _last_verdict(settings: Settings, rollout_id: str) -> Verdict | None:
+    last = None
+    async for record in read_to_end(settings, "health-verdicts"):
+        found = read_verdict(record.value)
+        if not isinstance(found, Unreadable) and found.rollout == rollout_id:
+            last = found
+    return last
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S")
