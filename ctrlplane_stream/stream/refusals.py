@@ -2,17 +2,10 @@
 
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.wire.cloudevents import Unreadable
-
-TOPIC = "dead-letters"
+from ctrlplane_stream.wire.dead_letters import TOPIC, letter_headers
 
 
 def dead_letter(found: Record, why: Unreadable, now_ms: int) -> Letter:
     """The dead letter of a record; it lies on the partition of the same number as its origin."""
-    headers = (
-        ("topic", found.topic.encode()),
-        ("partition", str(found.partition).encode()),
-        ("offset", str(found.offset).encode()),
-        ("reason", why.reason[:2000].encode()),
-        ("at_ms", str(now_ms).encode()),
-    )
+    headers = letter_headers(found.topic, found.partition, found.offset, why.reason, now_ms, key=found.key, headers=found.headers)
     return Letter(TOPIC, found.partition, found.topic.encode(), found.value, headers)
