@@ -1,0 +1,258 @@
+"""The clauses of the contract; each docstring is the rule."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from ctrlplane_stream.actuators.by_hand import HandRefused
+from ctrlplane_stream.actuators.contract.play import Play, accepted, ready_of, refused, weights_of
+from ctrlplane_stream.actuators.contract.world import Behaviour, World
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, WantedVersion
+
+_Clause = Callable[["ActuatorContract", Play], Awaitable[None]]
+
+
+def clause(play: _Clause) -> Callable[["ActuatorContract"], None]:
+    """A test that opens the world, plays the clause on a target of its own and closes the world."""
+
+    def test(self: "ActuatorContract") -> None:
+        async def run() -> None:
+            async with self.open_world() as world:
+                await play(self, Play(world, play.__name__))
+
+        asyncio.run(run())
+
+    test.__name__, test.__qualname__, test.__doc__ = play.__name__, play.__qualname__, play.__doc__
+    return test
+
+
+class ActuatorContract:
+    """The clauses. Each docstring is the rule."""
+
+    def open_world(self) -> AbstractAsyncContextManager[World]:
+        """A context that yields the world to test."""
+        raise NotImplementedError("give the contract a world: override open_world")
+
+    @clause
+    async def test_a_target_without_commands_is_empty(self, play: Play) -> None:
+        """Observing what was never commanded gives no versions and no cursor."""
+        seen = await play.look()
+        assert (seen.versions, seen.cursor) == ((), None), seen
+
+    @clause
+    async def test_a_prepared_candidate_is_ready_without_weight(self, play: Play) -> None:
+        """PREPARE makes a version ready beside the stable one, which keeps all the traffic."""
+        await play.stable_and_candidate()
+
+    @clause
+    async def test_weight_moves_to_what_is_ready(self, play: Play) -> None:
+        """A shift is taken and, both versions being ready, seen."""
+        await play.stable_and_candidate(25)
+        accepted(await play.command(play.wanted(play.version(1, 0), play.version(2, 100))))
+        await play.see_weights(v1=0, v2=100)
+
+    @clause
+    async def test_the_same_command_twice_counts_once(self, play: Play) -> None:
+        """A repeated cursor is applied and changes nothing."""
+        await play.stable_and_candidate()
+        shift = play.wanted(play.version(1, 75), play.version(2, 25))
+        for _ in range(3):
+            accepted(await play.command(shift, cursor=Cursor(1, 50)))
+        seen = await play.see_weights(v1=75, v2=25)
+        assert seen.cursor == Cursor(1, 50), seen
+
+    @clause
+    async def test_an_older_cursor_is_refused(self, play: Play) -> None:
+        """Whatever is not greater is refused with a reason and without effect; a greater epoch outranks any sequence."""
+        await play.stable_and_candidate(25)
+        accepted(await play.command(play.wanted(play.version(1, 50), play.version(2, 50)), cursor=Cursor(2, 1)))
+        refused(await play.command(play.wanted(play.version(1, 100), play.version(2, 0)), cursor=Cursor(1, 999)))
+        seen = await play.see_weights(v1=50, v2=50)
+        assert seen.cursor == Cursor(2, 1), seen
+
+    @clause
+    async def test_commands_out_of_order_end_with_the_last(self, play: Play) -> None:
+        """Whatever order commands arrive in, together or not, the greatest cursor rules at the end."""
+        await play.stable_and_candidate()
+        steps = {sequence: play.wanted(play.version(1, 100 - sequence), play.version(2, sequence)) for sequence in (20, 50, 40, 30)}
+        outcomes = await asyncio.gather(*(play.command(wanted, cursor=Cursor(1, sequence)) for sequence, wanted in steps.items()))
+        assert outcomes[1].status is OutcomeStatus.APPLIED, outcomes
+        seen = await play.see_weights(v1=50, v2=50)
+        assert seen.cursor == Cursor(1, 50), seen
+
+    @clause
+    async def test_what_cannot_be_is_refused(self, play: Play) -> None:
+        """Weights that sum to neither 100 nor 0, partial weights without a lease and an unlisted stable version are refused."""
+        await play.stable_and_candidate()
+        one, two = play.version(1, 75), play.version(2, 25)
+        refused(await play.command(play.wanted(one, play.version(2, 20))))
+        refused(await play.command(play.wanted(one, two, lease=None)))
+        refused(await play.command(play.wanted(one, two, stable="#3")))
+        await play.see_weights(v1=100, v2=0)
+
+    @clause
+    async def test_versions_are_immutable(self, play: Play) -> None:
+        """A label never comes to mean another artifact or configuration."""
+        await play.stable_and_candidate()
+        other = WantedVersion("#2", play.version(3, 0).artifact, {}, Capacity.FULL, 0)
+        refused(await play.command(play.wanted(play.version(1, 100), other)))
+
+    @clause
+    async def test_weight_waits_for_readiness(self, play: Play) -> None:
+        """A version that does not become ready gets no weight, and stable keeps all of it."""
+        await play.stable_and_candidate()
+        never = play.version(3, 50, behaviour=Behaviour.NEVER_READY)
+        await play.command(play.wanted(play.version(1, 50), never, play.version(2, 0)))
+        await play.world.pass_time(1.0)
+        seen = await play.look()
+        assert (weights_of(seen).get("#1"), weights_of(seen).get("#3", 0)) == (100, 0), seen
+
+    @clause
+    async def test_a_crash_loop_is_reported(self, play: Play) -> None:
+        """A version that ends at every start is seen to fail, in words, and is never ready."""
+        await play.stable_and_candidate()
+        bad = play.version(3, 0, behaviour=Behaviour.CRASHES)
+        accepted(await play.command(play.wanted(play.version(1, 100), bad, play.version(2, 0)), Verb.PREPARE))
+        seen = await play.see("#3 fails", lambda seen: (version := seen.version("#3")) is not None and version.failure is not None)
+        assert not ready_of(seen, "#3"), seen
+
+    @clause
+    async def test_a_killed_instance_comes_back(self, play: Play) -> None:
+        """Instances that die are seen as lost and are replaced, without any command and without moving weight."""
+        await play.stable_and_candidate(25)
+        await play.world.kill(play.target, "#2")
+        await play.see("#2 lost readiness", lambda seen: not ready_of(seen, "#2"))
+        seen = await play.see("#2 is back", lambda seen: ready_of(seen, "#2"))
+        assert weights_of(seen) == {"#1": 75, "#2": 25}, seen
+
+    @clause
+    async def test_a_restarted_world_goes_on(self, play: Play) -> None:
+        """Cursor, weights and versions survive the world's own restart; an old command stays refused."""
+        await play.stable_and_candidate(25)
+        before = await play.look()
+        await play.world.restart()
+        seen = await play.see("all are ready again", lambda seen: ready_of(seen, "#1") and ready_of(seen, "#2"))
+        assert (seen.cursor, weights_of(seen)) == (before.cursor, weights_of(before)), seen
+        refused(await play.command(play.wanted(play.version(1, 100), play.version(2, 0)), cursor=Cursor(1, 1)))
+
+    @clause
+    async def test_a_drained_version_is_parked_and_comes_back(self, play: Play) -> None:
+        """Parked is not running but kept; it serves again after being prepared; deleted is gone."""
+        await play.stable_and_candidate()
+        parked = play.wanted(play.version(1, 100), play.version(2, 0, Capacity.PARKED))
+        accepted(await play.command(parked, Verb.PARK))
+        await play.see("#2 runs no more", lambda seen: (version := seen.version("#2")) is not None and version.instances == 0)
+        accepted(await play.command(play.wanted(play.version(1, 100), play.version(2, 0)), Verb.PREPARE))
+        await play.see("#2 is ready again", lambda seen: ready_of(seen, "#2"))
+        accepted(await play.command(parked, Verb.PARK))
+        accepted(await play.command(play.wanted(play.version(1, 100)), Verb.DELETE))
+        await play.see("#2 is gone", lambda seen: seen.version("#2") is None)
+
+    @clause
+    async def test_nothing_that_takes_traffic_is_stopped(self, play: Play) -> None:
+        """Parking or deleting a version that has weight is refused: make before break."""
+        await play.stable_and_candidate(25)
+        refused(await play.command(play.wanted(play.version(1, 75), play.version(2, 25, Capacity.PARKED)), Verb.PARK))
+        refused(await play.command(play.wanted(play.version(1, 100)), Verb.DELETE))
+        seen = await play.look()
+        assert ready_of(seen, "#2"), seen
+        assert weights_of(seen) == {"#1": 75, "#2": 25}, seen
+
+    @clause
+    async def test_a_lease_that_nobody_renews_ends_on_stable(self, play: Play) -> None:
+        """After the lease the target is on stable and says so; a late renewal is refused; agreeing with stable ends the matter."""
+        await play.stable_and_candidate(25, lease=play.world.lease_seconds)
+        await play.world.pass_time(play.world.lease_seconds)
+        seen = await play.see("the lease expired", lambda seen: seen.lease_expired)
+        seen = await play.see_weights(v1=100, v2=0)
+        partial = play.wanted(play.version(1, 75), play.version(2, 25))
+        refused(await play.command(partial, Verb.RENEW))
+        accepted(await play.command(play.wanted(play.version(1, 100), play.version(2, 0))))
+        accepted(await play.command(partial))
+        seen = await play.see_weights(v1=75, v2=25)
+        assert not seen.lease_expired, seen
+
+    @clause
+    async def test_a_renewed_lease_goes_on(self, play: Play) -> None:
+        """Each renewal counts from its own moment, and the time that remains is told."""
+        lease = play.world.lease_seconds
+        await play.stable_and_candidate(25, lease=lease)
+        for _ in range(4):
+            await play.world.pass_time(lease / 2)
+            accepted(await play.command(play.wanted(play.version(1, 75), play.version(2, 25), lease=lease), Verb.RENEW))
+        seen = await play.look()
+        assert not seen.lease_expired, seen
+        assert seen.lease_remaining_seconds is not None, seen
+        assert 0 < seen.lease_remaining_seconds <= lease, seen
+
+    @clause
+    async def test_a_hand_edit_stands_until_an_operator_says_otherwise(self, play: Play) -> None:
+        """A weight set by hand is reported, commands are refused and no lease undoes it; naming the edit goes over it."""
+        hand = play.world.by_hand
+        if hand is None:
+            return
+        await play.stable_and_candidate(25, lease=play.world.lease_seconds)
+        await hand.edit(play.target, {"#1": 10, "#2": 90}, "alice", "trying something")
+        seen = await play.see_weights(v1=10, v2=90)
+        assert seen.edited is not None, seen
+        assert "alice" in seen.edited, seen
+        back = play.wanted(play.version(1, 100), play.version(2, 0))
+        refused(await play.command(back))
+        refused(await play.command(back, over_edit="some other edit"))
+        await play.world.pass_time(2 * play.world.lease_seconds)
+        await play.see_weights(v1=10, v2=90)
+        accepted(await play.command(back, over_edit=seen.edited))
+        seen = await play.see_weights(v1=100, v2=0)
+        assert seen.edited is None, seen
+
+    @clause
+    async def test_a_released_edit_leaves_the_weights(self, play: Play) -> None:
+        """Handing an edited target back keeps its weights, on a lease, and lets commands in again."""
+        hand = play.world.by_hand
+        if hand is None:
+            return
+        await play.stable_and_candidate(25)
+        await hand.edit(play.target, {"#1": 60, "#2": 40}, "alice", "")
+        seen = await hand.release(play.target)
+        assert (weights_of(seen), seen.edited) == ({"#1": 60, "#2": 40}, None), seen
+        assert seen.lease_remaining_seconds is not None, seen
+        accepted(await play.command(play.wanted(play.version(1, 50), play.version(2, 50))))
+
+    @clause
+    async def test_broken_glass_ends_on_stable_at_once(self, play: Play) -> None:
+        """A person's abort needs no command; what would raise the candidate again is refused until a command agreed."""
+        hand = play.world.by_hand
+        if hand is None:
+            return
+        await play.stable_and_candidate(25)
+        seen = await hand.break_glass(play.target, "bob", "pages are down")
+        assert (weights_of(seen)) == {"#1": 100, "#2": 0}, seen
+        assert seen.break_glass is not None, seen
+        assert "bob" in seen.break_glass, seen
+        refused(await play.command(play.wanted(play.version(1, 75), play.version(2, 25)), Verb.RENEW))
+        accepted(await play.command(play.wanted(play.version(1, 100), play.version(2, 0))))
+        seen = await play.look()
+        assert seen.break_glass is None, seen
+
+    @clause
+    async def test_hands_are_told_what_cannot_be(self, play: Play) -> None:
+        """Glass cannot be broken where nothing is, and weights for versions that are not there are refused."""
+        hand = play.world.by_hand
+        if hand is None:
+            return
+        await _hand_refused(hand.break_glass(play.target, "bob", ""))
+        accepted(await play.command(play.wanted(play.version(1, 100)), Verb.PREPARE))
+        await _hand_refused(hand.edit(play.target, {"#1": 50, "#9": 50}, "bob", ""))
+        await _hand_refused(hand.release(play.target))
+
+
+async def _hand_refused(doing: Awaitable[TargetObserved]) -> None:
+    try:
+        seen = await doing
+    except HandRefused as refusal:
+        reason = str(refusal)
+    else:
+        raise AssertionError(f"not refused: {seen}")
+    assert reason, "refused without a reason"

@@ -1,0 +1,108 @@
+"""One clause being played: commands in order, patient looks, and invariant 1 checked at every one of them."""
+
+from collections.abc import Callable
+
+from ctrlplane_stream.actuators.contract.world import Behaviour, World
+from ctrlplane_stream.actuators.port import Outcome
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import ServiceKind, Target
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, TargetWanted, WantedVersion
+
+_PATIENCE_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
+
+
+class Play:
+    """One clause being played: a target, its next cursor, and eyes on invariant 1."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.target = Target("contract", f"shop/{name.removeprefix('test_').replace('_', '-')}")
+        self.sequence = 0
+        self._last: TargetObserved | None = None
+
+    def version(self, number: int, weight: int, capacity: Capacity = Capacity.FULL, behaviour: Behaviour = Behaviour.WELL) -> WantedVersion:
+        """Version ``#number`` with that weight."""
+        artifact = self.world.artifact(self.target.service, behaviour, number)
+        return WantedVersion(f"#{number}", artifact, {"colour": f"c{number}"}, capacity, weight)
+
+    def wanted(self, *versions: WantedVersion, stable: str | None = "#1", lease: float | None = 60.0) -> TargetWanted:
+        """The target with these versions; on a lease where any weight is partial."""
+        partial = any(0 < version.weight < 100 for version in versions)
+        return TargetWanted(self.target, ServiceKind.ROUTED, versions, stable, lease if partial else None)
+
+    async def command(
+        self, wanted: TargetWanted, verb: Verb = Verb.SHIFT, cursor: Cursor | None = None, over_edit: str | None = None
+    ) -> Outcome:
+        """Apply this with the next cursor, or with the one given."""
+        if cursor is None:
+            self.sequence += 1
+            cursor = Cursor(1, self.sequence)
+        name = f"{self.target}/{cursor.epoch}/{cursor.sequence}"
+        command = Command(name, verb, self.target, cursor.sequence, wanted, "the contract", over_edit=over_edit)
+        outcome = await self.world.actuator.apply(command, cursor)
+        if outcome.observed is not None:
+            self._check(outcome.observed)
+        return outcome
+
+    async def look(self) -> TargetObserved:
+        """Observe, and hold what is seen against invariant 1."""
+        seen = await self.world.actuator.observe(self.target)
+        self._check(seen)
+        return seen
+
+    async def see(self, what: str, holds: Callable[[TargetObserved], bool]) -> TargetObserved:
+        """Look until this holds; fails after a while of the world's time."""
+        waited = 0.0
+        while not holds(seen := await self.look()):
+            assert waited < _PATIENCE_SECONDS, f"never saw that {what}; last seen: {seen}"
+            await self.world.pass_time(_LOOK_SECONDS)
+            waited += _LOOK_SECONDS
+        return seen
+
+    async def see_weights(self, **weights: int) -> TargetObserved:
+        """Look until the weights are these: ``v1=75, v2=25``."""
+        wanted = {label.replace("v", "#"): weight for label, weight in weights.items()}
+        return await self.see(f"weights are {wanted}", lambda seen: weights_of(seen) == wanted)
+
+    async def stable_and_candidate(self, weight: int = 0, lease: float | None = 60.0) -> None:
+        """Bring #1 to be stable and #2 to be its candidate with that weight."""
+        accepted(await self.command(self.wanted(self.version(1, 100)), Verb.PREPARE))
+        accepted(await self.command(self.wanted(self.version(1, 100), self.version(2, 0)), Verb.PREPARE))
+        await self.see("both are ready", lambda seen: [ready_of(seen, "#1"), ready_of(seen, "#2")] == [True, True])
+        await self.see_weights(v1=100, v2=0)
+        if weight:
+            accepted(await self.command(self.wanted(self.version(1, 100 - weight), self.version(2, weight), lease=lease)))
+            await self.see_weights(v1=100 - weight, v2=weight)
+
+    def _check(self, seen: TargetObserved) -> None:
+        weights, before = weights_of(seen), weights_of(self._last) if self._last is not None else {}
+        assert sum(weights.values()) in (0, 100), f"weights sum to neither 0 nor 100: {seen}"
+        for version in seen.versions:
+            assert version.weight >= 0, f"a weight below 0: {seen}"
+            risen = version.weight > before.get(version.label, 0)
+            assert not (risen and version.ready == 0 and seen.break_glass is None), f"weight rose to a version that is not ready: {seen}"
+        self._last = seen
+
+
+def weights_of(seen: TargetObserved) -> dict[str, int]:
+    """Weights by label."""
+    return {version.label: version.weight for version in seen.versions}
+
+
+def ready_of(seen: TargetObserved, label: str) -> bool:
+    """Whether all instances of the version are ready, and there are some."""
+    version = seen.version(label)
+    return version is not None and version.instances > 0 and version.ready == version.instances
+
+
+def accepted(outcome: Outcome) -> None:
+    """The outcome is APPLIED."""
+    assert outcome.status is OutcomeStatus.APPLIED, f"not applied: {outcome}"
+
+
+def refused(outcome: Outcome) -> None:
+    """The outcome is REFUSED, with a reason."""
+    assert outcome.status is OutcomeStatus.REFUSED, f"not refused: {outcome}"
+    assert outcome.reason, "refused without a reason"

@@ -1,0 +1,118 @@
+"""A world of memory: it obeys every rule of the port and starts nothing.
+
+For a first look at what the engine would do, for simulations, and for whoever tests against the port. Versions are
+ready at once unless told otherwise; what can go wrong is scripted: ``unready``, ``fail``, ``unreachable``. With a
+folder it outlives its process.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ctrlplane_stream.actuators.by_hand import HandRefused
+from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, expire, release, take
+from ctrlplane_stream.actuators.ledger_file import LedgerFolder
+from ctrlplane_stream.actuators.observing import Counted, note, observation
+from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
+from ctrlplane_stream.actuators.shifting import instances_wanted, move
+from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import Cursor, TargetObserved
+
+
+class DryRun:
+    """An actuator without a world. ``full`` instances carry a target's whole traffic; ``clock`` gives unix seconds."""
+
+    name = "dry-run"
+
+    def __init__(self, *, full: int = 1, clock: Callable[[], float] = time.time, folder: Path | None = None) -> None:
+        self._full = full
+        self._clock = clock
+        self._folder = LedgerFolder(folder) if folder is not None else None
+        self._ledgers: dict[Target, Ledger] = self._folder.load() if self._folder is not None else {}
+        self._ready: dict[tuple[Target, str], int] = {}
+        self._failures: dict[tuple[Target, str], str] = {}
+        self._unreachable = 0
+
+    async def observe(self, target: Target) -> TargetObserved:
+        """See the port."""
+        self._reach()
+        return self._observed(target)
+
+    async def apply(self, command: Command, cursor: Cursor) -> Outcome:
+        """See the port."""
+        self._reach()
+        taken = take(self._now(command.target), command, cursor, self._clock())
+        if isinstance(taken, Refusal):
+            status = OutcomeStatus.APPLIED if taken.in_place else OutcomeStatus.REFUSED
+            return Outcome(status, taken.reason, self._observed(command.target))
+        self._keep(command.target, taken)
+        return Outcome(OutcomeStatus.APPLIED, "taken", self._observed(command.target))
+
+    async def edit(self, target: Target, weights: Mapping[str, int], who: str, why: str) -> TargetObserved:
+        """See ``ByHand``."""
+        return self._by_hand(target, edit(self._now(target), weights, note(who, why, self._clock(), weights)))
+
+    async def release(self, target: Target) -> TargetObserved:
+        """See ``ByHand``."""
+        return self._by_hand(target, release(self._now(target), self._clock()))
+
+    async def break_glass(self, target: Target, who: str, why: str) -> TargetObserved:
+        """See ``ByHand``."""
+        return self._by_hand(target, break_glass(self._now(target), note(who, why, self._clock())))
+
+    def unready(self, target: Target, label: str, ready: int = 0) -> None:
+        """From now on so many instances of the version are ready, at most."""
+        self._ready[target, label] = ready
+
+    def ready(self, target: Target, label: str) -> None:
+        """End ``unready`` and ``fail``."""
+        self._ready.pop((target, label), None)
+        self._failures.pop((target, label), None)
+
+    def fail(self, target: Target, label: str, why: str) -> None:
+        """The version fails from now on: none of it is ready, and the observation says why."""
+        self._ready[target, label] = 0
+        self._failures[target, label] = why
+
+    def unreachable(self, times: int) -> None:
+        """The next so many calls of the port raise WorldUnreachable."""
+        self._unreachable = times
+
+    def _reach(self) -> None:
+        if self._unreachable > 0:
+            self._unreachable -= 1
+            raise WorldUnreachable("the dry-run world was told not to answer")
+
+    def _by_hand(self, target: Target, changed: Ledger | Refusal) -> TargetObserved:
+        if isinstance(changed, Refusal):
+            raise HandRefused(changed.reason)
+        self._keep(target, changed)
+        return self._observed(target)
+
+    def _observed(self, target: Target) -> TargetObserved:
+        ledger = self._now(target)
+        return observation(target, ledger, self._counted(target, ledger), self._clock())
+
+    def _now(self, target: Target) -> Ledger:
+        """The ledger with everything done that time and readiness have made due."""
+        before = self._ledgers.get(target, Ledger())
+        ledger = expire(before, self._clock())
+        ready = {label: count.ready for label, count in self._counted(target, ledger).items()}
+        ledger = move(ledger, ready, self._full)
+        if ledger != before:
+            self._keep(target, ledger)
+        return ledger
+
+    def _counted(self, target: Target, ledger: Ledger) -> dict[str, Counted]:
+        counted = {}
+        for label, instances in instances_wanted(ledger, self._full).items():
+            ready = min(instances, self._ready.get((target, label), instances))
+            counted[label] = Counted(instances, ready, self._failures.get((target, label)))
+        return counted
+
+    def _keep(self, target: Target, ledger: Ledger) -> None:
+        self._ledgers[target] = ledger
+        if self._folder is not None:
+            self._folder.save(target, ledger)

@@ -1,0 +1,245 @@
+"""A thin REST client for one API server: the few verbs that we need, with what can happen to them as values of the type system.
+
+Every request may be sent twice: reads change nothing, creations and guarded patches say by ``Conflict`` that somebody
+was there first, who may have been ourselves. So lost answers, throttling and server errors are tried again a few
+times, with jittered backoff; then it is WorldUnreachable, and the caller's own patience rules.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import aiohttp
+import msgspec
+from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from ctrlplane_stream.actuators.kubernetes.access import Access
+from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Kind, Manifest
+from ctrlplane_stream.actuators.port import WorldUnreachable
+
+_JSON_PATCH = "application/json-patch+json"
+_APPLY = "application/apply-patch+yaml"
+_TRIES = 4
+_REQUEST_SECONDS = 10.0
+_WATCH_SECONDS = 300
+"""The server ends a watch after this long; a new one goes on where it ended."""
+_LINE_BYTES = 8 * 1024 * 1024
+_AGAIN = (429, 500, 502, 503, 504)
+
+
+class Conflict(Exception):
+    """Somebody changed the object since it was read, or made it first: read again and decide again."""
+
+
+class ApiRefused(Exception):
+    """The API server will not have it, and asking again is no use; the text is the server's."""
+
+
+class Expired(Exception):
+    """A watch cannot go on from there (410 Gone): list again."""
+
+
+class _TryAgain(Exception):
+    """The answer was lost or puts us off; carries what to say where it stays so."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request. ``content`` is the body's media type."""
+
+    method: str
+    path: str
+    query: dict[str, str] = {}
+    body: Any = None
+    content: str = "application/json"
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """Status and body of one answer."""
+
+    status: int
+    body: bytes
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One line of a watch."""
+
+    type: str
+    object: Manifest
+
+
+class Transport(Protocol):
+    """What carries requests; raises OSError, TimeoutError or aiohttp.ClientError where the answer is lost."""
+
+    async def send(self, request: Request) -> Reply:
+        """The answer to one request."""
+        ...
+
+    def lines(self, request: Request) -> AsyncIterator[bytes]:
+        """The lines of a streamed answer; raises Expired for 410."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class HttpTransport:
+    """Requests over aiohttp, one pool of connections a server."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(self, request: Request) -> Reply:
+        """See ``Transport``."""
+        body = None if request.body is None else msgspec.json.encode(request.body)
+        async with self._open(await self._headers(request)).request(
+            request.method, self._access.server + request.path, params=request.query, data=body, headers=await self._headers(request)
+        ) as response:
+            return Reply(response.status, await response.read())
+
+    async def lines(self, request: Request) -> AsyncIterator[bytes]:
+        """See ``Transport``."""
+        headers = await self._headers(request)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS, sock_read=_WATCH_SECONDS + 30)
+        url = self._access.server + request.path
+        async with self._open(headers).get(url, params=request.query, headers=headers, timeout=timeout) as response:
+            if response.status == 410:
+                raise Expired(request.path)
+            response.raise_for_status()
+            async for line in response.content:
+                yield line
+
+    async def close(self) -> None:
+        """See ``Transport``."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self, _headers: dict[str, str]) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(ssl=self._access.tls or True, limit=32)
+            timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
+            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=_LINE_BYTES)
+        return self._session
+
+    async def _headers(self, request: Request) -> dict[str, str]:
+        authorization = await asyncio.to_thread(self._access.authorization)
+        headers = {"Content-Type": request.content, "Accept": "application/json", "User-Agent": MANAGER}
+        return headers | ({"Authorization": authorization} if authorization else {})
+
+
+class Cluster:
+    """The verbs, over a transport. Use it as ``async with``, or call ``close``.
+
+    All raise WorldUnreachable where the server stays silent, and ApiRefused where it will not (401, 403, 422 …).
+    """
+
+    def __init__(self, transport: Transport, name: str = "the API server", *, backoff_seconds: float = 0.1) -> None:
+        self._transport = transport
+        self._name = name
+        self._backoff = backoff_seconds
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """The object, or None where there is none."""
+        reply = await self._ask(Request("GET", kind.path(namespace, name)), absent_ok=True)
+        return None if reply.status == 404 else _manifest(reply)
+
+    async def list(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
+        """The objects that the label selector chooses, in the order of their names, and the revision of the list."""
+        query = {"labelSelector": selector} if selector else {}
+        found = _manifest(await self._ask(Request("GET", kind.path(namespace), query)))
+        items = sorted(found.get("items") or [], key=lambda item: str(item["metadata"]["name"]))
+        return tuple(items), str(found["metadata"]["resourceVersion"])
+
+    async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
+        """The object as made; Conflict where one of that name is there."""
+        query = {"fieldManager": MANAGER}
+        return _manifest(await self._ask(Request("POST", kind.path(namespace), query, manifest)))
+
+    async def apply(self, kind: Kind, namespace: str, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
+        """The object after a server-side apply as our field manager, never by force; Conflict where another owns a field."""
+        query = {"fieldManager": MANAGER, "force": "false"} | ({"dryRun": "All"} if dry_run else {})
+        path = kind.path(namespace, str(manifest["metadata"]["name"]))
+        return _manifest(await self._ask(Request("PATCH", path, query, manifest, _APPLY)))
+
+    async def replace(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
+        """The object after replacing the revision that the manifest names; Conflict where that is not the latest."""
+        path = kind.path(namespace, str(manifest["metadata"]["name"]))
+        return _manifest(await self._ask(Request("PUT", path, {"fieldManager": MANAGER}, manifest)))
+
+    async def patch(self, kind: Kind, namespace: str, name: str, operations: list[Manifest]) -> Manifest:
+        """The object after a JSON patch, all or nothing; Conflict where one of its ``test`` operations does not hold."""
+        request = Request("PATCH", kind.path(namespace, name), {"fieldManager": MANAGER}, operations, _JSON_PATCH)
+        return _manifest(await self._ask(request))
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str, revision: str) -> None:
+        """Delete just this object at just this revision, and what it owns after it; gone already is done. Conflict."""
+        body = {"propagationPolicy": "Background", "preconditions": {"uid": uid, "resourceVersion": revision}}
+        await self._ask(Request("DELETE", kind.path(namespace, name), {}, body), absent_ok=True)
+
+    async def watch(self, kind: Kind, namespace: str, selector: str, revision: str) -> AsyncIterator[Event]:
+        """What happens after ``revision``, until the server ends the watch. Raises Expired, and whatever a lost connection raises."""
+        query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
+        query |= {"labelSelector": selector} if selector else {}
+        async for line in self._transport.lines(Request("GET", kind.path(namespace), query)):
+            event = msgspec.json.decode(line, type=Event)
+            if event.type == "ERROR":
+                raise Expired(str(event.object.get("message")))
+            yield event
+
+    async def close(self) -> None:
+        """Let go of connections; a later call opens new ones."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def _ask(self, request: Request, *, absent_ok: bool = False) -> Reply:
+        tries = AsyncRetrying(
+            stop=stop_after_attempt(_TRIES),
+            wait=wait_random_exponential(multiplier=self._backoff, max=2.0),
+            retry=retry_if_exception_type(_TryAgain),
+        )
+        try:
+            return await tries(self._ask_once, request, absent_ok)
+        except RetryError as error:
+            cause = error.last_attempt.exception()
+            raise WorldUnreachable(f"{self._name} does not answer {request.method} {request.path}: {cause}") from cause
+
+    async def _ask_once(self, request: Request, absent_ok: bool) -> Reply:
+        try:
+            reply = await self._transport.send(request)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise _TryAgain(repr(error)) from error
+        if reply.status < 300 or (absent_ok and reply.status == 404):
+            return reply
+        said = _message(reply)
+        if reply.status in _AGAIN:
+            raise _TryAgain(f"{reply.status}: {said}")
+        if reply.status == 409 or _test_failed(request, reply.status, said):
+            raise Conflict(said)
+        raise ApiRefused(f"{self._name} refused {request.method} {request.path} ({reply.status}): {said}")
+
+
+def _test_failed(request: Request, status: int, said: str) -> bool:
+    """A ``test`` that does not hold is 422 with just these words, whatever else 422 may mean; an absent object 404."""
+    if request.content != _JSON_PATCH:
+        return False
+    return status == 404 or (status == 422 and ("test failed" in said or "testing value" in said or "the server rejected our request" in said))
+
+
+def _manifest(reply: Reply) -> Manifest:
+    found: Manifest = msgspec.json.decode(reply.body, type=dict[str, Any])
+    return found
+
+
+def _message(reply: Reply) -> str:
+    try:
+        return str(_manifest(reply).get("message"))
+    except msgspec.DecodeError:
+        return reply.body[:300].decode(errors="replace")

@@ -1,0 +1,90 @@
+"""The vocabulary of what we read and write in a cluster: kinds, and the labels and annotations that are ours."""
+
+from enum import Enum
+from typing import Any
+
+Manifest = dict[str, Any]
+"""An object as the API has it: JSON."""
+
+MANAGER = "ctrlplane-stream"
+"""Our field manager, and the value of ``app.kubernetes.io/managed-by`` on everything that we own."""
+
+PREFIX = "ctrlplane-stream.dev/"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+SERVICE = f"{PREFIX}service"
+"""Label: the slug of the target's service."""
+VERSION = f"{PREFIX}version"
+"""Label: the slug of the version (``v3``)."""
+ROLE = f"{PREFIX}role"
+"""Label of Deployments and Pods: ``serving`` takes traffic or work, ``standby`` proves that the version starts."""
+
+TARGET = f"{PREFIX}target"
+"""Annotation: environment and service as the engine writes them."""
+LABEL = f"{PREFIX}label"
+"""Annotation: the version label as telemetry carries it (``#3``)."""
+STAMP = f"{PREFIX}stamp"
+"""Annotation: the resourceVersion of the memory by which the object was last brought in line: the fence against stale writers."""
+REPLICAS = f"{PREFIX}replicas"
+"""Annotation: the replicas that we set, written in the same patch, so that another number is somebody else's."""
+DIGEST = f"{PREFIX}digest"
+"""Annotation: the digest of the version's artifact."""
+AUTOSCALED = f"{PREFIX}autoscaled"
+"""Annotation: replicas above 0 are somebody else's business (an autoscaler's, or the owner's of an adopted Deployment)."""
+
+
+class Kind(Enum):
+    """The kinds that we touch: API group and version, plural, and the name in manifests."""
+
+    CONFIG_MAP = ("v1", "configmaps", "ConfigMap")
+    SERVICE = ("v1", "services", "Service")
+    POD = ("v1", "pods", "Pod")
+    DEPLOYMENT = ("apps/v1", "deployments", "Deployment")
+    REPLICA_SET = ("apps/v1", "replicasets", "ReplicaSet")
+    AUTOSCALER = ("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+    DISRUPTION_BUDGET = ("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
+    HTTP_ROUTE = ("gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute")
+    GRPC_ROUTE = ("gateway.networking.k8s.io/v1", "grpcroutes", "GRPCRoute")
+
+    @property
+    def api_version(self) -> str:
+        """``apiVersion`` of manifests."""
+        return self.value[0]
+
+    @property
+    def manifest_kind(self) -> str:
+        """``kind`` of manifests."""
+        return self.value[2]
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """The path of the collection in a namespace, or of one object."""
+        version, plural, _ = self.value
+        root = "/api" if "/" not in version else "/apis"
+        path = f"{root}/{version}/namespaces/{namespace}/{plural}"
+        return f"{path}/{name}" if name else path
+
+
+def kind_of(manifest: Manifest) -> Kind | None:
+    """The kind of a manifest, or None where it is none that we touch."""
+    return next((kind for kind in Kind if kind.manifest_kind == manifest.get("kind")), None)
+
+
+def name_of(manifest: Manifest) -> str:
+    """``metadata.name``."""
+    return str(manifest["metadata"]["name"])
+
+
+def revision_of(manifest: Manifest) -> str:
+    """``metadata.resourceVersion``."""
+    return str(manifest["metadata"]["resourceVersion"])
+
+
+def label(manifest: Manifest, key: str) -> str | None:
+    """A label, or None where it is not set."""
+    found = (manifest["metadata"].get("labels") or {}).get(key)
+    return None if found is None else str(found)
+
+
+def annotation(manifest: Manifest, key: str) -> str | None:
+    """An annotation, or None where it is not set."""
+    found = (manifest["metadata"].get("annotations") or {}).get(key)
+    return None if found is None else str(found)

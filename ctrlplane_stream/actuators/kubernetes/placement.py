@@ -1,0 +1,183 @@
+"""Where targets live: the file that maps environments to clusters and namespaces, and services to templates and routes.
+
+::
+
+    environments:
+      production: {context: prod-eu, namespace: shop}
+    services:
+      shop/cart:
+        template: cart.yaml                       # beside this file: a Deployment, and what belongs to each version
+        replicas: 4                               # carry the whole traffic; default: the template's
+        route: {name: shop, rule: cart}           # a rule of an HTTPRoute (or kind: GRPCRoute) that exists
+        port: 80                                  # of the version's Service; default: the template's first
+        environments: {staging: {replicas: 1}}    # what differs there
+      shop/orders:
+        template: orders.yaml
+        service: orders                           # no gateway: replicas behind this Service, weights in whole Pods
+
+Read when a worker starts. A version that exists already is never made again, whatever its template says by then.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from ctrlplane_stream.actuators.kubernetes.names import slug
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
+from ctrlplane_stream.model.identity import Target
+
+
+class PlacementError(ValueError):
+    """The placement file or a template cannot be used; the text names the file and says what to change."""
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A named rule of a Gateway API route; its ``backendRefs`` become ours, everything else of it stays its owner's."""
+
+    name: str
+    rule: str
+    kind: str = "HTTPRoute"
+
+    @property
+    def api(self) -> Kind:
+        """The kind as the API has it."""
+        return Kind.GRPC_ROUTE if self.kind == "GRPCRoute" else Kind.HTTP_ROUTE
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where one target lives. ``template`` are the manifests that a version is made from.
+
+    Exactly one way for weights: ``route``, or replicas (behind ``service`` where there is one; consumers have none).
+    ``adopt`` names a running Deployment that becomes the first version by ADOPT. ``full`` Pods carry all the traffic.
+    """
+
+    namespace: str
+    slug: str
+    template: tuple[Manifest, ...] = ()
+    full: int | None = None
+    context: str | None = None
+    route: Route | None = None
+    service: str | None = None
+    port: int | None = None
+    container: str | None = None
+    adopt: str | None = None
+
+
+class _Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    namespace: str
+    context: str | None = None
+
+
+class _Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    template: str | None = None
+    replicas: int | None = None
+    route: Route | None = None
+    service: str | None = None
+    port: int | None = None
+    container: str | None = None
+    adopt: str | None = None
+    name: str | None = None
+
+
+class _Service(_Override, frozen=True, forbid_unknown_fields=True):
+    environments: dict[str, _Override] = {}
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    environments: dict[str, _Environment]
+    services: dict[str, _Service]
+
+
+class Placements:
+    """The places of all targets that a file names."""
+
+    def __init__(self, file: _File, templates: dict[str, tuple[Manifest, ...]]) -> None:
+        self._file = file
+        self._templates = templates
+
+    def place(self, target: Target) -> Place | None:
+        """The place of a target, or None where the file names no environment or service of it."""
+        environment = self._file.environments.get(target.environment)
+        entry = self._file.services.get(target.service)
+        if environment is None or entry is None:
+            return None
+        here = _merged(entry, entry.environments.get(target.environment, _Override()))
+        return Place(
+            namespace=environment.namespace,
+            slug=here.name or slug(target.service),
+            template=self._templates[here.template] if here.template else (),
+            full=here.replicas,
+            context=environment.context,
+            route=here.route,
+            service=here.service,
+            port=here.port,
+            container=here.container,
+            adopt=here.adopt,
+        )
+
+    def namespaces(self) -> tuple[tuple[str | None, str], ...]:
+        """Every (kubeconfig context, namespace) that the file names, sorted, each once."""
+        return tuple(sorted({(e.context, e.namespace) for e in self._file.environments.values()}, key=lambda pair: (pair[0] or "", pair[1])))
+
+
+def read_placements(path: Path) -> Placements:
+    """The placements in a file, with the templates that it names. Raises PlacementError."""
+    try:
+        file = msgspec.convert(yaml.safe_load(path.read_text()), _File)
+    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        raise PlacementError(f"{path}: {error}") from error
+    _check(path, file)
+    wanted = {o.template for s in file.services.values() for o in (s, *s.environments.values()) if o.template is not None}
+    return Placements(file, {name: read_template(path.parent / name) for name in sorted(wanted)})
+
+
+def read_template(path: Path) -> tuple[Manifest, ...]:
+    """The manifests in a template file. Raises PlacementError where it has not exactly one Deployment."""
+    try:
+        manifests = tuple(document for document in yaml.safe_load_all(path.read_text()) if document)
+    except (OSError, yaml.YAMLError) as error:
+        raise PlacementError(f"{path}: {error}") from error
+    wrong = template_problem(manifests)
+    if wrong:
+        raise PlacementError(f"{path}: {wrong}")
+    return manifests
+
+
+def template_problem(manifests: tuple[Any, ...]) -> str | None:
+    """What is wrong with the manifests of a template, or None."""
+    if not all(isinstance(m, dict) and isinstance(m.get("metadata"), dict) and "name" in m["metadata"] for m in manifests):
+        return "every document must be an object with kind and metadata.name"
+    kinds = [manifest.get("kind") for manifest in manifests]
+    if kinds.count("Deployment") != 1:
+        return f"a template needs exactly one Deployment, and has {kinds.count('Deployment')}"
+    allowed = ("Deployment", "Service", "ConfigMap", "HorizontalPodAutoscaler", "PodDisruptionBudget")
+    foreign = sorted({str(kind) for kind in kinds if kind not in allowed})
+    if foreign:
+        return f"{', '.join(foreign)} cannot be made per version: apply it yourself, or use one of {', '.join(allowed)}"
+    if kinds.count("Service") > 1 or kinds.count("HorizontalPodAutoscaler") > 1:
+        return "a template has at most one Service and one HorizontalPodAutoscaler"
+    return None
+
+
+def _merged(entry: _Override, here: _Override) -> _Override:
+    fields = {name: getattr(here, name) if getattr(here, name) is not None else getattr(entry, name) for name in _Override.__struct_fields__}
+    return _Override(**fields)
+
+
+def _check(path: Path, file: _File) -> None:
+    for name, service in sorted(file.services.items()):
+        for environment in sorted(service.environments):
+            if environment not in file.environments:
+                raise PlacementError(f"{path}: {name} names the environment {environment}, which is not listed under environments")
+    seen: dict[tuple[str | None, str, str], str] = {}
+    for environment, where in sorted(file.environments.items()):
+        for name, service in sorted(file.services.items()):
+            here = _merged(service, service.environments.get(environment, _Override()))
+            if here.route is not None and here.service is not None:
+                raise PlacementError(f"{path}: {name} has route and service: weights go by one of them")
+            key = (where.context, where.namespace, here.name or slug(name))
+            if key in seen:
+                raise PlacementError(f"{path}: {environment}:{name} and {seen[key]} would share the name {key[2]}: give one a `name`")
+            seen[key] = f"{environment}:{name}"

@@ -1,0 +1,86 @@
+"""What of an observation is worth telling, and by what cause: a pure comparison with what was told last."""
+
+import msgspec
+
+from ctrlplane_stream.actuators.wanted import retreats
+from ctrlplane_stream.model.facts import WorldCause
+from ctrlplane_stream.model.world import TargetObserved, TargetWanted
+
+
+class News(msgspec.Struct, frozen=True):
+    """A change worth a fact: its weightiest cause, and a sentence."""
+
+    cause: WorldCause
+    detail: str
+
+
+def news(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted) -> News | None:
+    """What changed since ``told`` (None: nothing was told since we started), or None where nothing did.
+
+    Whatever else changed travels in the observation itself; a person's hand outranks the lease, the lease outranks
+    drift, and drift outranks readiness.
+    """
+    return _by_hand(told, seen) or _by_lease(told, seen) or _by_drift(told, seen, wanted) or _by_readiness(told, seen)
+
+
+def told_by_outcome(told: TargetObserved | None, seen: TargetObserved) -> TargetObserved | None:
+    """What counts as told after an outcome carried ``seen``: all of it but for hands and leases not told as such yet."""
+    if told is None:
+        return None
+    return msgspec.structs.replace(
+        seen,
+        edited=seen.edited and told.edited,
+        break_glass=seen.break_glass and told.break_glass,
+        lease_expired=seen.lease_expired and told.lease_expired,
+    )
+
+
+def at_rest(seen: TargetObserved | None, wanted: TargetWanted) -> bool:
+    """Whether nothing is on its way and nobody is being tried out: the target may be looked at less often."""
+    if seen is None or not retreats(wanted):
+        return False
+    reached = all((version := seen.version(want.label)) is not None and version.weight == want.weight for want in wanted.versions)
+    return reached and all(version.ready >= version.instances and version.failure is None for version in seen.versions)
+
+
+def _by_hand(told: TargetObserved | None, seen: TargetObserved) -> News | None:
+    if seen.break_glass is not None and (told is None or told.break_glass != seen.break_glass):
+        return News(WorldCause.BREAK_GLASS, f"aborted on the target itself: {seen.break_glass}")
+    if seen.edited is not None and (told is None or told.edited != seen.edited):
+        return News(WorldCause.HAND_EDIT, f"edited by hand: {seen.edited}")
+    return None
+
+
+def _by_lease(told: TargetObserved | None, seen: TargetObserved) -> News | None:
+    if seen.lease_expired and (told is None or not told.lease_expired):
+        return News(WorldCause.LEASE_EXPIRED, "nobody renewed the lease in time: the target goes to its stable version")
+    return None
+
+
+def _by_drift(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted) -> News | None:
+    if told is None:
+        return None
+    if told.edited is not None and seen.edited is None:
+        return News(WorldCause.DRIFT, "the hand edit was released on the target")
+    if told.cursor != seen.cursor:
+        return News(WorldCause.DRIFT, "the target took a command that is not the last one known here")
+    if _digests(told) != _digests(seen):
+        return News(WorldCause.DRIFT, f"versions are now {', '.join(sorted(_digests(seen))) or 'none'}")
+    strayed = [
+        f"{after.label} went from {before.weight} to {after.weight} instead of {wanted.weight(after.label)}"
+        for after in seen.versions
+        if (before := told.version(after.label)) is not None
+        and not min(before.weight, wanted.weight(after.label)) <= after.weight <= max(before.weight, wanted.weight(after.label))
+    ]
+    return News(WorldCause.DRIFT, "; ".join(strayed)) if strayed else None
+
+
+def _by_readiness(told: TargetObserved | None, seen: TargetObserved) -> News | None:
+    if told is not None and told.versions == seen.versions:
+        return None
+    parts = [f"{v.label} {v.ready}/{v.instances} ready at {v.weight}%{f' ({v.failure})' if v.failure else ''}" for v in seen.versions]
+    return News(WorldCause.READINESS, ", ".join(parts) or "nothing runs")
+
+
+def _digests(seen: TargetObserved) -> dict[str, str]:
+    return {version.label: version.digest for version in seen.versions}

@@ -1,0 +1,82 @@
+"""``ctrlplane-stream break-glass``: steer a target on the target itself, when Kafka or the engine cannot.
+
+It speaks to the process host alone. The engine, once it is back, finds what was done as a fact and goes on from there.
+"""
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+
+import click
+
+from ctrlplane_stream.actuators.by_hand import HandRefused
+from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.actuators.process import ProcessHost
+from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import TargetObserved
+from ctrlplane_stream.settings import Settings
+
+_Steering = Callable[[ProcessHost], Awaitable[TargetObserved]]
+
+
+@click.group(name="break-glass")
+def break_glass() -> None:
+    """Steer a target directly, without Kafka and without the engine."""
+
+
+@break_glass.command()
+@click.argument("target")
+@click.option("--who", default=getpass.getuser, help="Whom to name. [the user]")
+@click.option("--why", default="", help="The reason, for whoever finds it later.")
+@takes_settings("host_url")
+@takes_json
+def abort(settings: Settings, target: str, who: str, why: str, as_json: bool) -> None:
+    """Move all traffic of TARGET (environment:namespace/name) to its stable version, now."""
+    parsed = _target(target)
+    _print(_run(settings, lambda host: host.break_glass(parsed, who, why)), as_json)
+
+
+@break_glass.command()
+@click.argument("target")
+@takes_settings("host_url")
+@takes_json
+def show(settings: Settings, target: str, as_json: bool) -> None:
+    """Show what runs at TARGET and how its traffic is split."""
+    parsed = _target(target)
+    _print(_run(settings, lambda host: host.observe(parsed)), as_json)
+
+
+def _target(text: str) -> Target:
+    environment, colon, service = text.partition(":")
+    if not (environment and colon and service):
+        raise click.BadParameter(f"{text!r} is no target: give environment:namespace/name, as in production:shop/cart")
+    return Target(environment, service)
+
+
+def _run(settings: Settings, steering: _Steering) -> TargetObserved:
+    async def steer() -> TargetObserved:
+        async with ProcessHost(settings.host_url) as host:
+            return await steering(host)
+
+    try:
+        return asyncio.run(steer())
+    except (HandRefused, WorldUnreachable) as error:
+        fail(str(error))
+
+
+def _print(seen: TargetObserved, as_json: bool) -> None:
+    if as_json:
+        print_json(seen)
+        return
+    click.echo(f"{seen.target}")
+    for version in seen.versions:
+        failure = f"  {version.failure}" if version.failure else ""
+        click.echo(f"  {version.label}  {version.weight:>3}%  {version.ready}/{version.instances} ready{failure}")
+    for what in (seen.edited and f"edited by hand: {seen.edited}", seen.break_glass and f"broken glass: {seen.break_glass}"):
+        if what:
+            click.echo(f"  {what}")
+    if seen.lease_expired:
+        click.echo("  the lease ran out; the target went to stable")
+    if not seen.versions:
+        click.echo("  nothing of it is here")

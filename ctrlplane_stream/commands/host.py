@@ -1,0 +1,47 @@
+"""``ctrlplane-stream host``: a machine room of local processes, for those who have no cluster at hand."""
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+from ctrlplane_stream.actuators.host_api import DEFAULT_PORT
+from ctrlplane_stream.actuators.ledger_file import LedgerUnreadable
+from ctrlplane_stream.commands.options import fail
+from ctrlplane_stream.local.host.daemon import FolderTaken, run
+from ctrlplane_stream.local.host.settings import SHOP_SERVICE, HostSettings
+
+
+def _state_folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "ctrlplane-stream" / "host"
+
+
+@click.command()
+@click.option("--port", default=DEFAULT_PORT, show_default=True, help="Port on 127.0.0.1; 0 takes a free one and prints it.")
+@click.option("--folder", type=click.Path(path_type=Path), default=None, help="Ledgers and logs. [~/.local/state/ctrlplane-stream/host]")
+@click.option("--program", default=None, help="Command line of an instance. [the sample shop's service]")
+@click.option("--full", default=1, show_default=True, help="Instances that carry the whole traffic of a routed service.")
+@click.option("--consumer-instances", default=4, show_default=True, help="Instances of a consumer in total.")
+@click.option("--otlp-endpoint", default=None, help="Where instances send telemetry. [$OTEL_EXPORTER_OTLP_ENDPOINT]")
+def host(port: int, folder: Path | None, program: str | None, full: int, consumer_instances: int, otlp_endpoint: str | None) -> None:
+    """Run services as local processes behind weighted routers, until SIGTERM.
+
+    It is a world for the process actuator: it keeps its state in a folder, goes on with it when started again, honours
+    leases by itself and takes every process along when it ends. Loopback only.
+    """
+    settings = HostSettings(
+        folder=(folder or _state_folder()).absolute(),
+        program=tuple(shlex.split(program)) if program else SHOP_SERVICE,
+        port=port,
+        full=full,
+        consumer_instances=consumer_instances,
+        otlp_endpoint=otlp_endpoint,
+    )
+    try:
+        run(settings, lambda bound: click.echo(f"serving on http://127.0.0.1:{bound}"))
+    except (FolderTaken, LedgerUnreadable) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot serve on 127.0.0.1:{port}: {error}; give another --port")

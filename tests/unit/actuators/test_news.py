@@ -1,0 +1,78 @@
+"""What is worth a fact, and by which cause."""
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.actuators.news import at_rest, news, told_by_outcome
+from ctrlplane_stream.model.facts import WorldCause
+from ctrlplane_stream.model.world import Cursor
+from tests.unit.actuators.making import observed, wanted
+
+WANTED = wanted(v1=75, v2=25)
+SEEN = observed(v1=75, v2=25)
+
+
+def changed(seen=SEEN, **fields):
+    return msgspec.structs.replace(seen, **fields)
+
+
+def cause(told, seen, want=WANTED):
+    found = news(told, seen, want)
+    return found and found.cause
+
+
+def test_an_unchanged_target_is_no_news():
+    assert news(SEEN, SEEN, WANTED) is None
+
+
+def test_a_running_lease_is_no_news():
+    assert news(changed(lease_remaining_seconds=9.0), changed(lease_remaining_seconds=3.0), WANTED) is None
+
+
+def test_the_first_look_is_always_news():
+    assert cause(None, SEEN) is WorldCause.READINESS
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (changed(edited="alice"), WorldCause.HAND_EDIT),
+        (changed(break_glass="bob"), WorldCause.BREAK_GLASS),
+        (changed(lease_expired=True), WorldCause.LEASE_EXPIRED),
+        (changed(cursor=Cursor(9, 9)), WorldCause.DRIFT),
+        (observed(v1=100, v2=0), WorldCause.DRIFT),
+        (observed(v1=100), WorldCause.DRIFT),
+        (observed(v1=75, v2=25, ready=0), WorldCause.READINESS),
+        (observed(v1=75, v2=25, failure="crash loop"), WorldCause.READINESS),
+        (changed(observed(v1=100, v2=0), edited="alice", lease_expired=True), WorldCause.HAND_EDIT),
+        (changed(observed(v1=100, v2=0), lease_expired=True), WorldCause.LEASE_EXPIRED),
+    ],
+)
+def test_every_change_has_its_cause(seen, expected):
+    assert cause(SEEN, seen) is expected
+    assert news(seen, seen, WANTED) is None
+
+
+def test_a_weight_on_its_way_to_what_is_wanted_is_readiness():
+    assert cause(observed(v1=100, v2=0), SEEN) is WorldCause.READINESS
+
+
+def test_a_second_edit_is_news_and_so_is_a_release():
+    assert cause(changed(edited="alice"), changed(edited="bob")) is WorldCause.HAND_EDIT
+    assert cause(changed(edited="alice"), SEEN) is WorldCause.DRIFT
+
+
+def test_an_outcome_tells_the_state_but_not_the_hand_behind_it():
+    """A refusal shows the edit in its observation, and the edit still comes as a fact of its own."""
+    told = told_by_outcome(SEEN, changed(edited="alice"))
+    assert cause(told, changed(edited="alice")) is WorldCause.HAND_EDIT
+    assert news(told_by_outcome(changed(edited="alice"), SEEN), SEEN, WANTED) is None
+
+
+def test_rest_is_all_on_stable_and_all_ready():
+    calm, stable = observed(v1=100, v2=0), wanted(v1=100, v2=0)
+    assert at_rest(calm, stable)
+    assert not at_rest(None, stable)
+    assert not at_rest(SEEN, WANTED)
+    assert not at_rest(observed(v1=100, v2=0, ready=0), stable)
+    assert not at_rest(SEEN, stable)
