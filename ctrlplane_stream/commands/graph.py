@@ -1,0 +1,66 @@
+"""``graph``: the dependency graph of recorded traces, on the console or as a document, a picture or a comparison."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from ctrlplane_stream.telemetry.graph_document import (
+    GraphDocument,
+    as_dot,
+    as_json,
+    as_mermaid,
+    as_text,
+    difference,
+    difference_text,
+    document_of,
+)
+from ctrlplane_stream.telemetry.offline import Progress, windows_of
+
+FORMS: dict[str, Callable[[GraphDocument], str]] = {"text": as_text, "json": as_json, "dot": as_dot, "mermaid": as_mermaid}
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option("--from", "recordings", type=_FILE, multiple=True, help="A recording of OTLP; repeat for several taken together.")
+@click.option("--json", "form", flag_value="json", help="Print the graph as JSON.")
+@click.option("--dot", "form", flag_value="dot", help="Print the graph for Graphviz.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="Print the graph as a Mermaid flowchart.")
+@click.option("--progress", is_flag=True, help="Say on standard error how far reading has come.")
+@click.option("--diff", type=_FILE, nargs=2, metavar="A B", help="Say which edges appeared, vanished or changed from A to B.")
+def graph(recordings: tuple[Path, ...], form: str | None, progress: bool, diff: tuple[Path, Path] | None) -> None:
+    """Print which services call which, from recorded traces.
+
+    Recordings are what the Collector's file exporter writes: JSON lines or length-prefixed protobuf, plain, gzip or zstd;
+    or a single request. What a file holds is told by its content.
+    """
+    if diff:
+        before, after = (_document((path,), progress) for path in diff)
+        click.echo(difference_text(difference(before, after)))
+        return
+    if not recordings:
+        raise click.UsageError("name a recording with --from FILE, or two with --diff A B")
+    click.echo(FORMS[form or "text"](_document(recordings, progress)))
+
+
+def _document(paths: tuple[Path, ...], progress: bool) -> GraphDocument:
+    """The graph of some recordings; ends the command with status 1 where nothing in them was readable."""
+    recording = windows_of(paths, progress=_reporter(paths) if progress else None)
+    for bad in recording.unreadable:
+        click.echo(f"{bad.path}: record {bad.number} left out: {bad.reason}", err=True)
+    if recording.unreadable and not recording.spans:
+        raise click.ClickException("nothing readable: expected OTLP traces as JSON lines, length-prefixed protobuf, or a single request")
+    return document_of(recording)
+
+
+def _reporter(paths: tuple[Path, ...]) -> Callable[[Progress], None]:
+    sizes = {path: max(1, path.stat().st_size) for path in paths}
+    told: dict[Path, int] = {}
+
+    def report(progress: Progress) -> None:
+        percent = min(100, progress.position * 100 // sizes[progress.path])
+        if told.get(progress.path) != percent:
+            told[progress.path] = percent
+            click.echo(f"{progress.path}: {percent}%, {progress.spans} spans so far", err=True)
+
+    return report

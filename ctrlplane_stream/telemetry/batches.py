@@ -1,0 +1,196 @@
+"""Records of ``span-halves``: bytes to words and back. The words are ``Batch``, ``Watermark`` and ``Watch``.
+
+``Batch`` keeps its columns as bytes, as they came: the reference makes ``Half`` rows of them (:func:`halves`), the
+columnar path maps them without a loop.
+"""
+
+import struct
+from collections.abc import Sequence
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from ctrlplane_stream.telemetry.half import Half, Kind, Origin, Peer, PeerKind
+from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord
+from ctrlplane_stream.wire.otlp import Unreadable
+
+
+class Watermark(msgspec.Struct, frozen=True):
+    """Everything that ``source`` received before ``time_ms`` has been forwarded; ``idle``: it had nothing new to read.
+
+    ``written_at_ms`` is the writer's wall clock: the difference is how far the source lies behind.
+    """
+
+    source: int
+    time_ms: int
+    written_at_ms: int
+    idle: bool = False
+    environments: tuple[str, ...] = ()
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """Which versions of a target are candidates from here on; none ends the watch."""
+
+    environment: str
+    service: str
+    versions: tuple[str, ...]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Halves of one source partition for one ``span-halves`` partition, as columns.
+
+    ``through`` is the last source offset that went in; ``runs`` names (source offset, rows) in order, adding up to ``rows``.
+    """
+
+    source: int
+    through: int
+    runs: tuple[tuple[int, int], ...]
+    columns: HalfBatch
+
+    @property
+    def rows(self) -> int:
+        """How many halves the batch holds."""
+        return len(self.columns.flags)
+
+
+HalvesRecord = Batch | Watermark | Watch
+
+
+def encode_watermark(watermark: Watermark) -> bytes:
+    """A watermark as a record's value."""
+    record = HalfRecord()
+    record.watermark.source = watermark.source
+    record.watermark.time_ms = watermark.time_ms
+    record.watermark.written_at_ms = watermark.written_at_ms
+    record.watermark.idle = watermark.idle
+    record.watermark.environments.extend(watermark.environments)
+    return record.SerializeToString()
+
+
+def encode_watch(watch: Watch) -> bytes:
+    """A watch as a record's value."""
+    record = HalfRecord()
+    record.watch.environment = watch.environment
+    record.watch.service = watch.service
+    record.watch.versions.extend(watch.versions)
+    if not watch.versions:
+        record.watch.SetInParent()
+    return record.SerializeToString()
+
+
+def encode_batch(source: int, through: int, runs: Sequence[tuple[int, int]], halves: Sequence[Half]) -> bytes:
+    """Halves as a record's value, in the given order; ``runs`` as in :class:`Batch`."""
+    record = HalfRecord()
+    batch = record.batch
+    batch.source = source
+    batch.through = through
+    batch.offsets.extend(offset for offset, _ in runs)
+    batch.rows.extend(rows for _, rows in runs)
+    batch.traces = b"".join([half.trace for half in halves])
+    batch.spans = b"".join([half.span for half in halves])
+    batch.parents = b"".join([half.parent for half in halves])
+    batch.ends = _int64([half.end_us for half in halves])
+    batch.durations = _int64([half.duration_us for half in halves])
+    batch.flags = bytes([half.flags for half in halves])
+    _encode_tables(batch, halves)
+    return record.SerializeToString()
+
+
+def _encode_tables(batch: HalfBatch, halves: Sequence[Half]) -> None:
+    origins: dict[Origin, int] = {}
+    batch.origin_rows = _uint32([origins.setdefault(half.origin, len(origins)) for half in halves])
+    for origin in origins:
+        batch.origins.add(environment=origin.environment, service=origin.service, version=origin.version)
+    peers: dict[Peer, int] = {}
+    batch.peer_rows = _uint32([0 if half.peer is None else peers.setdefault(half.peer, len(peers) + 1) for half in halves])
+    for peer in peers:
+        batch.peers.add(kind=peer.kind.name, name=peer.name, address=peer.address)
+    weights: dict[float, int] = {}
+    indices = [weights.setdefault(half.weight, len(weights)) for half in halves]
+    if len(weights) == 1:
+        batch.weight_all = halves[0].weight
+    else:
+        batch.weights.extend(weights)
+        batch.weight_rows = _uint32(indices)
+
+
+def _int64(values: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(values)}q", *values)
+
+
+def _uint32(values: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(values)}I", *values)
+
+
+def decode(value: bytes | None) -> HalvesRecord | Unreadable:
+    """The word that a record of ``span-halves`` holds, or why it holds none."""
+    if value is None:
+        return Unreadable("the record has no value")
+    try:
+        record = HalfRecord.FromString(value)
+    except DecodeError as error:
+        return Unreadable(f"not a record of span-halves: {error}")
+    match record.WhichOneof("record"):
+        case "batch":
+            return _batch(record.batch)
+        case "watermark":
+            mark = record.watermark
+            return Watermark(mark.source, mark.time_ms, mark.written_at_ms, mark.idle, tuple(mark.environments))
+        case "watch":
+            return Watch(record.watch.environment, record.watch.service, tuple(record.watch.versions))
+        case _:
+            return Unreadable("a record of span-halves without a batch, watermark or watch")
+
+
+def _batch(columns: HalfBatch) -> Batch | Unreadable:
+    rows = len(columns.flags)
+    lengths = (16, columns.traces), (8, columns.spans), (8, columns.parents), (8, columns.ends), (8, columns.durations)
+    tables = (4, columns.origin_rows), (4, columns.peer_rows), (4 if columns.weights else 0, columns.weight_rows)
+    if any(len(column) != width * rows for width, column in lengths + tables) or sum(columns.rows) != rows:
+        return Unreadable("the columns of a batch of span-halves differ in length")
+    if len(columns.offsets) != len(columns.rows) or not _tables_hold(columns):
+        return Unreadable("a row of a batch of span-halves names an origin, peer or weight that the batch does not hold")
+    return Batch(columns.source, columns.through, tuple(zip(columns.offsets, columns.rows, strict=True)), columns)
+
+
+def _tables_hold(columns: HalfBatch) -> bool:
+    def highest(rows: bytes) -> int:
+        return max(memoryview(rows).cast("I"), default=-1)
+
+    return (
+        highest(columns.origin_rows) < len(columns.origins)
+        and highest(columns.peer_rows) <= len(columns.peers)
+        and highest(columns.weight_rows) < len(columns.weights)
+    )
+
+
+def halves(batch: Batch, after: int) -> list[Half]:
+    """The rows of a batch whose source offset is above ``after``, in order."""
+    columns = batch.columns
+    traces, spans, parents = columns.traces, columns.spans, columns.parents
+    first = sum(rows for offset, rows in batch.runs if offset <= after)
+    origins = [Origin(o.environment, o.service, o.version) for o in columns.origins]
+    peers = [None, *(Peer(PeerKind(p.kind), p.name, p.address) for p in columns.peers)]
+    weights: Sequence[float] = columns.weights or [columns.weight_all]
+    weight_rows = memoryview(columns.weight_rows).cast("I") if columns.weights else None
+    ends, durations = memoryview(columns.ends).cast("q"), memoryview(columns.durations).cast("q")
+    origin_rows, peer_rows = memoryview(columns.origin_rows).cast("I"), memoryview(columns.peer_rows).cast("I")
+    return [
+        Half(
+            traces[16 * i : 16 * i + 16],
+            spans[8 * i : 8 * i + 8],
+            parents[8 * i : 8 * i + 8],
+            Kind(flags & 7),
+            bool(flags & 8),
+            ends[i],
+            durations[i],
+            origins[origin_rows[i]],
+            peers[peer_rows[i]],
+            weights[weight_rows[i] if weight_rows else 0],
+            bool(flags & 16),
+            bool(flags & 32),
+            bool(flags & 64),
+        )
+        for i, flags in enumerate(columns.flags)
+        if i >= first
+    ]

@@ -1,0 +1,183 @@
+"""Adds up what pairing finds: per window and environment, the edges, arrivals and exposures, with their sketches.
+
+Everything added is a count of whole numbers, and estimates are summed per distinct weight in ascending order, so that the
+result does not depend on the order of adding, to the last bit.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ctrlplane_stream.model.identity import EdgeKind
+from ctrlplane_stream.model.sketch import EMPTY, Sketch, bucket_index
+from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+
+ZERO = -(1 << 30)
+"""Stands for "zero or less" among the buckets."""
+
+LONGEST_US = (1 << 53) - 1
+"""The longest duration in microseconds; longer ones are taken for it (285 years)."""
+
+
+def _first_durations() -> list[int]:
+    """For each bucket from 0 on, the smallest whole number of microseconds that falls into it or a later one."""
+    bounds = []
+    for index in range(53 * 32):
+        guess = max(2, int(2.0 ** (index / 32)))
+        while guess > 2 and bucket_index(guess - 1) >= index:
+            guess -= 1
+        while bucket_index(guess) < index:
+            guess += 1
+        bounds.append(guess)
+    return bounds
+
+
+FIRST_DURATIONS = _first_durations()
+
+
+def bucket(duration_us: int) -> int:
+    """The sketch bucket of a whole number of microseconds, or ZERO; the same as ``model.sketch`` gives, without a logarithm."""
+    return bisect_right(FIRST_DURATIONS, duration_us) - 1 if duration_us > 0 else ZERO
+
+
+Counts = dict[int, int]
+"""Durations counted by bucket."""
+
+
+def sketch_of(counts: Counts) -> Sketch:
+    """The sketch that these counts make."""
+    if not counts:
+        return EMPTY
+    indices = tuple(sorted(index for index in counts if index != ZERO))
+    return Sketch(indices, tuple(counts[index] for index in indices), counts.get(ZERO, 0))
+
+
+def add_counts(into: Counts, counts: Mapping[int, int]) -> None:
+    """Add counts by bucket to others."""
+    for index, count in counts.items():
+        into[index] = into.get(index, 0) + count
+
+
+@dataclass(slots=True)
+class Tally:
+    """Spans counted by weight: calls and errors, plain and estimated."""
+
+    by_weight: dict[float, list[int]] = field(default_factory=dict)
+
+    def add(self, calls: int, errors: int, weight: float) -> None:
+        """Count ``calls`` spans, ``errors`` of them failed, each standing for ``weight``."""
+        found = self.by_weight.setdefault(weight, [0, 0])
+        found[0] += calls
+        found[1] += errors
+
+    def sums(self) -> tuple[int, int, float, float]:
+        """Calls, errors, estimated calls, estimated errors."""
+        ordered = sorted(self.by_weight.items())
+        return (
+            sum(found[0] for _, found in ordered),
+            sum(found[1] for _, found in ordered),
+            sum((weight * found[0] for weight, found in ordered), 0.0),
+            sum((weight * found[1] for weight, found in ordered), 0.0),
+        )
+
+
+EdgeName = tuple[str, str, EdgeKind, str, str]
+"""Caller, callee, kind, caller version, callee version."""
+
+
+@dataclass(slots=True)
+class EdgeCounts:
+    """What one edge between two versions adds up to."""
+
+    tally: Tally = field(default_factory=Tally)
+    client: Counts = field(default_factory=dict)
+    server: Counts = field(default_factory=dict)
+    gap: Counts = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ArrivalCounts:
+    """What arrives at one version of a service; ``roots`` of them from outside."""
+
+    tally: Tally = field(default_factory=Tally)
+    roots: int = 0
+    latency: Counts = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ExposureCounts:
+    """Traces that entered at one place and share an exposure."""
+
+    requests: int = 0
+    errors: int = 0
+    latency: Counts = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class WindowFold:
+    """One window of one environment."""
+
+    edges: dict[EdgeName, EdgeCounts] = field(default_factory=dict)
+    arrivals: dict[tuple[str, str], ArrivalCounts] = field(default_factory=dict)
+    exposures: dict[tuple[str, str, str, Exposure], ExposureCounts] = field(default_factory=dict)
+
+    def edge(self, name: EdgeName) -> EdgeCounts:
+        """The counts of an edge, made where missing."""
+        found = self.edges.get(name)
+        if found is None:
+            found = self.edges[name] = EdgeCounts()
+        return found
+
+    def arrival(self, service: str, version: str) -> ArrivalCounts:
+        """The counts of a version of a service, made where missing."""
+        found = self.arrivals.get((service, version))
+        if found is None:
+            found = self.arrivals[service, version] = ArrivalCounts()
+        return found
+
+    def exposure(self, entry: str, service: str, version: str, exposure: Exposure) -> ExposureCounts:
+        """The counts of an exposure at an entry point, made where missing."""
+        return self.exposures.setdefault((entry, service, version, exposure), ExposureCounts())
+
+    def part(self, environment: str, partition: int, window: int, part: int) -> WindowPart:
+        """The part that these counts make, rows in a fixed order."""
+        return WindowPart(
+            environment,
+            partition,
+            window,
+            part,
+            tuple(_edge_window(name, self.edges[name]) for name in sorted(self.edges)),
+            tuple(_service_window(name, self.arrivals[name]) for name in sorted(self.arrivals)),
+            tuple(
+                ExposureWindow(*name, counts.requests, counts.errors, sketch_of(counts.latency))
+                for name, counts in sorted(self.exposures.items(), key=lambda item: item[0])
+            ),
+        )
+
+
+def _edge_window(name: EdgeName, counts: EdgeCounts) -> EdgeWindow:
+    return EdgeWindow(*name, *counts.tally.sums(), sketch_of(counts.client), sketch_of(counts.server), sketch_of(counts.gap))
+
+
+def _service_window(name: tuple[str, str], counts: ArrivalCounts) -> ServiceWindow:
+    calls, errors, estimated, _ = counts.tally.sums()
+    return ServiceWindow(*name, calls, errors, estimated, counts.roots, sketch_of(counts.latency))
+
+
+class Fold:
+    """Windows of all environments that are being added to."""
+
+    def __init__(self) -> None:
+        self._windows: dict[tuple[int, str], WindowFold] = {}
+
+    def at(self, window: int, environment: str) -> WindowFold:
+        """The fold of a window in an environment, made where missing."""
+        found = self._windows.get((window, environment))
+        if found is None:
+            found = self._windows[window, environment] = WindowFold()
+        return found
+
+    def drain(self, window: int | None = None) -> list[tuple[int, str, WindowFold]]:
+        """Everything added since the last time, of one window or of all, by window and environment."""
+        keys = sorted(key for key in self._windows if window is None or key[0] == window)
+        return [(*key, self._windows.pop(key)) for key in keys]

@@ -1,0 +1,196 @@
+"""The dependency graph of a recording as a document, as pictures, and compared with another."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.sketch import EMPTY, Sketch, merge
+from ctrlplane_stream.model.windows import EdgeWindow
+from ctrlplane_stream.telemetry.offline import Recording
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """Latency in milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Latency as the caller and the callee saw it, and between them; None where a side was not seen."""
+
+    client: Quantiles | None
+    server: Quantiles | None
+    gap: Quantiles | None
+
+
+class PairDocument(msgspec.Struct, frozen=True):
+    """Calls between a version of the caller and one of the callee."""
+
+    caller: str
+    callee: str
+    calls: int
+    errors: int
+
+
+class EdgeDocument(msgspec.Struct, frozen=True):
+    """One edge over the whole recording."""
+
+    caller: str
+    callee: str
+    kind: EdgeKind
+    calls: int
+    errors: int
+    versions: tuple[PairDocument, ...]
+    latency: Latency
+
+
+class SkippedDocument(msgspec.Struct, frozen=True):
+    """Spans that made no edge of their own."""
+
+    reason: str
+    count: int
+
+
+class GraphDocument(msgspec.Struct, frozen=True):
+    """The whole graph; edges sorted by caller, callee and kind, reasons by name. Environments are taken together."""
+
+    spans: int
+    edges: tuple[EdgeDocument, ...]
+    skipped: tuple[SkippedDocument, ...]
+
+
+def document_of(recording: Recording) -> GraphDocument:
+    """The document of a recording."""
+    rows: dict[EdgeKey, list[EdgeWindow]] = {}
+    for row in (row for part in recording.parts for row in part.edges):
+        rows.setdefault(EdgeKey(row.caller, row.callee, row.kind), []).append(row)
+    skipped = tuple(SkippedDocument(reason, count) for reason, count in sorted(recording.skipped.items()))
+    return GraphDocument(recording.spans, tuple(_edge(key, rows[key]) for key in sorted(rows)), skipped)
+
+
+def _edge(key: EdgeKey, rows: list[EdgeWindow]) -> EdgeDocument:
+    pairs: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        sums = pairs.setdefault((row.caller_version, row.callee_version), [0, 0])
+        sums[0] += row.calls
+        sums[1] += row.errors
+    return EdgeDocument(
+        key.caller,
+        key.callee,
+        key.kind,
+        sum(row.calls for row in rows),
+        sum(row.errors for row in rows),
+        tuple(PairDocument(*pair, *pairs[pair]) for pair in sorted(pairs)),
+        Latency(*(_quantiles(merge(sketches)) for sketches in zip(*((r.client, r.server, r.gap) for r in rows), strict=True))),
+    )
+
+
+def _quantiles(sketch: Sketch) -> Quantiles | None:
+    if sketch == EMPTY:
+        return None
+    return Quantiles(*(round((sketch.quantile(q) or 0.0) / 1000, 3) for q in (0.5, 0.9, 0.99)))
+
+
+def as_json(graph: GraphDocument) -> str:
+    """The graph as JSON, indented, keys in the order of the document."""
+    return msgspec.json.format(msgspec.json.encode(graph), indent=2).decode()
+
+
+def as_dot(graph: GraphDocument) -> str:
+    """The graph for Graphviz: services as boxes, databases as cylinders, what is outside dashed."""
+    shapes = {EdgeKind.DATABASE: "[shape=cylinder]", EdgeKind.EXTERNAL: "[shape=box, style=dashed]"}
+    lines = ["digraph dependencies {", "  node [shape=box];"]
+    lines += sorted({f"  {_quoted(edge.callee)} {shapes[edge.kind]};" for edge in graph.edges if edge.kind in shapes})
+    for edge in graph.edges:
+        style = ", style=dashed" if edge.kind is EdgeKind.MESSAGE else ""
+        lines.append(f"  {_quoted(edge.caller)} -> {_quoted(edge.callee)} [label={_quoted(_label(edge))}{style}];")
+    return "\n".join([*lines, "}"])
+
+
+def as_mermaid(graph: GraphDocument) -> str:
+    """The graph as a Mermaid flowchart; databases are cylinders, messages dotted arrows."""
+    databases = {edge.callee for edge in graph.edges if edge.kind is EdgeKind.DATABASE}
+    names = sorted({name for edge in graph.edges for name in (edge.caller, edge.callee)})
+    numbers = {name: f"n{i}" for i, name in enumerate(names)}
+    lines = ["flowchart LR"]
+    for name in names:
+        text = name.replace('"', "#quot;")
+        lines.append(f'  {numbers[name]}[("{text}")]' if name in databases else f'  {numbers[name]}["{text}"]')
+    for edge in graph.edges:
+        arrow = "-.->" if edge.kind is EdgeKind.MESSAGE else "-->"
+        lines.append(f'  {numbers[edge.caller]} {arrow}|"{_label(edge)}"| {numbers[edge.callee]}')
+    return "\n".join(lines)
+
+
+def as_text(graph: GraphDocument) -> str:
+    """The graph for people: an edge a line, then what made no edge."""
+    lines = [f"{edge.caller} -{edge.kind}-> {edge.callee}  {_label(edge)}{_median(edge)}" for edge in graph.edges]
+    lines.append(f"{graph.spans} spans, {len(graph.edges)} edges")
+    lines += [f"  {skipped.count} without an edge of their own: {skipped.reason}" for skipped in graph.skipped]
+    return "\n".join(lines)
+
+
+def _median(edge: EdgeDocument) -> str:
+    seen = edge.latency.server or edge.latency.client
+    return f"  p50 {seen.p50:g} ms, p99 {seen.p99:g} ms" if seen else ""
+
+
+def _label(edge: EdgeDocument) -> str:
+    errors = f", {edge.errors} failed" if edge.errors else ""
+    return f"{edge.calls} call{'' if edge.calls == 1 else 's'}{errors}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What became of the edges from one graph to another, each sorted."""
+
+    appeared: tuple[EdgeDocument, ...]
+    vanished: tuple[EdgeDocument, ...]
+    changed: tuple[tuple[EdgeDocument, EdgeDocument, tuple[str, ...]], ...]
+
+
+def difference(before: GraphDocument, after: GraphDocument) -> Difference:
+    """Which edges appeared, vanished or changed (error share by a percentage point, p99 by a half, or other version pairs)."""
+    old, new = _by_key(before.edges), _by_key(after.edges)
+    changed = [(old[key], new[key], _changes(old[key], new[key])) for key in sorted(old.keys() & new.keys())]
+    return Difference(
+        tuple(new[key] for key in sorted(new.keys() - old.keys())),
+        tuple(old[key] for key in sorted(old.keys() - new.keys())),
+        tuple(change for change in changed if change[2]),
+    )
+
+
+def difference_text(found: Difference) -> str:
+    """A difference for people, a line an edge; says so where there is none."""
+    lines = [f"+ {_name(edge)}  {_label(edge)}" for edge in found.appeared]
+    lines += [f"- {_name(edge)}  {_label(edge)}" for edge in found.vanished]
+    lines += [f"~ {_name(after)}  {'; '.join(changes)}" for _, after, changes in found.changed]
+    return "\n".join(lines) if lines else "no edge appeared, vanished or changed"
+
+
+def _by_key(edges: Iterable[EdgeDocument]) -> dict[tuple[str, str, str], EdgeDocument]:
+    return {(edge.caller, edge.callee, edge.kind.value): edge for edge in edges}
+
+
+def _name(edge: EdgeDocument) -> str:
+    return f"{edge.caller} -{edge.kind}-> {edge.callee}"
+
+
+def _changes(before: EdgeDocument, after: EdgeDocument) -> tuple[str, ...]:
+    changes = []
+    shares = [edge.errors / edge.calls if edge.calls else 0.0 for edge in (before, after)]
+    if abs(shares[1] - shares[0]) >= 0.01:
+        changes.append(f"failed {shares[0]:.1%} -> {shares[1]:.1%}")
+    slow = [edge.latency.server or edge.latency.client for edge in (before, after)]
+    if slow[0] and slow[1] and not 1 / 1.5 <= (slow[1].p99 + 1) / (slow[0].p99 + 1) <= 1.5:
+        changes.append(f"p99 {slow[0].p99:g} -> {slow[1].p99:g} ms")
+    versions = [{(pair.caller, pair.callee) for pair in edge.versions} for edge in (before, after)]
+    if versions[0] != versions[1]:
+        changes.append("versions " + ", ".join(f"{caller}->{callee}" for caller, callee in sorted(versions[1])))
+    return tuple(changes)

@@ -1,0 +1,90 @@
+"""A half: what the engine keeps of one span. Two of them, the caller's and the callee's, make a call.
+
+Times are integer microseconds. Everything that repeats (``Origin``, ``Peer``) is a value shared by many halves.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from ctrlplane_stream.model.identity import EdgeKind
+
+NO_PARENT = b"\0" * 8
+"""Parent id of a root span."""
+
+
+class Kind(IntEnum):
+    """Span kinds with OTLP's own numbers."""
+
+    UNSPECIFIED = 0
+    INTERNAL = 1
+    SERVER = 2
+    CLIENT = 3
+    PRODUCER = 4
+    CONSUMER = 5
+
+
+CALLERS = frozenset({Kind.CLIENT, Kind.PRODUCER})
+CALLEES = frozenset({Kind.SERVER, Kind.CONSUMER})
+
+
+class Origin(msgspec.Struct, frozen=True, order=True):
+    """Who made a span: a version of a service in an environment."""
+
+    environment: str
+    service: str
+    version: str
+
+
+class PeerKind(IntEnum):
+    """What a caller's attributes say it spoke to."""
+
+    EXTERNAL = 0
+    DATABASE = 1
+    DESTINATION = 2
+
+    @property
+    def edge_kind(self) -> EdgeKind:
+        """The kind of edge to such a peer where no service of ours answered."""
+        return EdgeKind.DATABASE if self is PeerKind.DATABASE else EdgeKind.EXTERNAL
+
+
+class Peer(msgspec.Struct, frozen=True, order=True):
+    """The other side by a caller's attributes: ``name`` for people (few), ``address`` to recognise a service by (many)."""
+
+    kind: PeerKind
+    name: str
+    address: str = ""
+
+    @property
+    def key(self) -> str:
+        """What a service behind this peer is remembered under."""
+        return self.address or self.name
+
+
+class Half(msgspec.Struct, frozen=True, gc=False):
+    """One side of a call, or a local span that lies between two.
+
+    ``trace`` (16 bytes), ``span`` and ``parent`` (8 bytes) are as on the wire. ``link`` marks the copy of a consumer that
+    stands in the producer's trace with the producer as parent; ``linked`` marks the consumer that has such copies;
+    ``receive`` marks a local span that fetched or settled messages. ``weight`` is how many spans this one stands for.
+    """
+
+    trace: bytes
+    span: bytes
+    parent: bytes
+    kind: Kind
+    error: bool
+    end_us: int
+    duration_us: int
+    origin: Origin
+    peer: Peer | None = None
+    weight: float = 1.0
+    link: bool = False
+    linked: bool = False
+    receive: bool = False
+
+    @property
+    def flags(self) -> int:
+        """Kind and marks in one byte, as on the wire: kind in bits 0-2, error 3, link 4, linked 5, receive 6."""
+        return self.kind | self.error << 3 | self.link << 4 | self.linked << 5 | self.receive << 6

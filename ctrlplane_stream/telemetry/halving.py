@@ -1,0 +1,168 @@
+"""The first stage: records of ``otlp_spans`` in, records of ``span-halves`` out, one per source and destination partition.
+
+A half goes to the partition of its trace, so that both halves of a call meet there whoever sent them.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Protocol
+
+import msgspec
+
+from ctrlplane_stream.telemetry.batches import Watermark, encode_batch, encode_watermark
+from ctrlplane_stream.telemetry.half import Half
+from ctrlplane_stream.telemetry.reading import Reader
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.wire.otlp import Unreadable
+
+_MOST_ENVIRONMENTS = 256
+
+
+class SourceRecord(msgspec.Struct, frozen=True):
+    """A record of ``otlp_spans``: where it stood, its bytes, and when the broker or its writer stamped it (None: unknown)."""
+
+    source: int
+    offset: int
+    value: bytes | None
+    received_ms: int | None = None
+
+
+class HalvesRecordOut(msgspec.Struct, frozen=True):
+    """A value to publish on a partition of ``span-halves``."""
+
+    partition: int
+    value: bytes
+
+
+class UnreadableRecord(msgspec.Struct, frozen=True):
+    """A record of ``otlp_spans`` for the dead letters, with the reason."""
+
+    source: int
+    offset: int
+    reason: str
+
+
+class Halved(msgspec.Struct, frozen=True):
+    """What became of some records: what to publish, in order; what to dead-letter; the spans in all, and those skipped by reason."""
+
+    records: tuple[HalvesRecordOut, ...]
+    unreadable: tuple[UnreadableRecord, ...]
+    spans: int
+    skipped: dict[Skip, int]
+
+
+class HalfSource(Protocol):
+    """A way to turn records of one source partition into encoded batches by destination: the reference's or the columnar one."""
+
+    def batches(self, records: Sequence[SourceRecord], skipped: Counter[Skip]) -> "Batches":
+        """The encoded batches of these records, all of one source partition, offsets ascending."""
+        ...
+
+
+class Batches(msgspec.Struct, frozen=True):
+    """Encoded batches by destination, in order of destination; environments seen; unreadable records; and spans in all."""
+
+    encoded: tuple[HalvesRecordOut, ...]
+    environments: tuple[str, ...]
+    unreadable: tuple[UnreadableRecord, ...]
+    spans: int
+
+
+def partition_of(trace: bytes, partitions: int) -> int:
+    """The ``span-halves`` partition of a trace: its two little-endian words, folded by exclusive or, modulo the count."""
+    return (int.from_bytes(trace[:8], "little") ^ int.from_bytes(trace[8:], "little")) % partitions
+
+
+class ReferenceSource:
+    """Span by span, in Python: what the columnar source must agree with."""
+
+    def __init__(self, settings: SpanSettings) -> None:
+        self._settings = settings
+        self._reader = Reader(settings)
+
+    def batches(self, records: Sequence[SourceRecord], skipped: Counter[Skip]) -> Batches:
+        """See :class:`HalfSource`."""
+        destinations: dict[int, list[tuple[int, Half]]] = {}
+        environments: dict[str, None] = {}
+        unreadable: list[UnreadableRecord] = []
+        spans = 0
+        for record in records:
+            read = self._reader.read(record.value, record.received_ms, skipped)
+            if isinstance(read, Unreadable):
+                unreadable.append(UnreadableRecord(record.source, record.offset, read.reason))
+                continue
+            spans += read[0]
+            for half in read[1]:
+                environments[half.origin.environment] = None
+                destinations.setdefault(partition_of(half.trace, self._settings.partitions), []).append((record.offset, half))
+        encoded = tuple(_encoded(records[0].source, records[-1].offset, p, destinations[p]) for p in sorted(destinations))
+        return Batches(encoded, tuple(sorted(environments)), tuple(unreadable), spans)
+
+
+def _encoded(source: int, through: int, partition: int, rows: list[tuple[int, Half]]) -> HalvesRecordOut:
+    runs = [(offset, len(list(run))) for offset, run in groupby(rows, key=lambda row: row[0])]
+    return HalvesRecordOut(partition, encode_batch(source, through, runs, [half for _, half in rows]))
+
+
+class HalvesStage:
+    """Turns records of ``otlp_spans`` into records of ``span-halves`` and writes the watermarks of its source partitions.
+
+    Halving is a function of the records; what the stage remembers (the last time stamp and the environments of each
+    source) only goes into watermarks.
+    """
+
+    def __init__(self, settings: SpanSettings, source: HalfSource | None = None) -> None:
+        self._source = source or ReferenceSource(settings)
+        self._received: dict[int, int] = {}
+        self._environments: dict[int, dict[str, None]] = {}
+        self._read_since: dict[int, bool] = {}
+
+    def process(self, records: Iterable[SourceRecord], now_ms: int) -> Halved:
+        """What to publish for these records, of any sources; offsets of one source must ascend.
+
+        Where a record has no time stamp, ``now_ms`` stands for it. Records of a source may be passed several at a time:
+        they share a batch. Publish everything and await it before acknowledging the records.
+        """
+        by_source: dict[int, list[SourceRecord]] = {}
+        for record in records:
+            stamped = record if record.received_ms is not None else msgspec.structs.replace(record, received_ms=now_ms)
+            by_source.setdefault(record.source, []).append(stamped)
+        skipped: Counter[Skip] = Counter()
+        results = [self._process(source, found, skipped) for source, found in by_source.items()]
+        return Halved(
+            tuple(record for result in results for record in result.encoded),
+            tuple(record for result in results for record in result.unreadable),
+            sum(result.spans for result in results),
+            dict(sorted(skipped.items())),
+        )
+
+    def _process(self, source: int, records: Sequence[SourceRecord], skipped: Counter[Skip]) -> Batches:
+        result = self._source.batches(records, skipped)
+        self._received[source] = max(self._received.get(source, 0), *(record.received_ms or 0 for record in records))
+        self._read_since[source] = True
+        known = self._environments.setdefault(source, {})
+        for environment in result.environments:
+            if len(known) < _MOST_ENVIRONMENTS:
+                known[environment] = None
+        return result
+
+    def watermark(self, source: int, now_ms: int, caught_up: bool) -> bytes | None:
+        """The source's watermark, for every partition of ``span-halves``; None while nothing can be said.
+
+        A source read to its end stands at ``now_ms``; one with a backlog at the time stamp of the last record read, and
+        before the first such record it says nothing. Write it about once a second, after what was read before.
+        """
+        time_ms = now_ms if caught_up else self._received.get(source)
+        if time_ms is None:
+            return None
+        idle = caught_up and not self._read_since.pop(source, False)
+        environments = tuple(sorted(self._environments.get(source, {})))
+        return encode_watermark(Watermark(source, min(time_ms, now_ms), now_ms, idle, environments))
+
+    def forget(self, source: int) -> None:
+        """Drop what is remembered of a source partition that moved to another worker."""
+        self._received.pop(source, None)
+        self._environments.pop(source, None)
+        self._read_since.pop(source, None)

@@ -1,0 +1,227 @@
+"""The second stage, for one partition of ``span-halves``: records in partition order in, parts of windows out.
+
+Windows close by the records read, never by a clock: a window closes when every source partition has a watermark past its
+end and the allowed lateness. So reading the partition again gives the same output, and a partition that is late is seen
+to be late, not empty.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
+from ctrlplane_stream.telemetry.batches import Batch, HalvesRecord, Watch, Watermark
+from ctrlplane_stream.telemetry.checkpoint import Checkpoint, Mark, SourceState
+from ctrlplane_stream.telemetry.exposures import Watched
+from ctrlplane_stream.telemetry.folding import Fold, WindowFold
+from ctrlplane_stream.telemetry.known_peers import KnownPeers
+from ctrlplane_stream.telemetry.names import Names
+from ctrlplane_stream.telemetry.pairing import ReferencePairing
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.settings import SpanSettings
+
+_MOST_ENVIRONMENTS = 256
+_LONGEST_GAP = 10_000
+"""Empty windows that are closed one by one after an outage; what lies further back is passed over."""
+
+
+class Pairing(Protocol):
+    """A way to hold halves and settle them window by window: the reference's or the columnar one."""
+
+    skipped: Counter[Skip]
+
+    @property
+    def held(self) -> int:
+        """Halves in memory."""
+        ...
+
+    @property
+    def windows(self) -> list[int]:
+        """Windows that hold halves and have not been closed, ascending."""
+        ...
+
+    def oldest_offset(self) -> int | None:
+        """The oldest record that a half in memory came from."""
+        ...
+
+    def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
+        """Take in the rows of a batch above source offset ``after``."""
+        ...
+
+    def close(self, window: int, fold: Fold, watched: Watched) -> None:
+        """Settle a window and what came late."""
+        ...
+
+
+PairingFactory = Callable[[SpanSettings, KnownPeers], Pairing]
+
+
+class PairStage:
+    """Pairs the halves of one partition and emits its windows. One instance per owned partition; not thread-safe."""
+
+    def __init__(
+        self,
+        partition: int,
+        settings: SpanSettings,
+        catalog: Mapping[str, str] | None = None,
+        checkpoint: Checkpoint | None = None,
+        pairing: PairingFactory = ReferencePairing,
+    ) -> None:
+        """Begin at the start of the partition, or where ``checkpoint`` says.
+
+        ``catalog`` maps the names and addresses that callers use (service names, host names, ``host:port``) to services.
+        """
+        self.partition = partition
+        self._settings = settings
+        start = checkpoint or Checkpoint(partition, Mark(0), -1, None)
+        self._silent_through = start.through
+        self._through = start.restart.offset - 1
+        self._line = start.restart.line
+        self._sources = {state.source: state for state in start.restart.sources}
+        self._marks: deque[Mark] = deque([start.restart])
+        self._environments = dict.fromkeys(start.environments)
+        self._watches = {(watch.environment, watch.service): watch for watch in start.watches}
+        self._peers = KnownPeers(catalog or {}, settings.max_peers, start.sightings)
+        self._names = Names(settings.max_names, start.names)
+        self._pairing = pairing(settings, self._peers)
+        self._fold = Fold()
+
+    @property
+    def restart_offset(self) -> int:
+        """Where to begin reading: the restart offset of the checkpoint given, else 0."""
+        return self._marks[0].offset
+
+    @property
+    def held(self) -> int:
+        """Halves in memory."""
+        return self._pairing.held
+
+    @property
+    def skipped(self) -> dict[Skip, int]:
+        """Spans that made no edge, by reason, since this instance began."""
+        return dict(sorted(self._pairing.skipped.items()))
+
+    def feed(self, offset: int, record: HalvesRecord) -> list[WindowRecord]:
+        """Take in the record at ``offset`` (ascending; below the restart offset nothing happens) and return what to publish.
+
+        The returned order is the order to publish in. While a rebuilt stage repeats what was published, nothing is returned.
+        """
+        if offset <= self._through:
+            return []
+        self._through = offset
+        match record:
+            case Batch():
+                return self._take(offset, record)
+            case Watch():
+                return self._watch(record)
+            case Watermark():
+                return self._advance(offset, record)
+
+    def _take(self, offset: int, batch: Batch) -> list[WindowRecord]:
+        state = self._source(batch.source)
+        self._pairing.add(batch, offset, state.through, self._line)
+        self._sources[batch.source] = _replaced(state, through=max(state.through, batch.through))
+        for origin in batch.columns.origins:
+            self._meet(origin.environment)
+        return []
+
+    def _watch(self, watch: Watch) -> list[WindowRecord]:
+        self._meet(watch.environment)
+        if watch.versions:
+            self._watches[watch.environment, watch.service] = watch
+        else:
+            self._watches.pop((watch.environment, watch.service), None)
+        return []
+
+    def _meet(self, environment: str) -> None:
+        if len(self._environments) < _MOST_ENVIRONMENTS:
+            self._environments[environment] = None
+
+    def _source(self, source: int) -> SourceState:
+        return self._sources.get(source, SourceState(source))
+
+    def _advance(self, offset: int, mark: Watermark) -> list[WindowRecord]:
+        state = self._source(mark.source)
+        time_ms = mark.time_ms if state.time_ms is None else max(state.time_ms, mark.time_ms)
+        self._sources[mark.source] = SourceState(mark.source, state.through, time_ms, mark.written_at_ms, mark.idle)
+        for environment in mark.environments:
+            self._meet(environment)
+        line = self._line_now()
+        if line is None or (self._line is not None and line <= self._line):
+            return []
+        records = self._close_up_to(line, offset)
+        self._marks.append(Mark(offset + 1, line, tuple(self._sources[source] for source in sorted(self._sources))))
+        return records if offset > self._silent_through else []
+
+    def _line_now(self) -> int | None:
+        """The first window that may not close yet, or None while a source has not been heard of."""
+        times = [state.time_ms for state in self._sources.values() if state.time_ms is not None]
+        if len(times) < self._settings.partitions:
+            return None
+        return (min(times) - self._settings.lateness_ms) // self._settings.window_ms * self._settings.window_seconds
+
+    def _close_up_to(self, line: int, offset: int) -> list[WindowRecord]:
+        self._peers.learning = offset > self._silent_through
+        records: list[WindowRecord] = []
+        for window in range(self._first_to_close(line), line, self._settings.window_seconds):
+            for passed_over in [old for old in self._pairing.windows if old < window]:
+                self._pairing.close(passed_over, self._fold, self._watched())
+            self._pairing.close(window, self._fold, self._watched())
+            records.extend(self._drained(self._fold.drain(window), part=0))
+            records.extend(self._closed(window))
+        self._line = line
+        return [*self._drained(self._fold.drain(), part=offset + 1), *records]
+
+    def _first_to_close(self, line: int) -> int:
+        """The first window of this step; at the very beginning, what is within reach of it, so that older halves are late."""
+        seconds = self._settings.window_seconds
+        if self._line is not None:
+            return max(self._line, line - _LONGEST_GAP * seconds)
+        reach = (self._settings.lateness_ms + self._settings.pairing_ms) // self._settings.window_ms + 1
+        return max(line - reach * seconds, min([*self._pairing.windows, line - seconds]))
+
+    def _drained(self, folds: list[tuple[int, str, WindowFold]], part: int) -> list[WindowPart]:
+        if not self._peers.learning:
+            return []
+        for _, environment, fold in folds:
+            self._names.cap(environment, fold)
+        return [fold.part(environment, self.partition, window, part) for window, environment, fold in folds]
+
+    def _closed(self, window: int) -> list[Closed]:
+        lag_ms = max(state.written_at_ms - (state.time_ms or 0) for state in self._sources.values())
+        idle = all(state.idle for state in self._sources.values())
+        return [Closed(name, self.partition, window, max(0, lag_ms) / 1000, idle) for name in sorted(self._environments)]
+
+    def _watched(self) -> Watched:
+        watched: dict[str, dict[str, tuple[str, ...]]] = {}
+        for (environment, service), watch in sorted(self._watches.items()):
+            watched.setdefault(environment, {})[service] = watch.versions
+        return watched
+
+    def finish(self) -> list[WindowPart]:
+        """Close everything, as at the end of a recording; the stage must not be fed afterwards."""
+        windows = self._pairing.windows
+        beyond = self._settings.pairing_ms // self._settings.window_ms + 2
+        for window in [*windows, *([windows[-1] + beyond * self._settings.window_seconds] if windows else [])]:
+            self._pairing.close(window, self._fold, self._watched())
+        return self._drained(self._fold.drain(), part=0)
+
+    def checkpoint(self) -> Checkpoint:
+        """What to write down now, after everything returned so far was published and acknowledged."""
+        oldest = self._pairing.oldest_offset()
+        while len(self._marks) > 1 and (oldest is None or self._marks[1].offset <= oldest):
+            self._marks.popleft()
+        return Checkpoint(
+            self.partition,
+            self._marks[0],
+            max(self._through, self._silent_through),
+            self._line,
+            tuple(sorted(self._environments)),
+            tuple(self._watches[key] for key in sorted(self._watches)),
+            self._peers.sightings,
+            self._names.admitted,
+        )
+
+
+def _replaced(state: SourceState, through: int) -> SourceState:
+    return SourceState(state.source, through, state.time_ms, state.written_at_ms, state.idle)

@@ -1,0 +1,291 @@
+"""Joins halves into calls, window by window: the reference, one half at a time.
+
+A half becomes *visible* when the window of its end closes, and everything is settled from what is visible. The outcome is
+therefore a function of the spans and their end times, not of the order or the batches in which they came:
+
+- an arrival counts in the window of its own end;
+- a matched call counts when the last span that proves it is visible, in that span's window;
+- a caller that nobody answered by the close of its own window counts there and then where its peer is a database, is known
+  to be a service of ours (a call to version ``unknown``: a dead candidate sends no span), or was never seen to answer;
+- all else waits until its trace has been silent for the pairing time.
+
+A trace is forgotten as a whole, so that what is left never depends on what is gone.
+"""
+
+from collections import Counter
+
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
+from ctrlplane_stream.telemetry.batches import Batch, halves
+from ctrlplane_stream.telemetry.exposures import Watched, count_exposures
+from ctrlplane_stream.telemetry.folding import Fold, bucket
+from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, NO_PARENT, Half, Kind, PeerKind
+from ctrlplane_stream.telemetry.known_peers import KnownPeers
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.telemetry.traces import Found, Missing, NoCaller, Search, Trace, WindowOf
+
+_NO_CALLER = {NoCaller.ROOT: Skip.ROOT, NoCaller.NESTED: Skip.NESTED_SERVER, NoCaller.LOOP: Skip.PARENT_LOOP}
+
+Visible = list[tuple[int, Half]]
+"""Halves with the offset of the ``span-halves`` record that brought them."""
+
+
+class ReferencePairing:
+    """Holds the halves of one ``span-halves`` partition and settles them window by window."""
+
+    def __init__(self, settings: SpanSettings, peers: KnownPeers) -> None:
+        self._settings = settings
+        self._peers = peers
+        self._window_of = WindowOf(settings.window_ms)
+        self._buckets: dict[int, Visible] = {}
+        self._late: Visible = []
+        self._traces: dict[bytes, Trace] = {}
+        self._by_last: dict[int, dict[bytes, None]] = {}
+        self._held = 0
+        self.skipped: Counter[Skip] = Counter()
+
+    @property
+    def held(self) -> int:
+        """Halves in memory."""
+        return self._held
+
+    @property
+    def windows(self) -> list[int]:
+        """Windows that hold halves and have not been closed, ascending."""
+        return sorted(self._buckets)
+
+    def oldest_offset(self) -> int | None:
+        """The oldest record that a half in memory came from, or None where nothing is held."""
+        pending = [offset for visible in (*self._buckets.values(), self._late) for offset, _ in visible[:1]]
+        return min((*pending, *(trace.first_offset for trace in self._traces.values())), default=None)
+
+    def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
+        """Take in the rows of a batch above source offset ``after``; ``line`` is the first window not closed yet."""
+        found = halves(batch, after)
+        if len(found) < batch.rows:
+            self.skipped[Skip.REDELIVERED] += batch.rows - len(found)
+        for half in found:
+            window = self._window_of(half)
+            if line is not None and window < line:
+                self._late.append((offset, half))
+            else:
+                self._buckets.setdefault(window, []).append((offset, half))
+        self._held += len(found)
+        self._evict()
+
+    def close(self, window: int, fold: Fold, watched: Watched) -> None:
+        """Settle what becomes visible with this window, and what came late, into ``fold``; then forget silent traces.
+
+        Windows close in ascending order.
+        """
+        visible = self._buckets.pop(window, []) + self._late
+        self._late = []
+        fresh = self._insert(visible, window, fold)
+        for trace, half in fresh:
+            self._search(trace, half, window, fold)
+        for trace, half in fresh:
+            if half.span in trace.open_callers and half.kind in CALLERS:
+                self._settle_caller(trace, half, window, fold)
+        for trace, half in fresh:
+            if half.parent == NO_PARENT and not half.link and not trace.entered:
+                trace.entered = True
+                count_exposures(trace, half, self._window_of(half), watched, fold)
+        self._forget_silent(window, fold, watched)
+
+    def _insert(self, visible: Visible, window: int, fold: Fold) -> list[tuple[Trace, Half]]:
+        visible.sort(key=lambda item: (item[1].end_us, item[1].trace, item[1].span, item[0]))
+        fresh: list[tuple[Trace, Half]] = []
+        for offset, half in visible:
+            trace = self._trace(half.trace, offset, window)
+            if trace.size >= self._settings.max_trace_halves:
+                self._drop(Skip.TRACE_TOO_LARGE)
+            elif not trace.insert(half):
+                self._drop(Skip.DUPLICATE)
+            else:
+                fresh.append((trace, half))
+                if half.kind in CALLEES and not half.link:
+                    self._count_arrival(half, fold)
+        return fresh
+
+    def _drop(self, reason: Skip) -> None:
+        self.skipped[reason] += 1
+        self._held -= 1
+
+    def _trace(self, name: bytes, offset: int, window: int) -> Trace:
+        trace = self._traces.get(name)
+        if trace is None:
+            trace = self._traces[name] = Trace(offset, window, window)
+            self._by_last.setdefault(window, {})[name] = None
+            return trace
+        trace.first_offset = min(trace.first_offset, offset)
+        if trace.last_window != window:
+            self._by_last[trace.last_window].pop(name, None)
+            trace.last_window = window
+            self._by_last.setdefault(window, {})[name] = None
+        return trace
+
+    def _count_arrival(self, half: Half, fold: Fold) -> None:
+        counts = fold.at(self._window_of(half), half.origin.environment).arrival(half.origin.service, half.origin.version)
+        counts.tally.add(1, int(half.error), half.weight)
+        counts.roots += half.parent == NO_PARENT and not half.linked
+        index = bucket(half.duration_us)
+        counts.latency[index] = counts.latency.get(index, 0) + 1
+
+    def _search(self, trace: Trace, half: Half, window: int, fold: Fold) -> None:
+        """Start the search of a half that became visible, and go on with those that waited for it."""
+        searches = trace.woken(half)
+        if half.kind in CALLEES or half.kind in CALLERS:
+            searches.append(trace.begin(half, self._window_of(half)))
+        else:
+            self.skipped[Skip.RECEIVE if half.receive else Skip.LOCAL] += 1
+        if half.kind in CALLERS and half.span not in trace.answered:
+            if half.span in trace.wrappers:
+                self.skipped[Skip.WRAPPED_CLIENT] += 1
+            else:
+                trace.open_callers[half.span] = half
+        for search in searches:
+            if search.half.kind in CALLEES:
+                self._find_caller(trace, search, window, fold)
+            else:
+                self._find_wrapper(trace, search)
+
+    def _find_wrapper(self, trace: Trace, search: Search) -> None:
+        found = trace.wrapper(search)
+        if isinstance(found, Missing):
+            trace.wait(search, found)
+        elif found is not None and found.span not in trace.wrappers:
+            trace.wrappers.add(found.span)
+            if trace.open_callers.pop(found.span, None) is not None:
+                self.skipped[Skip.WRAPPED_CLIENT] += 1
+
+    def _find_caller(self, trace: Trace, search: Search, window: int, fold: Fold) -> None:
+        found = trace.caller(search, self._window_of)
+        if isinstance(found, Missing):
+            trace.wait(search, found)
+        elif isinstance(found, NoCaller):
+            self.skipped[Skip.LINKED if search.half.linked else _NO_CALLER[found]] += 1
+        else:
+            self._count_call(trace, found, search.half, fold)
+            if found.caller.kind in CALLERS:
+                self._peers.learn_pair(found.caller, search.half, window)
+
+    def _count_call(self, trace: Trace, found: Found, callee: Half, fold: Fold) -> None:
+        caller = found.caller
+        kind = EdgeKind.MESSAGE if callee.kind is Kind.CONSUMER else EdgeKind.CALL
+        name = (caller.origin.service, callee.origin.service, kind, caller.origin.version, callee.origin.version)
+        counts = fold.at(found.window, callee.origin.environment).edge(name)
+        index = bucket(callee.duration_us)
+        counts.server[index] = counts.server.get(index, 0) + 1
+        calls = 1
+        if caller.kind in CALLERS:
+            calls = 0 if caller.span in trace.counted else 1
+            trace.counted.discard(caller.span)
+            trace.answered.add(caller.span)
+            trace.open_callers.pop(caller.span, None)
+            if calls:
+                index = bucket(caller.duration_us)
+                counts.client[index] = counts.client.get(index, 0) + 1
+            index = bucket(_gap(kind, caller, callee))
+            counts.gap[index] = counts.gap.get(index, 0) + 1
+        counts.tally.add(calls, calls * int(callee.error), callee.weight)
+
+    def _settle_caller(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
+        """Count an unanswered caller now where that is right whatever may still come; else leave it open."""
+        service = self._peers.service_behind(caller, window)
+        peer = caller.peer
+        if service is not None:
+            self._count_unanswered(trace, caller, service, EdgeKind.CALL, fold)
+        elif peer is not None and (peer.kind is PeerKind.DATABASE or self._peers.is_outside(caller, window)):
+            self._count_unanswered(trace, caller, peer.name, peer.kind.edge_kind, fold)
+
+    def _count_unanswered(self, trace: Trace, caller: Half, callee: str, kind: EdgeKind, fold: Fold) -> None:
+        trace.open_callers.pop(caller.span, None)
+        if kind is EdgeKind.CALL:
+            trace.counted.add(caller.span)
+            if caller.error:
+                trace.possible.add(callee)
+        name = (caller.origin.service, callee, kind, caller.origin.version, UNKNOWN_VERSION)
+        counts = fold.at(self._window_of(caller), caller.origin.environment).edge(name)
+        counts.tally.add(1, int(caller.error), caller.weight)
+        index = bucket(caller.duration_us)
+        counts.client[index] = counts.client.get(index, 0) + 1
+
+    def _forget_silent(self, window: int, fold: Fold, watched: Watched) -> None:
+        settings = self._settings
+        line_ms = window * 1000 + settings.window_ms
+        for last in [last for last in self._by_last if last * 1000 + settings.window_ms + settings.pairing_ms <= line_ms]:
+            for name in self._by_last.pop(last):
+                self._forget(self._traces.pop(name), window, fold, watched)
+        if window % (settings.window_seconds * 8) == 0:
+            self._cut_endless(line_ms, window, fold, watched)
+
+    def _cut_endless(self, line_ms: int, window: int, fold: Fold, watched: Watched) -> None:
+        endless = [name for name, trace in self._traces.items() if trace.first_window * 1000 + self._settings.max_trace_ms <= line_ms]
+        for name in endless:
+            trace = self._traces.pop(name)
+            self._by_last[trace.last_window].pop(name, None)
+            self._forget(trace, window, fold, watched)
+
+    def _forget(self, trace: Trace, window: int, fold: Fold, watched: Watched) -> None:
+        """Settle what is still open in a trace; nothing of it will be looked at again."""
+        self._held -= trace.size
+        orphans = [search.half for search in trace.unsettled.values() if search.half.kind in CALLEES]
+        for half in orphans:
+            self._settle_orphan(half, window, fold)
+        for caller in list(trace.open_callers.values()):
+            self._settle_silent(trace, caller, window, fold)
+        entries = [half for half in orphans if not half.link]
+        if entries and not trace.entered:
+            entry = min(entries, key=lambda half: (half.end_us - half.duration_us, half.span))
+            count_exposures(trace, entry, self._window_of(entry), watched, fold)
+
+    def _settle_orphan(self, callee: Half, window: int, fold: Fold) -> None:
+        """A callee whose caller never came: of a message, the one known producer of its destination stands in."""
+        producer = self._peers.producer_of(callee, window) if callee.kind is Kind.CONSUMER and not callee.linked else None
+        if producer is None:
+            self.skipped[Skip.LINKED if callee.linked else Skip.MISSING_PARENT] += 1
+            return
+        name = (producer, callee.origin.service, EdgeKind.MESSAGE, UNKNOWN_VERSION, callee.origin.version)
+        counts = fold.at(self._window_of(callee), callee.origin.environment).edge(name)
+        counts.tally.add(1, int(callee.error), callee.weight)
+        index = bucket(callee.duration_us)
+        counts.server[index] = counts.server.get(index, 0) + 1
+
+    def _settle_silent(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
+        """A caller that nobody answered within the pairing time."""
+        service = self._peers.service_behind(caller, window)
+        if caller.peer is None:
+            self.skipped[Skip.NO_PEER] += 1
+        elif service is not None:
+            self._count_unanswered(trace, caller, service, EdgeKind.CALL, fold)
+        elif caller.peer.kind is PeerKind.DESTINATION and self._peers.is_consumed(caller, window):
+            self.skipped[Skip.UNCONSUMED] += 1
+        else:
+            self._count_unanswered(trace, caller, caller.peer.name, caller.peer.kind.edge_kind, fold)
+            self._peers.learn_outside(caller, window + self._settings.window_seconds)
+
+    def _evict(self) -> None:
+        """Give up the oldest halves beyond the cap: silent traces first, then what arrived first."""
+        while self._held > self._settings.max_halves and self._traces:
+            last = min(last for last, names in self._by_last.items() if names)
+            name = next(iter(self._by_last[last]))
+            del self._by_last[last][name]
+            trace = self._traces.pop(name)
+            self._held -= trace.size
+            self.skipped[Skip.EVICTED] += len(trace.open_callers) + sum(1 for s in trace.unsettled.values() if s.half.kind in CALLEES)
+        while self._held > self._settings.max_halves:
+            oldest = min(self._buckets) if self._buckets else None
+            visible = self._late if self._late or oldest is None else self._buckets[oldest]
+            surplus = min(len(visible), self._held - self._settings.max_halves)
+            del visible[:surplus]
+            if oldest is not None and not self._buckets[oldest]:
+                del self._buckets[oldest]
+            self._held -= surplus
+            self.skipped[Skip.EVICTED] += surplus
+
+
+def _gap(kind: EdgeKind, caller: Half, callee: Half) -> int:
+    """Microseconds between the sides: for a call the network and queues, for a message the wait until somebody took it."""
+    if kind is EdgeKind.MESSAGE:
+        return callee.end_us - callee.duration_us - caller.end_us
+    return caller.duration_us - callee.duration_us

@@ -1,0 +1,124 @@
+"""Whom a caller's attributes say it spoke to, by the stable and the older semantic conventions, in few distinct names.
+
+A name never holds a URL, an id or an IP address: hosts lose the labels that look generated, paths and queries are dropped.
+The address (``host:port``) stays exact: it is what a service of ours is recognised by, and is never shown.
+Sources: OpenTelemetry semantic conventions for HTTP, RPC, databases and messaging, 1.20 to 1.37.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from ctrlplane_stream.telemetry.half import Peer, PeerKind
+from ctrlplane_stream.telemetry.origins import text
+
+NAMES = ("peer.service",)
+HOSTS = ("server.address", "net.peer.name", "net.sock.peer.name", "http.host", "network.peer.address", "net.peer.ip", "net.sock.peer.addr")
+PORTS = ("server.port", "net.peer.port", "network.peer.port", "net.sock.peer.port")
+DATABASES = ("db.system.name", "db.system")
+NAMESPACES = ("db.namespace", "db.name")
+DESTINATIONS = ("messaging.destination.template", "messaging.destination.name", "messaging.destination")
+OPERATIONS = ("messaging.operation.type", "messaging.operation")
+EPHEMERAL = ("messaging.destination.temporary", "messaging.destination.anonymous")
+OTHERS = ("rpc.service", "messaging.system", "error.type")
+URLS = ("url.full", "http.url")
+
+KEYS = frozenset(NAMES + HOSTS + PORTS + DATABASES + NAMESPACES + DESTINATIONS + OPERATIONS + EPHEMERAL + OTHERS + URLS)
+"""Every attribute that the engine reads of a span."""
+
+_GENERATED = re.compile(r"\d{4,}|(?=[0-9a-f]*\d)[0-9a-f]{8,}|(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{6,}")
+_LONGEST = 120
+
+
+def attribute(raw: bytes) -> tuple[str, str] | None:
+    """Key and text of a serialized KeyValue where the engine reads that key; None for others and for bytes that are no KeyValue."""
+    try:
+        pair = KeyValue.FromString(raw)
+    except DecodeError:
+        return None
+    return (pair.key, text(pair.value)) if pair.key in KEYS else None
+
+
+def collect(pairs: Iterable[tuple[str, str] | None]) -> dict[str, str]:
+    """The attributes as a mapping; the first of a repeated key counts, empty values do not."""
+    attributes: dict[str, str] = {}
+    for pair in pairs:
+        if pair is not None and pair[1]:
+            attributes.setdefault(*pair)
+    return attributes
+
+
+def fetches_only(attributes: Mapping[str, str]) -> bool:
+    """Whether a span only received or settled messages, rather than sent or processed one."""
+    return _first(attributes, OPERATIONS) in {"receive", "settle"}
+
+
+def peer_of(attributes: Mapping[str, str]) -> Peer | None:
+    """The peer that a caller's or consumer's attributes name, or None where they name nobody."""
+    host, port = _host_and_port(attributes)
+    address = f"{host}:{port}" if host and port else host
+    named = attributes.get("peer.service", "")
+    database = _first(attributes, DATABASES)
+    if database:
+        return Peer(PeerKind.DATABASE, named or _database_name(database, attributes, host), address)
+    system = attributes.get("messaging.system", "")
+    if system or _first(attributes, DESTINATIONS):
+        destination = _destination_name(system, attributes)
+        return Peer(PeerKind.DESTINATION, destination, destination)
+    name = named or _host_name(host) or attributes.get("rpc.service", "")
+    return Peer(PeerKind.EXTERNAL, name[:_LONGEST], address) if name else None
+
+
+def _first(attributes: Mapping[str, str], keys: Iterable[str]) -> str:
+    return next((attributes[key] for key in keys if key in attributes), "")
+
+
+def _host_and_port(attributes: Mapping[str, str]) -> tuple[str, str]:
+    host = _first(attributes, HOSTS)
+    port = _first(attributes, PORTS)
+    if not host:
+        return _from_url(_first(attributes, URLS), port)
+    if host.count(":") == 1:
+        host, _, own = host.partition(":")
+        port = port or own
+    return host.lower(), port
+
+
+def _from_url(url: str, port: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+        return (parts.hostname or "").lower(), port or str(parts.port or "")
+    except ValueError:
+        return "", port
+
+
+def _database_name(system: str, attributes: Mapping[str, str], host: str) -> str:
+    namespace = _first(attributes, NAMESPACES) or _host_name(host)
+    return f"{system}/{_plain(namespace)}"[:_LONGEST] if namespace else system
+
+
+def _destination_name(system: str, attributes: Mapping[str, str]) -> str:
+    if "true" in {attributes.get(key, "").lower() for key in EPHEMERAL}:
+        return f"{system or 'messaging'}/temporary"
+    destination = _first(attributes, DESTINATIONS)
+    return "/".join(part for part in (system, _plain(destination)) if part)[:_LONGEST]
+
+
+def _host_name(host: str) -> str:
+    """A host as a name: IP addresses become one word, labels that look generated become ``*``."""
+    if not host:
+        return ""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return ".".join("*" if _GENERATED.search(label) else label for label in host.split("."))
+    return "ip-address"
+
+
+def _plain(name: str) -> str:
+    """A database or destination name without what looks generated in it."""
+    return _GENERATED.sub("*", name.partition("?")[0])

@@ -1,0 +1,72 @@
+"""Traces of every shape, well-formed or not, from a seed: for property tests, fuzzing and benchmarks.
+
+They hold what real telemetry does and more: missing, repeated and reordered halves, loops, skewed clocks, shared ids, links
+across traces, wrappers, local spans, failed and unanswered calls, spans that end in other windows than their parents.
+"""
+
+import random
+from collections.abc import Mapping
+
+from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces
+
+_SERVICES = ("shop", "cart", "stock", "mailer", "bank")
+_ATTRIBUTES: tuple[Mapping[str, str | int], ...] = (
+    {},
+    {},
+    {"db.system": "postgresql", "db.name": "orders"},
+    {"db.system.name": "redis"},
+    {"server.address": "cart", "server.port": 8080},
+    {"server.address": "gateway"},
+    {"peer.service": "stock", "http.url": "http://stock:80/1?a=b"},
+    {"net.peer.name": "bank.example", "error.type": "timeout"},
+    {"messaging.system": "kafka", "messaging.destination.name": "orders"},
+    {"messaging.system": "kafka", "messaging.destination.name": "orders", "messaging.operation": "receive"},
+    {"unrelated": "x" * 20, "rpc.service": "Ledger", "server.address": "10.0.0.7"},
+)
+
+
+def random_spans(seed: int, most_spans: int = 40, spread_ms: int = 45_000) -> list[SampleSpan]:
+    """Up to ``most_spans`` spans of a few traces, in the order they were made; they end within ``spread_ms``."""
+    rng = random.Random(seed)  # noqa: S311 - shapes, not secrets
+    traces = SampleTraces(seed % 1_000 + 1)
+    spans: list[SampleSpan] = []
+    for _ in range(rng.randint(1, most_spans)):
+        spans.append(_span(rng, traces, spans, spread_ms))
+    return spans
+
+
+def _span(rng: random.Random, traces: SampleTraces, spans: list[SampleSpan], spread_ms: int) -> SampleSpan:
+    parent = rng.choice(spans[-12:]) if spans and rng.random() < 0.8 else None
+    around = parent.end_ms if parent and rng.random() < 0.7 else BEGINNING_MS + rng.uniform(0, spread_ms)
+    span = traces.span(
+        rng.choice(_SERVICES),
+        rng.choice((Kind.SERVER, Kind.SERVER, Kind.CLIENT, Kind.CLIENT, Kind.CLIENT, Kind.PRODUCER, Kind.CONSUMER, Kind.INTERNAL)),
+        parent,
+        version=rng.choice(("1", "2")),
+        environment=rng.choice(("prod", "prod", "prod", "staging")),
+        end_ms=around + rng.choice((0.0, -1.0, 2.5, 400.0, 12_000.0)),
+        milliseconds=rng.choice((-2.0, 0.0, 0.0004, 1.0, 7.3, 250.0, 31_000.0)),
+        error=rng.random() < 0.3,
+        attributes=rng.choice(_ATTRIBUTES),
+        links=rng.sample(spans, min(len(spans), rng.randint(0, 3))) if rng.random() < 0.3 else (),
+        trace_state=rng.choice(("", "", "", "ot=th:8", "x=y,ot=rv:1;th:c")),
+        missing_parent=parent is None and rng.random() < 0.3,
+    )
+    return _disturbed(rng, span, spans)
+
+
+def _disturbed(rng: random.Random, span: SampleSpan, spans: list[SampleSpan]) -> SampleSpan:
+    """Now and then a span with somebody else's id, its own id as its parent, or the whole of another span again."""
+    fields = {name: getattr(span, name) for name in SampleSpan.__struct_fields__}
+    chance = rng.random()
+    if chance < 0.03 and spans:
+        return rng.choice(spans)
+    if chance < 0.08 and spans:
+        other = rng.choice(spans)
+        fields |= {"trace": other.trace, "span": other.span, "parent": other.parent}
+    elif chance < 0.10:
+        fields["parent"] = span.span
+    elif chance < 0.14 and spans:
+        fields["parent"] = rng.choice(spans).span
+    return SampleSpan(**fields)

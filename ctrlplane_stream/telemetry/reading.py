@@ -1,0 +1,128 @@
+"""From OTLP to halves, span by span: the reference for the columnar reader, and the fallback where that cannot run."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from google.protobuf.message import DecodeError
+
+from ctrlplane_stream.telemetry.folding import LONGEST_US
+from ctrlplane_stream.telemetry.half import NO_PARENT, Half, Kind, Origin
+from ctrlplane_stream.telemetry.origins import Origins
+from ctrlplane_stream.telemetry.peers import attribute, collect, fetches_only, peer_of
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.sampling import weight
+from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Link, Span, TraceRequest
+from ctrlplane_stream.wire.otlp import Unreadable, request_bytes
+
+_ERROR = 2
+_LATEST_US = (1 << 62) // 1000
+
+
+class Reader:
+    """Reads OTLP trace requests, either encoding, into halves. Keeps only caches: reading is a function of the bytes."""
+
+    _MOST_CACHED = 16_384
+
+    def __init__(self, settings: SpanSettings) -> None:
+        self._settings = settings
+        self._origins = Origins(settings.default_environment)
+        self._attributes: dict[bytes, tuple[str, str] | None] = {}
+
+    def read(self, value: bytes | None, received_ms: int | None, skipped: Counter[Skip]) -> tuple[int, list[Half]] | Unreadable:
+        """How many spans a record holds, and their halves in order; what gives none is counted in ``skipped``.
+
+        A span that ends after ``received_ms`` (a clock ahead of ours) is taken to have ended then; its duration stays.
+        """
+        request = request_bytes(value)
+        if isinstance(request, Unreadable):
+            return request
+        latest_us = _LATEST_US if received_ms is None else received_ms * 1000
+        found: list[Half] = []
+        passed: Counter[Skip] = Counter()
+        spans = 0
+        try:
+            for resource_spans in TraceRequest.FromString(request).resource_spans:
+                origin = self._origins.of(resource_spans.resource)
+                for scope_spans in resource_spans.scope_spans:
+                    spans += len(scope_spans.spans)
+                    for span in scope_spans.spans:
+                        found.extend(self._halves(span, origin, latest_us, passed))
+        except DecodeError as error:
+            return Unreadable(f"not an OTLP trace request: {error}")
+        skipped.update(passed)
+        return spans, found
+
+    def _halves(self, span: Span, origin: Origin, latest_us: int, skipped: Counter[Skip]) -> Iterator[Half]:
+        reason = unusable(span.trace_id, span.span_id, span.end_time_unix_nano)
+        if reason is not None:
+            skipped[reason] += 1
+            return
+        kind = Kind(span.kind) if 0 <= span.kind <= Kind.CONSUMER else Kind.UNSPECIFIED
+        attributes = self._collected(span) if kind >= Kind.CLIENT else {}
+        receive = fetches_only(attributes)
+        links = self._links(span, skipped) if kind is Kind.CONSUMER and not receive and span.links else []
+        parent = span.parent_span_id if len(span.parent_span_id) == len(NO_PARENT) else NO_PARENT
+        end_us = span.end_time_unix_nano // 1000
+        half = Half(
+            span.trace_id,
+            span.span_id,
+            parent,
+            Kind.INTERNAL if receive else kind,
+            span.status.code == _ERROR or (kind in {Kind.CLIENT, Kind.PRODUCER} and "error.type" in attributes),
+            min(end_us, latest_us),
+            min(max(0, end_us - span.start_time_unix_nano // 1000), LONGEST_US),
+            origin,
+            None if receive or kind < Kind.CLIENT else peer_of(attributes),
+            weight(span.trace_state, self._settings.sampling_multiplier),
+            linked=bool(links),
+            receive=receive,
+        )
+        yield half
+        for trace, producer in links:
+            yield linked_copy(half, trace, producer)
+
+    def _collected(self, span: Span) -> dict[str, str]:
+        return collect([self._attribute(raw) for raw in span.attributes])
+
+    def _attribute(self, raw: bytes) -> tuple[str, str] | None:
+        if raw in self._attributes:
+            return self._attributes[raw]
+        if len(self._attributes) >= self._MOST_CACHED:
+            self._attributes.clear()
+        found = self._attributes[raw] = attribute(raw)
+        return found
+
+    def _links(self, span: Span, skipped: Counter[Skip]) -> list[tuple[bytes, bytes]]:
+        return links_of(span.links, span.trace_id, span.parent_span_id, self._settings.max_links, skipped)
+
+
+def unusable(trace: bytes, span: bytes, end_ns: int) -> Skip | None:
+    """Why a span cannot be placed at all, or None where it can."""
+    if len(trace) != 16 or not any(trace):
+        return Skip.NO_TRACE_ID
+    if len(span) != 8 or not any(span):
+        return Skip.NO_SPAN_ID
+    return None if end_ns else Skip.NO_END_TIME
+
+
+def links_of(raw: Iterable[bytes], trace: bytes, parent: bytes, most: int, skipped: Counter[Skip]) -> list[tuple[bytes, bytes]]:
+    """The (trace, span) pairs that a consumer's links name, without its own parent, repetitions and what is no link."""
+    found: dict[tuple[bytes, bytes], None] = {}
+    for content in raw:
+        try:
+            link = Link.FromString(content)
+        except DecodeError:
+            continue
+        if len(link.trace_id) == 16 and len(link.span_id) == 8 and any(link.span_id) and (link.trace_id, link.span_id) != (trace, parent):
+            found[link.trace_id, link.span_id] = None
+    if len(found) > most:
+        skipped[Skip.TOO_MANY_LINKS] += len(found) - most
+    return list(found)[:most]
+
+
+def linked_copy(half: Half, trace: bytes, producer: bytes) -> Half:
+    """The copy of a consumer that stands in the producer's trace, as a child of the producer."""
+    return Half(
+        trace, half.span, producer, half.kind, half.error, half.end_us, half.duration_us, half.origin, half.peer, half.weight, link=True
+    )

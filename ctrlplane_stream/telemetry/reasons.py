@@ -1,0 +1,34 @@
+"""Why a span made no edge of its own: every span that makes none is counted under one of these."""
+
+from enum import StrEnum
+
+
+class Skip(StrEnum):
+    """A reason, with the sentence that explains it."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> "Skip":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    LOCAL = "local", "it is work inside one service, neither a call nor an arrival"
+    ROOT = "root", "it has no parent: traffic from outside"
+    NESTED_SERVER = "nested-server", "its parent serves the same request in the same service: two instrumentations, one arrival"
+    WRAPPED_CLIENT = "wrapped-client", "another client span of the same service lies inside it and makes the call"
+    MISSING_PARENT = "missing-parent", "its parent was never received"
+    PARENT_LOOP = "parent-loop", "its parents form a loop, or a chain of more than 256 local spans"
+    NO_PEER = "no-peer", "no server answered it and its attributes name nobody"
+    UNCONSUMED = "unconsumed", "nobody consumed the message within the pairing time, though the destination has consumers"
+    RECEIVE = "receive", "it only fetched or settled messages; the spans that process them make the edges"
+    LINKED = "linked", "its edges are made by its span links"
+    DUPLICATE = "duplicate", "a span of this trace, id and side was received before"
+    REDELIVERED = "redelivered", "its record was read before: the source redelivered it"
+    NO_TRACE_ID = "no-trace-id", "its trace id is not 16 bytes, or zero"
+    NO_SPAN_ID = "no-span-id", "its span id is not 8 bytes, or zero"
+    NO_END_TIME = "no-end-time", "it has no end time"
+    TRACE_TOO_LARGE = "trace-too-large", "its trace already holds the most halves that one trace may"
+    TOO_MANY_LINKS = "too-many-links", "the span has more links than are followed"
+    EVICTED = "evicted", "the cap on memory was reached before it was paired"

@@ -1,0 +1,116 @@
+"""Recorded OTLP, as the Collector's file exporter writes it, record by record; what a file holds is told by its content.
+
+Known forms: JSON lines; ``proto``, i.e. a 4-byte big-endian length before every request; gzip or zstd of the whole file, or
+of every length-prefixed request, as the exporter compresses; a single JSON or protobuf request or TracesData.
+"""
+
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import msgspec
+import zstandard
+
+from ctrlplane_stream.wire.otlp import Unreadable
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_BROKEN = (OSError, EOFError, zstandard.ZstdError)
+_MOST_BYTES = 1 << 30
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """One record of a file: its number from 1, its request (either encoding) or why there is none, and the bytes read so far."""
+
+    number: int
+    value: bytes | Unreadable
+    position: int
+
+
+def read(path: Path) -> Iterator[Recorded]:
+    """The records of a file, in order. A broken end is a last, unreadable record. Raises OSError where the file cannot be opened."""
+    with path.open("rb") as file:
+        stream: io.BufferedReader[_Unpacked] = io.BufferedReader(_Unpacked(_unpacked(file)))
+        number = 0
+        try:
+            for number, value in enumerate(_values(stream), start=1):
+                yield Recorded(number, value, file.tell())
+        except _BROKEN as error:
+            yield Recorded(number + 1, Unreadable(f"the file breaks off: {error}"), file.tell())
+
+
+class _Unpacked(io.RawIOBase):
+    """A reader as a raw stream, so that it can be buffered and peeked into."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        content = self._source.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def _unpacked(file: IO[bytes]) -> IO[bytes]:
+    magic = file.read(4)
+    file.seek(0)
+    if magic.startswith(_GZIP):
+        return cast("IO[bytes]", gzip.open(file, "rb"))
+    if magic == _ZSTD:
+        return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    return file
+
+
+def _values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadable]:
+    first = stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if not first:
+        return iter(())
+    if first == b"{":
+        return _json_values(stream)
+    if stream.peek(1)[:1] == b"\n":
+        return iter((stream.read(),))
+    return _prefixed_values(stream)
+
+
+def _json_values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadable]:
+    """JSON lines, or one document over many lines: the latter where the first line is no document by itself."""
+    first = stream.readline()
+    try:
+        json.loads(first)
+    except ValueError:
+        yield first + stream.read()
+        return
+    yield first
+    for line in stream:
+        if line.strip():
+            yield line
+
+
+def _prefixed_values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadable]:
+    while prefix := stream.read(4):
+        length = int.from_bytes(prefix, "big")
+        if len(prefix) < 4 or length > _MOST_BYTES:
+            yield Unreadable("neither JSON nor length-prefixed requests" if len(prefix) == 4 else "the file breaks off in a length")
+            return
+        value = stream.read(length)
+        if len(value) < length:
+            yield Unreadable(f"the file breaks off: a request of {length} bytes has only {len(value)}")
+            return
+        yield _unpacked_value(value)
+
+
+def _unpacked_value(value: bytes) -> bytes | Unreadable:
+    try:
+        if value.startswith(_GZIP):
+            return gzip.decompress(value)
+        if value.startswith(_ZSTD):
+            return zstandard.ZstdDecompressor().decompressobj().decompress(value)
+    except _BROKEN as error:
+        return Unreadable(f"a compressed request is broken: {error}")
+    return value

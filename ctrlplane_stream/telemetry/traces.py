@@ -1,0 +1,174 @@
+"""One trace: finds for each callee who called it, and for each caller whether anybody answered.
+
+The rules, each with its reason:
+
+- The caller of a server or consumer is the nearest *remote* ancestor: local spans of the same service between are stepped
+  over, because a call may be made from deep inside a handler.
+- A server directly below a server or consumer of its own service is the same request seen by two instrumentations.
+- A remote ancestor that is no client (an uninstrumented client library) still is the caller.
+- A client that shares its span id with a server (B3's shared spans) is that server's caller.
+- A client below which another client of the same service lies is a wrapper (a mapper over a driver): the inner one calls.
+- Halves come in any order: what waits for a span that is not there is kept under that span's id.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import msgspec
+
+from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, NO_PARENT, Half, Kind
+
+DEEPEST = 256
+"""Local spans stepped over before a chain is called a loop."""
+
+
+class NoCaller(Enum):
+    """Why a callee has no caller, once and for all."""
+
+    ROOT = "root"
+    NESTED = "nested"
+    LOOP = "loop"
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """The caller of a callee; ``window`` is the latest of all the spans that prove it."""
+
+    caller: Half
+    window: int
+
+
+class Missing(msgspec.Struct, frozen=True, gc=False):
+    """The search stopped at a span that is not there (yet)."""
+
+    span: bytes
+    depth: int
+    window: int
+
+
+class Search(msgspec.Struct, frozen=True, gc=False):
+    """A half looking for its remote ancestor, and how far it got."""
+
+    half: Half
+    at: bytes
+    depth: int
+    window: int
+
+
+@dataclass(slots=True)
+class Trace:
+    """The visible halves of a trace and what has been settled about them.
+
+    ``first_offset`` is the oldest record that any of them came from, ``last_window`` the latest window of any.
+    ``waiting`` holds searches by the id they miss, ``unsettled`` the same searches by whose they are. ``open_callers``
+    are those that nobody answered and nothing was counted for; ``counted`` those that were counted as a call to a service
+    of ours, whose answer therefore adds no call; ``possible`` names the services to which such a call failed.
+    """
+
+    first_offset: int
+    first_window: int
+    last_window: int
+    callees: dict[bytes, Half] = field(default_factory=dict)
+    others: dict[bytes, Half] = field(default_factory=dict)
+    copies: dict[tuple[bytes, bytes], Half] = field(default_factory=dict)
+    waiting: dict[bytes, list[Search]] = field(default_factory=dict)
+    unsettled: dict[tuple[bytes, bytes, bool], Search] = field(default_factory=dict)
+    open_callers: dict[bytes, Half] = field(default_factory=dict)
+    answered: set[bytes] = field(default_factory=set)
+    counted: set[bytes] = field(default_factory=set)
+    wrappers: set[bytes] = field(default_factory=set)
+    possible: set[str] = field(default_factory=set)
+    entered: bool = False
+
+    @property
+    def size(self) -> int:
+        """Halves held."""
+        return len(self.callees) + len(self.others) + len(self.copies)
+
+    def wait(self, search: Search, missing: Missing) -> None:
+        """Keep a search until the missing span comes."""
+        onward = Search(search.half, missing.span, missing.depth, missing.window)
+        self.waiting.setdefault(missing.span, []).append(onward)
+        self.unsettled[identity(search.half)] = onward
+
+    def woken(self, half: Half) -> list[Search]:
+        """The searches that a half which has come sets going again, each once."""
+        searches = self.waiting.pop(half.span, [])
+        if half.kind is Kind.CLIENT and half.span in self.callees:
+            shared = self.unsettled.get(identity(self.callees[half.span]))
+            searches = searches if shared is None else [*searches, shared]
+        return [search for search in searches if self.unsettled.pop(identity(search.half), None) is not None]
+
+    def insert(self, half: Half) -> bool:
+        """Hold a half; False where it is there already."""
+        if half.link:
+            return self.copies.setdefault((half.span, half.parent), half) is half
+        slot = self.callees if half.kind in CALLEES else self.others
+        return slot.setdefault(half.span, half) is half
+
+    def parent(self, span: bytes) -> Half | None:
+        """The span with this id as a parent: of a shared pair, the server's side."""
+        return self.callees.get(span) or self.others.get(span)
+
+    def begin(self, half: Half, window: int) -> Search:
+        """The search of a half for its caller (a callee) or for the client around it (a caller)."""
+        return Search(half, half.parent, 0, window)
+
+    def caller(self, search: Search, window_of: "WindowOf") -> Found | Missing | NoCaller:
+        """Go up from where a callee's search stands."""
+        half, window = search.half, search.window
+        shared = self.others.get(half.span) if half.kind is Kind.SERVER and not half.link else None
+        if shared is not None and shared.kind is Kind.CLIENT:
+            return Found(shared, max(window, window_of(shared)))
+        at = search.at
+        for depth in range(search.depth, DEEPEST):
+            if at == NO_PARENT:
+                return NoCaller.ROOT
+            above = self.parent(at)
+            if above is None:
+                return Missing(at, depth, window)
+            if above is half:
+                return NoCaller.LOOP
+            window = max(window, window_of(above))
+            if above.kind in CALLERS or not same_place(above, half):
+                return Found(above, window)
+            if above.kind in CALLEES:
+                return NoCaller.NESTED
+            at = above.parent
+        return NoCaller.LOOP
+
+    def wrapper(self, search: Search) -> Half | Missing | None:
+        """Go up from where a caller's search stands to the caller of the same service around it, or None where there is none."""
+        at = search.at
+        for depth in range(search.depth, DEEPEST):
+            above = None if at == NO_PARENT else self.parent(at)
+            if above is None:
+                return None if at == NO_PARENT else Missing(at, depth, search.window)
+            if above.kind in CALLEES or not same_place(above, search.half):
+                return None
+            if above.kind in CALLERS:
+                return above
+            at = above.parent
+        return None
+
+
+def identity(half: Half) -> tuple[bytes, bytes, bool]:
+    """What tells the halves of a trace apart: the id, the producer of a copy, and the side."""
+    return half.span, half.parent if half.link else b"", half.kind in CALLEES
+
+
+def same_place(one: Half, other: Half) -> bool:
+    """Whether two halves are of one service in one environment."""
+    return one.origin.service == other.origin.service and one.origin.environment == other.origin.environment
+
+
+class WindowOf:
+    """The window of a half's end."""
+
+    __slots__ = ("_seconds", "_us")
+
+    def __init__(self, window_ms: int) -> None:
+        self._us = window_ms * 1000
+        self._seconds = window_ms // 1000
+
+    def __call__(self, half: Half) -> int:
+        return half.end_us // self._us * self._seconds

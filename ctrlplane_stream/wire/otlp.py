@@ -1,0 +1,121 @@
+"""Whole OTLP trace requests, told by content: protobuf as it is, JSON turned into protobuf.
+
+OTLP/JSON differs from protobuf's JSON: trace and span ids are hexadecimal, enums are numbers (names are accepted), unknown
+fields are ignored (OpenTelemetry protocol specification, "JSON Protobuf Encoding"). Only what the engine reads is converted.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status, TracesData
+
+_ID_BYTES = 16
+_KINDS = {
+    f"SPAN_KIND_{name}": number for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
+}
+_CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A record that is not OTLP: ``reason`` says what was wrong, for the dead letter."""
+
+    reason: str
+
+
+def request_bytes(value: bytes | None) -> bytes | Unreadable:
+    """A record's value as a serialized ExportTraceServiceRequest; protobuf is not checked here.
+
+    JSON is told by its first character, which no protobuf request can begin with.
+    """
+    if value is None:
+        return Unreadable("the record has no value")
+    if value.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"{":
+        return value
+    try:
+        return _request_from_json(msgspec.json.decode(value.removeprefix(b"\xef\xbb\xbf"))).SerializeToString()
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        return Unreadable(f"not an OTLP/JSON trace request: {error}")
+
+
+def _request_from_json(document: Mapping[str, Any]) -> TracesData:
+    return TracesData(resource_spans=[_resource_spans(item) for item in _items(document, "resourceSpans")])
+
+
+def _items(message: Mapping[str, Any], name: str) -> Iterable[Any]:
+    return _field(message, name, ()) or ()
+
+
+def _field(message: Mapping[str, Any], name: str, default: Any) -> Any:
+    """A field by its lowerCamelCase name, or by the proto's own snake_case name, which some writers use."""
+    if name in message:
+        return message[name]
+    return message.get("".join(f"_{c.lower()}" if c.isupper() else c for c in name), default)
+
+
+def _resource_spans(item: Mapping[str, Any]) -> ResourceSpans:
+    result = ResourceSpans(resource=Resource(attributes=_attributes(_field(item, "resource", None) or {})))
+    for name in ("scopeSpans", "instrumentationLibrarySpans"):
+        for scope in _items(item, name):
+            result.scope_spans.add(spans=[_span(span) for span in _items(scope, "spans")])
+    return result
+
+
+def _span(item: Mapping[str, Any]) -> Span:
+    status = _field(item, "status", None) or {}
+    return Span(
+        trace_id=_identifier(_field(item, "traceId", "")),
+        span_id=_identifier(_field(item, "spanId", "")),
+        parent_span_id=_identifier(_field(item, "parentSpanId", "")),
+        trace_state=str(_field(item, "traceState", "") or ""),
+        kind=_enum(_field(item, "kind", 0), _KINDS),
+        start_time_unix_nano=int(_field(item, "startTimeUnixNano", 0) or 0),
+        end_time_unix_nano=int(_field(item, "endTimeUnixNano", 0) or 0),
+        attributes=_attributes(item),
+        links=[_link(link) for link in _items(item, "links")],
+        status=Status(code=_enum(_field(status, "code", 0), _CODES)),
+    )
+
+
+def _link(item: Mapping[str, Any]) -> Span.Link:
+    return Span.Link(trace_id=_identifier(_field(item, "traceId", "")), span_id=_identifier(_field(item, "spanId", "")))
+
+
+def _identifier(value: str | None) -> bytes:
+    """An id's bytes: hexadecimal as OTLP/JSON says; raises ValueError for anything else."""
+    if value is None or len(value) > 2 * _ID_BYTES:
+        raise ValueError(f"not an id: {value!r}")
+    return bytes.fromhex(value)
+
+
+def _enum(value: str | int | None, names: Mapping[str, int]) -> Any:
+    if isinstance(value, str) and not value.lstrip("-").isdecimal():
+        return names.get(value, 0)
+    return int(value or 0)
+
+
+def _attributes(item: Mapping[str, Any]) -> list[KeyValue]:
+    return [KeyValue(key=pair["key"], value=_value(pair.get("value") or {})) for pair in _items(item, "attributes")]
+
+
+def _value(item: Mapping[str, Any]) -> AnyValue:
+    """A value as far as the engine reads values: text, numbers, truth and the first element of an array."""
+    for name, content in item.items():
+        match name:
+            case "stringValue" | "string_value":
+                return AnyValue(string_value=str(content))
+            case "intValue" | "int_value":
+                return AnyValue(int_value=int(content))
+            case "boolValue" | "bool_value":
+                return AnyValue(bool_value=bool(content))
+            case "doubleValue" | "double_value":
+                return AnyValue(double_value=float(content))
+            case "arrayValue" | "array_value":
+                result = AnyValue()
+                result.array_value.values.extend(_value(element) for element in _items(content, "values"))
+                return result
+            case _:
+                continue
+    return AnyValue()

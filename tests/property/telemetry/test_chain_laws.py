@@ -1,0 +1,200 @@
+"""Laws of the whole chain, from OTLP bytes to windows, on traces of every shape."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctrlplane_stream.model.windows import Closed, EdgeWindow, ExposureWindow, ServiceWindow, WindowPart, WindowRecord
+from ctrlplane_stream.telemetry import checkpoint
+from ctrlplane_stream.telemetry.batches import Watch
+from ctrlplane_stream.telemetry.halving import SourceRecord
+from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed
+from ctrlplane_stream.telemetry.random_traces import random_spans
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, request
+from ctrlplane_stream.telemetry.settings import SpanSettings
+
+SETTINGS = SpanSettings(partitions=2, window_ms=10_000, lateness_ms=10_000, pairing_ms=20_000)
+END_MS = BEGINNING_MS + 120_000
+SEEDS = st.integers(0, 10**9)
+
+
+def batches(rng: random.Random, spans: list[SampleSpan]) -> list[bytes]:
+    """The spans as requests of random sizes."""
+    values = []
+    while spans:
+        size = rng.randint(1, 12)
+        values.append(request(spans[:size]))
+        spans = spans[size:]
+    return values
+
+
+def rows(parts: list[WindowPart]) -> list[tuple[object, ...]]:
+    """What the parts say, without which part said it: integer sums by environment, window and row name."""
+    sums: Counter[tuple[object, ...]] = Counter()
+    for part in parts:
+        at = (part.environment, part.window)
+        for row in (*part.edges, *part.services, *part.exposures):
+            for name, count in facets(row):
+                sums[(*at, *name)] += count
+    return sorted((item for item in sums.items() if item[1]), key=repr)
+
+
+def facets(row: EdgeWindow | ServiceWindow | ExposureWindow) -> list[tuple[tuple[object, ...], int]]:
+    """Every count in a row under its own name, sketches by bucket, estimates in 1/1024."""
+    match row:
+        case EdgeWindow():
+            name: tuple[object, ...] = ("edge", row.caller, row.callee, row.kind, row.caller_version, row.callee_version)
+            counts = {"calls": row.calls, "errors": row.errors, "estimated": round(row.estimated_calls * 1024)}
+            sketches = {"client": row.client, "server": row.server, "gap": row.gap}
+        case ServiceWindow():
+            name = ("service", row.service, row.version)
+            counts = {"requests": row.requests, "errors": row.errors, "roots": row.roots}
+            sketches = {"latency": row.latency}
+        case ExposureWindow():
+            name = ("exposure", row.entry, row.service, row.version, row.exposure)
+            counts = {"requests": row.requests, "errors": row.errors}
+            sketches = {"latency": row.latency}
+    found = [((*name, key), count) for key, count in counts.items()]
+    for key, sketch in sketches.items():
+        found.append(((*name, key, "zero"), sketch.zero))
+        found += [((*name, key, index), count) for index, count in zip(sketch.indices, sketch.counts, strict=True)]
+    return found
+
+
+def watched(chain: InMemoryChain) -> InMemoryChain:
+    chain.watch(Watch("prod", "cart", ("2",)))
+    return chain
+
+
+def settle(chain: InMemoryChain) -> None:
+    """Let everything become old enough to be settled, window by window."""
+    for now_ms in range(END_MS, END_MS + 120_000, 10_000):
+        chain.advance(now_ms)
+
+
+@settings(max_examples=150, deadline=None)
+@given(SEEDS)
+def test_order_and_batching_do_not_matter_where_nothing_is_late(seed: int) -> None:
+    """Any order and batching of the same spans, all received before their windows close, gives the same sums and reasons."""
+    spans = random_spans(seed)
+    rng = random.Random(seed)
+    outcomes = []
+    for shuffled in (spans, rng.sample(spans, len(spans))):
+        chain = watched(InMemoryChain(SETTINGS))
+        for value in batches(rng, shuffled):
+            chain.receive([value], END_MS, source=rng.randint(0, 1))
+        settle(chain)
+        outcomes.append((rows(chain.parts), chain.all_skipped))
+    if not has_contradictions(spans):
+        assert outcomes[0] == outcomes[1]
+
+
+def has_contradictions(spans: list[SampleSpan]) -> bool:
+    """Whether two different spans claim the same id: the first to come counts, so order matters."""
+    return len({(span.trace, span.span) for span in spans}) < len(set(spans))
+
+
+def live(chain: InMemoryChain, seed: int) -> None:
+    """Receive spans while time passes, many of them late."""
+    rng = random.Random(seed)
+    now_ms = BEGINNING_MS
+    for value in batches(rng, rng.sample(spans := random_spans(seed, spread_ms=90_000), len(spans))):
+        now_ms += rng.choice((0, 1_000, 5_000, 12_000))
+        chain.receive([value], now_ms, source=rng.randint(0, 1))
+        if rng.random() < 0.6:
+            chain.advance(now_ms)
+        if rng.random() < 0.1:
+            chain.watch(Watch("prod", rng.choice(("cart", "stock")), rng.choice(((), ("1",), ("2",)))))
+    settle(chain)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_reading_span_halves_again_gives_the_same_records(seed: int) -> None:
+    """Replay from the beginning is byte for byte the same, late halves and all."""
+    chain = watched(InMemoryChain(SETTINGS))
+    live(chain, seed)
+    for partition, log in enumerate(chain.log):
+        stage = chain.pair_stage(partition)
+        again = [record for offset, value in enumerate(log) for record in feed(stage, offset, value)]
+        assert again == chain.output[partition]
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.integers(0, 10**6))
+def test_a_stage_rebuilt_from_any_checkpoint_goes_on_as_the_old_one(seed: int, cut: int) -> None:
+    """Restart offset, silence up to the checkpoint, then exactly what would have been said; the next checkpoint agrees."""
+    chain = watched(InMemoryChain(SETTINGS))
+    live(chain, seed)
+    for partition, log in enumerate(chain.log):
+        at = cut % len(log)
+        old = chain.pair_stage(partition)
+        for offset, value in enumerate(log[: at + 1]):
+            feed(old, offset, value)
+        saved = checkpoint.decode(checkpoint.encode(old.checkpoint()))
+        new = chain.pair_stage(partition, saved)
+        for offset in range(new.restart_offset, at + 1):
+            assert feed(new, offset, log[offset]) == []
+        for offset in range(at + 1, len(log)):
+            assert feed(new, offset, log[offset]) == feed(old, offset, log[offset])
+        assert new.checkpoint() == old.checkpoint()
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_redelivered_records_change_nothing(seed: int) -> None:
+    """A source read again from any earlier offset, batched otherwise, adds nothing to any window."""
+    rng = random.Random(seed)
+    values = batches(rng, random_spans(seed))
+    once, twice = InMemoryChain(SETTINGS), InMemoryChain(SETTINGS)
+    records = [SourceRecord(0, offset, value, END_MS) for offset, value in enumerate(values)]
+    once.read(records, END_MS)
+    cut = rng.randint(0, len(records))
+    for step in (records[:cut], records[rng.randint(0, cut) :]):
+        if step:
+            twice.read(step, END_MS)
+    settle(once)
+    settle(twice)
+    assert rows(once.parts) == rows(twice.parts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_every_span_is_an_edge_or_has_a_reason(seed: int) -> None:
+    """Nothing is dropped in silence: callees and callers that made no call are all counted under a reason."""
+    spans = list(dict.fromkeys(random_spans(seed)))
+    chain = InMemoryChain(SETTINGS)
+    chain.receive([request(spans)], END_MS)
+    settle(chain)
+    client_sides = sum(edge.client.count for part in chain.parts for edge in part.edges)
+    server_sides = sum(edge.server.count for part in chain.parts for edge in part.edges)
+    assert chain.spans == len(spans) <= client_sides + server_sides + sum(chain.all_skipped.values())
+
+
+def test_every_window_is_closed_once_in_order_for_every_environment() -> None:
+    """Closed comes for empty windows too, so that no traffic and a late partition differ."""
+    chain = InMemoryChain(SETTINGS)
+    chain.receive([request(random_spans(3))], BEGINNING_MS + 1_000)
+    for now_ms in range(BEGINNING_MS + 30_000, BEGINNING_MS + 130_000, 1_000):
+        chain.advance(now_ms)
+    for output in chain.output:
+        closed = [record for record in output if isinstance(record, Closed) and record.environment == "prod"]
+        windows = [record.window for record in closed]
+        assert windows == list(range(windows[0], windows[0] + 10 * len(windows), 10))
+        assert closed[-1].idle
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_nothing_closes_while_a_source_partition_is_silent(silent: int) -> None:
+    """A partition whose watermark is missing holds the windows open: late is not empty."""
+    chain = InMemoryChain(SETTINGS)
+    chain.receive([request(random_spans(5))], BEGINNING_MS)
+    for now_ms in range(BEGINNING_MS, END_MS, 5_000):
+        value = chain.halves.watermark(1 - silent, now_ms, caught_up=True)
+        assert value is not None
+        chain.log[0].append(value)
+        records: list[WindowRecord] = feed(chain.pairs[0], len(chain.log[0]) - 1, value)
+        assert records == []

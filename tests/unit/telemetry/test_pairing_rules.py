@@ -1,0 +1,291 @@
+"""The rules of pairing, one shape a test. Each shape goes through the whole chain: OTLP bytes, halves, windows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow
+from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.in_memory import CallCounts, InMemoryChain, call_counts
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces, request
+from ctrlplane_stream.telemetry.settings import SpanSettings
+
+SERVER, CLIENT, PRODUCER, CONSUMER, INTERNAL = Kind.SERVER, Kind.CLIENT, Kind.PRODUCER, Kind.CONSUMER, Kind.INTERNAL
+SETTINGS = SpanSettings(partitions=1)
+LATER_MS = BEGINNING_MS + 200_000
+
+
+class Outcome:
+    """What a chain made of some spans, all of them received in the order given and long settled."""
+
+    def __init__(self, spans: list[SampleSpan], catalog: Mapping[str, str] | None = None, settings: SpanSettings = SETTINGS) -> None:
+        self.chain = InMemoryChain(settings, catalog=catalog)
+        for sample in spans:
+            self.chain.receive([request([sample])], BEGINNING_MS + 12_000)
+        self.chain.advance(BEGINNING_MS + 19_000)
+        self.chain.advance(BEGINNING_MS + 60_000)
+        self.chain.advance(LATER_MS)
+
+    @property
+    def calls(self) -> CallCounts:
+        return call_counts(self.chain.parts)
+
+    @property
+    def edges(self) -> list[EdgeWindow]:
+        return [edge for part in self.chain.parts for edge in part.edges]
+
+    @property
+    def services(self) -> list[ServiceWindow]:
+        return [service for part in self.chain.parts for service in part.services]
+
+    @property
+    def skipped(self) -> dict[Skip, int]:
+        return self.chain.all_skipped
+
+
+@pytest.fixture
+def traces() -> SampleTraces:
+    return SampleTraces()
+
+
+def test_a_client_and_its_server_are_one_call_with_both_versions_and_three_latencies(traces: SampleTraces) -> None:
+    client = traces.span("shop", CLIENT, version="#4", milliseconds=30)
+    server = traces.span("cart", SERVER, client, version="#7", milliseconds=20)
+    (edge,) = Outcome([client, server]).edges
+    assert (edge.caller, edge.callee, edge.kind, edge.caller_version, edge.callee_version) == ("shop", "cart", "call", "#4", "#7")
+    assert (edge.calls, edge.errors, edge.estimated_calls) == (1, 0, 1.0)
+    for sketch, milliseconds in ((edge.client, 30), (edge.server, 20), (edge.gap, 10)):
+        assert sketch.quantile(0.5) == pytest.approx(milliseconds * 1000, rel=0.011)
+
+
+def test_the_server_decides_whether_a_call_failed(traces: SampleTraces) -> None:
+    """A 404 is an error to the client's instrumentation and none to the server's: the server is authoritative."""
+    client = traces.span("shop", CLIENT, error=True)
+    other = traces.span("shop", CLIENT)
+    outcome = Outcome([client, traces.span("cart", SERVER, client), other, traces.span("cart", SERVER, other, error=True)])
+    assert outcome.calls == {("shop", "cart", "call"): (2, 1)}
+
+
+def test_every_server_under_one_client_is_a_call(traces: SampleTraces) -> None:
+    """Retries, hedging and fan-out below one client span."""
+    client = traces.span("shop", CLIENT)
+    servers = [traces.span("cart", SERVER, client, version=version) for version in ("1", "1", "2")]
+    assert Outcome([client, *servers]).calls == {("shop", "cart", "call"): (3, 0)}
+
+
+@pytest.mark.parametrize("server_first", [False, True])
+def test_a_message_is_paired_by_parent_in_both_orders(traces: SampleTraces, server_first: bool) -> None:
+    producer = traces.span("shop", PRODUCER, milliseconds=5)
+    consumer = traces.span("mailer", CONSUMER, producer, end_ms=producer.end_ms + 40, milliseconds=10)
+    outcome = Outcome([consumer, producer] if server_first else [producer, consumer])
+    assert outcome.calls == {("shop", "mailer", "message"): (1, 0)}
+    assert outcome.edges[0].gap.quantile(0.5) == pytest.approx(30_000, rel=0.011)
+
+
+@pytest.mark.parametrize("consumer_first", [False, True])
+def test_a_message_is_paired_by_span_link_across_traces(traces: SampleTraces, consumer_first: bool) -> None:
+    producers = [traces.span("shop", PRODUCER) for _ in range(5)]
+    batch = traces.span("mailer", CONSUMER, links=producers)
+    outcome = Outcome([batch, *producers] if consumer_first else [*producers, batch])
+    assert outcome.calls == {("shop", "mailer", "message"): (5, 0)}
+    assert outcome.skipped == {Skip.LINKED: 1}
+    assert [(service.requests, service.roots) for service in outcome.services] == [(1, 0)]
+
+
+def test_a_link_to_the_parent_is_not_a_second_message(traces: SampleTraces) -> None:
+    producer = traces.span("shop", PRODUCER)
+    assert Outcome([producer, traces.span("mailer", CONSUMER, producer, links=[producer])]).calls == {("shop", "mailer", "message"): (1, 0)}
+
+
+def test_fetching_messages_is_not_processing_them(traces: SampleTraces) -> None:
+    producer = traces.span("shop", PRODUCER)
+    receive = traces.span("mailer", CONSUMER, links=[producer], attributes={"messaging.operation.type": "receive"})
+    process = traces.span("mailer", CONSUMER, receive, links=[producer])
+    outcome = Outcome([producer, receive, process])
+    assert outcome.calls == {("shop", "mailer", "message"): (1, 0)}
+    assert outcome.skipped == {Skip.LINKED: 1, Skip.RECEIVE: 1}
+
+
+def test_local_spans_are_stepped_over_to_the_remote_ancestor(traces: SampleTraces) -> None:
+    client = traces.span("shop", CLIENT)
+    outer = traces.span("cart", INTERNAL, client)
+    inner = traces.span("cart", INTERNAL, outer)
+    outcome = Outcome([traces.span("cart", SERVER, inner), inner, outer, client])
+    assert outcome.calls == {("shop", "cart", "call"): (1, 0)}
+    assert outcome.skipped == {Skip.LOCAL: 2}
+
+
+def test_a_remote_ancestor_without_a_client_span_still_is_the_caller(traces: SampleTraces) -> None:
+    shop = traces.span("shop", SERVER)
+    work = traces.span("shop", INTERNAL, shop)
+    outcome = Outcome([shop, work, traces.span("cart", SERVER, work)])
+    assert outcome.calls == {("shop", "cart", "call"): (1, 0)}
+    assert outcome.edges[0].client.count == 0
+
+
+def test_a_server_directly_below_its_own_service_is_the_same_request(traces: SampleTraces) -> None:
+    outer = traces.span("shop", SERVER)
+    outcome = Outcome([outer, traces.span("shop", SERVER, outer)])
+    assert outcome.calls == {}
+    assert outcome.skipped == {Skip.ROOT: 1, Skip.NESTED_SERVER: 1}
+
+
+def test_a_service_that_calls_itself_is_an_edge_to_itself(traces: SampleTraces) -> None:
+    client = traces.span("shop", CLIENT)
+    assert Outcome([client, traces.span("shop", SERVER, client)]).calls == {("shop", "shop", "call"): (1, 0)}
+
+
+def test_a_span_that_is_its_own_parent_is_counted_as_a_loop(traces: SampleTraces) -> None:
+    span = traces.span("shop", SERVER)
+    loop = SampleSpan(*(span.span if name == "parent" else getattr(span, name) for name in SampleSpan.__struct_fields__))
+    assert Outcome([loop]).skipped == {Skip.PARENT_LOOP: 1}
+
+
+def test_a_client_around_a_client_is_a_wrapper(traces: SampleTraces) -> None:
+    """An object mapper's span around the driver's: one call to the database, not two."""
+    outer = traces.span("shop", CLIENT, attributes={"db.system": "postgresql"})
+    inner = traces.span("shop", CLIENT, outer, attributes={"db.system": "postgresql", "db.name": "orders"})
+    outcome = Outcome([outer, inner])
+    assert outcome.calls == {("shop", "postgresql/orders", "database"): (1, 0)}
+    assert outcome.skipped == {Skip.WRAPPED_CLIENT: 1}
+
+
+def test_a_client_and_server_that_share_a_span_id_are_a_call(traces: SampleTraces) -> None:
+    """Zipkin's B3 propagation; the Collector keeps the shared id."""
+    root = traces.span("edge", SERVER)
+    client = traces.span("shop", CLIENT, root)
+    server = traces.span("cart", SERVER, root)
+    shared = SampleSpan(*(client.span if name == "span" else getattr(server, name) for name in SampleSpan.__struct_fields__))
+    below = traces.span("cart", CLIENT, shared, attributes={"db.system": "redis"})
+    outcome = Outcome([shared, below, client, root])
+    assert outcome.calls == {("cart", "redis", "database"): (1, 0), ("shop", "cart", "call"): (1, 0)}
+
+
+def test_a_root_server_is_traffic_from_outside(traces: SampleTraces) -> None:
+    outcome = Outcome([traces.span("shop", SERVER, milliseconds=40, error=True)])
+    (service,) = outcome.services
+    assert (service.service, service.version, service.requests, service.errors, service.roots) == ("shop", "1", 1, 1, 1)
+    assert outcome.skipped == {Skip.ROOT: 1}
+
+
+def test_a_missing_parent_is_counted_not_forgotten(traces: SampleTraces) -> None:
+    outcome = Outcome([traces.span("shop", SERVER, missing_parent=True)])
+    assert outcome.skipped == {Skip.MISSING_PARENT: 1}
+    assert [service.requests for service in outcome.services] == [1]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "callee", "kind"),
+    [
+        ({"db.system.name": "postgresql", "db.namespace": "orders"}, "postgresql/orders", "database"),
+        ({"db.system": "mysql", "server.address": "db-1.internal"}, "mysql/db-1.internal", "database"),
+        ({"peer.service": "ledger", "db.system": "mysql"}, "ledger", "database"),
+        ({"peer.service": "bank"}, "bank", "external"),
+        ({"server.address": "api.bank.example", "server.port": 443}, "api.bank.example", "external"),
+        ({"net.peer.name": "api.bank.example"}, "api.bank.example", "external"),
+        ({"http.url": "https://api.bank.example/pay/4711?token=secret"}, "api.bank.example", "external"),
+        ({"server.address": "10.1.2.3", "server.port": 80}, "ip-address", "external"),
+        ({"server.address": "i-0abc12345def.compute.example"}, "*.compute.example", "external"),
+        ({"rpc.service": "bank.Ledger"}, "bank.Ledger", "external"),
+    ],
+)
+def test_an_unanswered_client_is_named_by_its_attributes(traces: SampleTraces, attributes: dict[str, Any], callee: str, kind: str) -> None:
+    assert Outcome([traces.span("shop", CLIENT, attributes=attributes)]).calls == {("shop", callee, kind): (1, 0)}
+
+
+def test_an_unconsumed_message_goes_to_its_destination(traces: SampleTraces) -> None:
+    attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
+    assert Outcome([traces.span("shop", PRODUCER, attributes=attributes)]).calls == {("shop", "kafka/orders", "external"): (1, 0)}
+
+
+def test_an_unconsumed_message_to_a_consumed_destination_is_counted_as_such(traces: SampleTraces) -> None:
+    attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
+    taken = traces.span("shop", PRODUCER, attributes=attributes)
+    outcome = Outcome([taken, traces.span("mailer", CONSUMER, taken), traces.span("shop", PRODUCER, attributes=attributes)])
+    assert outcome.calls == {("shop", "mailer", "message"): (1, 0)}
+    assert outcome.skipped == {Skip.UNCONSUMED: 1}
+
+
+def test_a_message_that_waited_too_long_is_of_the_one_known_producer(traces: SampleTraces) -> None:
+    attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
+    taken = traces.span("shop", PRODUCER, attributes=attributes)
+    orphan = traces.span("mailer", CONSUMER, missing_parent=True, attributes=attributes)
+    outcome = Outcome([taken, traces.span("mailer", CONSUMER, taken, attributes=attributes), orphan])
+    assert outcome.calls == {("shop", "mailer", "message"): (2, 0)}
+
+
+def test_a_client_that_names_nobody_is_counted(traces: SampleTraces) -> None:
+    assert Outcome([traces.span("shop", CLIENT)]).skipped == {Skip.NO_PEER: 1}
+
+
+def test_a_failed_call_to_a_service_of_the_catalog_is_a_failed_call_of_unknown_version(traces: SampleTraces) -> None:
+    """A candidate that dies emits no server span: that must be the loudest signal."""
+    client = traces.span("shop", CLIENT, error=True, attributes={"server.address": "cart.shop.svc", "server.port": 8080})
+    (edge,) = Outcome([client], catalog={"cart.shop.svc": "cart"}).edges
+    assert (edge.callee, edge.kind, edge.callee_version, edge.calls, edge.errors) == ("cart", "call", "unknown", 1, 1)
+
+
+def test_a_failed_call_to_a_learned_address_is_a_failed_call_in_its_own_window(traces: SampleTraces) -> None:
+    address = {"server.address": "127.0.0.1", "server.port": 8081}
+    good = traces.span("shop", CLIENT, attributes=address)
+    dead = traces.span("shop", CLIENT, error=True, attributes=address)
+    outcome = Outcome([good, traces.span("cart", SERVER, good), dead])
+    assert outcome.calls == {("shop", "cart", "call"): (2, 1)}
+    failed = [(part.part, edge.calls) for part in outcome.chain.parts for edge in part.edges if edge.callee_version == "unknown"]
+    assert failed == [(0, 1)]
+
+
+def test_an_address_of_two_services_is_nobodys(traces: SampleTraces) -> None:
+    gateway = {"server.address": "gateway"}
+    calls = [traces.span("shop", CLIENT, attributes=gateway) for _ in range(3)]
+    answers = [traces.span("cart", SERVER, calls[0]), traces.span("stock", SERVER, calls[1])]
+    assert Outcome([*calls, *answers]).calls[("shop", "gateway", "external")] == (1, 0)
+
+
+def test_a_server_that_answers_after_its_caller_gave_up_adds_no_call(traces: SampleTraces) -> None:
+    """The caller timed out in an earlier window and was counted there; the sum stays exact."""
+    client = traces.span("shop", CLIENT, error=True, attributes={"peer.service": "cart"}, milliseconds=500)
+    server = traces.span("cart", SERVER, client, end_ms=client.end_ms + 20_000, milliseconds=20_400)
+    outcome = Outcome([client, server], catalog={"cart": "cart"})
+    assert outcome.calls == {("shop", "cart", "call"): (1, 1)}
+    assert sum(edge.server.count for edge in outcome.edges) == 1
+
+
+def test_skewed_clocks_never_give_negative_latencies(traces: SampleTraces) -> None:
+    client = traces.span("shop", CLIENT, milliseconds=10)
+    server = traces.span("cart", SERVER, client, milliseconds=-3, end_ms=BEGINNING_MS + 3_600_000)
+    (edge,) = Outcome([client, server]).edges
+    assert (edge.server.zero, edge.gap.count) == (1, 1)
+
+
+def test_sampling_is_corrected_by_the_threshold_in_the_trace_state(traces: SampleTraces) -> None:
+    client = traces.span("shop", CLIENT)
+    server = traces.span("cart", SERVER, client, trace_state="vendor=1,ot=th:c;rv:abcdef01234567", error=True)
+    (edge,) = Outcome([client, server]).edges
+    assert (edge.calls, edge.errors, edge.estimated_calls, edge.estimated_errors) == (1, 1, 4.0, 4.0)
+
+
+def test_a_repeated_span_counts_once(traces: SampleTraces) -> None:
+    client = traces.span("shop", CLIENT)
+    server = traces.span("cart", SERVER, client)
+    outcome = Outcome([client, server, server, client])
+    assert outcome.calls == {("shop", "cart", "call"): (1, 0)}
+    assert outcome.skipped == {Skip.DUPLICATE: 2}
+
+
+def test_environments_are_kept_apart(traces: SampleTraces) -> None:
+    spans = []
+    for environment in ("prod", "staging"):
+        client = traces.span("shop", CLIENT, environment=environment)
+        spans += [client, traces.span("cart", SERVER, client, environment=environment)]
+    outcome = Outcome(spans)
+    assert sorted(part.environment for part in outcome.chain.parts if part.edges) == ["prod", "staging"]
+
+
+def test_names_of_external_peers_are_capped(traces: SampleTraces) -> None:
+    names = ["beta", "alpha", "gamma", "delta"]
+    spans = [traces.span("shop", CLIENT, attributes={"peer.service": name}) for name in names]
+    outcome = Outcome(spans, settings=SpanSettings(partitions=1, max_names=2))
+    assert outcome.calls == {("shop", name, "external"): (count, 0) for name, count in (("alpha", 1), ("beta", 1), ("other", 2))}
