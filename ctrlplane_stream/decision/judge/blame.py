@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable
 
+from ctrlplane_stream.decision.judge.findings import edge_named
+from ctrlplane_stream.decision.judge.state import StepState
 from ctrlplane_stream.model.identity import EdgeKey
 from ctrlplane_stream.model.verdicts import (
     Assignment,
@@ -11,9 +13,13 @@ from ctrlplane_stream.model.verdicts import (
     Concurrent,
     Culprit,
     GuardRole,
+    Metric,
     MetricEvidence,
     VerdictStatus,
 )
+
+_SUSPICIOUS = 0.01
+"""A p-value from which a callee of a failed service counts as harmed itself."""
 
 _CLOSENESS = (GuardRole.CHANGED, GuardRole.CALLEE, GuardRole.CONSUMER, GuardRole.CALLER, GuardRole.ENTRY, GuardRole.COLLATERAL)
 """Where several guards fail at once the one nearest to the change names the cause."""
@@ -25,11 +31,44 @@ def worst(found: Iterable[MetricEvidence]) -> MetricEvidence | None:
     return min(failed, key=lambda e: (_CLOSENESS.index(e.role), -_beyond(e)), default=None)
 
 
-def culprit_of(fail: MetricEvidence, found: Iterable[MetricEvidence], assignment: Assignment) -> Culprit:
-    """Who carries a harm. Comparisons by version or exposure in the same windows rule other changes out; before/after ones cannot."""
+def culprit_of(fail: MetricEvidence, found: tuple[MetricEvidence, ...], assignment: Assignment, edges: tuple[EdgeKey, ...] = ()) -> Culprit:
+    """Who carries a harm. Comparisons by version or exposure in the same windows rule other changes out; before/after ones cannot.
+
+    Where a changed service calls another changed one that is harmed too, the harm is the callee's: it is followed down ``edges``.
+    """
     change = _changed(fail, found, assignment)
+    deep = _deepest(change.service, found, assignment, edges) if fail.role is GuardRole.CHANGED else None
+    if deep is not None:
+        return Culprit(deep.guard, _candidate(assignment, deep.guard), deep.name, deep.edge)
     explained = _concurrent(fail, assignment) if fail.comparison is Comparison.BASELINE else None
     return Culprit(change.service, change.candidate, fail.name, fail.edge or _edge(fail, found, change), explained)
+
+
+def edges_of(state: StepState) -> tuple[EdgeKey, ...]:
+    """The edges that were seen on the changed services, from the totals kept for blame."""
+    names = {name for key, check in state.checks.items() if key.startswith(f"{GuardRole.CHANGED}|") for name in check.edges}
+    return tuple(sorted(edge_named(name) for name in names))
+
+
+def _deepest(service: str, found: tuple[MetricEvidence, ...], assignment: Assignment, edges: tuple[EdgeKey, ...]) -> MetricEvidence | None:
+    """The strongest evidence of the harmed service furthest down the calls from ``service``; None where no callee is harmed."""
+    changed = {change.service for change in assignment.changed}
+    harmed: dict[str, MetricEvidence] = {}
+    for evidence in sorted(found, key=lambda e: e.e_value):
+        own = evidence.role is GuardRole.CHANGED and evidence.guard in changed and evidence.name is not Metric.SAMPLE_RATIO
+        if own and evidence.p_value <= _SUSPICIOUS and not evidence.pre_existing:
+            harmed[evidence.guard] = evidence
+    visited, at = {service}, service
+    while True:
+        below = [edge.callee for edge in edges if edge.caller == at and edge.callee in harmed and edge.callee not in visited]
+        if not below:
+            return harmed[at] if at != service else None
+        at = max(below, key=lambda callee: harmed[callee].e_value)
+        visited.add(at)
+
+
+def _candidate(assignment: Assignment, service: str) -> str:
+    return next(change.candidate for change in assignment.changed if change.service == service)
 
 
 def _beyond(evidence: MetricEvidence) -> float:

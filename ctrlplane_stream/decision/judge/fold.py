@@ -7,7 +7,7 @@ then what the policy says where proof is out of reach.
 
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
-from ctrlplane_stream.decision.judge.blame import culprit_of, worst
+from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
 from ctrlplane_stream.decision.judge.findings import findings
 from ctrlplane_stream.decision.judge.outlook import Outlook, slowest
 from ctrlplane_stream.decision.judge.rows import ClosedWindow
@@ -29,6 +29,7 @@ from ctrlplane_stream.decision.judge.sentences import (
 from ctrlplane_stream.decision.judge.state import Seen, StepState
 from ctrlplane_stream.model.verdicts import (
     Assignment,
+    Change,
     Coverage,
     Culprit,
     Metric,
@@ -77,13 +78,13 @@ def verdict_of(state: StepState, assignment: Assignment) -> Verdict:
     found = findings(state, assignment)
     fail = worst(found)
     if fail is not None:
-        culprit = culprit_of(fail, found, assignment)
+        culprit = culprit_of(fail, found, assignment, edges_of(state))
         return _verdict(state, assignment, VerdictStatus.FAIL, harm(fail, culprit), metrics=found, culprit=culprit)
     return _silence(state, assignment, found) or _mismatch(state, assignment, found) or _progress(state, assignment, found)
 
 
 def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict | None:
-    for change in assignment.changed:
+    for change in _needed(assignment):
         seen = state.seen.get(change.service, Seen())
         if seen.empty_windows >= assignment.policy.silent_windows:
             if state.lag_seconds > assignment.window_seconds:
@@ -115,7 +116,7 @@ def _mismatch(state: StepState, assignment: Assignment, found: tuple[MetricEvide
 def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict:
     policy = assignment.policy
     outlook = slowest(state, assignment)
-    enough = state.windows >= policy.minimum_windows and _requests(state) >= policy.minimum_samples
+    enough = state.windows >= policy.minimum_windows and _requests(state, assignment) >= policy.minimum_samples
     if enough and outlook is None:
         return _verdict(state, assignment, VerdictStatus.PASS, passed(state, assignment), metrics=found, proven=bool(policy.proof))
     if state.windows < policy.minimum_windows or not _out_of_reach(state, assignment, outlook):
@@ -127,7 +128,7 @@ def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvi
     policy = assignment.policy
     if policy.on_unprovable is not OnUnprovable.SOAK:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unprovable(state, outlook, assignment), metrics=found)
-    if state.windows < policy.soak_windows or _requests(state) < 1:
+    if state.windows < policy.soak_windows or _requests(state, assignment) < 1:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, soaking(state, outlook, assignment), metrics=found)
     doubtful = [
         e for e in found if e.name is not Metric.SAMPLE_RATIO and not e.pre_existing and e.p_value <= policy.false_pass / len(found)
@@ -142,11 +143,17 @@ def _out_of_reach(state: StepState, assignment: Assignment, outlook: Outlook | N
     allowed = assignment.policy.maximum_windows
     if state.windows >= allowed or (outlook is not None and outlook.windows > allowed):
         return True
-    return _requests(state) / state.windows * allowed < assignment.policy.minimum_samples
+    return _requests(state, assignment) / state.windows * allowed < assignment.policy.minimum_samples
 
 
-def _requests(state: StepState) -> float:
-    return min((seen.candidate for seen in state.seen.values()), default=0.0)
+def _needed(assignment: Assignment) -> tuple[Change, ...]:
+    """The changed services that a PASS needs something of: those whose guard is required."""
+    required = {guard.service for guard in assignment.guards if guard.required}
+    return tuple(change for change in assignment.changed if change.service in required)
+
+
+def _requests(state: StepState, assignment: Assignment) -> float:
+    return min((state.seen[change.service].candidate for change in _needed(assignment) if change.service in state.seen), default=0.0)
 
 
 def _coverage(state: StepState, lag_seconds: float) -> Coverage:

@@ -20,10 +20,12 @@ _SHARES = (Metric.ERROR_RATIO, Metric.LOST_CALLS)
 
 def harm(evidence: MetricEvidence, culprit: Culprit) -> str:
     """Why a step fails."""
-    what = f"{culprit.service} {culprit.version}: {_place(evidence)}{_NAMES[evidence.name]} is {_value(evidence, True)}"
+    deeper = culprit.service if evidence.role is GuardRole.CHANGED and culprit.service != evidence.guard else None
+    service = evidence.guard if deeper else culprit.service
+    what = f"{service} {culprit.version}: {_place(evidence)}{_NAMES[evidence.name]} is {_value(evidence, True)}"
     against = f"against {_value(evidence, False)} {_other_side(evidence)} ({_margin(evidence)} allowed)"
     proof = f"after {_counted(evidence.windows, 'window')}, p = {evidence.p_value:.1g} where {1 / evidence.threshold:.1g} was needed"
-    blame = ""
+    blame = f"; the harm lies deeper, in {deeper}, which it calls" if deeper else ""
     if culprit.explained_by is not None:
         other = culprit.explained_by
         blame = f"; {other.service} {other.version} (rollout {other.rollout}) changes at the same time and may explain it"

@@ -1,0 +1,198 @@
+"""`judge`: the gates over recorded traces. `gates plan`: what a gate can find and prove at a traffic, before a step begins."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import yaml
+
+from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, takes_json
+from ctrlplane_stream.decision.judge.offline import Report, judge_recordings, judge_split
+from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, plan_step
+from ctrlplane_stream.model.policy import Policy
+from ctrlplane_stream.model.verdicts import GatePolicy, VerdictStatus
+
+_FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Share(click.ParamType):
+    """A share: ``5%`` or ``0.05``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"{value!r} is no share; write 5% or 0.05", param, ctx)
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is not above 0 and at most 100%; write 5% or 0.05", param, ctx)
+        return share
+
+
+@click.command()
+@click.option("--stable", multiple=True, type=_FILES, help="Recorded OTLP of the stable version (repeatable).")
+@click.option("--candidate", multiple=True, type=_FILES, help="Recorded OTLP of the candidate (repeatable).")
+@click.option("--split", metavar="version=NEW", help="One recording of both: spans of version NEW are the candidate's.")
+@click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON: its fields, or a rollout policy with `gate`.")
+@click.option("--window", "window_seconds", type=click.IntRange(1, 3600), default=10, show_default=True, help="Seconds of a window.")
+@click.argument("recordings", nargs=-1, type=_FILES)
+@takes_json
+def judge(
+    stable: tuple[Path, ...],
+    candidate: tuple[Path, ...],
+    split: str | None,
+    policy: Path | None,
+    window_seconds: int,
+    recordings: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Judge recorded traces of a stable and a candidate version, window by window.
+
+    Exit status: 0 PASS, 1 unreadable input, 3 any other verdict.
+    """
+    gate = _gate(policy)
+    if split is not None:
+        version = _version(split)
+        files = recordings + stable + candidate
+        if not files:
+            raise click.UsageError("--split needs a recording: judge --split version=NEW FILE")
+        report = judge_split(_windows(files, window_seconds, {}), version, gate, window_seconds)
+    elif stable and candidate and not recordings:
+        before = _windows(stable, window_seconds, {})
+        after = _windows(candidate, window_seconds, _names(before))
+        report = judge_recordings(before, after, gate, window_seconds)
+    else:
+        raise click.UsageError("give --stable FILE and --candidate FILE, or --split version=NEW FILE")
+    if as_json:
+        print_json(report)
+    else:
+        _tell(report)
+    if report.verdict is not VerdictStatus.PASS:
+        raise SystemExit(EXIT_DIFFERENT)
+
+
+@click.group()
+def gates() -> None:
+    """What gates can find and prove."""
+
+
+@gates.command()
+@click.option("--rps", type=click.FloatRange(min=0, min_open=True), required=True, help="Requests a second of the whole service.")
+@click.option("--weight", type=_Share(), required=True, help="The candidate's share of them: 5% or 0.05.")
+@click.option("--detect", type=_Share(), required=True, help="The rise of the error share that must be found: 2% or 0.02.")
+@click.option("--errors", type=_Share(), default="0.5%", show_default=True, help="Stable's share of errors.")
+@click.option("--p99-over-p50", type=click.FloatRange(min=1, min_open=True), default=3.0, show_default=True, help="Spread of latencies.")
+@click.option("--guards", type=click.IntRange(1), default=12, show_default=True, help="Guards that share the error budget.")
+@click.option("--steps", type=click.IntRange(1), default=4, show_default=True, help="Steps that share the error budget.")
+@click.option("--window", "window_seconds", type=click.IntRange(1, 3600), default=10, show_default=True, help="Seconds of a window.")
+@click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON.")
+@takes_json
+def plan(
+    rps: float,
+    weight: float,
+    detect: float,
+    errors: float,
+    p99_over_p50: float,
+    guards: int,
+    steps: int,
+    window_seconds: int,
+    policy: Path | None,
+    as_json: bool,
+) -> None:
+    """How long a step must last at this traffic to find a fault of this size and to prove its absence."""
+    gate = _gate(policy)
+    traffic = Traffic(rps, weight, errors, p99_over_p50, float(window_seconds))
+    planned = plan_step(traffic, detect, gate, questions=guards * len(gate.metrics), steps=steps)
+    if as_json:
+        print_json({name: _finite(value) for name, value in planned._asdict().items()})
+    else:
+        _tell_plan(planned, traffic, detect, gate)
+
+
+def _windows(files: tuple[Path, ...], window_seconds: int, names: dict[str, str]) -> tuple[Any, ...]:
+    # Imported when called: the columnar libraries take longer to load than a plan takes to print.
+    from ctrlplane_stream.telemetry.offline import OFFLINE, windows_of
+
+    settings = msgspec.structs.replace(OFFLINE, window_ms=window_seconds * 1000)
+    try:
+        recording = windows_of(files, settings, names)
+    except OSError as error:
+        fail(f"{error}; give a readable recording (JSON lines or length-prefixed protobuf, as the Collector's file exporter writes)")
+    for bad in recording.unreadable:
+        click.echo(f"{bad.path}, record {bad.number}: {bad.reason}", err=True)
+    if not recording.spans:
+        fail(f"no span in {', '.join(map(str, files))}; give OTLP as the Collector's file exporter writes it")
+    return recording.parts
+
+
+def _names(parts: tuple[Any, ...]) -> dict[str, str]:
+    """Service names as addresses, so that a service that is silent in the candidate's recording is known to its callers."""
+    services = sorted({row.service for part in parts for row in part.services})
+    return {**{service.rpartition("/")[2]: service for service in services}, **{service: service for service in services}}
+
+
+def _gate(path: Path | None) -> GatePolicy:
+    if path is None:
+        return GatePolicy()
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if isinstance(document, dict) and ("gate" in document or "steps" in document):
+            return msgspec.convert(document, Policy).gate
+        return msgspec.convert(document, GatePolicy)
+    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        fail(f"{path}: {error}; the fields are those of a gate policy (docs/gates.md)")
+
+
+def _version(split: str) -> str:
+    name, _, version = split.partition("=")
+    if name not in {"version", "service.version", "ctrlplane.version"} or not version:
+        raise click.UsageError(f"--split takes version=NEW, not {split!r}")
+    return version
+
+
+def _tell(report: Report) -> None:
+    click.echo(f"{report.verdict} after window {report.at_window}{'' if report.proven or report.verdict != 'PASS' else ', unproven'}")
+    click.echo(report.reason)
+    click.echo(f"Compared {report.comparison}.")
+    if report.culprit is not None:
+        on = f", on {report.culprit.edge}" if report.culprit.edge is not None else ""
+        click.echo(f"Culprit: {report.culprit.service}{on}")
+    for number, window in enumerate(report.windows, start=1):
+        loudest = max(window.metrics, key=lambda metric: metric.e_value, default=None)
+        said = f"  {loudest.service} {loudest.name} e = {loudest.e_value:.3g}" if loudest is not None and loudest.e_value > 1 else ""
+        click.echo(f"{number:4}  {window.verdict}{said}")
+
+
+def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePolicy) -> None:
+    click.echo(f"{traffic.rps:g} requests a second, {traffic.weight:.3g} of them at the candidate; errors {traffic.error_share:.2%}.")
+    click.echo(f"  a rise of errors by {detect:.2%} is found after about   {_time(planned.detect_seconds)} (margin {planned.margin:.2%})")
+    click.echo(f"  no rise beyond the margin is proven after about {_time(planned.error_proof_seconds)}")
+    click.echo(
+        f"  no slower 99th percentile is proven after about {_time(planned.latency_proof_seconds)} (+{gate.latency_margin:.0%} allowed)"
+    )
+    if planned.provable:
+        click.echo(
+            f"The step must last about {_time(planned.step_seconds)} ({planned.windows:.0f} windows); half of all steps take longer."
+        )
+        return
+    allowed = gate.maximum_windows * traffic.window_seconds
+    click.echo(
+        f"That is longer than the {_time(allowed)} the policy allows. This traffic proves an error margin of "
+        f"{planned.provable_margin:.2%} in that time; or take a larger step, allow more windows, or let it soak unproven (on_unprovable: {gate.on_unprovable})."
+    )
+
+
+def _time(seconds: float) -> str:
+    if math.isinf(seconds):
+        return "never"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _finite(value: float | bool) -> float | bool | None:
+    return None if isinstance(value, float) and math.isinf(value) else value

@@ -1,0 +1,265 @@
+"""The same judge over recorded windows: two recordings laid side by side from their starts, or one split by a version label.
+
+Recordings of different times are compared as if they had run at once, and the report says that this is before/after: whatever else
+changed between them is in the difference. Every service of two recordings counts as changed, and the harm is followed down the calls; of
+one recording that is split, those services are changed that have the new version.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from ctrlplane_stream.decision.judge.baseline import Baseline, observe
+from ctrlplane_stream.decision.judge.fold import begin, judge_window
+from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
+from ctrlplane_stream.model.verdicts import (
+    Assignment,
+    Change,
+    GatePolicy,
+    Guard,
+    GuardRole,
+    MetricEvidence,
+    Verdict,
+    VerdictStatus,
+)
+from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
+
+STABLE, CANDIDATE = "stable", "candidate"
+
+_NO_WEIGHT = 1e9
+"""Recordings follow no weight, so that any share of arrivals is right."""
+
+
+class MetricReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric after one window; ``edge`` is None where the metric is of a service as a whole."""
+
+    name: str
+    service: str
+    edge: EdgeKey | None
+    stable: float | None
+    candidate: float | None
+    effect: float | None
+    interval: tuple[float | None, float | None] | None
+    e_value: float
+    p_value: float
+    status: VerdictStatus
+
+
+class WindowReport(msgspec.Struct, frozen=True):
+    """The verdict after one window and what it rests on."""
+
+    verdict: VerdictStatus
+    metrics: tuple[MetricReport, ...]
+
+
+class CulpritReport(msgspec.Struct, frozen=True):
+    """Who carries the harm."""
+
+    service: str
+    edge: EdgeKey | None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What the judge says of recordings: the verdict, the window (from 1) after which it stood, and every window on the way."""
+
+    verdict: VerdictStatus
+    at_window: int
+    reason: str
+    comparison: str
+    proven: bool
+    culprit: CulpritReport | None
+    windows: tuple[WindowReport, ...]
+
+
+class _Case(NamedTuple):
+    changes: tuple[Change, ...]
+    required: tuple[str, ...]
+    windows: tuple[ClosedWindow, ...]
+    baseline: Baseline
+    comparison: str
+    weight: float
+
+
+def judge_recordings(stable: Iterable[WindowPart], candidate: Iterable[WindowPart], policy: GatePolicy, window_seconds: int) -> Report:
+    """Judge one recording against another, window by window from their starts."""
+    before, after = _by_window(stable, window_seconds), _by_window(candidate, window_seconds)
+    labels = _labels(part for parts in before for part in parts), _labels(part for parts in after for part in parts)
+    services = sorted({*labels[0], *labels[1]})
+    windows = tuple(
+        ClosedWindow(number * window_seconds, (*_relabelled(old, STABLE, number), *_relabelled(new, CANDIDATE, number)))
+        for number, (old, new) in enumerate(zip(before, after, strict=False), start=1)
+    )
+    baseline = Baseline()
+    for number, parts in enumerate(before):
+        whole = ClosedWindow(number * window_seconds, tuple(_relabelled(parts, STABLE, number)))
+        baseline = observe(baseline, sort_rows(whole, 0), ())
+    case = _Case(
+        tuple(Change(service, CANDIDATE, STABLE) for service in services),
+        _required(labels, services, [part for parts in after for part in parts]),
+        windows,
+        baseline,
+        "before/after: two recordings of different times, aligned from their starts; whatever else changed between them is in it",
+        0.5,
+    )
+    return _judged(case, policy, window_seconds)
+
+
+def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, window_seconds: int) -> Report:
+    """Judge one recording in which ``version`` is the candidate's label, from the first window that has it; what lies before is
+    baseline."""
+    windows = _by_window(parts, window_seconds)
+    whole = [ClosedWindow(number * window_seconds, _moved(parts, number)) for number, parts in enumerate(windows, start=1)]
+    counts: dict[str, dict[str, int]] = {}
+    for row in _services(part for closed in whole for part in closed.parts):
+        counts.setdefault(row.service, {}).setdefault(row.version, 0)
+        counts[row.service][row.version] += row.requests
+    changes = tuple(Change(service, version, _other(seen, version)) for service, seen in sorted(counts.items()) if version in seen)
+    moved = {change.service for change in changes}
+    first = next((i for i, closed in enumerate(whole) if any(row.version == version for row in _services(closed.parts))), len(whole))
+    baseline = Baseline()
+    for closed in whole[:first]:
+        baseline = observe(baseline, sort_rows(closed, 0), ())
+    total = sum(sum(counts[service].values()) for service in sorted(moved))
+    new = sum(counts[service][version] for service in sorted(moved))
+    case = _Case(
+        changes,
+        tuple(sorted(moved)),
+        tuple(whole[first:]),
+        baseline,
+        "same windows: versions side by side in one recording",
+        min(0.99, new / total) if total else 0.5,
+    )
+    return _judged(case, policy, window_seconds)
+
+
+def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
+    if not case.windows or not case.changes:
+        reason = "There is no window in which both versions could be compared: the recordings are empty, or no service has that version."
+        return Report(
+            verdict=VerdictStatus.NO_DATA, at_window=0, reason=reason, comparison=case.comparison, proven=False, culprit=None, windows=()
+        )
+    assignment = _assignment(case, policy, window_seconds)
+    state = begin(assignment, case.baseline)
+    verdicts: list[Verdict] = []
+    for closed in case.windows:
+        state, verdict = judge_window(state, assignment, closed)
+        verdicts.append(verdict)
+    at = _decided(verdicts)
+    final = verdicts[at]
+    return Report(
+        verdict=final.status,
+        at_window=at + 1,
+        reason=final.reason,
+        comparison=case.comparison,
+        proven=final.proven,
+        culprit=CulpritReport(final.culprit.service, final.culprit.edge) if final.culprit is not None else None,
+        windows=tuple(WindowReport(v.status, tuple(_metric(m) for m in v.metrics if m.windows)) for v in verdicts),
+    )
+
+
+def _assignment(case: _Case, policy: GatePolicy, window_seconds: int) -> Assignment:
+    """The whole recording is all the time there is: what it cannot prove by its end is unproven then, not waited for."""
+    available = len(case.windows)
+    bounded = msgspec.structs.replace(
+        policy,
+        maximum_windows=min(policy.maximum_windows, available),
+        soak_windows=min(policy.soak_windows, available),
+        sample_ratio_tolerance=_NO_WEIGHT,
+    )
+    return Assignment(
+        rollout="recording",
+        environment="recording",
+        step=0,
+        attempt=1,
+        changed=case.changes,
+        guards=tuple(Guard(change.service, GuardRole.CHANGED, change.service in case.required) for change in case.changes),
+        weight=case.weight,
+        weight_confirmed_at_ms=0,
+        steps=1,
+        window_seconds=window_seconds,
+        policy=bounded,
+    )
+
+
+def _decided(verdicts: Sequence[Verdict]) -> int:
+    """The first FAIL, else the first PASS, else the last window."""
+    for wanted in (VerdictStatus.FAIL, VerdictStatus.PASS):
+        for number, verdict in enumerate(verdicts):
+            if verdict.status is wanted:
+                return number
+    return len(verdicts) - 1
+
+
+def _metric(evidence: MetricEvidence) -> MetricReport:
+    return MetricReport(
+        name=evidence.name,
+        service=evidence.guard,
+        edge=evidence.edge,
+        stable=evidence.stable.value,
+        candidate=evidence.candidate.value,
+        effect=evidence.effect,
+        interval=evidence.interval,
+        e_value=evidence.e_value,
+        p_value=evidence.p_value,
+        status=evidence.status,
+    )
+
+
+def _by_window(parts: Iterable[WindowPart], window_seconds: int) -> list[list[WindowPart]]:
+    """Parts by window from the first to the last, empty windows between them included."""
+    held: dict[int, list[WindowPart]] = {}
+    for part in parts:
+        held.setdefault(part.window, []).append(part)
+    if not held:
+        return []
+    return [held.get(window, []) for window in range(min(held), max(held) + 1, window_seconds)]
+
+
+def _moved(parts: Iterable[WindowPart], number: int) -> tuple[WindowPart, ...]:
+    return tuple(msgspec.structs.replace(part, window=number, part=0) for part in parts)
+
+
+def _relabelled(parts: Iterable[WindowPart], label: str, number: int) -> tuple[WindowPart, ...]:
+    """Parts with every version renamed, but for the missing half of a failed call."""
+    return tuple(
+        msgspec.structs.replace(
+            part,
+            window=number,
+            part=0,
+            edges=tuple(
+                msgspec.structs.replace(
+                    edge, caller_version=label, callee_version=UNKNOWN_VERSION if edge.callee_version == UNKNOWN_VERSION else label
+                )
+                for edge in part.edges
+            ),
+            services=tuple(msgspec.structs.replace(service, version=label) for service in part.services),
+            exposures=(),
+        )
+        for part in parts
+    )
+
+
+def _services(parts: Iterable[WindowPart]) -> Iterable[ServiceWindow]:
+    return (row for part in parts for row in part.services)
+
+
+def _labels(parts: Iterable[WindowPart]) -> dict[str, set[str]]:
+    labels: dict[str, set[str]] = {}
+    for row in _services(parts):
+        labels.setdefault(row.service, set()).add(row.version)
+    return labels
+
+
+def _required(labels: tuple[dict[str, set[str]], dict[str, set[str]]], services: list[str], parts: list[WindowPart]) -> tuple[str, ...]:
+    """What a PASS must be proven of: services whose version differs between the recordings; else those where requests enter; else all."""
+    differing = tuple(s for s in services if s in labels[0] and s in labels[1] and labels[0][s] != labels[1][s])
+    entered = {row.service for row in _services(parts) if row.roots > 0}
+    return differing or tuple(sorted(entered)) or tuple(services)
+
+
+def _other(seen: dict[str, int], version: str) -> str | None:
+    """The label with the most requests beside the candidate's, unknown ones last."""
+    others = {label: count for label, count in seen.items() if label != version}
+    return max(others, key=lambda label: (label != UNKNOWN_VERSION, others[label], label), default=None)
