@@ -80,11 +80,15 @@ async def _partitions(client: AIOKafkaConsumer, topic: str) -> list[int]:
     return sorted(found)
 
 
-async def read_to_end(settings: Settings, topic: str) -> AsyncIterator[ConsumerRecord]:
-    """Every record that the topic holds now, partition by partition in order of offset."""
+async def read_to_end(settings: Settings, topic: str, newest: int | None = None) -> AsyncIterator[ConsumerRecord]:
+    """Every record that the topic holds now, or the ``newest`` so many of each partition; by partition in order of offset."""
     async with reader(settings, [topic]) as client:
         places = sorted(client.assignment(), key=lambda place: place.partition)
         ends = await client.end_offsets(places)
+        if newest is not None:
+            starts = await client.beginning_offsets(places)
+            for place in places:
+                client.seek(place, max(starts[place], ends[place] - newest))
         for place in places:
             client.pause(*places)
             client.resume(place)

@@ -77,12 +77,16 @@ def sentence(change: Change) -> str:
         case Alter(topic, differs, _):
             parts = (f"{key} from {was or 'the default'} to {wanted}" for key, (was, wanted) in differs.items())
             return f"alter {topic}: {', '.join(parts)}"
-        case Refuse(topic, found, wanted):
-            return (
-                f"refuse {topic}: it has {found} partitions, {wanted} are set. Another count would tear an environment's history from"
-                f" its future; set CTRLPLANE_PARTITIONS={found}, or migrate to a new CTRLPLANE_TOPIC_PREFIX"
-            )
+        case Refuse(topic, _, _):
+            reason, remedy = refusal(change)
+            return f"refuse {topic}: {reason}; {remedy}"
     assert_never(change)
+
+
+def refusal(change: Refuse) -> tuple[str, str]:
+    """Why a partition count is not changed, and what to do instead."""
+    reason = f"{change.topic} has {change.found} partitions and {change.wanted} are set, which would tear an environment in two"
+    return reason, f"set CTRLPLANE_PARTITIONS={change.found}, or migrate to a new CTRLPLANE_TOPIC_PREFIX"
 
 
 def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:

@@ -1,0 +1,178 @@
+"""The checks of ``doctor``, each a question to the broker and a finding a line. They change nothing that anybody uses.
+
+The clock is the one that needs more than a question: Kafka tells its time only by stamping a record, so a topic of one
+partition is made for it and deleted again. Where that is not allowed, the check says so.
+"""
+
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION
+from ctrlplane_stream.model.windows import WindowPart, WindowRecord
+from ctrlplane_stream.settings import SETTINGS, Protocol, Settings
+from ctrlplane_stream.wire.kafka_access import client_options
+from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
+from ctrlplane_stream.wire.topic_admin import plan_topics
+from ctrlplane_stream.wire.topic_plan import Alter, Create, Refuse, refusal, sentence
+from ctrlplane_stream.wire.topics import topic_specs
+
+_SKEW_LIMIT_SECONDS = 1.0
+_WINDOWS_LOOKED_AT = 200
+_NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+
+
+def check_settings(settings: Settings) -> list[Finding]:
+    """Contradictions among the settings, and what differs from the defaults."""
+    shown = settings.shown()
+    changed = ", ".join(f"{s.variable}={shown[s.name]}" for s in SETTINGS if getattr(settings, s.name) != s.default)
+    found = [ok("settings", changed or "all at their defaults")]
+    sasl = settings.kafka_security_protocol in (Protocol.SASL_PLAINTEXT, Protocol.SASL_SSL)
+    if settings.kafka_sasl_username and not sasl:
+        remedy = "set KAFKA_SECURITY_PROTOCOL=SASL_SSL"
+        found.append(wrong("settings", f"a SASL user is set, but the protocol is {settings.kafka_security_protocol}", remedy))
+    if sasl and not settings.kafka_sasl_username:
+        found.append(wrong("settings", "the protocol asks for SASL, but no user is set", "set KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"))
+    if settings.kafka_security_protocol is Protocol.SASL_PLAINTEXT:
+        found.append(note("settings", "the password crosses the network unencrypted", "use SASL_SSL outside one machine"))
+    return found
+
+
+async def check_broker(client: AIOKafkaAdminClient, settings: Settings) -> list[Finding]:
+    """How many brokers answer, how fast, and whether what they are set to fits."""
+    began = time.monotonic()
+    brokers = (await client.describe_cluster())["brokers"]
+    found = [ok("broker", f"{len(brokers)} at {settings.kafka_bootstrap_servers}, answered in {(time.monotonic() - began) * 1000:.0f} ms")]
+    if len(brokers) >= 3 and settings.replication_factor < 3:
+        what = f"{len(brokers)} brokers, but {settings.replication_factor} copies of new topics: one broker lost is data lost"
+        found.append(note("broker", what, "set CTRLPLANE_REPLICATION_FACTOR=3 before `topics apply`"))
+    own = await _config(client, ConfigResource(ConfigResourceType.BROKER, str(brokers[0]["node_id"])))
+    if own.get("auto.create.topics.enable") == "true":
+        found.append(note("broker", "makes topics by use, with partitions that are not ours", "set auto.create.topics.enable=false"))
+    return found
+
+
+async def check_topics(client: AIOKafkaAdminClient, settings: Settings) -> list[Finding]:
+    """Every difference between the topics and their specification."""
+    changes, remedy = await plan_topics(client, settings), "run `ctrlplane-stream topics apply`"
+    missing = [change.topic for change in changes if isinstance(change, Create)]
+    found = [wrong("topics", f"missing: {', '.join(missing)}", remedy)] if missing else []
+    found += [wrong("topics", sentence(change), remedy) for change in changes if isinstance(change, Alter)]
+    found += [wrong("topics", reason, way) for reason, way in (refusal(c) for c in changes if isinstance(c, Refuse))]
+    return found or [ok("topics", f"all {len(topic_specs())} as specified")]
+
+
+async def check_clock(client: AIOKafkaAdminClient, settings: Settings) -> list[Finding]:
+    """The broker's clock against ours: the append time of a record, which lies between our times before and after."""
+    name = f"{settings.topic_prefix}doctor-{uuid.uuid4()}"
+    response = await client.create_topics([NewTopic(name, 1, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
+    refusal = next((message or "refused" for _, code, message in response.topic_errors if code), None)
+    if refusal is not None:
+        return [note("clock", f"not measured: {refusal}", f"allow creating and deleting topics named {settings.topic_prefix}doctor-*")]
+    try:
+        async with producer(settings) as writer:
+            await writer.send_and_wait(name, b"warm-up", partition=0)
+            before = time.time() * 1000
+            stamped = (await writer.send_and_wait(name, b"", partition=0)).timestamp
+            after = time.time() * 1000
+    finally:
+        await client.delete_topics([name])
+    return [clock_finding((max(stamped - after, 0.0) or min(stamped - before, 0.0)) / 1000)]
+
+
+def clock_finding(ahead_seconds: float) -> Finding:
+    """What to say of a broker's clock that is ahead of ours by so much (negative: behind)."""
+    if abs(ahead_seconds) < _SKEW_LIMIT_SECONDS:
+        return ok("clock", f"the broker's and ours agree to {abs(ahead_seconds) * 1000:.0f} ms, beyond what the request took")
+    way = "ahead of" if ahead_seconds > 0 else "behind"
+    return wrong(
+        "clock", f"the broker's is {abs(ahead_seconds):.1f} s {way} ours", "synchronise both by NTP: facts are timed by the broker's"
+    )
+
+
+# The first question about a group makes the broker create its internal topic, which takes a moment.
+@retry(retry=retry_if_exception_type(_NOT_YET), wait=wait_fixed(0.1), stop=stop_after_delay(10), reraise=True)
+async def check_lag(client: AIOKafkaAdminClient, settings: Settings, roles: Sequence[str]) -> list[Finding]:
+    """For each role of the worker: whether somebody works on it, and how much is waiting."""
+    offsets = {role: await client.list_consumer_group_offsets(group_of(settings, role)) for role in roles}
+    ends = await _ends(settings, {place for places in offsets.values() for place in places})
+    found = []
+    for role in roles:
+        members = await _members(client, group_of(settings, role))
+        waiting: dict[str, int] = defaultdict(int)
+        for place, committed in offsets[role].items():
+            waiting[place.topic.removeprefix(settings.topic_prefix)] += max(0, ends.get(place, 0) - max(committed.offset, 0))
+        found.append(lag_finding(role, members, waiting))
+    return found
+
+
+def group_of(settings: Settings, role: str) -> str:
+    """The consumer group of a role of the worker."""
+    return f"{settings.topic_prefix}ctrlplane-{role}"
+
+
+def lag_finding(role: str, members: int, waiting: dict[str, int]) -> Finding:
+    """What to say of a role with so many members and so many records waiting by topic."""
+    lag = ", ".join(f"{count} on {topic}" for topic, count in sorted(waiting.items()) if count) or "nothing"
+    if members == 0:
+        ever = f"has stopped; waiting: {lag}" if waiting else "has never run"
+        return wrong(f"worker {role}", ever, f"start `ctrlplane-stream worker --role {role}`")
+    return ok(f"worker {role}", f"{members} running; waiting: {lag}")
+
+
+async def check_versions(settings: Settings) -> list[Finding]:
+    """Services whose spans do not tell their versions apart, in the newest telemetry: such a release cannot be judged."""
+    unknown = versionless(await _newest_windows(settings))
+    if not unknown:
+        return [ok("versions", "every service with traffic names its version")]
+    remedy = "set service.version per release on their resource, or let an actuator inject ctrlplane.version"
+    return [wrong("versions", f"no version in the spans of {', '.join(unknown)}", remedy)]
+
+
+def versionless(parts: Iterable[WindowPart]) -> list[str]:
+    """``environment:service`` of each whose every request came from an unknown version, sorted."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for part in parts:
+        for row in part.services:
+            seen[f"{part.environment}:{row.service}"].add(row.version)
+    return sorted(service for service, versions in seen.items() if versions == {UNKNOWN_VERSION})
+
+
+async def _newest_windows(settings: Settings) -> list[WindowPart]:
+    records = read_to_end(settings, "telemetry-windows", newest=_WINDOWS_LOOKED_AT)
+    return [part async for record in records if (part := _part(record.value)) is not None]
+
+
+def _part(value: bytes | None) -> WindowPart | None:
+    try:
+        record = msgspec.json.decode(value or b"", type=WindowRecord)  # type: ignore[arg-type]
+    except msgspec.DecodeError:
+        return None
+    return record if isinstance(record, WindowPart) else None
+
+
+async def _config(client: AIOKafkaAdminClient, resource: ConfigResource) -> dict[str, str]:
+    (response,) = await client.describe_configs([resource])
+    return {entry[0]: entry[1] for _, _, _, _, entries in response.resources for entry in entries}
+
+
+async def _members(client: AIOKafkaAdminClient, group: str) -> int:
+    (response,) = await client.describe_consumer_groups([group])
+    return sum(len(described[5]) for described in response.groups)
+
+
+async def _ends(settings: Settings, places: set[TopicPartition]) -> dict[TopicPartition, int]:
+    if not places:
+        return {}
+    async with AIOKafkaConsumer(group_id=None, **client_options(settings)) as client:
+        ends: dict[TopicPartition, int] = await client.end_offsets(sorted(places))
+    return ends

@@ -1,0 +1,53 @@
+"""``ctrlplane-stream doctor``: is everything around the program as it must be? Each line in order, or with the remedy."""
+
+import asyncio
+
+import click
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.checkup import check_broker, check_clock, check_lag, check_settings, check_topics, check_versions
+from ctrlplane_stream.commands.findings import Finding, Health, wrong
+from ctrlplane_stream.commands.options import EXIT_DIFFERENT, print_json, takes_json, takes_settings
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.worker import ROLES
+from ctrlplane_stream.wire.kafka_clients import NoBroker
+from ctrlplane_stream.wire.topic_admin import TopicError, admin_client
+
+
+@click.command()
+@takes_settings("")
+@takes_json
+@click.pass_context
+def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
+    """Check settings, broker, topics, clocks, the worker's roles and their lag, and whether versions can be told apart.
+
+    Exit status 0: nothing is wrong; 3: something is, with its remedy. To compare the clocks a topic is made and deleted.
+    """
+    findings = asyncio.run(examine(settings))
+    if as_json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            click.echo(finding.line())
+    if any(finding.health is Health.WRONG for finding in findings):
+        context.exit(EXIT_DIFFERENT)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """All findings; where the broker or the topics are missing, the checks that need them are left out."""
+    findings = check_settings(settings)
+    if not settings.kafka_bootstrap_servers:
+        return [*findings, wrong("broker", "none is named", "set KAFKA_BOOTSTRAP_SERVERS to host:port")]
+    try:
+        async with admin_client(settings) as client:
+            findings += await check_broker(client, settings)
+            findings += await check_topics(client, settings)
+            findings += await check_clock(client, settings)
+            findings += await check_lag(client, settings, list(ROLES))
+        findings += await check_versions(settings)
+    except NoBroker:
+        pass  # no topic of windows: said above, with the topics
+    except (KafkaError, TopicError, OSError) as error:
+        remedy = "see that it runs and that its address, protocol and credentials are the ones set"
+        findings.append(wrong("broker", f"{settings.kafka_bootstrap_servers}: {error or type(error).__name__}", remedy))
+    return findings

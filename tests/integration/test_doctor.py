@@ -1,0 +1,90 @@
+"""``doctor`` against a real broker: in order, missing, lagging, gone."""
+
+import asyncio
+import json
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+from click.testing import CliRunner, Result
+
+from ctrlplane_stream.commands.checkup import group_of
+from ctrlplane_stream.commands.doctor import doctor
+from ctrlplane_stream.local.processes import free_port
+from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.kafka_clients import publish
+from ctrlplane_stream.wire.topic_admin import admin_client
+
+
+def _run(settings: Settings, *arguments: str) -> Result:
+    environ = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
+        "CTRLPLANE_PARTITIONS": str(settings.partitions),
+    }
+    return CliRunner().invoke(doctor, arguments, env=environ)
+
+
+def _by_check(result: Result) -> dict[str, dict[str, str]]:
+    return {finding["check"]: finding for finding in json.loads(result.stdout)}
+
+
+def test_topics_that_are_missing_or_differ_are_wrong_with_the_command_that_mends_them(kafka_settings: Settings) -> None:
+    """Before `topics apply` everything is missing, and doctor's exit status says that something is wrong."""
+    result = _run(kafka_settings, "--json")
+    finding = _by_check(result)["topics"]
+    assert (result.exit_code, finding["health"], finding["remedy"]) == (3, "wrong", "run `ctrlplane-stream topics apply`")
+
+
+def test_topics_and_clock_in_order_say_so_and_nothing_is_left_behind(topics: Settings) -> None:
+    """The topic that the clock was read from is gone afterwards."""
+    found = _by_check(_run(topics, "--json"))
+    assert {check: found[check]["health"] for check in ("settings", "broker", "topics", "clock", "versions")} == dict.fromkeys(
+        ("settings", "broker", "topics", "clock", "versions"), "ok"
+    )
+    assert asyncio.run(_topics_named(topics, f"{topics.topic_prefix}doctor-")) == []
+
+
+def test_a_role_that_stopped_with_records_waiting_is_wrong(topics: Settings) -> None:
+    """The records that its group has not committed are counted, and the roles that never ran are told apart."""
+    asyncio.run(_work_on_two_of_five(topics))
+    found = _by_check(_run(topics, "--json"))
+    assert found["worker engine"]["what"] == "has stopped; waiting: 3 on facts"
+    assert found["worker judge"]["what"] == "has never run"
+
+
+def test_a_service_without_versions_is_named_from_its_telemetry(topics: Settings) -> None:
+    """The newest windows say which services cannot be judged."""
+    part = WindowPart("prod", 0, 0, 0, services=(ServiceWindow("shop/cart", "unknown", 9, 0, 9.0, 9),))
+    asyncio.run(publish(topics, "telemetry-windows", msgspec.json.encode(part), environment="prod"))
+    finding = _by_check(_run(topics, "--json"))["versions"]
+    assert (finding["health"], "prod:shop/cart" in finding["what"]) == ("wrong", True)
+
+
+def test_no_broker_is_a_finding_and_not_a_traceback() -> None:
+    """Named but absent, and not named at all."""
+    for servers in (f"127.0.0.1:{free_port()}", ""):
+        result = _run(Settings(kafka_bootstrap_servers=servers))
+        assert result.exit_code == 3
+        assert "wrong  broker" in result.stdout
+
+
+async def _work_on_two_of_five(settings: Settings) -> None:
+    for number in range(5):
+        await publish(settings, "facts", str(number).encode(), environment="prod")
+    group = group_of(settings, "engine")
+    async with AIOKafkaConsumer(
+        settings.topic("facts"),
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        group_id=group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    ) as consumer:
+        for _ in range(2):
+            await consumer.getone()
+        await consumer.commit()
+
+
+async def _topics_named(settings: Settings, prefix: str) -> list[str]:
+    async with admin_client(settings) as client:
+        return [name for name in await client.list_topics() if name.startswith(prefix)]

@@ -1,0 +1,60 @@
+"""What ``doctor`` makes of what it sees."""
+
+import pytest
+
+from ctrlplane_stream.commands.checkup import check_settings, clock_finding, lag_finding, versionless
+from ctrlplane_stream.commands.findings import Health
+from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
+from ctrlplane_stream.settings import Protocol, Settings
+
+
+def test_the_settings_line_shows_what_differs_and_no_secret() -> None:
+    """One line for a colleague to read, with stars where the password is."""
+    settings = Settings(kafka_security_protocol=Protocol.SASL_SSL, kafka_sasl_username="u", kafka_sasl_password="open-sesame")
+    (finding,) = check_settings(settings)
+    assert finding.health is Health.OK
+    assert "KAFKA_SASL_USERNAME=u, KAFKA_SASL_PASSWORD=***" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("settings", "health"),
+    [
+        (Settings(kafka_sasl_username="u"), Health.WRONG),
+        (Settings(kafka_security_protocol=Protocol.SASL_SSL), Health.WRONG),
+        (Settings(kafka_security_protocol=Protocol.SASL_PLAINTEXT, kafka_sasl_username="u"), Health.NOTE),
+    ],
+)
+def test_settings_that_contradict_each_other_come_with_a_remedy(settings: Settings, health: Health) -> None:
+    """A user without SASL, SASL without a user, a password in the clear."""
+    found = check_settings(settings)[1:]
+    assert [f.health for f in found] == [health]
+    assert found[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("ahead", "health"), [(0.0, Health.OK), (0.9, Health.OK), (-0.9, Health.OK), (1.5, Health.WRONG), (-60, Health.WRONG)]
+)
+def test_a_clock_is_wrong_from_a_second_on(ahead: float, health: Health) -> None:
+    """In either direction, which it says."""
+    finding = clock_finding(ahead)
+    assert finding.health is health
+    assert health is Health.OK or ("ahead of" if ahead > 0 else "behind") in finding.what
+
+
+def test_a_role_that_nobody_runs_is_wrong_and_names_the_command() -> None:
+    """Stopped with records waiting, and never started, are told apart."""
+    stopped, never = lag_finding("engine", 0, {"facts": 7, "control": 0}), lag_finding("engine", 0, {})
+    assert stopped.what == "has stopped; waiting: 7 on facts"
+    assert never.what == "has never run"
+    assert stopped.remedy == never.remedy == "start `ctrlplane-stream worker --role engine`"
+    assert lag_finding("engine", 2, {"facts": 0}).health is Health.OK
+
+
+def test_a_service_is_versionless_only_where_no_request_named_one() -> None:
+    """One known version is enough to be judged by; the same service elsewhere is another matter."""
+    rows = [("prod", "a", "unknown"), ("prod", "a", "#2"), ("prod", "b", "unknown"), ("test", "a", "unknown")]
+    parts = [
+        WindowPart(environment, 0, 0, 0, services=(ServiceWindow(service, version, 1, 0, 1.0, 1),))
+        for environment, service, version in rows
+    ]
+    assert versionless(parts) == ["prod:b", "test:a"]
