@@ -19,12 +19,11 @@ E = TypeVar("E", bound=msgspec.Struct)
 
 
 class Telling(msgspec.Struct, frozen=True):
-    """That a target is to be told its desired state: why, on behalf of which rollout, and over edits made by hand or not."""
+    """That a target is to be told its desired state: why, and on behalf of which rollout."""
 
     verb: Verb
     because: str
     rollout: str | None
-    over_edit: bool = False
 
 
 class Draft:
@@ -70,9 +69,6 @@ class Draft:
 
     def tell(self, service: str, telling: Telling) -> None:
         """Mark a target as to be told its desired state; what is marked later in a decision says the verb."""
-        before = self.telling.get(service)
-        if before is not None and before.over_edit and not telling.over_edit:
-            telling = msgspec.structs.replace(telling, over_edit=True)
         self.telling[service] = telling
 
     @property

@@ -5,14 +5,36 @@ world, why, and when it wants to hear of time again. The same facts give the sam
 ignored with a reason; only a programming error raises.
 """
 
+from typing import assert_never
+
 import msgspec
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.draft import Draft, delta_of
+from ctrlplane_stream.decision import observing, timers
+from ctrlplane_stream.decision.draft import Draft, Telling, delta_of
+from ctrlplane_stream.decision.hearing import on_verdict
+from ctrlplane_stream.decision.overrides import in_scope, on_override
+from ctrlplane_stream.decision.rollout import settle
 from ctrlplane_stream.decision.state import State, fold
-from ctrlplane_stream.model.commands import Command, Output
+from ctrlplane_stream.decision.targets import emit_commands, weighted
+from ctrlplane_stream.decision.versioning import on_artifact, on_catalog
+from ctrlplane_stream.model.commands import Command, Output, Verb
 from ctrlplane_stream.model.decisions import Disposition, Reason
-from ctrlplane_stream.model.facts import Fact, Origin, OverrideRequested
+from ctrlplane_stream.model.facts import (
+    ArrivalsObserved,
+    ArtifactPushed,
+    BuildChanged,
+    CatalogApplied,
+    EdgesFaded,
+    EdgesObserved,
+    Fact,
+    Origin,
+    OutcomeReported,
+    OverrideRequested,
+    TimePassed,
+    VerdictGiven,
+    WorldChanged,
+)
 
 MAX_ADVANCE_MS = 15_000
 """How much one fact may advance any timer."""
@@ -46,8 +68,42 @@ def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     if repeated := _repeated(draft, moment.origin):
         draft.because("repeated", repeated)
         return _finish(draft, Disposition.IGNORED)
-    draft.because("not-built", f"ignored: nothing is decided about {type(fact).__name__} yet")
-    return _finish(draft, Disposition.IGNORED)
+    timers.expire(draft)
+    applied = _absorb(draft, fact)
+    settle(draft)
+    timers.renew(draft)
+    emit_commands(draft)
+    return _finish(draft, Disposition.APPLIED if applied else Disposition.IGNORED)
+
+
+def _absorb(draft: Draft, fact: Fact) -> bool:  # noqa: C901 - one line per kind of fact, closed by assert_never
+    """Take the fact in; whether it applied."""
+    match fact:
+        case TimePassed():
+            return True
+        case VerdictGiven():
+            return on_verdict(draft, fact)
+        case ArrivalsObserved():
+            return observing.on_arrivals(draft, fact)
+        case EdgesObserved():
+            return observing.on_edges(draft, fact)
+        case EdgesFaded():
+            return observing.on_faded(draft, fact)
+        case OutcomeReported():
+            return observing.on_outcome(draft, fact)
+        case WorldChanged():
+            return observing.on_world(draft, fact)
+        case OverrideRequested():
+            return on_override(draft, fact)
+        case ArtifactPushed():
+            return on_artifact(draft, fact)
+        case CatalogApplied():
+            return on_catalog(draft, fact)
+        case BuildChanged():
+            draft.because("build", f"build {fact.build} decides from here on, before it {fact.previous or 'none'}")
+            return True
+        case _:
+            assert_never(fact)
 
 
 def _advanced(state: State, moment: Moment) -> e.Clock:
@@ -72,6 +128,7 @@ def _repeated(draft: Draft, origin: Origin | None) -> str | None:
 
 
 def _finish(draft: Draft, disposition: Disposition) -> Decision:
+    wake = timers.wake_at_ms(draft)
     changes = draft.changes()
     return Decision(
         state=draft.state.with_changes(changes),
@@ -80,10 +137,24 @@ def _finish(draft: Draft, disposition: Disposition) -> Decision:
         outputs=tuple(draft.outputs),
         reasons=tuple(draft.reasons),
         delta=delta_of(changes),
-        wake_at_ms=None,
+        wake_at_ms=wake,
     )
 
 
 def minimal_abort(state: State, override: OverrideRequested) -> tuple[Command, ...]:
-    """The commands that bring every moving target in the override's scope to its stable weight, nothing else considered."""
-    return ()
+    """The commands that bring every moving target in the override's scope to its stable weight, nothing else considered.
+
+    For while an environment is parked: ``decide`` cannot be trusted then, so this reads targets only. The state is not changed; the
+    abort is decided in its turn once the environment goes on.
+    """
+    draft = Draft(state, _advanced(state, Moment(-1, 0, None)))
+    for rollout in in_scope(draft, override):
+        for unit in rollout.units:
+            target = draft.target(unit.service)
+            stable = unit.stable if rollout.promoted else target.stable
+            wanted = target.wanted(unit.candidate)
+            if target.rollout == rollout.id and wanted is not None and (stable is None or target.wanted(stable) is not None):
+                draft.put_target(weighted(target, unit.candidate, stable, 0))
+                draft.tell(unit.service, Telling(Verb.SHIFT, f"aborted by {override.who} while parked: {override.why}", rollout.id))
+    emit_commands(draft)
+    return tuple(output for output in draft.outputs if isinstance(output, Command))

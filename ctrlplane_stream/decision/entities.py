@@ -66,6 +66,9 @@ class TelemetryEntry(msgspec.Struct, frozen=True):
     closed_at_steady: int = -1
     stepped_window: int = -1
     stepped_by: str | None = None
+    services: int = 0
+    requests_per_second: float = 0.0
+    """Of all services together, each call counted where it arrives."""
 
 
 class VersionEntry(msgspec.Struct, frozen=True):
@@ -128,10 +131,13 @@ class TargetEntry(msgspec.Struct, frozen=True):
     observed_sequence: int = 0
     in_flight: InFlight | None = None
     commanded_sequence: int = 0
-    leased_steady: int | None = None
+    leased_ms: int | None = None
+    """When the lease of a partial weight was last granted or renewed; None where there is none."""
     rollout: str | None = None
     pinned: str | None = None
     pinned_by: str | None = None
+    over_edit: str | None = None
+    """The edit by hand that an operator said to go over, until a command of ours is confirmed."""
     edited: str | None = None
     blocked_until_steady: int = 0
     """No new rollout before this (hold after a revert)."""
@@ -220,6 +226,8 @@ class Hold(msgspec.Struct, frozen=True):
     deadline_steady: int
     deadline_ms: int
     who: str | None = None
+    sticky: bool = False
+    """Stays until somebody (or a named event) lifts it; others go when their condition goes."""
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -255,6 +263,8 @@ class Unit(msgspec.Struct, frozen=True):
     wave: int
     weighted: bool = False
     """Whether the candidate was ever given a weight above 0 in this rollout."""
+    fallback: LastKnownGood | None = None
+    """What was last known good before this rollout promoted; an abort while the old version drains goes back to it."""
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -289,13 +299,22 @@ class Rollout(msgspec.Struct, frozen=True):
     approved: bool = False
     promote_all: bool = False
     skip_gate: bool = False
+    """This step's gate is skipped by an operator."""
+    forced: bool = False
+    """All further gates are skipped by an operator."""
     unsafe: bool = False
     promoted: bool = False
     """The candidates have baked and are stable; what drains are the old versions."""
     unproven: tuple[int, ...] = ()
+    unproven_now: bool = False
+    """The gate of this step is open on something less than proof."""
     retreats: int = 0
     stopped_because: str | None = None
     ended_ms: int | None = None
+    waiting_for: str | None = None
+    """Why a queued rollout waits, or what a climbing one waits for that is not a hold."""
+    beside: str | None = None
+    """Another rollout that was reverted for a harm seen on a shared guard; this one waits until that has ended."""
     stuck: tuple[str, ...] = ()
     """Which targets do not do what is wanted, what is where and why: the exact list of a partial failure."""
 

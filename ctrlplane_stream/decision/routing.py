@@ -32,7 +32,5 @@ def _entries(catalog: Catalog, service: str, environment: str | None) -> tuple[s
     if environment is not None:
         return (environment,) if environment in places and environment in catalog.environments else ()
     return tuple(
-        place
-        for place in sorted(places)
-        if place in catalog.environments and catalog.environments[place].promote_from not in places
+        place for place in sorted(places) if place in catalog.environments and catalog.environments[place].promote_from not in places
     )

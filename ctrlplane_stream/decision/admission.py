@@ -1,0 +1,144 @@
+"""Who goes first: queueing, superseding, and what a waiting rollout waits for.
+
+Two rollouts exclude each other if they move one service, and wait for each other if an edge joins what they move, until the
+first is verified at weight 100. At a hub nobody waits: the pair of candidates is judged as an arm of its own. All others run side by side. The
+queue is first come, first served; one that could start may overtake an older one that cannot, but not once that one has waited long.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision import version_sets as vs
+from ctrlplane_stream.decision.composing import compose, incompatible_cycle, steps_for
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
+from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.transitions import move
+from ctrlplane_stream.model.facts import ReleaseOrder
+from ctrlplane_stream.model.identity import version_number
+from ctrlplane_stream.model.policy import Supersede
+
+AGEING_SECONDS = 600
+"""After waiting this long a queued rollout is no longer overtaken by younger ones that would disturb it."""
+_VERIFIED = (Phase.BAKING, Phase.DRAINING)
+
+
+def enqueue(
+    draft: Draft, members: dict[str, str], cause: str, release: str | None = None, order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
+) -> str | None:
+    """Queue a rollout of ``members`` (service to version label); its id, or None where it was refused with a reason."""
+    members = _superseding(draft, members, cause)
+    names = tuple(sorted(members))
+    if (cycle := incompatible_cycle(draft, names)) is not None:
+        draft.because(
+            "cycle",
+            f"refused: {' and '.join(cycle)} call each other and change together; declare in_cycle_compatible for each in the "
+            "catalog if their versions get on, or release them one by one",
+        )
+        return None
+    id_ = _rollout_id(draft, names[0], members[names[0]])
+    previous = draft.rollout(id_)
+    if previous is not None and previous.phase not in ENDED:
+        draft.because("already-rolling", f"ignored: {id_} is under way ({previous.phase})", id_)
+        return None
+    version_set = compose(draft, id_, members, release, order)
+    rollout = _queued(draft, id_, version_set, cause, previous)
+    draft.put(f"set/{id_}", version_set)
+    draft.put_rollout(rollout)
+    index = draft.index
+    draft.put("index", replace(index, rollouts=(*index.rollouts, id_), ended=tuple(i for i in index.ended if i != id_)))
+    draft.because("queued", f"{id_}: {'; '.join(version_set.explanation)}", id_)
+    return id_
+
+
+def _rollout_id(draft: Draft, service: str, label: str) -> str:
+    """``environment/service/number``, the slashes of the service's name as dashes."""
+    base = f"{draft.environment}/{service.replace('/', '-')}/{version_number(label) or label}"
+    other = draft.rollout(base)
+    if other is not None and all(unit.service != service for unit in other.units):
+        return f"{base}-{service.count('/')}"
+    return base
+
+
+def _queued(draft: Draft, id_: str, version_set: e.VersionSet, cause: str, previous: e.Rollout | None) -> e.Rollout:
+    clock = draft.clock
+    return e.Rollout(
+        id=id_,
+        environment=draft.environment,
+        phase=Phase.QUEUED,
+        units=tuple(e.Unit(c.service, c.candidate, c.stable, c.wave) for c in version_set.changed),
+        steps=steps_for(version_set, cause),
+        attempt=previous.attempt + 1 if previous is not None else 1,
+        judged_attempt=previous.judged_attempt if previous is not None else 0,
+        cause=cause,
+        began_ms=clock.now_ms,
+        queued_steady=clock.steady,
+        phase_since_steady=clock.steady,
+        timeline=(e.Passage(Phase.QUEUED, 0, 0, clock.now_ms),),
+    )
+
+
+def _superseding(draft: Draft, members: dict[str, str], cause: str) -> dict[str, str]:
+    """Withdraw what the new set makes pointless; the members, with those that a withdrawn release still wanted to move."""
+    merged = dict(members)
+    for rollout in draft.rollouts():
+        ours = [u.service for u in rollout.units if u.service in members]
+        if not ours:
+            continue
+        policy = draft.version_set(rollout.id).policy.supersede
+        newer = f"superseded by {', '.join(f'{name} {members[name]}' for name in ours)}"
+        if rollout.phase is Phase.QUEUED and policy is not Supersede.FINISH:
+            for unit in rollout.units:
+                merged.setdefault(unit.service, unit.candidate)
+            move(draft, rollout, Event.STOP, newer)
+        elif policy is Supersede.RESTART or cause == "revert":
+            if rollout.phase not in (Phase.ABORTING, Phase.QUEUED) and rollout.phase is not Phase.DRAINING:
+                move(draft, rollout, Event.STOP, newer)
+    return merged
+
+
+def obstacle(draft: Draft, rollout: e.Rollout) -> str | None:
+    """Why a queued rollout may not start now, or None."""
+    services = tuple(u.service for u in rollout.units)
+    for name in services:
+        target = draft.target(name)
+        if target.edited is not None:
+            return f"{name} was edited by hand ({target.edited}); resume says that we may go on over it"
+        if draft.clock.steady < target.blocked_until_steady:
+            left = (target.blocked_until_steady - draft.clock.steady) / 1000
+            return f"{name} was reverted and takes no new rollout for another {left:.0f} s"
+    frozen = freeze_on(draft, services)
+    policy = draft.version_set(rollout.id).policy
+    return frozen or closed_by_maintenance(draft.clock.now_ms, policy) or _conflict(draft, rollout, services)
+
+
+def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> str | None:
+    earlier = True
+    for other in draft.rollouts():
+        if other.id == rollout.id:
+            earlier = False
+            continue
+        if other.phase is Phase.QUEUED:
+            aged = draft.clock.steady - other.queued_steady > AGEING_SECONDS * 1000
+            if not (earlier and (aged or _same_service(other, services) is not None)):
+                continue
+        if (why := _between(draft, other, services)) is not None:
+            return why
+    return None
+
+
+def _same_service(other: e.Rollout, services: tuple[str, ...]) -> str | None:
+    return next((u.service for u in other.units if u.service in services), None)
+
+
+def _between(draft: Draft, other: e.Rollout, services: tuple[str, ...]) -> str | None:
+    """What the other rollout has to do with these services, or None where they may move side by side."""
+    if (shared := _same_service(other, services)) is not None:
+        return f"waits for {other.id}, which moves {shared} too"
+    if other.phase is Phase.BAKING or (other.phase is Phase.DRAINING and other.promoted):
+        return None
+    theirs = tuple(u.service for u in other.units)
+    edge = vs.joined(draft.state.graph, services, theirs)
+    if edge is None or any(vs.is_hub(draft.state.graph, name) for name in (*services, *theirs)):
+        return None
+    return f"waits until {other.id} is verified at 100, since {edge} joins them"

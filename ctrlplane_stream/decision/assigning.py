@@ -1,0 +1,80 @@
+"""What the judge is asked: one assignment per confirmed weight, and another while the candidates bake."""
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.model.commands import JudgeAssigned, JudgeReleased
+from ctrlplane_stream.model.verdicts import Assignment, Change, Concurrent, Guard, GuardRole
+
+
+def global_step(rollout: e.Rollout) -> int:
+    """The number of the step over all waves, from 0; the bake comes after the last."""
+    return rollout.wave * len(rollout.steps) + rollout.step
+
+
+def last_wave(rollout: e.Rollout) -> int:
+    """The number of the last wave."""
+    return max(unit.wave for unit in rollout.units)
+
+
+def step_count(rollout: e.Rollout) -> int:
+    """Steps of all waves and the bake: what the error budget is split over."""
+    return (last_wave(rollout) + 1) * len(rollout.steps) + 1
+
+
+def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
+    """Ask the judge to watch the rollout as it stands: this wave's candidates, or all of them while they bake."""
+    version_set = draft.version_set(rollout.id)
+    changed = tuple(u for u in rollout.units if baking or u.wave == rollout.wave)
+    assignment = Assignment(
+        rollout=rollout.id,
+        environment=rollout.environment,
+        step=step_count(rollout) - 1 if baking else global_step(rollout),
+        attempt=rollout.judged_attempt,
+        changed=tuple(Change(u.service, u.candidate, u.stable) for u in changed),
+        guards=tuple(_as_seen_from(g.guard, changed) for g in version_set.guards),
+        weight=1.0 if baking else candidate_weight(rollout) / 100,
+        weight_confirmed_at_ms=rollout.confirmed_ms or draft.clock.now_ms,
+        steps=step_count(rollout),
+        window_seconds=max(1, round(draft.telemetry.window_seconds)),
+        entry_points=version_set.entry_points,
+        policy=version_set.policy.gate,
+        concurrent=tuple(
+            Concurrent(other.id, unit.service, unit.candidate)
+            for other in concurrent(draft, rollout)
+            for unit in other.units
+            if unit.weighted
+        ),
+        baking=baking,
+    )
+    draft.outputs.append(JudgeAssigned(assignment))
+
+
+def candidate_weight(rollout: e.Rollout) -> int:
+    """The weight of this step in percent; 100 where no version was ever stable, since there is nothing to share with."""
+    if all(u.stable is None for u in rollout.units if u.wave == rollout.wave):
+        return 100
+    return rollout.steps[rollout.step].weight
+
+
+def release(draft: Draft, rollout: e.Rollout, because: str) -> None:
+    """Tell the judge that the rollout is no longer watched; nothing where it never was."""
+    if rollout.confirmed_ms is not None:
+        draft.outputs.append(JudgeReleased(rollout.id, because))
+
+
+def _as_seen_from(guard: Guard, changed: tuple[e.Unit, ...]) -> Guard:
+    """Changed services of other waves are watched as callees: their candidates take all the traffic or none."""
+    if guard.role is GuardRole.CHANGED and all(u.service != guard.service for u in changed):
+        return Guard(guard.service, GuardRole.CALLEE)
+    return guard
+
+
+def concurrent(draft: Draft, rollout: e.Rollout) -> tuple[e.Rollout, ...]:
+    """Other rollouts with a candidate under weight that is not stable yet, in order of arrival."""
+    return tuple(o for o in draft.rollouts() if o.id != rollout.id and not o.promoted and any(carries(draft, u) for u in o.units))
+
+
+def carries(draft: Draft, unit: e.Unit) -> bool:
+    """Whether weight is wanted for the unit's candidate."""
+    wanted = draft.target(unit.service).wanted(unit.candidate)
+    return wanted is not None and wanted.weight > 0

@@ -1,0 +1,128 @@
+"""From changed services to a whole version set: units in waves, guards, blast radius, confidence, policy, and all of it in words."""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision import version_sets as vs
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.graph import Graph
+from ctrlplane_stream.decision.targets import kind_of
+from ctrlplane_stream.decision.waves import cycles, waves
+from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.policy import Policy, Step
+
+
+def compose(draft: Draft, rollout: str, members: dict[str, str], release: str | None, order: ReleaseOrder) -> e.VersionSet:
+    """The set that moves ``members`` (service to version label), by the graph as it is known now. Pure; at least one member."""
+    state = draft.state
+    walked = vs.walk(state.graph, members, lambda name: _takes_requests_from_outside(draft, name))
+    units = _units(draft, state.graph, members, order)
+    policy_of, policy = most_cautious(draft, tuple(sorted(members)))
+    shown, more = vs.left_out(state.graph, walked)
+    trust, why = vs.confidence(state, members)
+    return e.VersionSet(
+        rollout=rollout,
+        changed=units,
+        guards=vs.guards(state, walked),
+        left_out=shown,
+        left_out_more=more,
+        blast_radius=_blast_radius(draft, walked, units, policy.steps),
+        entry_points=walked.entry_points,
+        confidence=trust,
+        explanation=(*_explanation(draft, walked, units, more + len(shown)), why),
+        policy=policy,
+        policy_of=policy_of,
+        release=release,
+        order=order,
+        hub=any(vs.is_hub(state.graph, name) for name in members),
+        kinds={name: kind_of(draft, name) for name in sorted(members)},
+    )
+
+
+def _takes_requests_from_outside(draft: Draft, service: str) -> bool:
+    seen = draft.find(f"traffic/{service}", ServiceSeen)
+    return seen is not None and seen.roots_per_second > 0
+
+
+def _units(draft: Draft, graph: Graph, members: dict[str, str], order: ReleaseOrder) -> tuple[e.ChangedUnit, ...]:
+    number = waves(graph, members, order)
+    units = [e.ChangedUnit(name, members[name], draft.target(name).stable, number[name]) for name in sorted(members)]
+    return tuple(sorted(units, key=lambda unit: (unit.wave, unit.service)))
+
+
+def incompatible_cycle(draft: Draft, services: tuple[str, ...]) -> tuple[str, ...] | None:
+    """A cycle among the changed services whose members do not all declare that their versions get on, or None."""
+    for cycle in cycles(draft.state.graph, services):
+        if not all((entry := draft.service(name)) is not None and entry.in_cycle_compatible for name in cycle):
+            return cycle
+    return None
+
+
+def most_cautious(draft: Draft, services: tuple[str, ...]) -> tuple[str, Policy]:
+    """The policy that rules a set: of the service with the smallest first weight, then the longest bake, then by name."""
+    policies = [(name, entry.policy if (entry := draft.service(name)) is not None else Policy()) for name in services]
+    return min(policies, key=lambda p: (p[1].steps[0].weight, -p[1].bake_seconds, p[0]))
+
+
+def steps_for(version_set: e.VersionSet, cause: str) -> tuple[Step, ...]:
+    """The steps that a rollout takes: the policy's; only the last for a first version ever, and for a revert without waiting."""
+    steps = version_set.policy.steps
+    if cause == "revert":
+        return (replace(steps[-1], min_seconds=0.0, min_windows=0, approval=False),)
+    if all(unit.stable is None for unit in version_set.changed):
+        return steps[-1:]
+    return steps
+
+
+def reachable(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
+    """The steps that a share of ``instances`` can show: weights rounded down, those that become 0 or repeat left out."""
+    if instances <= 0:
+        return steps
+    found: list[Step] = []
+    for step in steps:
+        weight = step.weight * instances // 100 * 100 // instances
+        if weight > 0 and (not found or weight > found[-1].weight):
+            found.append(replace(step, weight=weight))
+    return tuple(found)
+
+
+def by_instances(version_set: e.VersionSet) -> bool:
+    """Whether any changed service takes weight by instances, so that not every weight can be reached."""
+    return any(kind is not ServiceKind.ROUTED for kind in version_set.kinds.values()) or version_set.policy.in_place
+
+
+def _blast_radius(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...], steps: tuple[Step, ...]) -> tuple[e.BlastRadius, ...]:
+    known = draft.telemetry
+    share = vs.traffic_share(draft.state, walked, known.requests_per_second)
+    count = sum(1 for w in walked.found.values())
+    last = max((unit.wave for unit in units), default=0)
+    return tuple(
+        e.BlastRadius(
+            weight=step.weight,
+            wave=wave,
+            services=count,
+            of_services=max(known.services, count),
+            traffic_share=round(share * (1.0 if wave < last else step.weight / 100), 6),
+        )
+        for wave in range(last + 1)
+        for step in steps
+    )
+
+
+def _explanation(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...], outside: int) -> tuple[str, ...]:
+    moves = ", ".join(f"{u.service} {u.stable or 'nothing'} → {u.candidate}" for u in units)
+    roles: dict[str, int] = {}
+    for watched in walked.found.values():
+        roles[watched.role] = roles.get(watched.role, 0) + 1
+    counted = ", ".join(f"{count} {role}" for role, count in roles.items())
+    lines = [f"moves {moves}", f"watches {len(walked.found)} of {max(draft.telemetry.services, len(walked.found))} services: {counted}"]
+    if len({u.wave for u in units}) > 1:
+        lines.append("in waves, callees first: " + " then ".join(_wave_names(units)))
+    if outside:
+        lines.append(f"{outside} neighbours are not watched, since no change can reach them by a known edge")
+    return tuple(lines)
+
+
+def _wave_names(units: tuple[e.ChangedUnit, ...]) -> list[str]:
+    return [" and ".join(u.service for u in units if u.wave == wave) for wave in sorted({u.wave for u in units})]

@@ -1,0 +1,110 @@
+"""When nobody talks to a version any more, and parking it then.
+
+A version is drained when its weight is confirmed 0, the windows since then have closed, and no request has arrived at it for the
+drain time; or when the upper limit has passed, since a stray long poll must not keep a version for ever. Telemetry that says that real
+traffic still arrives holds even so: then the weight was not what the world said.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.falling import at_zero
+from ctrlplane_stream.decision.targets import is_confirmed, kind_of, with_version
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.world import Capacity
+
+STRAY_SHARE = 0.05
+"""Above this share of a target's arrivals a version still takes real traffic, and the drain limit does not end its drain."""
+
+
+def drain(draft: Draft, rollout: e.Rollout) -> str | None:
+    """Park every version that has drained; what is still waited for, or None when all are parked and confirmed."""
+    waits = [wait for unit in rollout.units if (wait := _drain_unit(draft, rollout, unit)) is not None]
+    return "; ".join(waits) or None
+
+
+def leaving(rollout: e.Rollout, unit: e.Unit) -> str | None:
+    """The version that goes: the old one after a promotion, else the candidate; None where nothing was stable before."""
+    return unit.stable if rollout.promoted else unit.candidate
+
+
+def _drain_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
+    label = leaving(rollout, unit)
+    target = draft.target(unit.service)
+    live = target.wanted(label) if label is not None else None
+    if label is None or live is None:
+        return None
+    if live.capacity is Capacity.PARKED:
+        parked = unit.service not in draft.telling and target.in_flight is None
+        return None if parked else f"{unit.service} {label} is being parked"
+    if (wait := _undrained(draft, rollout, unit, label)) is not None:
+        return wait
+    if any(hold.sticky for hold in rollout.holds):
+        return f"{unit.service} {label} has drained and is kept while the rollout is held"
+    retention = int(draft.version_set(rollout.id).policy.retention_seconds * 1000)
+    draft.put_target(with_version(target, e.LiveVersion(label, Capacity.PARKED, 0, draft.clock.steady + retention)))
+    draft.tell(unit.service, Telling(Verb.PARK, f"{label} has drained", rollout.id))
+    return f"{unit.service} {label} is being parked"
+
+
+def _undrained(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> str | None:
+    """Why the version may not be parked yet, or None."""
+    if rollout.unsafe and rollout.forced:
+        return None
+    if not rollout.promoted:
+        if not at_zero(draft, unit):
+            return f"{unit.service} {label} is not confirmed at weight 0"
+        if not unit.weighted:
+            return None
+    elif not is_confirmed(draft.target(unit.service), kind_of(draft, unit.service)):
+        return f"{unit.service} {label} is not confirmed at weight 0"
+    return _still_met(draft, rollout, unit.service, label)
+
+
+def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> str | None:
+    policy = draft.version_set(rollout.id).policy
+    seconds = (draft.clock.steady - rollout.phase_since_steady) / 1000
+    arrivals = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
+    if seconds >= policy.drain_limit_seconds:
+        share = _share(arrivals, label)
+        return f"{service} {label} still takes {share:.0%} of the requests at weight 0" if share > STRAY_SHARE else None
+    if seconds < policy.drain_seconds or arrivals is None:
+        return f"{service} {label} drains ({seconds:.0f} of {policy.drain_seconds:.0f} s)"
+    began = rollout.timeline[-1].at_ms / 1000
+    closed_until = arrivals.window + arrivals.window_seconds
+    if closed_until < began + policy.drain_seconds:
+        return f"{service} {label} drains: the windows of its drain time have not closed yet"
+    last = arrivals.last_met.get(label, 0)
+    if last > closed_until - policy.drain_seconds:
+        return f"{service} {label} still met requests {closed_until - last:.0f} s before the last closed window's end"
+    return None
+
+
+def _share(arrivals: e.ArrivalsEntry | None, label: str) -> float:
+    total = sum(arrivals.counts.values()) if arrivals is not None else 0
+    return arrivals.counts.get(label, 0) / total if arrivals is not None and total else 0.0
+
+
+def retire(draft: Draft) -> None:
+    """Delete parked versions whose retention has passed; the last known good and whatever moves are kept."""
+    still: list[str] = []
+    for service in draft.index.retiring:
+        target = draft.target(service)
+        gone = [v for v in target.live if _may_go(target, v) and (v.parked_until_steady or 0) <= draft.clock.steady]
+        if gone and target.rollout is None:
+            labels = [v.label for v in gone]
+            target = replace(target, live=tuple(v for v in target.live if v.label not in labels))
+            draft.put_target(target)
+            draft.tell(service, Telling(Verb.DELETE, f"the retention of {', '.join(labels)} has passed", None))
+            draft.because("deleted", f"{service} {', '.join(labels)}: retention has passed")
+        if any(_may_go(target, v) for v in target.live):
+            still.append(service)
+    if tuple(still) != draft.index.retiring:
+        draft.put("index", replace(draft.index, retiring=tuple(still)))
+
+
+def _may_go(target: e.TargetEntry, live: e.LiveVersion) -> bool:
+    good = target.last_known_good
+    kept = live.label == target.stable or (good is not None and live.label == good.label) or live.label == target.pinned
+    return live.capacity is Capacity.PARKED and not kept

@@ -1,0 +1,59 @@
+"""The way down: candidates back to weight 0, in reverse order, and only ever down.
+
+The last wave falls first: callers leave the new callees before those go. The next wave falls only when the world has confirmed
+the one above it; if a target cannot act, what lies below stays new, which is a consistent state, and the rollout says what is where.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.targets import is_confirmed, kind_of, prepared, weighted
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.world import Capacity
+
+
+def fall(draft: Draft, rollout: e.Rollout, because: str) -> bool:
+    """Tell the highest wave that still carries weight to give it up; True when every wave is confirmed at weight 0."""
+    for wave in sorted({unit.wave for unit in rollout.units}, reverse=True):
+        units = [unit for unit in rollout.units if unit.wave == wave]
+        for unit in units:
+            _fall_unit(draft, rollout, unit, because)
+        if not all(at_zero(draft, unit) for unit in units):
+            return False
+    return True
+
+
+def at_zero(draft: Draft, unit: e.Unit) -> bool:
+    """Whether the candidate has no weight, and the world says so if it ever had one."""
+    target = draft.target(unit.service)
+    wanted = target.wanted(unit.candidate)
+    if wanted is not None and wanted.weight > 0:
+        return False
+    return not unit.weighted or (unit.service not in draft.telling and is_confirmed(target, kind_of(draft, unit.service)))
+
+
+def serves(target: e.TargetEntry, label: str) -> bool:
+    """Whether a version is seen with at least one ready instance."""
+    seen = target.seen(label)
+    return seen is not None and seen.ready > 0
+
+
+def _fall_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> None:
+    target = draft.target(unit.service)
+    wanted = target.wanted(unit.candidate)
+    if wanted is None or wanted.weight == 0:
+        return
+    if unit.stable is not None and not rollout.unsafe:
+        stable = target.wanted(unit.stable)
+        if stable is None or stable.capacity is Capacity.PARKED:
+            draft.put_target(prepared(target, unit.stable))
+            draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.stable} ready again: {because}", rollout.id))
+            return
+        if not serves(target, unit.stable):
+            return
+    fallen = weighted(target, unit.candidate, unit.stable, 0)
+    if rollout.promoted:
+        fallen = replace(fallen, last_known_good=unit.fallback)
+    draft.put_target(replace(fallen, stable=unit.stable))
+    draft.tell(unit.service, Telling(Verb.SHIFT, because, rollout.id))

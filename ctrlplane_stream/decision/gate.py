@@ -1,0 +1,155 @@
+"""What the verdicts of a step mean for going on: pass, wait, no data, blind, unprovable or fail.
+
+The statistics are the judge's; here its last word, the words of outside judges and the clock are read together. A gate that is
+forced is open whatever anybody says; an operator's ``promote`` accepts missing proof, but neither a FAIL nor blindness.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.policy import Policy, Unsure
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, NoDataCause, OutsideJudge, VerdictStatus
+
+FIRST_WORD_WINDOWS = 3
+"""Windows that the first verdict of a step may take besides: the one cut in two, the one judged, and its lateness."""
+BLIND_WINDOWS = 3
+"""Windows without a word before anybody speaks of blindness."""
+
+
+class Gate(StrEnum):
+    """Whether the rollout may leave its step."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    NO_DATA = "no-data"
+    BLIND = "blind"
+    UNPROVABLE = "unprovable"
+    FAILED = "failed"
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """The state of a gate, in words; ``proven`` is False where it is open on something less than proof."""
+
+    gate: Gate
+    text: str
+    proven: bool = True
+
+
+def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_seconds: float) -> Reading:
+    """Read the gate of a rollout that is verifying or baking."""
+    if rollout.skip_gate or rollout.forced:
+        return Reading(Gate.OPEN, "the gate is skipped by an operator", proven=False)
+    policy = version_set.policy
+    if (blind := _blindness(clock, rollout, policy, window_seconds)) is not None:
+        return Reading(Gate.BLIND, blind)
+    if (outside := _outside(rollout, policy)) is not None:
+        return outside
+    ours = rollout.heard.get(OUR_JUDGE)
+    if ours is None:
+        return Reading(Gate.WAITING, "waits for the first window to be judged")
+    seconds = (clock.steady - (rollout.confirmed_steady or 0)) / 1000
+    if ours.status is VerdictStatus.NO_DATA:
+        return _silent(rollout, version_set, ours, seconds)
+    if rollout.phase is Phase.BAKING:
+        return _baking(policy, ours, seconds)
+    return _verifying(rollout, policy, ours, seconds)
+
+
+def quiet_seconds(clock: e.Clock, rollout: e.Rollout, window_seconds: float) -> float:
+    """For how long no judge had anything to say about the step; the first word may take some windows longer."""
+    if rollout.evidence_steady is not None:
+        return (clock.steady - rollout.evidence_steady) / 1000
+    return max(0.0, (clock.steady - (rollout.confirmed_steady or 0)) / 1000 - FIRST_WORD_WINDOWS * window_seconds)
+
+
+def is_blind_too_long(clock: e.Clock, rollout: e.Rollout, policy: Policy, window_seconds: float) -> bool:
+    """Whether telemetry was lost for longer than the policy lets a candidate serve unseen (and for some windows at least)."""
+    limit = max(policy.blind_limit_seconds, BLIND_WINDOWS * window_seconds)
+    blind = _blindness(clock, rollout, policy, window_seconds) is not None
+    return blind and quiet_seconds(clock, rollout, window_seconds) > limit
+
+
+def _blindness(clock: e.Clock, rollout: e.Rollout, policy: Policy, window_seconds: float) -> str | None:
+    quiet = quiet_seconds(clock, rollout, window_seconds)
+    ours = rollout.heard.get(OUR_JUDGE)
+    if ours is not None and ours.no_data == NoDataCause.PIPELINE_LATE:
+        return f"telemetry is late ({ours.reason}); nothing was seen for {quiet:.0f} s"
+    if quiet > max(policy.blind_limit_seconds / 2, BLIND_WINDOWS * window_seconds):
+        return f"no verdict for {quiet:.0f} s: the judge or the telemetry before it stands still"
+    return None
+
+
+def _outside(rollout: e.Rollout, policy: Policy) -> Reading | None:
+    """What outside judges make of it, or None where they leave it to ours."""
+    for judge in policy.gate.outside:
+        heard = rollout.heard.get(judge.name)
+        if heard is not None and heard.status is VerdictStatus.FAIL and judge.may_veto:
+            return Reading(Gate.FAILED, f"{judge.name}: {heard.reason}")
+        if judge.required and not _passed(heard):
+            return Reading(Gate.WAITING, f"waits for a PASS from {judge.name}")
+    return None
+
+
+def _passed(heard: e.Heard | None) -> bool:
+    return heard is not None and heard.status is VerdictStatus.PASS
+
+
+def _approved_outside(rollout: e.Rollout, judges: tuple[OutsideJudge, ...]) -> str | None:
+    return next((j.name for j in judges if j.may_approve and _passed(rollout.heard.get(j.name))), None)
+
+
+def soaks(version_set: e.VersionSet) -> bool:
+    """Whether silence is soaked rather than held: by policy, or since the service was never seen in a trace."""
+    policy = version_set.policy
+    unknown = version_set.confidence == "none" and policy.on_unknown_service is Unsure.SOAK
+    return policy.on_no_data is Unsure.SOAK or unknown
+
+
+def _silent(rollout: e.Rollout, version_set: e.VersionSet, ours: e.Heard, seconds: float) -> Reading:
+    policy = version_set.policy
+    if rollout.approved or rollout.promote_all:
+        return Reading(Gate.OPEN, "an operator promotes without data", proven=False)
+    if soaks(version_set):
+        limit = policy.bake_seconds if rollout.phase is Phase.BAKING else rollout.steps[rollout.step].max_seconds
+        if seconds >= limit:
+            return Reading(Gate.OPEN, f"soaked for {seconds:.0f} s without data and without harm", proven=False)
+        return Reading(Gate.WAITING, f"soaks {seconds:.0f} of {limit:.0f} s: {ours.reason}")
+    if policy.on_no_data is Unsure.ABORT:
+        return Reading(Gate.FAILED, f"no data, and the policy aborts on that: {ours.reason}")
+    return Reading(Gate.NO_DATA, ours.reason)
+
+
+def _baking(policy: Policy, ours: e.Heard, seconds: float) -> Reading:
+    if seconds < policy.bake_seconds:
+        return Reading(Gate.WAITING, f"bakes {seconds:.0f} of {policy.bake_seconds:.0f} s")
+    if ours.windows_judged < policy.bake_windows:
+        return Reading(Gate.WAITING, f"baked long enough, but only {ours.windows_judged} of {policy.bake_windows} windows were judged")
+    return Reading(Gate.OPEN, f"baked {seconds:.0f} s over {ours.windows_judged} windows: {ours.reason}")
+
+
+def _verifying(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -> Reading:
+    step = rollout.steps[rollout.step]
+    if ours.status is VerdictStatus.PASS:
+        if seconds < step.min_seconds:
+            return Reading(Gate.WAITING, f"passed, and stays {step.min_seconds:.0f} s ({seconds:.0f} s so far)")
+        if ours.windows_judged < step.min_windows:
+            return Reading(Gate.WAITING, f"{ours.windows_judged} of {step.min_windows} windows judged")
+        return Reading(Gate.OPEN, ours.reason, ours.proven)
+    if rollout.approved or rollout.promote_all:
+        return Reading(Gate.OPEN, f"an operator promotes on less than proof: {ours.reason}", proven=False)
+    if (judge := _approved_outside(rollout, policy.gate.outside)) is not None:
+        return Reading(Gate.OPEN, f"{judge} approves what could not be proven", proven=False)
+    if seconds < step.max_seconds:
+        return Reading(Gate.WAITING, ours.reason)
+    return _unprovable(policy, ours, seconds)
+
+
+def _unprovable(policy: Policy, ours: e.Heard, seconds: float) -> Reading:
+    if policy.on_unprovable is Unsure.SOAK and not policy.gate.outside:
+        return Reading(Gate.OPEN, f"no harm shown in {seconds:.0f} s, but no proof either: {ours.reason}", proven=False)
+    if policy.on_unprovable is Unsure.ABORT:
+        return Reading(Gate.FAILED, f"could not be proven in {seconds:.0f} s: {ours.reason}")
+    return Reading(Gate.UNPROVABLE, f"could not be proven in {seconds:.0f} s: {ours.reason}")

@@ -1,0 +1,138 @@
+"""Verdicts as they come in: heard by the step they name, remembered in short, and acted on at once where they fail it.
+
+A verdict about another attempt is ignored. A FAIL stops the rollout that the evidence blames: the one whose candidate is
+named as the culprit; on a guard shared with others, where nobody is named, the last one that stepped. The others stop too until it is gone.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.assigning import concurrent, global_step, step_count
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.transitions import move
+from ctrlplane_stream.model.facts import VerdictGiven
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, GuardRole, NoDataCause, Verdict, VerdictStatus
+
+HISTORY_KEPT = 20
+"""Verdicts that a rollout remembers in short."""
+
+
+def on_verdict(draft: Draft, fact: VerdictGiven) -> bool:
+    """Hear a verdict; whether it applied."""
+    verdict = fact.verdict
+    rollout = draft.rollout(verdict.rollout)
+    if (why := _unheard(rollout, verdict, draft)) is not None or rollout is None:
+        draft.because("verdict-ignored", f"ignored: {verdict.judge} on {verdict.rollout}: {why}", verdict.rollout)
+        return False
+    rollout = _noted(draft, rollout, verdict)
+    draft.put_rollout(rollout)
+    draft.because(f"verdict:{verdict.status}", f"{verdict.judge}, step {verdict.step + 1}: {verdict.reason}", rollout.id)
+    if verdict.status is VerdictStatus.FAIL:
+        _failed(draft, rollout, verdict)
+    elif (why := _budget_spent(draft, rollout, verdict)) is not None:
+        move(draft, rollout, Event.STOP, why)
+    return True
+
+
+def _unheard(rollout: e.Rollout | None, verdict: Verdict, draft: Draft) -> str | None:
+    """Why the verdict does not count, or None."""
+    if rollout is None:
+        return "there is no such rollout"
+    if rollout.phase not in (Phase.VERIFYING, Phase.BAKING):
+        return f"it is {rollout.phase}, where nothing is judged" if rollout.phase not in ENDED else f"it has ended ({rollout.phase})"
+    step = step_count(rollout) - 1 if rollout.phase is Phase.BAKING else global_step(rollout)
+    if (verdict.step, verdict.attempt) != (step, rollout.judged_attempt):
+        return f"it names step {verdict.step + 1}, attempt {verdict.attempt}; judged is step {step + 1}, attempt {rollout.judged_attempt}"
+    known = [j.name for j in draft.version_set(rollout.id).policy.gate.outside]
+    if verdict.judge != OUR_JUDGE and verdict.judge not in known:
+        return "the policy gives this judge no say"
+    return None
+
+
+def _noted(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
+    heard = e.Heard(
+        judge=verdict.judge,
+        status=verdict.status,
+        reason=verdict.reason,
+        step=verdict.step,
+        attempt=verdict.attempt,
+        at_ms=draft.clock.now_ms,
+        window=verdict.window,
+        windows_judged=verdict.windows_judged,
+        proven=verdict.proven,
+        no_data=verdict.no_data,
+    )
+    sighted = verdict.judge == OUR_JUDGE and verdict.no_data is not NoDataCause.PIPELINE_LATE
+    return replace(
+        rollout,
+        heard={**rollout.heard, verdict.judge: heard},
+        history=(*rollout.history, heard)[-HISTORY_KEPT:],
+        evidence_steady=draft.clock.steady if sighted else rollout.evidence_steady,
+    )
+
+
+def _budget_spent(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> str | None:
+    """Whether the candidate has harmed more requests than the policy allows, whatever the statistics say."""
+    budget = draft.version_set(rollout.id).policy.exposure_budget_requests
+    if budget is None or rollout.forced:
+        return None
+    harmed = max((m.candidate.events for m in verdict.metrics if m.role is GuardRole.ENTRY and m.name == "error_ratio"), default=0.0)
+    return f"{harmed:.0f} requests were harmed, more than the budget of {budget}" if harmed > budget else None
+
+
+def _failed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
+    if rollout.forced or rollout.skip_gate:
+        draft.because("forced", f"{rollout.id} failed and goes on, since an operator forces it: {verdict.reason}", rollout.id)
+        return
+    blamed = _blamed(draft, rollout, verdict)
+    if blamed.id != rollout.id:
+        draft.put_rollout(replace(rollout, beside=blamed.id))
+        draft.because("shared-guard", f"{rollout.id} stops beside {blamed.id}, which is blamed: {verdict.reason}", rollout.id)
+    for other in _sharing(draft, blamed, verdict):
+        if other.id not in (blamed.id, rollout.id):
+            draft.put_rollout(replace(other, beside=blamed.id))
+    if blamed.cause == "revert":
+        _keep_revert(draft, blamed, verdict)
+        return
+    move(draft, blamed, Event.STOP, f"{verdict.judge}: {verdict.reason}")
+
+
+def _keep_revert(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
+    """A revert is never itself reverted: it is held, and people are told."""
+    from ctrlplane_stream.decision.holds import Condition, hold
+
+    text = f"a revert fails and is not reverted by itself: {verdict.reason}"
+    draft.put_rollout(hold(draft, draft.rollout(rollout.id) or rollout, Condition("revert-fails", text)))
+
+
+def _failing_guards(verdict: Verdict) -> tuple[str, ...]:
+    """Guards that failed without being a changed service's own edges; empty where the harm is the candidate's own."""
+    failed = [m for m in verdict.metrics if m.status is VerdictStatus.FAIL]
+    if not failed or any(m.role is GuardRole.CHANGED for m in failed):
+        return ()
+    return tuple(m.guard for m in failed)
+
+
+def _sharing(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> tuple[e.Rollout, ...]:
+    """Other rollouts under weight that watch one of the failing guards too."""
+    guards = _failing_guards(verdict)
+    if not guards:
+        return ()
+    return tuple(
+        other for other in concurrent(draft, rollout) if any(g.guard.service in guards for g in draft.version_set(other.id).guards)
+    )
+
+
+def _blamed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
+    others = concurrent(draft, rollout)
+    if verdict.culprit is not None:
+        named = verdict.culprit
+        if any(u.service == named.service for u in rollout.units):
+            return rollout
+        for other in others:
+            if any((u.service, u.candidate) == (named.service, named.version) for u in other.units):
+                return other
+        return rollout
+    sharing = [o for o in _sharing(draft, rollout, verdict) if o.phase is not Phase.ABORTING]
+    return max([rollout, *sharing], key=lambda r: (r.confirmed_steady or 0, r.id))

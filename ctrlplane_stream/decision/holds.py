@@ -1,0 +1,165 @@
+"""Why a rollout does not go forward: holds come with their condition and go with it, or stay until somebody lifts them.
+
+A hold has a code for programs, a sentence for people, and a deadline: what nobody ends is reverted and gives up its place. Abort
+and everything that lowers a weight never wait for a hold.
+"""
+
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision import gate
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.notices import notify
+from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
+
+_GATED = (Phase.VERIFYING, Phase.BAKING)
+_FORWARD = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
+_HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE)
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """Something that is so now and keeps a rollout from going forward."""
+
+    code: str
+    text: str
+
+
+def review(draft: Draft, rollout: e.Rollout) -> e.Rollout:
+    """The rollout with its holds as they are now; says what is new and what is over."""
+    found = conditions(draft, rollout)
+    before = {hold.code: hold for hold in rollout.holds}
+    sticky = [hold for hold in rollout.holds if hold.sticky]
+    passing = [_held(draft, rollout, c, before.get(c.code)) for c in found if c.code not in {h.code for h in sticky}]
+    holds = tuple(sorted([*sticky, *passing], key=lambda h: (h.since_ms, h.code)))
+    for hold in rollout.holds:
+        if hold.code not in {h.code for h in holds}:
+            draft.because("hold-over", f"{rollout.id}: no longer held for {hold.code}", rollout.id)
+    after = replace(rollout, holds=holds)
+    for hold in passing:
+        if hold.code not in before:
+            announce(draft, after, hold)
+    return after
+
+
+def hold(draft: Draft, rollout: e.Rollout, condition: Condition, who: str | None = None) -> e.Rollout:
+    """The rollout held until somebody lifts it; the same code again changes the sentence, not the deadline."""
+    before = next((h for h in rollout.holds if h.code == condition.code and h.sticky), None)
+    new = replace(_held(draft, rollout, condition, before), sticky=True, who=who)
+    after = replace(rollout, holds=(*(h for h in rollout.holds if h.code != condition.code), new))
+    if before is None:
+        announce(draft, after, new)
+    return after
+
+
+def lifted(rollout: e.Rollout, *codes: str) -> e.Rollout:
+    """The rollout without the holds of these codes; without any of its sticky holds where no code is given."""
+    keep = tuple(h for h in rollout.holds if (h.code not in codes if codes else not h.sticky))
+    return replace(rollout, holds=keep)
+
+
+def announce(draft: Draft, rollout: e.Rollout, held: e.Hold) -> None:
+    """Say that a rollout is held, with reason, deadline and what to type."""
+    draft.because(f"held:{held.code}", f"{rollout.id} is held in {rollout.phase}: {held.text}", rollout.id)
+    verb = "promote" if held.code in ("approval", "unprovable", "no-data") else "resume"
+    notify(draft, rollout, "held", f"{rollout.id} is held: {held.text}", verb, held.deadline_ms)
+
+
+def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
+    """The first hold whose patience has ended."""
+    return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady), None)
+
+
+def _held(draft: Draft, rollout: e.Rollout, condition: Condition, before: e.Hold | None) -> e.Hold:
+    if before is not None:
+        return replace(before, text=condition.text)
+    seconds = draft.version_set(rollout.id).policy.hold_deadline_seconds
+    wait = int(seconds * 1000)
+    clock = draft.clock
+    return e.Hold(condition.code, condition.text, clock.now_ms, clock.steady, clock.steady + wait, clock.now_ms + wait)
+
+
+def conditions(draft: Draft, rollout: e.Rollout) -> list[Condition]:
+    """Everything that keeps the rollout from going forward now, sticky holds apart."""
+    if rollout.phase in ENDED or rollout.phase is Phase.QUEUED:
+        return []
+    found: list[Condition] = []
+    if rollout.stuck:
+        found.append(Condition("stuck", "not every target does what is wanted: " + "; ".join(rollout.stuck)))
+    if rollout.phase in _FORWARD:
+        found.extend(_scoped(draft, rollout))
+    if rollout.phase in _GATED:
+        found.extend(_gated(draft, rollout))
+    return found
+
+
+def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
+    version_set = draft.version_set(rollout.id)
+    found: list[Condition] = []
+    frozen = freeze_on(draft, tuple(u.service for u in rollout.units))
+    if frozen is not None:
+        found.append(Condition("frozen", frozen))
+    closed = closed_by_maintenance(draft.clock.now_ms, version_set.policy)
+    if closed is not None and rollout.phase is not Phase.BAKING:
+        found.append(Condition("maintenance", closed))
+    if rollout.beside is not None:
+        found.append(Condition("beside", f"a guard that it shares with {rollout.beside} failed, and that one is being reverted first"))
+    unknown = version_set.confidence == "none" and version_set.policy.on_unknown_service is Unsure.HOLD
+    if (
+        unknown
+        and rollout.phase is Phase.PREPARING
+        and not (rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced)
+    ):
+        found.append(Condition("approval", f"{version_set.explanation[-1]}; the policy wants somebody to promote it"))
+    return found
+
+
+def _gated(draft: Draft, rollout: e.Rollout) -> list[Condition]:
+    version_set = draft.version_set(rollout.id)
+    reading = gate.read(draft.clock, rollout, version_set, draft.telemetry.window_seconds)
+    if reading.gate in _HELD_GATES:
+        return [Condition(reading.gate.value, reading.text)]
+    if reading.gate is gate.Gate.OPEN and needs_approval(rollout, version_set.policy):
+        return [Condition("approval", f"step {rollout.step + 1} passed and waits for somebody to promote it")]
+    return []
+
+
+def needs_approval(rollout: e.Rollout, policy: Policy) -> bool:
+    """Whether a person must promote out of this step and has not done so."""
+    if rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced or rollout.phase is not Phase.VERIFYING:
+        return False
+    return rollout.steps[rollout.step].approval or not policy.auto_promote
+
+
+def freeze_on(draft: Draft, services: tuple[str, ...]) -> str | None:
+    """The sentence of a freeze that covers one of the services, or None. A freeze past its date covers nothing."""
+    for id_ in draft.index.freezes:
+        frozen = draft.find(f"freeze/{id_}", e.FreezeEntry)
+        if frozen is None or (frozen.until_ms is not None and frozen.until_ms <= draft.clock.now_ms):
+            continue
+        if frozen.service is None or frozen.service in services:
+            scope = frozen.service or f"all of {draft.environment}"
+            until = f"until {_stamp(frozen.until_ms)}" if frozen.until_ms is not None else "until somebody unfreezes it"
+            return f"{scope} is frozen by {frozen.who} {until}: {frozen.why}"
+    return None
+
+
+def closed_by_maintenance(now_ms: int, policy: Policy) -> str | None:
+    """Why rollouts may not step now, or None; without windows they always may. UTC."""
+    if not policy.maintenance:
+        return None
+    at = datetime.fromtimestamp(now_ms / 1000, UTC)
+    if any(_within(window, at.weekday(), at.hour * 60 + at.minute) for window in policy.maintenance):
+        return None
+    return f"{at:%A %H:%M} UTC lies outside the maintenance windows of the policy"
+
+
+def _within(window: MaintenanceWindow, weekday: int, minute: int) -> bool:
+    return weekday in window.weekdays and window.from_minute <= minute < window.to_minute
+
+
+def _stamp(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,338 @@
+"""The promises of the rollout machine as executable checks, made after every fact by somebody who does not trust it.
+
+The monitor keeps its own books from facts and commands alone and compares: it shares no rule with the code that it checks. It runs in the driver
+for tests and users, in the simulation, and can run beside a worker. Numbers are those of ``docs/architecture.md``.
+"""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.engine import Decision, Moment
+from ctrlplane_stream.decision.phases import ENDED, MOVING, Phase
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.decisions import Disposition
+from ctrlplane_stream.model.facts import (
+    ArrivalsObserved,
+    Fact,
+    OutcomeReported,
+    OverrideRequested,
+    OverrideVerb,
+    VerdictGiven,
+    WorldChanged,
+)
+from ctrlplane_stream.model.policy import Unsure
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, NoDataCause, Verdict, VerdictStatus
+from ctrlplane_stream.model.world import Capacity, TargetObserved, TargetWanted
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """A broken promise: its number, and what happened."""
+
+    invariant: int
+    text: str
+
+
+class Books:
+    """What the monitor noted of the past, per environment."""
+
+    def __init__(self) -> None:
+        self.command_ids: set[str] = set()
+        self.wanted: dict[str, TargetWanted] = {}
+        self.observed: dict[str, TargetObserved] = {}
+        self.met: dict[tuple[str, str], int] = {}
+        self.zero_since: dict[tuple[str, str], int] = {}
+        self.verdicts: dict[tuple[str, int, int], Verdict] = {}
+        self.overrides: set[str] = set()
+        self.weighted: set[tuple[str, str, str]] = set()
+
+
+Check = Callable[[Books, Fact, State, Decision], Iterator[Violation]]
+
+
+class Monitor:
+    """Checks one environment, fact by fact, from its first."""
+
+    def __init__(self) -> None:
+        self.books = Books()
+
+    def after(self, before: State, fact: Fact, moment: Moment, decision: Decision) -> list[Violation]:
+        """What the decision of this fact broke; empty where all promises hold."""
+        _note_fact(self.books, fact, moment)
+        found = [violation for check in CHECKS for violation in check(self.books, fact, before, decision)]
+        for command in commands_of(decision):
+            self.books.command_ids.add(command.id)
+            self.books.wanted[command.target.service] = command.wanted
+            for version in command.wanted.versions:
+                if version.weight > 0 and command.rollout is not None:
+                    self.books.weighted.add((command.rollout, command.target.service, version.label))
+        if isinstance(fact, OverrideRequested):
+            self.books.overrides.add(fact.id)
+        return found
+
+
+def commands_of(decision: Decision) -> list[Command]:
+    """The commands among the outputs."""
+    return [output for output in decision.outputs if isinstance(output, Command)]
+
+
+def _note_fact(books: Books, fact: Fact, moment: Moment) -> None:
+    if isinstance(fact, OutcomeReported | WorldChanged) and fact.observed is not None:
+        service = fact.target.service
+        last = books.observed.get(service)
+        if last is None or fact.observed.cursor is None or last.cursor is None or fact.observed.cursor >= last.cursor:
+            books.observed[service] = fact.observed
+            _note_weights(books, service, fact.observed, moment.at_ms)
+    elif isinstance(fact, ArrivalsObserved):
+        end = int((fact.window + fact.window_seconds) * 1000)
+        for service, counts in fact.arrivals.items():
+            for label, count in counts.items():
+                if count > 0:
+                    books.met[service, label] = max(end, books.met.get((service, label), 0))
+    elif isinstance(fact, VerdictGiven):
+        v = fact.verdict
+        if v.judge == OUR_JUDGE:
+            books.verdicts[v.rollout, v.step, v.attempt] = v
+
+
+def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
+    for version in observed.versions:
+        if version.weight == 0:
+            books.zero_since.setdefault((service, version.label), at_ms)
+        else:
+            books.zero_since.pop((service, version.label), None)
+
+
+def _rollouts(state: State) -> list[e.Rollout]:
+    index = state.find("index", e.Index) or e.Index()
+    return [r for id_ in index.rollouts if (r := state.find(f"rollout/{id_}", e.Rollout)) is not None]
+
+
+def _rollout(state: State, id_: str | None) -> e.Rollout | None:
+    return state.find(f"rollout/{id_}", e.Rollout) if id_ is not None else None
+
+
+def weights_are_whole(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """1: weights sum to 100, or 0 where nothing was ever stable; nothing rises above its observed ready capacity."""
+    for command in commands_of(decision):
+        total = sum(v.weight for v in command.wanted.versions)
+        if total not in ((100,) if command.wanted.stable is not None else (0, 100)):
+            yield Violation(1, f"{command.id}: weights of {command.target} sum to {total}")
+        yield from _raised(books, command, _rollout(decision.state, command.rollout))
+
+
+def _raised(books: Books, command: Command, rollout: e.Rollout | None) -> Iterator[Violation]:
+    past = books.wanted.get(command.target.service)
+    seen = books.observed.get(command.target.service)
+    for version in command.wanted.versions:
+        if version.weight <= (past.weight(version.label) if past is not None else 0) or (rollout is not None and rollout.unsafe):
+            continue
+        at = seen.version(version.label) if seen is not None else None
+        share = 100 * at.ready / at.instances if at is not None and at.instances else 0.0
+        falling_back = rollout is not None and any(u.stable == version.label for u in rollout.units) and share > 0
+        if share < version.weight and not falling_back:
+            yield Violation(1, f"{command.id}: {version.label} of {command.target} raised to {version.weight}% with {share:.0f}% ready")
+
+
+def stable_keeps_its_capacity(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """2: the stable version is wanted whole until the candidate has baked and it has drained."""
+    for command in commands_of(decision):
+        rollout = _rollout(decision.state, command.rollout)
+        if rollout is None:
+            continue
+        for unit in rollout.units:
+            if unit.service != command.target.service or unit.stable is None:
+                continue
+            kept = next((v for v in command.wanted.versions if v.label == unit.stable), None)
+            if kept is None or kept.capacity is not Capacity.FULL:
+                if not (rollout.promoted and rollout.phase is Phase.DRAINING):
+                    yield Violation(2, f"{command.id}: stable {unit.stable} of {unit.service} loses its capacity in {rollout.phase}")
+
+
+def aborts_only_fall(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """3: during an abort no candidate's weight rises."""
+    for command in commands_of(decision):
+        rollout = _rollout(decision.state, command.rollout)
+        past = books.wanted.get(command.target.service)
+        if rollout is None or past is None or rollout.stopped_because is None:
+            continue
+        for unit in rollout.units:
+            if unit.service == command.target.service and command.wanted.weight(unit.candidate) > past.weight(unit.candidate):
+                yield Violation(3, f"{command.id}: {unit.candidate} of {unit.service} rises during an abort")
+
+
+def drained_before_parked(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """4: nothing is scaled down before its weight is confirmed 0, in the object and in arrivals, and the drain has passed."""
+    clock = decision.state.find("clock", e.Clock)
+    for command in commands_of(decision):
+        past = books.wanted.get(command.target.service)
+        rollout = _rollout(decision.state, command.rollout)
+        for version in past.versions if past is not None else ():
+            now = next((v for v in command.wanted.versions if v.label == version.label), None)
+            shrinks = version.capacity is not Capacity.PARKED and (now is None or now.capacity is Capacity.PARKED)
+            if shrinks and rollout is not None and clock is not None and not rollout.unsafe:
+                yield from _not_drained(books, command, version.label, rollout, decision.state, clock.now_ms)
+
+
+def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout, state: State, now_ms: int) -> Iterator[Violation]:
+    service = command.target.service
+    if (rollout.id, service, label) not in books.weighted and all(u.stable != label for u in rollout.units):
+        return
+    zero = books.zero_since.get((service, label))
+    version_set = state.find(f"set/{rollout.id}", e.VersionSet)
+    if zero is None or version_set is None:
+        yield Violation(4, f"{command.id}: {label} of {service} goes while its weight is not confirmed 0")
+        return
+    policy = version_set.policy
+    since = max(zero, books.met.get((service, label), 0))
+    if now_ms - since < policy.drain_seconds * 1000 and now_ms - zero < policy.drain_limit_seconds * 1000:
+        yield Violation(4, f"{command.id}: {label} of {service} goes {(now_ms - since) / 1000:.1f} s after its last request")
+
+
+def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """5: no step forward without a PASS at this step (or a soak, marked), and none while blind."""
+    for rollout in _rollouts(decision.state):
+        past = _rollout(before, rollout.id)
+        if past is None or past.phase is not Phase.VERIFYING or rollout.phase not in (Phase.SHIFTING, Phase.BAKING):
+            continue
+        if past.forced or past.skip_gate or rollout.forced:
+            continue
+        step = past.wave * len(past.steps) + past.step
+        verdict = books.verdicts.get((rollout.id, step, past.judged_attempt))
+        if past.approved or past.promote_all or (isinstance(fact, OverrideRequested) and fact.verb is OverrideVerb.PROMOTE):
+            continue
+        yield from _unproven_step(decision.state, rollout, step, verdict)
+
+
+def _unproven_step(state: State, rollout: e.Rollout, step: int, verdict: Verdict | None) -> Iterator[Violation]:
+    if verdict is None or verdict.no_data is NoDataCause.PIPELINE_LATE:
+        yield Violation(5, f"{rollout.id} left step {step + 1} blind")
+    elif verdict.status is VerdictStatus.FAIL:
+        yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL")
+    elif verdict.status is not VerdictStatus.PASS:
+        version_set = state.find(f"set/{rollout.id}", e.VersionSet)
+        policy = version_set.policy if version_set is not None else None
+        allowed = policy is not None and Unsure.SOAK in (policy.on_unprovable, policy.on_no_data, policy.on_unknown_service)
+        if not allowed or step not in rollout.unproven:
+            yield Violation(5, f"{rollout.id} left step {step + 1} on {verdict.status} without saying so")
+
+
+def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """6: a FAIL at the current step stops the rollout or the one that is blamed; a reverted one serves its stable version."""
+    if isinstance(fact, VerdictGiven) and fact.verdict.status is VerdictStatus.FAIL and decision.disposition is Disposition.APPLIED:
+        rollout = _rollout(decision.state, fact.verdict.rollout)
+        if rollout is not None and not (rollout.forced or rollout.skip_gate or rollout.cause == "revert" or rollout.beside):
+            if rollout.stopped_because is None:
+                yield Violation(6, f"{rollout.id} goes on in {rollout.phase} after a FAIL")
+    for rollout in _just_ended(before, decision.state):
+        if rollout.phase is Phase.REVERTED:
+            yield from _serves_stable(decision.state, rollout)
+
+
+def _just_ended(before: State, after: State) -> list[e.Rollout]:
+    found = [_rollout(after, r.id) for r in _rollouts(before)]
+    return [r for r in found if r is not None and r.phase in ENDED]
+
+
+def _serves_stable(state: State, rollout: e.Rollout) -> Iterator[Violation]:
+    for unit in rollout.units:
+        target = state.find(f"target/{unit.service}", e.TargetEntry)
+        if target is None or target.stable == unit.candidate:
+            continue
+        for live in target.live:
+            if live.label == unit.candidate and live.weight != 0:
+                yield Violation(6, f"{rollout.id} is reverted with {unit.candidate} of {unit.service} at {live.weight}%")
+            if live.label == target.stable and live.weight != 100 and target.rollout in (None, rollout.id):
+                yield Violation(6, f"{rollout.id} is reverted with stable {live.label} of {unit.service} at {live.weight}%")
+
+
+def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """7: a set ends all old or all new, as the world shows it."""
+    for rollout in _just_ended(before, decision.state):
+        new: list[bool] = []
+        for unit in rollout.units:
+            seen = books.observed.get(unit.service)
+            at = seen.version(unit.candidate) if seen is not None else None
+            new.append(at is not None and at.weight > 0)
+        if rollout.phase is Phase.COMPLETED and not all(new):
+            yield Violation(7, f"{rollout.id} completed, but not every target shows its candidate")
+        if rollout.phase is Phase.REVERTED and any(new) and "stable already" not in (rollout.stopped_because or ""):
+            yield Violation(7, f"{rollout.id} is reverted, but a target still shows its candidate")
+
+
+def never_refused(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """8: abort, pause and freeze are never refused."""
+    if isinstance(fact, OverrideRequested) and fact.verb in (OverrideVerb.ABORT, OverrideVerb.PAUSE, OverrideVerb.FREEZE):
+        repeated = fact.id in books.overrides or any(r.code == "repeated" for r in decision.reasons)
+        if decision.disposition is not Disposition.APPLIED and not repeated:
+            yield Violation(8, f"{fact.verb} {fact.id} was refused")
+        if fact.verb is OverrideVerb.ABORT and not repeated:
+            yield from _ignored_abort(fact, decision.state)
+
+
+def _ignored_abort(fact: OverrideRequested, state: State) -> Iterator[Violation]:
+    for rollout in _rollouts(state):
+        about = fact.rollout in (None, rollout.id) and (fact.service is None or any(u.service == fact.service for u in rollout.units))
+        if about and fact.id in rollout.overrides and rollout.stopped_because is None:
+            yield Violation(8, f"abort {fact.id} changed nothing of {rollout.id} in {rollout.phase}")
+
+
+def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """9: a command is emitted at most once per id, and one target gets at most one per decision."""
+    ids = [command.id for command in commands_of(decision)]
+    if len(set(ids)) != len(ids) or any(id_ in books.command_ids for id_ in ids):
+        yield Violation(9, f"a command id is used twice: {ids}")
+    targets = [command.target for command in commands_of(decision)]
+    if len(set(targets)) != len(targets):
+        yield Violation(9, f"a target is told twice in one decision: {targets}")
+    if any(command.sequence != decision.sequence for command in commands_of(decision)):
+        yield Violation(9, "a command carries another sequence than its decision")
+
+
+def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """10: at most one rollout moves any target; only one steps forward in a window; the stable version is never lost."""
+    movers: dict[str, str] = {}
+    for rollout in _rollouts(decision.state):
+        for unit in rollout.units if rollout.phase in MOVING else ():
+            target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
+            owner = target.rollout if target is not None else None
+            if owner != rollout.id and rollout.phase not in (Phase.ABORTING, Phase.DRAINING):
+                yield Violation(10, f"{rollout.id} moves {unit.service}, which belongs to {owner}")
+            if owner == rollout.id and movers.setdefault(unit.service, rollout.id) != rollout.id:
+                yield Violation(10, f"{unit.service} is moved by {movers[unit.service]} and {rollout.id}")
+    for command in commands_of(decision):
+        past = before.find(f"target/{command.target.service}", e.TargetEntry)
+        if past is not None and past.stable is not None and command.wanted.stable is None:
+            yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
+
+
+def nothing_sleeps(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """11: while a rollout is active time is asked for, and whatever is held has a reason and a deadline."""
+    rollouts = _rollouts(decision.state)
+    clock = decision.state.find("clock", e.Clock)
+    if rollouts and clock is not None and (decision.wake_at_ms is None or decision.wake_at_ms > clock.now_ms + 5_000):
+        yield Violation(11, f"rollouts are active, but time is not asked for within 5 s ({decision.wake_at_ms})")
+    for rollout in rollouts:
+        for hold in rollout.holds:
+            if not hold.text or hold.deadline_ms <= 0:
+                yield Violation(11, f"{rollout.id} is held for {hold.code} without a reason or a deadline")
+        if rollout.phase is Phase.QUEUED and not rollout.waiting_for:
+            yield Violation(11, f"{rollout.id} queues and does not say for what")
+
+
+CHECKS: tuple[Check, ...] = (
+    weights_are_whole,
+    stable_keeps_its_capacity,
+    aborts_only_fall,
+    drained_before_parked,
+    forward_on_proof,
+    failure_reverts,
+    ends_are_consistent,
+    never_refused,
+    commands_are_unique,
+    one_mover_per_target,
+    nothing_sleeps,
+)
+"""All of them, in the order of their numbers."""

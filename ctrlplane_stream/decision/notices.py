@@ -1,0 +1,24 @@
+"""What people are told without asking: holds, reverts, lease expiries, with the next command to type."""
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.targets import weights_now
+from ctrlplane_stream.model.commands import Notify
+
+
+def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, deadline_ms: int | None = None) -> None:
+    """Tell people about a rollout. ``verb`` is the control verb that is most likely wanted next."""
+    catalog = draft.find("catalog", e.CatalogEntry)
+    number = sum(1 for output in draft.outputs if isinstance(output, Notify))
+    draft.outputs.append(
+        Notify(
+            id=f"{draft.environment}/{draft.clock.sequence}/n{number}",
+            event=event,
+            text=text,
+            rollout=rollout.id,
+            weights=weights_now(draft, tuple(unit.service for unit in rollout.units)),
+            next_command=f"ctrlplane-stream control {verb} --rollout {rollout.id} --why REASON",
+            deadline_ms=deadline_ms,
+            webhook=catalog.notify if catalog is not None else None,
+        )
+    )

@@ -1,0 +1,206 @@
+"""What the world says: how commands ended, what targets look like, what arrives where, who calls whom.
+
+An observation counts by its cursor: what was seen before our last command was applied says nothing about it. What people did by
+hand is an operator's pause and is never silently undone.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.graph import edge_key
+from ctrlplane_stream.decision.holds import Condition, hold, lifted
+from ctrlplane_stream.decision.notices import notify
+from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.rollout import MAX_RETREATS
+from ctrlplane_stream.decision.targets import is_confirmed, kind_of
+from ctrlplane_stream.decision.transitions import move
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import (
+    ArrivalsObserved,
+    EdgesFaded,
+    EdgesObserved,
+    OutcomeReported,
+    OutcomeStatus,
+    ServiceSeen,
+    WorldCause,
+    WorldChanged,
+)
+from ctrlplane_stream.model.policy import OnDrift, Unsure
+from ctrlplane_stream.model.world import TargetObserved
+
+
+def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
+    """Take note of how a command ended."""
+    service = fact.target.service
+    target = draft.target(service)
+    if fact.observed is not None:
+        target = _seen(target, fact.observed, fallback=fact.cursor.sequence if fact.status is OutcomeStatus.APPLIED else 0)
+    flight = target.in_flight
+    if flight is None or flight.id != fact.command_id:
+        draft.put_target(_settled(draft, target))
+        draft.because("outcome-late", f"{fact.command_id} on {service} {fact.status}: a later command stands or it was answered before")
+        return fact.observed is not None
+    draft.put_target(_settled(draft, _answered(target, flight, fact)))
+    draft.because(f"outcome:{fact.status}", f"{service} {flight.verb} {fact.status}: {fact.reason}", target.rollout)
+    if fact.status is OutcomeStatus.REFUSED and fact.observed is not None and fact.observed.edited is not None:
+        _edited(draft, service, fact.observed.edited)
+    if fact.observed is not None and fact.observed.lease_expired:
+        lease_lapsed(draft, service, f"the lease on {service} expired")
+    return True
+
+
+def _answered(target: e.TargetEntry, flight: e.InFlight, fact: OutcomeReported) -> e.TargetEntry:
+    if fact.status is OutcomeStatus.APPLIED:
+        return target
+    if fact.status is OutcomeStatus.SUPERSEDED:
+        return target
+    return replace(target, in_flight=replace(flight, trouble=f"{fact.status}: {fact.reason}"))
+
+
+def _seen(target: e.TargetEntry, observed: TargetObserved, fallback: int) -> e.TargetEntry:
+    """The target as seen, unless what was seen is older than what we know."""
+    sequence = observed.cursor.sequence if observed.cursor is not None else fallback
+    if sequence < target.observed_sequence:
+        return target
+    return replace(target, observed=observed.versions, observed_sequence=sequence)
+
+
+def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
+    """The target with its last command closed, if the world shows what it wanted."""
+    if target.in_flight is not None and is_confirmed(target, kind_of(draft, target.service)):
+        return replace(target, in_flight=None, over_edit=None, edited=None if target.over_edit is not None else target.edited)
+    return target
+
+
+def on_world(draft: Draft, fact: WorldChanged) -> bool:
+    """Take note of a target that changed without a command of ours ending."""
+    service = fact.target.service
+    before = draft.target(service)
+    target = _seen(before, fact.observed, fallback=before.observed_sequence)
+    if target is before and fact.cause in (WorldCause.READINESS, WorldCause.DRIFT):
+        same = target.observed == fact.observed.versions
+        draft.because("world-old", f"ignored: what was seen of {service} {'is known' if same else 'is older than what is known'}")
+        return False
+    draft.put_target(_settled(draft, target))
+    detail = fact.detail or fact.cause.value
+    draft.because(f"world:{fact.cause}", f"{service}: {detail}", target.rollout)
+    if fact.cause is WorldCause.HAND_EDIT:
+        _edited(draft, service, fact.observed.edited or detail)
+    elif fact.cause is WorldCause.LEASE_EXPIRED:
+        lease_lapsed(draft, service, f"the lease on {service} expired and the target went to stable: {detail}")
+    elif fact.cause is WorldCause.BREAK_GLASS:
+        _stop(draft, service, f"somebody aborted on {service} itself: {detail}")
+    elif fact.cause is WorldCause.DRIFT:
+        _drifted(draft, service, detail)
+    return True
+
+
+def _moving(draft: Draft, service: str) -> e.Rollout | None:
+    id_ = draft.target(service).rollout
+    rollout = draft.rollout(id_) if id_ is not None else None
+    return rollout if rollout is not None and rollout.phase not in ENDED else None
+
+
+def _stop(draft: Draft, service: str, because: str) -> None:
+    rollout = _moving(draft, service)
+    if rollout is not None and rollout.phase is not Phase.ABORTING:
+        move(draft, rollout, Event.STOP, because)
+
+
+def _edited(draft: Draft, service: str, edit: str) -> None:
+    draft.put_target(replace(draft.target(service), edited=edit))
+    rollout = _moving(draft, service)
+    if rollout is None:
+        draft.because("hand-edit", f"{service} was edited by hand ({edit}); no rollout of it starts until somebody says resume")
+        return
+    text = f"{service} was edited by hand: {edit}. resume goes on over it, abort returns to stable"
+    draft.put_rollout(hold(draft, rollout, Condition("hand-edit", text)))
+
+
+def _drifted(draft: Draft, service: str, detail: str) -> None:
+    rollout = _moving(draft, service)
+    if rollout is None:
+        return
+    policy = draft.version_set(rollout.id).policy
+    if policy.on_drift is OnDrift.RESTORE and all(h.code != "drift" for h in rollout.holds):
+        draft.tell(service, Telling(Verb.SHIFT, f"restored after drift: {detail}", rollout.id))
+        return
+    draft.put_rollout(hold(draft, rollout, Condition("drift", f"{service} is not as it was left: {detail}")))
+
+
+def lease_lapsed(draft: Draft, service: str, why: str) -> None:
+    """Nobody judged for as long as the lease: the rollout ends on stable or waits there, as its policy says."""
+    target = draft.target(service)
+    if target.leased_ms is not None:
+        draft.put_target(replace(target, leased_ms=None))
+    rollout = _moving(draft, service)
+    if rollout is None or rollout.phase in (Phase.ABORTING, Phase.DRAINING):
+        return
+    notify(draft, rollout, "lease-expired", why, "retry")
+    if draft.version_set(rollout.id).policy.on_lease_expired is Unsure.ABORT or rollout.phase is Phase.PREPARING:
+        move(draft, rollout, Event.STOP, why)
+        return
+    move(draft, rollout, Event.RETREAT, why)
+
+
+def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
+    """Take note of a closed window: what arrived at the versions in motion, and that telemetry flows."""
+    known = draft.telemetry
+    if fact.window < known.last_window:
+        draft.because("window-old", f"ignored: window {fact.window} closed before {known.last_window}")
+        return False
+    draft.put(
+        "telemetry",
+        replace(known, window_seconds=fact.window_seconds, last_window=fact.window, closed_at_steady=draft.clock.steady),
+    )
+    for rollout in draft.rollouts():
+        for unit in rollout.units:
+            if draft.target(unit.service).rollout == rollout.id:
+                _arrived(draft, unit.service, fact)
+        _sighted(draft, rollout, fact.window)
+    return True
+
+
+def _arrived(draft: Draft, service: str, fact: ArrivalsObserved) -> None:
+    before = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
+    counts = dict(sorted(fact.arrivals.get(service, {}).items()))
+    end = int(fact.window + fact.window_seconds)
+    met = {**(before.last_met if before is not None else {}), **{label: end for label, count in counts.items() if count > 0}}
+    draft.put(f"arrivals/{service}", e.ArrivalsEntry(fact.window, fact.window_seconds, counts, dict(sorted(met.items()))))
+
+
+def _sighted(draft: Draft, rollout: e.Rollout, window: int) -> None:
+    """Lift a blind hold when windows close again that began after it."""
+    blind = next((h for h in rollout.holds if h.code == "blind" and h.sticky), None)
+    if blind is None or window * 1000 < blind.since_ms or rollout.phase is not Phase.PREPARING:
+        return
+    if rollout.retreats > MAX_RETREATS:
+        return
+    draft.put_rollout(lifted(rollout, "blind"))
+    draft.because("hold-over", f"{rollout.id}: telemetry flows again, so it may climb again", rollout.id)
+
+
+def on_edges(draft: Draft, fact: EdgesObserved) -> bool:
+    """Learn edges and services."""
+    for seen in fact.edges:
+        draft.put(edge_key(seen.edge), seen)
+    known = draft.telemetry
+    services, rate = known.services, known.requests_per_second
+    for service in fact.services:
+        before = draft.find(f"traffic/{service.service}", ServiceSeen)
+        services += before is None
+        rate += service.requests_per_second - (before.requests_per_second if before is not None else 0.0)
+        draft.put(f"traffic/{service.service}", service)
+    if (services, rate) != (known.services, known.requests_per_second):
+        draft.put("telemetry", replace(known, services=services, requests_per_second=round(max(0.0, rate), 6)))
+    return True
+
+
+def on_faded(draft: Draft, fact: EdgesFaded) -> bool:
+    """Forget edges that telemetry aged out."""
+    for edge in fact.edges:
+        if draft.has(edge_key(edge)):
+            draft.remove(edge_key(edge))
+            draft.because("edge-faded", f"{edge} was not seen while {edge.caller} did report, and is forgotten")
+    return True

@@ -1,0 +1,239 @@
+"""What operators say: one function per verb, each idempotent by id, each leaving a reason with who and why.
+
+``abort``, ``pause`` and ``freeze`` are never refused. ``force`` and ``skip`` pass over gates only, loudly; what would break make-before-break
+needs ``unsafe`` besides. A scope is a rollout, a service, or with neither of them the whole environment.
+"""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.admission import enqueue
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.holds import Condition, hold, lifted
+from ctrlplane_stream.decision.notices import notify
+from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.targets import tell_again
+from ctrlplane_stream.decision.transitions import move
+from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
+from ctrlplane_stream.model.identity import version_label, version_number
+
+OVERRIDES_KEPT = 256
+"""Ids of overrides that are remembered; a repetition later than that would be carried out again."""
+
+Answered = tuple[bool, str]
+"""Whether it was carried out, and the sentence that says how or why not."""
+
+
+def on_override(draft: Draft, fact: OverrideRequested) -> bool:
+    """Carry an override out; whether it applied."""
+    before = draft.find(f"override/{fact.id}", e.OverrideEntry)
+    if before is not None:
+        draft.because("override-repeated", f"ignored: {fact.verb} {fact.id} of {before.who} was answered before: {before.result}")
+        return False
+    applied, result = VERBS[fact.verb](draft, fact)
+    said = f"{fact.verb} by {fact.who} ({fact.why}): {result}"
+    draft.because(f"override:{fact.verb}" if applied else "override-refused", said, fact.rollout)
+    _remember(draft, fact, result)
+    return applied
+
+
+def _remember(draft: Draft, fact: OverrideRequested, result: str) -> None:
+    draft.put(f"override/{fact.id}", e.OverrideEntry(fact.verb, fact.who, fact.why, draft.clock.now_ms, result))
+    kept = (*draft.index.overrides, fact.id)
+    for old in kept[:-OVERRIDES_KEPT]:
+        draft.remove(f"override/{old}")
+    draft.put("index", replace(draft.index, overrides=kept[-OVERRIDES_KEPT:]))
+
+
+def in_scope(draft: Draft, fact: OverrideRequested) -> list[e.Rollout]:
+    """The rollouts that have not ended and that the override is about, in order of arrival."""
+    return [
+        r
+        for r in draft.rollouts()
+        if (fact.rollout is None or r.id == fact.rollout) and (fact.service is None or any(u.service == fact.service for u in r.units))
+    ]
+
+
+def _scope(draft: Draft, fact: OverrideRequested) -> str:
+    return fact.rollout or fact.service or f"everything in {draft.environment}"
+
+
+def _noted(rollout: e.Rollout, fact: OverrideRequested) -> e.Rollout:
+    return replace(rollout, overrides=(*rollout.overrides, fact.id)[-20:])
+
+
+def _each(draft: Draft, fact: OverrideRequested, change: Callable[[e.Rollout], e.Rollout], said: str) -> Answered:
+    """Change every rollout in scope that still climbs; refused where there is none."""
+    found = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, *ENDED) and r.phase is not Phase.DRAINING]
+    for rollout in found:
+        draft.put_rollout(change(_noted(rollout, fact)))
+    if not found:
+        return False, f"refused: nothing in {_scope(draft, fact)} is under way that could do that"
+    return True, f"{', '.join(r.id for r in found)} {said}"
+
+
+def _pause(draft: Draft, fact: OverrideRequested) -> Answered:
+    found = in_scope(draft, fact)
+    for rollout in found:
+        draft.put_rollout(hold(draft, _noted(rollout, fact), Condition("pause", f"paused by {fact.who}: {fact.why}"), fact.who))
+    return True, f"{', '.join(r.id for r in found)} paused" if found else f"nothing in {_scope(draft, fact)} is under way"
+
+
+def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
+    services = {u.service for r in in_scope(draft, fact) for u in r.units} | ({fact.service} if fact.service else set())
+    for name in sorted(services):
+        target = draft.target(name)
+        if target.edited is not None:
+            draft.put_target(replace(target, over_edit=target.edited, edited=None))
+            tell_again(draft, draft.target(name), f"{fact.who} resumes over the edit by hand: {fact.why}")
+    found = [r for r in in_scope(draft, fact) if r.holds]
+    for rollout in found:
+        draft.put_rollout(replace(lifted(_noted(rollout, fact)), retreats=0))
+    return True, f"{', '.join(r.id for r in found)} resumed" if found else f"nothing in {_scope(draft, fact)} was held"
+
+
+def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
+    found = in_scope(draft, fact)
+    for rollout in found:
+        _over_edits(draft, rollout)
+        noted = replace(_noted(rollout, fact), unsafe=fact.unsafe)
+        draft.put_rollout(noted)
+        if rollout.phase is not Phase.ABORTING and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
+            move(draft, noted, Event.STOP, f"aborted by {fact.who}: {fact.why}")
+    ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
+    if not found and ended is not None:
+        return True, f"{ended.id} has ended ({ended.phase}); control revert returns to an earlier version"
+    return True, f"{', '.join(r.id for r in found)} aborted" if found else f"nothing in {_scope(draft, fact)} is under way"
+
+
+def _over_edits(draft: Draft, rollout: e.Rollout) -> None:
+    for unit in rollout.units:
+        target = draft.target(unit.service)
+        if target.edited is not None:
+            draft.put_target(replace(target, over_edit=target.edited, edited=None))
+
+
+def _promote(draft: Draft, fact: OverrideRequested) -> Answered:
+    said = "promoted through all steps" if fact.all_steps else "promoted by one step"
+    return _each(draft, fact, lambda r: replace(r, approved=True, promote_all=fact.all_steps or r.promote_all), said)
+
+
+def _force(draft: Draft, fact: OverrideRequested) -> Answered:
+    answered = _each(draft, fact, lambda r: replace(lifted(r), forced=True, unsafe=fact.unsafe or r.unsafe), "forced: gates are skipped")
+    if answered[0]:
+        for rollout in in_scope(draft, fact):
+            notify(draft, rollout, "forced", f"{fact.who} forces {rollout.id} past its gates: {fact.why}", "abort")
+    return answered
+
+
+def _skip(draft: Draft, fact: OverrideRequested) -> Answered:
+    if fact.fact_offset is not None:
+        return True, f"fact {fact.fact_offset} is skipped if it is parked"
+    return _each(draft, fact, lambda r: replace(r, skip_gate=True), "skips the gate of this step")
+
+
+def _freeze(draft: Draft, fact: OverrideRequested) -> Answered:
+    draft.put(f"freeze/{fact.id}", e.FreezeEntry(fact.id, fact.service, fact.who, fact.why, draft.clock.now_ms, fact.expires_ms))
+    draft.put("index", replace(draft.index, freezes=(*draft.index.freezes, fact.id)))
+    return True, f"{fact.service or draft.environment} is frozen"
+
+
+def _unfreeze(draft: Draft, fact: OverrideRequested) -> Answered:
+    gone = [i for i in draft.index.freezes if (f := draft.find(f"freeze/{i}", e.FreezeEntry)) is None or f.service == fact.service]
+    drop_freezes(draft, gone)
+    return True, f"{len(gone)} freezes of {fact.service or draft.environment} lifted"
+
+
+def drop_freezes(draft: Draft, ids: list[str]) -> None:
+    """Forget these freezes."""
+    for id_ in ids:
+        draft.remove(f"freeze/{id_}")
+    draft.put("index", replace(draft.index, freezes=tuple(i for i in draft.index.freezes if i not in ids)))
+
+
+def _pin(draft: Draft, fact: OverrideRequested) -> Answered:
+    if fact.service is None:
+        return False, "refused: pin needs a service"
+    target = draft.target(fact.service)
+    label = fact.version or target.stable
+    if label is None or draft.version(fact.service, label) is None:
+        return False, f"refused: {fact.service} has no version {label or 'that is stable'}"
+    draft.put_target(replace(target, pinned=label, pinned_by=fact.who))
+    return True, f"{fact.service} stays at {label} whatever is pushed"
+
+
+def _unpin(draft: Draft, fact: OverrideRequested) -> Answered:
+    if fact.service is None:
+        return False, "refused: unpin needs a service"
+    draft.put_target(replace(draft.target(fact.service), pinned=None, pinned_by=None))
+    return True, f"{fact.service} is no longer pinned"
+
+
+def _retry(draft: Draft, fact: OverrideRequested) -> Answered:
+    members = _to_retry(draft, fact)
+    if not members:
+        return False, f"refused: nothing in {_scope(draft, fact)} was reverted or waits to be tried"
+    id_ = enqueue(draft, members, "retry")
+    return id_ is not None, f"{id_ or _scope(draft, fact)} is tried again"
+
+
+def _to_retry(draft: Draft, fact: OverrideRequested) -> dict[str, str]:
+    ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
+    if ended is not None:
+        return {u.service: u.candidate for u in ended.units} if ended.phase is Phase.REVERTED else {}
+    if fact.service is None:
+        return {}
+    target = draft.target(fact.service)
+    label = fact.version or version_label(target.newest)
+    busy = any(u.service == fact.service for r in draft.rollouts() for u in r.units)
+    if busy or label == target.stable or draft.version(fact.service, label) is None:
+        return {}
+    return {fact.service: label}
+
+
+def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
+    """To an earlier version, make before break: what moves the service now is stopped first."""
+    rollout = draft.rollout(fact.rollout) if fact.rollout is not None else None
+    service = fact.service or (rollout.units[0].service if rollout is not None else None)
+    if service is None:
+        return False, "refused: revert needs a service"
+    label = fact.version or _earlier(draft, service)
+    if label is None or draft.version(service, label) is None:
+        return False, f"refused: {service} has no version {label or 'before its stable one'}"
+    target = draft.target(service)
+    if label == target.stable:
+        stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING)]
+        for moving in stopped:
+            move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
+        return True, f"{service} returns to {label}" if stopped else f"{service} serves {label} already"
+    id_ = enqueue(draft, {service: label}, "revert")
+    return id_ is not None, f"{service} returns to {label}: {id_}"
+
+
+def _earlier(draft: Draft, service: str) -> str | None:
+    """The version before the stable one that still lives here, newest first; None where there is none."""
+    target = draft.target(service)
+    below = [v.label for v in target.live if (version_number(v.label) or 0) < (version_number(target.stable or "") or 0)]
+    return below[-1] if below else None
+
+
+VERBS: MappingProxyType[OverrideVerb, Callable[[Draft, OverrideRequested], Answered]] = MappingProxyType(
+    {
+        OverrideVerb.PAUSE: _pause,
+        OverrideVerb.RESUME: _resume,
+        OverrideVerb.PROMOTE: _promote,
+        OverrideVerb.ABORT: _abort,
+        OverrideVerb.FREEZE: _freeze,
+        OverrideVerb.UNFREEZE: _unfreeze,
+        OverrideVerb.PIN: _pin,
+        OverrideVerb.UNPIN: _unpin,
+        OverrideVerb.FORCE: _force,
+        OverrideVerb.SKIP: _skip,
+        OverrideVerb.RETRY: _retry,
+        OverrideVerb.REVERT: _revert,
+    }
+)
+"""Every verb has a row."""

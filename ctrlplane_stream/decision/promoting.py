@@ -1,0 +1,87 @@
+"""The end of a rollout: candidates become stable and last known good, artifacts go onward, targets are free again."""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.commands import Announce
+from ctrlplane_stream.model.world import Capacity
+
+ENDED_KEPT = 100
+"""Ended rollouts that stay in the state; older ones are on the log."""
+
+
+def good_forever(draft: Draft, rollout: e.Rollout) -> e.Rollout:
+    """The rollout promoted: each candidate is stable and last known good, with the neighbours it baked against."""
+    units = tuple(replace(u, fallback=draft.target(u.service).last_known_good) for u in rollout.units)
+    for unit in units:
+        target = draft.target(unit.service)
+        good = e.LastKnownGood(unit.candidate, draft.clock.now_ms, _neighbours(draft, unit.service))
+        draft.put_target(replace(target, stable=unit.candidate, last_known_good=good))
+        draft.because("last-known-good", f"{unit.service} {unit.candidate} is the last known good", rollout.id)
+    for unit in units:
+        _announce(draft, rollout, unit)
+    return replace(rollout, units=units, promoted=True)
+
+
+def _neighbours(draft: Draft, service: str) -> dict[str, str]:
+    graph = draft.state.graph
+    names = sorted({*(edge.callee for edge in graph.outgoing(service)), *(edge.caller for edge in graph.incoming(service))})
+    return {name: stable for name in names if name != service and (stable := draft.target(name).stable) is not None}
+
+
+def _announce(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
+    catalog = draft.find("catalog", e.CatalogEntry)
+    version = draft.version(unit.service, unit.candidate)
+    if catalog is None or version is None or rollout.cause in ("configuration", "revert"):
+        return
+    release = draft.version_set(rollout.id).release
+    for environment in catalog.promotes_to:
+        id_ = f"{rollout.id}/{rollout.attempt}/{unit.service}/{environment}"
+        draft.outputs.append(Announce(id_, version.artifact, environment, release, version.provenance))
+        draft.because("announced", f"{version.artifact} is offered to {environment}", rollout.id)
+
+
+def ended(draft: Draft, rollout: e.Rollout) -> None:
+    """Free the targets of a rollout that has just ended, and forget the oldest of those that ended before."""
+    for unit in rollout.units:
+        target = draft.target(unit.service)
+        if target.rollout == rollout.id:
+            draft.put_target(_freed(draft, rollout, target))
+        if any(v.capacity is Capacity.PARKED for v in target.live):
+            _retire(draft, unit.service)
+    if rollout.phase is Phase.REVERTED:
+        _flag_strangers(draft, rollout)
+    index = draft.index
+    kept = (*(i for i in index.ended if i != rollout.id), rollout.id)
+    for old in kept[:-ENDED_KEPT]:
+        draft.remove(f"rollout/{old}")
+        draft.remove(f"set/{old}")
+    draft.put("index", replace(index, rollouts=tuple(i for i in index.rollouts if i != rollout.id), ended=kept[-ENDED_KEPT:]))
+
+
+def _freed(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> e.TargetEntry:
+    wait = draft.version_set(rollout.id).policy.hold_after_revert_seconds if rollout.phase is Phase.REVERTED else 0.0
+    until = draft.clock.steady + int(wait * 1000) if wait else target.blocked_until_steady
+    draft.remove(f"arrivals/{target.service}")
+    return replace(target, rollout=None, blocked_until_steady=until)
+
+
+def _retire(draft: Draft, service: str) -> None:
+    index = draft.index
+    if service not in index.retiring:
+        draft.put("index", replace(index, retiring=tuple(sorted((*index.retiring, service)))))
+
+
+def _flag_strangers(draft: Draft, rollout: e.Rollout) -> None:
+    """Say which version pairs that serve together now never baked together."""
+    for unit in rollout.units:
+        good = draft.target(unit.service).last_known_good
+        if good is None:
+            continue
+        for name, label in good.neighbours.items():
+            now = draft.target(name).stable
+            if now is not None and now != label:
+                text = f"{unit.service} {good.label} baked against {name} {label} and now serves beside {now}: never seen together"
+                draft.because("strangers", text, rollout.id)

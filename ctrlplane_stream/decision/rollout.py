@@ -1,0 +1,243 @@
+"""The rules that move rollouts: one per phase, run to a fixed point after every fact.
+
+A rule reads the draft and answers with an event and its reason, or with what is waited for. Rules that stop are asked before rules that go on,
+so that bad news always wins. At most one rollout of an environment steps forward in one window, or a harm could not be told apart.
+"""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import assigning, gate, holds
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.admission import obstacle
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.draining import drain
+from ctrlplane_stream.decision.falling import fall
+from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.stuck import watch_targets
+from ctrlplane_stream.decision.targets import failure, is_confirmed, kind_of, ready_weight, weights_now
+from ctrlplane_stream.decision.transitions import move, next_place, window_now
+
+MAX_ROUNDS = 10_000
+"""Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
+
+Answer = tuple[Event, str] | str | None
+"""An event with its reason, or a sentence that says what is waited for."""
+Rule = Callable[[Draft, e.Rollout], Answer]
+
+_UNDER_WATCH = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
+MAX_RETREATS = 3
+"""After so many retreats a blind rollout waits for a person instead of trying again."""
+
+
+def settle(draft: Draft) -> None:
+    """Move every rollout as far as it can go now."""
+    for _ in range(MAX_ROUNDS):
+        if not any([_progress(draft, id_) for id_ in draft.index.rollouts]):
+            return
+    raise AssertionError("rollouts do not come to rest")
+
+
+def _progress(draft: Draft, id_: str) -> bool:
+    """Move one rollout by at most one event; whether it moved."""
+    before = draft.rollout(id_)
+    if before is None or before.phase in ENDED:
+        return False
+    rollout = _up_to_date(draft, before)
+    answer = _stopped(draft, rollout) or RULES[rollout.phase](draft, rollout)
+    if isinstance(answer, tuple):
+        rollout = draft.rollout(id_) or rollout
+        moved = move(draft, rollout, *answer)
+        draft.put_rollout(replace(moved, weights=_weights(draft, moved)))
+        return True
+    latest = draft.rollout(id_) or rollout
+    draft.put_rollout(replace(latest, waiting_for=answer, weights=_weights(draft, latest)))
+    return False
+
+
+def _up_to_date(draft: Draft, rollout: e.Rollout) -> e.Rollout:
+    rollout = watch_targets(draft, _after_neighbour(draft, rollout))
+    if rollout.phase in (Phase.VERIFYING, Phase.BAKING):
+        reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
+        rollout = replace(rollout, unproven_now=reading.gate is gate.Gate.OPEN and not reading.proven)
+    rollout = holds.review(draft, rollout)
+    draft.put_rollout(rollout)
+    return rollout
+
+
+def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
+    """Go on, with a fresh assignment, when the rollout that was blamed for a shared guard has ended."""
+    if rollout.beside is None:
+        return rollout
+    other = draft.rollout(rollout.beside)
+    if other is not None and other.phase not in ENDED:
+        return rollout
+    alone = replace(rollout, beside=None)
+    if alone.phase not in (Phase.VERIFYING, Phase.BAKING):
+        return alone
+    from ctrlplane_stream.decision.transitions import watched
+
+    return watched(draft, alone, baking=alone.phase is Phase.BAKING)
+
+
+def _weights(draft: Draft, rollout: e.Rollout) -> dict[str, dict[str, int]]:
+    return weights_now(draft, tuple(u.service for u in rollout.units))
+
+
+def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
+    """What stops a rollout in any phase under watch: an expired hold, or a version that fails by itself."""
+    if rollout.phase in _UNDER_WATCH:
+        if (over := holds.expired(draft, rollout)) is not None:
+            return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
+        for unit in rollout.units:
+            why = None if rollout.forced else failure(draft.target(unit.service), unit.candidate)
+            if why is not None:
+                return Event.STOP, f"{unit.service} {unit.candidate} fails: {why}"
+    return None
+
+
+def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
+    for unit in rollout.units:
+        if draft.target(unit.service).stable == unit.candidate:
+            return Event.STOP, f"{unit.service} {unit.candidate} is stable already"
+    if (why := obstacle(draft, rollout)) is not None:
+        return why
+    _renew_set(draft, rollout)
+    return Event.ADMITTED, "nothing that it would disturb is moving"
+
+
+def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
+    """Decide the set again by the graph and the stable versions of now: both may have changed while it queued."""
+    from ctrlplane_stream.decision.composing import compose, steps_for
+
+    old = draft.version_set(rollout.id)
+    fresh = compose(draft, rollout.id, {u.service: u.candidate for u in rollout.units}, old.release, old.order)
+    units = tuple(e.Unit(c.service, c.candidate, c.stable, c.wave) for c in fresh.changed)
+    draft.put(f"set/{rollout.id}", fresh)
+    draft.put_rollout(replace(rollout, units=units, steps=steps_for(fresh, rollout.cause)))
+
+
+def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
+    if not fall(draft, rollout, "back to weight 0 before it may climb again"):
+        return "candidates return to weight 0"
+    policy = draft.version_set(rollout.id).policy
+    waits = _unready(draft, rollout)
+    seconds = (draft.clock.steady - rollout.phase_since_steady) / 1000
+    if waits is not None:
+        if seconds > policy.ready_timeout_seconds and not rollout.stuck:
+            return Event.STOP, f"not ready after {seconds:.0f} s: {waits}"
+        return waits
+    return _forward(draft, rollout, (0, 0)) or (Event.READY, "every candidate is ready")
+
+
+def _unready(draft: Draft, rollout: e.Rollout) -> str | None:
+    """Which candidate has not the ready capacity of a whole fleet, or None."""
+    if rollout.unsafe and rollout.forced:
+        return None
+    for unit in rollout.units:
+        target = draft.target(unit.service)
+        if (ready := ready_weight(target, unit.candidate)) < 100:
+            seen = target.seen(unit.candidate)
+            counted = f"{seen.ready} of {seen.instances} instances ready" if seen is not None else "not seen yet"
+            return f"{unit.service} {unit.candidate}: {counted}, enough for {ready}%"
+    return None
+
+
+def _shifting(draft: Draft, rollout: e.Rollout) -> Answer:
+    for unit in rollout.units:
+        target = draft.target(unit.service)
+        if unit.wave == rollout.wave and (unit.service in draft.telling or not is_confirmed(target, kind_of(draft, unit.service))):
+            return f"waits for {unit.service} to show {unit.candidate} at {assigning.candidate_weight(rollout)}%"
+    return Event.CONFIRMED, "the world shows the weight"
+
+
+def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
+    """The gate of a step or of the bake, whatever the answer leads to."""
+    version_set = draft.version_set(rollout.id)
+    reading = gate.read(draft.clock, rollout, version_set, draft.telemetry.window_seconds)
+    if reading.gate is gate.Gate.FAILED:
+        return Event.STOP, reading.text
+    if gate.is_blind_too_long(draft.clock, rollout, version_set.policy, draft.telemetry.window_seconds) and not (
+        rollout.forced or rollout.skip_gate
+    ):
+        if all(unit.stable is not None for unit in rollout.units):
+            return Event.RETREAT, reading.text
+    if reading.gate is not gate.Gate.OPEN:
+        return reading.text
+    return None
+
+
+def _verifying(draft: Draft, rollout: e.Rollout) -> Answer:
+    if (answer := _gated(draft, rollout)) is not None:
+        return answer
+    why = _open_text(draft, rollout)
+    place = next_place(rollout)
+    if place is None:
+        return _unheld(rollout) or (Event.VERIFIED, why)
+    return _forward(draft, rollout, place) or (Event.PASSED, why)
+
+
+def _open_text(draft: Draft, rollout: e.Rollout) -> str:
+    reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
+    return reading.text if reading.proven else f"unproven: {reading.text}"
+
+
+def _baking(draft: Draft, rollout: e.Rollout) -> Answer:
+    if (answer := _gated(draft, rollout)) is not None:
+        return answer
+    return _unheld(rollout) or (Event.BAKED, _open_text(draft, rollout))
+
+
+def _unheld(rollout: e.Rollout) -> str | None:
+    return f"held: {rollout.holds[0].text}" if rollout.holds else None
+
+
+def _forward(draft: Draft, rollout: e.Rollout, place: tuple[int, int]) -> str | None:
+    """Why no candidate may take more weight now, or None."""
+    if rollout.holds:
+        return _unheld(rollout)
+    if (waits := _unready(draft, rollout)) is not None:
+        return waits
+    first_ever = all(u.stable is None for u in rollout.units)
+    known = draft.telemetry
+    if known.stepped_window >= window_now(draft) and known.stepped_by != rollout.id and not first_ever:
+        return f"waits for the next window, since {known.stepped_by} stepped in this one"
+    return None
+
+
+def _draining(draft: Draft, rollout: e.Rollout) -> Answer:
+    if (waits := drain(draft, rollout)) is not None:
+        return waits
+    if rollout.promoted:
+        return Event.OLD_DRAINED, "nobody talks to the old versions any more"
+    return Event.CANDIDATES_DRAINED, rollout.stopped_because or "drained"
+
+
+def _aborting(draft: Draft, rollout: e.Rollout) -> Answer:
+    because = rollout.stopped_because or "aborted"
+    if not fall(draft, rollout, because):
+        return "waits for the world to show the candidates at weight 0"
+    draft.put_rollout(replace(rollout, promoted=False))
+    return Event.AT_ZERO, because
+
+
+def _ended(draft: Draft, rollout: e.Rollout) -> Answer:
+    return None
+
+
+RULES: MappingProxyType[Phase, Rule] = MappingProxyType(
+    {
+        Phase.QUEUED: _queued,
+        Phase.PREPARING: _preparing,
+        Phase.SHIFTING: _shifting,
+        Phase.VERIFYING: _verifying,
+        Phase.BAKING: _baking,
+        Phase.DRAINING: _draining,
+        Phase.COMPLETED: _ended,
+        Phase.ABORTING: _aborting,
+        Phase.REVERTED: _ended,
+    }
+)
+"""What moves a rollout on in each phase."""

@@ -1,0 +1,55 @@
+"""Targets that do not do what is wanted: told again, and named with what is where, so that nothing is forgotten."""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.falling import serves
+from ctrlplane_stream.decision.phases import MOVING, Phase
+from ctrlplane_stream.decision.targets import tell_again
+
+RETRY_SECONDS = 30
+"""How long after trouble a target is told again; the actuator has retried by itself before it reports trouble."""
+
+
+def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
+    """The rollout with the exact list of targets that do not act, each told again when it is time."""
+    if rollout.phase not in MOVING:
+        return replace(rollout, stuck=())
+    lost_after = draft.version_set(rollout.id).policy.lost_actuator_seconds
+    found = [text for unit in rollout.units if (text := _trouble(draft, rollout, unit, lost_after)) is not None]
+    return replace(rollout, stuck=tuple(found))
+
+
+def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) -> str | None:
+    target = draft.target(unit.service)
+    if unit.service in draft.telling:
+        return None
+    if rollout.phase is Phase.ABORTING and (dead := _nowhere_to_go(target, unit)) is not None:
+        return f"{_whereabouts(target)}: {dead}"
+    flight = target.in_flight
+    if flight is None:
+        return None
+    seconds = (draft.clock.steady - flight.issued_steady) / 1000
+    why = flight.trouble
+    if why is None and seconds > lost_after:
+        why = f"its actuator has not answered for {seconds:.0f} s"
+    if why is None:
+        return f"{_whereabouts(target)}: told again (try {flight.tries})" if flight.tries > 1 else None
+    if target.edited is None and (seconds > RETRY_SECONDS if flight.trouble is not None else True):
+        draft.put_target(replace(target, in_flight=replace(flight, trouble=why)))
+        tell_again(draft, target, f"try {flight.tries + 1}: {why}")
+    return f"{_whereabouts(target)}: {why}"
+
+
+def _nowhere_to_go(target: e.TargetEntry, unit: e.Unit) -> str | None:
+    wanted = target.wanted(unit.candidate)
+    if unit.stable is None or wanted is None or wanted.weight == 0 or serves(target, unit.stable):
+        return None
+    return f"stable {unit.stable} has no ready instance to take the traffic back"
+
+
+def _whereabouts(target: e.TargetEntry) -> str:
+    wanted = ", ".join(f"{v.label} {v.weight}%" for v in target.live)
+    seen = ", ".join(f"{v.label} {v.weight}% ({v.ready}/{v.instances} ready)" for v in target.observed) or "nothing"
+    return f"{target.service} wanted {wanted}; seen {seen}"

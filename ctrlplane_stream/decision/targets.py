@@ -1,0 +1,151 @@
+"""What is wanted of a target and whether the world shows it: weights, capacity and the commands that say so.
+
+A target is always told its whole desired state. Weights of its versions sum to 100, or to 0 where nothing was ever stable; the
+stable version keeps its full capacity for as long as it is listed here as stable or old.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.identity import ServiceKind, Target, version_number
+from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
+
+SHARE_TOLERANCE = 15
+"""By how many points a share of instances may differ from the weight and still count as that weight."""
+
+
+def with_version(target: e.TargetEntry, live: e.LiveVersion) -> e.TargetEntry:
+    """The target with a version added or replaced, versions in order of number."""
+    others = [v for v in target.live if v.label != live.label]
+    return replace(target, live=tuple(sorted([*others, live], key=lambda v: version_number(v.label) or 0)))
+
+
+def without_version(target: e.TargetEntry, label: str) -> e.TargetEntry:
+    """The target without a version."""
+    return replace(target, live=tuple(v for v in target.live if v.label != label))
+
+
+def prepared(target: e.TargetEntry, label: str) -> e.TargetEntry:
+    """The target with a version wanted at full capacity and no weight (or with the weight that it has)."""
+    known = target.wanted(label)
+    return with_version(target, e.LiveVersion(label, Capacity.FULL, known.weight if known else 0))
+
+
+def weighted(target: e.TargetEntry, candidate: str, stable: str | None, weight: int) -> e.TargetEntry:
+    """The target with ``weight`` for the candidate and the rest for stable; every other version gets nothing."""
+    weights = {candidate: weight, **({stable: 100 - weight} if stable is not None else {})}
+    return replace(target, live=tuple(replace(v, weight=weights.get(v.label, 0)) for v in target.live))
+
+
+def ready_weight(target: e.TargetEntry, label: str) -> int:
+    """The highest weight in percent that the version's observed ready instances can carry; 0 where none is ready."""
+    seen = target.seen(label)
+    if seen is None or seen.instances <= 0:
+        return 0
+    return min(100, 100 * seen.ready // seen.instances)
+
+
+def failure(target: e.TargetEntry, label: str) -> str | None:
+    """Why a version fails on the evidence of its instances alone, or None: a crash loop, or no ready instance under weight."""
+    seen = target.seen(label)
+    if seen is None:
+        return None
+    if seen.failure is not None:
+        return seen.failure
+    if seen.weight > 0 and seen.ready == 0 and seen.instances > 0:
+        return "none of its instances is ready any more"
+    return None
+
+
+def is_confirmed(target: e.TargetEntry, kind: ServiceKind) -> bool:
+    """Whether the world shows the weights of the last command, seen after that command was applied."""
+    if target.observed_sequence < target.commanded_sequence:
+        return False
+    wanted = {v.label: v.weight for v in target.live}
+    return all(_same_share(wanted.get(seen.label, 0), seen.weight, kind) for seen in target.observed) and all(
+        weight == 0 or target.seen(label) is not None for label, weight in wanted.items()
+    )
+
+
+def _same_share(wanted: int, seen: int, kind: ServiceKind) -> bool:
+    if kind is ServiceKind.ROUTED or wanted in (0, 100):
+        return wanted == seen
+    return seen not in (0, 100) and abs(wanted - seen) <= SHARE_TOLERANCE
+
+
+def kind_of(draft: Draft, service: str) -> ServiceKind:
+    """How the service takes weight; routed where the catalog no longer knows it."""
+    entry = draft.service(service)
+    return entry.kind if entry is not None else ServiceKind.ROUTED
+
+
+def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:
+    """The whole desired state of a target, with a lease wherever a weight is partial."""
+    partial = any(0 < v.weight < 100 for v in target.live)
+    return TargetWanted(
+        target=Target(draft.environment, target.service),
+        kind=kind_of(draft, target.service),
+        versions=tuple(_wanted_version(draft, target.service, v) for v in target.live),
+        stable=target.stable,
+        lease_seconds=lease_seconds(draft, target) if partial else None,
+    )
+
+
+def _wanted_version(draft: Draft, service: str, live: e.LiveVersion) -> WantedVersion:
+    version = draft.version(service, live.label)
+    if version is None:
+        raise LookupError(f"{service} {live.label} is wanted but was never numbered")
+    return WantedVersion(live.label, version.artifact, version.configuration, live.capacity, live.weight)
+
+
+def lease_seconds(draft: Draft, target: e.TargetEntry) -> float:
+    """How long a partial weight of the target stands by itself: as the set's policy says, else the service's."""
+    if target.rollout is not None and draft.has(f"set/{target.rollout}"):
+        return draft.version_set(target.rollout).policy.lease_seconds
+    entry = draft.service(target.service)
+    return entry.policy.lease_seconds if entry is not None else 300.0
+
+
+def emit_commands(draft: Draft) -> None:
+    """Turn every target that is to be told into one command, in order of name."""
+    for number, service in enumerate(sorted(draft.telling)):
+        telling = draft.telling[service]
+        target = draft.target(service)
+        id_ = f"{draft.environment}/{draft.clock.sequence}/{number}"
+        wanted = desired(draft, target)
+        draft.outputs.append(
+            Command(
+                id=id_,
+                verb=telling.verb,
+                target=wanted.target,
+                sequence=draft.clock.sequence,
+                wanted=wanted,
+                because=telling.because,
+                rollout=telling.rollout,
+                over_edit=target.over_edit,
+            )
+        )
+        draft.put_target(_commanded(draft, target, telling, id_, leased=wanted.lease_seconds is not None))
+
+
+def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, *, leased: bool) -> e.TargetEntry:
+    tries = target.in_flight.tries + 1 if target.in_flight is not None and target.in_flight.trouble is not None else 1
+    return replace(
+        target,
+        in_flight=e.InFlight(id_, telling.verb, draft.clock.sequence, draft.clock.steady, tries),
+        commanded_sequence=draft.clock.sequence,
+        leased_ms=draft.clock.now_ms if leased else None,
+    )
+
+
+def weights_now(draft: Draft, services: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    """Service to version label to the weight wanted, versions that run only."""
+    return {name: {v.label: v.weight for v in draft.target(name).live if v.capacity is not Capacity.PARKED} for name in services}
+
+
+def tell_again(draft: Draft, target: e.TargetEntry, because: str) -> None:
+    """Say the same again: the last command did not take."""
+    verb = Verb(target.in_flight.verb) if target.in_flight is not None else Verb.SHIFT
+    draft.tell(target.service, Telling(verb, because, target.rollout))

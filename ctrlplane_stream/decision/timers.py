@@ -1,0 +1,86 @@
+"""What time alone brings about: leases renewed, freezes over, releases due, parked versions deleted; and when to be woken."""
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.draining import retire
+from ctrlplane_stream.decision.observing import lease_lapsed
+from ctrlplane_stream.decision.overrides import drop_freezes
+from ctrlplane_stream.decision.targets import lease_seconds
+from ctrlplane_stream.decision.transitions import window_now
+from ctrlplane_stream.decision.versioning import releases_due
+from ctrlplane_stream.model.commands import Verb
+
+ACTIVE_WAKE_MS = 5_000
+"""How often time must be told while a rollout is active."""
+PASSIVE_WAKE_MS = 15_000
+"""How often while only retention or a release is waited for: what one fact may advance a timer by."""
+
+
+def expire(draft: Draft) -> None:
+    """Everything that is due by now, before rollouts are moved."""
+    _leases_lost(draft)
+    over = [i for i in draft.index.freezes if (f := draft.find(f"freeze/{i}", e.FreezeEntry)) is not None and _is_over(draft, f)]
+    if over:
+        drop_freezes(draft, over)
+        draft.because("freeze-over", f"{len(over)} freezes ended by their date")
+    if draft.index.releases:
+        releases_due(draft)
+    if draft.index.retiring:
+        retire(draft)
+
+
+def _is_over(draft: Draft, freeze: e.FreezeEntry) -> bool:
+    return freeze.until_ms is not None and freeze.until_ms <= draft.clock.now_ms
+
+
+def _leases_lost(draft: Draft) -> None:
+    """A lease that must have expired is not renewed: the target has gone to stable, or will."""
+    for rollout in draft.rollouts():
+        for unit in rollout.units:
+            target = draft.target(unit.service)
+            if target.rollout != rollout.id or target.leased_ms is None:
+                continue
+            seconds = (draft.clock.now_ms - target.leased_ms) / 1000
+            if seconds > lease_seconds(draft, target):
+                lease_lapsed(draft, unit.service, f"nobody renewed the lease on {unit.service} for {seconds:.0f} s")
+
+
+def renew(draft: Draft) -> None:
+    """Renew the leases that are a third gone, after rollouts were moved: a move renews by itself."""
+    for rollout in draft.rollouts():
+        for unit in rollout.units:
+            target = draft.target(unit.service)
+            if target.rollout != rollout.id or target.leased_ms is None or unit.service in draft.telling:
+                continue
+            due = target.leased_ms + lease_seconds(draft, target) * 1000 / 3
+            if draft.clock.now_ms >= due and target.edited is None and _may_be_told(target):
+                draft.tell(unit.service, Telling(Verb.RENEW, "the lease is renewed while the rollout is watched", rollout.id))
+
+
+def _may_be_told(target: e.TargetEntry) -> bool:
+    """Not while a command is under way: its outcome would be lost in the renewal."""
+    return target.in_flight is None or target.in_flight.verb == Verb.RENEW
+
+
+def wake_at_ms(draft: Draft) -> int | None:
+    """When time must be told again, in the log's milliseconds; None where nothing waits for time."""
+    now = draft.clock.now_ms
+    index = draft.index
+    if index.rollouts:
+        ends = [leased for rollout in draft.rollouts() if (leased := _lease_due(draft, rollout)) is not None]
+        window = max(1.0, draft.telemetry.window_seconds * 1000)
+        next_window = int((window_now(draft) + 1) * window)
+        return min([now + ACTIVE_WAKE_MS, max(next_window, now + 1000), *(max(due, now + 200) for due in ends)])
+    if index.retiring or index.releases:
+        return now + PASSIVE_WAKE_MS
+    dates = [f.until_ms for i in index.freezes if (f := draft.find(f"freeze/{i}", e.FreezeEntry)) is not None and f.until_ms is not None]
+    return min(dates, default=None)
+
+
+def _lease_due(draft: Draft, rollout: e.Rollout) -> int | None:
+    found = [
+        int(target.leased_ms + lease_seconds(draft, target) * 1000 / 3)
+        for unit in rollout.units
+        if (target := draft.target(unit.service)).leased_ms is not None
+    ]
+    return min(found, default=None)

@@ -1,0 +1,187 @@
+"""Moving a rollout along its table: what each event does on the way, in one place.
+
+``move`` looks the event up, records the passage and runs the event's effect. A pair that the table does not have is refused with
+a reason and changes nothing. Effects change targets and mark them as to be told; they never decide.
+"""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import assigning
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.falling import fall
+from ctrlplane_stream.decision.holds import Condition, hold, lifted
+from ctrlplane_stream.decision.notices import notify
+from ctrlplane_stream.decision.phases import ENDED, Event, Phase, after
+from ctrlplane_stream.decision.promoting import ended, good_forever
+from ctrlplane_stream.decision.targets import prepared, weighted
+from ctrlplane_stream.model.commands import Verb
+
+TIMELINE_KEPT = 60
+"""Passages that a rollout remembers; older ones are on the log."""
+
+
+def move(draft: Draft, rollout: e.Rollout, event: Event, because: str) -> e.Rollout:
+    """The rollout after an event, put into the draft; unchanged and with a reason where the event means nothing here."""
+    phase = after(rollout.phase, event)
+    if phase is None:
+        draft.because("refused", f"{rollout.id} is {rollout.phase}, where '{event}' means nothing: {because}", rollout.id)
+        return rollout
+    moved = replace(rollout, phase=phase, phase_since_steady=draft.clock.steady, waiting_for=None)
+    moved = EFFECTS[event](draft, moved, because)
+    passage = e.Passage(phase, moved.wave, moved.step, draft.clock.now_ms)
+    moved = replace(moved, timeline=(*moved.timeline, passage)[-TIMELINE_KEPT:])
+    draft.because(phase.value, f"{rollout.id}: {rollout.phase} → {phase}{_place(moved)}, {because}", rollout.id)
+    draft.put_rollout(moved)
+    if phase in ENDED:
+        ended(draft, moved)
+    return moved
+
+
+def _place(rollout: e.Rollout) -> str:
+    if rollout.phase not in (Phase.SHIFTING, Phase.VERIFYING):
+        return ""
+    wave = f", wave {rollout.wave + 1}" if assigning.last_wave(rollout) else ""
+    return f" (step {rollout.step + 1} of {len(rollout.steps)}, {assigning.candidate_weight(rollout)}%{wave})"
+
+
+def next_place(rollout: e.Rollout) -> tuple[int, int] | None:
+    """Wave and step after this one; None where this is the last of the last wave."""
+    if rollout.step + 1 < len(rollout.steps):
+        return rollout.wave, rollout.step + 1
+    if rollout.wave < assigning.last_wave(rollout):
+        return rollout.wave + 1, 0
+    return None
+
+
+def _admitted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    for unit in rollout.units:
+        target = prepared(draft.target(unit.service), unit.candidate)
+        version = draft.version(unit.service, unit.candidate)
+        if version is not None:
+            draft.put(f"version/{unit.service}/{unit.candidate}", replace(version, attempts=version.attempts + 1))
+        draft.put_target(replace(target, rollout=rollout.id))
+        draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.candidate} ready at weight 0: {because}", rollout.id))
+    return rollout
+
+
+def _ready(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    return _climb(draft, rollout, (0, 0), because)
+
+
+def _passed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    return _climb(draft, _noting_proof(rollout, because), next_place(rollout) or (rollout.wave, rollout.step), because)
+
+
+def _noting_proof(rollout: e.Rollout, because: str) -> e.Rollout:
+    """Remember that a step was left without proof."""
+    del because
+    return rollout if not rollout.unproven_now else replace(rollout, unproven=(*rollout.unproven, assigning.global_step(rollout)))
+
+
+def _climb(draft: Draft, rollout: e.Rollout, place: tuple[int, int], because: str) -> e.Rollout:
+    climbed = replace(rollout, wave=place[0], step=place[1], approved=False, skip_gate=False, confirmed_steady=None, unproven_now=False)
+    units: list[e.Unit] = []
+    for unit in climbed.units:
+        if unit.wave == climbed.wave:
+            weight = 100 if unit.stable is None else assigning.candidate_weight(climbed)
+            draft.put_target(weighted(draft.target(unit.service), unit.candidate, unit.stable, weight))
+            draft.tell(unit.service, Telling(Verb.SHIFT, f"{unit.candidate} to {weight}%: {because}", climbed.id))
+            units.append(replace(unit, weighted=True))
+        else:
+            units.append(unit)
+    known = draft.telemetry
+    draft.put("telemetry", replace(known, stepped_window=window_now(draft), stepped_by=climbed.id))
+    return replace(climbed, units=tuple(units))
+
+
+def window_now(draft: Draft) -> int:
+    """The number of the window that the log's time lies in."""
+    return int(draft.clock.now_ms // max(1.0, draft.telemetry.window_seconds * 1000))
+
+
+def _confirmed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    return watched(draft, rollout, baking=False)
+
+
+def _verified(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    return watched(draft, replace(_noting_proof(rollout, because), approved=False, skip_gate=False, unproven_now=False), baking=True)
+
+
+def watched(draft: Draft, rollout: e.Rollout, *, baking: bool) -> e.Rollout:
+    """The rollout with a fresh assignment: what was heard before counts no more."""
+    clock = draft.clock
+    fresh = replace(
+        rollout,
+        judged_attempt=rollout.judged_attempt + 1,
+        confirmed_ms=clock.now_ms,
+        confirmed_steady=clock.steady,
+        evidence_steady=None,
+        heard={},
+    )
+    assigning.assign(draft, fresh, baking=baking)
+    return fresh
+
+
+def _baked(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    assigning.release(draft, rollout, because)
+    return good_forever(draft, rollout)
+
+
+def _stop(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    assigning.release(draft, rollout, because)
+    stopped = replace(lifted(rollout), stopped_because=because, holds=())
+    fall(draft, stopped, because)
+    return stopped
+
+
+def _retreat(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    assigning.release(draft, rollout, because)
+    back = replace(rollout, wave=0, step=0, retreats=rollout.retreats + 1, confirmed_ms=None, confirmed_steady=None, heard={})
+    fall(draft, back, because)
+    return hold(draft, back, Condition("blind", because))
+
+
+def _nothing(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    return rollout
+
+
+def _completed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    return replace(rollout, holds=(), ended_ms=draft.clock.now_ms)
+
+
+def _reverted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    reverted = replace(rollout, holds=(), ended_ms=draft.clock.now_ms)
+    if any(unit.weighted or unit.stable is None for unit in rollout.units) or rollout.confirmed_ms is not None:
+        notify(draft, reverted, "reverted", f"{rollout.id} was reverted: {rollout.stopped_because}. {_where_it_ended(rollout)}", "retry")
+    return reverted
+
+
+def _where_it_ended(rollout: e.Rollout) -> str:
+    return "; ".join(
+        f"{u.service} serves {u.stable}"
+        if u.stable is not None
+        else f"{u.service} has no last known good: {u.candidate} is held at weight 0"
+        for u in rollout.units
+    )
+
+
+EFFECTS: MappingProxyType[Event, Callable[[Draft, e.Rollout, str], e.Rollout]] = MappingProxyType(
+    {
+        Event.ADMITTED: _admitted,
+        Event.READY: _ready,
+        Event.CONFIRMED: _confirmed,
+        Event.PASSED: _passed,
+        Event.VERIFIED: _verified,
+        Event.BAKED: _baked,
+        Event.OLD_DRAINED: _completed,
+        Event.STOP: _stop,
+        Event.RETREAT: _retreat,
+        Event.AT_ZERO: _nothing,
+        Event.CANDIDATES_DRAINED: _reverted,
+    }
+)
+"""What each event does besides changing the phase."""

@@ -1,0 +1,200 @@
+"""Which services one change concerns: what moves, what watches, what can be touched, and why, in words.
+
+From the changed services the graph is walked: up its call edges to the entry points (*callers*), one edge down (*callees*, with the
+databases and outside systems), from those one edge up again (*collateral*: other users of the same callees), and along message
+edges to the consumers of a changed producer. A service has the first role that it gets, in that order.
+
+Uncertainty never shrinks a set: an edge seen once counts as much as one seen a million times; only how it is spoken of differs.
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.graph import Graph, edge_key
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.facts import EdgeSeen, ServiceSeen
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.verdicts import Guard, GuardRole
+
+HUB_CALLERS = 20
+"""From so many direct callers on a service is a hub: waiting for it would make the whole environment wait."""
+THIN_CALLS = 100
+"""Fewer calls than this along all edges of a changed service are called thin evidence."""
+LEFT_OUT_SHOWN = 20
+"""How many neighbours that are not watched are named; the rest is a number."""
+
+_DOWNWARD = (EdgeKind.CALL, EdgeKind.DATABASE, EdgeKind.EXTERNAL)
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """A service found by the walk: its role, and the edges that lead from a changed service to it, nearest first."""
+
+    service: str
+    role: GuardRole
+    path: tuple[EdgeKey, ...]
+
+
+class Walk(msgspec.Struct, frozen=True):
+    """All that the walk found, by service in the order of finding; the changed services first, with empty paths."""
+
+    found: dict[str, Watched]
+    entry_points: tuple[str, ...]
+
+
+def walk(graph: Graph, changed: Iterable[str], is_entry: Callable[[str], bool] = lambda _: False) -> Walk:
+    """Walk the graph from the changed services. Linear in the edges met; independent of the rest of the graph.
+
+    ``is_entry`` says which services take requests from outside besides those that nobody calls.
+    """
+    names = tuple(sorted(changed))
+    found = {name: Watched(name, GuardRole.CHANGED, ()) for name in names}
+    _callers(graph, names, found)
+    entries = tuple(name for name in found if is_entry(name) or not any(edge.kind is EdgeKind.CALL for edge in graph.incoming(name)))
+    below = _callees(graph, names, found)
+    _consumers(graph, names, found)
+    _collateral(graph, below, found)
+    return Walk(found, tuple(sorted(entries)))
+
+
+def _callers(graph: Graph, names: tuple[str, ...], found: dict[str, Watched]) -> None:
+    """Everybody who calls a changed service, directly or through others; breadth first, so that paths are shortest."""
+    frontier = list(names)
+    for name in frontier:
+        path = found[name].path
+        for edge in graph.incoming(name):
+            if edge.kind is EdgeKind.CALL and edge.caller not in found:
+                found[edge.caller] = Watched(edge.caller, GuardRole.CALLER, (*path, edge))
+                frontier.append(edge.caller)
+
+
+def _callees(graph: Graph, names: tuple[str, ...], found: dict[str, Watched]) -> list[tuple[str, tuple[EdgeKey, ...]]]:
+    """What the changed services use directly; each with its path, also where it has another role already."""
+    below: dict[str, tuple[EdgeKey, ...]] = {}
+    for name in names:
+        for edge in graph.outgoing(name):
+            if edge.kind in _DOWNWARD and edge.callee not in below and edge.callee not in names:
+                below[edge.callee] = (edge,)
+                found.setdefault(edge.callee, Watched(edge.callee, GuardRole.CALLEE, (edge,)))
+    return list(below.items())
+
+
+def _consumers(graph: Graph, names: tuple[str, ...], found: dict[str, Watched]) -> None:
+    """Who takes messages of a changed producer."""
+    for name in names:
+        for edge in graph.outgoing(name):
+            if edge.kind is EdgeKind.MESSAGE:
+                found.setdefault(edge.callee, Watched(edge.callee, GuardRole.CONSUMER, (edge,)))
+
+
+def _collateral(graph: Graph, below: list[tuple[str, tuple[EdgeKey, ...]]], found: dict[str, Watched]) -> None:
+    """Other users of what the changed services use."""
+    for name, path in below:
+        for edge in graph.incoming(name):
+            if edge.kind in _DOWNWARD:
+                found.setdefault(edge.caller, Watched(edge.caller, GuardRole.COLLATERAL, (*path, edge)))
+
+
+def guards(state: State, walked: Walk) -> tuple[e.GuardWhy, ...]:
+    """The guards in words. Required are the changed services and the pooled exposure at the entry points."""
+    spoken = tuple(
+        e.GuardWhy(
+            Guard(w.service, w.role, required=w.role is GuardRole.CHANGED),
+            _why(state, w),
+            tuple(_nodes(w)),
+        )
+        for w in walked.found.values()
+    )
+    pooled = e.GuardWhy(
+        Guard("", GuardRole.ENTRY, required=True),
+        f"requests that enter at {', '.join(walked.entry_points)}, exposed against unexposed" if walked.entry_points else "all requests",
+    )
+    return (*spoken, pooled)
+
+
+def _nodes(watched: Watched) -> list[str]:
+    """The services along the path, from the changed one to the watched one."""
+    nodes: list[str] = []
+    at: str | None = None
+    for number, edge in enumerate(watched.path):
+        if number == 0:
+            at = edge.callee if watched.role is GuardRole.CALLER else edge.caller
+            nodes.append(at)
+        at = edge.caller if edge.callee == at else edge.callee
+        nodes.append(at)
+    return nodes
+
+
+_PHRASES = {
+    GuardRole.CALLER: "calls it: {path}",
+    GuardRole.CALLEE: "is used by it: {path}",
+    GuardRole.COLLATERAL: "shares a callee with it: {path}",
+    GuardRole.CONSUMER: "takes its messages: {path}",
+}
+
+
+def _why(state: State, watched: Watched) -> str:
+    if watched.role is GuardRole.CHANGED:
+        return "changes"
+    steps = ", ".join(f"{edge} ({_calls(state, edge)})" for edge in watched.path[:6])
+    more = f" and {len(watched.path) - 6} more edges" if len(watched.path) > 6 else ""
+    return _PHRASES[watched.role].format(path=steps + more)
+
+
+def _calls(state: State, edge: EdgeKey) -> str:
+    seen = state.find(edge_key(edge), EdgeSeen)
+    return "never counted" if seen is None else f"{seen.calls} calls, {seen.calls_per_second:g}/s"
+
+
+def left_out(graph: Graph, walked: Walk) -> tuple[tuple[e.LeftOut, ...], int]:
+    """Neighbours of watched services that are not watched, with the reason: the first of them, and how many more there are."""
+    near: dict[str, str] = {}
+    for name, watched in walked.found.items():
+        for edge in graph.outgoing(name):
+            if edge.callee not in walked.found and edge.callee not in near:
+                near[edge.callee] = f"used by {name} ({watched.role}), but not by a changed service itself"
+        if watched.role in (GuardRole.CALLEE, GuardRole.COLLATERAL, GuardRole.CONSUMER):
+            for edge in graph.incoming(name):
+                if edge.caller not in walked.found and edge.caller not in near:
+                    near[edge.caller] = f"calls {name}, which is only {watched.role}: no request through it can meet the candidate"
+    shown = tuple(e.LeftOut(name, why) for name, why in list(near.items())[:LEFT_OUT_SHOWN])
+    return shown, max(0, len(near) - LEFT_OUT_SHOWN)
+
+
+def confidence(state: State, changed: Iterable[str]) -> tuple[str, str]:
+    """How far the set is to be trusted (``observed``, ``thin``, ``none``) and the sentence that says why."""
+    for name in sorted(changed):
+        edges = (*state.graph.incoming(name), *state.graph.outgoing(name))
+        traffic = state.find(f"traffic/{name}", ServiceSeen)
+        if not edges and traffic is None:
+            return "none", f"{name} was never seen in a trace, so nobody knows who depends on it"
+        calls = sum(seen.calls for edge in edges if (seen := state.find(edge_key(edge), EdgeSeen)) is not None)
+        if edges and calls < THIN_CALLS:
+            return "thin", f"only {calls} calls to and from {name} were seen so far"
+    return "observed", "every changed service was seen in traces"
+
+
+def traffic_share(state: State, walked: Walk, services_rps: float) -> float:
+    """The share (0..1) of the environment's requests that pass a changed service: an upper bound, never above 1."""
+    met = sum(
+        seen.requests_per_second
+        for name, w in walked.found.items()
+        if w.role is GuardRole.CHANGED and (seen := state.find(f"traffic/{name}", ServiceSeen)) is not None
+    )
+    return min(1.0, met / services_rps) if services_rps > 0 else 0.0
+
+
+def joined(graph: Graph, ours: Iterable[str], theirs: Iterable[str]) -> EdgeKey | None:
+    """The first edge that joins two sets of changed services, or None."""
+    others = frozenset(theirs)
+    for name in sorted(ours):
+        for edge in (*graph.outgoing(name), *graph.incoming(name)):
+            if (edge.callee if edge.caller == name else edge.caller) in others:
+                return edge
+    return None
+
+
+def is_hub(graph: Graph, service: str) -> bool:
+    """Whether so many services call this one that serialising behind it would hold up the environment."""
+    return sum(1 for edge in graph.incoming(service) if edge.kind is EdgeKind.CALL) >= HUB_CALLERS

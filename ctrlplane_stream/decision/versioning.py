@@ -1,0 +1,171 @@
+"""Artifacts and configurations become versions: numbered once per service, whatever order or number the events come in.
+
+A version is an artifact with the hash of what it is made from besides. The same pair again is the same version; a moved tag is
+a new artifact; a changed configuration of the current artifact is a new version of it.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.admission import enqueue
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.phases import ENDED
+from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
+from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Provenance, ReleaseOrder
+from ctrlplane_stream.model.identity import Artifact, version_label
+from ctrlplane_stream.model.policy import Mode
+
+RELEASE_WAIT_SECONDS = 3600
+"""A release of declared size that is not whole by then is dropped, and said so."""
+RELEASE_QUIET_SECONDS = 30
+"""A release without a size, or a group that moves together, is whole when nothing came for this long."""
+
+
+def number(draft: Draft, service: ServiceInEnvironment, artifact: Artifact, provenance: Provenance) -> tuple[str, bool]:
+    """The label of (artifact, manifest) of a service, and whether it is new."""
+    manifest = manifest_hash(service)
+    pair = f"pair/{service.service}/{artifact.digest}/{manifest}"
+    known = draft.find(pair, e.PairEntry)
+    if known is not None:
+        return version_label(known.number), False
+    target = draft.target(service.service)
+    count = target.newest + 1
+    label = version_label(count)
+    draft.put(pair, e.PairEntry(count))
+    draft.put(
+        f"version/{service.service}/{label}",
+        e.VersionEntry(label, artifact, manifest, dict(service.configuration), provenance, draft.clock.now_ms),
+    )
+    draft.put_target(replace(target, newest=count))
+    return label, True
+
+
+def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
+    """An artifact is offered: number it, and queue what moves."""
+    artifact = fact.artifact
+    service = draft.service(artifact.service)
+    if service is None:
+        draft.because(
+            "unknown-service", f"ignored: the catalog has no service {artifact.service} in {draft.environment}; add it and push again"
+        )
+        return False
+    if artifact.image not in service.images:
+        allowed = ", ".join(service.images) or "none"
+        draft.because("unknown-repository", f"ignored: {artifact.service} takes images from {allowed}, not from {artifact.image}")
+        return False
+    label, new = number(draft, service, artifact, fact.provenance)
+    if not new:
+        hint = f"control revert --service {artifact.service} --version {label} returns to it, control retry reruns it"
+        draft.because("known-version", f"ignored: {artifact} with this configuration is already version {label}; {hint}")
+        return False
+    made = fact.provenance.commit or "an unnamed commit"
+    draft.because("version", f"{artifact.service} {label} is {artifact} of {made}, {fact.provenance.digest_source} digest")
+    return _offer(draft, service, label, fact.release, fact.release_size, fact.order)
+
+
+def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str | None, size: int | None, order: ReleaseOrder) -> bool:
+    target = draft.target(service.service)
+    if target.pinned is not None:
+        text = f"{service.service} is pinned to {target.pinned} by {target.pinned_by}; {label} is numbered and waits for control retry after unpin"
+        draft.because("pinned", text)
+        return True
+    if service.policy.mode is Mode.ADVISE:
+        draft.because("advise", f"{service.service} {label} is only advised on: the policy commands nothing")
+        return True
+    group = f"group {service.moves_together}" if service.moves_together else None
+    name = release or group
+    if name is None:
+        enqueue(draft, {service.service: label}, "release", None, order)
+        return True
+    _collect(draft, name, service.service, label, size or _group_size(draft, service), order)
+    return True
+
+
+def _group_size(draft: Draft, service: ServiceInEnvironment) -> int | None:
+    """How many services move together with this one, itself counted; None where the release is of no known size."""
+    if service.moves_together is None:
+        return None
+    catalog = draft.find("catalog", e.CatalogEntry)
+    names = catalog.services if catalog is not None else ()
+    return sum(1 for n in names if (other := draft.service(n)) is not None and other.moves_together == service.moves_together)
+
+
+def _collect(draft: Draft, name: str, service: str, label: str, size: int | None, order: ReleaseOrder) -> None:
+    before = draft.find(f"release/{name}", e.ReleaseEntry)
+    members = {**(before.members if before is not None else {}), service: label}
+    whole = size if size is not None else (before.size if before is not None else None)
+    declared = whole is not None and not name.startswith("group ")
+    wait = (RELEASE_WAIT_SECONDS if declared else RELEASE_QUIET_SECONDS) * 1000
+    entry = e.ReleaseEntry(name, whole, dict(sorted(members.items())), order, draft.clock.steady + wait)
+    draft.put(f"release/{name}", entry)
+    if name not in draft.index.releases:
+        draft.put("index", replace(draft.index, releases=(*draft.index.releases, name)))
+    if whole is not None and len(members) >= whole:
+        _start_release(draft, entry)
+        return
+    of = f" of {whole}" if whole is not None else ""
+    draft.because("collecting", f"release {name}: {len(members)}{of} services so far, the last is {service} {label}")
+
+
+def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
+    _forget_release(draft, entry.release)
+    enqueue(draft, entry.members, entry.cause, entry.release, entry.order)
+
+
+def _forget_release(draft: Draft, name: str) -> None:
+    draft.remove(f"release/{name}")
+    draft.put("index", replace(draft.index, releases=tuple(n for n in draft.index.releases if n != name)))
+
+
+def releases_due(draft: Draft) -> None:
+    """Start the collected releases that are whole by now; drop declared ones that never became whole."""
+    for name in draft.index.releases:
+        entry = draft.find(f"release/{name}", e.ReleaseEntry)
+        if entry is None or draft.clock.steady < entry.due_steady:
+            continue
+        if entry.size is not None and len(entry.members) < entry.size and not name.startswith("group "):
+            _forget_release(draft, name)
+            text = f"release {name} is dropped: only {len(entry.members)} of {entry.size} services came; push it again whole"
+            draft.because("release-dropped", text)
+        else:
+            _start_release(draft, entry)
+
+
+def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
+    """Another catalog is in force: note what changed, and roll out new configurations of current artifacts."""
+    catalog = fact.catalog
+    before = draft.find("catalog", e.CatalogEntry)
+    names = tuple(sorted(s.service for s in catalog.services))
+    draft.put("catalog", e.CatalogEntry(fact.hash, names, catalog.promote_from, catalog.promotes_to, catalog.notify))
+    for gone in before.services if before is not None else ():
+        if gone not in names:
+            draft.remove(f"service/{gone}")
+            draft.because("service-removed", f"{gone} is no longer in the catalog: what runs of it stays, nothing new starts")
+    draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
+    for service in sorted(catalog.services, key=lambda s: s.service):
+        draft.put(f"service/{service.service}", service)
+        _reconfigure(draft, service)
+    return True
+
+
+def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
+    current = _current(draft, service.service)
+    if current is None or current.manifest_hash == manifest_hash(service):
+        return
+    label, new = number(draft, service, current.artifact, current.provenance)
+    text = f"{service.service}: the configuration changed, so {current.artifact.digest[:19]} with it is version {label}"
+    draft.because("configuration", text if new else f"{text} again")
+    if draft.target(service.service).pinned is None and service.policy.mode is Mode.ROLLOUT:
+        enqueue(draft, {service.service: label}, "configuration")
+
+
+def _current(draft: Draft, service: str) -> e.VersionEntry | None:
+    """The version that the service is at or on its way to; None where it has none yet."""
+    target = draft.target(service)
+    label = target.stable
+    for rollout in draft.rollouts():
+        if rollout.phase not in ENDED and rollout.stopped_because is None:
+            label = next((u.candidate for u in rollout.units if u.service == service), label)
+    if label is None:
+        return None
+    return draft.version(service, label)

@@ -1,0 +1,95 @@
+"""A judge that knows the truth: it sees a fault after some windows and passes what is healthy, unless telemetry is cut.
+
+The real judge is tested by itself; here only its answers matter: on time, late, silent, or from an earlier attempt.
+"""
+
+import msgspec
+
+from ctrlplane_stream.model.verdicts import Assignment, Culprit, Metric, NoDataCause, Verdict, VerdictStatus
+
+
+class Telemetry(msgspec.Struct):
+    """How well the pipeline works."""
+
+    cut: bool = False
+    """Nothing closes any window: the judge says nothing at all."""
+    late: bool = False
+    """Windows do not close, and the judge says so."""
+
+
+class Judging(msgspec.Struct):
+    """One assignment under way."""
+
+    assignment: Assignment
+    windows: int = 0
+    failed: bool = False
+
+
+class SimulatedJudge:
+    """Verdicts of one environment. ``faulty`` holds (service, label); ``silent`` services get no requests; ``unsure`` ones never prove."""
+
+    def __init__(self, environment: str) -> None:
+        self.environment = environment
+        self.faulty: set[tuple[str, str]] = set()
+        self.silent: set[str] = set()
+        self.unsure: set[str] = set()
+        self.telemetry = Telemetry()
+        self.fail_after = 2
+        self.pass_after = 3
+        self._at: dict[str, Judging] = {}
+
+    def assign(self, assignment: Assignment) -> None:
+        """Judge this from now on."""
+        self._at[assignment.rollout] = Judging(assignment)
+
+    def release(self, rollout: str) -> None:
+        """Stop judging."""
+        self._at.pop(rollout, None)
+
+    def window_closed(self, window: int, seconds: float) -> list[Verdict]:
+        """The verdicts after a window that started at ``window`` seconds."""
+        if self.telemetry.cut:
+            return []
+        return [v for judging in self._at.values() if (v := self._judge(judging, window, seconds)) is not None]
+
+    def _judge(self, judging: Judging, window: int, seconds: float) -> Verdict | None:
+        assignment = judging.assignment
+        if self.telemetry.late:
+            return self._say(judging, window, VerdictStatus.NO_DATA, "the pipeline is late", cause=NoDataCause.PIPELINE_LATE)
+        if window * 1000 < assignment.weight_confirmed_at_ms:
+            return None
+        judging.windows += 1
+        services = [c.service for c in assignment.changed]
+        if all(name in self.silent for name in services):
+            return self._say(judging, window, VerdictStatus.NO_DATA, "no request came", cause=NoDataCause.SILENT_SERVICE)
+        bad = [(c.service, c.candidate) for c in assignment.changed if (c.service, c.candidate) in self.faulty]
+        if bad and judging.windows >= self.fail_after:
+            culprit = Culprit(bad[0][0], bad[0][1], Metric.ERROR_RATIO)
+            return self._say(judging, window, VerdictStatus.FAIL, f"errors of {bad[0][0]} {bad[0][1]}", culprit=culprit)
+        if bad or judging.windows < self.pass_after or any(name in self.unsure for name in services):
+            return self._say(judging, window, VerdictStatus.INCONCLUSIVE, "more windows are needed")
+        return self._say(judging, window, VerdictStatus.PASS, "within its margins")
+
+    def _say(
+        self,
+        judging: Judging,
+        window: int,
+        status: VerdictStatus,
+        reason: str,
+        cause: NoDataCause | None = None,
+        culprit: Culprit | None = None,
+    ) -> Verdict:
+        a = judging.assignment
+        return Verdict(
+            environment=self.environment,
+            rollout=a.rollout,
+            step=a.step,
+            attempt=a.attempt,
+            status=status,
+            reason=reason,
+            window=window,
+            windows_judged=judging.windows,
+            proven=status is VerdictStatus.PASS,
+            no_data=cause,
+            culprit=culprit,
+        )

@@ -1,0 +1,148 @@
+"""A simulated world behind the actuator port: targets with versions, weights, leases and faults.
+
+It keeps the promises of the port (cursor by compare-and-set, leases honoured, edits by hand respected) and breaks what a real world breaks: it is
+slow, it fails, it answers twice or never, it says *applied* and is not.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.facts import OutcomeReported, OutcomeStatus
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import Capacity, Cursor, ObservedVersion, TargetObserved
+
+INSTANCES = 4
+
+
+class Sickness(StrEnum):
+    """What is wrong with a version that the world itself can see."""
+
+    NONE = "none"
+    NEVER_READY = "never ready"
+    CRASHES = "crashes"
+
+
+class Instance(msgspec.Struct):
+    """A version in the world. ``ready_at_ms`` is when its instances become ready."""
+
+    digest: str
+    instances: int
+    ready_at_ms: int
+    weight: int = 0
+    failure: str | None = None
+    lost: bool = False
+
+
+class WorldTarget(msgspec.Struct):
+    """A target in the world."""
+
+    versions: dict[str, Instance] = {}
+    cursor: Cursor | None = None
+    stable: str | None = None
+    lease_until_ms: int | None = None
+    lease_expired: bool = False
+    edited: str | None = None
+
+
+class World:
+    """All targets of one environment."""
+
+    def __init__(self, environment: str, start_seconds: float = 2.0) -> None:
+        self.environment = environment
+        self.targets: dict[str, WorldTarget] = {}
+        self.start_seconds = start_seconds
+        self.sick: dict[tuple[str, str], Sickness] = {}
+        self.broken: set[str] = set()
+        self.liars: set[str] = set()
+
+    def target(self, service: str) -> WorldTarget:
+        """The target of a service, made where there is none."""
+        return self.targets.setdefault(service, WorldTarget())
+
+    def apply(self, command: Command, now_ms: int) -> OutcomeReported:
+        """Carry a command out and say how it ended."""
+        service = command.target.service
+        target = self.target(service)
+        cursor = Cursor(1, command.sequence)
+        refusal = self._refusal(target, command, cursor)
+        if service in self.broken:
+            return self._outcome(command, cursor, OutcomeStatus.FAILED, "the cluster does not answer", now_ms)
+        if refusal is not None:
+            return self._outcome(command, cursor, OutcomeStatus.REFUSED, refusal, now_ms)
+        if service not in self.liars:
+            self._carry_out(target, command, now_ms)
+            target.cursor = cursor
+        return self._outcome(command, cursor, OutcomeStatus.APPLIED, "taken", now_ms)
+
+    def _refusal(self, target: WorldTarget, command: Command, cursor: Cursor) -> str | None:
+        if target.cursor is not None and cursor <= target.cursor:
+            return f"the target is at {target.cursor.sequence} already"
+        if target.edited is not None and command.over_edit != target.edited:
+            return f"edited by hand: {target.edited}"
+        if command.verb is Verb.RENEW and target.lease_until_ms is None:
+            return "the lease has expired"
+        return None
+
+    def _carry_out(self, target: WorldTarget, command: Command, now_ms: int) -> None:
+        wanted = {v.label: v for v in command.wanted.versions}
+        target.versions = {label: v for label, v in target.versions.items() if label in wanted}
+        for label, version in wanted.items():
+            instances = 0 if version.capacity is Capacity.PARKED else INSTANCES
+            now = target.versions.get(label)
+            if now is None or (now.instances == 0 and instances > 0):
+                now = self._started(command.target.service, label, version.artifact.digest, instances, now_ms)
+                target.versions[label] = now
+            now.instances = instances
+            now.weight = version.weight
+        target.stable = command.wanted.stable
+        lease = command.wanted.lease_seconds
+        target.lease_until_ms = now_ms + round(lease * 1000) if lease is not None else None
+        target.lease_expired = False
+        target.edited = None
+
+    def _started(self, service: str, label: str, digest: str, instances: int, now_ms: int) -> Instance:
+        sickness = self.sick.get((service, label), Sickness.NONE)
+        ready_at = now_ms + round(self.start_seconds * 1000) if sickness is Sickness.NONE else 2**62
+        return Instance(digest, instances, ready_at, failure="CrashLoopBackOff" if sickness is Sickness.CRASHES else None)
+
+    def _outcome(self, command: Command, cursor: Cursor, status: OutcomeStatus, reason: str, now_ms: int) -> OutcomeReported:
+        seen = self.observe(command.target.service, now_ms) if command.target.service not in self.broken else None
+        return OutcomeReported(command.id, command.target, cursor, status, reason, seen)
+
+    def observe(self, service: str, now_ms: int) -> TargetObserved:
+        """What the target looks like."""
+        target = self.target(service)
+        versions = tuple(
+            ObservedVersion(label, v.digest, v.instances, self._ready(v, now_ms), v.weight, v.failure)
+            for label, v in target.versions.items()
+        )
+        left = (target.lease_until_ms - now_ms) / 1000 if target.lease_until_ms is not None else None
+        return TargetObserved(Target(self.environment, service), versions, target.cursor, left, target.lease_expired, target.edited)
+
+    def _ready(self, version: Instance, now_ms: int) -> int:
+        return version.instances if now_ms >= version.ready_at_ms and version.failure is None and not version.lost else 0
+
+    def becomes_ready(self, service: str, since_ms: int, now_ms: int) -> bool:
+        """Whether any version of the service became ready in (since, now]."""
+        return any(v.instances and since_ms < v.ready_at_ms <= now_ms for v in self.target(service).versions.values())
+
+    def expire_leases(self, now_ms: int) -> list[str]:
+        """Send the targets whose lease has run out to stable; their names."""
+        gone: list[str] = []
+        for service, target in sorted(self.targets.items()):
+            if target.lease_until_ms is not None and now_ms >= target.lease_until_ms:
+                for label, version in target.versions.items():
+                    version.weight = 100 if label == target.stable else 0
+                target.lease_until_ms = None
+                target.lease_expired = True
+                gone.append(service)
+        return gone
+
+    def edit(self, service: str, weights: dict[str, int], words: str) -> None:
+        """Somebody changes weights by hand."""
+        target = self.target(service)
+        for label, version in target.versions.items():
+            version.weight = weights.get(label, 0)
+        target.edited = words
