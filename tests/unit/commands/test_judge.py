@@ -1,0 +1,169 @@
+"""`judge` over recorded OTLP and `gates plan`, as a person calls them."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ctrlplane_stream.commands.judge import gates, judge
+from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces, request
+
+SECONDS, RATE = 60, 20
+
+
+def record(
+    path: Path,
+    *,
+    seed: int,
+    start_ms: int = BEGINNING_MS,
+    cart_errors: float = 0.0,
+    cart_ms: float = 10.0,
+    db_ms: float = 3.0,
+    db_calls: int = 1,
+    cart_dead: float = 0.0,
+    new_share: float | None = None,
+) -> Path:
+    """A minute of shop → cart → db at 20 requests a second, length-prefixed protobuf; ``new_share`` of cart is version 2, and only it is
+    ill."""
+    rng, traces = random.Random(seed), SampleTraces(seed)
+    with path.open("wb") as file:
+        for tick in range(SECONDS):
+            spans: list[SampleSpan] = []
+            for _ in range(RATE):
+                new = new_share is None or rng.random() < new_share
+                at = start_ms + tick * 1000 + rng.random() * 900
+                slow = (cart_ms if new else 10.0) * rng.lognormvariate(0, 0.3)
+                failed = new and rng.random() < cart_errors
+                dead = new and rng.random() < cart_dead
+                root = traces.span("shop", Kind.SERVER, end_ms=at, milliseconds=slow + 12, error=failed or dead)
+                call = traces.span(
+                    "shop",
+                    Kind.CLIENT,
+                    parent=root,
+                    end_ms=at - 1,
+                    milliseconds=slow + 2,
+                    error=failed or dead,
+                    attributes={"server.address": "cart"},
+                )
+                spans += [root, call]
+                if dead:
+                    continue
+                version = "2" if new and new_share is not None else "1"
+                cart = traces.span("cart", Kind.SERVER, parent=call, version=version, end_ms=at - 2, milliseconds=slow, error=failed)
+                spans.append(cart)
+                for _ in range(db_calls if new else 1):
+                    spans.append(
+                        traces.span(
+                            "cart",
+                            Kind.CLIENT,
+                            parent=cart,
+                            version=version,
+                            end_ms=at - 3,
+                            milliseconds=db_ms * rng.lognormvariate(0, 0.2),
+                            attributes={"db.system.name": "postgresql", "db.namespace": "carts", "server.address": "db"},
+                        )
+                    )
+            value = request(spans)
+            file.write(len(value).to_bytes(4, "big") + value)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(judge, [str(argument) for argument in arguments])
+
+
+def report(*arguments: object) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(run(*arguments, "--window", 5, "--json").stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def stable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record(tmp_path_factory.mktemp("recorded") / "stable.bin", seed=1)
+
+
+def test_the_same_version_recorded_twice_does_not_fail(stable: Path, tmp_path: Path) -> None:
+    """A second run an hour later; PASS, and the report says that it compares before and after."""
+    again = record(tmp_path / "again.bin", seed=2, start_ms=BEGINNING_MS + 3_600_000)
+    found = report("--stable", stable, "--candidate", again)
+    assert found["verdict"] == "PASS"
+    assert "before/after" in found["comparison"]
+    assert len(found["windows"]) in {12, 13}
+
+
+@pytest.mark.parametrize(
+    ("ill", "service"),
+    [({"cart_errors": 0.3}, "cart"), ({"cart_ms": 60.0}, "cart"), ({"db_calls": 0}, "cart"), ({"db_calls": 4}, "cart")],
+)
+def test_a_harm_is_found_and_followed_down_to_where_it_lies(stable: Path, tmp_path: Path, ill: dict[str, Any], service: str) -> None:
+    """The shop fails or slows down too, since it calls cart; the culprit is cart."""
+    found = report("--stable", stable, "--candidate", record(tmp_path / "ill.bin", seed=3, **ill))
+    assert found["verdict"] == "FAIL"
+    assert found["culprit"]["service"] == service
+    assert found["windows"][found["at_window"] - 1]["verdict"] == "FAIL"
+    assert all(window["verdict"] != "FAIL" for window in found["windows"][: found["at_window"] - 1])
+
+
+def test_a_metric_says_what_was_compared(stable: Path, tmp_path: Path) -> None:
+    found = report("--stable", stable, "--candidate", record(tmp_path / "ill.bin", seed=3, cart_errors=0.3))
+    metric = next(m for m in found["windows"][-1]["metrics"] if m["name"] == "error_ratio" and m["service"] == "cart")
+    assert metric["edge"] == {"caller": "shop", "callee": "cart", "kind": "call"}
+    assert metric["stable"] == 0.0
+    assert 0.25 < metric["candidate"] < 0.35
+    assert metric["interval"][0] < metric["effect"] < metric["interval"][1]
+    assert metric["e_value"] > 1e3
+
+
+def test_a_service_that_answers_nothing_is_found_without_its_spans(stable: Path, tmp_path: Path) -> None:
+    found = report("--stable", stable, "--candidate", record(tmp_path / "dead.bin", seed=4, cart_dead=1.0))
+    assert found["verdict"] == "FAIL"
+    assert found["culprit"]["service"] == "cart"
+
+
+@pytest.mark.parametrize(("ill", "verdict"), [({}, "PASS"), ({"cart_errors": 0.4}, "FAIL"), ({"cart_ms": 80.0}, "FAIL")])
+def test_one_recording_is_split_by_version(tmp_path: Path, ill: dict[str, Any], verdict: str) -> None:
+    mixed = record(tmp_path / "mixed.bin", seed=5, new_share=0.3, **ill)
+    found = report(mixed, "--split", "version=2")
+    assert found["verdict"] == verdict
+    assert "same windows" in found["comparison"]
+
+
+def test_a_policy_file_decides_what_is_asked(stable: Path, tmp_path: Path) -> None:
+    """A margin of 60 points makes 30% errors harmless."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("error_margin: 0.6\nmetrics: [error_ratio]\nproof: [error_ratio]\n")
+    ill = record(tmp_path / "ill.bin", seed=3, cart_errors=0.3)
+    assert report("--stable", stable, "--candidate", ill, "--policy", policy)["verdict"] == "PASS"
+    policy.write_text("eror_margin: 0.6\n")
+    refused = run("--stable", stable, "--candidate", ill, "--policy", policy)
+    assert refused.exit_code == 1
+    assert "eror_margin" in refused.output
+
+
+def test_a_label_that_is_nowhere_is_no_data(stable: Path) -> None:
+    found = report(stable, "--split", "version=9")
+    assert found["verdict"] == "NO_DATA"
+
+
+def test_the_exit_status_tells_pass_from_the_rest(stable: Path, tmp_path: Path) -> None:
+    again = record(tmp_path / "again.bin", seed=2)
+    passed = run("--stable", stable, "--candidate", again, "--window", 5)
+    assert passed.exit_code == 0
+    assert passed.output.startswith("PASS after window")
+    assert run("--stable", stable).exit_code == 2
+    assert run("--stable", stable, "--candidate", record(tmp_path / "ill.bin", seed=3, cart_errors=0.3)).exit_code == 3
+
+
+def test_a_plan_says_how_long_and_what_else_could_be_done() -> None:
+    runner = CliRunner()
+    rich = runner.invoke(gates, ["plan", "--rps", "100", "--weight", "5%", "--detect", "5%"])
+    assert rich.exit_code == 0
+    assert "The step must last about" in rich.output
+    poor = runner.invoke(gates, ["plan", "--rps", "1", "--weight", "0.05", "--detect", "0.05", "--json"])
+    document = json.loads(poor.stdout)
+    assert not document["provable"]
+    assert 0.05 < document["provable_margin"] < 0.2
