@@ -1,0 +1,13 @@
+# The program with exactly the locked packages. Any of its commands: docker run ctrlplane-stream:0.1.0 doctor
+FROM python:3.11.11-slim-bookworm
+WORKDIR /opt/ctrlplane-stream
+COPY requirements.lock ./
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+COPY pyproject.toml README.md ./
+COPY topics ./topics
+COPY schemas ./schemas
+COPY ctrlplane_stream ./ctrlplane_stream
+RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
+RUN useradd --system --home-dir /nonexistent ctrlplane
+USER ctrlplane
+ENTRYPOINT ["ctrlplane-stream"]

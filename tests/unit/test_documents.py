@@ -1,0 +1,26 @@
+"""Documents that are kept by hand beside something else name all of it."""
+
+import re
+import tomllib
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+
+
+def test_every_dependency_says_what_it_is_for() -> None:
+    """docs/dependencies.md has a row for each package of pyproject.toml, and none for a package that is gone."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    required = {re.split(r"[\[<>=]", requirement)[0] for group in groups for requirement in group}
+    text = (_ROOT / "docs" / "dependencies.md").read_text()
+    rows = {name for row in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) for name in re.findall(r"[a-z][a-z0-9*-]+", row)}
+    wild = {name.removesuffix("*") for name in rows if name.endswith("*")}
+    missing = {name for name in required if name not in rows and not name.startswith(tuple(wild) or "\0")}
+    assert missing == set()
+
+
+def test_every_package_is_locked_with_hashes() -> None:
+    """No entry of requirements.lock without one, and every direct dependency is in it."""
+    entries = re.split(r"\n(?=\S)", (_ROOT / "requirements.lock").read_text().strip())
+    packages = [entry for entry in entries if not entry.startswith("#")]
+    assert all("--hash=sha256:" in entry for entry in packages)
