@@ -5,7 +5,8 @@ import asyncio
 import click
 
 from ctrlplane_stream.commands.options import fail, require_broker, takes_settings
-from ctrlplane_stream.local.intake.kafka_sink import Encoding, NoTopic
+from ctrlplane_stream.local.intake.batcher import Size
+from ctrlplane_stream.local.intake.kafka_sink import Encoding, NoTopic, batch_bytes
 from ctrlplane_stream.local.intake.receiver import Limits
 from ctrlplane_stream.local.intake.server import Address, PortTaken, serve
 from ctrlplane_stream.settings import Settings
@@ -54,9 +55,10 @@ def intake(settings: Settings, host: str, http_port: int, grpc_port: int, topic:
     A request is answered once the broker has acknowledged its spans. Until SIGTERM, which finishes what is in hand.
     """
     require_broker(settings)
-    limits = Limits(in_flight_bytes=in_flight_mebibytes * _MEBIBYTE)
+    form = Encoding(encoding)
+    limits = Limits(in_flight_bytes=in_flight_mebibytes * _MEBIBYTE, batch=Size(max_bytes=batch_bytes(form)))
     try:
-        asyncio.run(serve(settings, Address(host, http_port, grpc_port), topic, Encoding(encoding), limits, _ready))
+        asyncio.run(serve(settings, Address(host, http_port, grpc_port), topic, form, limits, _ready))
     except (NoTopic, PortTaken) as error:
         fail(str(error))
 

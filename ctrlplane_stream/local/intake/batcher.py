@@ -96,5 +96,8 @@ class Batcher:
             await self._sink.write(batch.pieces)
         except NotWritten as error:
             batch.written.set_exception(error)
+        except BaseException as error:
+            batch.written.set_exception(NotWritten(f"the intake failed: {error!r}"))
+            raise
         else:
             batch.written.set_result(None)

@@ -57,6 +57,18 @@ class KafkaSink:
         self._metrics.record_written()
 
 
+def batch_bytes(encoding: Encoding) -> int:
+    """How many bytes of protobuf a record may be made of, to stay below the megabyte that brokers take by default."""
+    match encoding:
+        case Encoding.OTLP_PROTO:
+            return 900_000
+        case Encoding.OTLP_JSON:
+            # Ids double, names of fields are spelt out: JSON is about two and a half times as long.
+            return 300_000
+        case _:
+            assert_never(encoding)
+
+
 def record_of(pieces: Iterable[Piece], encoding: Encoding) -> bytes:
     """The value of the record that holds these pieces."""
     joined = b"".join(piece.data for piece in pieces)
@@ -80,15 +92,19 @@ async def open_sink(settings: Settings, topic: str, encoding: Encoding, metrics:
         **client_options(settings),
     )
     try:
-        await producer.start()
-        await producer.partitions_for(settings.topic(topic))
-    except KafkaError as error:
-        await producer.stop()
-        where = f"{settings.topic(topic)} at {settings.kafka_bootstrap_servers}"
-        raise NoTopic(f"cannot write to {where}: {error}; is the broker up, and was `ctrlplane-stream topics apply` run?") from error
-    try:
+        await _start(producer, settings.topic(topic), settings.kafka_bootstrap_servers)
         yield KafkaSink(producer, settings.topic(topic), encoding, metrics)
     finally:
         # A broker that is gone must not keep us from leaving; what it did not acknowledge was answered with 503.
         with contextlib.suppress(KafkaError, TimeoutError):
             await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
+
+
+async def _start(producer: AIOKafkaProducer, topic: str, bootstrap: str) -> None:
+    try:
+        await producer.start()
+    except KafkaError as error:
+        raise NoTopic(f"no broker answers at {bootstrap}: {error}; start it, or name another in KAFKA_BOOTSTRAP_SERVERS") from error
+    await producer.client.add_topic(topic)
+    if not producer.client.cluster.partitions_for_topic(topic):
+        raise NoTopic(f"the broker at {bootstrap} has no topic {topic}: run `ctrlplane-stream topics apply`")

@@ -114,7 +114,7 @@ def _start_publisher(told: Surroundings, tracer: Tracer, stack: AsyncExitStack) 
 
 def _start_worker(told: Surroundings, version: Version, tracer: Tracer, stack: AsyncExitStack) -> Callable[[], bool]:
     """Start reading the topic, if the service consumes one; the result says whether it has begun (or need not)."""
-    if told.service.consumes is None or told.kafka is None or not told.conduct.becomes_ready:
+    if told.service.consumes is None or told.kafka is None or told.standby or not told.conduct.becomes_ready:
         return lambda: True
     from ctrlplane_stream.local.shop.orders import Worker
 

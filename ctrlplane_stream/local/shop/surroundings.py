@@ -8,6 +8,7 @@
 | ``CTRLPLANE_VERSION`` | the label of this version (``#2``), for the resource attribute ``ctrlplane.version`` |
 | ``CTRLPLANE_ROUTES`` | JSON object: service → base URL of whatever stands in front of it |
 | ``CONFIG_<KEY>`` | one configuration value each |
+| ``CTRLPLANE_STANDBY`` | 1: a consumer that shows that it starts, and takes no message |
 | ``KAFKA_BOOTSTRAP_SERVERS`` | only for the services that use a topic |
 | ``CTRLPLANE_TOPIC_PREFIX`` | put before the shop's topic and its consumer group, where several shops share a broker |
 | ``OTEL_…`` | read by the OpenTelemetry SDK itself; without an endpoint nothing is exported |
@@ -40,6 +41,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     conduct: Conduct
     kafka: str | None
     topic_prefix: str = ""
+    standby: bool = False
 
 
 def read(environ: Mapping[str, str]) -> Surroundings:
@@ -58,20 +60,30 @@ def read(environ: Mapping[str, str]) -> Surroundings:
     configuration = {k.removeprefix(_CONFIG): v for k, v in environ.items() if k.startswith(_CONFIG)}
     try:
         behaves = conduct(behaviour, service.configuration | configuration)
-        routes = msgspec.json.decode(environ.get("CTRLPLANE_ROUTES", "{}"), type=dict[str, str])
-        port = int(environ.get("PORT", "0"))
-    except (BadConfiguration, msgspec.DecodeError) as error:
-        raise BadSurroundings(str(error)) from error
-    except ValueError as error:
-        raise BadSurroundings(f"PORT={environ.get('PORT')!r} is no number") from error
+    except BadConfiguration as error:
+        raise BadSurroundings(f"{_CONFIG}{error}") from error
     return Surroundings(
         service=service,
-        port=port,
+        port=_port(environ.get("PORT", "0")),
         image=environ.get("IMAGE", service.image),
         digest=digest,
         version=environ.get("CTRLPLANE_VERSION", ""),
-        routes=routes,
+        routes=_routes(environ.get("CTRLPLANE_ROUTES", "{}")),
         conduct=behaves,
         kafka=kafka,
         topic_prefix=environ.get("CTRLPLANE_TOPIC_PREFIX", ""),
+        standby=environ.get("CTRLPLANE_STANDBY") == "1",
     )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise BadSurroundings(f"PORT={text!r}: give a port number, 0 for a free one")
+    return int(text)
+
+
+def _routes(text: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise BadSurroundings(f"CTRLPLANE_ROUTES={text!r}: give a JSON object of service to URL ({error})") from error
