@@ -90,6 +90,7 @@ def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:
         versions=tuple(_wanted_version(draft, target.service, v) for v in target.live),
         stable=target.stable,
         lease_seconds=lease_seconds(draft, target) if partial else None,
+        actuator=entry.actuator if (entry := draft.service(target.service)) is not None else "",
     )
 
 

@@ -43,6 +43,8 @@ class TargetWanted(msgspec.Struct, frozen=True):
     versions: tuple[WantedVersion, ...]
     stable: str | None = None
     lease_seconds: float | None = None
+    actuator: str = ""
+    """The name of the actuator that the catalog gives the target; no actuator has the empty name."""
 
     def weight(self, label: str) -> int:
         """The weight wanted for a version; 0 for one that is not listed."""

@@ -1,1 +1,83 @@
 """The project role: decisions to what people and tools read, and to the people who must know."""
+
+from redis.asyncio import Redis
+
+from ctrlplane_stream.model.commands import Notify
+from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.decision_log import TOPIC, Fence, fence_at, read_decision
+from ctrlplane_stream.stream.duty import Duty
+from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.notifying import Notifier, body_of
+from ctrlplane_stream.stream.ports import Letter, Record
+from ctrlplane_stream.stream.projecting import letters_of
+from ctrlplane_stream.stream.refusals import dead_letter
+from ctrlplane_stream.wire.cloudevents import Unreadable
+
+_KEPT_ENTRIES = ("rollout/", "set/", "target/")
+"""Kinds of state that readers of Redis find under their own keys."""
+
+
+class Project(Duty):
+    """Projects decisions that count. Repeating a projection changes nothing: its ids are the decision's."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "project")
+        self._fences: dict[int, Fence] = {}
+        self._fence_reader = KafkaLogReader(settings)
+        self._notifier = Notifier()
+        self._redis: Redis | None = Redis.from_url(settings.redis_url) if settings.redis_url else None
+        self.consume(TOPIC, self._take)
+        self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        for cleanup in (self._fence_reader.close, self._notifier.close, self._forget_redis):
+            self.at_end(cleanup)
+
+    async def _on_revoked(self, *_: object, **__: object) -> None:
+        self._fences.clear()
+
+    async def _take(self, records: list[Record]) -> None:
+        counted = [(found, record) for found in records if (record := await self._counts(found)) is not None]
+        letters = [letter for _, record in counted for letter in letters_of(record, self.settings.partitions)]
+        letters += await self._notify([(f, o) for f, r in counted for o in r.outputs if isinstance(o, Notify)])
+        await self.outbox.send(letters)
+        await self._show([record for _, record in counted])
+
+    async def _counts(self, found: Record) -> Decided | None:
+        """The decision, where it counts."""
+        record = read_decision(found.value)
+        if isinstance(record, Unreadable):
+            return None
+        fence = self._fences.get(found.partition)
+        if fence is None:
+            fence = self._fences[found.partition] = await fence_at(self._fence_reader, found.partition, found.offset)
+        return record if fence.admits(found.offset, record) and isinstance(record, Decided) else None
+
+    async def _notify(self, told: list[tuple[Record, Notify]]) -> list[Letter]:
+        """Tell the webhooks; a dead letter, holding what was to be posted, for each that did not take it."""
+        failures = await self._notifier.tell([notification for _, notification in told])
+        letters = []
+        for (found, notification), why in zip(told, failures, strict=True):
+            if why is not None:
+                lost = Record(found.topic, found.partition, found.offset, found.at_ms, None, body_of(notification))
+                letters.append(dead_letter(lost, why, found.at_ms, self.settings.partitions))
+        return letters
+
+    async def _show(self, decided: list[Decided]) -> None:
+        """Put what changed into Redis: one key an entry, and the sequence it is as of."""
+        if self._redis is None or not decided:
+            return
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for record in decided:
+                prefix = f"{self.settings.topic_prefix}ctrlplane/{record.environment}"
+                for key, value in record.delta.items():
+                    if key.startswith(_KEPT_ENTRIES):
+                        if value is None:
+                            pipe.delete(f"{prefix}/{key}")
+                        else:
+                            pipe.set(f"{prefix}/{key}", bytes(value))
+                pipe.set(f"{prefix}/sequence", record.sequence)
+            await pipe.execute()
+
+    async def _forget_redis(self) -> None:
+        if self._redis is not None:
+            await self._redis.aclose()

@@ -1,0 +1,64 @@
+"""What a decision is to the outside: CloudEvents for `version-sets`, `rollouts` and `artifacts`, made from nothing else.
+
+A projection can be made again from `decisions` at any time and is the same, ids included.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ctrlplane_stream.model.commands import Announce
+from ctrlplane_stream.model.decisions import Decided, Reason
+from ctrlplane_stream.stream.ports import Letter
+from ctrlplane_stream.wire import cloudevents
+from ctrlplane_stream.wire.artifacts import PUSHED, PushedData
+from ctrlplane_stream.wire.kafka_clients import partition_of
+
+VERSION_SET = "stream.ctrlplane.version-set.v1"
+ROLLOUT = "stream.ctrlplane.rollout.v1"
+SOURCE = "ctrlplane-stream/engine"
+
+_TOPICS = {"set/": ("version-sets", VERSION_SET), "rollout/": ("rollouts", ROLLOUT)}
+
+
+class Projected(msgspec.Struct, frozen=True):
+    """``data`` of both event types: the thing after a decision (None: no longer kept), and the decision it comes from."""
+
+    id: str
+    environment: str
+    epoch: int
+    sequence: int
+    at_ms: int
+    reasons: tuple[Reason, ...]
+    value: msgspec.Raw | None
+
+
+def letters_of(decided: Decided, partitions: int) -> Iterator[Letter]:
+    """The records that a decision leads to, in the order of its delta and its outputs."""
+    partition, key = partition_of(decided.environment, partitions), decided.environment.encode()
+    for changed, value in decided.delta.items():
+        for prefix, (topic, type_) in _TOPICS.items():
+            if changed.startswith(prefix):
+                event = _event(decided, changed.removeprefix(prefix), type_, value)
+                yield Letter(topic, partition, key, event)
+    for output in decided.outputs:
+        if isinstance(output, Announce):
+            yield Letter("artifacts", partition_of(output.environment, partitions), output.artifact.image.encode(), _announcement(output))
+
+
+def _event(decided: Decided, name: str, type_: str, value: msgspec.Raw | None) -> bytes:
+    reasons = tuple(r for r in decided.reasons if r.rollout in (None, name))
+    data = Projected(name, decided.environment, decided.epoch, decided.sequence, decided.at_ms, reasons, value)
+    return cloudevents.write(f"{name}@{decided.sequence}", SOURCE, type_, data, subject=name)
+
+
+def _announcement(announced: Announce) -> bytes:
+    data = PushedData(
+        image=announced.artifact.image,
+        digest=announced.artifact.digest,
+        service=announced.artifact.service,
+        environment=announced.environment,
+        release=announced.release,
+        provenance=announced.provenance,
+    )
+    return cloudevents.write(announced.id, SOURCE, PUSHED, data, subject=announced.artifact.image)
