@@ -154,7 +154,7 @@ async def _newest_windows(settings: Settings) -> list[WindowPart]:
 
 def _part(value: bytes | None) -> WindowPart | None:
     try:
-        record = msgspec.json.decode(value or b"", type=WindowRecord)  # type: ignore[arg-type]
+        record = msgspec.json.decode(value or b"", type=WindowRecord)
     except msgspec.DecodeError:
         return None
     return record if isinstance(record, WindowPart) else None

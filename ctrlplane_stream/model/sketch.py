@@ -14,7 +14,7 @@ import msgspec
 
 SCALE = 5
 _BUCKETS_PER_DOUBLING = 1 << SCALE
-BASE = 2.0 ** (1.0 / _BUCKETS_PER_DOUBLING)
+BASE: float = 2.0 ** (1.0 / _BUCKETS_PER_DOUBLING)
 RELATIVE_ERROR = (BASE - 1.0) / (BASE + 1.0)
 
 
