@@ -121,8 +121,6 @@ class PairStage:
         state = self._source(batch.source)
         self._pairing.add(batch, offset, state.through, self._line)
         self._sources[batch.source] = _replaced(state, through=max(state.through, batch.through))
-        for origin in batch.columns.origins:
-            self._meet(origin.environment)
         return []
 
     def _watch(self, watch: Watch) -> list[WindowRecord]:
@@ -163,9 +161,10 @@ class PairStage:
     def _close_up_to(self, line: int, offset: int) -> list[WindowRecord]:
         self._peers.learning = offset > self._silent_through
         records: list[WindowRecord] = []
-        for window in range(self._first_to_close(line), line, self._settings.window_seconds):
-            for passed_over in [old for old in self._pairing.windows if old < window]:
-                self._pairing.close(passed_over, self._fold, self._watched())
+        first = self._first_to_close(line)
+        for passed_over in [window for window in self._pairing.windows if window < first]:
+            self._pairing.close(passed_over, self._fold, self._watched())
+        for window in range(first, line, self._settings.window_seconds):
             self._pairing.close(window, self._fold, self._watched())
             records.extend(self._drained(self._fold.drain(window), part=0))
             records.extend(self._closed(window))

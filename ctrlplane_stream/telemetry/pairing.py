@@ -29,6 +29,9 @@ _NO_CALLER = {NoCaller.ROOT: Skip.ROOT, NoCaller.NESTED: Skip.NESTED_SERVER, NoC
 Visible = list[tuple[int, Half]]
 """Halves with the offset of the ``span-halves`` record that brought them."""
 
+Fresh = list[tuple[Trace, Half]]
+"""Halves that just became visible, with their traces."""
+
 
 class ReferencePairing:
     """Holds the halves of one ``span-halves`` partition and settles them window by window."""
@@ -80,21 +83,42 @@ class ReferencePairing:
         """
         visible = self._buckets.pop(window, []) + self._late
         self._late = []
+        fresh = self.join(visible, window, fold)
+        self.decide(fresh, window, fold, watched)
+        self.forget(window, fold, watched)
+
+    def join(self, visible: Visible, window: int, fold: Fold) -> Fresh:
+        """Hold what became visible, and count the calls that it proves."""
         fresh = self._insert(visible, window, fold)
+        wrapped: list[tuple[Trace, bytes]] = []
         for trace, half in fresh:
-            self._search(trace, half, window, fold)
+            self._search(trace, half, window, fold, wrapped)
+        for trace, span in wrapped:
+            if trace.open_callers.pop(span, None) is not None:
+                self.skipped[Skip.WRAPPED_CLIENT] += 1
+        return fresh
+
+    def decide(self, fresh: Fresh, window: int, fold: Fold, watched: Watched) -> None:
+        """Settle the callers that nobody answered, where that can be done now, and the exposure of the traces that entered."""
         for trace, half in fresh:
-            if half.span in trace.open_callers and half.kind in CALLERS:
+            if half.kind in CALLERS and half.span in trace.open_callers:
                 self._settle_caller(trace, half, window, fold)
         for trace, half in fresh:
             if half.parent == NO_PARENT and not half.link and not trace.entered:
                 trace.entered = True
                 count_exposures(trace, half, self._window_of(half), watched, fold)
-        self._forget_silent(window, fold, watched)
 
-    def _insert(self, visible: Visible, window: int, fold: Fold) -> list[tuple[Trace, Half]]:
+    def adopt(self, visible: Visible, window: int) -> None:
+        """Take over traces that were settled elsewhere when ``window`` closed: as if settled here, without counting again."""
+        learning, skipped = self._peers.learning, Counter(self.skipped)
+        self._peers.learning = False
+        self._held += len(visible)
+        self.decide(self.join(visible, window, Fold()), window, Fold(), {})
+        self._peers.learning, self.skipped = learning, skipped
+
+    def _insert(self, visible: Visible, window: int, fold: Fold) -> Fresh:
         visible.sort(key=lambda item: (item[1].end_us, item[1].trace, item[1].span, item[0]))
-        fresh: list[tuple[Trace, Half]] = []
+        fresh: Fresh = []
         for offset, half in visible:
             trace = self._trace(half.trace, offset, window)
             if trace.size >= self._settings.max_trace_halves:
@@ -131,7 +155,7 @@ class ReferencePairing:
         index = bucket(half.duration_us)
         counts.latency[index] = counts.latency.get(index, 0) + 1
 
-    def _search(self, trace: Trace, half: Half, window: int, fold: Fold) -> None:
+    def _search(self, trace: Trace, half: Half, window: int, fold: Fold, wrapped: list[tuple[Trace, bytes]]) -> None:
         """Start the search of a half that became visible, and go on with those that waited for it."""
         searches = trace.woken(half)
         if half.kind in CALLEES or half.kind in CALLERS:
@@ -139,24 +163,16 @@ class ReferencePairing:
         else:
             self.skipped[Skip.RECEIVE if half.receive else Skip.LOCAL] += 1
         if half.kind in CALLERS and half.span not in trace.answered:
-            if half.span in trace.wrappers:
-                self.skipped[Skip.WRAPPED_CLIENT] += 1
-            else:
-                trace.open_callers[half.span] = half
+            trace.open_callers[half.span] = half
         for search in searches:
             if search.half.kind in CALLEES:
                 self._find_caller(trace, search, window, fold)
             else:
-                self._find_wrapper(trace, search)
-
-    def _find_wrapper(self, trace: Trace, search: Search) -> None:
-        found = trace.wrapper(search)
-        if isinstance(found, Missing):
-            trace.wait(search, found)
-        elif found is not None and found.span not in trace.wrappers:
-            trace.wrappers.add(found.span)
-            if trace.open_callers.pop(found.span, None) is not None:
-                self.skipped[Skip.WRAPPED_CLIENT] += 1
+                found = trace.wrapper(search)
+                if isinstance(found, Missing):
+                    trace.wait(search, found)
+                elif found is not None:
+                    wrapped.append((trace, found.span))
 
     def _find_caller(self, trace: Trace, search: Search, window: int, fold: Fold) -> None:
         found = trace.caller(search, self._window_of)
@@ -210,7 +226,8 @@ class ReferencePairing:
         index = bucket(caller.duration_us)
         counts.client[index] = counts.client.get(index, 0) + 1
 
-    def _forget_silent(self, window: int, fold: Fold, watched: Watched) -> None:
+    def forget(self, window: int, fold: Fold, watched: Watched) -> None:
+        """Settle and drop the traces that have been silent for the pairing time, and those that never end."""
         settings = self._settings
         line_ms = window * 1000 + settings.window_ms
         for last in [last for last in self._by_last if last * 1000 + settings.window_ms + settings.pairing_ms <= line_ms]:

@@ -75,7 +75,6 @@ class Trace:
     open_callers: dict[bytes, Half] = field(default_factory=dict)
     answered: set[bytes] = field(default_factory=set)
     counted: set[bytes] = field(default_factory=set)
-    wrappers: set[bytes] = field(default_factory=set)
     possible: set[str] = field(default_factory=set)
     entered: bool = False
 

@@ -1,0 +1,143 @@
+"""Recorded OTLP is told by content, and every form of the same spans gives the same graph."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from click.testing import CliRunner
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from ctrlplane_stream.commands.graph import graph
+from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.offline import windows_of
+from ctrlplane_stream.telemetry.random_traces import random_spans
+from ctrlplane_stream.telemetry.sample_traces import SampleTraces, request
+
+
+def as_json(value: bytes, numbers_as_text: bool = True) -> str:
+    """A request as OTLP/JSON: hexadecimal ids, numeric enums."""
+    document = MessageToDict(TracesData.FromString(value), use_integers_for_enums=True)
+    for resource in document.get("resourceSpans", []):
+        for span in (span for scope in resource["scopeSpans"] for span in scope["spans"]):
+            for item in (span, *span.get("links", [])):
+                for name in ("traceId", "spanId", "parentSpanId"):
+                    if name in item:
+                        item[name] = _hexadecimal(item[name])
+            if not numbers_as_text:
+                span["endTimeUnixNano"] = int(span["endTimeUnixNano"])
+                span["kind"] = f"SPAN_KIND_{Kind(span.get('kind', 0)).name}"
+    return json.dumps(document)
+
+
+def _hexadecimal(base64: str) -> str:
+    from base64 import b64decode
+
+    return b64decode(base64).hex()
+
+
+VALUES = [request(random_spans(seed)) for seed in range(6)]
+LINES = "\n".join(as_json(value) for value in VALUES).encode() + b"\n"
+LENGTHS = b"".join(len(value).to_bytes(4, "big") + value for value in VALUES)
+WHOLE = b"".join(VALUES)
+
+FORMS: dict[str, bytes] = {
+    "json lines": LINES,
+    "json lines, blank lines between": LINES.replace(b"\n", b"\n\n"),
+    "one json document over many lines": json.dumps(json.loads(as_json(WHOLE, numbers_as_text=False)), indent=2).encode(),
+    "one json document with a byte order mark": b"\xef\xbb\xbf" + as_json(WHOLE).encode(),
+    "length-prefixed": LENGTHS,
+    "one protobuf request": WHOLE,
+    "gzip of lines": gzip.compress(LINES),
+    "zstd of lines": zstandard.compress(LINES),
+    "gzip of length-prefixed": gzip.compress(LENGTHS),
+    "zstd of length-prefixed, two frames": zstandard.compress(LENGTHS[:7]) + zstandard.compress(LENGTHS[7:]),
+    "length-prefixed zstd": b"".join(len(z := zstandard.compress(value)).to_bytes(4, "big") + z for value in VALUES),
+    "length-prefixed gzip of json": b"".join(len(z := gzip.compress(as_json(v).encode())).to_bytes(4, "big") + z for v in VALUES),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_same_spans_gives_the_same_windows(tmp_path: Path, form: str) -> None:
+    reference, other = tmp_path / "reference", tmp_path / "other"
+    reference.write_bytes(LENGTHS)
+    other.write_bytes(FORMS[form])
+    expected, found = windows_of([reference]), windows_of([other])
+    assert found.unreadable == ()
+    assert (found.parts, found.spans, found.skipped) == (expected.parts, expected.spans, expected.skipped)
+    assert found.spans == sum(len(random_spans(seed)) for seed in range(6))
+
+
+BROKEN: dict[str, tuple[bytes, str]] = {
+    "cut in a request": (LENGTHS[:-5], "breaks off"),
+    "cut in a length": (LENGTHS + b"\0\0", "breaks off"),
+    "cut gzip": (gzip.compress(LENGTHS)[:-20], "breaks off"),
+    "no OTLP in a line": (LINES + b'{"resourceSpans": 7}\n', "OTLP/JSON"),
+    "no JSON in a line": (LINES + b"{oops\n", "OTLP/JSON"),
+    "a bad id": (LINES + b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}\n', "OTLP/JSON"),
+    "no protobuf": (LENGTHS + b"\0\0\0\x05hello", "OTLP"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_broken_is_named_and_the_rest_is_read(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "recording"
+    path.write_bytes(BROKEN[case][0])
+    found = windows_of([path])
+    assert [BROKEN[case][1] in bad.reason for bad in found.unreadable] == [True]
+    assert found.spans >= sum(len(random_spans(seed)) for seed in range(5))
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Callable[..., str]:
+    def write(name: str, error: bool = False, callee: str = "cart") -> str:
+        traces = SampleTraces()
+        client = traces.span("shop", Kind.CLIENT, milliseconds=20)
+        server = traces.span(callee, Kind.SERVER, client, milliseconds=10, error=error)
+        (tmp_path / name).write_bytes(request([client, server]))
+        return str(tmp_path / name)
+
+    return write
+
+
+def test_the_document_has_the_documented_shape(recording: Callable[..., str]) -> None:
+    result = CliRunner().invoke(graph, ["--from", recording("a"), "--json"])
+    document = json.loads(result.output)
+    assert result.exit_code == 0
+    assert document["spans"] == 2
+    assert document["skipped"] == []
+    (edge,) = document["edges"]
+    assert {name: edge[name] for name in ("caller", "callee", "kind", "calls", "errors")} == {
+        "caller": "shop",
+        "callee": "cart",
+        "kind": "call",
+        "calls": 1,
+        "errors": 0,
+    }
+    assert edge["versions"] == [{"caller": "1", "callee": "1", "calls": 1, "errors": 0}]
+    assert edge["latency"]["server"]["p99"] == pytest.approx(10, rel=0.02)
+    assert set(edge["latency"]) == {"client", "server", "gap"}
+
+
+def test_pictures_name_every_edge(recording: Callable[..., str]) -> None:
+    path = recording("a")
+    assert '"shop" -> "cart" [label="1 call"];' in CliRunner().invoke(graph, ["--from", path, "--dot"]).output
+    assert 'n1 -->|"1 call"| n0' in CliRunner().invoke(graph, ["--from", path, "--mermaid", "--progress"]).output
+
+
+def test_a_difference_says_what_appeared_vanished_and_changed(recording: Callable[..., str]) -> None:
+    good, bad, other = recording("a"), recording("b", error=True), recording("c", callee="stock")
+    assert "~ shop -call-> cart  failed 0.0% -> 100.0%" in CliRunner().invoke(graph, ["--diff", good, bad]).output
+    moved = CliRunner().invoke(graph, ["--diff", good, other]).output
+    assert moved == "+ shop -call-> stock  1 call\n- shop -call-> cart  1 call\n"
+    assert "no edge appeared" in CliRunner().invoke(graph, ["--diff", good, good]).output
+
+
+def test_a_file_without_traces_ends_the_command_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("{oops\n")
+    result = CliRunner().invoke(graph, ["--from", str(tmp_path / "x")])
+    assert result.exit_code == 1
+    assert "expected OTLP traces as JSON lines" in result.output
