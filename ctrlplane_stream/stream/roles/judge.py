@@ -1,0 +1,1 @@
+"""The judge role: windows to the dependency graph, and to verdicts about the steps under way."""

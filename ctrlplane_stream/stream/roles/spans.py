@@ -1,0 +1,156 @@
+"""The spans role: OTLP to halves on the partition of their trace, and halves to windows.
+
+Halving forgets everything but its watermarks; pairing keeps what it needs in memory and goes on, after a restart, from the
+offset that its checkpoint names. What either writes is awaited before what it read is acknowledged.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from faust.types import TP
+
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.catalog_book import CatalogBook
+from ctrlplane_stream.stream.duty import Duty
+from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.ownership import wall_clock_ms
+from ctrlplane_stream.stream.ports import Letter, Record
+from ctrlplane_stream.telemetry import checkpoint as checkpoints
+from ctrlplane_stream.telemetry.batches import decode
+from ctrlplane_stream.telemetry.engines import default_engine
+from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
+from ctrlplane_stream.telemetry.pair import PairStage
+from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.wire import otlp
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import partition_of
+
+SPANS, HALVES, WINDOWS, CHECKPOINTS = "otlp_spans", "span-halves", "telemetry-windows", "pair-checkpoints"
+_WATERMARK_SECONDS = 1.0
+
+
+def span_settings(settings: Settings) -> SpanSettings:
+    """The span engine's settings, as this process was told."""
+    return SpanSettings(
+        partitions=settings.partitions,
+        window_ms=settings.window_seconds * 1000,
+        lateness_ms=round(settings.lateness_seconds * 1000),
+        pairing_ms=round(settings.pairing_seconds * 1000),
+        default_environment=settings.default_environment,
+    )
+
+
+class Spans(Duty):
+    """The partitions of ``otlp_spans`` and ``span-halves`` that are ours."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "spans")
+        self._told = span_settings(settings)
+        engine = default_engine()
+        self._pairing = engine.pairing
+        self._halving = HalvesStage(self._told, engine.source(self._told))
+        self._halved: dict[int, int] = {}
+        self._writing_halves = asyncio.Lock()
+        self._pairs: dict[int, PairStage] = {}
+        self._next: dict[int, int] = {}
+        self._taking = asyncio.Lock()
+        catalog_reader = KafkaLogReader(settings)
+        self.at_end(catalog_reader.close)
+        self._catalog = CatalogBook(catalog_reader, settings.partitions)
+        self.consume(SPANS, self._halve)
+        self.consume(HALVES, self._pair)
+        self.every(_WATERMARK_SECONDS, self._mark)
+        self.app.positions = self._positions
+        self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    # Halving.
+
+    async def _halve(self, records: list[Record]) -> None:
+        read = [SourceRecord(r.partition, r.offset, r.value, r.at_ms) for r in records]
+        async with self._writing_halves:
+            halved = self._halving.process(read, wall_clock_ms())
+            letters = [Letter(HALVES, out.partition, None, out.value) for out in halved.records]
+            by_place = {(r.partition, r.offset): r for r in records}
+            letters += [self.refuse(by_place[bad.source, bad.offset], Unreadable(bad.reason)) for bad in halved.unreadable]
+            await self.outbox.send(letters)
+            self._halved.update((r.partition, r.offset + 1) for r in records)
+        self.metrics.produced("spans", halved.spans)
+        for reason, count in halved.skipped.items():
+            self.metrics.produced(f"skipped {reason}", count)
+
+    async def _mark(self) -> None:
+        """A watermark of each source partition that is ours, to every partition of the halves, after what was read before."""
+        topic = self.settings.topic(SPANS)
+        async with self._writing_halves:
+            now_ms = wall_clock_ms()
+            values = [self._halving.watermark(tp.partition, now_ms, self._caught_up(tp)) for tp in sorted(self.app.assignor_places(topic))]
+            await self.outbox.send(
+                [Letter(HALVES, p, None, value) for value in values if value is not None for p in range(self.settings.partitions)]
+            )
+
+    def _caught_up(self, tp: TP) -> bool:
+        """Whether everything that the broker has of the partition was read; False while the broker has not said yet."""
+        end = self.app.consumer.highwater(tp)
+        if end is None:
+            return False
+        return bool(self._halved.get(tp.partition, self.app.started_at(tp)) >= end)
+
+    # Pairing.
+
+    async def _pair(self, records: list[Record]) -> None:
+        letters: list[Letter] = []
+        moved: dict[int, PairStage] = {}
+        for found in records:
+            stage = self._pairs.get(found.partition)
+            if stage is None:
+                continue
+            record = decode(found.value or b"")
+            if isinstance(record, otlp.Unreadable):
+                letters.append(self.refuse(found, Unreadable(record.reason)))
+                continue
+            for out in stage.feed(found.offset, record):
+                moved[found.partition] = stage
+                letters.append(self._window(out.environment, otlp.encode_json(out)))
+            self._next[found.partition] = found.offset + 1
+        await self.outbox.send(letters)
+        self.metrics.produced("windows", len(letters))
+        await self.outbox.send(
+            [Letter(CHECKPOINTS, p, str(p).encode(), checkpoints.encode(stage.checkpoint())) for p, stage in moved.items()]
+        )
+
+    def _window(self, environment: str, value: bytes) -> Letter:
+        return Letter(WINDOWS, partition_of(environment, self.settings.partitions), environment.encode(), value)
+
+    async def _positions(self, assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Pairing goes on from its checkpoint; halving from what was committed."""
+        topic = self.settings.topic(HALVES)
+        async with self._taking:
+            for name, partition in sorted(assigned):
+                if name == topic and partition not in self._pairs:
+                    await self._take(partition)
+            return {(topic, p): offset for p, offset in self._next.items() if (topic, p) in assigned}
+
+    async def _take(self, partition: int) -> None:
+        last = None
+        async for found in self.reader.read(CHECKPOINTS, partition, 0):
+            last = found.value or last
+        await self._catalog.refresh()
+        checkpoint = checkpoints.decode(last) if last is not None else None
+        stage = PairStage(partition, self._told, self._known_names(), checkpoint, self._pairing)
+        self._pairs[partition] = stage
+        self._next[partition] = stage.restart_offset
+
+    def _known_names(self) -> dict[str, str]:
+        """What callers may call a service: its own name and the addresses that the catalog gives it."""
+        catalog = self._catalog.catalog
+        if catalog is None:
+            return {}
+        own = {name: name for name in catalog.services}
+        return own | {address: name for name, service in sorted(catalog.services.items()) for address in service.addresses}
+
+    async def _on_revoked(self, *_: object, **__: object) -> None:
+        for source in list(self._halved):
+            self._halving.forget(source)
+        self._halved.clear()
+        self._pairs.clear()
+        self._next.clear()
