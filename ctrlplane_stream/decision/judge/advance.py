@@ -1,11 +1,12 @@
 """One more window into the state of a step: pure, in the order of the guards, every question once."""
 
-from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
-from ctrlplane_stream.decision.judge.arms import ArmWindow, Histogram, version_arm
-from ctrlplane_stream.decision.judge.baseline import ServicePast, Totals, lost_calls, merged
+from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
+from ctrlplane_stream.decision.judge.baseline import ServicePast, Totals, lost_calls
 from ctrlplane_stream.decision.judge.checks import (
     Frame,
     check_arrivals,
@@ -17,15 +18,17 @@ from ctrlplane_stream.decision.judge.checks import (
     limit_counts,
     limit_share,
 )
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState
 from ctrlplane_stream.decision.stats.dispersion import Dispersion
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
-from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole, Limit, Metric
+from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, GuardRole, Limit, Metric
 
 _LABELS = 8
+_NEW = CheckState()
 
 
 def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> StepState:
@@ -35,13 +38,17 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
     rows = sort_rows(closed, assignment.weight_confirmed_at_ms)
     asked = questions(assignment)
     alpha = alpha_of_each(assignment, len(asked))
-    checks, latencies = dict(state.checks), dict(state.latencies)
-    for (guard, comparison), group in _grouped(asked):
-        pair = pair_of(guard, comparison, assignment, rows)
-        frame = _frame(state, assignment, guard, comparison, pair, alpha)
+    checks, calls, latencies = dict(state.checks), dict(state.calls), dict(state.latencies)
+    for arms, same_arms in groupby(asked, key=attrgetter("arms")):
+        group = list(same_arms)
+        pair = pair_of(group[0].guard, group[0].comparison, assignment, rows)
+        frame = _frame(state, assignment, group[0], pair, alpha)
         for question in group:
-            checks.update(list(_answers(question, pair, frame, checks, assignment, rows)))
-        _remember(latencies, name_of(guard, comparison), pair)
+            if question.metric is Metric.CALLS_PER_REQUEST:
+                _calls(question, pair, frame, assignment, checks, calls)
+            else:
+                checks[question.key] = _answer(question, pair, frame, checks.get(question.key, _NEW), assignment, rows)
+        _remember(latencies, arms, pair)
     for change in assignment.changed:
         _arrivals_and_limits(checks, change, assignment, rows, state.quality)
     return StepState(
@@ -50,6 +57,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         attempt=state.attempt,
         references=state.references,
         checks=checks,
+        calls=calls,
         latencies=latencies,
         seen={change.service: _seen(state, change, assignment, rows) for change in assignment.changed},
         quality=_quality(state.quality, rows, assignment),
@@ -57,17 +65,6 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         last_window=closed.window,
         lag_seconds=closed.lag_seconds,
     )
-
-
-def name_of(guard: Guard, comparison: Comparison) -> str:
-    """How a guard's arms are named in the state."""
-    return f"{guard.role}|{guard.service}|{comparison}"
-
-
-def key_of(question: Question, edge: str | None = None) -> str:
-    """How a question's evidence is named in the state."""
-    key = f"{name_of(question.guard, question.comparison)}|{question.metric}"
-    return key if edge is None else f"{key}|{edge}"
 
 
 def arrivals_key(change: Change) -> str:
@@ -89,73 +86,67 @@ def past_of(state: StepState, services: tuple[str, ...]) -> tuple[Totals, Disper
     for past in pasts:
         t = past.totals()
         total = Totals(
-            t.windows, total.requests + t.requests, total.errors + t.errors, latency=merged(total.latency, t.latency), calls=t.calls
+            t.windows, total.requests + t.requests, total.errors + t.errors, latency=total.latency.plus(t.latency), calls=t.calls
         )
     return total, max((past.scatter for past in pasts), key=lambda scatter: scatter.design_effect, default=Dispersion())
 
 
-def _grouped(asked: tuple[Question, ...]) -> Iterator[tuple[tuple[Guard, Comparison], list[Question]]]:
-    groups: dict[tuple[Guard, Comparison], list[Question]] = {}
-    for question in asked:
-        groups.setdefault((question.guard, question.comparison), []).append(question)
-    yield from groups.items()
-
-
-def _frame(state: StepState, assignment: Assignment, guard: Guard, comparison: Comparison, pair: Pair, alpha: float) -> Frame:
+def _frame(state: StepState, assignment: Assignment, question: Question, pair: Pair, alpha: float) -> Frame:
     totals, scatter = Totals(), Dispersion()
-    if comparison is Comparison.BASELINE:
-        totals, scatter = past_of(state, pair.past or (guard.service,))
-    elif guard.role is GuardRole.CHANGED:
-        totals, scatter = past_of(state, (guard.service,))
-    stable = f"{name_of(guard, comparison)}|stable"
-    known = (totals.latency, state.latencies.get(stable, {}))
-    known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", {}))
-    widened = comparison is Comparison.BASELINE or pair.note is not None
-    return Frame(assignment.policy, alpha, totals, scatter, known, known_gap, state.quality, widened)
+    past = question.comparison is Comparison.BASELINE
+    if past or question.guard.role is GuardRole.CHANGED:
+        totals, scatter = past_of(state, pair.past or (question.guard.service,))
+    stable = f"{question.arms}|stable"
+    known = (totals.latency, state.latencies.get(stable, NOTHING))
+    known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
+    return Frame(assignment.policy, alpha, totals, scatter, known, known_gap, state.quality, past or pair.note is not None)
 
 
-def _answers(
-    question: Question, pair: Pair, frame: Frame, checks: dict[str, CheckState], assignment: Assignment, rows: Rows
-) -> Iterator[tuple[str, CheckState]]:
-    key = key_of(question)
-    before = checks.get(key, CheckState())
+def _answer(question: Question, pair: Pair, frame: Frame, before: CheckState, assignment: Assignment, rows: Rows) -> CheckState:
     match question.metric:
         case Metric.ERROR_RATIO:
-            yield key, check_errors(before, pair, frame)
+            return check_errors(before, pair, frame)
         case Metric.LOST_CALLS:
             lost, called = lost_calls(rows, question.guard.service)
-            yield key, check_lost(before, lost, called, assignment.weight, frame)
-        case Metric.CALLS_PER_REQUEST:
-            each = frame._replace(alpha=frame.alpha / MAX_EDGES)
-            for edge in _edges_asked(question, pair, frame, assignment, checks):
-                name = key_of(question, str(edge))
-                yield name, check_calls(checks.get(name, CheckState()), pair, edge, each)
+            return check_lost(before, lost, called, assignment.weight, frame)
         case Metric.NETWORK_GAP:
-            yield key, check_tail(before, pair, frame._replace(known=frame.known_gap), question.metric)
+            return check_tail(before, pair, frame._replace(known=frame.known_gap), question.metric)
         case _:
-            if pair.note != UNMATCHED:
-                yield key, check_tail(before, pair, frame, question.metric)
+            return before if pair.note == UNMATCHED else check_tail(before, pair, frame, question.metric)
 
 
-def _edges_asked(question: Question, pair: Pair, frame: Frame, assignment: Assignment, checks: dict[str, CheckState]) -> list[EdgeKey]:
-    """At most six edges that stable uses, those asked before and then the busiest of the past: a call that only the candidate makes is new,
-    not harm."""
+def _calls(
+    question: Question, pair: Pair, frame: Frame, assignment: Assignment, checks: dict[str, CheckState], begun: dict[str, tuple[str, ...]]
+) -> None:
+    """Every edge that is asked about, into ``checks`` and ``begun``."""
+    each = frame._replace(alpha=frame.alpha / MAX_EDGES)
+    before = begun.get(question.key, ())
+    edges = _edges_asked(question, pair, frame, assignment, before)
+    for name, edge in edges.items():
+        key = f"{question.key}|{name}"
+        checks[key] = check_calls(checks.get(key, _NEW), pair, edge, each)
+    if fresh := [name for name in edges if name not in before]:
+        begun[question.key] = (*before, *fresh)
+
+
+def _edges_asked(question: Question, pair: Pair, frame: Frame, assignment: Assignment, begun: tuple[str, ...]) -> dict[str, EdgeKey]:
+    """At most six edges by name, those asked before and then the busiest of the past, of those that stable uses or used: a call that only
+    the candidate makes is new, not harm."""
+    seen = pair.candidate.calls if pair.stable is None else {**pair.candidate.calls, **pair.stable.calls}
+    known = frame.past.calls if pair.stable is None else {str(edge): calls for edge, calls in pair.stable.calls.items()}
     wanted = {change.service for change in assignment.changed}
-    used = frame.past.calls if pair.stable is None else {str(edge): calls for edge, calls in pair.stable.calls.items()}
-    seen = {**pair.candidate.calls, **(pair.stable.calls if pair.stable is not None else {})}
-    edges = [edge for edge in seen if str(edge) in used and (question.guard.role is not GuardRole.CALLER or edge.callee in wanted)]
-    known = [edge for edge in edges if key_of(question, str(edge)) in checks]
-    begun = sum(1 for key in checks if key.startswith(f"{key_of(question)}|"))
-    fresh = sorted((edge for edge in edges if edge not in known), key=lambda edge: (-frame.past.calls.get(str(edge), 0.0), edge))
-    return known + fresh[: max(0, MAX_EDGES - begun)]
+    edges = {str(edge): edge for edge in seen if question.guard.role is not GuardRole.CALLER or edge.callee in wanted}
+    asked = [name for name in begun if name in edges]
+    fresh = sorted((n for n in edges if n in known and n not in begun), key=lambda name: (-frame.past.calls.get(name, 0.0), name))
+    return {name: edges[name] for name in asked + fresh[: MAX_EDGES - len(begun)]}
 
 
 def _remember(latencies: dict[str, Histogram], name: str, pair: Pair) -> None:
     for arm, side in ((pair.candidate, "candidate"), (pair.stable, "stable")):
-        if arm is not None and arm.latency:
-            latencies[f"{name}|{side}"] = merged(latencies.get(f"{name}|{side}", {}), arm.latency)
-        if arm is not None and arm.gap:
-            latencies[f"{name}|{side}|gap"] = merged(latencies.get(f"{name}|{side}|gap", {}), arm.gap)
+        if arm is not None and arm.latency.counts:
+            latencies[f"{name}|{side}"] = latencies.get(f"{name}|{side}", NOTHING).plus(arm.latency)
+        if arm is not None and arm.gap.counts:
+            latencies[f"{name}|{side}|gap"] = latencies.get(f"{name}|{side}|gap", NOTHING).plus(arm.gap)
 
 
 def _arrivals_and_limits(checks: dict[str, CheckState], change: Change, assignment: Assignment, rows: Rows, quality: Quality) -> None:

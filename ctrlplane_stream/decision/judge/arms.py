@@ -6,16 +6,10 @@ What becomes an arm depends on the guard's role alone (design, "Version sets"); 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram, histogram
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
-from ctrlplane_stream.model.sketch import Sketch
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure
-
-Histogram = dict[int, int]
-"""Counts by sketch bucket; `ZERO` holds durations of zero or less."""
-
-ZERO = -(1 << 20)
-"""Below every bucket."""
 
 
 @dataclass(slots=True)
@@ -30,19 +24,11 @@ class ArmWindow:
     errors: float = 0.0
     estimated: float = 0.0
     estimated_errors: float = 0.0
-    latency: Histogram = field(default_factory=dict)
-    gap: Histogram = field(default_factory=dict)
+    latency: Histogram = NOTHING
+    gap: Histogram = NOTHING
     calls: dict[EdgeKey, float] = field(default_factory=dict)
     requests_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
     errors_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
-
-
-def add_sketch(histogram: Histogram, sketch: Sketch) -> None:
-    """Add a sketch's counts to a histogram in place."""
-    for index, count in zip(sketch.indices, sketch.counts, strict=True):
-        histogram[index] = histogram.get(index, 0) + count
-    if sketch.zero:
-        histogram[ZERO] = histogram.get(ZERO, 0) + sketch.zero
 
 
 def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
@@ -57,11 +43,11 @@ def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
             arm.requests += row.requests
             arm.errors += row.errors
             arm.estimated += row.estimated_requests
-            add_sketch(arm.latency, row.latency)
-    edges = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, server_latency=not arm.latency)
+            arm.latency = arm.latency.plus(histogram(row.latency))
+    edges = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, server_latency=not arm.latency.counts)
     arm.requests, arm.errors = max(arm.requests, edges.requests), max(arm.errors, edges.errors)
     arm.estimated, arm.estimated_errors = max(arm.estimated, edges.estimated), edges.estimated_errors
-    arm.latency, arm.gap = arm.latency or edges.latency, edges.gap
+    arm.latency, arm.gap = arm.latency if arm.latency.counts else edges.latency, edges.gap
     arm.requests_by_edge, arm.errors_by_edge = edges.requests_by_edge, edges.errors_by_edge
     for key in rows.outgoing.get(service, ()):
         calls = sum(row.estimated_calls for row in rows.edges[key] if version is None or row.caller_version == version)
@@ -90,7 +76,7 @@ def exposure_arm(rows: Rows, service: str, version: str, exposures: tuple[Exposu
             arm.requests += row.requests
             arm.errors += row.errors
             arm.estimated += row.requests
-            add_sketch(arm.latency, row.latency)
+            arm.latency = arm.latency.plus(histogram(row.latency))
     return arm
 
 
@@ -128,5 +114,5 @@ def _add_calls(arm: ArmWindow, key: EdgeKey, row: EdgeWindow, server_latency: bo
     arm.estimated_errors += row.estimated_errors
     arm.requests_by_edge[key] = arm.requests_by_edge.get(key, 0.0) + row.calls
     arm.errors_by_edge[key] = arm.errors_by_edge.get(key, 0.0) + row.errors
-    add_sketch(arm.latency, row.server if server_latency and row.server.indices else row.client)
-    add_sketch(arm.gap, row.gap)
+    arm.latency = arm.latency.plus(histogram(row.server if server_latency and row.server.indices else row.client))
+    arm.gap = arm.gap.plus(histogram(row.gap))

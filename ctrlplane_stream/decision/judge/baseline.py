@@ -9,10 +9,11 @@ from collections.abc import Collection
 
 import msgspec
 
-from ctrlplane_stream.decision.judge.arms import ArmWindow, Histogram, version_arm
+from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, residual_of_share
-from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION
 
 GENERATION_WINDOWS = 30
 
@@ -28,8 +29,8 @@ class Totals(msgspec.Struct, frozen=True):
     errors: float = 0.0
     called: float = 0.0
     lost: float = 0.0
-    latency: Histogram = {}
-    gap: Histogram = {}
+    latency: Histogram = NOTHING
+    gap: Histogram = NOTHING
     calls: dict[str, float] = {}
 
 
@@ -42,7 +43,11 @@ class ServicePast(msgspec.Struct, frozen=True):
 
     def totals(self) -> Totals:
         """Both generations together."""
-        return _sum(self.older, self.newer)
+        return self.newer if self.older.windows == 0 else _sum(self.older, self.newer)
+
+    def frozen(self) -> "ServicePast":
+        """The same past as one generation, which costs half the room."""
+        return ServicePast(Totals(), self.totals(), self.scatter)
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -99,22 +104,7 @@ def _sum(a: Totals, b: Totals) -> Totals:
         a.errors + b.errors,
         a.called + b.called,
         a.lost + b.lost,
-        merged(a.latency, b.latency),
-        merged(a.gap, b.gap),
+        a.latency.plus(b.latency),
+        a.gap.plus(b.gap),
         {key: a.calls.get(key, 0.0) + b.calls.get(key, 0.0) for key in sorted({*a.calls, *b.calls})},
     )
-
-
-def merged(a: Histogram, b: Histogram) -> Histogram:
-    """The counts of both; neither is changed."""
-    if not b:
-        return a
-    total = dict(a)
-    for index, count in b.items():
-        total[index] = total.get(index, 0) + count
-    return total
-
-
-def edge_name(key: EdgeKey) -> str:
-    """How an edge is named in state that is kept as JSON."""
-    return str(key)

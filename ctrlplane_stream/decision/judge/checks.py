@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from ctrlplane_stream.decision.judge.arms import ArmWindow, Histogram
-from ctrlplane_stream.decision.judge.baseline import Totals, merged
+from ctrlplane_stream.decision.judge.arms import ArmWindow
+from ctrlplane_stream.decision.judge.baseline import Totals
+from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Quality, edge_totals
-from ctrlplane_stream.decision.judge.tails import QUANTILES, count_above, tail_of
+from ctrlplane_stream.decision.judge.tails import QUANTILES, tail_of
 from ctrlplane_stream.decision.stats.betting import Sample
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, residual_of_share, residual_of_shares
 from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh, weigh_against, weigh_rate
@@ -69,13 +70,13 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric) -> C
 
 
 def _choose_tail(state: CheckState, frame: Frame, metric: Metric, alone: bool) -> CheckState:
-    known = merged(*frame.known)
+    known = frame.known[0].plus(frame.known[1])
     policy, factor = frame.policy, frame.factor
     tail = tail_of(known, QUANTILES[metric], policy.latency_margin * factor, policy.latency_slack_ms * 1000.0 * factor)
     if tail is None or not alone:
         return msgspec.structs.replace(state, tail=tail)
-    total = sum(known.values()) / frame.scatter.design_effect
-    slow = total * count_above(known, tail.stable) / sum(known.values())
+    total = known.total / frame.scatter.design_effect
+    slow = known.above(tail.stable) / frame.scatter.design_effect
     low, high = lower_share(slow, total, policy.false_pass / 2), upper_share(slow, total, frame.alpha / 2)
     return msgspec.structs.replace(state, tail=tail, bounds=Bounds(low, tail.expected, high))
 
@@ -206,7 +207,7 @@ def _estimated(arm: ArmWindow) -> float:
 
 def _slow(arm: ArmWindow, bucket: int, gap: bool) -> Counts:
     histogram = arm.gap if gap else arm.latency
-    return Counts(count_above(histogram, bucket), float(sum(histogram.values())))
+    return Counts(histogram.above(bucket), float(histogram.total))
 
 
 def _capped(events: float, total: float) -> Counts:

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator
 
-from ctrlplane_stream.decision.judge.advance import arrivals_key, key_of, limit_key, name_of, past_of
-from ctrlplane_stream.decision.judge.arms import Histogram
+from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, past_of
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState
-from ctrlplane_stream.decision.judge.tails import QUANTILES, quantile_ms
+from ctrlplane_stream.decision.judge.tails import QUANTILES
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, radius, ratio_of_rates
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import (
@@ -24,6 +24,7 @@ from ctrlplane_stream.model.verdicts import (
 
 _TWO_SIDED = math.log(2.0)
 _LARGEST = 700.0
+_NEW = CheckState()
 _PRE_EXISTING_REQUESTS = 30
 
 Interval = tuple[float | None, float | None]
@@ -43,15 +44,13 @@ def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, 
 
 def _of_question(question: Question, state: StepState, assignment: Assignment, alpha: float) -> Iterator[MetricEvidence]:
     if question.metric is not Metric.CALLS_PER_REQUEST:
-        yield _finding(question, state.checks.get(key_of(question), CheckState()), state, assignment, alpha, None)
+        yield _finding(question, state.checks.get(question.key, _NEW), state, assignment, alpha, None)
         return
-    prefix = f"{key_of(question)}|"
-    named = [key for key in state.checks if key.startswith(prefix)]
-    for key in named:
-        edge = edge_named(key[len(prefix) :])
-        yield _finding(question, state.checks[key], state, assignment, alpha / MAX_EDGES, edge)
+    named = state.calls.get(question.key, ())
+    for name in named:
+        yield _finding(question, state.checks[f"{question.key}|{name}"], state, assignment, alpha / MAX_EDGES, edge_named(name))
     if not named:
-        yield _finding(question, CheckState(), state, assignment, alpha, None)
+        yield _finding(question, _NEW, state, assignment, alpha, None)
 
 
 def _finding(
@@ -155,7 +154,7 @@ def _of_latency(
     design = check.scatter.design_effect
     c_low, c, c_high = _quantile_interval(ours, q, alpha / 2, design)
     s_low, s, s_high = _quantile_interval(theirs, q, alpha / 2, design)
-    arms = Arm(check.stable.events, float(sum(theirs.values())), s), Arm(check.candidate.events, float(sum(ours.values())), c)
+    arms = Arm(check.stable.events, float(theirs.total), s), Arm(check.candidate.events, float(ours.total), c)
     if not c or not s:
         return *arms, None, None
     low = c_low / s_high if c_low is not None and s_high else None
@@ -164,20 +163,21 @@ def _of_latency(
 
 
 def _histograms(question: Question, state: StepState, assignment: Assignment) -> tuple[Histogram, Histogram]:
-    name, end = name_of(question.guard, question.comparison), "|gap" if question.metric is Metric.NETWORK_GAP else ""
-    ours = state.latencies.get(f"{name}|candidate{end}", {})
+    name, end = question.arms, "|gap" if question.metric is Metric.NETWORK_GAP else ""
+    ours = state.latencies.get(f"{name}|candidate{end}", NOTHING)
     if question.comparison is not Comparison.BASELINE:
-        return ours, state.latencies.get(f"{name}|stable{end}", {})
+        return ours, state.latencies.get(f"{name}|stable{end}", NOTHING)
     totals, _ = past_of(state, assignment.entry_points if question.guard.role is GuardRole.ENTRY else (question.guard.service,))
     return ours, totals.gap if end else totals.latency
 
 
 def _quantile_interval(histogram: Histogram, q: float, alpha: float, design: float) -> tuple[float | None, float | None, float | None]:
-    total = sum(histogram.values())
+    total = histogram.total
     if total == 0:
         return None, None, None
     half = radius(math.sqrt(design * q * (1 - q) / total), alpha, 0.25 * (1 - q))
-    return quantile_ms(histogram, max(0.0, q - half)), quantile_ms(histogram, q), quantile_ms(histogram, q + half)
+    low, middle, high = histogram.quantiles_ms((max(0.0, q - half), q, q + half))
+    return low, middle, high
 
 
 def _worst_edge(check: CheckState) -> EdgeKey | None:

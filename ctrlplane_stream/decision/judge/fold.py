@@ -49,7 +49,7 @@ def begin(assignment: Assignment, baseline: Baseline) -> StepState:
     watched = (
         [change.service for change in assignment.changed] + [guard.service for guard in assignment.guards] + [*assignment.entry_points]
     )
-    references: dict[str, ServicePast] = {service: baseline.of(service) for service in watched if service}
+    references: dict[str, ServicePast] = {service: baseline.of(service).frozen() for service in watched if service}
     return StepState(assignment.rollout, assignment.step, assignment.attempt, references)
 
 

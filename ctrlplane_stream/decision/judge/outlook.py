@@ -7,7 +7,6 @@ approximation for a sequential probability ratio test does (Wald, Sequential Ana
 import math
 from typing import NamedTuple
 
-from ctrlplane_stream.decision.judge.advance import key_of
 from ctrlplane_stream.decision.judge.questions import Question, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState
 from ctrlplane_stream.decision.stats.betting import divergence, growth
@@ -34,7 +33,7 @@ def unproven(state: StepState, assignment: Assignment) -> tuple[Question, ...]:
         for question in questions(assignment)
         if question.guard.required
         and question.metric in assignment.policy.proof
-        and state.checks.get(key_of(question), CheckState()).evidence.best_safety < wanted
+        and state.checks.get(question.key, CheckState()).evidence.best_safety < wanted
     )
 
 
@@ -56,7 +55,7 @@ def requests_needed(stable: float, well: float, margin: float, ratio: float, fal
 
 
 def _outlook(question: Question, state: StepState, assignment: Assignment) -> Outlook:
-    check = state.checks.get(key_of(question), CheckState())
+    check = state.checks.get(question.key, CheckState())
     if check.windows == 0 or check.candidate.total <= 0:
         return Outlook(question, NEVER, NEVER)
     remaining = -math.log(assignment.policy.false_pass) - check.evidence.safety

@@ -54,6 +54,12 @@ def _with_past(guard: Guard, assignment: Assignment, rows: Rows) -> Pair:
 
 
 def _by_version(guard: Guard, assignment: Assignment, rows: Rows) -> Pair:
+    if guard.role is GuardRole.CHANGED:
+        own = next((change for change in assignment.changed if change.service == guard.service), None)
+        if own is None:
+            return Pair(ArmWindow(), ArmWindow())
+        stable_arm = version_arm(rows, own.service, own.stable) if own.stable is not None else ArmWindow()
+        return Pair(version_arm(rows, own.service, own.candidate), stable_arm)
     candidate, stable = ArmWindow(), ArmWindow()
     for change in assignment.changed:
         for arm, version in ((candidate, change.candidate), (stable, change.stable)):
@@ -64,8 +70,6 @@ def _by_version(guard: Guard, assignment: Assignment, rows: Rows) -> Pair:
 
 def _arm_of_version(guard: Guard, changed: str, version: str, rows: Rows) -> ArmWindow:
     match guard.role:
-        case GuardRole.CHANGED:
-            return version_arm(rows, changed, version) if changed == guard.service else ArmWindow()
         case GuardRole.CALLER:
             return calls_arm(rows, edges_between(rows, (guard.service,), (changed,), messages=False), callee_version=version)
         case GuardRole.CONSUMER:
@@ -89,6 +93,4 @@ def _pour(source: ArmWindow, into: ArmWindow) -> None:
     ):
         for key, value in theirs.items():
             mine[key] = mine.get(key, 0.0) + value
-    for histogram, counts in ((into.latency, source.latency), (into.gap, source.gap)):
-        for index, count in counts.items():
-            histogram[index] = histogram.get(index, 0) + count
+    into.latency, into.gap = into.latency.plus(source.latency), into.gap.plus(source.gap)

@@ -5,6 +5,7 @@ is compared by exposure at its entry point, or along its calls to the changed se
 since an overload hurts all its callers alike; *collateral* with its own past; a *consumer* by the version that produced the message.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole, Metric
@@ -18,20 +19,24 @@ VERSIONS, EXPOSURE, BASELINE = Comparison.VERSIONS, Comparison.EXPOSURE, Compari
 
 
 class Question(NamedTuple):
-    """One metric of one guard, and what it is held against."""
+    """One metric of one guard, and what it is held against. ``arms`` names its arms in the state, ``key`` its evidence."""
 
     guard: Guard
     metric: Metric
     comparison: Comparison
+    arms: str
+    key: str
 
 
+@lru_cache(maxsize=64)
 def questions(assignment: Assignment) -> tuple[Question, ...]:
     """Every question of an assignment, guards in their order; metrics that the policy leaves out are not asked."""
     asked = []
     for guard in assignment.guards:
         for metric, comparison in _asked_of(guard, assignment):
             if metric in assignment.policy.metrics:
-                asked.append(Question(guard, metric, comparison))
+                arms = f"{guard.role}|{guard.service}|{comparison}"
+                asked.append(Question(guard, metric, comparison, arms, f"{arms}|{metric}"))
     return tuple(asked)
 
 

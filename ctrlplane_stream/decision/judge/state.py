@@ -2,14 +2,14 @@
 
 import msgspec
 
-from ctrlplane_stream.decision.judge.arms import Histogram
 from ctrlplane_stream.decision.judge.baseline import ServicePast
+from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.stats.dispersion import Dispersion
 from ctrlplane_stream.decision.stats.harm import Evidence
 from ctrlplane_stream.model.identity import EdgeKey
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True, array_like=True):
     """``events`` among ``total``; floats, since sampling reweights."""
 
     events: float = 0.0
@@ -20,7 +20,7 @@ class Counts(msgspec.Struct, frozen=True):
         return Counts(self.events + events, self.total + total)
 
 
-class Tail(msgspec.Struct, frozen=True):
+class Tail(msgspec.Struct, frozen=True, array_like=True):
     """Where a latency counts as slow: above bucket ``stable`` for the stable arm, above ``candidate`` (margin added) for the other.
 
     ``expected`` is the share of harmless candidate latencies above its bucket; ``known`` the stable latencies the buckets were chosen by.
@@ -32,7 +32,7 @@ class Tail(msgspec.Struct, frozen=True):
     known: Counts
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class Bounds(msgspec.Struct, frozen=True, array_like=True):
     """A share known from a baseline: harm is above ``limit``, safety below ``floor``, and ``expected`` lies between."""
 
     floor: float
@@ -40,7 +40,7 @@ class Bounds(msgspec.Struct, frozen=True):
     limit: float
 
 
-class CheckState(msgspec.Struct, frozen=True):
+class CheckState(msgspec.Struct, frozen=True, array_like=True):
     """The evidence on one question, or one edge of it, and the totals it rests on.
 
     ``opposite`` is the evidence on the other side of a two-sided question (calls missing); ``edges`` the four totals (candidate events
@@ -58,7 +58,7 @@ class CheckState(msgspec.Struct, frozen=True):
     edges: dict[str, tuple[float, float, float, float]] = {}
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, array_like=True):
     """What arrived at the changed services during the step, and the silences that run now.
 
     ``due`` is how many candidate requests the weight would have brought since the last one came; ``empty_windows`` counts windows without
@@ -73,7 +73,7 @@ class Seen(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
 
 
-class Quality(msgspec.Struct, frozen=True):
+class Quality(msgspec.Struct, frozen=True, array_like=True):
     """Sums behind the coverage: requests of the changed services observed and estimated; calls and requests of all rows, of late ones, of
     ones dropped; calls to the changed services of unknown version, and all; their errors observed and estimated."""
 
@@ -89,13 +89,18 @@ class Quality(msgspec.Struct, frozen=True):
 
 
 class StepState(msgspec.Struct, frozen=True):
-    """All about one step of one rollout; another attempt or step begins anew with the same ``references``."""
+    """All about one step of one rollout; another attempt or step begins anew with the same ``references``.
+
+    ``checks`` is by question, ``calls`` the edges begun of each question about calls per request, whose checks are named
+    ``question|edge``; ``latencies`` are by arms and side.
+    """
 
     rollout: str
     step: int
     attempt: int
     references: dict[str, ServicePast] = {}
     checks: dict[str, CheckState] = {}
+    calls: dict[str, tuple[str, ...]] = {}
     latencies: dict[str, Histogram] = {}
     seen: dict[str, Seen] = {}
     quality: Quality = Quality()

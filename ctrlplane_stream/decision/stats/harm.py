@@ -21,7 +21,7 @@ _SMALLEST = 1e-4
 """Shares are kept this far from 0 and 1: nothing is known to be impossible."""
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, array_like=True):
     """Log capital of the harm bets and of the safety bet, with the highest reached of each; all natural logarithms."""
 
     harm: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -30,7 +30,7 @@ class Evidence(msgspec.Struct, frozen=True):
     best_safety: float = 0.0
 
 
-class Past(msgspec.Struct, frozen=True):
+class Past(msgspec.Struct, frozen=True, array_like=True):
     """What is known before a window: totals of both arms so far, stable's including the baseline before the step."""
 
     candidate_events: float = 0.0
