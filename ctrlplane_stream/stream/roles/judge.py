@@ -1,1 +1,195 @@
-"""The judge role: windows to the dependency graph, and to verdicts about the steps under way."""
+"""The judge role: windows to the dependency graph, and to verdicts about the steps under way.
+
+Order of writing, each awaited: facts of the graph, then the graph's own records; the judge's record, then the verdicts
+that follow from it. Whatever a crash cuts short is read and written again, and known as a repetition by whoever reads it.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.model.facts import Fact, FactRecord, Origin
+from ctrlplane_stream.model.verdicts import Verdict
+from ctrlplane_stream.model.windows import WindowRecord
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted, read_decision
+from ctrlplane_stream.stream.duty import Duty
+from ctrlplane_stream.stream.ingest import fact_letter
+from ctrlplane_stream.stream.judging import Bench, Docket, Timing
+from ctrlplane_stream.stream.ownership import wall_clock_ms
+from ctrlplane_stream.stream.ports import Letter, Record
+from ctrlplane_stream.telemetry.table import DependencyTable, TableSettings
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import partition_of
+from ctrlplane_stream.wire.verdicts import write_verdict
+
+WINDOWS, TABLE, STATE, VERDICTS = "telemetry-windows", "dependency-table", "judge-state", "health-verdicts"
+SOURCE = "ctrlplane-stream/judge"
+_LATE_SECONDS = 5.0
+
+_windows: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
+
+
+class Court(msgspec.Struct):
+    """One environment: its dependency table, its bench, and the offset from which each has to read."""
+
+    table: DependencyTable
+    bench: Bench
+
+    @property
+    def restart(self) -> int:
+        """The ``telemetry-windows`` offset that both can go on from."""
+        return min(self.table.restart_offset, self.bench.line.place.restart)
+
+
+class Judge(Duty):
+    """The environments on the partitions that are ours."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "judge")
+        self._timing = Timing(settings.partitions, settings.window_seconds, settings.lateness_seconds)
+        self._courts: dict[int, dict[str, Court]] = {}
+        self._fences: dict[int, Fence] = {}
+        self._next: dict[tuple[str, int], int] = {}
+        self._taking = asyncio.Lock()
+        self.consume(WINDOWS, self._take_windows)
+        self.consume(TOPIC, self._take_decisions)
+        self.every(_LATE_SECONDS, self._say_late)
+        self.app.positions = self._positions
+        self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+
+    # What is read.
+
+    async def _take_windows(self, records: list[Record]) -> None:
+        facts: list[Letter] = []
+        verdicts: list[tuple[str, Verdict]] = []
+        touched: dict[str, Court] = {}
+        for found in records:
+            record = self._read(found)
+            if isinstance(record, Unreadable):
+                facts.append(self.refuse(found, record))
+                continue
+            court = self._court(found.partition, record.environment)
+            if court is None:
+                continue
+            facts += self._facts(found, record.environment, self._graph(court, found.offset, record))
+            for closed in court.bench.line.feed(found.offset, record):
+                touched[record.environment] = court
+                verdicts += [(f"{closed.window}", verdict) for verdict in court.bench.judge(closed)]
+            self._next[self.settings.topic(WINDOWS), found.partition] = found.offset + 1
+        await self._write(facts, touched, verdicts)
+
+    def _graph(self, court: Court, offset: int, record: WindowRecord) -> Sequence[Fact]:
+        court.table.in_motion = court.bench.in_motion
+        return court.table.feed(offset, record)
+
+    async def _write(self, facts: list[Letter], touched: Mapping[str, Court], verdicts: list[tuple[str, Verdict]]) -> None:
+        n = self.settings.partitions
+        await self.outbox.send(facts)
+        dirty = [(environment, key, value) for environment, court in touched.items() for key, value in court.table.dirty()]
+        await self.outbox.send([Letter(TABLE, partition_of(environment, n), key.encode(), value) for environment, key, value in dirty])
+        await self.outbox.send([_docket(environment, court.bench.docket, n) for environment, court in touched.items()])
+        await self.outbox.send([self._verdict(verdict, window) for window, verdict in verdicts])
+        self.metrics.produced("facts", len(facts))
+        self.metrics.produced("verdicts", len(verdicts))
+
+    async def _take_decisions(self, records: list[Record]) -> None:
+        for found in records:
+            record = read_decision(found.value)
+            fence = self._fences.get(found.partition)
+            if isinstance(record, Unreadable) or fence is None:
+                continue
+            if fence.admits(found.offset, record) and isinstance(record, Decided):
+                self._hear(found.partition, record)
+            self._next[self.settings.topic(TOPIC), found.partition] = found.offset + 1
+
+    def _hear(self, partition: int, decided: Decided) -> None:
+        court = self._court(partition, decided.environment)
+        if court is not None:
+            for output in decided.outputs:
+                court.bench.hear(output)
+
+    async def _say_late(self) -> None:
+        now_ms = wall_clock_ms()
+        late = [v for courts in self._courts.values() for court in courts.values() for v in court.bench.late(now_ms)]
+        await self.outbox.send([self._verdict(verdict, f"late-{now_ms}") for verdict in late])
+
+    # What is written.
+
+    def _facts(self, found: Record, environment: str, facts: Sequence[Fact]) -> list[Letter]:
+        origins = (Origin(found.topic, found.partition, found.offset, index) for index in range(len(facts)))
+        return [fact_letter(FactRecord(environment, fact, o), self.settings.partitions) for fact, o in zip(facts, origins, strict=True)]
+
+    def _verdict(self, verdict: Verdict, window: str) -> Letter:
+        name = f"{verdict.rollout}/{verdict.step}/{verdict.attempt}/{window}"
+        place = partition_of(verdict.environment, self.settings.partitions)
+        return Letter(VERDICTS, place, verdict.environment.encode(), write_verdict(name, SOURCE, verdict))
+
+    @staticmethod
+    def _read(found: Record) -> WindowRecord | Unreadable:
+        try:
+            return _windows.decode(found.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Unreadable(f"not a window record: {str(error)[:200]}")
+
+    # Taking partitions.
+
+    def _court(self, partition: int, environment: str) -> Court | None:
+        """The environment's court, a new one at first sight; None where the partition is not ours or the record lies on a wrong one."""
+        courts = self._courts.get(partition)
+        if courts is None or partition_of(environment, self.settings.partitions) != partition:
+            return None
+        if environment not in courts:
+            courts[environment] = self._new_court(environment, {}, None)
+        return courts[environment]
+
+    def _new_court(self, environment: str, table: Mapping[str, bytes], docket: Docket | None) -> Court:
+        told = TableSettings(partitions=self.settings.partitions, window_seconds=self.settings.window_seconds)
+        made = DependencyTable(environment, told)
+        made.restore(table.items())
+        return Court(made, Bench(self._timing, docket))
+
+    async def _positions(self, assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
+        """Restore newly assigned partitions from what was written of them, then go on where that ends."""
+        mine = [p for name, p in sorted(assigned) if name == self.settings.topic(WINDOWS)]
+        async with self._taking:
+            for partition in mine:
+                if partition not in self._courts:
+                    await self._take(partition)
+            return {place: offset for place, offset in self._next.items() if place in assigned}
+
+    async def _take(self, partition: int) -> None:
+        tables: dict[str, dict[str, bytes]] = {}
+        for key, value in (await self._latest(TABLE, partition)).items():
+            tables.setdefault(key.rpartition("/")[0], {})[key] = value
+        dockets = {key: msgspec.json.decode(value, type=Docket) for key, value in (await self._latest(STATE, partition)).items()}
+        names = sorted({*tables, *dockets})
+        self._courts[partition] = {name: self._new_court(name, tables.get(name, {}), dockets.get(name)) for name in names}
+        end, fence = await self.reader.end(TOPIC, partition), Fence()
+        async for _, _, record in admitted(self.reader, partition, 0, end, fence):
+            if isinstance(record, Decided):
+                self._hear(partition, record)
+        self._fences[partition] = fence
+        self._next[self.settings.topic(TOPIC), partition] = end
+        courts = self._courts[partition].values()
+        self._next[self.settings.topic(WINDOWS), partition] = min((court.restart for court in courts), default=0)
+        await self.outbox.send([self._verdict(v, f"{v.window}") for court in courts for v in court.bench.again()])
+
+    async def _latest(self, topic: str, partition: int) -> dict[str, bytes]:
+        """The last value of each key of a compacted partition."""
+        found: dict[str, bytes] = {}
+        async for record in self.reader.read(topic, partition, 0):
+            if record.key is not None and record.value is not None:
+                found[record.key.decode()] = record.value
+        return found
+
+    async def _on_revoked(self, *_: object, **__: object) -> None:
+        self._courts.clear()
+        self._fences.clear()
+        self._next.clear()
+
+
+def _docket(environment: str, docket: Docket, partitions: int) -> Letter:
+    return Letter(STATE, partition_of(environment, partitions), environment.encode(), msgspec.json.encode(docket))

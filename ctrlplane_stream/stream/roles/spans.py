@@ -6,7 +6,9 @@ offset that its checkpoint names. What either writes is awaited before what it r
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 from faust.types import TP
 
 from ctrlplane_stream.settings import Settings
@@ -83,7 +85,8 @@ class Spans(Duty):
         topic = self.settings.topic(SPANS)
         async with self._writing_halves:
             now_ms = wall_clock_ms()
-            values = [self._halving.watermark(tp.partition, now_ms, self._caught_up(tp)) for tp in sorted(self.app.assignor_places(topic))]
+            mine = sorted(tp for tp in self.app.consumer.assignment() if tp.topic == topic and tp.partition in self._halved)
+            values = [self._halving.watermark(tp.partition, now_ms, self._caught_up(tp)) for tp in mine]
             await self.outbox.send(
                 [Letter(HALVES, p, None, value) for value in values if value is not None for p in range(self.settings.partitions)]
             )
@@ -91,29 +94,29 @@ class Spans(Duty):
     def _caught_up(self, tp: TP) -> bool:
         """Whether everything that the broker has of the partition was read; False while the broker has not said yet."""
         end = self.app.consumer.highwater(tp)
-        if end is None:
-            return False
-        return bool(self._halved.get(tp.partition, self.app.started_at(tp)) >= end)
+        return end is not None and self._halved[tp.partition] >= end
 
     # Pairing.
 
     async def _pair(self, records: list[Record]) -> None:
         letters: list[Letter] = []
+        windows = 0
         moved: dict[int, PairStage] = {}
         for found in records:
             stage = self._pairs.get(found.partition)
             if stage is None:
                 continue
-            record = decode(found.value or b"")
+            record = decode(found.value)
             if isinstance(record, otlp.Unreadable):
                 letters.append(self.refuse(found, Unreadable(record.reason)))
                 continue
             for out in stage.feed(found.offset, record):
                 moved[found.partition] = stage
-                letters.append(self._window(out.environment, otlp.encode_json(out)))
+                windows += 1
+                letters.append(self._window(out.environment, msgspec.json.encode(out)))
             self._next[found.partition] = found.offset + 1
         await self.outbox.send(letters)
-        self.metrics.produced("windows", len(letters))
+        self.metrics.produced("windows", windows)
         await self.outbox.send(
             [Letter(CHECKPOINTS, p, str(p).encode(), checkpoints.encode(stage.checkpoint())) for p, stage in moved.items()]
         )
@@ -125,10 +128,20 @@ class Spans(Duty):
         """Pairing goes on from its checkpoint; halving from what was committed."""
         topic = self.settings.topic(HALVES)
         async with self._taking:
+            await self._begin_halving([p for name, p in sorted(assigned) if name == self.settings.topic(SPANS)])
             for name, partition in sorted(assigned):
                 if name == topic and partition not in self._pairs:
                     await self._take(partition)
             return {(topic, p): offset for p, offset in self._next.items() if (topic, p) in assigned}
+
+    async def _begin_halving(self, partitions: list[int]) -> None:
+        """Note where halving goes on in partitions that are new, so that "read to the end" is known before the first record."""
+        fresh = [TP(self.settings.topic(SPANS), p) for p in partitions if p not in self._halved]
+        if fresh:
+            consumer: Any = self.app.consumer  # Faust keeps the committed offsets that it seeks to in a field without a name for others
+            earliest = await consumer.earliest_offsets(*fresh)
+            for tp in fresh:
+                self._halved[tp.partition] = max(consumer._read_offset.get(tp) or 0, earliest.get(tp, 0))
 
     async def _take(self, partition: int) -> None:
         last = None
