@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,13 +88,25 @@ def broker_jars(environ: Mapping[str, str] = os.environ) -> Path:
 class EmbeddedKafka:
     """A broker from ``with`` to its end, or from ``start`` to ``stop``; its data goes with it.
 
-    ``restart`` keeps port and data, as does ``kill`` (a crash) followed by ``start``.
+    ``restart`` keeps port and data, as does ``kill`` (a crash) followed by ``start``. ``more_properties`` is appended to the
+    broker's configuration, where the last of a key counts (``{port}`` and ``{controller_port}`` stand for its ports), and
+    ``format_arguments`` to the formatting of its storage: for a test that needs TLS, SASL or a limit.
     """
 
-    def __init__(self, *, heap_megabytes: int = 512, port: int | None = None, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        *,
+        heap_megabytes: int = 512,
+        port: int | None = None,
+        more_properties: str = "",
+        format_arguments: Sequence[str] = (),
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self._jars = broker_jars(environ)
         self._heap = heap_megabytes
         self._wanted_port = port
+        self._template = _PROPERTIES + more_properties
+        self._format_arguments = format_arguments
         self._folder = scratch_folder("kafka")
         self._process: ChildProcess | None = None
         self.port = 0
@@ -170,8 +182,9 @@ class EmbeddedKafka:
     def _format(self, port: int) -> None:
         data = self._folder / "data"
         shutil.rmtree(data, ignore_errors=True)
-        self._properties.write_text(_PROPERTIES.format(port=port, controller_port=free_port(), data=data))
-        _run([*self._java(64), "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._properties)], "formatting Kafka")
+        self._properties.write_text(self._template.format(port=port, controller_port=free_port(), data=data))
+        storage = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._properties), *self._format_arguments]
+        _run([*self._java(64), *storage], "formatting Kafka")
         self.port = port
 
     def _serve(self) -> None:
