@@ -130,6 +130,6 @@ class Draft:
         return before is None or before != slot
 
 
-def delta_of(changes: dict[str, Entry | None]) -> dict[str, msgspec.Raw | None]:
+def delta_of(changes: dict[str, Entry | None]) -> dict[str, msgspec.Raw]:
     """The changes as the log of record holds them."""
-    return {key: None if slot is None else msgspec.Raw(encode_entry(slot)) for key, slot in changes.items()}
+    return {key: msgspec.Raw(b"null" if slot is None else encode_entry(slot)) for key, slot in changes.items()}

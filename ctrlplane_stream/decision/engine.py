@@ -58,7 +58,7 @@ class Decision(msgspec.Struct, frozen=True):
     disposition: Disposition
     outputs: tuple[Output, ...]
     reasons: tuple[Reason, ...]
-    delta: dict[str, msgspec.Raw | None]
+    delta: dict[str, msgspec.Raw]
     wake_at_ms: int | None
 
 

@@ -2,7 +2,7 @@
 
 A state is a value. Putting an entry makes a new state that shares all else with the old one (a hash array mapped trie), so a
 decision over 100,000 edges costs what it changes. What ``decide`` changed is the delta: each changed key with its canonical
-JSON, or None where it went away. Folding deltas in order gives the state again; so does a snapshot of its entries.
+JSON, or ``null`` where it went away. Folding deltas in order gives the state again; so does a snapshot of its entries.
 
 Keys: ``clock``, ``index``, ``telemetry``, ``catalog``, ``service/<name>``, ``origin/<topic>/<partition>``, ``edge/<kind>/<caller>|<callee>``,
 ``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``, ``pair/<service>/<digest>/<manifest hash>``, ``target/<service>``,
@@ -49,6 +49,9 @@ ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in ENTRY_TYPES.items()}
+
+_GONE = b"null"
+"""What a delta holds for a key that went away."""
 
 
 class Packed:
@@ -143,5 +146,5 @@ class State:
 
 def fold(state: State, decided: Decided) -> State:
     """The state after a decision that was recorded: its delta, and nothing but its delta."""
-    changes: dict[str, Slot | None] = {key: None if raw is None else Packed(bytes(raw)) for key, raw in decided.delta.items()}
+    changes: dict[str, Slot | None] = {key: None if (value := bytes(raw)) == _GONE else Packed(value) for key, raw in decided.delta.items()}
     return state.with_changes(changes)

@@ -37,7 +37,7 @@ class Reason(msgspec.Struct, frozen=True):
 class Decided(msgspec.Struct, frozen=True, tag_field="type", tag="decided"):
     """The decision of one fact: written once, awaited, and only then is the fact acknowledged.
 
-    ``delta`` maps each changed state key to its new canonical JSON, or None where the key went away; folding deltas in
+    ``delta`` maps each changed state key to its new canonical JSON, or ``null`` where the key went away; folding deltas in
     order gives the state. ``wake_at_ms`` is when the environment wants the next TimePassed (None: not at all).
     """
 
@@ -50,7 +50,7 @@ class Decided(msgspec.Struct, frozen=True, tag_field="type", tag="decided"):
     disposition: Disposition
     outputs: tuple[Output, ...]
     reasons: tuple[Reason, ...]
-    delta: dict[str, msgspec.Raw | None]
+    delta: dict[str, msgspec.Raw]
     wake_at_ms: int | None = None
     lane: Lane = Lane.TURN
     version: int = 1

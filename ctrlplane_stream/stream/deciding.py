@@ -184,7 +184,7 @@ class Decider:
         assert line.parked is not None
         clock = line.state.find("clock", Clock) or Clock()
         skipped = msgspec.structs.replace(clock, sequence=clock.sequence + 1)
-        delta: dict[str, msgspec.Raw | None] = {"clock": msgspec.Raw(encode_entry(skipped))}
+        delta: dict[str, msgspec.Raw] = {"clock": msgspec.Raw(encode_entry(skipped))}
         reason = Reason("skipped", f"ignored: {override.who} skipped the parked fact ({override.why})")
         recorded = self._without_state(line, line.parked, found.at_ms, Lane.TURN, (), reason, delta)
         assert isinstance(recorded.record, Decided)
@@ -199,7 +199,7 @@ class Decider:
         lane: Lane,
         outputs: tuple[Output, ...],
         reason: Reason,
-        delta: dict[str, msgspec.Raw | None],
+        delta: dict[str, msgspec.Raw],
     ) -> Recorded:
         record = Decided(
             environment=line.state.environment,

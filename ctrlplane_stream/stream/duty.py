@@ -46,12 +46,11 @@ class Duty:
 
         async def body(stream: Any) -> None:
             async for events in batches(stream, self.settings.batch_records):
-                if not await self._handled(topic, events, handle):
-                    return
+                await self._handled(topic, events, handle)
 
         self.app.agent(raw_topic(self.app, self.settings, topic), name=f"{self.role}-{topic}", concurrency=1)(body)
 
-    async def _handled(self, topic: str, events: Sequence[EventT[Any]], handle: Handle) -> bool:
+    async def _handled(self, topic: str, events: Sequence[EventT[Any]], handle: Handle) -> None:
         try:
             await handle([record_of_event(topic, event) for event in events])
         except Exception as error:
@@ -60,7 +59,6 @@ class Duty:
         for event in events:
             event.ack()
         self.metrics.consumed(topic, len(events))
-        return True
 
     def every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` again and again, from when the app has started, with a pause in between."""
@@ -84,7 +82,7 @@ class Duty:
         self.metrics.refused(found.topic)
         where = {"topic": found.topic, "partition": found.partition, "offset": found.offset}
         log.warning("dead letter: %s", why.reason[:300], extra={"fields": where})
-        return dead_letter(found, why, wall_clock_ms())
+        return dead_letter(found, why, wall_clock_ms(), self.settings.partitions)
 
     def fail(self, error: BaseException) -> None:
         """Something went wrong for good: end the process."""

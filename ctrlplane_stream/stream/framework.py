@@ -58,19 +58,40 @@ class Transport(driver.Transport):
 
 
 class StreamApp(faust.App):
-    """A Faust app whose role says where to read on. ``positions`` may be set until the app starts."""
+    """A Faust app whose role says where to read on. ``positions`` and ``released`` may be set until the app starts.
+
+    ``holding`` says whether what is assigned now is ours: Faust also seeks between losing partitions and getting new ones.
+    ``released`` is called once every event in hand has been acknowledged and the partitions are about to go.
+    """
 
     positions: Positions
+    released: Callable[[], None]
+    holding: bool
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.positions = _wherever
+        self.released = _nothing
+        self.holding = False
+
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        await super()._on_partitions_revoked(revoked)
+        self.holding = False
+        self.released()
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        self.holding = True  # before Faust's own work, which starts the task that seeks
+        await super()._on_partitions_assigned(assigned, generation_id)
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
 
     def _new_producer_transport(self) -> Transport:
         return Transport(self.conf.broker_producer, self)
+
+
+def _nothing() -> None:
+    return None
 
 
 async def _wherever(assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
@@ -118,9 +139,7 @@ def new_app(settings: Settings, role: str, *, fetch_bytes: int = FETCH_BYTES) ->
 
 def raw_topic(app: StreamApp, settings: Settings, name: str) -> Any:
     """One of our topics as a channel of raw bytes."""
-    return app.topic(
-        settings.topic(name), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False
-    )
+    return app.topic(settings.topic(name), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False)
 
 
 def _credentials(settings: Settings) -> Any:

@@ -129,7 +129,7 @@ class Replay:
         self._decider.epoch, self._decider.build = record.epoch, record.build
         answer = self._decider.in_turn(fact) if record.lane is Lane.TURN else self._decider.ahead(fact)
         value = _value(answer)
-        if value != write_decision(record):
+        if value != found.value:
             problem = Problem.DIFFERENT if record.build == self._build else Problem.OTHER_BUILD
             self._report(problem, record, found.offset, value or b"nothing: the fact is parked or waits")
             self._decider.lines[record.environment] = before

@@ -126,6 +126,4 @@ def _line(latest: Mapping[bytes, bytes], environment: str, stored: Stored) -> Li
             raise KeyError(chunk.id)
         entries.extend((key, bytes(raw)) for key, raw in chunk.entries)
     state = State.from_entries(environment, entries)
-    return Line(
-        state, stored.through, stored.ahead, stored.parked, stored.beside, stored.wake_at_ms, stored.build, stored.decided_at
-    )
+    return Line(state, stored.through, stored.ahead, stored.parked, stored.beside, stored.wake_at_ms, stored.build, stored.decided_at)

@@ -16,7 +16,7 @@ from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.ingest import Ingest
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.stream.ownership import FACTS, OwnedPartition, Tuning, wall_clock_ms
-from ctrlplane_stream.stream.ports import Letter, Record
+from ctrlplane_stream.stream.ports import Letter, LogReader, Outbox, Record
 from ctrlplane_stream.stream.recovery import Taker
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
@@ -37,10 +37,10 @@ class Engine(Duty):
         super().__init__(settings, "engine")
         self._owned: dict[int, OwnedPartition] = {}
         self._taking = asyncio.Lock()
-        self._may_take = False
+        self._outbox, log_reader = self.wrap(self.outbox, self.reader)
         self._taker = Taker(
-            self.outbox,
-            self.reader,
+            self._outbox,
+            log_reader,
             rules or _Core(),
             self.refuse,
             partitions=settings.partitions,
@@ -56,22 +56,18 @@ class Engine(Duty):
         self.consume(FACTS, self._decide)
         self.every(_TICK_SECONDS, self._tick)
         self.app.positions = self._positions
-        self.app.on_partitions_assigned.connect(self._on_assigned, weak=False)
-        self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        self.app.released = self._owned.clear
 
-    async def _on_assigned(self, *_: object, **__: object) -> None:
-        self._may_take = True
-
-    async def _on_revoked(self, *_: object, **__: object) -> None:
-        self._may_take = False
-        self._owned.clear()
+    def wrap(self, outbox: Outbox, reader: KafkaLogReader) -> tuple[Outbox, LogReader]:
+        """The ports that the protocol is handed; the crash sweep puts itself in between."""
+        return outbox, reader
 
     async def _positions(self, assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Claim what is newly ours; where to go on in ``facts`` is what our own log says."""
         topic = self.settings.topic(FACTS)
         async with self._taking:
             for name, partition in sorted(assigned):
-                if name == topic and self._may_take and partition not in self._owned:
+                if name == topic and self.app.holding and partition not in self._owned:
                     self._owned[partition] = await self._taker.take(partition)
             return {(topic, p): owned.position for p, owned in self._owned.items() if (topic, p) in assigned}
 
@@ -79,7 +75,7 @@ class Engine(Duty):
         letters: list[Letter] = []
         for found, facts in zip(records, await self._ingest.batch(records), strict=True):
             letters += [self.refuse(found, facts)] if isinstance(facts, Unreadable) else facts
-        await self.outbox.send(letters)
+        await self._outbox.send(letters)
         self.metrics.produced("facts", sum(letter.topic == FACTS for letter in letters))
 
     async def _decide(self, records: list[Record]) -> None:

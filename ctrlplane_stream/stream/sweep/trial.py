@@ -1,0 +1,298 @@
+"""One trial on a real broker: feed facts, let workers die as planned, wait until all is decided, and check the log."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from ctrlplane_stream.model.decisions import Claim, Decided, Parked
+from ctrlplane_stream.model.facts import FactRecord, Origin, OverrideRequested, OverrideVerb
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.deciding import read_fact
+from ctrlplane_stream.stream.decision_log import Fence, read_decision
+from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.line import Line
+from ctrlplane_stream.stream.replaying import Problem, Replay, Tally
+from ctrlplane_stream.stream.sweep.child import POISON, Orders, SweepRules, run_child
+from ctrlplane_stream.stream.sweep.plans import Plan, Twist
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import partition_of, producer
+from ctrlplane_stream.wire.topic_admin import admin_client, apply_changes, plan_topics
+from ctrlplane_stream.wire.topics import topic_specs
+
+TOPICS = ("artifacts", "catalog", "control", "health-verdicts", "facts", "decisions", "engine-snapshots", "dead-letters")
+PARTITIONS = 3
+_PATIENCE_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+_WAVES = 6
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a trial found: problems in words, empty where all is well."""
+
+    plan: str
+    problems: tuple[str, ...]
+    starts: int
+    ignored_by_epoch: int
+    parked: int
+    facts: int
+    seconds: float
+
+
+def children() -> ForkServerContext:
+    """Processes that start at once: forked from a clean one that has imported everything and runs no loop."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ctrlplane_stream.stream.roles.engine", "ctrlplane_stream.stream.sweep.child"])
+    return context
+
+
+async def play(plan: Plan, settings: Settings, restart_broker: Callable[[], None] | None = None) -> Outcome:
+    """Play one plan on topics of its own (``settings.topic_prefix``). Raises only where the broker is of no use."""
+    started = time.monotonic()
+    settings = msgspec.structs.replace(
+        settings, partitions=PARTITIONS, session_timeout_seconds=1.5, topic_prefix=f"{settings.topic_prefix}{plan.seed}-"
+    )
+    async with _topics(settings), producer(settings) as client:
+        trial = _Trial(plan, settings, client, restart_broker)
+        try:
+            await trial.run()
+        finally:
+            trial.end()
+            await trial.reader.close()
+            await trial.facts_reader.close()
+    tally = trial.tally
+    return Outcome(
+        str(plan), tuple(trial.problems), trial.starts, tally.ignored_by_epoch, tally.parked, tally.facts, time.monotonic() - started
+    )
+
+
+@asynccontextmanager
+async def _topics(settings: Settings) -> AsyncIterator[None]:
+    async with admin_client(settings) as client:
+        specs = [spec for spec in topic_specs() if spec.name in TOPICS]
+        await apply_changes(client, await plan_topics(client, settings, specs))
+        yield
+        await client.delete_topics([settings.topic(name) for name in TOPICS])
+
+
+class _Trial:
+    def __init__(self, plan: Plan, settings: Settings, client: AIOKafkaProducer, restart_broker: Callable[[], None] | None) -> None:
+        self.plan, self.settings, self._client, self._restart_broker = plan, settings, client, restart_broker
+        self.reader, self.facts_reader = KafkaLogReader(settings), KafkaLogReader(settings)
+        self.problems: list[str] = []
+        self.tally = Tally()
+        self.starts = 0
+        self._context = children()
+        self._children: dict[str, ForkServerProcess] = {}
+        self._kills = list(plan.kills)
+        self._build = Orders()
+        self._sent = 0
+        self._deadline = 0.0
+
+    async def run(self) -> None:
+        """Feed in waves, with the twist in the middle; then let everything settle and check."""
+        self._start("a", kill=True)
+        if self.plan.twist in (Twist.TWO_WORKERS, Twist.THREE_WORKERS):
+            self._start("b", kill=True)
+        for wave in range(_WAVES):
+            await self._feed(self.plan.facts // _WAVES)
+            if wave == _WAVES // 2:
+                await self._twist()
+            await self._keep_alive(0.25)
+        if await self._settle():
+            await self._check()
+
+    def end(self) -> None:
+        """Leave no child behind."""
+        for child in self._children.values():
+            child.kill()
+            child.join()
+
+    def _start(self, name: str, *, kill: bool) -> None:
+        orders = self._build
+        if kill and self._kills:
+            boundary, nth = self._kills.pop(0)
+            orders = msgspec.structs.replace(orders, boundary=boundary, nth=nth)
+        settings = msgspec.structs.replace(self.settings, instance=name)
+        child = self._context.Process(target=run_child, args=(settings, orders), daemon=False)
+        child.start()
+        self._children[name] = child
+        self.starts += 1
+
+    async def _keep_alive(self, seconds: float) -> None:
+        """Let time pass; start again who has died, with the next kill of the plan."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for name, child in self._children.items():
+                if child.exitcode is not None:
+                    self._start(name, kill=True)
+                    break
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _twist(self) -> None:
+        match self.plan.twist:
+            case Twist.KILLS:
+                pass
+            case Twist.TWO_WORKERS:
+                self._kill("b")
+            case Twist.THREE_WORKERS:
+                self._start("c", kill=False)
+                await self._keep_alive(1.5)
+                self._kill("a")
+            case Twist.ZOMBIE:
+                await self._zombie()
+            case Twist.BROKER_RESTART:
+                if self._restart_broker is not None:
+                    await asyncio.to_thread(self._restart_broker)
+            case Twist.UPGRADE:
+                self._build = Orders(build="build-2", mended=True)
+                self._kill("a")
+            case Twist.RAISE | Twist.SKIP:
+                await self._poison()
+
+    def _kill(self, name: str) -> None:
+        child = self._children[name]
+        child.kill()
+        child.join()
+
+    async def _zombie(self) -> None:
+        """Let a worker sleep in the middle of its work until another has its partitions; wake it with work in its hands."""
+        sleeper = self._children["a"]
+        await self._feed(60)
+        await asyncio.sleep(0.05)
+        if sleeper.pid is None or sleeper.exitcode is not None:
+            return
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        self._start("b", kill=False)
+        await asyncio.sleep(3.0)
+        os.kill(sleeper.pid, signal.SIGCONT)
+        await self._keep_alive(2.0)
+
+    async def _poison(self) -> None:
+        environment = self._environment(0)
+        where = await self._send(environment, self._sent, why=POISON)
+        await self._feed(20)
+        await self._wait_parked(environment)
+        await self._send(environment, self._sent, verb=OverrideVerb.ABORT)
+        if self.plan.twist is Twist.SKIP:
+            await self._send(environment, self._sent, verb=OverrideVerb.SKIP, fact_offset=where)
+        else:
+            await self._keep_alive(0.5)
+            self._build = Orders(build="build-2", mended=True)
+            self._kill("a")
+
+    async def _wait_parked(self, environment: str) -> None:
+        self._deadline = time.monotonic() + _PATIENCE_SECONDS
+        partition = partition_of(environment, PARTITIONS)
+        while time.monotonic() < self._deadline:
+            await self._keep_alive(0.2)
+            async for found in self.reader.read("decisions", partition, 0):
+                if isinstance(read_decision(found.value), Parked):
+                    return
+        self.problems.append("stuck: the poisoned fact was never parked")
+
+    def _environment(self, i: int) -> str:
+        return f"env-{i % self.plan.environments}"
+
+    async def _feed(self, count: int) -> None:
+        """Facts over all environments; some of them are delivered twice."""
+        for _ in range(count):
+            number = self._sent
+            await self._send(self._environment(number), number)
+            if number % max(1, self.plan.facts // max(1, self.plan.duplicates)) == 0:
+                await self._send(self._environment(number), number, again=True)
+        await self._client.flush()
+
+    async def _send(
+        self,
+        environment: str,
+        number: int,
+        *,
+        verb: OverrideVerb = OverrideVerb.PAUSE,
+        why: str = "sweep",
+        fact_offset: int | None = None,
+        again: bool = False,
+    ) -> int:
+        """Append a fact made of input record ``number``; returns its offset where it must be known, else -1."""
+        fact = OverrideRequested(f"id-{number}", verb, "sweep", why, fact_offset=fact_offset)
+        record = FactRecord(environment, fact, Origin("control", 0, number))
+        partition = partition_of(environment, PARTITIONS)
+        if not again:
+            self._sent = number + 1
+        sent = await self._client.send(
+            self.settings.topic("facts"), msgspec.json.encode(record), key=environment.encode(), partition=partition
+        )
+        return int((await sent).offset) if why == POISON else -1
+
+    async def _settle(self) -> bool:
+        """Wait until every fact is decided; False (and a problem) where that does not happen."""
+        self._deadline = time.monotonic() + _PATIENCE_SECONDS
+        waiting: Sequence[str] = ()
+        while time.monotonic() < self._deadline:
+            await self._keep_alive(0.3)
+            waiting = [w for p in range(PARTITIONS) if (w := await self._undecided(p))]
+            if not waiting:
+                return True
+        self.problems.append(f"stuck: {'; '.join(waiting)}")
+        return False
+
+    async def _undecided(self, partition: int) -> str:
+        """What is left to decide on a partition, in words; empty where nothing is."""
+        lines: dict[str, Line] = {}
+        fence = Fence()
+        async for found in self.reader.read("decisions", partition, 0):
+            record = read_decision(found.value)
+            if not isinstance(record, Unreadable | Claim) and fence.admits(found.offset, record):
+                _note(lines, record)
+            elif isinstance(record, Claim):
+                fence.admits(found.offset, record)
+        left = 0
+        async for found in self.facts_reader.read("facts", partition, 0):
+            fact = read_fact(found.value)
+            if not isinstance(fact, Unreadable):
+                line = lines.get(fact.environment)
+                left += line is None or not line.has_decided(found.offset)
+        return f"{left} facts of partition {partition} undecided" if left else ""
+
+    async def _check(self) -> None:
+        rules = SweepRules(Orders(mended=False), lambda _: None)
+        effects: dict[str, int] = {}
+        for partition in range(PARTITIONS):
+            replay = Replay(self.reader, self.facts_reader, rules, partition=partition, partitions=PARTITIONS, build="build-1")
+            tally = await replay.run(settled=True)
+            self.tally.add(tally)
+            await self._count_effects(partition, effects)
+        self.problems += [
+            f"{f.problem}: {f.environment} fact {f.fact_offset} decision {f.decision_offset}: {f.recorded[:300]} | {f.derived[:300]}"
+            for f in self.tally.found
+            if f.problem is not Problem.OTHER_BUILD
+        ]
+        self.problems += [f"doubled in effect: {id_} {n} times" for id_, n in effects.items() if n > 1]
+        made = sum(1 for id_ in effects if "/abort/" not in id_)
+        if made < self._sent:
+            self.problems.append(f"lost: {self._sent} inputs, {made} effects")
+
+    async def _count_effects(self, partition: int, effects: dict[str, int]) -> None:
+        fence = Fence()
+        async for found in self.reader.read("decisions", partition, 0):
+            record = read_decision(found.value)
+            if isinstance(record, Unreadable) or not fence.admits(found.offset, record) or not isinstance(record, Decided):
+                continue
+            for output in record.outputs:
+                if getattr(output, "event", "") == "effect":
+                    effects[output.id] = effects.get(output.id, 0) + 1  # type: ignore[union-attr]
+
+
+def _note(lines: dict[str, Line], record: Decided | Parked) -> None:
+    """Fold a record's place in line, without its state."""
+    from ctrlplane_stream.decision.state import State
+
+    line = lines.setdefault(record.environment, Line(State.empty(record.environment)))
+    line.take(msgspec.structs.replace(record, delta={}) if isinstance(record, Decided) else record, 0)
