@@ -22,7 +22,7 @@ STABLE = wanted(v1=100, v2=0)
 
 
 def share(weight: int):
-    return wanted(v1=100 - weight, v2=weight)
+    return wanted(lease=3_600.0, v1=100 - weight, v2=weight)
 
 
 class Slow(DryRun):
@@ -380,13 +380,13 @@ def test_every_command_has_its_outcome_and_the_last_one_rules(commands, outages,
 
     async def play():
         world = Slow(seconds)
-        async with Stage(world, tries=1000) as stage:
+        async with Stage(world, tries=1000, longest_backoff_seconds=1.0, moving_seconds=5.0) as stage:
             troubling = asyncio.create_task(trouble(world))
             for sequence, _, pause in commands:
                 stage.submit(sequence, share(by_sequence[sequence]))
                 await asyncio.sleep(pause)
             await troubling
-            await asyncio.sleep(290)
+            await asyncio.sleep(120)
             last = max(by_sequence)
             per_command = Counter(command_id for command_id, _ in stage.outcomes)
             submitted = {f"c{sequence}" for sequence in by_sequence}

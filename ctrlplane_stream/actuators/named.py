@@ -1,0 +1,48 @@
+"""Actuators by the name that the catalog gives them: ours, and those that other packages bring as entry points.
+
+A package registers ``name = "module:factory"`` in the entry-point group ``ctrlplane_stream.actuators``; the factory takes
+``Settings`` and returns an ``Actuator``. It is loaded when a target first needs it, and a name of ours cannot be taken.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+from ctrlplane_stream.actuators.dry_run import DryRun
+from ctrlplane_stream.actuators.port import Actuator
+from ctrlplane_stream.actuators.process import ProcessHost
+from ctrlplane_stream.settings import Settings
+
+GROUP = "ctrlplane_stream.actuators"
+
+Factory = Callable[[Settings], Actuator]
+
+_OURS: dict[str, Factory] = {
+    DryRun.name: lambda settings: DryRun(),
+    ProcessHost.name: lambda settings: ProcessHost(settings.host_url),
+}
+
+
+class UnknownActuator(LookupError):
+    """The catalog names an actuator that nothing here provides; the text lists those that exist."""
+
+
+def known_actuators() -> tuple[str, ...]:
+    """The names that can be used, sorted."""
+    return tuple(sorted({*_OURS, *(point.name for point in entry_points(group=GROUP))}))
+
+
+def actuator_named(name: str, settings: Settings) -> Actuator:
+    """A new actuator of that name. Raises UnknownActuator; what a plugin's own factory raises passes through."""
+    factory = _OURS.get(name) or _from_plugin(name)
+    if factory is None:
+        raise UnknownActuator(
+            f"no actuator is called {name!r}: there are {', '.join(known_actuators())}; install the package that brings it"
+        )
+    return factory(settings)
+
+
+def _from_plugin(name: str) -> Factory | None:
+    for point in entry_points(group=GROUP, name=name):
+        factory: Factory = point.load()
+        return factory
+    return None

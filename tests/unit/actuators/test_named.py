@@ -1,0 +1,52 @@
+"""Actuators by name, ours and those of other packages."""
+
+import sys
+
+import pytest
+
+from ctrlplane_stream.actuators.dry_run import DryRun
+from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named, known_actuators
+from ctrlplane_stream.actuators.process import ProcessHost
+from ctrlplane_stream.settings import Settings
+
+_PLUGIN = """
+from ctrlplane_stream.actuators.dry_run import DryRun
+
+class Tape(DryRun):
+    name = "tape"
+
+def make(settings):
+    return Tape()
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """A package that brings an actuator called "tape"."""
+    (tmp_path / "tape_actuator.py").write_text(_PLUGIN)
+    info = tmp_path / "tape-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tape\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ctrlplane_stream.actuators]\ntape = tape_actuator:make\ndry-run = tape_actuator:make\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("tape_actuator", None)
+
+
+def test_ours_are_made_from_settings():
+    assert isinstance(actuator_named("dry-run", Settings()), DryRun)
+    assert isinstance(actuator_named("process", Settings()), ProcessHost)
+
+
+def test_another_packages_actuator_is_found_by_its_entry_point(plugin):
+    assert actuator_named("tape", Settings()).name == "tape"
+    assert known_actuators() == ("dry-run", "process", "tape")
+
+
+def test_a_plugin_cannot_take_a_name_of_ours(plugin):
+    assert actuator_named("dry-run", Settings()).name == "dry-run"
+
+
+def test_an_unknown_name_is_told_what_there_is():
+    with pytest.raises(UnknownActuator, match="no actuator is called 'tap': there are dry-run, process"):
+        actuator_named("tap", Settings())
