@@ -36,8 +36,11 @@ test: broker
 	@scripts/check.sh $(IN_STEP)
 	@scripts/test.sh
 
-bench gates sets sweep: broker
+bench gates sets: setup
 	@python -m bench.$@ $(ARGS)
+
+sweep: broker
+	@python -m ctrlplane_stream.local.with_kafka bash -c 'python -m ctrlplane_stream.stream.sweep --bootstrap "$$KAFKA_BOOTSTRAP_SERVERS" $(ARGS)'
 
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache dist

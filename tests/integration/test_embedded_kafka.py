@@ -56,3 +56,15 @@ async def _read(bootstrap: str) -> bytes | None:
         consumer.assign([TopicPartition("kept", 0)])
         value: bytes | None = (await consumer.getone()).value
         return value
+
+
+def test_a_command_runs_beside_a_broker_that_ends_with_it() -> None:
+    """``with_kafka`` names the broker to the command, hands on its exit status, and leaves nothing."""
+    ask = "b = os.environ['KAFKA_BOOTSTRAP_SERVERS']; print(b, _answers(b)); exit(7)"
+    script = f"import os; from ctrlplane_stream.local.kafka import _answers; {ask}"
+    command = [sys.executable, "-m", "ctrlplane_stream.local.with_kafka", sys.executable, "-c", script]
+    environ = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+    address, answered = done.stdout.split()
+    assert (done.returncode, answered) == (7, "True")
+    assert not accepts(int(address.rpartition(":")[2]))
