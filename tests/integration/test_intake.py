@@ -20,10 +20,11 @@ from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from ctrlplane_stream.local.collector import Collector
 from ctrlplane_stream.local.intake import otlp_json
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.processes import ChildProcess
@@ -33,6 +34,7 @@ from ctrlplane_stream.wire.topic_admin import admin_client, apply_changes
 from ctrlplane_stream.wire.topic_plan import Create
 
 _MEBIBYTE = 1024 * 1024
+_COLLECTOR_EXAMPLE = Path(__file__).parents[2] / "examples" / "otel-collector.yaml"
 _READY = re.compile(r"http://127\.0\.0\.1:(\d+)/v1/traces, OTLP/gRPC on 127\.0\.0\.1:(\d+)")
 
 
@@ -76,11 +78,7 @@ class Intake:
 
     def records(self) -> list[ConsumerRecord]:
         """Every record that the topic holds."""
-
-        async def read() -> list[ConsumerRecord]:
-            return [record async for record in read_to_end(self.settings, "otlp_spans")]
-
-        return asyncio.run(read())
+        return asyncio.run(_records(self.settings))
 
     def span_names(self) -> list[str]:
         """The names of all spans that the topic holds, sorted."""
@@ -142,6 +140,32 @@ def test_records_can_be_otlp_json(start: Start, kafka: EmbeddedKafka | NamedKafk
         assert list(document) == ["resourceSpans"]
         assert document["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"] == "01" * 16
         assert otlp_json.decode(record.value) == _request(next(_spans(otlp_json.decode(record.value))).name)
+
+
+@pytest.mark.parametrize("encoding", ["otlp_proto", "otlp_json"])
+def test_the_record_is_the_one_that_the_collector_writes(
+    start: Start, kafka: EmbeddedKafka | NamedKafka, collector_ready: None, encoding: str
+) -> None:
+    """One request through both: same key, same headers, same spans to the last field, and in JSON the same document.
+
+    One difference is the Collector's alone and means nothing: it spells out an empty status.
+    """
+    intake = start(kafka.bootstrap, "--encoding", encoding)
+    theirs = Settings(kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=f"{intake.settings.topic_prefix}theirs-")
+    asyncio.run(_create_topic(theirs))
+    body = _request_with_everything().SerializeToString()
+    assert intake.post(body).status == 200
+    variables = {"OTLP_SPANS_TOPIC": theirs.topic("otlp_spans"), "OTLP_SPANS_ENCODING": encoding, "PARTITION_TRACES_BY_ID": "false"}
+    with Collector(_COLLECTOR_EXAMPLE, KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap, **variables) as collector:
+        headers = {"Content-Type": "application/x-protobuf"}
+        with urllib.request.urlopen(urllib.request.Request(f"{collector.http_endpoint}/v1/traces", body, headers), timeout=30):
+            pass  # The orderly stop of the Collector sends what it has queued.
+    (ours,), (other,) = intake.records(), asyncio.run(_records(theirs))
+    assert (ours.key, ours.headers) == (other.key, other.headers)
+    if encoding == "otlp_json":
+        assert json.loads(ours.value) == json.loads(other.value.replace(b',"status":{}', b""))
+    else:
+        assert ExportTraceServiceRequest.FromString(ours.value) == _without_empty_status(other.value)
 
 
 def test_an_ordinary_sdk_is_served(intake: Intake) -> None:
@@ -331,6 +355,37 @@ def _request(name: str, spans: int = 1, attribute_bytes: int = 0) -> ExportTrace
         if attribute_bytes:
             span.attributes.add(key="long").value.string_value = "x" * attribute_bytes
     return request
+
+
+def _request_with_everything() -> ExportTraceServiceRequest:
+    """Two spans: one with every field and every type of value, one with as few as can be."""
+    request = _request("rich", 2)
+    request.resource_spans[0].schema_url = "https://schema.example/1"
+    span = request.resource_spans[0].scope_spans[0].spans[0]
+    span.kind, span.parent_span_id, span.trace_state, span.flags = Span.SPAN_KIND_SERVER, b"\xab" * 8, "a=b", 0x101
+    span.end_time_unix_nano, span.dropped_attributes_count = 1_795_391_570_278_237_123, 2
+    span.status.code, span.status.message = Status.STATUS_CODE_ERROR, "control \x01 and \xfc"
+    span.events.add(name="exception", time_unix_nano=5).attributes.add(key="bool").value.bool_value = False
+    span.attributes.add(key="int").value.int_value = -5
+    span.attributes.add(key="double").value.double_value = 1.5
+    span.attributes.add(key="whole double").value.double_value = 3.0
+    span.attributes.add(key="bytes").value.bytes_value = b"\x00\xff\xfe"
+    span.attributes.add(key="empty").value.string_value = ""
+    span.attributes.add(key="array").value.array_value.values.add().string_value = "x"
+    span.attributes.add(key="map").value.kvlist_value.values.add(key="k").value.string_value = "v"
+    return request
+
+
+def _without_empty_status(value: bytes) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest.FromString(value)
+    for span in _spans(request):
+        if not span.status.ByteSize():
+            span.ClearField("status")
+    return request
+
+
+async def _records(settings: Settings) -> list[ConsumerRecord]:
+    return [record async for record in read_to_end(settings, "otlp_spans")]
 
 
 def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
