@@ -34,6 +34,10 @@ class Reason(msgspec.Struct, frozen=True):
     rollout: str | None = None
 
 
+GONE = b"null"
+"""The value of a state key that went away, in a delta."""
+
+
 class Decided(msgspec.Struct, frozen=True, tag_field="type", tag="decided"):
     """The decision of one fact: written once, awaited, and only then is the fact acknowledged.
 

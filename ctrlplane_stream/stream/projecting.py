@@ -22,7 +22,7 @@ _TOPICS = {"set/": ("version-sets", VERSION_SET), "rollout/": ("rollouts", ROLLO
 
 
 class Projected(msgspec.Struct, frozen=True):
-    """``data`` of both event types: the thing after a decision (None: no longer kept), and the decision it comes from."""
+    """``data`` of both event types: the thing after a decision (null: no longer kept), and the decision it comes from."""
 
     id: str
     environment: str
@@ -30,7 +30,7 @@ class Projected(msgspec.Struct, frozen=True):
     sequence: int
     at_ms: int
     reasons: tuple[Reason, ...]
-    value: msgspec.Raw | None
+    value: msgspec.Raw
 
 
 def letters_of(decided: Decided, partitions: int) -> Iterator[Letter]:
@@ -46,7 +46,7 @@ def letters_of(decided: Decided, partitions: int) -> Iterator[Letter]:
             yield Letter("artifacts", partition_of(output.environment, partitions), output.artifact.image.encode(), _announcement(output))
 
 
-def _event(decided: Decided, name: str, type_: str, value: msgspec.Raw | None) -> bytes:
+def _event(decided: Decided, name: str, type_: str, value: msgspec.Raw) -> bytes:
     reasons = tuple(r for r in decided.reasons if r.rollout in (None, name))
     data = Projected(name, decided.environment, decided.epoch, decided.sequence, decided.at_ms, reasons, value)
     return cloudevents.write(f"{name}@{decided.sequence}", SOURCE, type_, data, subject=name)

@@ -60,7 +60,15 @@ class Audience:
                 await self._task
 
     async def _follow(self) -> None:
-        """Read on for ever; a broker that went away is waited for."""
+        """Read on for ever, and wake whoever waits where that fails."""
+        try:
+            await self._follow_on()
+        finally:
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _follow_on(self) -> None:
+        """Read on; a broker that went away is waited for."""
         while True:
             with contextlib.suppress(KafkaError, NoBroker, OSError):
                 async with reader(self._settings, ["decisions"]) as consumer:
@@ -92,11 +100,17 @@ class Audience:
 
     async def until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
         """Wait until ``holds()``; NotSeen with ``what`` was awaited when the time is up."""
+
+        def done() -> bool:
+            return holds() or (self._task is not None and self._task.done())
+
         try:
             async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(holds)
+                await self._changed.wait_for(done)
         except TimeoutError:
             raise NotSeen(f"{what}: not seen within {seconds:g} s; rollouts: {self._summary()}") from None
+        if self._task is not None and self._task.done():
+            self._task.result()
 
     def rollouts(self) -> list[e.Rollout]:
         """Every rollout that the state still holds, in the order of their beginning."""

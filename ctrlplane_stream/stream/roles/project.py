@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 
 from ctrlplane_stream.model.commands import Notify
-from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.model.decisions import GONE, Decided
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, fence_at, read_decision
 from ctrlplane_stream.stream.duty import Duty
@@ -71,7 +71,7 @@ class Project(Duty):
                 prefix = f"{self.settings.topic_prefix}ctrlplane/{record.environment}"
                 for key, value in record.delta.items():
                     if key.startswith(_KEPT_ENTRIES):
-                        if value is None:
+                        if bytes(value) == GONE:
                             pipe.delete(f"{prefix}/{key}")
                         else:
                             pipe.set(f"{prefix}/{key}", bytes(value))
