@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 from google.protobuf.message import DecodeError
 
-from ctrlplane_stream.telemetry.half import Half, Kind, Origin, Peer, PeerKind
+from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer, PeerKind
 from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord
 from ctrlplane_stream.wire.otlp import Unreadable
 
@@ -86,7 +86,8 @@ def encode_batch(source: int, through: int, runs: Sequence[tuple[int, int]], hal
     batch.through = through
     batch.offsets.extend(offset for offset, _ in runs)
     batch.rows.extend(rows for _, rows in runs)
-    batch.traces = b"".join([half.trace for half in halves])
+    batch.traces_high = b"".join([half.trace[:8] for half in halves])
+    batch.traces_low = b"".join([half.trace[8:] for half in halves])
     batch.spans = b"".join([half.span for half in halves])
     batch.parents = b"".join([half.parent for half in halves])
     batch.ends = _int64([half.end_us for half in halves])
@@ -144,7 +145,14 @@ def decode(value: bytes | None) -> HalvesRecord | Unreadable:
 
 def _batch(columns: HalfBatch) -> Batch | Unreadable:
     rows = len(columns.flags)
-    lengths = (16, columns.traces), (8, columns.spans), (8, columns.parents), (8, columns.ends), (8, columns.durations)
+    lengths = (
+        (8, columns.traces_high),
+        (8, columns.traces_low),
+        (8, columns.spans),
+        (8, columns.parents),
+        (8, columns.ends),
+        (8, columns.durations),
+    )
     tables = (4, columns.origin_rows), (4, columns.peer_rows), (4 if columns.weights else 0, columns.weight_rows)
     if any(len(column) != width * rows for width, column in lengths + tables) or sum(columns.rows) != rows:
         return Unreadable("the columns of a batch of span-halves differ in length")
@@ -167,7 +175,7 @@ def _tables_hold(columns: HalfBatch) -> bool:
 def halves(batch: Batch, after: int) -> list[Half]:
     """The rows of a batch whose source offset is above ``after``, in order."""
     columns = batch.columns
-    traces, spans, parents = columns.traces, columns.spans, columns.parents
+    high, low, spans, parents = columns.traces_high, columns.traces_low, columns.spans, columns.parents
     first = sum(rows for offset, rows in batch.runs if offset <= after)
     origins = [Origin(o.environment, o.service, o.version) for o in columns.origins]
     peers = [None, *(Peer(PeerKind(p.kind), p.name, p.address) for p in columns.peers)]
@@ -177,19 +185,19 @@ def halves(batch: Batch, after: int) -> list[Half]:
     origin_rows, peer_rows = memoryview(columns.origin_rows).cast("I"), memoryview(columns.peer_rows).cast("I")
     return [
         Half(
-            traces[16 * i : 16 * i + 16],
+            high[8 * i : 8 * i + 8] + low[8 * i : 8 * i + 8],
             spans[8 * i : 8 * i + 8],
             parents[8 * i : 8 * i + 8],
             Kind(flags & 7),
-            bool(flags & 8),
+            bool(flags & ERROR),
             ends[i],
             durations[i],
             origins[origin_rows[i]],
             peers[peer_rows[i]],
             weights[weight_rows[i] if weight_rows else 0],
-            bool(flags & 16),
-            bool(flags & 32),
-            bool(flags & 64),
+            bool(flags & LINK),
+            bool(flags & LINKED),
+            bool(flags & RECEIVE),
         )
         for i, flags in enumerate(columns.flags)
         if i >= first

@@ -13,6 +13,10 @@ NO_PARENT = b"\0" * 8
 """Parent id of a root span."""
 
 
+ERROR, LINK, LINKED, RECEIVE = 8, 16, 32, 64
+"""Marks of a half in its byte of flags; the kind is in the lower three bits."""
+
+
 class Kind(IntEnum):
     """Span kinds with OTLP's own numbers."""
 
@@ -86,5 +90,5 @@ class Half(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def flags(self) -> int:
-        """Kind and marks in one byte, as on the wire: kind in bits 0-2, error 3, link 4, linked 5, receive 6."""
-        return self.kind | self.error << 3 | self.link << 4 | self.linked << 5 | self.receive << 6
+        """Kind and marks in one byte, as on the wire."""
+        return self.kind | self.error * ERROR | self.link * LINK | self.linked * LINKED | self.receive * RECEIVE

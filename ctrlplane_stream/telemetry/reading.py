@@ -16,7 +16,8 @@ from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Link, Span, TraceRequest
 from ctrlplane_stream.wire.otlp import Unreadable, request_bytes
 
 _ERROR = 2
-_LATEST_US = (1 << 62) // 1000
+LATEST_US = (1 << 62) // 1000
+"""When a span ends at the latest, where nobody says when it was received."""
 
 
 class Reader:
@@ -37,7 +38,7 @@ class Reader:
         request = request_bytes(value)
         if isinstance(request, Unreadable):
             return request
-        latest_us = _LATEST_US if received_ms is None else received_ms * 1000
+        latest_us = LATEST_US if received_ms is None else received_ms * 1000
         found: list[Half] = []
         passed: Counter[Skip] = Counter()
         spans = 0

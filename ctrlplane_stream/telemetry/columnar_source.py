@@ -1,0 +1,302 @@
+"""From OTLP to halves by columns: what :class:`~ctrlplane_stream.telemetry.halving.ReferenceSource` does, many spans at once.
+
+Attributes are looked at only for callers and consumers, and only those whose keys matter; each distinct combination is
+understood once, by the reference's own rules. Whatever the columns cannot take goes to the reference.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import polars as pl
+from google.protobuf.message import DecodeError
+
+from ctrlplane_stream.telemetry.columns import (
+    SpanColumns,
+    bytes_of,
+    combinations,
+    decode_requests,
+    flattened,
+    keyed,
+    lengths,
+    or_zeros,
+    words,
+    words_of,
+)
+from ctrlplane_stream.telemetry.folding import LONGEST_US
+from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin, Peer
+from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, ReferenceSource, SourceRecord
+from ctrlplane_stream.telemetry.origins import Origins
+from ctrlplane_stream.telemetry.peers import HOSTS, KEYS, URLS, attribute, collect, fetches_only, peer_of
+from ctrlplane_stream.telemetry.reading import LATEST_US, links_of
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.sampling import weight
+from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.wire.gen.halves_pb2 import HalfRecord
+from ctrlplane_stream.wire.otlp import Unreadable, request_bytes
+
+_CHUNK_BYTES = 4 << 20
+"""Requests decoded at a time: more, and the allocator's page faults cost more than the calls saved."""
+
+_PLAIN_KEYS = sorted(KEYS - set(URLS))
+_FAILED = 2
+_COLUMNS = ("high", "low", "span", "parent", "end", "duration", "flags", "origin", "peer", "weight")
+
+
+class Described(msgspec.Struct, frozen=True):
+    """What a combination of attributes says. ``homeless``: none names a host, so that a URL, if there is one, decides."""
+
+    peer: Peer | None
+    receive: bool
+    failed: bool
+    homeless: bool
+
+
+@dataclass(slots=True)
+class _Tables:
+    """The values that rows of a chunk point to."""
+
+    origins: list[Origin]
+    peers: dict[Peer, int]
+    weights: dict[float, int]
+
+
+class ColumnarSource:
+    """See the module. Keeps only caches."""
+
+    _MOST_CACHED = 16_384
+
+    def __init__(self, settings: SpanSettings) -> None:
+        self._settings = settings
+        self._reference = ReferenceSource(settings)
+        self._origins = Origins(settings.default_environment)
+        self._described: dict[tuple[bytes, ...], Described] = {}
+
+    def batches(self, records: Sequence[SourceRecord], skipped: Counter[Skip]) -> Batches:
+        """See :class:`~ctrlplane_stream.telemetry.halving.HalfSource`."""
+        results = [self._chunk(chunk, skipped) for chunk in _chunks(records)]
+        return Batches(
+            tuple(record for result in results for record in result.encoded),
+            tuple(sorted({environment for result in results for environment in result.environments})),
+            tuple(bad for result in results for bad in result.unreadable),
+            sum(result.spans for result in results),
+        )
+
+    def _chunk(self, records: Sequence[SourceRecord], skipped: Counter[Skip]) -> Batches:
+        values = [request_bytes(record.value) for record in records]
+        readable = [value for value in values if not isinstance(value, Unreadable)]
+        if len(readable) < len(values):
+            return self._reference.batches(records, skipped)
+        passed: Counter[Skip] = Counter()
+        try:
+            result = self._halves(records, decode_requests(readable), passed)
+        except (ValueError, DecodeError):
+            return self._reference.batches(records, skipped)
+        skipped.update(passed)
+        return result
+
+    def _halves(self, records: Sequence[SourceRecord], columns: SpanColumns, skipped: Counter[Skip]) -> Batches:
+        spans = len(columns)
+        tables = _Tables([self._origins.of(resource) for resource in columns.resources], {}, {})
+        columns = _usable(columns, skipped)
+        if not len(columns):
+            return Batches((), (), (), spans)
+        rows = self._with_links(columns, self._rows(columns, records, tables), skipped)
+        environments = {tables.origins[index].environment for index in rows["origin"].unique()}
+        return Batches(tuple(_encoded(rows, records, tables, self._settings.partitions)), tuple(sorted(environments)), (), spans)
+
+    def _rows(self, columns: SpanColumns, records: Sequence[SourceRecord], tables: _Tables) -> pl.DataFrame:
+        """The halves of the spans, a row each; links are not looked at yet."""
+        trace = words(columns.field("trace_id"), 16)
+        ends = (columns.numbers("end_time_unix_nano") // 1000).cast(pl.Int64)
+        starts = (columns.numbers("start_time_unix_nano") // 1000).cast(pl.Int64)
+        latest = pl.Series([LATEST_US if r.received_ms is None else r.received_ms * 1000 for r in records], dtype=pl.Int64)
+        latest = latest.gather(columns.record)
+        flags, peer = self._flags_and_peers(columns, tables)
+        return pl.DataFrame(
+            {
+                "high": trace.gather_every(2),
+                "low": trace.gather_every(2, 1),
+                "span": words(columns.field("span_id"), 8),
+                "parent": words(or_zeros(columns.field("parent_span_id"), 8), 8),
+                "end": ends.zip_with(ends <= latest, latest),
+                "duration": (ends - starts).clip(0, LONGEST_US),
+                "flags": flags,
+                "origin": columns.resource,
+                "peer": peer,
+                "weight": self._weights(columns, tables),
+                "record": columns.record,
+            }
+        )
+
+    def _flags_and_peers(self, columns: SpanColumns, tables: _Tables) -> tuple[pl.Series, pl.Series]:
+        """Flags as in ``Half.flags`` but for the links, and peers (1 + index; 0: none)."""
+        number = columns.numbers("kind")
+        kind = (number * ((number >= 0) & (number <= Kind.CONSUMER))).cast(pl.UInt8)
+        flags = kind + (columns.status_codes() == _FAILED).cast(pl.UInt8) * ERROR
+        peer = pl.zeros(len(columns), dtype=pl.UInt32, eager=True)
+        callers = (kind >= Kind.CLIENT).arg_true()
+        if not len(callers):
+            return flags, peer
+        index, described = self._attributes(columns, callers)
+        peers = _looked_up([0 if one.peer is None else _number(one.peer, tables.peers) + 1 for one in described], pl.UInt32, index)
+        homeless = _looked_up([one.homeless for one in described], pl.Boolean, index).arg_true()
+        for at, found in self._by_url(columns, callers, homeless, [described[i] for i in index.gather(homeless)]):
+            peers[at] = _number(found, tables.peers) + 1
+        fails = _looked_up([one.failed for one in described], pl.Boolean, index) & (kind.gather(callers) != Kind.CONSUMER)
+        receives = _looked_up([one.receive for one in described], pl.Boolean, index)
+        own = flags.gather(callers)
+        own = own.zip_with(~fails, own | ERROR)
+        own = own.zip_with(~receives, (own & ERROR) | (RECEIVE | Kind.INTERNAL))
+        return flags.scatter(callers, own), peer.scatter(callers, peers)
+
+    def _attributes(self, columns: SpanColumns, callers: pl.Series) -> tuple[pl.Series, list[Described]]:
+        """For each caller the index of what its attributes say, URLs left aside."""
+        flat = keyed(flattened(columns.field("attributes"), callers), _PLAIN_KEYS)
+        index, found = combinations(flat, len(callers))
+        return index, [self._describe(combination) for combination in found]
+
+    def _describe(self, combination: tuple[bytes, ...]) -> Described:
+        described = self._described.get(combination)
+        if described is None:
+            if len(self._described) >= self._MOST_CACHED:
+                self._described.clear()
+            attributes = {key: value for key, value in collect(map(attribute, combination)).items() if key not in URLS}
+            receive = fetches_only(attributes)
+            homeless = not receive and not any(host in attributes for host in HOSTS)
+            peer = None if receive else peer_of(attributes)
+            described = self._described[combination] = Described(peer, receive, "error.type" in attributes, homeless)
+        return described
+
+    def _by_url(
+        self, columns: SpanColumns, callers: pl.Series, homeless: pl.Series, described: list[Described]
+    ) -> Iterator[tuple[int, Peer]]:
+        """The peers (by index among the callers) of callers that name a URL and no host: one by one, since a URL is seldom seen twice."""
+        if not len(homeless):
+            return
+        attributes = columns.field("attributes")
+        having = keyed(flattened(attributes, callers.gather(homeless)), URLS).row.unique().to_list()
+        for i in having:
+            raw = attributes[callers[homeless[i]]].as_py()
+            peer = peer_of(collect(map(attribute, raw)))
+            if peer is not None:
+                yield homeless[i], peer
+
+    def _weights(self, columns: SpanColumns, tables: _Tables) -> pl.Series:
+        default = self._settings.sampling_multiplier
+        states = columns.field("trace_state")
+        if not (lengths(states) > 0).any():
+            tables.weights[default] = 0
+            return pl.zeros(len(columns), dtype=pl.UInt32, eager=True)
+        encoded = states.dictionary_encode()
+        found = [_number(weight(state, default), tables.weights) for state in encoded.dictionary.to_pylist()]
+        return _looked_up(found, pl.UInt32, pl.Series(encoded.indices))
+
+    def _with_links(self, columns: SpanColumns, rows: pl.DataFrame, skipped: Counter[Skip]) -> pl.DataFrame:
+        """The rows, with a copy for each producer that a consumer is linked to."""
+        consumers = ((rows["flags"] & 7) == Kind.CONSUMER).arg_true()
+        if not len(consumers):
+            return rows
+        sources: list[int] = []
+        targets: list[tuple[bytes, bytes]] = []
+        linked: list[int] = []
+        for at, raw in zip(consumers, columns.field("links").take(consumers.to_arrow()).to_pylist(), strict=True):
+            if raw:
+                trace, parent = columns.field("trace_id")[at].as_py(), columns.field("parent_span_id")[at].as_py()
+                found = links_of(raw, trace, parent, self._settings.max_links, skipped)
+                linked += [at] * bool(found)
+                sources += [at] * len(found)
+                targets += found
+        if not sources:
+            return rows
+        copies = rows[sources].with_columns(
+            high=words_of(b"".join(trace[:8] for trace, _ in targets), len(targets)),
+            low=words_of(b"".join(trace[8:] for trace, _ in targets), len(targets)),
+            parent=words_of(b"".join(span for _, span in targets), len(targets)),
+            flags=rows["flags"].gather(sources) | LINK,
+        )
+        marked = rows["flags"].scatter(linked, rows["flags"].gather(linked) | LINKED)
+        return pl.concat([rows.with_columns(flags=marked), copies])
+
+
+def _chunks(records: Sequence[SourceRecord]) -> Iterator[Sequence[SourceRecord]]:
+    first = size = 0
+    for i, record in enumerate(records):
+        size += len(record.value or b"")
+        if size >= _CHUNK_BYTES:
+            yield records[first : i + 1]
+            first, size = i + 1, 0
+    if first < len(records):
+        yield records[first:]
+
+
+def _usable(columns: SpanColumns, skipped: Counter[Skip]) -> SpanColumns:
+    """Only the spans that can be placed; the others are counted by the first reason that applies."""
+    for name, width, reason in (("trace_id", 16, Skip.NO_TRACE_ID), ("span_id", 8, Skip.NO_SPAN_ID)):
+        columns = _only(columns, lengths(columns.field(name)) == width, reason, skipped)
+        parts = words(columns.field(name), width)
+        nonzero = parts != 0
+        if width == 16 and not nonzero.all():
+            nonzero = nonzero.gather_every(2) | nonzero.gather_every(2, 1)
+        columns = _only(columns, nonzero, reason, skipped)
+    return _only(columns, columns.numbers("end_time_unix_nano") != 0, Skip.NO_END_TIME, skipped)
+
+
+def _only(columns: SpanColumns, mask: pl.Series, reason: Skip, skipped: Counter[Skip]) -> SpanColumns:
+    if mask.all():
+        return columns
+    skipped[reason] += len(mask) - int(mask.sum())
+    return columns.keep(mask)
+
+
+def _looked_up(values: Sequence[object], dtype: pl.DataType | type[pl.DataType], index: pl.Series) -> pl.Series:
+    return pl.Series(values, dtype=dtype).gather(index)
+
+
+def _number(value: Hashable, numbers: dict[Any, int]) -> int:
+    """The number of a value, given out in order of appearance."""
+    return numbers.setdefault(value, len(numbers))
+
+
+def _encoded(rows: pl.DataFrame, records: Sequence[SourceRecord], tables: _Tables, partitions: int) -> Iterator[HalvesRecordOut]:
+    """A batch for each destination that has rows, in order of destination; within it rows by record."""
+    many = len(records)
+    keys = (((rows["high"] ^ rows["low"]) % partitions).cast(pl.UInt64) * many + rows["record"]).cast(pl.UInt64)
+    ordered = (keys * (1 << 32) + pl.int_range(0, len(rows), dtype=pl.UInt64, eager=True)).sort()
+    rows = rows[(ordered & 0xFFFFFFFF).cast(pl.UInt32)]
+    runs = (ordered // (1 << 32)).rle().struct.unnest()
+    columns = {name: bytes_of(rows[name]) for name in _COLUMNS}
+    widths = {name: len(columns[name]) // len(rows) for name in _COLUMNS}
+    first = 0
+    by_destination: dict[int, list[tuple[int, int]]] = {}
+    for length, key in runs.iter_rows():
+        by_destination.setdefault(key // many, []).append((records[key % many].offset, length))
+    for partition, found in by_destination.items():
+        last = first + sum(length for _, length in found)
+        cut = {name: bytes(columns[name][first * widths[name] : last * widths[name]]) for name in _COLUMNS}
+        yield HalvesRecordOut(partition, _record(records[0].source, records[-1].offset, found, cut, tables))
+        first = last
+
+
+def _record(source: int, through: int, runs: list[tuple[int, int]], columns: dict[str, bytes], tables: _Tables) -> bytes:
+    record = HalfRecord()
+    batch = record.batch
+    batch.source, batch.through = source, through
+    batch.offsets.extend(offset for offset, _ in runs)
+    batch.rows.extend(length for _, length in runs)
+    batch.traces_high, batch.traces_low = columns["high"], columns["low"]
+    batch.spans, batch.parents = columns["span"], columns["parent"]
+    batch.ends, batch.durations, batch.flags = columns["end"], columns["duration"], columns["flags"]
+    batch.origin_rows, batch.peer_rows = columns["origin"], columns["peer"]
+    for origin in tables.origins:
+        batch.origins.add(environment=origin.environment, service=origin.service, version=origin.version)
+    for peer in tables.peers:
+        batch.peers.add(kind=peer.kind.name, name=peer.name, address=peer.address)
+    if len(tables.weights) == 1:
+        batch.weight_all = next(iter(tables.weights))
+    else:
+        batch.weights.extend(tables.weights)
+        batch.weight_rows = columns["weight"]
+    return record.SerializeToString()
