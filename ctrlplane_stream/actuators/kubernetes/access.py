@@ -6,10 +6,10 @@ Credentials are the official client's business (exec plugins, rotated tokens, in
 
 import ssl
 from collections.abc import Callable
+from typing import Any
 
-import kubernetes.client
-import kubernetes.config
 import msgspec
+from kubernetes import client, config
 
 
 class AccessError(RuntimeError):
@@ -32,25 +32,24 @@ def token_access(server: str, token: str, certificate_authority: str | None = No
 
 def find_access(context: str | None = None) -> Access:
     """Access by a kubeconfig context ($KUBECONFIG or ~/.kube/config; None: the current one, or the Pod's own account)."""
-    configuration = kubernetes.client.Configuration()
+    configuration: Any = client.Configuration()
+    load: Any = config.load_config if context is None else config.load_kube_config
+    chosen = {} if context is None else {"context": context}
     try:
-        if context is None:
-            kubernetes.config.load_config(client_configuration=configuration)
-        else:
-            kubernetes.config.load_kube_config(context=context, client_configuration=configuration)
-    except (kubernetes.config.ConfigException, TypeError) as error:
+        load(client_configuration=configuration, **chosen)
+    except (config.ConfigException, TypeError) as error:
         where = f"context {context} of the kubeconfig" if context else "the kubeconfig or the Pod's service account"
         raise AccessError(f"no access to a cluster by {where}: {error}") from error
     return Access(configuration.host.rstrip("/"), _tls(configuration), lambda: _authorization(configuration))
 
 
-def _authorization(configuration: kubernetes.client.Configuration) -> str | None:
+def _authorization(configuration: Any) -> str | None:
     """Asking for the key lets the client refresh it where it is about to expire."""
-    settings = configuration.auth_settings()
-    return next((str(scheme["value"]) for scheme in settings.values() if scheme.get("in") == "header"), None)
+    settings: dict[str, dict[str, str]] = configuration.auth_settings()
+    return next((scheme["value"] for scheme in settings.values() if scheme.get("in") == "header"), None)
 
 
-def _tls(configuration: kubernetes.client.Configuration) -> ssl.SSLContext | None:
+def _tls(configuration: Any) -> ssl.SSLContext | None:
     if not configuration.host.startswith("https"):
         return None
     tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)

@@ -146,7 +146,7 @@ class Cluster:
         reply = await self._ask(Request("GET", kind.path(namespace, name)), absent_ok=True)
         return None if reply.status == 404 else _manifest(reply)
 
-    async def list(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
+    async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
         """The objects that the label selector chooses, in the order of their names, and the revision of the list."""
         query = {"labelSelector": selector} if selector else {}
         found = _manifest(await self._ask(Request("GET", kind.path(namespace), query)))
@@ -230,7 +230,9 @@ def _test_failed(request: Request, status: int, said: str) -> bool:
     """A ``test`` that does not hold is 422 with just these words, whatever else 422 may mean; an absent object 404."""
     if request.content != _JSON_PATCH:
         return False
-    return status == 404 or (status == 422 and ("test failed" in said or "testing value" in said or "the server rejected our request" in said))
+    return status == 404 or (
+        status == 422 and ("test failed" in said or "testing value" in said or "the server rejected our request" in said)
+    )
 
 
 def _manifest(reply: Reply) -> Manifest:

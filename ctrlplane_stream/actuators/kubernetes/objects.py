@@ -56,10 +56,10 @@ class Kind(Enum):
         return self.value[2]
 
     def path(self, namespace: str, name: str = "") -> str:
-        """The path of the collection in a namespace, or of one object."""
+        """The path of the collection in a namespace (empty: in all of them), or of one object."""
         version, plural, _ = self.value
         root = "/api" if "/" not in version else "/apis"
-        path = f"{root}/{version}/namespaces/{namespace}/{plural}"
+        path = f"{root}/{version}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{version}/{plural}"
         return f"{path}/{name}" if name else path
 
 

@@ -119,7 +119,9 @@ class Placements:
 
     def namespaces(self) -> tuple[tuple[str | None, str], ...]:
         """Every (kubeconfig context, namespace) that the file names, sorted, each once."""
-        return tuple(sorted({(e.context, e.namespace) for e in self._file.environments.values()}, key=lambda pair: (pair[0] or "", pair[1])))
+        return tuple(
+            sorted({(e.context, e.namespace) for e in self._file.environments.values()}, key=lambda pair: (pair[0] or "", pair[1]))
+        )
 
 
 def read_placements(path: Path) -> Placements:
@@ -162,7 +164,9 @@ def template_problem(manifests: tuple[Any, ...]) -> str | None:
 
 
 def _merged(entry: _Override, here: _Override) -> _Override:
-    fields = {name: getattr(here, name) if getattr(here, name) is not None else getattr(entry, name) for name in _Override.__struct_fields__}
+    fields = {
+        name: getattr(here, name) if getattr(here, name) is not None else getattr(entry, name) for name in _Override.__struct_fields__
+    }
     return _Override(**fields)
 
 

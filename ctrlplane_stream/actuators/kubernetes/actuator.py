@@ -1,0 +1,218 @@
+"""The port over clusters: a command is taken by compare-and-set on the target's memory, and then whatever is due is done.
+
+``observe`` looks first at what it may hold already (``watching``) and asks the API only where something is due, so that
+a target at rest costs nothing. Writes are decided on fresh reads alone. Every call may be cut off anywhere and made
+again, by anybody: what is due follows from what is there.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from ctrlplane_stream.actuators.by_hand import HandRefused
+from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict
+from ctrlplane_stream.actuators.kubernetes.behind_service import granularity
+from ctrlplane_stream.actuators.kubernetes.due import due, remembered
+from ctrlplane_stream.actuators.kubernetes.hands import Hands
+from ctrlplane_stream.actuators.kubernetes.health import counted
+from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
+from ctrlplane_stream.actuators.kubernetes.memory import Memory, MemoryUnreadable
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.sight import Reader, Sight, read_sight
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.weights import in_force
+from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, release, take
+from ctrlplane_stream.actuators.observing import Counted, note, observation
+from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
+from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import Cursor, TargetObserved
+
+_ROUNDS = 40
+"""Rounds of looking and writing in one call; a new version takes about six, a conflict costs one."""
+_ELBOW_SECONDS = 0.02
+"""The longest pause after a conflict."""
+
+Views = Callable[[Place], Reader | None]
+"""What is held of a place without asking, or None where that is not known to be current."""
+
+
+class Kubernetes:
+    """The actuator and the verbs of people. ``place_of`` says where a target lives, ``cluster_of`` which API serves a place."""
+
+    name = "kubernetes"
+
+    def __init__(
+        self,
+        place_of: Callable[[Target], Place | None],
+        cluster_of: Callable[[Place], Cluster],
+        *,
+        views: Views = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._place_of = place_of
+        self._cluster_of = cluster_of
+        self._views = views
+        self._clock = clock
+
+    async def observe(self, target: Target) -> TargetObserved:
+        """See the port. Also does what has become due: this is what moves weight once a version is ready."""
+        place = self._place_of(target)
+        if place is None:
+            return TargetObserved(target, ())
+        try:
+            held = self._views(place)
+            if held is not None:
+                sight = await read_sight(held, target, place)
+                if not due(sight, self._clock()):
+                    return self._observed(sight)
+            return self._observed(*await self.settle(target, place))
+        except MemoryUnreadable as error:
+            raise WorldUnreachable(str(error)) from error
+
+    async def apply(self, command: Command, cursor: Cursor) -> Outcome:
+        """See the port."""
+        place = self._place_of(command.target)
+        if place is None:
+            return Outcome(
+                OutcomeStatus.REFUSED, f"the placement file names no place for {command.target}: add its environment and service"
+            )
+        try:
+            taken = await self._take(command, cursor, place)
+            sight, refusals = await self.settle(command.target, place)
+        except (MemoryUnreadable, ApiRefused) as error:
+            return Outcome(OutcomeStatus.REFUSED, str(error))
+        refused = taken is not None and not taken.in_place
+        reason = taken.reason if taken is not None else _taken(sight, refusals)
+        return Outcome(OutcomeStatus.REFUSED if refused else OutcomeStatus.APPLIED, reason, self._observed(sight, refusals))
+
+    async def edit(self, target: Target, weights: Mapping[str, int], who: str, why: str) -> TargetObserved:
+        """See ``ByHand``."""
+        return await self._by_hand(target, lambda ledger, now: edit(ledger, weights, note(who, why, now, weights)))
+
+    async def release(self, target: Target) -> TargetObserved:
+        """See ``ByHand``."""
+        return await self._by_hand(target, release)
+
+    async def break_glass(self, target: Target, who: str, why: str) -> TargetObserved:
+        """See ``ByHand``."""
+        return await self._by_hand(target, lambda ledger, now: break_glass(ledger, note(who, why, now)))
+
+    async def settle(self, target: Target, place: Place) -> tuple[Sight, dict[str, str]]:
+        """Do what is due until nothing is; what is then seen, and what the API refused by version label.
+
+        Raises WorldUnreachable and MemoryUnreadable.
+        """
+        cluster, refusals = self._cluster_of(place), dict[str, str]()
+        for _ in range(_ROUNDS):
+            sight = await read_sight(cluster, target, place)
+            steps = [step for step in due(sight, self._clock()) if _version_of(sight, step) not in refusals]
+            if not steps:
+                return sight, refusals
+            try:
+                await self._carry_out(Hands(cluster), steps, sight, refusals)
+            except Conflict:
+                await _stand_aside()
+        raise WorldUnreachable(f"{target} keeps changing while we write: is another controller at work on its objects?")
+
+    async def _carry_out(self, hands: Hands, steps: list[Step], sight: Sight, refusals: dict[str, str]) -> None:
+        for step in steps:
+            try:
+                await hands.carry_out(step, sight)
+            except ApiRefused as error:
+                version = _version_of(sight, step)
+                if version is None:
+                    raise WorldUnreachable(str(error)) from error
+                refusals[version] = str(error)
+                return
+
+    async def _take(self, command: Command, cursor: Cursor, place: Place) -> Refusal | None:
+        """None where the command was taken just now. Raises MemoryUnreadable, ApiRefused and WorldUnreachable."""
+        cluster = self._cluster_of(place)
+        for _ in range(_ROUNDS):
+            sight = await read_sight(cluster, command.target, place)
+            try:
+                return await self._take_once(command, cursor, place, sight)
+            except Conflict:
+                await _stand_aside()
+        raise WorldUnreachable(f"the memory of {command.target} keeps changing: is another worker at work on it?")
+
+    async def _take_once(self, command: Command, cursor: Cursor, place: Place, sight: Sight) -> Refusal | None:
+        hands = Hands(self._cluster_of(place))
+        memory, now = sight.memory or Memory(command.target, place), self._clock()
+        right = remembered(sight, memory, now)
+        if right != memory:
+            await hands.remember(right, sight.revision)
+            raise Conflict("what time or people did had to be noted first")
+        ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight) if sight.memory is not None else {})
+        taken = take(ledger, command, cursor, now)
+        if isinstance(taken, Refusal):
+            return taken
+        prepared = await prepare(self._cluster_of(place), hands, sight, memory, command, place)
+        if not isinstance(prepared, Prepared):
+            return prepared
+        await hands.remember(msgspec.structs.replace(prepared.memory, ledger=taken), sight.revision)
+        return None
+
+    async def _by_hand(self, target: Target, change: Callable[[Ledger, float], Ledger | Refusal]) -> TargetObserved:
+        place = self._place_of(target)
+        if place is None:
+            raise HandRefused(f"the placement file names no place for {target}")
+        for _ in range(_ROUNDS):
+            try:
+                sight = await read_sight(self._cluster_of(place), target, place)
+                await self._change_once(sight, change)
+                return self._observed(*await self.settle(target, place))
+            except Conflict:
+                await _stand_aside()
+            except MemoryUnreadable as error:
+                raise HandRefused(str(error)) from error
+        raise WorldUnreachable(f"the memory of {target} keeps changing: is a worker at work on it?")
+
+    async def _change_once(self, sight: Sight, change: Callable[[Ledger, float], Ledger | Refusal]) -> None:
+        """A hand's verb takes what other hands did as given (``accepted`` stays for release) and overwrites the rest."""
+        memory = sight.memory or Memory(sight.target, sight.place)
+        ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
+        changed = change(ledger, self._clock())
+        if isinstance(changed, Refusal):
+            raise HandRefused(changed.reason)
+        kept = msgspec.structs.replace(memory, ledger=changed, accepted={})
+        await Hands(self._cluster_of(sight.place)).remember(kept, sight.revision)
+
+    def _observed(self, sight: Sight, refusals: Mapping[str, str] = {}) -> TargetObserved:
+        if sight.memory is None:
+            return TargetObserved(sight.target, ())
+        ledger = msgspec.structs.replace(sight.memory.ledger, weights=in_force(sight))
+        counts = {version.label: _with_refusal(counted(sight, version.label), refusals.get(version.label)) for version in sight.listed}
+        return observation(sight.target, ledger, counts, self._clock())
+
+
+async def _stand_aside() -> None:
+    """A short pause of random length, so that two writers do not keep meeting."""
+    await asyncio.sleep(random.uniform(0, _ELBOW_SECONDS))  # noqa: S311
+
+
+def _version_of(sight: Sight, step: Step) -> str | None:
+    """The version that a step concerns alone, so that its refusal need not hold up the others."""
+    match step:
+        case Make(version) | Complete(version):
+            return version.label
+        case Scale(name, _):
+            return next((version.label for version in sight.listed if sight.name(version.label) == name), None)
+        case _:
+            return None
+
+
+def _with_refusal(count: Counted, refusal: str | None) -> Counted:
+    return count if refusal is None else msgspec.structs.replace(count, failure=refusal)
+
+
+def _taken(sight: Sight, refusals: Mapping[str, str]) -> str:
+    if refusals:
+        return "taken, but " + "; ".join(f"{label}: {said}" for label, said in sorted(refusals.items()))
+    rounded = granularity(sight, sight.memory.ledger) if sight.memory is not None and not sight.routed else None
+    return f"taken; {rounded}" if rounded else "taken"

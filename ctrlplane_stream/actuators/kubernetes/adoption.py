@@ -1,0 +1,48 @@
+"""Taking a running Deployment over as the first version, without a restart.
+
+Its Pods are not touched: they keep their labels and environment, so their telemetry is told by image digest or by the
+hash of the Pod template (which is what their Service chooses by) and not by our resource attribute.
+"""
+
+from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster
+from ctrlplane_stream.actuators.kubernetes.manifests import owner_annotations, service
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, label, name_of
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.model.world import WantedVersion
+
+_HASH = "pod-template-hash"
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+def misfit(found: Manifest | None, name: str, version: WantedVersion) -> str | None:
+    """Why the Deployment cannot be this version, or None. An image without a digest is taken at the command's word."""
+    if found is None:
+        return f"there is no Deployment {name} to adopt"
+    images = [str(container.get("image")) for container in found["spec"]["template"]["spec"]["containers"]]
+    digests = [image.partition("@")[2] for image in images if "@" in image]
+    if digests and version.artifact.digest not in digests:
+        return f"Deployment {name} runs {', '.join(images)}, not {version.artifact}"
+    return None
+
+
+async def adopted_service(cluster: Cluster, sight: Sight, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:
+    """The Service of an adopted version, where weights go by a route. Raises ApiRefused while its Pods cannot be told apart."""
+    if sight.place.route is None:
+        return []
+    match = dict(owner["spec"]["selector"].get("matchLabels") or {})
+    chosen = ",".join(f"{key}={value}" for key, value in sorted(match.items()))
+    sets, _ = await cluster.select(Kind.REPLICA_SET, sight.place.namespace, chosen)
+    revision = (owner["metadata"].get("annotations") or {}).get(_REVISION)
+    own = [each for each in sets if _is_of(each, owner) and (each["metadata"].get("annotations") or {}).get(_REVISION) == revision]
+    if len(own) != 1:
+        raise ApiRefused(f"Deployment {name_of(owner)} has no settled ReplicaSet yet: wait until its rollout is over")
+    made = service(sight.place, version.label, {**match, _HASH: str(label(own[0], _HASH))})
+    made["metadata"]["annotations"] |= owner_annotations(sight.target, version)
+    made["metadata"]["ownerReferences"] = [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": name_of(owner), "uid": owner["metadata"]["uid"], "controller": False}
+    ]
+    return [(Kind.SERVICE, made)]
+
+
+def _is_of(replica_set: Manifest, owner: Manifest) -> bool:
+    return any(each.get("uid") == owner["metadata"]["uid"] for each in replica_set["metadata"].get("ownerReferences") or [])

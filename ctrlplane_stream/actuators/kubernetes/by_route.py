@@ -1,0 +1,53 @@
+"""Weights by a route: which backends the rule is to have, and how many Pods stand behind each. Pure."""
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.health import ready
+from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, annotation
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.steps import Scale, Steer, Step
+from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, recorded, replicas
+from ctrlplane_stream.actuators.ledger import Ledger
+from ctrlplane_stream.actuators.shifting import instances_wanted, move
+from ctrlplane_stream.model.world import Capacity
+
+Steps = tuple[Step, ...]
+
+
+def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
+    """Steps for weight, for more Pods and for fewer; ``ledger`` with the weights in force."""
+    whole = sight.memory.made if sight.memory is not None else ()
+    able = {label: ready(sight.serving(label)) for label in whole}
+    by_hand = ledger.edited is not None or ledger.broken_glass is not None
+    moved = msgspec.structs.replace(ledger, weights=ledger.goal) if by_hand else move(ledger, able, sight.full)
+    wanted = instances_wanted(ledger, sight.full)
+    more, less = [], []
+    for label in whole:
+        here, there = replicas(sight.serving(label)), wanted.get(label, 0)
+        if _is_somebody_elses(sight, label) and here > 0 and there > 0:
+            continue
+        if there > here:
+            more.append(Scale(sight.name(label), there))
+        elif there < here:
+            less.append(Scale(sight.name(label), there))
+    return _steer(sight, moved), tuple(more), tuple(less)
+
+
+def _steer(sight: Sight, ledger: Ledger) -> Steps:
+    """The rule with the versions that may take traffic, parked ones left out; no step where it is so already."""
+    rule = sight.place.route
+    assert rule is not None
+    if sight.route is None or sight.memory is None or not ledger.weights:
+        return ()
+    kept = [
+        v.label for v in sight.listed if v.label in sight.memory.made and (v.capacity is not Capacity.PARKED or ledger.weights.get(v.label))
+    ]
+    weights = {backend_name(sight, label): ledger.weights.get(label, 0) for label in kept}
+    last = recorded(sight.route, sight.place.slug)
+    in_place = last is not None and last.stamp == sight.revision and last.weights == weights
+    return () if in_place and backends(sight.route, rule.rule) == weights else (Steer(weights),)
+
+
+def _is_somebody_elses(sight: Sight, label: str) -> bool:
+    deployment = sight.serving(label)
+    return deployment is not None and annotation(deployment, AUTOSCALED) is not None

@@ -1,0 +1,96 @@
+"""What is to be written next, decided on one sight: pure, and the same for whoever decides.
+
+Rounds, not plans: a few steps are decided, carried out, and everything is looked at anew. First the memory (a lease
+that ran out, an edit to report), then what is missing, then weight, and only when none of that is left what is too
+much. So capacity comes before weight and goes after it (invariants 2 and 4), whenever the one who writes is killed.
+"""
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.behind_service import shared_steps
+from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
+from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
+from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, STAMP, annotation, label
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.strays import strays, words
+from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force
+from ctrlplane_stream.actuators.ledger import expire
+
+
+def due(sight: Sight, now: float) -> tuple[Step, ...]:
+    """The next steps, in their order; empty where all is as it should be, or a person's edit stands. ``now``: unix seconds."""
+    memory = sight.memory
+    if memory is None or memory.ledger.wanted is None:
+        return ()
+    right = remembered(sight, memory, now)
+    if right != memory:
+        return (Remember(right),)
+    if memory.ledger.edited is not None and memory.accepted:
+        return ()
+    ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
+    missing = _missing(sight, memory)
+    weights, more, less = routed_steps(sight, ledger) if sight.routed else shared_steps(sight, ledger)
+    first = (*weights, *missing) if missing else (*more, *weights, *_unstamped(sight, more))
+    return first or (*less, *_unlisted(sight))
+
+
+def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
+    """The memory with everything that time and people have made due: an expired lease, an edit, what is over and done."""
+    there = strays(sight)
+    new = {name: said for name, said in there.items() if memory.accepted.get(name) != said}
+    if new:
+        ledger = msgspec.structs.replace(
+            memory.ledger, goal=_listed_only(sight), weights=_listed_only(sight), lease_until=None, edited=words(sight, new)
+        )
+        gone = {name.removeprefix("Deployment ").removeprefix("Service ") for name, said in new.items() if said == "is gone"}
+        made = tuple(each for each in memory.made if sight.name(each) not in gone)
+        return msgspec.structs.replace(memory, ledger=ledger, accepted=there, made=made)
+    listed = {version.label for version in sight.listed}
+    return msgspec.structs.replace(
+        memory,
+        ledger=expire(memory.ledger, now),
+        made=tuple(each for each in memory.made if each in listed),
+        accepted={name: said for name, said in memory.accepted.items() if name in there},
+    )
+
+
+def _listed_only(sight: Sight) -> dict[str, int]:
+    weights = in_force(sight) if sight.routed else by_replicas(sight)
+    return {version.label: weights.get(version.label, 0) for version in sight.listed}
+
+
+def _missing(sight: Sight, memory: Memory) -> tuple[Step, ...]:
+    """What is to be made before anything of it may run."""
+    steps: list[Step] = []
+    for version in sight.listed:
+        if version.label in memory.made:
+            continue
+        steps.append(Make(version) if sight.serving(version.label) is None else Complete(version))
+    whole = [step.version.label for step in steps if isinstance(step, Complete)]
+    if whole and len(whole) == len(steps):
+        steps.append(Remember(msgspec.structs.replace(memory, made=(*memory.made, *whole))))
+    return tuple(steps)
+
+
+def _unstamped(sight: Sight, scaled: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Stamps for what carries that of an earlier memory, so that nobody who read that can write any more."""
+    stamped = {step.deployment for step in scaled if isinstance(step, Scale)}
+    return tuple(
+        Scale(name, None)
+        for name, deployment in sorted(sight.deployments.items())
+        if name not in stamped and annotation(deployment, STAMP) != sight.revision
+    )
+
+
+def _unlisted(sight: Sight) -> tuple[Step, ...]:
+    """Versions that the last command does not list and that have no weight."""
+    listed, weights = {version.label for version in sight.listed}, in_force(sight)
+    return tuple(
+        Remove(name)
+        for name, deployment in sorted(sight.deployments.items())
+        if (of := annotation(deployment, LABEL)) is not None
+        and of not in listed
+        and (weights.get(of, 0) == 0 or label(deployment, ROLE) == STANDBY)
+    )

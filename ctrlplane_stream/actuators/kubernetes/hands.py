@@ -1,0 +1,159 @@
+"""Carries one step out, guarded by what it was decided on: where that changed meanwhile it is ``Conflict``, and nothing is written.
+
+The guards are the fence against writers that were overtaken. A writer read the object *before* the memory. Had the
+memory been replaced in between or since, the one who replaced it stamps the object with the new revision before it
+reports success; the overtaken writer's ``test`` of the old stamp then fails.
+"""
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.adoption import adopted_service
+from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict
+from ctrlplane_stream.actuators.kubernetes.manifests import companions, deployment, owner_annotations, owner_labels, service_port
+from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
+from ctrlplane_stream.actuators.kubernetes.objects import (
+    AUTOSCALED,
+    MANAGED_BY,
+    REPLICAS,
+    SERVICE,
+    STAMP,
+    Kind,
+    Manifest,
+    annotation,
+    label,
+    name_of,
+    revision_of,
+)
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Scale, Steer, Step
+from ctrlplane_stream.actuators.kubernetes.weights import Recorded, record_key, rule_index
+from ctrlplane_stream.model.world import WantedVersion
+
+
+class Hands:
+    """The steps over one cluster. All raise Conflict, ApiRefused and WorldUnreachable."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def carry_out(self, step: Step, sight: Sight) -> None:
+        """Write what the step says, if everything is still as the sight had it."""
+        match step:
+            case Remember(memory):
+                await self.remember(memory, sight.revision)
+            case Make(version, standby):
+                await self._make(sight, version, standby)
+            case Complete(version):
+                await self._complete(sight, version)
+            case Scale(name, replicas):
+                await self._scale(sight, sight.deployments[name], replicas)
+            case Steer(weights):
+                await self._steer(sight, weights)
+            case Remove(name):
+                await self._remove(sight, sight.deployments[name])
+
+    async def remember(self, memory: Memory, revision: str | None) -> None:
+        """Replace the memory at that revision; None: there is none yet."""
+        manifest = memory_manifest(memory, revision)
+        if revision is None:
+            await self._cluster.create(Kind.CONFIG_MAP, memory.place.namespace, manifest)
+        else:
+            await self._cluster.replace(Kind.CONFIG_MAP, memory.place.namespace, manifest)
+
+    async def try_out(self, sight: Sight, version: WantedVersion) -> None:
+        """Let the API server look at the Deployment that a version would have, and make nothing."""
+        manifest = deployment(sight.place, sight.target, version)
+        await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))
+        await self._cluster.apply(Kind.DEPLOYMENT, sight.place.namespace, manifest, dry_run=True)
+
+    async def adopt(self, sight: Sight, version: WantedVersion, found: Manifest) -> None:
+        """Put our labels on a running Deployment; its Pods are not touched. The guard is its whole revision."""
+        ours_too = {key: value for key, value in owner_labels(sight.place, version.label).items() if key != MANAGED_BY}
+        labels = {**(found["metadata"].get("labels") or {}), **ours_too}
+        ours = {**owner_annotations(sight.target, version), AUTOSCALED: "true", REPLICAS: str(found["spec"].get("replicas", 1))}
+        operations: list[Manifest] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": revision_of(found)},
+            {"op": "add", "path": "/metadata/labels", "value": labels},
+            {"op": "add", "path": "/metadata/annotations", "value": {**(found["metadata"].get("annotations") or {}), **ours}},
+        ]
+        await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, name_of(found), operations)
+
+    async def _make(self, sight: Sight, version: WantedVersion, standby: bool) -> None:
+        hidden = sight.memory.hidden if sight.memory is not None else ()
+        manifest = deployment(sight.place, sight.target, version, standby=standby, hidden=hidden)
+        await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))
+        await self._cluster.apply(Kind.DEPLOYMENT, sight.place.namespace, manifest)
+
+    async def _complete(self, sight: Sight, version: WantedVersion) -> None:
+        owner = sight.serving(version.label)
+        assert owner is not None
+        adopted = sight.memory is not None and version.label in sight.memory.adopted
+        owned = (
+            await adopted_service(self._cluster, sight, version, owner)
+            if adopted
+            else companions(sight.place, sight.target, version, owner)
+        )
+        for kind, manifest in owned:
+            await self._not_foreign(kind, sight, name_of(manifest))
+            await self._cluster.apply(kind, sight.place.namespace, manifest)
+
+    async def _scale(self, sight: Sight, deployment: Manifest, replicas: int | None) -> None:
+        operations = _guard(deployment, STAMP)
+        operations.append({"op": "add", "path": _at(STAMP), "value": sight.revision})
+        if replicas is not None:
+            operations += [
+                {"op": "test", "path": "/spec/replicas", "value": deployment["spec"].get("replicas", 1)},
+                {"op": "add", "path": "/spec/replicas", "value": replicas},
+                {"op": "add", "path": _at(REPLICAS), "value": str(replicas)},
+            ]
+        await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, name_of(deployment), operations)
+
+    async def _steer(self, sight: Sight, weights: dict[str, int]) -> None:
+        rule, route = sight.place.route, sight.route
+        assert rule is not None
+        if route is None or (index := rule_index(route, rule.rule)) is None:
+            raise ApiRefused(f"{rule.kind} {rule.name} has no rule named {rule.rule}: add it, or correct the placement file")
+        key = record_key(sight.place.slug)
+        port = service_port(sight.place)
+        references = [{"name": name, "port": port, "weight": weight} for name, weight in weights.items()]
+        record = msgspec.json.encode(Recorded(weights, sight.revision or "")).decode()
+        place = f"/spec/rules/{index}"
+        before = route["spec"]["rules"][index].get("backendRefs")
+        operations = [
+            *_guard(route, key),
+            {"op": "test", "path": f"{place}/name", "value": rule.rule},
+            {"op": "test", "path": f"{place}/backendRefs", "value": before},
+            {"op": "add", "path": f"{place}/backendRefs", "value": references},
+            {"op": "add", "path": _at(key), "value": record},
+        ]
+        await self._cluster.patch(rule.api, sight.place.namespace, rule.name, operations)
+
+    async def _remove(self, sight: Sight, deployment: Manifest) -> None:
+        """The guard is the whole revision: a Deployment that changed in any way is looked at again first."""
+        metadata = deployment["metadata"]
+        await self._cluster.delete(Kind.DEPLOYMENT, sight.place.namespace, metadata["name"], metadata["uid"], metadata["resourceVersion"])
+
+    async def _not_foreign(self, kind: Kind, sight: Sight, name: str) -> None:
+        """ApiRefused where an object of that name is there and is not ours: nothing else is ever touched."""
+        there = await self._cluster.get(kind, sight.place.namespace, name)
+        if there is None:
+            return
+        if label(there, SERVICE) != sight.place.slug:
+            raise ApiRefused(f"{kind.manifest_kind} {name} exists and is not ours: rename it, or give the service another `name`")
+        if there["metadata"].get("deletionTimestamp"):
+            raise Conflict(f"{kind.manifest_kind} {name} is still being deleted")
+
+
+def _at(key: str) -> str:
+    """The JSON pointer of an annotation."""
+    return "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")
+
+
+def _guard(manifest: Manifest, key: str) -> list[Manifest]:
+    """Tests that an annotation is as it was seen; where there are none at all, of the whole revision, and makes room for one."""
+    if manifest["metadata"].get("annotations"):
+        return [{"op": "test", "path": _at(key), "value": annotation(manifest, key)}]
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": revision_of(manifest)},
+        {"op": "add", "path": "/metadata/annotations", "value": {}},
+    ]

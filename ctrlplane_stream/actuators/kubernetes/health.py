@@ -1,0 +1,73 @@
+"""Instances of a version as the cluster counts them, and why they fail, in the cluster's own words. Pure."""
+
+from ctrlplane_stream.actuators.kubernetes.manifests import SERVING, STANDBY
+from ctrlplane_stream.actuators.kubernetes.names import version_slug
+from ctrlplane_stream.actuators.kubernetes.objects import ROLE, VERSION, Manifest, label
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.weights import replicas
+from ctrlplane_stream.actuators.observing import Counted
+
+_FAILING = (
+    "CrashLoopBackOff",
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+)
+"""Reasons for which a container waits that waiting does not mend; an image that is merely being pulled is none."""
+
+
+def ready(deployment: Manifest | None) -> int:
+    """Ready Pods; 0 where the Deployment is not there or its controller has not looked at it yet."""
+    if deployment is None:
+        return 0
+    return int((deployment.get("status") or {}).get("readyReplicas") or 0)
+
+
+def counted(sight: Sight, version: str) -> Counted:
+    """Instances of a version: of the Deployment that serves, or where that has none, of the one that stands by."""
+    deployment, role = sight.serving(version), SERVING
+    if not sight.routed and replicas(deployment) == 0 and sight.standing_by(version) is not None:
+        deployment, role = sight.standing_by(version), STANDBY
+    if deployment is None:
+        return Counted()
+    wanted = replicas(deployment)
+    return Counted(wanted, min(wanted, ready(deployment)), _failure(deployment, _pods(sight, version, role)) if wanted else None)
+
+
+def _pods(sight: Sight, version: str, role: str) -> list[Manifest]:
+    wanted = version_slug(version)
+    return [pod for pod in sight.pods if label(pod, VERSION) == wanted and label(pod, ROLE) == role]
+
+
+def _failure(deployment: Manifest, pods: list[Manifest]) -> str | None:
+    waiting = next((said for pod in pods if (said := _of_pod(pod)) is not None), None)
+    return waiting or _of_deployment(deployment)
+
+
+def _of_pod(pod: Manifest) -> str | None:
+    if pod["metadata"].get("deletionTimestamp"):
+        return None
+    status = pod.get("status") or {}
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        state = (container.get("state") or {}).get("waiting") or {}
+        if state.get("reason") in _FAILING:
+            restarts = f" after {container['restartCount']} restarts" if container.get("restartCount") else ""
+            return f"{state['reason']}{restarts}: {state.get('message') or container.get('image', '')}".rstrip(": ")
+    return None
+
+
+def _of_deployment(deployment: Manifest) -> str | None:
+    conditions = {each["type"]: each for each in (deployment.get("status") or {}).get("conditions") or []}
+    progressing, available = conditions.get("Progressing", {}), conditions.get("Available", {})
+    failed = conditions.get("ReplicaFailure", {})
+    if failed.get("status") == "True":
+        return f"{failed.get('reason')}: {failed.get('message')}"
+    if progressing.get("status") == "False":
+        return f"{progressing.get('reason')}: {progressing.get('message')}"
+    if progressing.get("reason") == "NewReplicaSetAvailable" and available.get("status") == "False" and ready(deployment) == 0:
+        return f"lost readiness: {available.get('message')}"
+    return None

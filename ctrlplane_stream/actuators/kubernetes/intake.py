@@ -1,0 +1,109 @@
+"""What is looked at before a command is taken, so that what cannot be carried out is refused and not half begun."""
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.adoption import misfit
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.hands import Hands
+from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.template import deployment_of
+from ctrlplane_stream.actuators.kubernetes.weights import rule_index
+from ctrlplane_stream.actuators.ledger import Refusal
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.world import WantedVersion
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """The memory with the place as it is to be, and with what was adopted; its ledger is still the old one."""
+
+    memory: Memory
+
+
+async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, command: Command, place: Place) -> Prepared | Refusal:
+    """The memory that the command's ledger goes into, or why the command cannot be carried out here.
+
+    Versions that are new are tried out on the API server (dry run), whose refusal is ApiRefused. A Deployment that is
+    adopted gets our labels here: harmless where the command is then not taken.
+    """
+    refusal = _kind(memory, command) or await _ways(cluster, sight, command, place)
+    if refusal is not None:
+        return refusal
+    memory = msgspec.structs.replace(memory, place=await _sized(cluster, memory, place), hidden=await _hidden(cluster, place))
+    for version in command.wanted.versions:
+        if version.label in memory.made or version.label in memory.adopted or sight.serving(version.label) is not None:
+            continue
+        if command.verb is Verb.ADOPT and place.adopt is not None:
+            adopted = await _adopt(cluster, hands, sight, memory, version)
+            if isinstance(adopted, Refusal):
+                return adopted
+            memory = adopted
+        else:
+            await hands.try_out(msgspec.structs.replace(sight, place=memory.place), version)
+    return Prepared(memory)
+
+
+def _kind(memory: Memory, command: Command) -> Refusal | None:
+    kind, before = command.wanted.kind, memory.ledger.wanted
+    if kind is ServiceKind.JOB:
+        return Refusal("this actuator runs services and consumers, no jobs")
+    if before is not None and before.kind is not kind:
+        return Refusal(f"{command.target} is {before.kind} here and cannot become {kind}: remove its objects and its memory first")
+    return None
+
+
+async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) -> Refusal | None:
+    """Whether there is a way for weights, and a template for what is new."""
+    adopting = command.verb is Verb.ADOPT and place.adopt is not None
+    if deployment_of(place.template) is None and not adopting:
+        return Refusal(f"no template for {command.target}: name one in the placement file")
+    if command.wanted.kind is ServiceKind.CONSUMER:
+        return None
+    if place.route is None:
+        if place.service is None:
+            return Refusal(f"no way to give {command.target} weight: name a route or a service in the placement file")
+        there = await cluster.get(Kind.SERVICE, place.namespace, place.service)
+        return (
+            None
+            if there is not None
+            else Refusal(f"there is no Service {place.service} in {place.namespace}: make it, or correct the placement file")
+        )
+    route = await cluster.get(place.route.api, place.namespace, place.route.name)
+    if route is None or rule_index(route, place.route.rule) is None:
+        return Refusal(
+            f"there is no rule named {place.route.rule} in {place.route.kind} {place.namespace}/{place.route.name}: "
+            "add it, or correct the placement file"
+        )
+    return None
+
+
+async def _sized(cluster: Cluster, memory: Memory, place: Place) -> Place:
+    """The place with ``full`` filled in: as the file says, else as the adopted Deployment or the template has it."""
+    if place.full is not None:
+        return place
+    if memory.place.full is not None and memory.made:
+        return msgspec.structs.replace(place, full=memory.place.full)
+    found = await cluster.get(Kind.DEPLOYMENT, place.namespace, place.adopt) if place.adopt is not None else None
+    base = found or deployment_of(place.template)
+    return msgspec.structs.replace(place, full=max(1, int(base["spec"].get("replicas", 1))) if base is not None else 1)
+
+
+async def _hidden(cluster: Cluster, place: Place) -> tuple[str, ...]:
+    """The labels by which the shared Service chooses its Pods, in the order of their names."""
+    if place.service is None:
+        return ()
+    there = await cluster.get(Kind.SERVICE, place.namespace, place.service)
+    return tuple(sorted((there or {"spec": {}})["spec"].get("selector") or {}))
+
+
+async def _adopt(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, version: WantedVersion) -> Memory | Refusal:
+    name = str(memory.place.adopt)
+    found = await cluster.get(Kind.DEPLOYMENT, memory.place.namespace, name)
+    wrong = misfit(found, name, version)
+    if wrong is not None or found is None:
+        return Refusal(wrong or f"there is no Deployment {name} to adopt")
+    await hands.adopt(msgspec.structs.replace(sight, place=memory.place), version, found)
+    return msgspec.structs.replace(memory, adopted={**memory.adopted, version.label: name})

@@ -1,0 +1,181 @@
+"""The objects of one version: a Deployment, and what it owns: Service, copies of ConfigMaps, autoscaler, disruption budget. Pure.
+
+A Deployment begins with no replicas, so that what its Pods need is there before the first of them. What belongs to a
+version is owned by its Deployment in the sense of Kubernetes: deleting the Deployment is deleting the version, and
+nothing else ever goes with it. None of it is changed later but for replicas and our annotations.
+"""
+
+import copy
+from typing import Any
+
+from ctrlplane_stream.actuators.kubernetes.names import slug, standby_name, version_name, version_slug
+from ctrlplane_stream.actuators.kubernetes.objects import (
+    AUTOSCALED,
+    DIGEST,
+    LABEL,
+    MANAGED_BY,
+    MANAGER,
+    ROLE,
+    SERVICE,
+    TARGET,
+    VERSION,
+    Kind,
+    Manifest,
+    name_of,
+)
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.template import configuration_data, deployment_of, pod_spec
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import WantedVersion
+
+SERVING, STANDBY = "serving", "standby"
+_DEFAULT_PORT = 80
+
+
+def owner_labels(place: Place, label: str, role: str = SERVING) -> dict[str, str]:
+    """The labels by which everything of a version is found."""
+    return {MANAGED_BY: MANAGER, SERVICE: place.slug, VERSION: version_slug(label), ROLE: role}
+
+
+def selector(place: Place) -> str:
+    """The label selector that finds everything that we own of a service."""
+    return f"{SERVICE}={place.slug}"
+
+
+def owner_annotations(target: Target, version: WantedVersion) -> dict[str, str]:
+    """What labels cannot hold: the exact names."""
+    return {TARGET: str(target), LABEL: version.label, DIGEST: version.artifact.digest}
+
+
+def deployment(place: Place, target: Target, version: WantedVersion, *, standby: bool = False, hidden: tuple[str, ...] = ()) -> Manifest:
+    """The Deployment of a version, without replicas yet.
+
+    ``standby``: of the Pods that prove that it starts; the labels ``hidden``, by which the shared Service chooses, are
+    then made not to match. Raises ValueError where the place has no template.
+    """
+    base = deployment_of(place.template)
+    if base is None:
+        raise ValueError(f"no template for {target}: name one in the placement file")
+    role = STANDBY if standby else SERVING
+    labels = owner_labels(place, version.label, role)
+    name = standby_name(place.slug, version.label) if standby else version_name(place.slug, version.label)
+    made: Manifest = copy.deepcopy({key: base[key] for key in ("apiVersion", "kind", "spec")})
+    made["metadata"] = _metadata(base, name, labels, owner_annotations(target, version))
+    if not standby and _of_kind(place, "HorizontalPodAutoscaler"):
+        made["metadata"]["annotations"][AUTOSCALED] = "true"
+    spec = made["spec"]
+    spec["replicas"] = 0
+    spec["selector"] = {"matchLabels": labels}
+    template = spec.setdefault("template", {})
+    metadata = template.setdefault("metadata", {})
+    own = {key: (STANDBY if standby and key in hidden else value) for key, value in (metadata.get("labels") or {}).items()}
+    metadata["labels"] = {**own, **labels}
+    template["spec"] = pod_spec(
+        template["spec"],
+        target,
+        version,
+        container=place.container,
+        copies={name_of(each): f"{version_name(place.slug, version.label)}-{name_of(each)}"[:63] for each in _of_kind(place, "ConfigMap")},
+        configuration=_configuration_name(place, version) if version.configuration else None,
+        standby=standby,
+    )
+    return made
+
+
+def companions(place: Place, target: Target, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:
+    """What a version's Deployment ``owner`` is to own, in the order in which to make it."""
+    made = [(Kind.CONFIG_MAP, _config_map_copy(place, version, each)) for each in _of_kind(place, "ConfigMap")]
+    if version.configuration:
+        made.append((Kind.CONFIG_MAP, _configuration(place, version)))
+    if place.route is not None:
+        made.append((Kind.SERVICE, service(place, version.label, owner["spec"]["selector"]["matchLabels"])))
+    made += [(Kind.DISRUPTION_BUDGET, _disruption_budget(place, version, each)) for each in _of_kind(place, "PodDisruptionBudget")]
+    made += [(Kind.AUTOSCALER, _autoscaler(place, version, each)) for each in _of_kind(place, "HorizontalPodAutoscaler")]
+    for _, each in made:
+        each["metadata"]["annotations"] = {**each["metadata"].get("annotations", {}), **owner_annotations(target, version)}
+        each["metadata"]["ownerReferences"] = [_owner(owner)]
+    return made
+
+
+def service(place: Place, label: str, match: dict[str, str]) -> Manifest:
+    """The Service of one version, which chooses the Pods that ``match``."""
+    base = next(iter(_of_kind(place, "Service")), None)
+    spec: Manifest = copy.deepcopy(base["spec"]) if base is not None else {"ports": _ports(place)}
+    for assigned in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
+        spec.pop(assigned, None)
+    spec["selector"] = match
+    labels = owner_labels(place, label)
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(base or {}, version_name(place.slug, label), labels, {}),
+        "spec": spec,
+    }
+
+
+def service_port(place: Place) -> int:
+    """The port by which a route reaches a version's Service."""
+    if place.port is not None:
+        return place.port
+    base = next(iter(_of_kind(place, "Service")), None)
+    ports = base["spec"]["ports"] if base is not None else _ports(place)
+    return int(ports[0]["port"])
+
+
+def _ports(place: Place) -> list[Manifest]:
+    """A Service's ports where the template has no Service: its own port, to the first that the containers name."""
+    base = deployment_of(place.template)
+    containers = base["spec"]["template"]["spec"]["containers"] if base is not None else []
+    exposed = [int(port["containerPort"]) for container in containers for port in container.get("ports") or []]
+    first = exposed[0] if exposed else place.port or _DEFAULT_PORT
+    return [{"port": place.port or first, "targetPort": first, "protocol": "TCP"}]
+
+
+def _of_kind(place: Place, kind: str) -> list[Manifest]:
+    return [manifest for manifest in place.template if manifest.get("kind") == kind]
+
+
+def _metadata(base: Manifest, name: str, labels: dict[str, str], annotations: dict[str, str]) -> Manifest:
+    of_base = base.get("metadata") or {}
+    return {
+        "name": name,
+        "labels": {**(of_base.get("labels") or {}), **labels},
+        "annotations": {**(of_base.get("annotations") or {}), **annotations},
+    }
+
+
+def _config_map_copy(place: Place, version: WantedVersion, base: Manifest) -> Manifest:
+    name = f"{version_name(place.slug, version.label)}-{name_of(base)}"[:63]
+    kept: Manifest = {key: copy.deepcopy(base[key]) for key in ("data", "binaryData") if key in base}
+    metadata = _metadata(base, name, owner_labels(place, version.label), {})
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True, **kept}
+
+
+def _configuration(place: Place, version: WantedVersion) -> Manifest:
+    metadata = _metadata({}, _configuration_name(place, version), owner_labels(place, version.label), {})
+    data = configuration_data(version.configuration)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True, "data": data}
+
+
+def _configuration_name(place: Place, version: WantedVersion) -> str:
+    return f"{version_name(place.slug, version.label)}-configuration"
+
+
+def _disruption_budget(place: Place, version: WantedVersion, base: Manifest) -> Manifest:
+    labels = owner_labels(place, version.label)
+    spec = {**copy.deepcopy(base["spec"]), "selector": {"matchLabels": labels}}
+    metadata = _metadata(base, f"{version_name(place.slug, version.label)}-{slug(name_of(base), 12)}", labels, {})
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}
+
+
+def _autoscaler(place: Place, version: WantedVersion, base: Manifest) -> Manifest:
+    name = version_name(place.slug, version.label)
+    scaled: dict[str, Any] = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    spec = {**copy.deepcopy(base["spec"]), "scaleTargetRef": scaled}
+    metadata = _metadata(base, name, owner_labels(place, version.label), {})
+    return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
+
+
+def _owner(owner: Manifest) -> Manifest:
+    metadata = owner["metadata"]
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"], "controller": False}

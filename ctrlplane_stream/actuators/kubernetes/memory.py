@@ -1,0 +1,88 @@
+"""What a target remembers of us in the cluster: the ledger and what belongs to it, in one ConfigMap.
+
+The ConfigMap is the cell of compare-and-set: it is only ever replaced at the revision that was read. Its annotations
+repeat the gist for people; ``data.memory`` is the truth. It holds the target's place too, so that a lease can be
+honoured and glass be broken with nothing but the API.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.names import memory_name
+from ctrlplane_stream.actuators.kubernetes.objects import MANAGED_BY, MANAGER, PREFIX, SERVICE, TARGET, Manifest, annotation
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.ledger import Ledger
+from ctrlplane_stream.model.identity import Target
+
+_KEY = "memory"
+MEMORY = f"{PREFIX}memory"
+"""Label that chooses memories alone."""
+
+
+class MemoryUnreadable(RuntimeError):
+    """The ConfigMap is damaged or somebody else's; the text names it. Nothing is guessed: a lost cursor would let old commands in."""
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """The memory of one target.
+
+    ``ledger.weights`` is what a person set last by our verbs or by hand; the weights in force are read from the route
+    or the replicas themselves. ``made``: labels whose objects were complete once, so that a missing one was taken away.
+    ``adopted``: label → the Deployment that was there before us. ``accepted``: object → how it was left by a hand that
+    we reported (see ``strays``), so that it is reported once. ``hidden``: labels by which the shared Service chooses.
+    """
+
+    target: Target
+    place: Place
+    ledger: Ledger = Ledger()
+    made: tuple[str, ...] = ()
+    adopted: dict[str, str] = {}
+    accepted: dict[str, str] = {}
+    hidden: tuple[str, ...] = ()
+
+
+def read_memory(manifest: Manifest, target: Target | None = None) -> Memory:
+    """The memory in a ConfigMap; ``target``: whose it must be. Raises MemoryUnreadable."""
+    name = f"ConfigMap {manifest['metadata'].get('namespace')}/{manifest['metadata']['name']}"
+    text = (manifest.get("data") or {}).get(_KEY)
+    if text is None or annotation(manifest, TARGET) is None:
+        raise MemoryUnreadable(f"{name} is not ours: rename it, or give the service another `name` in the placement file")
+    try:
+        memory = msgspec.json.decode(text, type=Memory)
+    except msgspec.DecodeError as error:
+        raise MemoryUnreadable(f"{name}: {error}; restore it, or delete it to begin {annotation(manifest, TARGET)} anew") from error
+    if target is not None and memory.target != target:
+        raise MemoryUnreadable(f"{name} is the memory of {memory.target}: give {target} another `name` in the placement file")
+    return memory
+
+
+def memory_manifest(memory: Memory, revision: str | None) -> Manifest:
+    """The ConfigMap of a memory; ``revision`` is that which it replaces, None for a new one."""
+    place = memory.place
+    metadata: Manifest = {
+        "name": memory_name(place.slug),
+        "namespace": place.namespace,
+        "labels": {MANAGED_BY: MANAGER, SERVICE: place.slug, MEMORY: "true"},
+        "annotations": dict(_gist(memory)),
+    }
+    if revision is not None:
+        metadata["resourceVersion"] = revision
+    text = msgspec.json.encode(memory, order="deterministic").decode()
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {_KEY: text}}
+
+
+def _gist(memory: Memory) -> Mapping[str, str]:
+    ledger = memory.ledger
+    gist: dict[str, str | None] = {
+        TARGET: str(memory.target),
+        f"{PREFIX}cursor": None if ledger.cursor is None else f"{ledger.cursor.epoch}.{ledger.cursor.sequence}",
+        f"{PREFIX}stable": ledger.wanted.stable if ledger.wanted is not None else None,
+        f"{PREFIX}lease-until": None
+        if ledger.lease_until is None
+        else datetime.fromtimestamp(ledger.lease_until, UTC).isoformat("T", "seconds"),
+        f"{PREFIX}edited": ledger.edited,
+        f"{PREFIX}broken-glass": ledger.broken_glass,
+    }
+    return {key: value for key, value in gist.items() if value is not None}

@@ -1,0 +1,122 @@
+"""Everything of one target at one moment, from the API itself or from watches.
+
+The order of reading is a guarantee: the memory comes last. Who writes an object tests that it still is as it was read,
+and whoever changes the memory stamps the objects afterwards; so nobody can act on a memory that was overtaken (see
+``hands``).
+"""
+
+import asyncio
+from typing import Protocol
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY, selector
+from ctrlplane_stream.actuators.kubernetes.memory import Memory, read_memory
+from ctrlplane_stream.actuators.kubernetes.names import memory_name, standby_name, version_name
+from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, Kind, Manifest, annotation, label, name_of, revision_of
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.model.identity import ServiceKind, Target
+from ctrlplane_stream.model.world import WantedVersion
+
+
+class Reader(Protocol):
+    """What can be read: the API, or watches that keep a copy."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """The object, or None where there is none."""
+        ...
+
+    async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
+        """The objects that a label selector chooses, and the revision of the list."""
+        ...
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What was seen. ``revision`` is the memory's; ``deployments`` are ours, by name; ``services`` the names of ours."""
+
+    target: Target
+    place: Place
+    memory: Memory | None
+    revision: str | None
+    deployments: dict[str, Manifest]
+    services: tuple[str, ...]
+    pods: tuple[Manifest, ...]
+    route: Manifest | None
+
+    @property
+    def routed(self) -> bool:
+        """Whether weights go by a route, and not by replicas."""
+        kind = self.memory.ledger.wanted.kind if self.memory is not None and self.memory.ledger.wanted is not None else ServiceKind.ROUTED
+        return self.place.route is not None and kind is ServiceKind.ROUTED
+
+    @property
+    def listed(self) -> tuple[WantedVersion, ...]:
+        """The versions of the last command."""
+        wanted = self.memory.ledger.wanted if self.memory is not None else None
+        return wanted.versions if wanted is not None else ()
+
+    @property
+    def full(self) -> int:
+        """Pods that carry the whole traffic."""
+        return self.place.full or 1
+
+    def name(self, version: str) -> str:
+        """The name of the version's serving Deployment."""
+        adopted = self.memory.adopted if self.memory is not None else {}
+        return adopted.get(version) or version_name(self.place.slug, version)
+
+    def serving(self, version: str) -> Manifest | None:
+        """The version's Deployment that takes traffic or work, or None where there is none."""
+        return self.deployments.get(self.name(version))
+
+    def standing_by(self, version: str) -> Manifest | None:
+        """The version's Deployment that only proves that it starts, or None where there is none."""
+        return self.deployments.get(standby_name(self.place.slug, version))
+
+    def labels(self) -> tuple[str, ...]:
+        """Labels of all versions of which something is there or wanted, each once, the wanted ones first."""
+        found = [version.label for version in self.listed]
+        found += [annotation(each, LABEL) or "" for each in self.deployments.values() if label(each, ROLE) != STANDBY]
+        return tuple(dict.fromkeys(each for each in found if each))
+
+
+async def read_sight(reader: Reader, target: Target, place: Place) -> Sight:
+    """The target as it is. Where its memory names another place than ``place``, that one is looked at.
+
+    Raises WorldUnreachable and MemoryUnreadable.
+    """
+    sight = await _read(reader, target, place)
+    if sight.memory is not None and _moved(sight.memory.place, place):
+        return await _read(reader, target, sight.memory.place)
+    return sight if sight.memory is None else msgspec.structs.replace(sight, place=sight.memory.place)
+
+
+async def _read(reader: Reader, target: Target, place: Place) -> Sight:
+    chosen, namespace = selector(place), place.namespace
+    deployments, services, pods, route = await asyncio.gather(
+        reader.select(Kind.DEPLOYMENT, namespace, chosen),
+        reader.select(Kind.SERVICE, namespace, chosen),
+        reader.select(Kind.POD, namespace, chosen),
+        _route(reader, place),
+    )
+    found = await reader.get(Kind.CONFIG_MAP, namespace, memory_name(place.slug))
+    return Sight(
+        target=target,
+        place=place,
+        memory=None if found is None else read_memory(found, target),
+        revision=None if found is None else revision_of(found),
+        deployments={name_of(each): each for each in deployments[0]},
+        services=tuple(name_of(each) for each in services[0]),
+        pods=pods[0],
+        route=route,
+    )
+
+
+async def _route(reader: Reader, place: Place) -> Manifest | None:
+    if place.route is None:
+        return None
+    return await reader.get(place.route.api, place.namespace, place.route.name)
+
+
+def _moved(here: Place, there: Place) -> bool:
+    return here.route != there.route

@@ -1,0 +1,47 @@
+"""What can be written: the whole list. Each step is carried out by ``hands``, guarded by what was seen."""
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.model.world import WantedVersion
+
+
+class Remember(msgspec.Struct, frozen=True):
+    """Replace the memory."""
+
+    memory: Memory
+
+
+class Make(msgspec.Struct, frozen=True):
+    """Make a version's Deployment, without replicas. ``standby``: the one that only proves that it starts."""
+
+    version: WantedVersion
+    standby: bool = False
+
+
+class Complete(msgspec.Struct, frozen=True):
+    """Make what a version's Deployment owns."""
+
+    version: WantedVersion
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """Set the replicas of a Deployment (None: leave them), and stamp it."""
+
+    deployment: str
+    replicas: int | None
+
+
+class Steer(msgspec.Struct, frozen=True):
+    """Set the weights of the route's rule by name of backend, and stamp it."""
+
+    weights: dict[str, int]
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Delete a Deployment and what it owns."""
+
+    deployment: str
+
+
+Step = Remember | Make | Complete | Scale | Steer | Remove

@@ -1,0 +1,92 @@
+"""What somebody else did to our objects: differences between what is there and what we recorded beside it. Pure.
+
+An edit is an operator's pause: it is reported, in words that no other edit has, and nothing of the target is written
+until it is released or a command goes over it.
+"""
+
+from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, MANAGER, Manifest, annotation
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, recorded, recorded_replicas, replicas
+
+
+def strays(sight: Sight) -> dict[str, str]:
+    """Object → how it strayed; the same words as long as nobody touches it again. Empty where all is as we left it."""
+    found: dict[str, str] = {}
+    if sight.memory is None:
+        return found
+    if sight.routed:
+        found |= _of_route(sight)
+    for name, deployment in sorted(sight.deployments.items()):
+        said = _of_deployment(deployment, adopted=name in sight.memory.adopted.values())
+        if said is not None:
+            found[f"Deployment {name}"] = said
+    listed = {version.label for version in sight.listed}
+    for label in sight.memory.made:
+        if label in listed:
+            found |= _of_version(sight, label)
+    return found
+
+
+def words(sight: Sight, new: dict[str, str]) -> str:
+    """The hand edit as people read it, and by which it is named: who, where known, what, and at which revision."""
+    who = _who(sight, new)
+    return f"{who}: " + "; ".join(f"{name} {what}" for name, what in sorted(new.items())) + f" (seen beside memory {sight.revision})"
+
+
+def _of_route(sight: Sight) -> dict[str, str]:
+    rule = sight.place.route
+    assert rule is not None
+    name = f"{rule.kind} {rule.name}"
+    if sight.route is None:
+        return {name: "is gone"} if sight.memory is not None and sight.memory.made else {}
+    there = backends(sight.route, rule.rule)
+    if there is None:
+        return {name: f"has lost its rule {rule.rule}"} if recorded(sight.route, sight.place.slug) is not None else {}
+    set_by_us = recorded(sight.route, sight.place.slug)
+    if set_by_us is None or set_by_us.weights == there:
+        return {}
+    shares = " ".join(f"{backend}={weight}" for backend, weight in sorted(there.items()))
+    return {name: f"rule {rule.rule} has weights {shares or 'none'}"}
+
+
+def _of_deployment(deployment: Manifest, *, adopted: bool) -> str | None:
+    wanted, there = recorded_replicas(deployment), replicas(deployment)
+    if wanted is not None and wanted != there and annotation(deployment, AUTOSCALED) is None:
+        return f"has {there} replicas instead of {wanted}"
+    hand = None if adopted else _template_touched(deployment)
+    return None if hand is None else f"has another Pod template, by {hand}"
+
+
+def _of_version(sight: Sight, label: str) -> dict[str, str]:
+    if sight.serving(label) is None and sight.standing_by(label) is None:
+        return {f"Deployment {sight.name(label)}": "is gone"}
+    if sight.routed and backend_name(sight, label) not in sight.services:
+        return {f"Service {backend_name(sight, label)}": "is gone"}
+    return {}
+
+
+def _template_touched(deployment: Manifest) -> str | None:
+    """Who besides us owns a field of the Pod template, and since when."""
+    for entry in deployment["metadata"].get("managedFields") or []:
+        if entry.get("manager") != MANAGER and "f:template" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
+            return f"{entry.get('manager')} at {entry.get('time')}"
+    return None
+
+
+def _who(sight: Sight, new: dict[str, str]) -> str:
+    """The field manager that touched one of the strayed objects last, but for us and the cluster's own controllers."""
+    rule = sight.place.route
+    objects = {f"Deployment {name}": each for name, each in sight.deployments.items()}
+    if rule is not None and sight.route is not None:
+        objects[f"{rule.kind} {rule.name}"] = sight.route
+    hands = [
+        (str(entry.get("time")), str(entry.get("manager")))
+        for name in new
+        if name in objects
+        for entry in objects[name]["metadata"].get("managedFields") or []
+        if entry.get("manager") != MANAGER and (entry.get("subresource") or "") != "status"
+    ]
+    if not hands:
+        return "somebody"
+    time, manager = max(hands)
+    return f"{manager} at {time}"

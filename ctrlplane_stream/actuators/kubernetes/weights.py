@@ -1,0 +1,89 @@
+"""The weights in force, read from what steers traffic: a route's rule, or replicas. Pure.
+
+What we set is recorded as an annotation of the same object in the same patch, so that a difference between the two is
+somebody else's doing and never half of our own.
+"""
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.names import version_name
+from ctrlplane_stream.actuators.kubernetes.objects import PREFIX, REPLICAS, Manifest, annotation
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.shifting import reached_weights
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What we set last: weights by name of backend, and the memory's revision by which we did."""
+
+    weights: dict[str, int]
+    stamp: str
+
+
+def record_key(slug: str) -> str:
+    """The annotation of a route that holds the record of a service: one route may serve several."""
+    return f"{PREFIX}{slug}"
+
+
+def rule_index(route: Manifest, rule: str) -> int | None:
+    """Where the named rule stands in the route, or None where there is none of that name."""
+    rules = route["spec"].get("rules") or []
+    return next((index for index, each in enumerate(rules) if each.get("name") == rule), None)
+
+
+def backends(route: Manifest, rule: str) -> dict[str, int] | None:
+    """Weights by name of backend as they are in the rule (the API's default is 1), or None where there is no such rule."""
+    index = rule_index(route, rule)
+    if index is None:
+        return None
+    return {str(each["name"]): int(each.get("weight", 1)) for each in route["spec"]["rules"][index].get("backendRefs") or []}
+
+
+def recorded(route: Manifest, slug: str) -> Recorded | None:
+    """What we set last, or None where we never did (or somebody took the record away)."""
+    text = annotation(route, record_key(slug))
+    try:
+        return None if text is None else msgspec.json.decode(text, type=Recorded)
+    except msgspec.DecodeError:
+        return None
+
+
+def replicas(deployment: Manifest | None) -> int:
+    """The replicas that a Deployment is to have; 0 where there is none."""
+    return 0 if deployment is None else int(deployment["spec"].get("replicas", 1))
+
+
+def recorded_replicas(deployment: Manifest) -> int | None:
+    """The replicas that we set last, or None where we never did."""
+    text = annotation(deployment, REPLICAS)
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def in_force(sight: Sight) -> dict[str, int]:
+    """Weights in percent by label, summing to 100 or to 0, of every version that is listed or has weight.
+
+    Of a route, what its rule says now. By replicas, what they last amounted to when all that gained was ready.
+    """
+    listed = {version.label for version in sight.listed}
+    if sight.routed:
+        raw = reached_weights({label: _of_backend(sight, label) for label in sight.labels()})
+    else:
+        remembered = sight.memory.ledger.weights if sight.memory is not None else {}
+        raw = {label: remembered.get(label, 0) for label in sight.labels()}
+    return {label: weight for label, weight in raw.items() if weight or label in listed}
+
+
+def by_replicas(sight: Sight) -> dict[str, int]:
+    """Weights in percent by label that the replicas amount to as they are, whoever set them."""
+    return reached_weights({label: replicas(sight.serving(label)) for label in sight.labels()})
+
+
+def _of_backend(sight: Sight, label: str) -> int:
+    rule = sight.place.route
+    if sight.route is None or rule is None or recorded(sight.route, sight.place.slug) is None:
+        return 0
+    return (backends(sight.route, rule.rule) or {}).get(backend_name(sight, label), 0)
+
+
+def backend_name(sight: Sight, label: str) -> str:
+    """The name of the Service by which the route reaches a version, also of an adopted one."""
+    return version_name(sight.place.slug, label)

@@ -1,0 +1,62 @@
+"""A cluster to try things in: the control plane, a fake kubelet, Gateway API, and namespaces where the product has its least rights."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import yaml
+
+from ctrlplane_stream.actuators.kubernetes.access import Access, token_access
+from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Transport
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.local.control_plane.kubelet import FakeKubelet
+from ctrlplane_stream.local.control_plane.plane import ControlPlane
+from ctrlplane_stream.local.control_plane.setting_up import apply_manifests
+from ctrlplane_stream.shipped import shipped
+
+USER = "ctrlplane"
+_numbers = itertools.count(1)
+
+
+class Lab:
+    """A running cluster with its fake kubelet. ``product`` is what the actuator gets; ``admin`` is for the tests' own hands."""
+
+    def __init__(self, plane: ControlPlane, kubelet: FakeKubelet) -> None:
+        self.plane = plane
+        self.kubelet = kubelet
+        authority = str(plane.certificate_authority)
+        self.admin_access: Access = token_access(plane.server, plane.admin_token, authority)
+        self.product_access: Access = token_access(plane.server, plane.tokens[USER], authority)
+
+    def admin(self) -> Cluster:
+        """A client that may do everything."""
+        return Cluster(HttpTransport(self.admin_access))
+
+    def product(self, transport: Transport | None = None) -> Cluster:
+        """A client with the product's own rights."""
+        return Cluster(transport or HttpTransport(self.product_access), backoff_seconds=0.02)
+
+    def namespace(self) -> str:
+        """A fresh namespace with the product's rights in it, as ``deploy/namespaced`` gives them."""
+        name = f"t{next(_numbers)}"
+        rights = list(yaml.safe_load_all((shipped("deploy") / "namespaced" / "rights.yaml").read_text()))
+        rights[1]["subjects"] = [{"kind": "User", "name": USER, "apiGroup": "rbac.authorization.k8s.io"}]
+        self.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+        self.apply(rights, name)
+        return name
+
+    def apply(self, manifests: list[Manifest], namespace: str = "") -> None:
+        """Apply manifests as the administrator."""
+        asyncio.run(apply_manifests(self.admin_access, manifests, namespace))
+
+
+@contextmanager
+def open_lab() -> Iterator[Lab]:
+    """A cluster that ends with the ``with``. Raises ChildFailed."""
+    with ControlPlane((USER,)) as plane:
+        admin = token_access(plane.server, plane.admin_token, str(plane.certificate_authority))
+        with FakeKubelet(admin) as kubelet:
+            lab = Lab(plane, kubelet)
+            lab.apply([each for path in plane.crds for each in yaml.safe_load_all(path.read_text()) if each])
+            yield lab

@@ -1,0 +1,74 @@
+"""A shop's target on the cluster: template, route, commands, and the actuator over a transport of the test's choice."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.names import slug
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetWanted, WantedVersion
+
+
+def template(replicas: int = 2) -> tuple[Manifest, ...]:
+    """A Deployment as users write it."""
+    containers = [{"name": "cart", "image": "replaced", "ports": [{"containerPort": 8080}], "env": [{"name": "COLOUR", "value": "red"}]}]
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": {"app": "cart"}},
+        "template": {"metadata": {"labels": {"app": "cart"}}, "spec": {"containers": containers, "terminationGracePeriodSeconds": 0}},
+    }
+    return ({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "cart", "labels": {"team": "shop"}}, "spec": spec},)
+
+
+def route(name: str, rules: Sequence[str]) -> Manifest:
+    """An HTTPRoute with a header filter in each rule, which must survive us."""
+    filters = [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-kept", "value": "yes"}]}}]
+    made = [{"name": rule, "filters": filters, "backendRefs": [{"name": "before", "port": 80}]} for rule in rules]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name},
+        "spec": {"parentRefs": [{"name": "gateway"}], "rules": made},
+    }
+
+
+def routed_place(namespace: str, service: str, *, replicas: int = 2, route_name: str | None = None) -> Place:
+    """A place whose weights go by a route named like the service."""
+    name = slug(service)
+    return Place(namespace, name, template(replicas), full=replicas, route=Route(route_name or name, "main"), port=80)
+
+
+def kubernetes(cluster: Cluster, *places: tuple[Target, Place], clock: Callable[[], float] = time.time) -> Kubernetes:
+    """The actuator for these targets over one cluster."""
+    known = dict(places)
+    return Kubernetes(known.get, lambda _: cluster, clock=clock)
+
+
+def artifact(service: str, number: int, behaviour: str = "well") -> Artifact:
+    """An artifact whose image behaves so under the fake kubelet."""
+    return Artifact(service, f"registry.example/{behaviour}", f"sha256:{number:064x}")
+
+
+def version(service: str, number: int, weight: int, capacity: Capacity = Capacity.FULL, behaviour: str = "well") -> WantedVersion:
+    """Version ``#number`` with that weight."""
+    return WantedVersion(f"#{number}", artifact(service, number, behaviour), {"colour": f"c{number}"}, capacity, weight)
+
+
+def command(
+    target: Target,
+    sequence: int,
+    *versions: WantedVersion,
+    verb: Verb = Verb.SHIFT,
+    stable: str | None = "#1",
+    lease: float | None = 60.0,
+    kind: ServiceKind = ServiceKind.ROUTED,
+    over_edit: str | None = None,
+) -> tuple[Command, Cursor]:
+    """A command and its cursor, in epoch 1."""
+    partial = any(0 < each.weight < 100 for each in versions)
+    wanted = TargetWanted(target, kind, versions, stable, lease if partial else None)
+    return Command(f"c{sequence}", verb, target, sequence, wanted, "the test", over_edit=over_edit), Cursor(1, sequence)

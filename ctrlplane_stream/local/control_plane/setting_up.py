@@ -1,0 +1,54 @@
+"""Any manifests onto the API server, as an administrator: for set-up, where the product's narrow client has no verbs."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ctrlplane_stream.actuators.kubernetes.access import Access
+from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, HttpTransport, Request
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+
+_FIELD_MANAGER = "set-up"
+_SERVED_SECONDS = 20.0
+_PLURALS = {"CustomResourceDefinition": "customresourcedefinitions", "Gateway": "gateways", "GatewayClass": "gatewayclasses"}
+_CLUSTER_WIDE = ("Namespace", "Node", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "GatewayClass")
+
+
+async def apply_manifests(access: Access, manifests: Sequence[Manifest], namespace: str = "", *, dry_run: bool = False) -> list[Manifest]:
+    """The objects after a server-side apply by force, in their order; waits until new kinds are served. Raises ApiRefused."""
+    transport = HttpTransport(access)
+    try:
+        return [await _apply(transport, manifest, namespace, dry_run) for manifest in manifests]
+    finally:
+        await transport.close()
+
+
+async def _apply(transport: HttpTransport, manifest: Manifest, namespace: str, dry_run: bool) -> Manifest:
+    query = {"fieldManager": _FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+    path = f"{_collection(manifest, namespace)}/{manifest['metadata']['name']}"
+    reply = await transport.send(Request("PATCH", path, query, manifest, "application/apply-patch+yaml"))
+    if reply.status >= 300:
+        raise ApiRefused(f"PATCH {path} ({reply.status}): {reply.body[:500].decode(errors='replace')}")
+    made: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
+    if manifest["kind"] == "CustomResourceDefinition" and not dry_run:
+        await _served(transport, manifest)
+    return made
+
+
+async def _served(transport: HttpTransport, definition: Manifest) -> None:
+    """Wait until objects of a new kind can be listed."""
+    spec = definition["spec"]
+    version = next(each["name"] for each in spec["versions"] if each["storage"])
+    async with asyncio.timeout(_SERVED_SECONDS):
+        while (await transport.send(Request("GET", f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"))).status != 200:
+            await asyncio.sleep(0.05)
+
+
+def _collection(manifest: Manifest, namespace: str) -> str:
+    version, kind = str(manifest["apiVersion"]), str(manifest["kind"])
+    plural = _PLURALS.get(kind, kind.lower() + ("es" if kind.lower().endswith("s") else "s"))
+    root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    within = manifest["metadata"].get("namespace") or namespace
+    return f"{root}/{plural}" if kind in _CLUSTER_WIDE else f"{root}/namespaces/{within}/{plural}"
