@@ -30,17 +30,27 @@ def test_arrivals_have_the_rate_that_was_asked_for() -> None:
     assert abs(len(list(arrivals(100, 100, Random(7)))) - 10_000) < 500
 
 
-def _drive(answer: web.Response | None, rate: float, seconds: float) -> list[Request]:
-    """Requests to a server that answers so, or (None) never before the load has ended."""
+def _drive(seconds: float, stalls_until: int = 0) -> list[Request]:
+    """Requests to a server that answers at once, or not before it was sent, or spared, ``stalls_until`` of them."""
     requests: list[Request] = []
 
     async def run() -> None:
-        ended = asyncio.Event()
+        arrived, answer = 0, asyncio.Event()
+
+        def count() -> None:
+            if arrived + len(requests) >= stalls_until:
+                answer.set()
+
+        def record(request: Request) -> None:
+            requests.append(request)
+            count()
 
         async def handle(_: web.Request) -> web.Response:
-            if answer is None:
-                await ended.wait()
-            return web.Response(status=answer.status if answer else 200, headers={"x-versions-touched": "shop/cart=#2, shop/frontend=#1"})
+            nonlocal arrived
+            arrived += 1
+            count()
+            await answer.wait()
+            return web.Response(headers={"x-versions-touched": "shop/cart=#2, shop/frontend=#1"})
 
         application = web.Application()
         application.router.add_get("/{operation}", handle)
@@ -48,8 +58,7 @@ def _drive(answer: web.Response | None, rate: float, seconds: float) -> list[Req
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        asyncio.get_running_loop().call_later(seconds, ended.set)
-        await generate((Stream(ENTRIES[0], rate, url),), seconds, 1, requests.append, asyncio.Event())
+        await generate((Stream(ENTRIES[0], 200, url),), seconds, 1, record, asyncio.Event())
         await runner.cleanup()
 
     asyncio.run(run())
@@ -57,25 +66,28 @@ def _drive(answer: web.Response | None, rate: float, seconds: float) -> list[Req
 
 
 def test_a_shop_that_stalls_is_sent_just_as_much() -> None:
-    """The same requests are sent whether answers come at once or not before the end; their latency shows the wait."""
-    stalled, quick = _drive(None, 200, 0.5), _drive(web.Response(), 200, 0.5)
+    """The same requests are sent whether each is answered at once or none before the last is there; latencies show the wait."""
+    quick = _drive(0.5)
+    stalled = _drive(0.5, stalls_until=len(quick))
     assert len(stalled) == len(quick) > 50
     assert sorted(r.operation for r in stalled) == sorted(r.operation for r in quick)
-    assert max(r.milliseconds for r in stalled) > 400
+    last_due = max(r.at for r in stalled)
+    assert all(r.at + r.milliseconds / 1000 > last_due - 0.01 for r in stalled)
 
 
 def test_a_thousand_outstanding_requests_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound a request is recorded as refused, not sent and not forgotten."""
+    """Beyond the bound (here ten) a request is recorded as refused, not sent and not forgotten."""
+    quick = _drive(0.3)
     monkeypatch.setattr(load, "_MOST_OUTSTANDING", 10)
-    requests = _drive(None, 200, 0.3)
-    assert len(requests) > 30
-    assert sum(r.error is None for r in requests) == 10
+    requests = _drive(0.3, stalls_until=len(quick))
+    assert len(requests) == len(quick) > 30
+    assert [r.error is None for r in requests].count(True) == 10
     assert {r.status for r in requests if r.error} == {0}
 
 
 def test_what_a_request_touched_is_recorded_and_who_gave_no_answer() -> None:
     """From the header; where there is no answer, the entry itself is of unknown version."""
-    assert {r.touched for r in _drive(web.Response(), 100, 0.1)} == {(("shop/cart", "#2"), ("shop/frontend", "#1"))}
+    assert {r.touched for r in _drive(0.1)} == {(("shop/cart", "#2"), ("shop/frontend", "#1"))}
     requests: list[Request] = []
     nobody = Stream(Entry("shop/frontend", {"browse": 1.0}), 100, "http://127.0.0.1:1")
     asyncio.run(generate((nobody,), 0.1, 1, requests.append, asyncio.Event()))
