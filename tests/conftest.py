@@ -10,10 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka, missing_parts, open_broker
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+# No deadline: how long an example takes says more of the machine than of the code. CI draws the same examples each time, so that
+# a red run is red for its change; on a developer's machine they differ, and a failure prints what replays it.
+settings.register_profile("here", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session")
