@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import faust
+from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
@@ -35,6 +36,8 @@ class PositionedConsumer(driver.Consumer):
         """Seek to the committed offsets, and from there to the positions that the role names."""
         await super().perform_seek()
         app = cast("StreamApp", self.app)
+        if not app.holding:
+            return
         assigned = frozenset((tp.topic, tp.partition) for tp in self.assignment())
         for (topic, partition), offset in (await app.positions(assigned)).items():
             tp = TP(topic, partition)
@@ -57,6 +60,15 @@ class Transport(driver.Transport):
     Producer = IdempotentProducer
 
 
+class NoTables(TableManager):
+    """Faust's table manager where there are no tables: it waits a second for late declarations, which we do not."""
+
+    async def on_start(self) -> None:
+        """Start recovery, which in the absence of tables only seeks and resumes."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class StreamApp(faust.App):
     """A Faust app whose role says where to read on. ``positions`` and ``released`` may be set until the app starts.
 
@@ -75,8 +87,8 @@ class StreamApp(faust.App):
         self.holding = False
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
-        await super()._on_partitions_revoked(revoked)
         self.holding = False
+        await super()._on_partitions_revoked(revoked)
         self.released()
 
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -130,6 +142,7 @@ def new_app(settings: Settings, role: str, *, fetch_bytes: int = FETCH_BYTES) ->
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
+        TableManager=NoTables,
         web_enabled=False,
         autodiscover=False,
         cython_optimizations=True,

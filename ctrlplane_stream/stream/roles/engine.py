@@ -67,7 +67,7 @@ class Engine(Duty):
         topic = self.settings.topic(FACTS)
         async with self._taking:
             for name, partition in sorted(assigned):
-                if name == topic and self.app.holding and partition not in self._owned:
+                if name == topic and partition not in self._owned:
                     self._owned[partition] = await self._taker.take(partition)
             return {(topic, p): owned.position for p, owned in self._owned.items() if (topic, p) in assigned}
 

@@ -36,6 +36,8 @@ class Orders(msgspec.Struct, frozen=True):
 
     boundary: Boundary | None = None
     nth: int = 1
+    sleeps: bool = False
+    """Whether it falls asleep there (SIGSTOP) instead, to be woken as a zombie."""
     build: str = "build-1"
     mended: bool = False
 
@@ -55,7 +57,8 @@ class SweepRules:
         if any(reason.code == "repeated" for reason in decision.reasons):
             return decision
         text = f"{self._orders.build} decided {type(fact).__name__}"
-        effect = Notify(f"{state.environment}/{decision.sequence}", "effect", text, None, {}, "")
+        about = "fact/" if moment.origin is not None else "tick/"
+        effect = Notify(f"{state.environment}/{about}{decision.sequence}", "effect", text, None, {}, "")
         return msgspec.structs.replace(decision, outputs=(*decision.outputs, effect))
 
     def minimal_abort(self, state: State, override: OverrideRequested) -> tuple[Output, ...]:
@@ -125,7 +128,8 @@ def run_child(settings: Settings, orders: Orders) -> None:
     def passed(boundary: Boundary) -> None:
         passes[boundary] = passes.get(boundary, 0) + 1
         if boundary is orders.boundary and passes[boundary] >= orders.nth:
-            os.kill(os.getpid(), signal.SIGKILL)
+            passes[boundary] = -1_000_000  # a zombie that was woken goes on
+            os.kill(os.getpid(), signal.SIGSTOP if orders.sleeps else signal.SIGKILL)
 
     class DyingEngine(Engine):
         """The engine role, and where it can die."""

@@ -68,7 +68,6 @@ class Plan(msgspec.Struct, frozen=True):
     kills: tuple[tuple[Boundary, int], ...]
     environments: int = 5
     facts: int = 240
-    duplicates: int = 20
 
     def __str__(self) -> str:
         kills = " ".join(f"{boundary}#{nth}" for boundary, nth in self.kills) or "no kill"
@@ -76,6 +75,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 _OFTEN = frozenset({Boundary.DECIDE, Boundary.FOLD})
+_WHILE_RECOVERING = frozenset({Boundary.FOLD, Boundary.SEEK})
+"""Boundaries that mean nothing before there is a log to recover from."""
 
 
 def plan_of(seed: int) -> Plan:
@@ -90,9 +91,13 @@ def plan_of(seed: int) -> Plan:
     else:
         twist, first = Twist.KILLS, boundaries[place]
     others = [chance.choice(boundaries) for _ in range(chance.randint(0, 2))]
+    if first in _WHILE_RECOVERING:
+        others, first = [first, *others], Boundary.PUBLISHED
     kills = tuple((boundary, _nth(boundary, chance)) for boundary in (first, *others))
     return Plan(seed, twist, kills)
 
 
 def _nth(boundary: Boundary, chance: random.Random) -> int:
-    return chance.randint(1, 60) if boundary in _OFTEN else chance.choice((1, 1, 2, 3))
+    if boundary is Boundary.SEEK:
+        return 1
+    return chance.randint(1, 40) if boundary in _OFTEN else chance.choice((1, 1, 2, 3))

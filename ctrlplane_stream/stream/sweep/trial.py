@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry
 from ctrlplane_stream.model.decisions import Claim, Decided, Parked
 from ctrlplane_stream.model.facts import FactRecord, Origin, OverrideRequested, OverrideVerb
 from ctrlplane_stream.settings import Settings
@@ -21,8 +23,10 @@ from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.replaying import Problem, Replay, Tally
 from ctrlplane_stream.stream.sweep.child import POISON, Orders, SweepRules, run_child
-from ctrlplane_stream.stream.sweep.plans import Plan, Twist
+from ctrlplane_stream.stream.sweep.plans import Boundary, Plan, Twist
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.control import OverrideData, write_control
 from ctrlplane_stream.wire.kafka_clients import partition_of, producer
 from ctrlplane_stream.wire.topic_admin import admin_client, apply_changes, plan_topics
 from ctrlplane_stream.wire.topics import topic_specs
@@ -32,6 +36,9 @@ PARTITIONS = 3
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _WAVES = 6
+_ROUNDS_FOR_KILLS = 30
+_BY_CONTROL = 4
+"""Every fourth input goes the whole way, through ``control`` and ingest."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -40,6 +47,7 @@ class Outcome(msgspec.Struct, frozen=True):
     plan: str
     problems: tuple[str, ...]
     starts: int
+    missed_kills: int
     ignored_by_epoch: int
     parked: int
     facts: int
@@ -69,7 +77,14 @@ async def play(plan: Plan, settings: Settings, restart_broker: Callable[[], None
             await trial.facts_reader.close()
     tally = trial.tally
     return Outcome(
-        str(plan), tuple(trial.problems), trial.starts, tally.ignored_by_epoch, tally.parked, tally.facts, time.monotonic() - started
+        str(plan),
+        tuple(trial.problems),
+        trial.starts,
+        trial.missed,
+        tally.ignored_by_epoch,
+        tally.parked,
+        tally.facts,
+        time.monotonic() - started,
     )
 
 
@@ -89,6 +104,8 @@ class _Trial:
         self.problems: list[str] = []
         self.tally = Tally()
         self.starts = 0
+        self.missed = 0
+        self._dying: set[str] = set()
         self._context = children()
         self._children: dict[str, ForkServerProcess] = {}
         self._kills = list(plan.kills)
@@ -98,6 +115,7 @@ class _Trial:
 
     async def run(self) -> None:
         """Feed in waves, with the twist in the middle; then let everything settle and check."""
+        await self._apply_catalog()
         self._start("a", kill=True)
         if self.plan.twist in (Twist.TWO_WORKERS, Twist.THREE_WORKERS):
             self._start("b", kill=True)
@@ -106,8 +124,19 @@ class _Trial:
             if wave == _WAVES // 2:
                 await self._twist()
             await self._keep_alive(0.25)
+        await self._wait_for_kills()
         if await self._settle():
             await self._check()
+
+    async def _wait_for_kills(self) -> None:
+        """Keep working until every kill of the plan has happened, within reason: some boundaries are rare."""
+        for _ in range(_ROUNDS_FOR_KILLS):
+            if not self._kills and not self._dying:
+                return
+            await self._feed(12)
+            await self._keep_alive(0.5)
+        self.missed = len(self._kills) + len(self._dying)
+        self._kills.clear()
 
     def end(self) -> None:
         """Leave no child behind."""
@@ -115,11 +144,13 @@ class _Trial:
             child.kill()
             child.join()
 
-    def _start(self, name: str, *, kill: bool) -> None:
-        orders = self._build
+    def _start(self, name: str, *, kill: bool = False, orders: Orders | None = None) -> None:
+        """Start a worker: with the next kill of the plan, with orders of its own, or to live on."""
+        orders = orders or self._build
         if kill and self._kills:
             boundary, nth = self._kills.pop(0)
             orders = msgspec.structs.replace(orders, boundary=boundary, nth=nth)
+            self._dying.add(name)
         settings = msgspec.structs.replace(self.settings, instance=name)
         child = self._context.Process(target=run_child, args=(settings, orders), daemon=False)
         child.start()
@@ -132,6 +163,7 @@ class _Trial:
         while time.monotonic() < until:
             for name, child in self._children.items():
                 if child.exitcode is not None:
+                    self._dying.discard(name)
                     self._start(name, kill=True)
                     break
             await asyncio.sleep(_POLL_SECONDS)
@@ -143,7 +175,7 @@ class _Trial:
             case Twist.TWO_WORKERS:
                 self._kill("b")
             case Twist.THREE_WORKERS:
-                self._start("c", kill=False)
+                self._start("c")
                 await self._keep_alive(1.5)
                 self._kill("a")
             case Twist.ZOMBIE:
@@ -163,17 +195,40 @@ class _Trial:
         child.join()
 
     async def _zombie(self) -> None:
-        """Let a worker sleep in the middle of its work until another has its partitions; wake it with work in its hands."""
-        sleeper = self._children["a"]
-        await self._feed(60)
-        await asyncio.sleep(0.05)
-        if sleeper.pid is None or sleeper.exitcode is not None:
+        """A worker sleeps with decisions in its hands until another has its partitions; then it wakes and writes them."""
+        self._kill("a")
+        self._start("a", orders=msgspec.structs.replace(self._build, boundary=Boundary.PUBLISH, nth=2, sleeps=True))
+        sleeper = self._children["a"].pid or 0
+        asleep = await self._until("no worker fell asleep", lambda: _state_of(sleeper) == "T")
+        if not asleep:
             return
-        os.kill(sleeper.pid, signal.SIGSTOP)
-        self._start("b", kill=False)
-        await asyncio.sleep(3.0)
-        os.kill(sleeper.pid, signal.SIGCONT)
+        self._start("b")
+        await self._until_claimed_by("b")
+        os.kill(sleeper, signal.SIGCONT)
         await self._keep_alive(2.0)
+
+    async def _until(self, otherwise: str, holds: Callable[[], bool]) -> bool:
+        """Feed and wait until something holds; a problem where it does not in time."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not holds():
+            if time.monotonic() > deadline:
+                self.problems.append(f"stuck: {otherwise}")
+                return False
+            await self._feed(2)
+            await asyncio.sleep(_POLL_SECONDS)
+        return True
+
+    async def _until_claimed_by(self, name: str) -> None:
+        """Wait until a worker has claimed every partition."""
+        claimed: set[int] = set()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while len(claimed) < PARTITIONS and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_SECONDS)
+            for partition in range(PARTITIONS):
+                async for found in self.reader.read("decisions", partition, 0):
+                    record = read_decision(found.value)
+                    if isinstance(record, Claim) and record.owner.startswith(f"{name}/"):
+                        claimed.add(partition)
 
     async def _poison(self) -> None:
         environment = self._environment(0)
@@ -198,6 +253,12 @@ class _Trial:
                     return
         self.problems.append("stuck: the poisoned fact was never parked")
 
+    async def _apply_catalog(self) -> None:
+        catalog = Catalog({self._environment(i): EnvironmentEntry() for i in range(self.plan.environments)}, {})
+        value = msgspec.json.encode(CatalogRecord(catalog, catalog_hash(catalog), None, "sweep"))
+        await self._client.send_and_wait(self.settings.topic("catalog"), value, key=b"catalog", partition=0)
+        self._catalog_facts = self.plan.environments
+
     def _environment(self, i: int) -> str:
         return f"env-{i % self.plan.environments}"
 
@@ -206,7 +267,7 @@ class _Trial:
         for _ in range(count):
             number = self._sent
             await self._send(self._environment(number), number)
-            if number % max(1, self.plan.facts // max(1, self.plan.duplicates)) == 0:
+            if number % (3 * _BY_CONTROL) == 1:
                 await self._send(self._environment(number), number, again=True)
         await self._client.flush()
 
@@ -221,11 +282,17 @@ class _Trial:
         again: bool = False,
     ) -> int:
         """Append a fact made of input record ``number``; returns its offset where it must be known, else -1."""
-        fact = OverrideRequested(f"id-{number}", verb, "sweep", why, fact_offset=fact_offset)
-        record = FactRecord(environment, fact, Origin("control", 0, number))
-        partition = partition_of(environment, PARTITIONS)
         if not again:
             self._sent = number + 1
+            if number % _BY_CONTROL == 0 and verb is OverrideVerb.PAUSE and why != POISON:
+                data = OverrideData(verb, environment, "sweep", why)
+                await self._client.send(
+                    self.settings.topic("control"), write_control(f"id-{number}", "sweep", data), partition=number % PARTITIONS
+                )
+                return -1
+        fact = OverrideRequested(f"id-{number}", verb, "sweep", why, fact_offset=fact_offset)
+        record = FactRecord(environment, fact, Origin("sweep", 0, number))
+        partition = partition_of(environment, PARTITIONS)
         sent = await self._client.send(
             self.settings.topic("facts"), msgspec.json.encode(record), key=environment.encode(), partition=partition
         )
@@ -275,9 +342,10 @@ class _Trial:
             if f.problem is not Problem.OTHER_BUILD
         ]
         self.problems += [f"doubled in effect: {id_} {n} times" for id_, n in effects.items() if n > 1]
-        made = sum(1 for id_ in effects if "/abort/" not in id_)
-        if made < self._sent:
-            self.problems.append(f"lost: {self._sent} inputs, {made} effects")
+        made = sum(1 for id_ in effects if "/abort/" not in id_ and "/tick/" not in id_)
+        skipped = 1 if self.plan.twist is Twist.SKIP else 0
+        if made != self._sent + self._catalog_facts - skipped:
+            self.problems.append(f"lost or doubled: {self._sent} inputs and {self._catalog_facts} parts of the catalog, {made} effects")
 
     async def _count_effects(self, partition: int, effects: dict[str, int]) -> None:
         fence = Fence()
@@ -288,6 +356,11 @@ class _Trial:
             for output in record.outputs:
                 if getattr(output, "event", "") == "effect":
                     effects[output.id] = effects.get(output.id, 0) + 1  # type: ignore[union-attr]
+
+
+def _state_of(pid: int) -> str:
+    """The kernel's letter for the state of a process: T is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _note(lines: dict[str, Line], record: Decided | Parked) -> None:
