@@ -86,7 +86,11 @@ def past_of(state: StepState, services: tuple[str, ...]) -> tuple[Totals, Disper
     for past in pasts:
         t = past.totals()
         total = Totals(
-            t.windows, total.requests + t.requests, total.errors + t.errors, latency=total.latency.plus(t.latency), calls=t.calls
+            t.windows,
+            total.requests + t.requests,
+            total.estimated + t.estimated,
+            total.errors + t.errors,
+            latency=total.latency.plus(t.latency),
         )
     return total, max((past.scatter for past in pasts), key=lambda scatter: scatter.design_effect, default=Dispersion())
 
@@ -133,7 +137,7 @@ def _edges_asked(question: Question, pair: Pair, frame: Frame, assignment: Assig
     """At most six edges by name, those asked before and then the busiest of the past, of those that stable uses or used: a call that only
     the candidate makes is new, not harm."""
     seen = pair.candidate.calls if pair.stable is None else {**pair.candidate.calls, **pair.stable.calls}
-    known = frame.past.calls if pair.stable is None else {str(edge): calls for edge, calls in pair.stable.calls.items()}
+    known = frame.past.calls if pair.stable is None else {str(edge): calls for edge, (calls, _) in pair.stable.calls.items()}
     wanted = {change.service for change in assignment.changed}
     edges = {str(edge): edge for edge in seen if question.guard.role is not GuardRole.CALLER or edge.callee in wanted}
     asked = [name for name in begun if name in edges]

@@ -16,8 +16,8 @@ from ctrlplane_stream.model.windows import EdgeWindow, Exposure
 class ArmWindow:
     """What one arm did in one window.
 
-    ``errors_by_edge`` and ``requests_by_edge`` say where it was seen; ``calls`` counts the calls it made, by edge. ``estimated`` counts
-    requests corrected for sampling.
+    ``errors_by_edge`` and ``requests_by_edge`` say where it was seen; ``calls`` counts the calls it made, by edge, as seen and as
+    estimated. ``estimated`` counts requests corrected for sampling.
     """
 
     requests: float = 0.0
@@ -26,7 +26,7 @@ class ArmWindow:
     estimated_errors: float = 0.0
     latency: Histogram = NOTHING
     gap: Histogram = NOTHING
-    calls: dict[EdgeKey, float] = field(default_factory=dict)
+    calls: dict[EdgeKey, tuple[float, float]] = field(default_factory=dict)
     requests_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
     errors_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
 
@@ -50,9 +50,9 @@ def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
     arm.latency, arm.gap = arm.latency if arm.latency.counts else edges.latency, edges.gap
     arm.requests_by_edge, arm.errors_by_edge = edges.requests_by_edge, edges.errors_by_edge
     for key in rows.outgoing.get(service, ()):
-        calls = sum(row.estimated_calls for row in rows.edges[key] if version is None or row.caller_version == version)
-        if calls:
-            arm.calls[key] = calls
+        mine = [row for row in rows.edges[key] if version is None or row.caller_version == version]
+        if mine:
+            arm.calls[key] = (float(sum(row.calls for row in mine)), sum(row.estimated_calls for row in mine))
     return arm
 
 

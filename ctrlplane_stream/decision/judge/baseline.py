@@ -21,17 +21,22 @@ GENERATION_WINDOWS = 30
 class Totals(msgspec.Struct, frozen=True):
     """Sums over some windows of one service, all versions together.
 
-    ``lost`` counts failed calls to it without a server's half, among ``called`` calls; ``calls`` the calls it made, by edge.
+    ``estimated`` counts requests corrected for sampling; ``lost`` failed calls to it without a server's half, among ``called``
+    calls; ``calls`` the calls it made, by edge, corrected for sampling; ``errors_seen`` and ``errors_estimated`` what callers saw
+    fail, and what that stands for.
     """
 
     windows: int = 0
     requests: float = 0.0
+    estimated: float = 0.0
     errors: float = 0.0
     called: float = 0.0
     lost: float = 0.0
     latency: Histogram = NOTHING
     gap: Histogram = NOTHING
     calls: dict[str, float] = {}
+    errors_seen: float = 0.0
+    errors_estimated: float = 0.0
 
 
 class ServicePast(msgspec.Struct, frozen=True):
@@ -84,7 +89,10 @@ def lost_calls(rows: Rows, service: str) -> tuple[float, float]:
 def _window_totals(rows: Rows, service: str) -> Totals:
     arm: ArmWindow = version_arm(rows, service, None)
     lost, called = lost_calls(rows, service)
-    return Totals(1, arm.requests, arm.errors, called, lost, arm.latency, arm.gap, {str(key): calls for key, calls in arm.calls.items()})
+    calls = {str(key): estimated for key, (_, estimated) in arm.calls.items()}
+    seen = sum(arm.errors_by_edge.values())
+    estimated = max(arm.requests, arm.estimated)
+    return Totals(1, arm.requests, estimated, arm.errors, called, lost, arm.latency, arm.gap, calls, seen, max(seen, arm.estimated_errors))
 
 
 def _after(past: ServicePast, window: Totals) -> ServicePast:
@@ -101,10 +109,13 @@ def _sum(a: Totals, b: Totals) -> Totals:
     return Totals(
         a.windows + b.windows,
         a.requests + b.requests,
+        a.estimated + b.estimated,
         a.errors + b.errors,
         a.called + b.called,
         a.lost + b.lost,
         a.latency.plus(b.latency),
         a.gap.plus(b.gap),
         {key: a.calls.get(key, 0.0) + b.calls.get(key, 0.0) for key in sorted({*a.calls, *b.calls})},
+        a.errors_seen + b.errors_seen,
+        a.errors_estimated + b.errors_estimated,
     )

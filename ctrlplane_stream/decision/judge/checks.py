@@ -47,11 +47,10 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame) -> CheckState:
     candidate = _failures(pair.candidate, frame.quality)
     margin = frame.policy.error_margin * frame.factor
     if pair.stable is None:
-        past = Counts(frame.past.errors, frame.past.requests)
-        state = _bounded(state, past, margin, frame)
+        state = _bounded(state, _past_failures(frame), margin, frame)
         return _one_arm(state, candidate)
     stable = _failures(pair.stable, frame.quality)
-    state = _two_arms(state, candidate, stable, margin, _capped(frame.past.errors, frame.past.requests), frame)
+    state = _two_arms(state, candidate, stable, margin, _capped(_past_failures(frame)), frame)
     return _blamed(state, pair.candidate, pair.stable)
 
 
@@ -90,43 +89,60 @@ def check_lost(state: CheckState, lost: float, called: float, weight: float, fra
 
 def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame) -> CheckState:
     """Calls per request along one edge: too many (retries, loops) or too few (a dependency no longer asked)."""
-    arm = pair.candidate
-    calls, requests = arm.calls.get(edge, 0.0), _estimated(arm)
-    if pair.stable is None:
-        before = frame.past.calls.get(str(edge), 0.0)
-        if frame.past.requests <= 0 or before <= 0:
-            return state
-        limit = upper_rate(before, frame.past.requests, frame.alpha / 2) * (1.0 + frame.policy.calls_margin * frame.factor)
-        past = Past(state.candidate.events, state.candidate.total)
-        evidence = weigh_rate(state.evidence, calls, requests, past, limit, state.scatter.design_effect)
-        stable = Counts(before, frame.past.requests)
-        return _next(state, evidence, Counts(calls, requests), None, _rate_residual(state, calls, requests), stable)
-    return _race(state, (calls, requests), (pair.stable.calls.get(edge, 0.0), _estimated(pair.stable)), frame)
+    if pair.stable is not None:
+        return _race(state, pair.candidate, pair.stable, edge, frame)
+    before = frame.past.calls.get(str(edge), 0.0)
+    if frame.past.estimated <= 0 or before <= 0:
+        return state
+    each = _calls_each(edge, pair.candidate)
+    calls, requests = pair.candidate.calls.get(edge, (0.0, 0.0))[0], _estimated(pair.candidate) / each
+    bound = upper_rate(before / each, frame.past.estimated / each, frame.alpha / 2)
+    limit = bound * (1.0 + frame.policy.calls_margin * frame.factor)
+    effect = state.scatter.design_effect * _counting_noise(pair.candidate, calls)
+    evidence = weigh_rate(state.evidence, calls, requests, Past(state.candidate.events, state.candidate.total), limit, effect)
+    residual = _rate_residual(state, calls, requests)
+    return _next(state, evidence, Counts(calls, requests), None, residual, Counts(before, frame.past.estimated))
 
 
-def _race(state: CheckState, candidate: tuple[float, float], stable: tuple[float, float], frame: Frame) -> CheckState:
-    """The next call comes from the candidate with a share that its requests fix, whatever the common rate does (an inhomogeneous Poisson
+def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, frame: Frame) -> CheckState:
+    """The next call is the candidate's with a share that its requests fix, whatever the common rate does (an inhomogeneous Poisson
     race)."""
-    (x, m), (y, n) = candidate, stable
+    each = _calls_each(edge, ours, theirs)
+    x, y = ours.calls.get(edge, (0.0, 0.0))[0], theirs.calls.get(edge, (0.0, 0.0))[0]
+    m, n = _estimated(ours) / each, _estimated(theirs) / each
     if m <= 0 or n <= 0:
         return state
     ratio = 1.0 + frame.policy.calls_margin
-    effect, total = state.scatter.design_effect, x + y
-    fair = m / (m + n)
-    most, least = m * ratio / (m * ratio + n), m / (m + n * ratio)
-    ours = _raced(state.candidate, state.stable, m, n)
-    up = weigh_against(state.evidence, x, total, ours, most, most, fair, effect)
-    theirs = Past(ours.candidate_total - ours.candidate_events, ours.candidate_total)
-    down = weigh_against(state.opposite or Evidence(), y, total, theirs, 1 - least, 1 - least, 1 - fair, effect)
-    residual = None
-    if min(state.candidate.total, state.stable.total) > 0:
-        rate_c = (state.candidate.events + x + 0.5) / (state.candidate.total + m)
-        rate_s = (state.stable.events + y + 0.5) / (state.stable.total + n)
-        variance = rate_c * (1 / m + 1 / state.candidate.total) + rate_s * (1 / n + 1 / state.stable.total)
-        before = state.candidate.events / state.candidate.total - state.stable.events / state.stable.total
-        residual = (x / m - y / n - before) / math.sqrt(variance)
-    after = _next(state, up, Counts(x, m), Counts(y, n), residual)
+    effect = state.scatter.design_effect * max(_counting_noise(ours, x), _counting_noise(theirs, y))
+    fair, most, least = m / (m + n), m * ratio / (m * ratio + n), m / (m + n * ratio)
+    past = _raced(state.candidate, state.stable, m, n)
+    up = weigh_against(state.evidence, x, x + y, past, most, most, fair, effect)
+    missing = Past(past.candidate_total - past.candidate_events, past.candidate_total)
+    down = weigh_against(state.opposite or Evidence(), y, x + y, missing, 1 - least, 1 - least, 1 - fair, effect)
+    after = _next(state, up, Counts(x, m), Counts(y, n), _race_residual(state, x, m, y, n))
     return msgspec.structs.replace(after, opposite=down)
+
+
+def _race_residual(state: CheckState, x: float, m: float, y: float, n: float) -> float | None:
+    """The standardised change of the difference of two rates against earlier windows."""
+    c, s = state.candidate, state.stable
+    if min(c.total, s.total) <= 0:
+        return None
+    ours, theirs = (c.events + x + 0.5) / (c.total + m), (s.events + y + 0.5) / (s.total + n)
+    variance = ours * (1 / m + 1 / c.total) + theirs * (1 / n + 1 / s.total)
+    return (x / m - y / n - (c.events / c.total - s.events / s.total)) / math.sqrt(variance)
+
+
+def _calls_each(edge: EdgeKey, *arms: ArmWindow) -> float:
+    """How many calls one seen call stands for, in all arms together."""
+    seen = sum(arm.calls.get(edge, (0.0, 0.0))[0] for arm in arms)
+    estimated = sum(arm.calls.get(edge, (0.0, 0.0))[1] for arm in arms)
+    return max(1.0, estimated / seen) if seen else max(1.0, *(_estimated(arm) / arm.requests for arm in arms if arm.requests), 1.0)
+
+
+def _counting_noise(arm: ArmWindow, calls: float) -> float:
+    """How much the sampled count of requests adds to the variance of calls per request: 1 + calls / requests seen; 1 where all are seen."""
+    return 1.0 + calls / arm.requests if arm.estimated > arm.requests > 0 else 1.0
 
 
 def _raced(candidate: Counts, stable: Counts, m: float, n: float) -> Past:
@@ -195,10 +211,18 @@ def _failures(arm: ArmWindow, quality: Quality) -> Counts:
 
     Tail sampling keeps errors and drops successes; the total is the estimate divided by what one kept error stood for so far.
     """
-    if arm.estimated <= arm.requests:
-        return Counts(arm.errors, arm.requests)
-    each = quality.estimated_errors / quality.errors if quality.errors >= 1 else arm.estimated / arm.requests
-    return Counts(arm.errors, max(arm.errors, arm.estimated / max(1.0, each)))
+    return _scaled(arm.errors, arm.requests, arm.estimated, quality)
+
+
+def _past_failures(frame: Frame) -> Counts:
+    return _scaled(frame.past.errors, frame.past.requests, frame.past.estimated, frame.quality)
+
+
+def _scaled(errors: float, requests: float, estimated: float, quality: Quality) -> Counts:
+    if estimated <= requests or requests <= 0:
+        return Counts(errors, requests)
+    each = quality.estimated_errors / quality.errors if quality.errors >= 1 else estimated / requests
+    return Counts(errors, max(errors, estimated / max(1.0, each)))
 
 
 def _estimated(arm: ArmWindow) -> float:
@@ -210,9 +234,9 @@ def _slow(arm: ArmWindow, bucket: int, gap: bool) -> Counts:
     return Counts(histogram.above(bucket), float(histogram.total))
 
 
-def _capped(events: float, total: float) -> Counts:
-    scale = min(1.0, _PRIOR_CAP / total) if total > 0 else 0.0
-    return Counts(events * scale, total * scale)
+def _capped(counts: Counts) -> Counts:
+    scale = min(1.0, _PRIOR_CAP / counts.total) if counts.total > 0 else 0.0
+    return Counts(counts.events * scale, counts.total * scale)
 
 
 def _blamed(state: CheckState, candidate: ArmWindow, stable: ArmWindow) -> CheckState:

@@ -1,13 +1,14 @@
 """From the state to the evidence a person reads: values, effect, interval, e-value and p-value of every question."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, past_of
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState
 from ctrlplane_stream.decision.judge.tails import QUANTILES
+from ctrlplane_stream.decision.stats.harm import log_harm
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, radius, ratio_of_rates
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import (
@@ -86,6 +87,32 @@ def harm_of(check: CheckState) -> float:
     if check.opposite is None:
         return check.evidence.best_harm
     return max(0.0, max(check.evidence.best_harm, check.opposite.best_harm) - _TWO_SIDED)
+
+
+def doubted(state: StepState, assignment: Assignment, found: Iterable[MetricEvidence]) -> MetricEvidence | None:
+    """The evidence that speaks loudest for harm as it stands now, if loud enough to deny a PASS that nothing proves; else None.
+
+    Unlike a FAIL this may pass again: it looks at the capital of today, not at the highest ever.
+    """
+    loud = 1.0 / assignment.policy.false_pass
+    by_key = {question.key: question for question in questions(assignment)}
+    standing: dict[tuple[str, GuardRole, Metric, Comparison], float] = {}
+    for key, check in state.checks.items():
+        question = by_key.get("|".join(key.split("|")[:4]))
+        if question is not None:
+            name = (question.guard.service, question.guard.role, question.metric, question.comparison)
+            standing[name] = max(standing.get(name, 0.0), math.exp(min(_LARGEST, _standing(check))))
+    worst = max(standing.items(), key=lambda item: item[1], default=None)
+    if worst is None or worst[1] < loud:
+        return None
+    alike = [e for e in found if (e.guard, e.role, e.name, e.comparison) == worst[0]]
+    return max(alike, key=lambda e: e.e_value, default=None)
+
+
+def _standing(check: CheckState) -> float:
+    if check.opposite is None:
+        return log_harm(check.evidence)
+    return max(log_harm(check.evidence), log_harm(check.opposite)) - _TWO_SIDED
 
 
 def margin_of(question: Question, assignment: Assignment) -> float:

@@ -8,13 +8,14 @@ then what the policy says where proof is out of reach.
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
 from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
-from ctrlplane_stream.decision.judge.findings import findings
+from ctrlplane_stream.decision.judge.findings import doubted, findings
 from ctrlplane_stream.decision.judge.outlook import Outlook, slowest
 from ctrlplane_stream.decision.judge.rows import ClosedWindow
 from ctrlplane_stream.decision.judge.sentences import (
     harm,
     not_begun,
     one_version,
+    overdue,
     passed,
     pipeline_late,
     silent_candidate,
@@ -26,7 +27,7 @@ from ctrlplane_stream.decision.judge.sentences import (
     waiting,
     wrong_ratio,
 )
-from ctrlplane_stream.decision.judge.state import Seen, StepState
+from ctrlplane_stream.decision.judge.state import Quality, Seen, StepState
 from ctrlplane_stream.model.verdicts import (
     Assignment,
     Change,
@@ -43,6 +44,9 @@ from ctrlplane_stream.model.verdicts import (
 _DUE = 10.0
 """Candidate requests due without one coming that make it silent: e**-10 by chance."""
 
+_OVERDUE = 3.0
+"""A proof that is expected in a third of the time and is not had at its end was withheld by the candidate, not by the traffic."""
+
 
 def begin(assignment: Assignment, baseline: Baseline) -> StepState:
     """The state of a step before its first window: the past of the changed services, the guards and the entry points, as it was."""
@@ -50,7 +54,9 @@ def begin(assignment: Assignment, baseline: Baseline) -> StepState:
         [change.service for change in assignment.changed] + [guard.service for guard in assignment.guards] + [*assignment.entry_points]
     )
     references: dict[str, ServicePast] = {service: baseline.of(service).frozen() for service in watched if service}
-    return StepState(assignment.rollout, assignment.step, assignment.attempt, references)
+    pasts = [references[change.service].totals() for change in assignment.changed]
+    sampled = Quality(errors=sum(p.errors_seen for p in pasts), estimated_errors=sum(p.errors_estimated for p in pasts))
+    return StepState(assignment.rollout, assignment.step, assignment.attempt, references, quality=sampled)
 
 
 def judge_window(state: StepState, assignment: Assignment, closed: ClosedWindow) -> tuple[StepState, Verdict]:
@@ -130,11 +136,11 @@ def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvi
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unprovable(state, outlook, assignment), metrics=found)
     if state.windows < policy.soak_windows or _requests(state, assignment) < 1:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, soaking(state, outlook, assignment), metrics=found)
-    doubtful = [
-        e for e in found if e.name is not Metric.SAMPLE_RATIO and not e.pre_existing and e.p_value <= policy.false_pass / len(found)
-    ]
-    if doubtful:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(min(doubtful, key=lambda e: e.p_value)), metrics=found)
+    doubt = doubted(state, assignment, found)
+    if doubt is not None:
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(doubt), metrics=found)
+    if outlook is not None and outlook.windows * _OVERDUE <= policy.maximum_windows:
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, overdue(state, outlook, assignment), metrics=found)
     return _verdict(state, assignment, VerdictStatus.PASS, soaked(state, outlook, assignment), metrics=found)
 
 

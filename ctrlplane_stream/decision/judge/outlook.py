@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ctrlplane_stream.decision.judge.questions import Question, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState
 from ctrlplane_stream.decision.stats.betting import divergence, growth
+from ctrlplane_stream.decision.stats.harm import log_safety
 from ctrlplane_stream.model.verdicts import Assignment, Comparison, Metric
 
 _LEAST_SHARE = 1e-3
@@ -17,12 +18,16 @@ NEVER = math.inf
 
 
 class Outlook(NamedTuple):
-    """What the slowest proof needs: its question, candidate requests in all, and windows in all at the present rate (both from the
-    start)."""
+    """What the slowest proof needs if the candidate does no harm: candidate requests and windows in all, at the rate so far.
+
+    ``left`` is how many windows are still to come, as the evidence stands. What can be proven is a matter of the traffic alone:
+    evidence that speaks against the candidate must not make a proof count as out of reach.
+    """
 
     question: Question
     requests: float
     windows: float
+    left: float
 
 
 def unproven(state: StepState, assignment: Assignment) -> tuple[Question, ...]:
@@ -57,13 +62,13 @@ def requests_needed(stable: float, well: float, margin: float, ratio: float, fal
 def _outlook(question: Question, state: StepState, assignment: Assignment) -> Outlook:
     check = state.checks.get(question.key, CheckState())
     if check.windows == 0 or check.candidate.total <= 0:
-        return Outlook(question, NEVER, NEVER)
-    remaining = -math.log(assignment.policy.false_pass) - check.evidence.safety
+        return Outlook(question, NEVER, NEVER, NEVER)
+    wanted = -math.log(assignment.policy.false_pass)
     per_request = _growth(question, check, assignment) / check.scatter.design_effect
     if per_request <= 0:
-        return Outlook(question, NEVER, NEVER)
-    requests = check.candidate.total + remaining / per_request
-    return Outlook(question, requests, requests * state.windows / check.candidate.total)
+        return Outlook(question, NEVER, NEVER, NEVER)
+    windows_each = state.windows / check.candidate.total / per_request
+    return Outlook(question, wanted / per_request, wanted * windows_each, (wanted - log_safety(check.evidence)) * windows_each)
 
 
 def _growth(question: Question, check: CheckState, assignment: Assignment) -> float:

@@ -86,11 +86,10 @@ def _pour(source: ArmWindow, into: ArmWindow) -> None:
     into.errors += source.errors
     into.estimated += source.estimated
     into.estimated_errors += source.estimated_errors
-    for mine, theirs in (
-        (into.calls, source.calls),
-        (into.requests_by_edge, source.requests_by_edge),
-        (into.errors_by_edge, source.errors_by_edge),
-    ):
+    for key, (seen, estimated) in source.calls.items():
+        before = into.calls.get(key, (0.0, 0.0))
+        into.calls[key] = (before[0] + seen, before[1] + estimated)
+    for mine, theirs in ((into.requests_by_edge, source.requests_by_edge), (into.errors_by_edge, source.errors_by_edge)):
         for key, value in theirs.items():
             mine[key] = mine.get(key, 0.0) + value
     into.latency, into.gap = into.latency.plus(source.latency), into.gap.plus(source.gap)

@@ -65,6 +65,15 @@ def suspicious(evidence: MetricEvidence) -> str:
     )
 
 
+def overdue(state: StepState, outlook: Outlook, assignment: Assignment) -> str:
+    """Why a step whose traffic could prove it is still not proven at the end of its time."""
+    name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
+    return (
+        f"The {name} of {guard} should have been proven in {_about(outlook.windows)} windows and is not after {state.windows}: "
+        f"the candidate lies close to the margin, on neither side of it for sure. Look at it, and promote or abort it by hand."
+    )
+
+
 def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
     """Why there is no PASS yet where one is to be expected."""
     policy = assignment.policy
@@ -78,7 +87,7 @@ def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -
         return f"No harm found in {_counted(state.windows, 'window')}."
     return (
         f"No harm found in {_counted(state.windows, 'window')}; the {_NAMES[outlook.question.metric]} of "
-        f"{outlook.question.guard.service or 'the entry points'} needs {_about(outlook.windows)} windows in all."
+        f"{outlook.question.guard.service or 'the entry points'} needs {_about(outlook.left)} more."
     )
 
 

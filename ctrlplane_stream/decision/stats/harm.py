@@ -2,7 +2,8 @@
 
 Harm is a mixture of four bets (one on the candidate's own past, three on fixed sizes of harm): a mixture of e-processes is an e-process
 (method of mixtures: Robbins 1970; Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 2021), and costs at most log(1/weight) against
-the best of them. Safety is one bet that both arms share stable's past share. All alternatives come from earlier windows only.
+the best of them. Safety is a mixture of two: that the candidate is like stable, and that it is like its own past, so that a harmless
+difference passes too. All alternatives come from earlier windows only.
 
 Requests of one arm that fail together (autocorrelation, bursts) carry less evidence than their number: the log capital of a window is
 divided by the design effect estimated from earlier windows (`dispersion`). Dividing by at least 1 keeps an exact e-value an e-value
@@ -17,15 +18,16 @@ from ctrlplane_stream.decision.stats.betting import Sample, log_capital, log_cap
 
 _SIZES = (0.03, 0.15, 0.5)
 _LOG_WEIGHTS = (math.log(0.4), math.log(0.2), math.log(0.2), math.log(0.2))
+_SAFETY_WEIGHTS = (math.log(0.75), math.log(0.25))
 _SMALLEST = 1e-4
 """Shares are kept this far from 0 and 1: nothing is known to be impossible."""
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True):
-    """Log capital of the harm bets and of the safety bet, with the highest reached of each; all natural logarithms."""
+    """Log capital of the harm bets and of the safety bets, with the highest reached of each mixture; all natural logarithms."""
 
     harm: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    safety: float = 0.0
+    safety: tuple[float, float] = (0.0, 0.0)
     best_harm: float = 0.0
     best_safety: float = 0.0
 
@@ -55,7 +57,11 @@ def weigh(evidence: Evidence, sample: Sample, past: Past, margin: float, design_
     well = stable if expected is None else _inside(expected)
     safety = evidence.safety
     if well < stable + margin:
-        safety += log_capital(sample, stable, well, margin) / design_effect
+        alike, own = _harmless(well, stable + margin, past)
+        safety = (
+            safety[0] + log_capital(sample, stable, alike, margin) / design_effect,
+            safety[1] + log_capital(sample, stable, own, margin) / design_effect,
+        )
     return _record(evidence, harm, safety)
 
 
@@ -76,7 +82,11 @@ def weigh_against(
     )
     safety = evidence.safety
     if expected < floor:
-        safety += log_capital_against(events, total, expected, floor) / design_effect
+        alike, own = _harmless(expected, floor, past)
+        safety = (
+            safety[0] + log_capital_against(events, total, alike, floor) / design_effect,
+            safety[1] + log_capital_against(events, total, own, floor) / design_effect,
+        )
     return _record(evidence, harm, safety)
 
 
@@ -98,16 +108,22 @@ def weigh_rate(evidence: Evidence, events: float, exposure: float, past: Past, l
 
 def log_harm(evidence: Evidence) -> float:
     """The mixture's log e-value for harm beyond the margin, as it stands."""
-    return _mixture(evidence.harm)
+    return _mixture(evidence.harm, _LOG_WEIGHTS)
 
 
-def _record(before: Evidence, harm: tuple[float, ...], safety: float) -> Evidence:
+def log_safety(evidence: Evidence) -> float:
+    """The mixture's log e-value for "within the margin", as it stands."""
+    return _mixture(evidence.safety, _SAFETY_WEIGHTS)
+
+
+def _record(before: Evidence, harm: tuple[float, ...], safety: tuple[float, float]) -> Evidence:
     a, b, c, d = harm
-    return Evidence((a, b, c, d), safety, max(before.best_harm, _mixture(harm)), max(before.best_safety, safety))
+    best_harm = max(before.best_harm, _mixture(harm, _LOG_WEIGHTS))
+    return Evidence((a, b, c, d), safety, best_harm, max(before.best_safety, _mixture(safety, _SAFETY_WEIGHTS)))
 
 
-def _mixture(logs: tuple[float, ...]) -> float:
-    weighted = [log + weight for log, weight in zip(logs, _LOG_WEIGHTS, strict=True)]
+def _mixture(logs: tuple[float, ...], weights: tuple[float, ...]) -> float:
+    weighted = [log + weight for log, weight in zip(logs, weights, strict=True)]
     top = max(weighted)
     return top + math.log(math.fsum(math.exp(value - top) for value in weighted))
 
@@ -118,6 +134,12 @@ def _alternatives(bound: float, past: Past) -> tuple[float, float, float, float]
     guess = (past.candidate_events + 10.0 * min(2.0 * bound, bound + 0.5 * room)) / (past.candidate_total + 10.0)
     plugged = max(guess, bound + 0.01 * room)
     return (_inside(plugged), *(_inside(bound + size * room) for size in _SIZES))  # type: ignore[return-value]
+
+
+def _harmless(well: float, bound: float, past: Past) -> tuple[float, float]:
+    """Candidate shares within the bound to bet on: where it does no harm at all, and its own past pulled there, up to 70% of the way."""
+    own = (past.candidate_events + 10.0 * well) / (past.candidate_total + 10.0)
+    return well, _inside(min(max(own, well), well + 0.7 * (bound - well)))
 
 
 def _share(events: float, total: float) -> float:

@@ -1,0 +1,1 @@
+"""Measurements that `docs/` publishes; each module is one target of the Makefile."""

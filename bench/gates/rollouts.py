@@ -1,0 +1,204 @@
+"""Whole rollouts of the drawn system through the judge, with an oracle looking at the same counts."""
+
+from dataclasses import dataclass, field
+from functools import cache
+
+from bench.gates.oracle import Oracle, Truth, nats
+from bench.gates.traffic import CALLEES, CANDIDATE, COLLATERAL, HEALTHY, STABLE, WINDOW_SECONDS, Condition, Fault, System
+from ctrlplane_stream.decision.judge import Baseline, StepState, begin, judge_window, observe, sort_rows
+from ctrlplane_stream.decision.judge.questions import Question, alpha_of_each, questions
+from ctrlplane_stream.model.verdicts import (
+    Assignment,
+    Change,
+    GatePolicy,
+    Guard,
+    GuardRole,
+    Metric,
+    OnUnprovable,
+    Verdict,
+    VerdictStatus,
+)
+
+WEIGHTS = (0.05, 0.25, 0.5, 1.0)
+BASELINE_WINDOWS = 45
+PATIENCE = 2
+"""A step that has no verdict after this many times the policy's maximum is held for a person."""
+
+CHANGED = Guard("cart", GuardRole.CHANGED, required=True)
+GUARDS = (
+    CHANGED,
+    Guard("", GuardRole.ENTRY, required=True),
+    Guard("checkout", GuardRole.CALLER),
+    Guard("frontend", GuardRole.CALLER),
+    *(Guard(callee, GuardRole.CALLEE) for callee in CALLEES),
+    *(Guard(service, GuardRole.COLLATERAL) for service in COLLATERAL),
+    Guard("mail", GuardRole.CONSUMER),
+)
+
+PRIMARY = {
+    "errors (+5 points)": ("changed|cart|versions|error_ratio",),
+    "latency p99 (5% of requests x4)": ("changed|cart|versions|latency_p99",),
+    "latency median (x1.6)": ("changed|cart|versions|latency_p50", "changed|cart|versions|latency_p99"),
+    "network delay (+20 ms)": ("changed|cart|versions|network_gap",),
+    "CPU (all x1.8, tail x3)": ("changed|cart|versions|latency_p50", "changed|cart|versions|latency_p99"),
+    "missing calls (half of them)": ("changed|cart|versions|calls_per_request|cart -call-> pricing",),
+    "retry storm (x3)": ("changed|cart|versions|calls_per_request|cart -call-> stock",),
+    "one endpoint (8% of requests fail)": ("changed|cart|versions|error_ratio",),
+    "1 of 10 pods fails": ("changed|cart|versions|error_ratio",),
+    "death without spans": ("changed|cart|baseline|lost_calls",),
+    "overload of a callee (x2.5 for all)": tuple(
+        f"{guard}|baseline|{metric}"
+        for guard in ("callee|db", *(f"collateral|{service}" for service in COLLATERAL))
+        for metric in ("latency_p50", "latency_p99")
+    ),
+}
+"""Where the harm of each fault shows first: the questions whose oracle is the yardstick."""
+
+RIGHT = {
+    "network delay (+20 ms)": {Metric.NETWORK_GAP},
+    "missing calls (half of them)": {Metric.CALLS_PER_REQUEST},
+    "retry storm (x3)": {Metric.CALLS_PER_REQUEST},
+    "death without spans": {Metric.LOST_CALLS, Metric.ERROR_RATIO},
+    "errors (+5 points)": {Metric.ERROR_RATIO},
+    "one endpoint (8% of requests fail)": {Metric.ERROR_RATIO},
+    "1 of 10 pods fails": {Metric.ERROR_RATIO},
+}
+"""The metrics that name a fault rightly; a slower candidate shows in any latency."""
+_LATENCY = {Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP}
+
+
+@dataclass
+class Run:
+    """One rollout: how it ended, in how many windows of each step, and what the oracle needed on the same counts."""
+
+    outcome: str
+    step: int
+    windows: list[int] = field(default_factory=list)
+    proven: list[bool] = field(default_factory=list)
+    oracle_windows: list[int | None] = field(default_factory=list)
+    oracle_fail: int | None = None
+    candidate_requests: float = 0.0
+    verdict: Verdict | None = None
+
+    @property
+    def total(self) -> int:
+        """Windows of all steps."""
+        return sum(self.windows)
+
+    def right(self, fault: Fault) -> bool:
+        """Whether the metric of the FAIL names the fault."""
+        return (
+            self.verdict is not None and self.verdict.culprit is not None and self.verdict.culprit.metric in RIGHT.get(fault.name, _LATENCY)
+        )
+
+
+def assignment(step: int, confirmed_window: int, policy: GatePolicy) -> Assignment:
+    """Twelve guards on the changed service's surroundings, step ``step`` of four."""
+    return Assignment(
+        rollout="cart-2",
+        environment="prod",
+        step=step,
+        attempt=1,
+        changed=(Change("cart", CANDIDATE, STABLE),),
+        guards=GUARDS,
+        weight=WEIGHTS[step],
+        weight_confirmed_at_ms=confirmed_window * WINDOW_SECONDS * 1000,
+        steps=len(WEIGHTS),
+        window_seconds=WINDOW_SECONDS,
+        entry_points=("frontend",),
+        policy=policy,
+    )
+
+
+def run(rps: float, condition: Condition, fault: Fault, seed: int, policy: GatePolicy | None = None) -> Run:
+    """One rollout from its baseline to completion, FAIL or a hold."""
+    policy = policy or GatePolicy()
+    system = System(rps, condition, seed)
+    baseline = Baseline()
+    for number in range(BASELINE_WINDOWS):
+        baseline = observe(baseline, sort_rows(system.window(number, 0.0), 0), ())
+    result, clock = Run("completed", 0), BASELINE_WINDOWS
+    for step in range(len(WEIGHTS)):
+        result.step = step
+        clock, verdict = _step(system, baseline, step, clock, fault, policy, result)
+        result.verdict = verdict
+        if verdict.status is not VerdictStatus.PASS:
+            result.outcome = "failed" if verdict.status is VerdictStatus.FAIL else "held"
+            return result
+        result.proven.append(verdict.proven)
+    return result
+
+
+def _step(system: System, baseline: Baseline, step: int, clock: int, fault: Fault, policy: GatePolicy, result: Run) -> tuple[int, Verdict]:
+    asked = assignment(step, clock, policy)
+    state = begin(asked, baseline)
+    oracles = _oracles(system.condition, fault, asked, step, policy)
+    for number in range(1, PATIENCE * policy.maximum_windows + 1):
+        closed = system.window(clock, WEIGHTS[step], fault)
+        clock += 1
+        state, verdict = judge_window(state, asked, closed)
+        for key, oracle in oracles:
+            oracle.look(state, number, key)
+        if verdict.status in {VerdictStatus.PASS, VerdictStatus.FAIL}:
+            break
+    result.windows.append(number)
+    result.candidate_requests += sum(seen.candidate for seen in state.seen.values())
+    crossed = [oracle.crossed_at for _, oracle in oracles]
+    if fault is HEALTHY:
+        result.oracle_windows.append(None if None in crossed else max(policy.minimum_windows, *(c for c in crossed if c is not None)))
+    elif result.oracle_fail is None and any(crossed):
+        result.oracle_fail = result.total - number + min(c for c in crossed if c is not None)
+    return clock, verdict
+
+
+def _oracles(condition: Condition, fault: Fault, asked: Assignment, step: int, policy: GatePolicy) -> list[tuple[str, Oracle]]:
+    by_key = {question.key: question for question in questions(asked)}
+    if fault is HEALTHY:
+        owed = [q for q in by_key.values() if q.guard.required and q.metric in policy.proof]
+        return [(q.key, _oracle(q, q.key, condition, fault, step, policy, nats(policy.false_pass), True)) for q in owed]
+    alpha = alpha_of_each(asked, len(by_key))
+    keys = [key.replace("|versions|", "|baseline|") if WEIGHTS[step] == 1.0 else key for key in PRIMARY[fault.name]]
+    found = []
+    for key in keys:
+        question = by_key.get(key) or by_key.get("|".join(key.split("|")[:4]))
+        if question is not None and (question.metric is not Metric.CALLS_PER_REQUEST or WEIGHTS[step] < 1.0):
+            found.append((key, _oracle(question, key, condition, fault, step, policy, nats(alpha), False)))
+    return found
+
+
+def _oracle(
+    question: Question, key: str, condition: Condition, fault: Fault, step: int, policy: GatePolicy, wanted: float, safety: bool
+) -> Oracle:
+    return Oracle(question, truth(key, condition, fault, step), policy, wanted, safety, WEIGHTS[step])
+
+
+@cache
+def _pilot(condition: Condition, fault: Fault, step: int) -> StepState:
+    """A long look at much traffic, from which true shares are read: 1,000 requests a second for 60 windows."""
+    system, baseline = System(1000.0, condition, 99), Baseline()
+    for number in range(BASELINE_WINDOWS):
+        baseline = observe(baseline, sort_rows(system.window(number, 0.0), 0), ())
+    policy = GatePolicy(maximum_windows=10_000, on_unprovable=OnUnprovable.HOLD)
+    asked = assignment(step, BASELINE_WINDOWS, policy)
+    state = begin(asked, baseline)
+    for number in range(60):
+        state, _ = judge_window(state, asked, system.window(BASELINE_WINDOWS + number, WEIGHTS[step], fault))
+    return state
+
+
+@cache
+def truth(key: str, condition: Condition, fault: Fault, step: int) -> Truth:
+    """The true shares behind a question, to about a thousandth of themselves."""
+    check = _pilot(condition, fault, step).checks[key]
+    candidate = check.candidate.events / check.candidate.total
+    if "|baseline|" in key:
+        healthy = _pilot(condition, HEALTHY, step).checks[key].candidate
+        return Truth(_stable_share(key, healthy.events / healthy.total), candidate)
+    return Truth(check.stable.events / check.stable.total, candidate)
+
+
+def _stable_share(key: str, healthy: float) -> float:
+    """The share that the null allows before the margin: what lies above the quantile for tails, the healthy share for the rest."""
+    if key.endswith("latency_p50"):
+        return 0.5
+    return 0.01 if key.endswith("latency_p99") else healthy

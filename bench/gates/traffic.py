@@ -1,0 +1,383 @@
+"""Drawn traffic of a small system with a changed service: real arrival processes, ties, skew, and everything that telemetry does to it.
+
+    shoppers ─► frontend ─► checkout ─► cart (changed) ─► db, stock, pricing ◄─ search, catalog, offers, reports
+                                         cart ~message~► mail
+Every window is drawn from one seeded generator. Arrivals are Poisson; bursts multiply each second's rate by a gamma variable (shape 2); a
+daily wave moves the rate by 50% and errors and latencies by 20%. Outcomes of one version with autocorrelation r come in runs of geometric
+length (mean 1/(1-r)), which is lag-one correlation r. Latencies are lognormal with a tenth of cache hits at one value, on the sketch's
+own buckets, so that ties abound. Sampling keeps every error and every slow request and one in ten of the rest; lost spans are lost by
+halves, late ones come 60 s later.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ctrlplane_stream.decision.judge import ClosedWindow
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
+from ctrlplane_stream.model.sketch import EMPTY, Sketch
+from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+
+WINDOW_SECONDS = 10
+STABLE, CANDIDATE = "#1", "#2"
+COLLATERAL = ("search", "catalog", "offers", "reports")
+CALLEES = ("db", "stock", "pricing")
+_KEPT = 0.1
+_LATE_WINDOWS = 6
+_RUN_LENGTHS = 6
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How the traffic and its telemetry behave."""
+
+    name: str
+    autocorrelation: float = 0.0
+    bursts: bool = False
+    wave: bool = False
+    skew: float = 1.0
+    tail_sampled: bool = False
+    lost: float = 0.0
+    late: float = 0.0
+
+
+CONDITIONS = (
+    Condition("plain"),
+    Condition("autocorrelation 0.3", autocorrelation=0.3),
+    Condition("bursts", bursts=True),
+    Condition("daily wave", wave=True),
+    Condition("skewed weights", skew=0.7),
+    Condition("tail sampling", tail_sampled=True),
+    Condition("5% lost, 5% late", lost=0.05, late=0.05),
+    Condition("all at once", 0.3, True, True, 0.7, True, 0.05, 0.05),
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with the candidate. Latency factors are applied as whole buckets; ``part`` is the share of its requests that is ill."""
+
+    name: str
+    errors: float = 0.0
+    slower: float = 1.0
+    tail_slower: float = 1.0
+    gap_ms: float = 0.0
+    stock_calls: float = 1.0
+    pricing_calls: float = 1.0
+    dead: bool = False
+    db_slower: float = 1.0
+
+
+HEALTHY = Fault("none")
+FAULTS = (
+    Fault("errors (+5 points)", errors=0.05),
+    Fault("latency p99 (5% of requests x4)", tail_slower=4.0),
+    Fault("latency median (x1.6)", slower=1.6),
+    Fault("network delay (+20 ms)", gap_ms=20.0),
+    Fault("CPU (all x1.8, tail x3)", slower=1.8, tail_slower=3.0),
+    Fault("missing calls (half of them)", pricing_calls=0.5),
+    Fault("retry storm (x3)", stock_calls=3.0),
+    Fault("one endpoint (8% of requests fail)", errors=0.08),
+    Fault("1 of 10 pods fails", errors=0.1),
+    Fault("death without spans", dead=True),
+    Fault("overload of a callee (x2.5 for all)", db_slower=2.5),
+)
+
+
+def shape(median_ms: float, sigma: float) -> tuple[int, np.ndarray]:
+    """The probabilities of a lognormal latency with a tenth at one fast value, from a first bucket on."""
+    centre = round(math.log2(median_ms * 1000) * 32)
+    width = round(sigma * 4.5 / math.log(2) * 32)
+    at = np.arange(-width, width + 1)
+    density = np.exp(-0.5 * (at * math.log(2) / 32 / sigma) ** 2)
+    density = 0.9 * density / density.sum()
+    density[width // 3] += 0.1
+    return centre - width, density
+
+
+_LATENCY = shape(20.0, 0.47)
+_FAST = shape(3.0, 0.4)
+_GAP = shape(1.0, 0.4)
+_ENTRY = shape(40.0, 0.47)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What one version's requests were in one window."""
+
+    requests: int
+    errors: int
+    latency: Sketch
+
+
+class System:
+    """Draws windows of the system at ``rps`` requests a second of the changed service."""
+
+    def __init__(self, rps: float, condition: Condition, seed: int) -> None:
+        self.rps, self.condition = rps, condition
+        self.rng = np.random.default_rng(seed)
+        self.phase = self.rng.random() * 2 * math.pi
+        self.day_windows = 8640
+        self.base_errors = 0.004
+        self._late: dict[int, list[WindowPart]] = {}
+
+    def window(self, number: int, weight: float, fault: Fault = HEALTHY, stable: str = STABLE) -> ClosedWindow:
+        """Window ``number`` with the candidate at this weight (0: none yet). Late parts of earlier windows come along."""
+        rate, wave = self._rate(number)
+        share = weight * self.condition.skew if weight < 1 else 1.0
+        counts = (self.rng.poisson(rate * (1 - share)), self.rng.poisson(rate * share))
+        edges: list[EdgeWindow] = []
+        services: list[ServiceWindow] = []
+        exposures: list[ExposureWindow] = []
+        for version, count, ill in ((stable, counts[0], HEALTHY), (CANDIDATE, counts[1], fault)):
+            if count:
+                self._version(version, int(count), ill, wave, edges, services, exposures)
+        slow_db = 1.0 + (fault.db_slower - 1.0) * min(1.0, weight * 4) if weight > 0 else 1.0
+        self._around(rate, wave, slow_db, int(sum(counts)), edges, services)
+        part = self._degraded(WindowPart("prod", 0, number * WINDOW_SECONDS, 0, tuple(edges), tuple(services), tuple(exposures)), number)
+        return ClosedWindow(number * WINDOW_SECONDS, (part, *self._late.pop(number, [])))
+
+    def _rate(self, number: int) -> tuple[float, float]:
+        rate, wave = self.rps * WINDOW_SECONDS, 1.0
+        if self.condition.wave:
+            swing = math.sin(self.phase + 2 * math.pi * number / self.day_windows)
+            rate, wave = rate * (1 + 0.5 * swing), 1 + 0.2 * swing
+        if self.condition.bursts:
+            rate *= float(self.rng.gamma(2.0, 0.5, WINDOW_SECONDS).mean())
+        return rate, wave
+
+    def _version(
+        self,
+        version: str,
+        count: int,
+        ill: Fault,
+        wave: float,
+        edges: list[EdgeWindow],
+        services: list[ServiceWindow],
+        exposures: list[ExposureWindow],
+    ) -> None:
+        if ill.dead:
+            client = self._latencies(count, _FAST, 1.0)
+            edges.append(EdgeWindow("checkout", "cart", EdgeKind.CALL, "#1", UNKNOWN_VERSION, count, count, count, count, client=client))
+            exposures.append(ExposureWindow("frontend", "cart", version, Exposure.POSSIBLE, count, count, client))
+            return
+        errors = self._events(count, min(1.0, self.base_errors * wave + ill.errors))
+        slower = ill.slower * wave
+        server = self._with_tail(count, _LATENCY, slower, ill.tail_slower)
+        client = self._with_tail(count, _LATENCY, slower * 1.1, ill.tail_slower)
+        gap = self._latencies(count, _GAP if ill.gap_ms == 0 else shape(1.0 + ill.gap_ms, 0.15), 1.0)
+        edges.append(EdgeWindow("checkout", "cart", EdgeKind.CALL, "#1", version, count, errors, count, errors, client, server, gap))
+        services.append(ServiceWindow("cart", version, count, errors, count, 0, server))
+        entry = self._with_tail(count, _ENTRY, 0.5 * wave + 0.5 * slower, ill.tail_slower)
+        exposures.append(ExposureWindow("frontend", "cart", version, Exposure.EXPOSED, count, errors, entry))
+        for callee, kind, calls in (
+            ("db", EdgeKind.DATABASE, 2.0),
+            ("stock", EdgeKind.CALL, 1.0 * ill.stock_calls),
+            ("pricing", EdgeKind.CALL, 1.0 * ill.pricing_calls),
+        ):
+            made = int(self.rng.poisson(count * calls))
+            to = UNKNOWN_VERSION if kind is EdgeKind.DATABASE else "#1"
+            failed = self._events(made, 0.001)
+            latency = self._latencies(made, _FAST, wave)
+            edges.append(EdgeWindow("cart", callee, kind, version, to, made, failed, made, failed, latency, latency))
+        sent = int(self.rng.poisson(count * 0.2))
+        latency = self._latencies(sent, _FAST, wave)
+        edges.append(EdgeWindow("cart", "mail", EdgeKind.MESSAGE, version, "#1", sent, 0, sent, 0, latency, latency))
+
+    def _around(self, rate: float, wave: float, slow_db: float, total: int, edges: list[EdgeWindow], services: list[ServiceWindow]) -> None:
+        """Everybody else: the way in, the callees as their own spans see them, and the collateral users of the same callees."""
+        for service, factor in (("frontend", 2.0), ("checkout", 1.0)):
+            count = total if service == "checkout" else int(self.rng.poisson(total * (factor - 1))) + total
+            failed = self._events(count, self.base_errors * wave)
+            services.append(ServiceWindow(service, "#1", count, failed, count, count, self._latencies(count, _ENTRY, wave)))
+        for callee in CALLEES:
+            count = int(self.rng.poisson(rate * 3))
+            slower = wave * (slow_db if callee == "db" else 1.0)
+            services.append(ServiceWindow(callee, "#1", count, self._events(count, 0.001), count, 0, self._latencies(count, _FAST, slower)))
+        for number, service in enumerate(COLLATERAL):
+            count = int(self.rng.poisson(rate))
+            failed = self._events(count, self.base_errors * wave)
+            slower = wave * (0.5 + 0.5 * slow_db)
+            services.append(ServiceWindow(service, "#1", count, failed, count, count, self._latencies(count, _LATENCY, slower)))
+            made = int(self.rng.poisson(count * 2))
+            callee = CALLEES[number % len(CALLEES)]
+            latency = self._latencies(made, _FAST, wave)
+            edges.append(EdgeWindow(service, callee, EdgeKind.CALL, "#1", "#1", made, 0, made, 0, latency, latency))
+
+    def _events(self, count: int, share: float) -> int:
+        """How many of ``count`` outcomes happen; in runs of geometric length where outcomes are autocorrelated."""
+        r = self.condition.autocorrelation
+        if r == 0.0 or count == 0:
+            return int(self.rng.binomial(count, share))
+        return min(count, sum(length * int(self.rng.binomial(runs, share)) for length, runs in self._runs(count)))
+
+    def _runs(self, count: int) -> Iterator[tuple[int, int]]:
+        """(length, number of runs) that make up about ``count`` requests."""
+        r, left = self.condition.autocorrelation, count
+        for length in range(_RUN_LENGTHS, 1, -1):
+            runs = int(self.rng.binomial(max(1, round(count * (1 - r))), (1 - r) * r ** (length - 1)))
+            runs = min(runs, left // length)
+            left -= runs * length
+            yield length, runs
+        yield 1, left
+
+    def _latencies(self, count: int, base: tuple[int, np.ndarray], factor: float) -> Sketch:
+        if count == 0:
+            return EMPTY
+        first, probabilities = base
+        if self.condition.autocorrelation == 0.0:
+            counts = self.rng.multinomial(count, probabilities)
+        else:
+            counts = np.zeros(len(probabilities), dtype=np.int64)
+            for length, runs in self._runs(count):
+                counts += length * self.rng.multinomial(runs, probabilities)
+        at = np.nonzero(counts)[0]
+        shift = first + round(math.log2(factor) * 32)
+        return Sketch(tuple((at + shift).tolist()), tuple(counts[at].tolist()))
+
+    def _with_tail(self, count: int, base: tuple[int, np.ndarray], factor: float, tail: float) -> Sketch:
+        """Latencies of which one in twenty is ``tail`` times longer."""
+        if tail == 1.0:
+            return self._latencies(count, base, factor)
+        slow = int(self.rng.binomial(count, 0.05))
+        return _sum(self._latencies(count - slow, base, factor), self._latencies(slow, base, factor * tail))
+
+    def _degraded(self, part: WindowPart, number: int) -> WindowPart:
+        condition = self.condition
+        if condition.tail_sampled:
+            part = replace_rows(part, [self._sampled_edge(e) for e in part.edges], [self._sampled_service(s) for s in part.services])
+        if condition.late:
+            part = self._split_late(part, number)
+        if condition.lost:
+            part = self._with_losses(part)
+        return part
+
+    def _sampled_edge(self, e: EdgeWindow) -> EdgeWindow:
+        kept = int(self.rng.binomial(e.calls - e.errors, _KEPT))
+        calls = kept + e.errors
+        share = calls / e.calls if e.calls else 0.0
+        return EdgeWindow(
+            e.caller,
+            e.callee,
+            e.kind,
+            e.caller_version,
+            e.callee_version,
+            calls,
+            e.errors,
+            kept / _KEPT + e.errors,
+            e.errors,
+            self._sampled(e.client, share),
+            self._sampled(e.server, share),
+            self._sampled(e.gap, share, slow=False),
+        )
+
+    def _sampled_service(self, s: ServiceWindow) -> ServiceWindow:
+        kept = int(self.rng.binomial(s.requests - s.errors, _KEPT))
+        requests = kept + s.errors
+        share = requests / s.requests if s.requests else 0.0
+        return ServiceWindow(s.service, s.version, requests, s.errors, kept / _KEPT + s.errors, s.roots, self._sampled(s.latency, share))
+
+    def _sampled(self, sketch: Sketch, share: float, slow: bool = True) -> Sketch:
+        """A share of the latencies; all above 100 ms where slow requests are kept."""
+        if not sketch.indices:
+            return sketch
+        limit = round(math.log2(100_000) * 32)
+        counts = self.rng.binomial(sketch.counts, [1.0 if slow and index > limit else share for index in sketch.indices])
+        pairs = [(index, int(count)) for index, count in zip(sketch.indices, counts, strict=True) if count]
+        return Sketch(tuple(i for i, _ in pairs), tuple(c for _, c in pairs))
+
+    def _split_late(self, part: WindowPart, number: int) -> WindowPart:
+        """A share of every row moves to a late part that comes a minute later."""
+        late_edges, edges = zip(*[self._divided_edge(e) for e in part.edges], strict=True)
+        late_services, services = zip(*[self._divided_service(s) for s in part.services], strict=True)
+        late = WindowPart("prod", 0, part.window, 1, late_edges, late_services)
+        self._late.setdefault(number + _LATE_WINDOWS, []).append(late)
+        return replace_rows(part, edges, services)
+
+    def _divided_edge(self, e: EdgeWindow) -> tuple[EdgeWindow, EdgeWindow]:
+        share = self.condition.late
+        errors = int(self.rng.binomial(e.errors, share))
+        calls = errors + int(self.rng.binomial(e.calls - e.errors, share))
+        halves = [self._halved(sketch, share) for sketch in (e.client, e.server, e.gap)]
+        ratio = e.estimated_calls / e.calls if e.calls else 1.0
+
+        def row(c: int, x: int, which: int) -> EdgeWindow:
+            return EdgeWindow(
+                e.caller, e.callee, e.kind, e.caller_version, e.callee_version, c, x, c * ratio, x, *(h[which] for h in halves)
+            )
+
+        return row(calls, errors, 0), row(e.calls - calls, e.errors - errors, 1)
+
+    def _divided_service(self, s: ServiceWindow) -> tuple[ServiceWindow, ServiceWindow]:
+        share = self.condition.late
+        errors = int(self.rng.binomial(s.errors, share))
+        requests = errors + int(self.rng.binomial(s.requests - s.errors, share))
+        latency = self._halved(s.latency, share)
+        ratio = s.estimated_requests / s.requests if s.requests else 1.0
+
+        def row(n: int, x: int, which: int) -> ServiceWindow:
+            return ServiceWindow(s.service, s.version, n, x, n * ratio, 0, latency[which])
+
+        return row(requests, errors, 0), row(s.requests - requests, s.errors - errors, 1)
+
+    def _halved(self, sketch: Sketch, share: float) -> tuple[Sketch, Sketch]:
+        if not sketch.indices:
+            return EMPTY, EMPTY
+        late = self.rng.binomial(sketch.counts, share)
+        rest = np.array(sketch.counts) - late
+        return tuple(  # type: ignore[return-value]
+            Sketch(tuple(i for i, c in zip(sketch.indices, counts, strict=True) if c), tuple(int(c) for c in counts if c))
+            for counts in (late, rest)
+        )
+
+    def _with_losses(self, part: WindowPart) -> WindowPart:
+        """Server halves are lost: their calls turn to version unknown, and failed ones among them look like a dead server."""
+        edges: list[EdgeWindow] = []
+        for e in part.edges:
+            if e.callee_version == UNKNOWN_VERSION:
+                edges.append(e)
+                continue
+            errors = int(self.rng.binomial(e.errors, self.condition.lost))
+            calls = errors + int(self.rng.binomial(e.calls - e.errors, self.condition.lost))
+            ratio = e.estimated_calls / e.calls if e.calls else 1.0
+            left, gone = e.calls - calls, e.errors - errors
+            edges.append(
+                EdgeWindow(
+                    e.caller,
+                    e.callee,
+                    e.kind,
+                    e.caller_version,
+                    e.callee_version,
+                    left,
+                    gone,
+                    left * ratio,
+                    gone,
+                    e.client,
+                    self._halved(e.server, 1 - self.condition.lost)[0],
+                    e.gap,
+                )
+            )
+            edges.append(EdgeWindow(e.caller, e.callee, e.kind, e.caller_version, UNKNOWN_VERSION, calls, errors, calls * ratio, errors))
+        services = [self._thinned(s) for s in part.services]
+        return replace_rows(part, edges, services)
+
+    def _thinned(self, s: ServiceWindow) -> ServiceWindow:
+        kept = 1 - self.condition.lost
+        errors = int(self.rng.binomial(s.errors, kept))
+        requests = errors + int(self.rng.binomial(s.requests - s.errors, kept))
+        ratio = s.estimated_requests / s.requests if s.requests else 1.0
+        return ServiceWindow(s.service, s.version, requests, errors, requests * ratio, s.roots, self._halved(s.latency, kept)[0])
+
+
+def replace_rows(part: WindowPart, edges: object, services: object) -> WindowPart:
+    """A part with other edges and services."""
+    return WindowPart(part.environment, part.partition, part.window, part.part, tuple(edges), tuple(services), part.exposures)  # type: ignore[arg-type]
+
+
+def _sum(a: Sketch, b: Sketch) -> Sketch:
+    totals = dict(zip(a.indices, a.counts, strict=True))
+    for index, count in zip(b.indices, b.counts, strict=True):
+        totals[index] = totals.get(index, 0) + count
+    return Sketch(tuple(sorted(totals)), tuple(totals[i] for i in sorted(totals)))
