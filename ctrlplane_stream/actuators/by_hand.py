@@ -1,7 +1,7 @@
 """What a person can do to a target without the engine: the verbs beside the port, for worlds that offer them."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import TargetObserved
@@ -11,6 +11,7 @@ class HandRefused(Exception):
     """The target cannot do that; the text says why and what would work."""
 
 
+@runtime_checkable
 class ByHand(Protocol):
     """A world that people can steer directly. Each returns the target right after; HandRefused, WorldUnreachable."""
 

@@ -1,6 +1,7 @@
 """What a world that keeps a ledger says of a target: the ledger, and what is counted of each version's instances."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -38,6 +39,6 @@ def observation(target: Target, ledger: Ledger, counted: Mapping[str, Counted], 
 
 def note(who: str, why: str, now: float, weights: Mapping[str, int] | None = None) -> str:
     """What a person did, in words that no other edit has: who, the weights where they were set, when (unix seconds), why."""
-    seconds, milliseconds = divmod(round(now * 1000), 1000)
+    when = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     shares = "" if weights is None else " set " + " ".join(f"{label}={weight}" for label, weight in sorted(weights.items()))
-    return f"{who}{shares} at {seconds}.{milliseconds:03d}: {why or 'no reason given'}"
+    return f"{who}{shares} at {when}Z: {why or 'no reason given'}"

@@ -200,6 +200,10 @@ class Reconciler:
         self._post(_reported(old, Outcome(OutcomeStatus.SUPERSEDED, _overtaken_by(new))))
 
     def _post(self, fact: OutcomeReported | WorldChanged) -> None:
+        """Queue a fact. Of observations by the same cause that still wait, only the newest says anything."""
+        waiting = self._outbox[-1] if len(self._outbox) > 1 else None  # The first may be under way already.
+        if isinstance(fact, WorldChanged) and isinstance(waiting, WorldChanged) and waiting.cause is fact.cause:
+            self._outbox.pop()
         self._outbox.append(fact)
         self._posted.set()
 

@@ -46,6 +46,8 @@ def _of_weights(wanted: TargetWanted) -> list[str]:
     total = sum(version.weight for version in wanted.versions)
     if total not in (0, 100):
         found.append(f"weights sum to {total}: they must sum to 100, or to 0 where nothing was ever stable")
+    if total == 0 and wanted.stable is not None:
+        found.append(f"weights sum to 0 although {wanted.stable} is stable: somebody must serve")
     if is_partial(wanted) and wanted.lease_seconds is None:
         found.append("a weight between 0 and 100 needs lease_seconds: nobody may be judging")
     return found

@@ -1,6 +1,6 @@
 """``ctrlplane-stream break-glass``: steer a target on the target itself, when Kafka or the engine cannot.
 
-It speaks to the process host alone. The engine, once it is back, finds what was done as a fact and goes on from there.
+It speaks to the target's world alone. The engine, once it is back, finds what was done as a fact and goes on from there.
 """
 
 import asyncio
@@ -9,15 +9,16 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from ctrlplane_stream.actuators.by_hand import HandRefused
-from ctrlplane_stream.actuators.port import WorldUnreachable
-from ctrlplane_stream.actuators.process import ProcessHost
+from ctrlplane_stream.actuators.by_hand import ByHand, HandRefused
+from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named
+from ctrlplane_stream.actuators.port import Actuator, WorldUnreachable
 from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import TargetObserved
 from ctrlplane_stream.settings import Settings
 
-_Steering = Callable[[ProcessHost], Awaitable[TargetObserved]]
+_Steering = Callable[[Actuator], Awaitable[TargetObserved]]
+_in_world = click.option("--actuator", default="process", show_default=True, help="What the catalog names for this target.")
 
 
 @click.group(name="break-glass")
@@ -29,22 +30,30 @@ def break_glass() -> None:
 @click.argument("target")
 @click.option("--who", default=getpass.getuser, help="Whom to name. [the user]")
 @click.option("--why", default="", help="The reason, for whoever finds it later.")
+@_in_world
 @takes_settings("host_url")
 @takes_json
-def abort(settings: Settings, target: str, who: str, why: str, as_json: bool) -> None:
+def abort(settings: Settings, target: str, actuator: str, who: str, why: str, as_json: bool) -> None:
     """Move all traffic of TARGET (environment:namespace/name) to its stable version, now."""
     parsed = _target(target)
-    _print(_run(settings, lambda host: host.break_glass(parsed, who, why)), as_json)
+
+    async def steer(world: Actuator) -> TargetObserved:
+        if not isinstance(world, ByHand):
+            fail(f"the actuator {actuator} offers no break-glass: use the world's own tools")
+        return await world.break_glass(parsed, who, why)
+
+    _print(_run(settings, actuator, steer), as_json)
 
 
 @break_glass.command()
 @click.argument("target")
+@_in_world
 @takes_settings("host_url")
 @takes_json
-def show(settings: Settings, target: str, as_json: bool) -> None:
+def show(settings: Settings, target: str, actuator: str, as_json: bool) -> None:
     """Show what runs at TARGET and how its traffic is split."""
     parsed = _target(target)
-    _print(_run(settings, lambda host: host.observe(parsed)), as_json)
+    _print(_run(settings, actuator, lambda world: world.observe(parsed)), as_json)
 
 
 def _target(text: str) -> Target:
@@ -54,14 +63,19 @@ def _target(text: str) -> Target:
     return Target(environment, service)
 
 
-def _run(settings: Settings, steering: _Steering) -> TargetObserved:
+def _run(settings: Settings, actuator: str, steering: _Steering) -> TargetObserved:
     async def steer() -> TargetObserved:
-        async with ProcessHost(settings.host_url) as host:
-            return await steering(host)
+        world = actuator_named(actuator, settings)
+        try:
+            return await steering(world)
+        finally:
+            close = getattr(world, "close", None)
+            if close is not None:
+                await close()
 
     try:
         return asyncio.run(steer())
-    except (HandRefused, WorldUnreachable) as error:
+    except (HandRefused, WorldUnreachable, UnknownActuator) as error:
         fail(str(error))
 
 

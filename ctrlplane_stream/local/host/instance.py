@@ -71,11 +71,15 @@ class Instance:
             self.backend = Backend(free_port())
             routes, base = self._environ()
             environ = environment_of(self.role, self.backend.port, routes, base, self._settings.otlp_endpoint)
-            self._process = ChildProcess(str(self.role.target), self._settings.program, log=self._log(), environ=environ)
-            await self._watch(self._process)
+            try:
+                self._process = ChildProcess(str(self.role.target), self._settings.program, log=self._log(), environ=environ)
+            except OSError as error:
+                self._set_failure(f"cannot be started: {error}")
+            else:
+                await self._watch(self._process)
+                self._note_end(self._process.returncode)
             self._set_ready(False)
             self._ends += 1
-            self._note_end(self._process.returncode)
             await asyncio.sleep(min(self._settings.backoff_seconds * 2 ** (self._ends - 1), self._settings.longest_backoff_seconds))
 
     async def _watch(self, process: ChildProcess) -> None:
@@ -97,7 +101,7 @@ class Instance:
             await asyncio.sleep(step)
 
     def _note_end(self, status: int | None) -> None:
-        if self._ends < self._settings.crash_loop:
+        if self._ends + 1 < self._settings.crash_loop:
             return
         times = _NUMBERS.get(self._settings.crash_loop, f"{self._settings.crash_loop} times")
         how = f"exit {status}" if status is not None and status >= 0 else f"signal {-(status or 0)}"

@@ -27,6 +27,10 @@ class _Answered(Exception):
         self.status = status
 
 
+class _CutShort(Exception):
+    """An instance broke off within its response: too late to answer in its place."""
+
+
 class Router:
     """A reverse proxy on 127.0.0.1. ``counts``: requests by (version label or "", status that we answered or 0: passed)."""
 
@@ -98,6 +102,9 @@ class Router:
                 lives = await self._pass(head, backend, reader, writer)
             finally:
                 backend.end()
+        except _CutShort:
+            self.counts[label, 502] += 1
+            return False
         except _Answered as answer:
             self.counts[label, answer.status] += 1
             writer.write(_response(answer.status, f"{self._service} {label}: {answer}"))
@@ -129,8 +136,10 @@ class Router:
             body = response.response_body(head.method)
             await pass_body(body, connection.reader, writer)
             await writer.drain()
-        except BaseException:
+        except BaseException as error:
             connection.writer.close()
+            if isinstance(error, BadMessage) or connection.reader.exception() is not None:
+                raise _CutShort from None
             raise
         lives = head.keeps_alive and response.keeps_alive and body is not Body.UNTIL_CLOSE
         if lives:
@@ -161,8 +170,7 @@ class Router:
         connection.writer.write(head.raw)
         if (head.value(b"expect") or b"") == b"100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        await pass_body(head.request_body(), reader, connection.writer)
-        await connection.writer.drain()
+        await _send_body(head, reader, connection)
         try:
             async with asyncio.timeout(self._response_seconds):
                 while (response := await read_head(connection.reader)) is not None and 100 <= response.status < 200:
@@ -185,6 +193,19 @@ async def _read_request(reader: asyncio.StreamReader) -> Head | None:
     if head is not None and (head.method in (b"CONNECT", b"PRI") or head.value(b"upgrade") is not None):
         raise _Answered(501, "this router speaks HTTP/1.1 only, without tunnels and upgrades")
     return head
+
+
+async def _send_body(head: Head, reader: asyncio.StreamReader, connection: Connection) -> None:
+    """Pass the caller's body on; what the caller breaks off is not held against the instance."""
+    try:
+        await pass_body(head.request_body(), reader, connection.writer)
+        await connection.writer.drain()
+    except BadMessage as error:
+        raise _Answered(400, str(error)) from None
+    except ConnectionError:
+        if reader.exception() is None:
+            raise
+        raise _Answered(400, "the caller went away") from None
 
 
 async def _connect(backend: Backend, *, fresh: bool) -> Connection:

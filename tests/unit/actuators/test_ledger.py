@@ -123,3 +123,10 @@ def test_parked_with_weight_and_twice_the_same_label_are_refused_together():
     )
     assert isinstance(after, Refusal)
     assert after.reason == "#2 is listed twice; #1 is to be parked with weight 100: make before break"
+
+
+def test_somebody_must_serve_once_there_is_a_stable_version():
+    after = take(Ledger(), command(1, wanted(v1=0)), Cursor(1, 1), NOW)
+    assert isinstance(after, Refusal)
+    assert after.reason == "weights sum to 0 although #1 is stable: somebody must serve"
+    assert isinstance(take(Ledger(), command(1, wanted(stable=None, v1=0)), Cursor(1, 1), NOW), Ledger)

@@ -40,7 +40,7 @@ def test_ours_are_made_from_settings():
 
 def test_another_packages_actuator_is_found_by_its_entry_point(plugin):
     assert actuator_named("tape", Settings()).name == "tape"
-    assert known_actuators() == ("dry-run", "process", "tape")
+    assert {"dry-run", "process", "tape"} <= set(known_actuators())
 
 
 def test_a_plugin_cannot_take_a_name_of_ours(plugin):
@@ -48,5 +48,5 @@ def test_a_plugin_cannot_take_a_name_of_ours(plugin):
 
 
 def test_an_unknown_name_is_told_what_there_is():
-    with pytest.raises(UnknownActuator, match="no actuator is called 'tap': there are dry-run, process"):
+    with pytest.raises(UnknownActuator, match="no actuator is called 'tap': there are dry-run, .*process"):
         actuator_named("tap", Settings())

@@ -436,3 +436,23 @@ def test_an_outcome_without_an_observation_is_fine():
             assert stage.facts == [OutcomeReported("c1", TARGET, Cursor(1, 1), REFUSED, "I cannot see")]
 
     run(play())
+
+
+def test_while_the_shell_is_away_only_the_newest_observation_is_kept():
+    """Facts are states: a target that flaps for an hour without a broker does not pile them up."""
+
+    async def play():
+        async with Stage(Slow()) as stage:
+            stage.refuse_reports = 10_000
+            stage.submit(1, share(25))
+            for _ in range(50):
+                stage.world.fail(TARGET, "#2", "crash loop")
+                await asyncio.sleep(2)
+                stage.world.ready(TARGET, "#2")
+                await asyncio.sleep(2)
+            stage.refuse_reports = 0
+            await asyncio.sleep(60)
+            assert len(stage.facts) <= 3
+            assert stage.facts[-1].observed.version("#2").ready == 1
+
+    run(play())

@@ -108,9 +108,6 @@ def test_a_response_to_head_has_no_body_whatever_its_length_says():
 def test_a_response_until_close_ends_the_connection():
     replies = iter([b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhello", b""])
 
-    class Closing(Upstream):
-        pass
-
     def answer(head, body):
         return next(replies)
 
@@ -189,10 +186,35 @@ def test_a_stale_connection_is_no_failure():
         (b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", 501),
     ],
 )
-def test_what_cannot_be_passed_on_is_refused(request_, status):
+def test_what_cannot_be_passed_on_is_refused_before_a_version_is_chosen(request_, status):
     got, counts = through(lambda *_: ok(b""), request_)
     assert got.startswith(b"HTTP/1.1 %d " % status)
     assert counts == {("", status): 1}
+
+
+@pytest.mark.parametrize("body", [b"content-length: 10\r\n\r\nhalf", b"transfer-encoding: chunked\r\n\r\nxyz\r\n"])
+def test_a_caller_that_breaks_off_is_not_held_against_the_instance(body):
+    _, counts = through(lambda *_: ok(b""), b"POST / HTTP/1.1\r\n" + body)
+    assert counts == {("#1", 400): 1}
+
+
+def test_an_instance_that_breaks_off_within_its_response_is_counted():
+    async def play():
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        router = Router("s", response_seconds=5.0)
+        await router.start()
+        router.steer({"#1": 100}, {"#1": [Backend(server.sockets[0].getsockname()[1])]})
+        await ask(router, GET)
+        await router.stop()
+        server.close()
+        return dict(router.counts)
+
+    assert asyncio.run(play()) == {("#1", 502): 1}
 
 
 def test_an_instance_that_breaks_off_gives_502():
