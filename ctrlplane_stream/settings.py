@@ -161,6 +161,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         _meta("The process host that the process actuator talks to", unit="URL", why="Where `ctrlplane-stream host` listens by default"),
     ] = "http://127.0.0.1:8570"
+    kubernetes_placement: Annotated[
+        str,
+        _meta(
+            "The file that says in which cluster and namespace the Kubernetes actuator finds each target",
+            unit="path",
+            why="Empty: nothing here is rolled out on Kubernetes",
+        ),
+    ] = ""
     redis_url: Annotated[
         str,
         _meta(

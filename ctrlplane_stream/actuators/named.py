@@ -19,7 +19,19 @@ Factory = Callable[[Settings], Actuator]
 _OURS: dict[str, Factory] = {
     DryRun.name: lambda settings: DryRun(),
     ProcessHost.name: lambda settings: ProcessHost(settings.host_url),
+    "kubernetes": lambda settings: _kubernetes(settings),
 }
+
+
+def _kubernetes(settings: Settings) -> Actuator:
+    """Imported when a target first needs it: the official client is slow to import, and most who roll out here have no cluster."""
+    from ctrlplane_stream.actuators.kubernetes.composition import placed_kubernetes
+    from ctrlplane_stream.actuators.kubernetes.placement import PlacementError
+
+    try:
+        return placed_kubernetes(settings)
+    except PlacementError as error:
+        raise UnknownActuator(str(error)) from error
 
 
 class UnknownActuator(LookupError):

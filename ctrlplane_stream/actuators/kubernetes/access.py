@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 from kubernetes import client, config
 
+from ctrlplane_stream.actuators.port import WorldUnreachable
 
-class AccessError(RuntimeError):
+
+class AccessError(WorldUnreachable):
     """No credentials for the cluster; the text says where they were looked for."""
 
 

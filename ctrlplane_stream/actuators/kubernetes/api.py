@@ -15,7 +15,7 @@ import msgspec
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
-from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Kind, Manifest
+from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Kind, Manifest, revision_of
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _JSON_PATCH = "application/json-patch+json"
@@ -76,7 +76,7 @@ class Transport(Protocol):
         ...
 
     def lines(self, request: Request) -> AsyncIterator[bytes]:
-        """The lines of a streamed answer; raises Expired for 410."""
+        """An empty line once the answer begins, then its lines; raises Expired for 410."""
         ...
 
     async def close(self) -> None:
@@ -108,6 +108,7 @@ class HttpTransport:
             if response.status == 410:
                 raise Expired(request.path)
             response.raise_for_status()
+            yield b""
             async for line in response.content:
                 yield line
 
@@ -140,6 +141,8 @@ class Cluster:
         self._transport = transport
         self._name = name
         self._backoff = backoff_seconds
+        self.written: dict[tuple[Kind, str], int] = {}
+        """The latest revision that we wrote ourselves, by kind and namespace."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """The object, or None where there is none."""
@@ -156,23 +159,24 @@ class Cluster:
     async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         """The object as made; Conflict where one of that name is there."""
         query = {"fieldManager": MANAGER}
-        return _manifest(await self._ask(Request("POST", kind.path(namespace), query, manifest)))
+        return self._wrote(kind, namespace, await self._ask(Request("POST", kind.path(namespace), query, manifest)))
 
     async def apply(self, kind: Kind, namespace: str, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
         """The object after a server-side apply as our field manager, never by force; Conflict where another owns a field."""
         query = {"fieldManager": MANAGER, "force": "false"} | ({"dryRun": "All"} if dry_run else {})
         path = kind.path(namespace, str(manifest["metadata"]["name"]))
-        return _manifest(await self._ask(Request("PATCH", path, query, manifest, _APPLY)))
+        reply = await self._ask(Request("PATCH", path, query, manifest, _APPLY))
+        return _manifest(reply) if dry_run else self._wrote(kind, namespace, reply)
 
     async def replace(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         """The object after replacing the revision that the manifest names; Conflict where that is not the latest."""
         path = kind.path(namespace, str(manifest["metadata"]["name"]))
-        return _manifest(await self._ask(Request("PUT", path, {"fieldManager": MANAGER}, manifest)))
+        return self._wrote(kind, namespace, await self._ask(Request("PUT", path, {"fieldManager": MANAGER}, manifest)))
 
     async def patch(self, kind: Kind, namespace: str, name: str, operations: list[Manifest]) -> Manifest:
         """The object after a JSON patch, all or nothing; Conflict where one of its ``test`` operations does not hold."""
         request = Request("PATCH", kind.path(namespace, name), {"fieldManager": MANAGER}, operations, _JSON_PATCH)
-        return _manifest(await self._ask(request))
+        return self._wrote(kind, namespace, await self._ask(request))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str, revision: str) -> None:
         """Delete just this object at just this revision, and what it owns after it; gone already is done. Conflict."""
@@ -180,11 +184,14 @@ class Cluster:
         await self._ask(Request("DELETE", kind.path(namespace, name), {}, body), absent_ok=True)
 
     async def watch(self, kind: Kind, namespace: str, selector: str, revision: str) -> AsyncIterator[Event]:
-        """What happens after ``revision``, until the server ends the watch. Raises Expired, and whatever a lost connection raises."""
+        """What happens after ``revision``, from an event OPENED until the server ends the watch.
+
+        Raises Expired, and whatever a lost connection raises.
+        """
         query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
         query |= {"labelSelector": selector} if selector else {}
         async for line in self._transport.lines(Request("GET", kind.path(namespace), query)):
-            event = msgspec.json.decode(line, type=Event)
+            event = msgspec.json.decode(line, type=Event) if line else Event("OPENED", {})
             if event.type == "ERROR":
                 raise Expired(str(event.object.get("message")))
             yield event
@@ -198,6 +205,11 @@ class Cluster:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+    def _wrote(self, kind: Kind, namespace: str, reply: Reply) -> Manifest:
+        manifest = _manifest(reply)
+        self.written[kind, namespace] = max(self.written.get((kind, namespace), 0), int(revision_of(manifest)))
+        return manifest
 
     async def _ask(self, request: Request, *, absent_ok: bool = False) -> Reply:
         tries = AsyncRetrying(

@@ -117,6 +117,11 @@ class Placements:
             adopt=here.adopt,
         )
 
+    def routes(self) -> frozenset[Kind]:
+        """The kinds of routes that the file names."""
+        entries = [o for s in self._file.services.values() for o in (s, *s.environments.values())]
+        return frozenset(entry.route.api for entry in entries if entry.route is not None)
+
     def namespaces(self) -> tuple[tuple[str | None, str], ...]:
         """Every (kubeconfig context, namespace) that the file names, sorted, each once."""
         return tuple(

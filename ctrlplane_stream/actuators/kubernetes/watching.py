@@ -1,0 +1,147 @@
+"""Lists and watches instead of polling: a copy of what concerns us in a namespace, as fresh as the API server makes it.
+
+One list, then events; a watch that ends or breaks goes on from the last revision seen, and one that is too old for the
+server (410 Gone) begins with a list again. A copy is only shown while it is current: it was listed, its watch stands,
+and it has seen everything that we wrote ourselves. It serves looking alone; whoever writes reads afresh.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+import aiohttp
+from tenacity import RetryCallState, wait_random_exponential
+
+from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Expired
+from ctrlplane_stream.actuators.kubernetes.objects import SERVICE, Kind, Manifest, label, name_of, revision_of
+from ctrlplane_stream.actuators.port import WorldUnreachable
+
+log = logging.getLogger(__name__)
+_LOST = (WorldUnreachable, ApiRefused, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
+
+class Copy:
+    """The objects of one kind in one namespace, kept up to date by ``run``. ``selector`` is a label selector."""
+
+    def __init__(self, cluster: Cluster, kind: Kind, namespace: str, selector: str = "", *, backoff_seconds: float = 0.2) -> None:
+        self.kind = kind
+        self._cluster = cluster
+        self._namespace = namespace
+        self._selector = selector
+        self._wait = wait_random_exponential(multiplier=backoff_seconds, max=10.0)
+        self._objects: dict[str, Manifest] = {}
+        self._by_service: dict[str | None, dict[str, Manifest]] = {}
+        self._revision: str | None = None
+        self._standing = False
+        self.changed = asyncio.Event()
+
+    @property
+    def current(self) -> bool:
+        """Whether the copy may be shown: see above."""
+        if not self._standing or self._revision is None:
+            return False
+        return int(self._revision) >= self._cluster.written.get((self.kind, self._namespace), 0)
+
+    def get(self, name: str) -> Manifest | None:
+        """The object of that name."""
+        return self._objects.get(name)
+
+    def of_service(self, slug: str) -> tuple[Manifest, ...]:
+        """The objects that carry our label for that service, in the order of their names."""
+        found = self._by_service.get(slug, {})
+        return tuple(found[name] for name in sorted(found))
+
+    def all(self) -> tuple[Manifest, ...]:
+        """Every object, in the order of their names."""
+        return tuple(self._objects[name] for name in sorted(self._objects))
+
+    async def run(self) -> None:
+        """Keep the copy until cancelled."""
+        failures = 0
+        while True:
+            try:
+                if self._revision is None:
+                    await self._list()
+                await self._watch()
+                failures = 0
+            except Expired as expired:
+                log.info("%s in %s: listing again: %s", self.kind.manifest_kind, self._namespace, expired)
+                self._standing, self._revision = False, None
+            except _LOST as lost:
+                failures = failures + 1 if not self._standing else 1
+                self._standing = False
+                log.warning("%s in %s: watch lost, trying again: %r", self.kind.manifest_kind, self._namespace, lost)
+                await asyncio.sleep(self._pause(failures))
+
+    async def _list(self) -> None:
+        objects, revision = await self._cluster.select(self.kind, self._namespace, self._selector)
+        self._objects, self._by_service = {}, {}
+        for each in objects:
+            self._put(each)
+        self._revision = revision
+        self.changed.set()
+
+    async def _watch(self) -> None:
+        assert self._revision is not None
+        async for event in self._cluster.watch(self.kind, self._namespace, self._selector, self._revision):
+            match event.type:
+                case "OPENED":
+                    self._standing = True
+                    continue
+                case "ADDED" | "MODIFIED":
+                    self._put(event.object)
+                case "DELETED":
+                    self._drop(event.object)
+                case _:
+                    pass
+            self._revision = revision_of(event.object)
+            self.changed.set()
+
+    def _put(self, manifest: Manifest) -> None:
+        self._drop(manifest)
+        self._objects[name_of(manifest)] = manifest
+        self._by_service.setdefault(label(manifest, SERVICE), {})[name_of(manifest)] = manifest
+
+    def _drop(self, manifest: Manifest) -> None:
+        before = self._objects.pop(name_of(manifest), None)
+        if before is not None:
+            self._by_service[label(before, SERVICE)].pop(name_of(manifest), None)
+
+    def _pause(self, failures: int) -> float:
+        state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+        state.attempt_number = failures
+        return float(self._wait(state))
+
+
+class NamespaceCopy:
+    """Everything that concerns us in one namespace: a ``Reader`` without requests."""
+
+    def __init__(self, cluster: Cluster, namespace: str, routes: frozenset[Kind]) -> None:
+        chosen = {Kind.CONFIG_MAP: SERVICE, Kind.DEPLOYMENT: SERVICE, Kind.SERVICE: SERVICE, Kind.POD: SERVICE}
+        everything = {**chosen, **dict.fromkeys(sorted(routes, key=str), "")}
+        self.copies = {kind: Copy(cluster, kind, namespace, selector) for kind, selector in everything.items()}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def current(self) -> bool:
+        """Whether all of it may be shown."""
+        return all(copy.current for copy in self.copies.values())
+
+    def start(self) -> None:
+        """Begin to keep it, in the running event loop."""
+        self._tasks = [asyncio.create_task(copy.run()) for copy in self.copies.values()]
+
+    async def stop(self) -> None:
+        """End the watches."""
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """See ``Reader``."""
+        return self.copies[kind].get(name)
+
+    async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
+        """See ``Reader``; the selector is always one of a service."""
+        return self.copies[kind].of_service(selector.partition("=")[2]), ""

@@ -1,0 +1,152 @@
+"""Lists and watches: what is shown is current, and a target at rest costs no request."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
+from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.watching import Copy, NamespaceCopy
+from ctrlplane_stream.local.control_plane.scene import command, route, routed_place, version
+from ctrlplane_stream.model.identity import Target
+
+SERVICE = "shop/cart"
+TARGET = Target("staging", SERVICE)
+
+
+class Counting(HttpTransport):
+    """A transport that counts requests."""
+
+    def __init__(self, access) -> None:
+        super().__init__(access)
+        self.count = 0
+
+    async def send(self, request):
+        self.count += 1
+        return await super().send(request)
+
+
+@asynccontextmanager
+async def watched(lab, namespace):
+    """The actuator over watches, its transport and its copy."""
+    transport = Counting(lab.product_access)
+    async with lab.product(transport) as cluster:
+        copy = NamespaceCopy(cluster, namespace, frozenset({Kind.HTTP_ROUTE}))
+        copy.start()
+        try:
+            place = routed_place(namespace, SERVICE)
+            yield Kubernetes(lambda _: place, lambda _: cluster, views=lambda _: copy if copy.current else None), transport, copy
+        finally:
+            await copy.stop()
+
+
+async def until(holds, what: str) -> None:
+    """Wait until it holds."""
+    for _ in range(600):
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(what)
+
+
+async def rolled_out(actuator) -> None:
+    """#1 stable with everything, #2 beside it without weight, both ready."""
+    await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+    await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+    for _ in range(600):
+        seen = await actuator.observe(TARGET)
+        if [v.ready for v in seen.versions] == [2, 2] and seen.versions[0].weight == 100:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(seen)
+
+
+@pytest.fixture
+def namespace(lab):
+    made = lab.namespace()
+    lab.apply([route("shop-cart", ["main"])], made)
+    return made
+
+
+def test_a_target_at_rest_is_observed_without_a_request(lab, namespace):
+    """Once copies are current, looking a hundred times asks the API nothing."""
+
+    async def run() -> None:
+        async with watched(lab, namespace) as (actuator, transport, copy):
+            await rolled_out(actuator)
+            await until(lambda: copy.current, "copies become current")
+            before = transport.count
+            seen = [await actuator.observe(TARGET) for _ in range(100)]
+            assert transport.count == before
+            assert {v.weight for v in seen[-1].versions} == {100, 0}
+
+    asyncio.run(run())
+
+
+def test_what_was_written_is_never_unseen_by_the_next_look(lab, namespace):
+    """A look right after a command shows that command's cursor, however far the watch lags behind."""
+
+    async def run() -> None:
+        async with watched(lab, namespace) as (actuator, _, copy):
+            await rolled_out(actuator)
+            for sequence in range(3, 20):
+                await until(lambda: copy.current, "copies become current")
+                weight = sequence
+                await actuator.apply(*command(TARGET, sequence, version(SERVICE, 1, 100 - weight), version(SERVICE, 2, weight)))
+                seen = await actuator.observe(TARGET)
+                assert (seen.cursor.sequence, seen.version("#2").weight) == (sequence, weight)
+
+    asyncio.run(run())
+
+
+def test_a_copy_goes_on_after_the_api_server_was_killed(lab, namespace):
+    """While the watch is lost nothing is shown; afterwards the copy has what happened meanwhile."""
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            copy = Copy(cluster, Kind.CONFIG_MAP, namespace)
+            keeping = asyncio.create_task(copy.run())
+            await until(lambda: copy.current, "the copy becomes current")
+            lab.plane.kill_api_server()
+            await until(lambda: not copy.current, "the loss is noticed")
+            lab.plane.start_api_server()
+            await admin.create(Kind.CONFIG_MAP, namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}})
+            await until(lambda: copy.current and copy.get("new") is not None, "the copy catches up")
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+class TooOld(HttpTransport):
+    """A server that forgot: the first watch after each list is answered with 410 Gone, as far as ``times`` go."""
+
+    times = 2
+
+    async def lines(self, request):
+        async for line in super().lines(request):
+            if self.times and not line:
+                self.times -= 1
+                yield line
+                yield b'{"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}}'
+                return
+            yield line
+
+
+def test_a_watch_that_is_too_old_begins_with_a_list(lab, namespace):
+    """After 410 Gone the copy lists again and goes on."""
+
+    async def run() -> None:
+        transport = TooOld(lab.product_access)
+        async with Cluster(transport) as cluster, lab.admin() as admin:
+            copy = Copy(cluster, Kind.CONFIG_MAP, namespace)
+            keeping = asyncio.create_task(copy.run())
+            await until(lambda: copy.current and transport.times == 0, "the copy becomes current")
+            await admin.create(Kind.CONFIG_MAP, namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}})
+            await until(lambda: copy.get("new") is not None, "the copy has the new object")
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    asyncio.run(run())
