@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_stop_reaches_the_children_of_the_child(tmp_path: Path) -> None:
         grandchild = int(child.log_tail())
         assert not _gone(grandchild)
     while not _gone(grandchild):
-        pass
+        time.sleep(0.01)
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
@@ -70,21 +71,30 @@ def test_a_program_that_is_not_there_is_said_plainly(tmp_path: Path) -> None:
     child.stop()
 
 
-def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
-    """SIGKILL of the parent, where no clean-up of ours can run, still ends the child."""
-    script = (
-        "import sys, time; from pathlib import Path; from ctrlplane_stream.local.processes import ChildProcess\n"
-        "child = ChildProcess('sleeper', [sys.executable, '-c', 'import time; time.sleep(600)'], log=Path(sys.argv[1]))\n"
-        "print(child.pid, flush=True); time.sleep(600)"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True)
+_STARTER = """
+import sys, time
+from pathlib import Path
+from ctrlplane_stream.local.processes import ChildProcess
+log = Path(sys.argv[1])
+child = ChildProcess("sleeper", [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"], log=log)
+if sys.argv[2] == "once it is up":
+    child.wait_ready(lambda: child.log_tail() == "up", 10)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("moment", ["once it is up", "while it is being launched"])
+def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path, moment: str) -> None:
+    """SIGKILL of the parent, where no clean-up of ours can run, still ends the child, however far it has come."""
+    parent = subprocess.Popen([sys.executable, "-c", _STARTER, str(tmp_path / "log"), moment], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
     while not _gone(child):
-        pass
+        time.sleep(0.01)
 
 
 def test_a_way_out_that_forgot_the_child_ends_it_too(tmp_path: Path) -> None:
