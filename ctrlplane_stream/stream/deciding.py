@@ -111,6 +111,8 @@ class Decider:
             return Settled()
         if line.parked is not None:
             return self._while_parked(line, fact, found)
+        if line.stalled is not None and found.offset > line.stalled:
+            return Settled(waiting=True)
         return self._decide(line, fact, found, Lane.AHEAD)
 
     def line(self, environment: str) -> Line:
@@ -132,8 +134,8 @@ class Decider:
     def _decide(self, line: Line, fact: FactRecord, found: Record, lane: Lane) -> Answer:
         try:
             decision = self._rules.decide(line.state, fact.fact, Moment(found.offset, found.at_ms, fact.origin))
-        except Exception as error:  # whatever a mistake in the core raises: the fact is parked and nothing changes
-            return self._park(line, found, f"{type(error).__name__}: {error}") if lane is Lane.TURN else Settled(waiting=True)
+        except Exception as error:  # whatever a mistake in the core raises: nothing changes
+            return self._failed(line, found, lane, f"{type(error).__name__}: {error}")
         record = Decided(
             environment=line.state.environment,
             epoch=self.epoch,
@@ -150,12 +152,18 @@ class Decider:
         )
         value = write_decision(record)
         if len(value) > MAX_DECISION_BYTES:
-            return self._park(line, found, f"the decision has {len(value)} bytes, more than a record may have")
+            return self._failed(line, found, lane, f"the decision has {len(value)} bytes, more than a record may have")
         line.advance(record, decision.state)
+        if lane is Lane.TURN and line.stalled is not None and line.stalled <= found.offset:
+            line.stalled = None
         return Recorded(record.environment, record, value)
 
-    def _park(self, line: Line, found: Record, error: str) -> Recorded:
-        line.parked = found.offset
+    def _failed(self, line: Line, found: Record, lane: Lane, error: str) -> Answer:
+        """Park the fact in its turn; ahead of its turn it waits for that, and holds back what would overtake it."""
+        if lane is not Lane.TURN:
+            line.stalled = found.offset
+            return Settled(waiting=True)
+        line.parked, line.stalled = found.offset, None
         record = Parked(line.state.environment, self.epoch, found.offset, self.build, error[:2000])
         return Recorded(record.environment, record, write_decision(record))
 

@@ -95,6 +95,9 @@ class StreamApp(faust.App):
         self.holding = True  # before Faust's own work, which starts the task that seeks
         await super()._on_partitions_assigned(assigned, generation_id)
 
+    def _create_directories(self) -> None:
+        """Nothing: state lives in topics, and a worker leaves no folder where it was started."""
+
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
 

@@ -27,6 +27,9 @@ class Line(msgspec.Struct):
     build: str | None = None
     decided_at: int = -1
     """Offset on ``decisions`` of the latest record of this environment; tells a snapshot what it has seen."""
+    stalled: int | None = None
+    """An override that raised when it was tried ahead of its turn: later ones must not overtake it, or they would outrun its
+    origin and it would count as a repetition. Known in memory only; in its turn it is parked."""
 
     def has_decided(self, offset: int) -> bool:
         """Whether the fact at this offset needs no decision any more."""
