@@ -64,16 +64,18 @@ def _undrained(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> st
 
 def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> str | None:
     policy = draft.version_set(rollout.id).policy
-    seconds = (draft.clock.steady - rollout.phase_since_steady) / 1000
+    zero = draft.target(service).zero_since.get(label)
+    if zero is None:
+        return f"{service} {label} was not yet seen at weight 0" if draft.target(service).seen(label) is not None else None
+    seconds = (draft.clock.steady - zero.steady) / 1000
     arrivals = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
     if seconds >= policy.drain_limit_seconds:
         share = _share(arrivals, label)
         return f"{service} {label} still takes {share:.0%} of the requests at weight 0" if share > STRAY_SHARE else None
     if seconds < policy.drain_seconds or arrivals is None:
         return f"{service} {label} drains ({seconds:.0f} of {policy.drain_seconds:.0f} s)"
-    began = rollout.timeline[-1].at_ms / 1000
     closed_until = arrivals.window + arrivals.window_seconds
-    if closed_until < began + policy.drain_seconds:
+    if closed_until < zero.ms / 1000 + policy.drain_seconds:
         return f"{service} {label} drains: the windows of its drain time have not closed yet"
     last = arrivals.last_met.get(label, 0)
     if last > closed_until - policy.drain_seconds:

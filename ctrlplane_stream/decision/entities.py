@@ -119,6 +119,13 @@ class InFlight(msgspec.Struct, frozen=True):
     """Why the last try did not do it; None while nothing was heard."""
 
 
+class ZeroSince(msgspec.Struct, frozen=True):
+    """Since when a version has been seen without weight."""
+
+    ms: int
+    steady: int
+
+
 class TargetEntry(msgspec.Struct, frozen=True):
     """A service in this environment: what is stable, what is wanted of it and what was last seen of it."""
 
@@ -129,6 +136,8 @@ class TargetEntry(msgspec.Struct, frozen=True):
     live: tuple[LiveVersion, ...] = ()
     observed: tuple[ObservedVersion, ...] = ()
     observed_sequence: int = 0
+    zero_since: dict[str, ZeroSince] = {}
+    """Version label to when it was first seen at weight 0 after it last had one."""
     in_flight: InFlight | None = None
     commanded_sequence: int = 0
     leased_ms: int | None = None

@@ -47,8 +47,11 @@ class Books:
         self.verdicts: dict[tuple[str, int, int], Verdict] = {}
         self.overrides: set[str] = set()
         self.weighted: set[tuple[str, str, str]] = set()
+        self.window_seconds = 10.0
+        self.stepped: tuple[int, str] | None = None
 
 
+_PASSING = (OverrideVerb.PROMOTE, OverrideVerb.SKIP, OverrideVerb.FORCE)
 Check = Callable[[Books, Fact, State, Decision], Iterator[Violation]]
 
 
@@ -86,6 +89,7 @@ def _note_fact(books: Books, fact: Fact, moment: Moment) -> None:
             books.observed[service] = fact.observed
             _note_weights(books, service, fact.observed, moment.at_ms)
     elif isinstance(fact, ArrivalsObserved):
+        books.window_seconds = fact.window_seconds
         end = int((fact.window + fact.window_seconds) * 1000)
         for service, counts in fact.arrivals.items():
             for label, count in counts.items():
@@ -178,7 +182,7 @@ def drained_before_parked(books: Books, fact: Fact, before: State, decision: Dec
 
 def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout, state: State, now_ms: int) -> Iterator[Violation]:
     service = command.target.service
-    if (rollout.id, service, label) not in books.weighted and all(u.stable != label for u in rollout.units):
+    if (rollout.id, service, label) not in books.weighted and all((u.service, u.stable) != (service, label) for u in rollout.units):
         return
     zero = books.zero_since.get((service, label))
     version_set = state.find(f"set/{rollout.id}", e.VersionSet)
@@ -201,9 +205,20 @@ def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision
             continue
         step = past.wave * len(past.steps) + past.step
         verdict = books.verdicts.get((rollout.id, step, past.judged_attempt))
-        if past.approved or past.promote_all or (isinstance(fact, OverrideRequested) and fact.verb is OverrideVerb.PROMOTE):
+        if past.approved or past.promote_all or (isinstance(fact, OverrideRequested) and fact.verb in _PASSING):
             continue
         yield from _unproven_step(decision.state, rollout, step, verdict)
+
+
+def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """8: nothing goes forward while it is paused or frozen."""
+    for rollout in _rollouts(decision.state):
+        past = _rollout(before, rollout.id)
+        if past is None or past.phase is not Phase.VERIFYING or rollout.phase not in (Phase.SHIFTING, Phase.BAKING):
+            continue
+        codes = {hold.code for hold in past.holds} & {"pause", "frozen"}
+        if codes and not isinstance(fact, OverrideRequested) and codes & {hold.code for hold in rollout.holds}:
+            yield Violation(8, f"{rollout.id} went forward while {' and '.join(sorted(codes))}")
 
 
 def _unproven_step(state: State, rollout: e.Rollout, step: int, verdict: Verdict | None) -> Iterator[Violation]:
@@ -306,6 +321,21 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
         past = before.find(f"target/{command.target.service}", e.TargetEntry)
         if past is not None and past.stable is not None and command.wanted.stable is None:
             yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
+    yield from _one_step_a_window(books, before, decision.state)
+
+
+def _one_step_a_window(books: Books, before: State, after: State) -> Iterator[Violation]:
+    clock = after.find("clock", e.Clock)
+    for rollout in _rollouts(after):
+        past = _rollout(before, rollout.id)
+        if clock is None or past is None or rollout.phase is not Phase.SHIFTING or all(u.stable is None for u in rollout.units):
+            continue
+        if past.phase is Phase.SHIFTING and (past.wave, past.step) == (rollout.wave, rollout.step):
+            continue
+        window = int(clock.now_ms // (books.window_seconds * 1000))
+        if books.stepped is not None and books.stepped[0] == window and books.stepped[1] != rollout.id:
+            yield Violation(10, f"{rollout.id} steps in the window in which {books.stepped[1]} stepped")
+        books.stepped = (window, rollout.id)
 
 
 def nothing_sleeps(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -328,6 +358,7 @@ CHECKS: tuple[Check, ...] = (
     aborts_only_fall,
     drained_before_parked,
     forward_on_proof,
+    pauses_pause,
     failure_reverts,
     ends_are_consistent,
     never_refused,

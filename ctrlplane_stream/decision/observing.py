@@ -35,7 +35,7 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
     service = fact.target.service
     target = draft.target(service)
     if fact.observed is not None:
-        target = _seen(target, fact.observed, fallback=fact.cursor.sequence if fact.status is OutcomeStatus.APPLIED else 0)
+        target = _seen(draft, target, fact.observed, fallback=fact.cursor.sequence if fact.status is OutcomeStatus.APPLIED else 0)
     flight = target.in_flight
     if flight is None or flight.id != fact.command_id:
         draft.put_target(_settled(draft, target))
@@ -58,12 +58,14 @@ def _answered(target: e.TargetEntry, flight: e.InFlight, fact: OutcomeReported) 
     return replace(target, in_flight=replace(flight, trouble=f"{fact.status}: {fact.reason}"))
 
 
-def _seen(target: e.TargetEntry, observed: TargetObserved, fallback: int) -> e.TargetEntry:
+def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallback: int) -> e.TargetEntry:
     """The target as seen, unless what was seen is older than what we know."""
     sequence = observed.cursor.sequence if observed.cursor is not None else fallback
     if sequence < target.observed_sequence:
         return target
-    return replace(target, observed=observed.versions, observed_sequence=sequence)
+    now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)
+    zero = {v.label: target.zero_since.get(v.label, now) for v in observed.versions if v.weight == 0}
+    return replace(target, observed=observed.versions, observed_sequence=sequence, zero_since=zero)
 
 
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
@@ -77,7 +79,7 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
     """Take note of a target that changed without a command of ours ending."""
     service = fact.target.service
     before = draft.target(service)
-    target = _seen(before, fact.observed, fallback=before.observed_sequence)
+    target = _seen(draft, before, fact.observed, fallback=before.observed_sequence)
     if target is before and fact.cause in (WorldCause.READINESS, WorldCause.DRIFT):
         same = target.observed == fact.observed.versions
         draft.because("world-old", f"ignored: what was seen of {service} {'is known' if same else 'is older than what is known'}")

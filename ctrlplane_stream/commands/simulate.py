@@ -1,0 +1,66 @@
+"""``ctrlplane-stream simulate --seeds A..B``: play seeds against the decision core; exit 1 on any broken promise."""
+
+import json
+import sys
+import time
+
+import click
+from msgspec.structs import asdict
+
+from ctrlplane_stream.simulation.plans import plan
+from ctrlplane_stream.simulation.play import Outcome, Play, shrink
+
+
+@click.command()
+@click.option("--seeds", required=True, metavar="A..B", help="First and last seed, both played; one number plays one.")
+@click.option("--transcript", is_flag=True, help="Print the whole transcript of a failing seed, not its end only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--progress", is_flag=True, help="Say on standard error how far it is.")
+def simulate(seeds: str, transcript: bool, as_json: bool, progress: bool) -> None:
+    """Play simulated systems, faults and operators against the decision core, checking every invariant after every fact.
+
+    The last line is a summary. A failing seed prints the command that replays it and the acts that are left when all that do not
+    matter are taken away.
+    """
+    first, last = _range(seeds)
+    begun = time.monotonic()
+    totals = {"seeds": 0, "facts": 0, "rollouts": 0, "completed": 0, "reverted": 0, "violations": 0}
+    for seed in range(first, last + 1):
+        outcome = Play(plan(seed)).run()
+        totals["seeds"] += 1
+        for name in ("facts", "rollouts", "completed", "reverted"):
+            totals[name] += getattr(outcome, name)
+        if outcome.broken:
+            totals["violations"] += 1
+            _tell(outcome, whole=transcript)
+        if progress and totals["seeds"] % 1000 == 0:
+            click.echo(f"{totals['seeds']} seeds, {totals['violations']} violations", err=True)
+    seconds = time.monotonic() - begun
+    click.echo(json.dumps({**totals, "seconds": round(seconds, 1)}) if as_json else _summary(totals, seconds))
+    sys.exit(1 if totals["violations"] else 0)
+
+
+def _range(seeds: str) -> tuple[int, int]:
+    first, _, last = seeds.partition("..")
+    try:
+        return int(first), int(last or first)
+    except ValueError:
+        raise click.BadParameter(f"{seeds!r} is not A..B, two whole numbers", param_hint="--seeds") from None
+
+
+def _tell(outcome: Outcome, *, whole: bool) -> None:
+    click.echo(f"seed {outcome.seed}: {'; '.join(outcome.broken)}")
+    click.echo(f"  replay: ctrlplane-stream simulate --seeds {outcome.seed} --transcript")
+    small = shrink(plan(outcome.seed), lambda p: bool(Play(p).run().broken))
+    for act in small.acts:
+        told = {k: v for k, v in asdict(act).items() if v not in ("", 0, None, False)}
+        click.echo(f"  {json.dumps(told)}")
+    lines = Play(small).run().transcript.splitlines()
+    click.echo("\n".join(lines if whole else lines[-8:]))
+
+
+def _summary(totals: dict[str, int], seconds: float) -> str:
+    return (
+        f"{totals['seeds']} seeds, {totals['facts']} facts, {totals['rollouts']} rollouts ({totals['completed']} completed, "
+        f"{totals['reverted']} reverted), {totals['violations']} violations, {seconds:.1f} s"
+    )

@@ -1,0 +1,170 @@
+"""What is to happen in one simulated run: a system and a list of acts, all drawn from one seed.
+
+A plan is data: the same plan gives the same run to the byte, a failing one can be shortened act by act, and what is left is the story of
+the fault.
+"""
+
+import random
+from enum import StrEnum
+
+import msgspec
+
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.facts import OverrideVerb
+from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
+from ctrlplane_stream.model.policy import OnDrift, Policy, Step, Supersede, Unsure
+from ctrlplane_stream.simulation.loop import service
+
+SWIFT = Policy(
+    steps=(Step(20, 5, 60, 1), Step(100, 5, 60, 1)),
+    bake_seconds=10,
+    bake_windows=1,
+    ready_timeout_seconds=40,
+    drain_seconds=10,
+    drain_limit_seconds=60,
+    retention_seconds=60,
+    blind_limit_seconds=40,
+    lost_actuator_seconds=30,
+    lease_seconds=45,
+    hold_deadline_seconds=240,
+)
+"""Times so short that a whole rollout takes a minute; nothing else differs from the default."""
+
+
+class Deed(StrEnum):
+    """What an act does."""
+
+    PUSH = "push"
+    RELEASE = "release"
+    CONFIGURE = "configure"
+    SAY = "say"
+    BREAK = "break"
+    LIE = "lie"
+    MEND = "mend"
+    EDIT = "edit"
+    GLASS = "break-glass"
+    CUT = "cut telemetry"
+    LATE = "late telemetry"
+    FLOW = "telemetry flows"
+    DOWN = "engine down"
+    RESTART = "restart"
+    LOSE_READY = "lose readiness"
+    LEARN = "learn an edge"
+    SILENCE = "silence"
+    OUTSIDE = "stale verdict"
+
+
+class Act(msgspec.Struct, frozen=True):
+    """Something that happens at a time, in seconds from the start."""
+
+    at: float
+    deed: Deed
+    service: str = ""
+    number: int = 0
+    flavour: str = ""
+    verb: OverrideVerb | None = None
+    other: str = ""
+    flag: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A whole run. ``loss``, ``echo`` and ``delay`` are probabilities and seconds of what happens to facts upstream."""
+
+    seed: int
+    services: tuple[ServiceInEnvironment, ...]
+    edges: tuple[tuple[str, str, EdgeKind], ...]
+    acts: tuple[Act, ...]
+    loss: float = 0.0
+    echo: float = 0.0
+    delay: float = 0.0
+
+
+def plan(seed: int) -> Plan:
+    """The plan of a seed."""
+    rng = random.Random(seed)  # noqa: S311 - a seeded simulation, not a secret
+    names = [f"s{i}" for i in range(rng.randint(1, 5))]
+    rough = rng.random() < 0.5
+    return Plan(
+        seed=seed,
+        services=tuple(_service(rng, name, names) for name in names),
+        edges=_edges(rng, names),
+        acts=tuple(sorted(_acts(rng, names), key=lambda act: act.at)),
+        loss=rng.choice((0.0, 0.05, 0.2)) if rough else 0.0,
+        echo=rng.choice((0.0, 0.1)) if rough else 0.0,
+        delay=rng.choice((0.0, 3.0, 12.0)) if rough else 0.0,
+    )
+
+
+def _service(rng: random.Random, name: str, names: list[str]) -> ServiceInEnvironment:
+    policy = msgspec.structs.replace(
+        SWIFT,
+        supersede=rng.choice(list(Supersede)),
+        on_no_data=rng.choice(list(Unsure)),
+        on_unprovable=rng.choice(list(Unsure)),
+        on_unknown_service=rng.choice((Unsure.SOAK, Unsure.SOAK, Unsure.HOLD)),
+        on_lease_expired=rng.choice((Unsure.ABORT, Unsure.HOLD)),
+        on_drift=rng.choice(list(OnDrift)),
+        auto_promote=rng.random() < 0.9,
+        steps=rng.choice((SWIFT.steps, (Step(10, 5, 60, 1), Step(50, 5, 60, 2), Step(100, 5, 60, 1)))),
+    )
+    kind = rng.choice((ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.CONSUMER))
+    return service(name, policy, kind, in_cycle_compatible=rng.random() < 0.7, moves_together="g" if rng.random() < 0.1 and len(names) > 2 else None)
+
+
+def _edges(rng: random.Random, names: list[str]) -> tuple[tuple[str, str, EdgeKind], ...]:
+    found = []
+    for i, caller in enumerate(names):
+        for callee in names[i + 1 :]:
+            if rng.random() < 0.4:
+                found.append((caller, callee, EdgeKind.CALL if rng.random() < 0.8 else EdgeKind.MESSAGE))
+    if len(names) > 2 and rng.random() < 0.15:
+        found.append((names[-1], names[0], EdgeKind.CALL))
+    return tuple(found)
+
+
+_FLAVOURS = ("good", "good", "good", "faulty", "never ready", "crashes")
+_VERBS = tuple(OverrideVerb)
+
+
+def _acts(rng: random.Random, names: list[str]) -> list[Act]:
+    acts = [Act(rng.uniform(0, 3), Deed.PUSH, name, 1, "good" if rng.random() < 0.9 else "faulty") for name in names if rng.random() < 0.95]
+    numbers = dict.fromkeys(names, 1)
+    for _ in range(rng.randint(1, 5)):
+        name = rng.choice(names)
+        numbers[name] += 1
+        acts.append(Act(rng.uniform(50, 160), Deed.PUSH, name, numbers[name], rng.choice(_FLAVOURS)))
+    if len(names) > 1 and rng.random() < 0.3:
+        acts += _release(rng, names, numbers)
+    for _ in range(rng.choice((0, 0, 1, 2, 4))):
+        acts.append(_override(rng, names))
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        acts += _mishap(rng, names)
+    return acts
+
+
+def _release(rng: random.Random, names: list[str], numbers: dict[str, int]) -> list[Act]:
+    members = rng.sample(names, rng.randint(2, len(names)))
+    at = rng.uniform(60, 140)
+    acts = []
+    for name in members:
+        numbers[name] += 1
+        flavour = "good" if rng.random() < 0.7 else "faulty"
+        acts.append(Act(at + rng.random(), Deed.RELEASE, name, numbers[name], flavour, other=f"r{len(members)}", flag=rng.random() < 0.1))
+    return acts
+
+
+def _override(rng: random.Random, names: list[str]) -> Act:
+    verb = rng.choice(_VERBS)
+    scope = rng.choice(names) if rng.random() < 0.7 or verb in (OverrideVerb.PIN, OverrideVerb.UNPIN) else ""
+    return Act(rng.uniform(10, 220), Deed.SAY, scope, rng.randint(1, 3), verb=verb, flag=rng.random() < 0.3)
+
+
+def _mishap(rng: random.Random, names: list[str]) -> list[Act]:
+    deed = rng.choice([d for d in Deed if d not in (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW)])
+    at, name = rng.uniform(5, 180), rng.choice(names)
+    act = Act(at, deed, name, rng.randint(1, 80), other=rng.choice(names))
+    if deed in (Deed.BREAK, Deed.LIE):
+        return [act, Act(at + rng.uniform(5, 120), Deed.MEND, name)]
+    if deed in (Deed.CUT, Deed.LATE):
+        return [act, Act(at + rng.uniform(5, 120), Deed.FLOW)]
+    return [act]
