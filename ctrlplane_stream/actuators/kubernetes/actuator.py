@@ -15,7 +15,7 @@ import msgspec
 from ctrlplane_stream.actuators.by_hand import HandRefused
 from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.behind_service import granularity
-from ctrlplane_stream.actuators.kubernetes.due import due, remembered
+from ctrlplane_stream.actuators.kubernetes.due import due, remembered, written_off
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
@@ -155,7 +155,7 @@ class Kubernetes:
         prepared = await prepare(self._cluster_of(place), hands, sight, memory, command, place)
         if not isinstance(prepared, Prepared):
             return prepared
-        await hands.remember(msgspec.structs.replace(prepared.memory, ledger=taken), sight.revision)
+        await hands.remember(msgspec.structs.replace(written_off(sight, prepared.memory), ledger=taken), sight.revision)
         return None
 
     async def _by_hand(self, target: Target, change: Callable[[Ledger, float], Ledger | Refusal]) -> TargetObserved:
@@ -174,13 +174,13 @@ class Kubernetes:
         raise WorldUnreachable(f"the memory of {target} keeps changing: is a worker at work on it?")
 
     async def _change_once(self, sight: Sight, change: Callable[[Ledger, float], Ledger | Refusal]) -> None:
-        """A hand's verb takes what other hands did as given (``accepted`` stays for release) and overwrites the rest."""
+        """A hand's verb goes over what other hands did to the objects."""
         memory = sight.memory or Memory(sight.target, sight.place)
         ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
         changed = change(ledger, self._clock())
         if isinstance(changed, Refusal):
             raise HandRefused(changed.reason)
-        kept = msgspec.structs.replace(memory, ledger=changed, accepted={})
+        kept = msgspec.structs.replace(written_off(sight, memory), ledger=changed)
         await Hands(self._cluster_of(sight.place)).remember(kept, sight.revision)
 
     def _observed(self, sight: Sight, refusals: Mapping[str, str] = {}) -> TargetObserved:

@@ -14,8 +14,8 @@ from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, STAMP, annotation, label
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Scale, Step
-from ctrlplane_stream.actuators.kubernetes.strays import strays, words
-from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force
+from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, strays, words
+from ctrlplane_stream.actuators.kubernetes.weights import backend_name, by_replicas, in_force
 from ctrlplane_stream.actuators.ledger import expire
 
 
@@ -27,7 +27,7 @@ def due(sight: Sight, now: float) -> tuple[Step, ...]:
     right = remembered(sight, memory, now)
     if right != memory:
         return (Remember(right),)
-    if memory.ledger.edited is not None and memory.accepted:
+    if memory.ledger.edited is not None and memory.hands_off:
         return ()
     ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
     missing = _missing(sight, memory)
@@ -44,9 +44,7 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
         ledger = msgspec.structs.replace(
             memory.ledger, goal=_listed_only(sight), weights=_listed_only(sight), lease_until=None, edited=words(sight, new)
         )
-        gone = {name.removeprefix("Deployment ").removeprefix("Service ") for name, said in new.items() if said == "is gone"}
-        made = tuple(each for each in memory.made if sight.name(each) not in gone)
-        return msgspec.structs.replace(memory, ledger=ledger, accepted=there, made=made)
+        return msgspec.structs.replace(memory, ledger=ledger, accepted=there, hands_off=True)
     listed = {version.label for version in sight.listed}
     return msgspec.structs.replace(
         memory,
@@ -54,6 +52,13 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
         made=tuple(each for each in memory.made if each in listed),
         accepted={name: said for name, said in memory.accepted.items() if name in there},
     )
+
+
+def written_off(sight: Sight, memory: Memory) -> Memory:
+    """The memory for whoever goes over an edit: what was taken away is to be made again."""
+    gone = {name.partition(" ")[2] for name, said in memory.accepted.items() if said == IS_GONE}
+    whole = tuple(each for each in memory.made if sight.name(each) not in gone and backend_name(sight, each) not in gone)
+    return msgspec.structs.replace(memory, made=whole, hands_off=False)
 
 
 def _listed_only(sight: Sight) -> dict[str, int]:

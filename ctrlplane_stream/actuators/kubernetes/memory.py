@@ -40,6 +40,7 @@ class Memory(msgspec.Struct, frozen=True):
     made: tuple[str, ...] = ()
     adopted: dict[str, str] = {}
     accepted: dict[str, str] = {}
+    hands_off: bool = False
     hidden: tuple[str, ...] = ()
 
 

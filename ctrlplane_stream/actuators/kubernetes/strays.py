@@ -9,6 +9,9 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, recorded, recorded_replicas, replicas
 
 
+IS_GONE = "is gone"
+
+
 def strays(sight: Sight) -> dict[str, str]:
     """Object → how it strayed; the same words as long as nobody touches it again. Empty where all is as we left it."""
     found: dict[str, str] = {}
@@ -38,7 +41,7 @@ def _of_route(sight: Sight) -> dict[str, str]:
     assert rule is not None
     name = f"{rule.kind} {rule.name}"
     if sight.route is None:
-        return {name: "is gone"} if sight.memory is not None and sight.memory.made else {}
+        return {name: IS_GONE} if sight.memory is not None and sight.memory.made else {}
     there = backends(sight.route, rule.rule)
     if there is None:
         return {name: f"has lost its rule {rule.rule}"} if recorded(sight.route, sight.place.slug) is not None else {}
@@ -59,9 +62,9 @@ def _of_deployment(deployment: Manifest, *, adopted: bool) -> str | None:
 
 def _of_version(sight: Sight, label: str) -> dict[str, str]:
     if sight.serving(label) is None and sight.standing_by(label) is None:
-        return {f"Deployment {sight.name(label)}": "is gone"}
+        return {f"Deployment {sight.name(label)}": IS_GONE}
     if sight.routed and backend_name(sight, label) not in sight.services:
-        return {f"Service {backend_name(sight, label)}": "is gone"}
+        return {f"Service {backend_name(sight, label)}": IS_GONE}
     return {}
 
 

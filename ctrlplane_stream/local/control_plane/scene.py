@@ -1,5 +1,6 @@
 """A shop's target on the cluster: template, route, commands, and the actuator over a transport of the test's choice."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -10,7 +11,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
-from ctrlplane_stream.model.world import Capacity, Cursor, TargetWanted, WantedVersion
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, TargetWanted, WantedVersion
 
 
 def template(replicas: int = 2) -> tuple[Manifest, ...]:
@@ -72,3 +73,15 @@ def command(
     partial = any(0 < each.weight < 100 for each in versions)
     wanted = TargetWanted(target, kind, versions, stable, lease if partial else None)
     return Command(f"c{sequence}", verb, target, sequence, wanted, "the test", over_edit=over_edit), Cursor(1, sequence)
+
+
+async def settled(actuator: Kubernetes, target: Target, weights: dict[str, int], seconds: float = 30.0) -> TargetObserved:
+    """Look until the weights are these, and all instances that are to run are ready. AssertionError after that long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = await actuator.observe(target)
+        whole = all(each.ready == each.instances and (each.instances > 0 or each.weight == 0) for each in seen.versions)
+        if whole and {each.label: each.weight for each in seen.versions} == weights:
+            return seen
+        assert time.monotonic() < deadline, f"never saw {weights}; last seen: {seen}"
+        await asyncio.sleep(0.02)

@@ -1,0 +1,194 @@
+"""People with kubectl, leases that run out, and writers that meet: what the cluster remembers and what is left alone."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Conflict
+from ctrlplane_stream.actuators.kubernetes.leases import expire_leases, watch_leases
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, version
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import Target
+
+SERVICE = "shop/cart"
+TARGET = Target("staging", SERVICE)
+
+
+@pytest.fixture
+def namespace(lab):
+    made = lab.namespace()
+    lab.apply([route("shop-cart", ["main"])], made)
+    return made
+
+
+def pair(stable: int):
+    """#1 and #2 with the traffic split so."""
+    return version(SERVICE, 1, stable), version(SERVICE, 2, 100 - stable)
+
+
+@asynccontextmanager
+async def at_weights(lab, namespace, stable: int, lease: float = 60.0):
+    """The actuator at these weights, its client, and the administrator's."""
+    async with lab.product() as cluster, lab.admin() as admin:
+        actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE)))
+        await actuator.apply(*command(TARGET, 1, *pair(100)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        if stable != 100:
+            await actuator.apply(*command(TARGET, 2, *pair(stable), lease=lease))
+            await settled(actuator, TARGET, {"#1": stable, "#2": 100 - stable})
+        yield actuator, cluster, admin
+
+
+async def kubectl(admin, kind, namespace, name, path, value):
+    """What a person's patch does, whatever else writes at the moment."""
+    while True:
+        try:
+            return await admin.patch(kind, namespace, name, [{"op": "replace", "path": path, "value": value}])
+        except Conflict:
+            await asyncio.sleep(0.01)
+
+
+def test_a_weight_edited_with_kubectl_is_reported_and_stands(lab, namespace):
+    """The edit is seen in percent and in words; commands are refused until one names it, and no lease undoes it."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90, lease=2.0) as (actuator, _, admin):
+            backends = [{"name": "shop-cart-v1", "port": 80, "weight": 1}, {"name": "shop-cart-v2", "port": 80, "weight": 3}]
+            await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/backendRefs", backends)
+            seen = await actuator.observe(TARGET)
+            assert {v.label: v.weight for v in seen.versions} == {"#1": 25, "#2": 75}
+            assert "HTTPRoute shop-cart rule main has weights shop-cart-v1=1 shop-cart-v2=3" in seen.edited
+            await asyncio.sleep(2.5)
+            refused = await actuator.apply(*command(TARGET, 3, *pair(100)))
+            assert refused.status is OutcomeStatus.REFUSED
+            rules = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+            assert [each["weight"] for each in rules[0]["backendRefs"]] == [1, 3]
+            assert (await actuator.observe(TARGET)).edited == seen.edited
+            await actuator.apply(*command(TARGET, 4, *pair(100), over_edit=seen.edited))
+            assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
+
+    asyncio.run(run())
+
+
+def test_a_second_edit_is_another_edit(lab, namespace):
+    """An edit over an edit has words of its own: naming the first does not go over the second."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (actuator, _, admin):
+            await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/backendRefs/0/weight", 40)
+            first = (await actuator.observe(TARGET)).edited
+            await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/backendRefs/0/weight", 41)
+            second = (await actuator.observe(TARGET)).edited
+            assert None not in (first, second)
+            assert first != second
+            refused = await actuator.apply(*command(TARGET, 3, *pair(100), over_edit=first))
+            assert refused.status is OutcomeStatus.REFUSED
+
+    asyncio.run(run())
+
+
+def test_replicas_scaled_by_hand_and_a_deleted_deployment_are_edits(lab, namespace):
+    """Objects count like weights: reported, left alone, and made good only over the edit."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (actuator, _, admin):
+            await kubectl(admin, Kind.DEPLOYMENT, namespace, "shop-cart-v2", "/spec/replicas", 5)
+            seen = await actuator.observe(TARGET)
+            assert "Deployment shop-cart-v2 has 5 replicas instead of 2" in seen.edited
+            await actuator.apply(*command(TARGET, 3, *pair(80), over_edit=seen.edited))
+            await settled(actuator, TARGET, {"#1": 80, "#2": 20})
+            gone = await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2")
+            metadata = gone["metadata"]
+            while True:
+                try:
+                    await admin.delete(Kind.DEPLOYMENT, namespace, "shop-cart-v2", metadata["uid"], metadata["resourceVersion"])
+                    break
+                except Conflict:
+                    metadata = (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2"))["metadata"]
+            for _ in range(100):
+                seen = await actuator.observe(TARGET)
+                if seen.edited:
+                    break
+                await asyncio.sleep(0.05)
+            assert "Deployment shop-cart-v2 is gone" in seen.edited
+            assert await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2") is None
+            await actuator.apply(*command(TARGET, 4, *pair(100), over_edit=seen.edited))
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+
+    asyncio.run(run())
+
+
+def test_a_lease_is_honoured_with_nothing_but_the_api(lab, namespace):
+    """The watcher knows neither engine nor placement file, and brings the target to stable by the memory in the namespace."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90, lease=3.0) as (actuator, cluster, admin):
+            assert await expire_leases(cluster, namespace) == ()
+            watching = asyncio.create_task(watch_leases(cluster, namespace))
+            for _ in range(200):
+                rules = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+                if [each["weight"] for each in rules[0]["backendRefs"]] == [100, 0]:
+                    break
+                await asyncio.sleep(0.1)
+            watching.cancel()
+            seen = await actuator.observe(TARGET)
+            assert (seen.lease_expired, {v.label: v.weight for v in seen.versions}) == (True, {"#1": 100, "#2": 0})
+
+    asyncio.run(run())
+
+
+def test_two_workers_that_write_at_once_end_where_the_later_command_wants_it(lab, namespace):
+    """Every command from two clients at once, each many times: the greatest cursor rules, and no conflict escapes."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (actuator, _, _admin), lab.product() as other:
+            second = kubernetes(other, (TARGET, routed_place(namespace, SERVICE)))
+            commands = [command(TARGET, 10 + step, *pair(100 - step)) for step in range(1, 13)]
+            both = [each.apply(*one) for one in commands for each in (actuator, second)]
+            outcomes = await asyncio.gather(*both)
+            assert {outcome.status for outcome in outcomes} <= {OutcomeStatus.APPLIED, OutcomeStatus.REFUSED}
+            seen = await settled(actuator, TARGET, {"#1": 88, "#2": 12})
+            assert (seen.cursor.sequence, seen.edited) == (22, None)
+
+    asyncio.run(run())
+
+
+def test_a_server_that_does_not_answer_is_unreachable_and_back_again(lab, namespace):
+    """While the API server is down every verb says so; afterwards the target is as it was."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (actuator, _, _admin):
+            lab.plane.kill_api_server()
+            try:
+                with pytest.raises(WorldUnreachable, match="does not answer"):
+                    await actuator.observe(TARGET)
+                with pytest.raises(WorldUnreachable):
+                    await actuator.apply(*command(TARGET, 3, *pair(80)))
+            finally:
+                lab.plane.start_api_server()
+            await settled(actuator, TARGET, {"#1": 90, "#2": 10})
+            await actuator.apply(*command(TARGET, 3, *pair(80)))
+            await settled(actuator, TARGET, {"#1": 80, "#2": 20})
+
+    asyncio.run(run())
+
+
+def test_the_product_can_do_no_more_than_it_needs(lab, namespace):
+    """Its own token reads no Secret-like thing, deletes no Pod, no Service and no ConfigMap, and makes no route."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (_, cluster, _admin):
+            for doing in (
+                cluster.select(Kind.CONFIG_MAP, "kube-system"),
+                cluster.delete(Kind.CONFIG_MAP, namespace, "ctrlplane-shop-cart", "x", "1"),
+                cluster.delete(Kind.SERVICE, namespace, "shop-cart-v1", "x", "1"),
+                cluster.delete(Kind.POD, namespace, "any", "x", "1"),
+                cluster.create(Kind.HTTP_ROUTE, namespace, route("another", ["main"])),
+            ):
+                with pytest.raises(ApiRefused, match="forbidden"):
+                    await doing
+
+    asyncio.run(run())

@@ -1,0 +1,263 @@
+"""What a version is on a cluster: immutable, its own, owned by its Deployment; and nothing of anybody else's touched."""
+
+import asyncio
+
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.manifests import selector
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import ServiceKind, Target
+from ctrlplane_stream.model.world import Capacity
+
+SERVICE = "shop/cart"
+TARGET = Target("staging", SERVICE)
+
+
+@pytest.fixture
+def namespace(lab):
+    made = lab.namespace()
+    lab.apply([route("shop-cart", ["other", "main"])], made)
+    return made
+
+
+def play(lab, place, doing):
+    """Run ``doing(actuator, admin)`` with the product's rights for the actuator."""
+
+    async def run():
+        async with lab.product() as cluster, lab.admin() as admin:
+            return await doing(kubernetes(cluster, (TARGET, place)), admin)
+
+    return asyncio.run(run())
+
+
+def test_a_version_is_made_from_the_template_with_its_own_image_configuration_and_label(lab, namespace):
+    """Image by digest, our version as a resource attribute, configuration as an immutable ConfigMap, names by service and number."""
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        await settled(actuator, TARGET, {"#1": 100})
+        deployment = await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1")
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        environment = {each["name"]: each.get("value") for each in container["env"]}
+        assert container["image"] == f"registry.example/well@sha256:{1:064x}"
+        assert environment["COLOUR"] == "red"
+        assert "ctrlplane.version=%231" in environment["OTEL_RESOURCE_ATTRIBUTES"].split(",")
+        assert container["envFrom"] == [{"configMapRef": {"name": "shop-cart-v1-configuration"}}]
+        configuration = await admin.get(Kind.CONFIG_MAP, namespace, "shop-cart-v1-configuration")
+        assert (configuration["immutable"], configuration["data"]) == (True, {"CONFIG_COLOUR": "c1"})
+        assert configuration["metadata"]["ownerReferences"][0]["uid"] == deployment["metadata"]["uid"]
+        assert {entry["manager"] for entry in deployment["metadata"]["managedFields"]} >= {"ctrlplane-stream"}
+
+    play(lab, routed_place(namespace, SERVICE), doing)
+
+
+def test_only_our_rule_of_a_route_changes(lab, namespace):
+    """Filters, the other rule and the parents are as their owner left them."""
+
+    async def doing(actuator, admin):
+        before = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        await settled(actuator, TARGET, {"#1": 100})
+        after = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]
+        assert [(each["name"], each["weight"]) for each in after["rules"][1].pop("backendRefs")] == [("shop-cart-v1", 100)]
+        before["rules"][1].pop("backendRefs")
+        assert after == before
+
+    play(lab, routed_place(namespace, SERVICE), doing)
+
+
+def test_what_is_there_by_our_name_but_not_ours_is_left_alone(lab, namespace):
+    """A Deployment of somebody else's by the name of a version is refused, in words, and stays as it is."""
+    (other,) = template()
+    lab.apply([{**other, "metadata": {"name": "shop-cart-v1"}}], namespace)
+
+    async def doing(actuator, admin):
+        before = (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]
+        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        assert outcome.status is OutcomeStatus.REFUSED
+        assert "not ours" in outcome.reason
+        assert (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"] == before
+
+    play(lab, routed_place(namespace, SERVICE), doing)
+
+
+def test_what_the_api_server_would_refuse_is_refused_before_anything_is_taken(lab, namespace):
+    """A template that is invalid is the outcome's reason; no cursor is kept."""
+    (bad,) = template()
+    bad["spec"]["template"]["spec"]["restartPolicy"] = "Sometimes"
+
+    async def doing(actuator, _):
+        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        assert outcome.status is OutcomeStatus.REFUSED
+        assert "restartPolicy" in outcome.reason
+        assert (await actuator.observe(TARGET)).cursor is None
+
+    place = routed_place(namespace, SERVICE)
+    play(lab, Place(namespace, place.slug, (bad,), full=2, route=place.route, port=80), doing)
+
+
+def test_a_missing_rule_is_refused_with_the_remedy(lab, namespace):
+    """No rule of that name: the command is refused and says what to add."""
+
+    async def doing(actuator, _):
+        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        assert outcome.status is OutcomeStatus.REFUSED
+        assert "no rule named main" in outcome.reason
+
+    play(lab, routed_place(namespace, SERVICE, route_name="nowhere"), doing)
+
+
+def test_a_deleted_version_takes_all_that_it_owns_along(lab, namespace):
+    """Deleting the Deployment of a version deletes its Service and ConfigMaps, and nothing else."""
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100), version(SERVICE, 2, 0, Capacity.PARKED), verb=Verb.PARK))
+        await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 100), verb=Verb.DELETE))
+        await settled(actuator, TARGET, {"#1": 100})
+        for _ in range(200):
+            left = [
+                each["metadata"]["name"]
+                for kind in (Kind.DEPLOYMENT, Kind.SERVICE, Kind.CONFIG_MAP)
+                for each in (await admin.select(kind, namespace, selector(routed_place(namespace, SERVICE))))[0]
+            ]
+            if sorted(left) == ["ctrlplane-shop-cart", "shop-cart-v1", "shop-cart-v1", "shop-cart-v1-configuration"]:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(left)
+
+    play(lab, routed_place(namespace, SERVICE), doing)
+
+
+def test_a_template_brings_its_own_config_maps_autoscaler_and_budget_for_each_version(lab, namespace):
+    """Copies are immutable and referred to; the autoscaler aims at the version's Deployment and owns its replicas from then on."""
+    (base,) = template()
+    base["spec"]["template"]["spec"]["volumes"] = [{"name": "v", "configMap": {"name": "cart-files"}}]
+    files = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cart-files"}, "data": {"a": "b"}}
+    scaler = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "cart"}}
+    scaler["spec"] = {"minReplicas": 2, "maxReplicas": 5, "scaleTargetRef": {"kind": "Deployment", "name": "cart"}}
+    budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "cart"}, "spec": {"maxUnavailable": 1}}
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        await settled(actuator, TARGET, {"#1": 100})
+        copied = await admin.get(Kind.CONFIG_MAP, namespace, "shop-cart-v1-cart-files")
+        assert (copied["immutable"], copied["data"]) == (True, {"a": "b"})
+        deployment = await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1")
+        assert deployment["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"] == "shop-cart-v1-cart-files"
+        assert (await admin.get(Kind.AUTOSCALER, namespace, "shop-cart-v1"))["spec"]["scaleTargetRef"]["name"] == "shop-cart-v1"
+        assert await admin.get(Kind.DISRUPTION_BUDGET, namespace, "shop-cart-v1-cart") is not None
+        await admin.patch(Kind.DEPLOYMENT, namespace, "shop-cart-v1", [{"op": "add", "path": "/spec/replicas", "value": 4}])
+        await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        seen = await actuator.observe(TARGET)
+        assert (seen.edited, seen.version("#1").instances) == (None, 4)
+
+    place = routed_place(namespace, SERVICE)
+    play(lab, Place(namespace, place.slug, (base, files, scaler, budget), full=2, route=place.route, port=80), doing)
+
+
+def test_a_running_deployment_is_adopted_without_a_restart(lab, namespace):
+    """ADOPT puts it behind the route as #1: same Pods, same template; then it can be rolled away from and back."""
+    (running,) = template(2)
+    running["spec"]["template"]["spec"]["containers"][0]["image"] = f"registry.example/well@sha256:{1:064x}"
+    running["metadata"] = {"name": "cart", "labels": {"app.kubernetes.io/managed-by": "Helm"}}
+    lab.apply([running], namespace)
+    place = routed_place(namespace, SERVICE)
+    adopting = Place(namespace, place.slug, place.template, route=place.route, port=80, adopt="cart")
+
+    async def pods(admin):
+        return sorted(each["metadata"]["uid"] for each in (await admin.select(Kind.POD, namespace, "app=cart"))[0])
+
+    async def doing(actuator, admin):
+        while len(await pods(admin)) < 2:
+            await asyncio.sleep(0.05)
+        before = await pods(admin)
+        spec = (await admin.get(Kind.DEPLOYMENT, namespace, "cart"))["spec"]
+        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), verb=Verb.ADOPT))
+        assert outcome.status is OutcomeStatus.APPLIED, outcome
+        seen = await settled(actuator, TARGET, {"#1": 100})
+        assert seen.version("#1").instances == 2
+        after = await admin.get(Kind.DEPLOYMENT, namespace, "cart")
+        assert (await pods(admin), after["spec"]) == (before, spec)
+        assert after["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+        service = await admin.get(Kind.SERVICE, namespace, "shop-cart-v1")
+        assert set(service["spec"]["selector"]) == {"app", "pod-template-hash"}
+        await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 50), version(SERVICE, 2, 50)))
+        await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+
+    play(lab, adopting, doing)
+
+
+def test_what_is_not_the_version_is_not_adopted(lab, namespace):
+    """Another digest than the command's is refused."""
+    (running,) = template(1)
+    running["spec"]["template"]["spec"]["containers"][0]["image"] = f"registry.example/well@sha256:{7:064x}"
+    lab.apply([running], namespace)
+    place = routed_place(namespace, SERVICE)
+
+    async def doing(actuator, _):
+        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), verb=Verb.ADOPT))
+        assert outcome.status is OutcomeStatus.REFUSED
+        assert "runs registry.example/well@" in outcome.reason
+
+    play(lab, Place(namespace, place.slug, place.template, route=place.route, port=80, adopt="cart"), doing)
+
+
+def test_without_a_gateway_weight_is_a_share_of_pods_behind_one_service(lab, namespace):
+    """Whole Pods, rounded down and said so; a candidate without weight stands by where the Service does not find it."""
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}}
+    lab.apply([{**service, "spec": {"selector": {"app": "cart"}, "ports": [{"port": 80, "targetPort": 8080}]}}], namespace)
+
+    async def found(admin, versions):
+        for _ in range(200):
+            pods, _ = await admin.select(Kind.POD, namespace, "app=cart")
+            there = sorted(
+                p["metadata"]["labels"]["ctrlplane-stream.dev/version"] for p in pods if not p["metadata"].get("deletionTimestamp")
+            )
+            if there == versions:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(there)
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        await settled(actuator, TARGET, {"#1": 100})
+        await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await found(admin, ["v1"] * 4)
+        outcome = await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 70), version(SERVICE, 2, 30)))
+        assert "#2 gets 25% instead of 30%" in outcome.reason
+        await settled(actuator, TARGET, {"#1": 75, "#2": 25})
+        await found(admin, ["v1"] * 3 + ["v2"])
+        await actuator.apply(*command(TARGET, 4, version(SERVICE, 1, 100), version(SERVICE, 2, 0, Capacity.PARKED)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await found(admin, ["v1"] * 4)
+
+    play(lab, Place(namespace, "shop-cart", template(4), full=4, service="cart"), doing)
+
+
+def test_a_consumer_takes_work_by_its_share_of_pods(lab, namespace):
+    """A consumer needs neither route nor Service; one that stands by is told so and has no weight."""
+
+    def ordered(sequence, *versions):
+        return command(TARGET, sequence, *versions, kind=ServiceKind.CONSUMER)
+
+    async def doing(actuator, admin):
+        await actuator.apply(*ordered(1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        standby = await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2-standby")
+        names = [each["name"] for each in standby["spec"]["template"]["spec"]["containers"][0]["env"]]
+        assert "CTRLPLANE_STANDBY" in names
+        await actuator.apply(*ordered(2, version(SERVICE, 1, 50), version(SERVICE, 2, 50)))
+        await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        refused = await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        assert refused.status is OutcomeStatus.REFUSED
+
+    play(lab, Place(namespace, "shop-cart", template(4), full=4), doing)
