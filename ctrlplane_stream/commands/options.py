@@ -30,10 +30,9 @@ def takes_settings(*prefixes: str) -> Callable[[Command], Command]:
         def run(**arguments: Any) -> Any:
             flags = {s.name: arguments.pop(s.name) for s in chosen}
             try:
-                settings = load(os.environ, flags)
+                return command(settings=load(os.environ, flags), **arguments)
             except SettingsError as error:
                 raise click.UsageError(str(error)) from None
-            return command(settings=settings, **arguments)
 
         decorated: Command = functools.wraps(command)(run)
         for setting in reversed(chosen):
