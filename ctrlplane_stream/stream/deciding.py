@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from ctrlplane_stream.decision import engine as core
 from ctrlplane_stream.decision.engine import Decision, Moment
 from ctrlplane_stream.decision.entities import Clock
 from ctrlplane_stream.decision.state import State, encode_entry
@@ -36,6 +37,17 @@ class Rules(Protocol):
     def minimal_abort(self, state: State, override: OverrideRequested) -> tuple[Output, ...]:
         """Every moving target in scope to its stable weight; see ``decision.engine.minimal_abort``."""
         ...
+
+
+class _Core:
+    """The product's own rules."""
+
+    decide = staticmethod(core.decide)
+    minimal_abort = staticmethod(core.minimal_abort)
+
+
+CORE: Rules = _Core()
+"""The rules that the product decides by."""
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):

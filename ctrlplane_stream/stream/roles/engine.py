@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 from faust.types import TP
 
-from ctrlplane_stream.decision import engine as core
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.build_id import build_id
 from ctrlplane_stream.stream.catalog_book import CatalogBook
-from ctrlplane_stream.stream.deciding import Rules
+from ctrlplane_stream.stream.deciding import CORE, Rules
 from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.ingest import Ingest
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
@@ -21,13 +20,6 @@ from ctrlplane_stream.stream.recovery import Taker
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
 _TICK_SECONDS = 0.1
-
-
-class _Core:
-    """The product's own rules."""
-
-    decide = staticmethod(core.decide)
-    minimal_abort = staticmethod(core.minimal_abort)
 
 
 class Engine(Duty):
@@ -41,7 +33,7 @@ class Engine(Duty):
         self._taker = Taker(
             self._outbox,
             log_reader,
-            rules or _Core(),
+            rules or CORE,
             self.refuse,
             partitions=settings.partitions,
             owner=f"{settings.instance or socket.gethostname()}/{os.getpid()}",

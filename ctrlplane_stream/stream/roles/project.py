@@ -3,7 +3,7 @@
 from redis.asyncio import Redis
 
 from ctrlplane_stream.model.commands import Notify
-from ctrlplane_stream.model.decisions import GONE, Decided
+from ctrlplane_stream.model.decisions import GONE, Decided, DecisionRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, fence_at, read_decision
 from ctrlplane_stream.stream.duty import Duty
@@ -36,21 +36,25 @@ class Project(Duty):
         self._fences.clear()
 
     async def _take(self, records: list[Record]) -> None:
-        counted = [(found, record) for found in records if (record := await self._counts(found)) is not None]
-        letters = [letter for _, record in counted for letter in letters_of(record, self.settings.partitions)]
+        counted: list[tuple[Record, Decided]] = []
+        letters: list[Letter] = []
+        for found in records:
+            record = read_decision(found.value)
+            if isinstance(record, Unreadable):
+                letters.append(self.refuse(found, record))
+            elif await self._counts(found, record) and isinstance(record, Decided):
+                counted.append((found, record))
+        letters += [letter for _, record in counted for letter in letters_of(record, self.settings.partitions)]
         letters += await self._notify([(f, o) for f, r in counted for o in r.outputs if isinstance(o, Notify)])
         await self.outbox.send(letters)
         await self._show([record for _, record in counted])
 
-    async def _counts(self, found: Record) -> Decided | None:
-        """The decision, where it counts."""
-        record = read_decision(found.value)
-        if isinstance(record, Unreadable):
-            return None
+    async def _counts(self, found: Record, record: DecisionRecord) -> bool:
+        """Whether the record counts: whether it carries the epoch of the latest claim before it."""
         fence = self._fences.get(found.partition)
         if fence is None:
             fence = self._fences[found.partition] = await fence_at(self._fence_reader, found.partition, found.offset)
-        return record if fence.admits(found.offset, record) and isinstance(record, Decided) else None
+        return fence.admits(found.offset, record)
 
     async def _notify(self, told: list[tuple[Record, Notify]]) -> list[Letter]:
         """Tell the webhooks; a dead letter, holding what was to be posted, for each that did not take it."""

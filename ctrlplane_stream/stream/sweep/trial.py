@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
@@ -59,6 +60,11 @@ def children() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ctrlplane_stream.stream.roles.engine", "ctrlplane_stream.stream.sweep.child"])
     return context
+
+
+def end_children() -> None:
+    """End the process that workers are forked from; the next trial starts another."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 async def play(plan: Plan, settings: Settings, restart_broker: Callable[[], None] | None = None) -> Outcome:

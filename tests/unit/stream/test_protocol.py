@@ -12,8 +12,8 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Notify, Output
 from ctrlplane_stream.model.decisions import Claim, Decided, Disposition, Lane, Parked
 from ctrlplane_stream.model.facts import BuildChanged, Fact, FactRecord, Origin, OverrideRequested, OverrideVerb, TimePassed
-from ctrlplane_stream.stream.decision_log import Fence, admitted, fence_at, read_decision, write_decision
 from ctrlplane_stream.stream.deciding import read_fact
+from ctrlplane_stream.stream.decision_log import Fence, admitted, fence_at, read_decision, write_decision
 from ctrlplane_stream.stream.ownership import OwnedPartition, Tuning
 from ctrlplane_stream.stream.ports import Fenced, Letter, Record
 from ctrlplane_stream.stream.recovery import Taker

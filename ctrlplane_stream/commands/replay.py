@@ -1,0 +1,84 @@
+"""``ctrlplane-stream replay``: derive the decisions again from ``facts`` and compare them with the log, byte for byte."""
+
+import asyncio
+import sys
+import time
+
+import click
+import msgspec
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.build_id import build_id
+from ctrlplane_stream.stream.deciding import CORE
+from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.replaying import Found, Problem, Replay, Tally
+from ctrlplane_stream.wire.kafka_clients import partition_of
+
+_SHOWN = 20
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What ``--json`` prints."""
+
+    build: str
+    facts: int
+    decisions: int
+    ignored_by_epoch: int
+    parked: int
+    seconds: float
+    found: tuple[Found, ...]
+
+
+@click.command()
+@click.option("--environment", default=None, help="Only the partition that this environment lives on.")
+@takes_settings("kafka_", "topic_", "partitions")
+@takes_json
+def replay(settings: Settings, as_json: bool, environment: str | None) -> None:
+    """Derive every decision again and compare it with what was recorded.
+
+    Within one build they are the same, byte for byte; decisions of other builds that this one would take differently are
+    shown as changes of behaviour. Exit status 3: this build does not agree with itself, or something was lost or doubled.
+    """
+    require_broker(settings)
+    partitions = [partition_of(environment, settings.partitions)] if environment else list(range(settings.partitions))
+    started = time.monotonic()
+    try:
+        tally = asyncio.run(_replay(settings, partitions))
+    except KafkaError as error:
+        fail(f"no answer from {settings.kafka_bootstrap_servers}: {error}")
+    seconds = time.monotonic() - started
+    told = Replayed(build_id(), tally.facts, tally.decisions, tally.ignored_by_epoch, tally.parked, round(seconds, 3), tuple(tally.found))
+    if as_json:
+        print_json(told)
+    else:
+        _print(told)
+    if any(found.problem is not Problem.OTHER_BUILD for found in told.found):
+        sys.exit(EXIT_DIFFERENT)
+
+
+async def _replay(settings: Settings, partitions: list[int]) -> Tally:
+    tally = Tally()
+    decisions, facts = KafkaLogReader(settings), KafkaLogReader(settings)
+    try:
+        for partition in partitions:
+            one = Replay(decisions, facts, CORE, partition=partition, partitions=settings.partitions, build=build_id())
+            tally.add(await one.run())
+    finally:
+        await decisions.close()
+        await facts.close()
+    return tally
+
+
+def _print(told: Replayed) -> None:
+    for found in told.found[:_SHOWN]:
+        click.echo(f"{found.problem}: {found.environment} fact {found.fact_offset}, decision {found.decision_offset}")
+        if found.recorded:
+            click.echo(f"  recorded: {found.recorded[:1000]}\n  derived:  {found.derived[:1000]}")
+    if len(told.found) > _SHOWN:
+        click.echo(f"… and {len(told.found) - _SHOWN} more (--json shows all)")
+    click.echo(
+        f"build {told.build}: {told.decisions} decisions of {told.facts} facts derived again in {told.seconds:.1f} s, "
+        f"{len(told.found)} differ; {told.ignored_by_epoch} records of former owners ignored, {told.parked} parked"
+    )
