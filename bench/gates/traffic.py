@@ -284,9 +284,8 @@ class System:
         if not sketch.indices:
             return sketch
         limit = round(math.log2(100_000) * 32)
-        counts = self.rng.binomial(sketch.counts, [1.0 if slow and index > limit else share for index in sketch.indices])
-        pairs = [(index, int(count)) for index, count in zip(sketch.indices, counts, strict=True) if count]
-        return Sketch(tuple(i for i, _ in pairs), tuple(c for _, c in pairs))
+        kept = np.where(slow & (np.array(sketch.indices) > limit), 1.0, share)
+        return _sketch(sketch.indices, self.rng.binomial(sketch.counts, kept))
 
     def _split_late(self, part: WindowPart, number: int) -> WindowPart:
         """A share of every row moves to a late part that comes a minute later."""
@@ -326,11 +325,7 @@ class System:
         if not sketch.indices:
             return EMPTY, EMPTY
         late = self.rng.binomial(sketch.counts, share)
-        rest = np.array(sketch.counts) - late
-        return tuple(  # type: ignore[return-value]
-            Sketch(tuple(i for i, c in zip(sketch.indices, counts, strict=True) if c), tuple(int(c) for c in counts if c))
-            for counts in (late, rest)
-        )
+        return _sketch(sketch.indices, late), _sketch(sketch.indices, np.array(sketch.counts) - late)
 
     def _with_losses(self, part: WindowPart) -> WindowPart:
         """Server halves are lost: their calls turn to version unknown, and failed ones among them look like a dead server."""
@@ -374,6 +369,11 @@ class System:
 def replace_rows(part: WindowPart, edges: object, services: object) -> WindowPart:
     """A part with other edges and services."""
     return WindowPart(part.environment, part.partition, part.window, part.part, tuple(edges), tuple(services), part.exposures)  # type: ignore[arg-type]
+
+
+def _sketch(indices: tuple[int, ...], counts: np.ndarray) -> Sketch:
+    at = np.nonzero(counts)[0].tolist()
+    return Sketch(tuple([indices[i] for i in at]), tuple(counts[at].tolist()))
 
 
 def _sum(a: Sketch, b: Sketch) -> Sketch:

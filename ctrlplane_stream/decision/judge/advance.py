@@ -169,9 +169,7 @@ def _arrivals_and_limits(checks: dict[str, CheckState], change: Change, assignme
 
 def _seen(state: StepState, change: Change, assignment: Assignment, rows: Rows) -> Seen:
     before = state.seen.get(change.service, Seen())
-    arrived: dict[str, float] = {}
-    for row in rows.services.get(change.service, ()):
-        arrived[row.version] = arrived.get(row.version, 0.0) + row.requests
+    arrived = _arrived(change.service, rows)
     total = sum(arrived.values())
     candidate, stable = arrived.get(change.candidate, 0.0), arrived.get(change.stable or "", 0.0)
     return Seen(
@@ -182,6 +180,19 @@ def _seen(state: StepState, change: Change, assignment: Assignment, rows: Rows) 
         empty_windows=0 if total else before.empty_windows + 1,
         labels=tuple(sorted({*before.labels, *arrived}))[:_LABELS],
     )
+
+
+def _arrived(service: str, rows: Rows) -> dict[str, float]:
+    """Requests by version label, the larger of what the service's own spans and its callers' say."""
+    own: dict[str, float] = {}
+    called: dict[str, float] = {}
+    for row in rows.services.get(service, ()):
+        own[row.version] = own.get(row.version, 0.0) + row.requests
+    for key in rows.incoming.get(service, ()):
+        for edge in rows.edges[key]:
+            if edge.callee_version != UNKNOWN_VERSION:
+                called[edge.callee_version] = called.get(edge.callee_version, 0.0) + edge.calls
+    return {label: max(own.get(label, 0.0), called.get(label, 0.0)) for label in sorted({*own, *called})}
 
 
 def _quality(before: Quality, rows: Rows, assignment: Assignment) -> Quality:

@@ -136,7 +136,10 @@ def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -
         return f"The minimum of {assignment.policy.minimum_samples} candidate requests was not reached in {allowed} windows."
     name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
     if math.isinf(outlook.windows):
-        return f"The {name} of {guard} cannot be proven here: {seen:.0f} candidate requests in {_counted(state.windows, 'window')}."
+        return (
+            f"The {name} of {guard} cannot be proven here in the time allowed: there is too little to compare with; {seen:.0f} candidate "
+            f"requests came in {_counted(state.windows, 'window')}."
+        )
     return (
         f"The {name} of {guard} cannot be proven here in the time allowed: it needs {_about(outlook.requests)} candidate requests, "
         f"{_about(outlook.windows)} windows at this rate, and {allowed} are allowed; {seen:.0f} came in "

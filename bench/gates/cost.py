@@ -1,0 +1,73 @@
+"""What a verdict costs: 50 guards with six metrics each, CPU time of folding a window and of saying what the state means, bytes of
+state."""
+
+import statistics
+import time
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, begin, observe, sort_rows, verdict_of
+from ctrlplane_stream.decision.judge.advance import advance
+from ctrlplane_stream.model import sketch
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
+from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole
+from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow, WindowPart
+
+GUARDS = 50
+_LOOKS = 15
+
+
+class Cost(NamedTuple):
+    """CPU milliseconds at the median, and bytes of JSON state a metric."""
+
+    fold_ms: float
+    verdict_ms: float
+    metrics: int
+    state_bytes: float
+
+
+def measure() -> Cost:
+    """The worst case: every guard is a changed service with all six metrics and latencies of its own."""
+    names = [f"service-{number}" for number in range(GUARDS)]
+    baseline = Baseline()
+    rng = np.random.default_rng(5)
+    pool = [sketch.of(rng.lognormal(10, 0.5, 400).tolist()) for _ in range(20)]
+    for number in range(30):
+        baseline = observe(baseline, sort_rows(_window(number, names, pool, rng), 0), ())
+    asked = Assignment(
+        rollout="r",
+        environment="prod",
+        step=0,
+        attempt=1,
+        changed=tuple(Change(name, "#2", "#1") for name in names),
+        guards=tuple(Guard(name, GuardRole.CHANGED, required=True) for name in names),
+        weight=0.1,
+        weight_confirmed_at_ms=300_000,
+        steps=4,
+    )
+    state, folds, verdicts = begin(asked, baseline), [], []
+    for number in range(30, 30 + _LOOKS):
+        window = _window(number, names, pool, rng)
+        began = time.process_time()
+        state = advance(state, asked, window)
+        folded = time.process_time()
+        verdict = verdict_of(state, asked)
+        folds.append(folded - began)
+        verdicts.append(time.process_time() - folded)
+    metrics = len(verdict.metrics)
+    size = len(msgspec.json.encode(state)) / metrics
+    return Cost(statistics.median(folds) * 1000, statistics.median(verdicts) * 1000, metrics, size)
+
+
+def _window(number: int, names: list[str], pool: list[sketch.Sketch], rng: np.random.Generator) -> ClosedWindow:
+    edges: list[EdgeWindow] = []
+    services: list[ServiceWindow] = []
+    for name in names:
+        for version, calls in (("#1", 360), ("#2", 40)):
+            latency, gap = pool[rng.integers(20)], pool[rng.integers(20)]
+            edges.append(EdgeWindow("front", name, EdgeKind.CALL, "#1", version, calls, 1, calls, 1, latency, latency, gap))
+            edges.append(EdgeWindow(name, "db", EdgeKind.DATABASE, version, UNKNOWN_VERSION, calls, 0, calls, 0, latency))
+            services.append(ServiceWindow(name, version, calls, 1, calls, 0, latency))
+    return ClosedWindow(number * 10, (WindowPart("prod", 0, number * 10, 0, tuple(edges), tuple(services)),))
