@@ -72,7 +72,7 @@ class Traffic:
             self._span(by_service, trace, span, service, Span.SPAN_KIND_CLIENT, end_ns - 2000, database=True)
             count += 1
         if depth < 3:
-            for callee in self._rng.sample(self._callees[service], self._rng.choice((0, 1, 1, 2))):
+            for callee in self._rng.choices(self._callees[service], k=self._rng.choice((0, 1, 1, 2))):
                 client = self._span(by_service, trace, span, service, Span.SPAN_KIND_CLIENT, end_ns - 3000, callee=callee)
                 count += 1 + self._server(by_service, trace, client, callee, depth + 1, end_ns - 500_000)
         return count

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ctrlplane_stream.telemetry.half import Half, Peer, PeerKind
+from ctrlplane_stream.telemetry.half import Origin, Peer, PeerKind
 
 _OUTSIDE = ""
 """Stands for "nobody of ours": calls to the address were never answered by a span."""
@@ -43,9 +43,8 @@ class KnownPeers:
         """Everything learned, in a fixed order."""
         return tuple(sorted(Sighting(*key, service, window) for key, found in self._seen.items() for service, window in found.items()))
 
-    def service_behind(self, caller: Half, window: int) -> str | None:
+    def service_behind(self, caller: Origin, peer: Peer | None, window: int) -> str | None:
         """The service that a caller's peer is, as known when ``window`` closed, or None."""
-        peer = caller.peer
         if peer is None:
             return None
         for name in (peer.name, peer.address, peer.address.rpartition(":")[0]):
@@ -56,33 +55,32 @@ class KnownPeers:
         found = [service for service in self._known(_key(caller, peer), window) if service != _OUTSIDE]
         return found[0] if len(found) == 1 else None
 
-    def is_outside(self, caller: Half, window: int) -> bool:
+    def is_outside(self, caller: Origin, peer: Peer | None, window: int) -> bool:
         """Whether a caller's peer was known, when ``window`` closed, never to have answered with a span."""
-        return caller.peer is not None and self._known(_key(caller, caller.peer), window) == [_OUTSIDE]
+        return peer is not None and self._known(_key(caller, peer), window) == [_OUTSIDE]
 
-    def is_consumed(self, producer: Half, window: int) -> bool:
+    def is_consumed(self, producer: Origin, peer: Peer | None, window: int) -> bool:
         """Whether messages to a producer's destination were known to be consumed by somebody of ours."""
-        return producer.peer is not None and any(self._known(_key(producer, producer.peer), window))
+        return peer is not None and any(self._known(_key(producer, peer), window))
 
-    def producer_of(self, consumer: Half, window: int) -> str | None:
+    def producer_of(self, consumer: Origin, peer: Peer | None, window: int) -> str | None:
         """The one service known to produce to a consumer's destination, or None where there is none or several."""
-        if consumer.peer is None or consumer.peer.kind is not PeerKind.DESTINATION:
+        if peer is None or peer.kind is not PeerKind.DESTINATION:
             return None
-        found = self._known((consumer.origin.environment, "", consumer.peer.key), window)
+        found = self._known((consumer.environment, "", peer.key), window)
         return found[0] if len(found) == 1 else None
 
-    def learn_pair(self, caller: Half, callee: Half, window: int) -> None:
+    def learn_pair(self, caller: Origin, peer: Peer | None, callee: Origin, window: int) -> None:
         """Remember from a matched pair who stands behind the caller's address, and who produces to its destination."""
-        if caller.peer is None:
+        if peer is None:
             return
-        self._remember(_key(caller, caller.peer), callee.origin.service, window)
-        if caller.peer.kind is PeerKind.DESTINATION:
-            self._remember((callee.origin.environment, "", caller.peer.key), caller.origin.service, window)
+        self._remember(_key(caller, peer), callee.service, window)
+        if peer.kind is PeerKind.DESTINATION:
+            self._remember((callee.environment, "", peer.key), caller.service, window)
 
-    def learn_outside(self, caller: Half, window: int) -> None:
+    def learn_outside(self, caller: Origin, peer: Peer, window: int) -> None:
         """Remember that a call to the caller's peer was never answered, from ``window`` on."""
-        if caller.peer is not None:
-            self._remember(_key(caller, caller.peer), _OUTSIDE, window)
+        self._remember(_key(caller, peer), _OUTSIDE, window)
 
     def _known(self, key: tuple[str, str, str], window: int) -> list[str]:
         return [service for service, first in self._seen.get(key, {}).items() if first <= window]
@@ -96,5 +94,5 @@ class KnownPeers:
             self._count += 1
 
 
-def _key(caller: Half, peer: Peer) -> tuple[str, str, str]:
-    return caller.origin.environment, caller.origin.service, peer.key
+def _key(caller: Origin, peer: Peer) -> tuple[str, str, str]:
+    return caller.environment, caller.service, peer.key

@@ -28,7 +28,10 @@ _LONGEST_GAP = 10_000
 class Pairing(Protocol):
     """A way to hold halves and settle them window by window: the reference's or the columnar one."""
 
-    skipped: Counter[Skip]
+    @property
+    def skipped(self) -> Counter[Skip]:
+        """Spans without an edge of their own, by reason."""
+        ...
 
     @property
     def held(self) -> int:
@@ -37,7 +40,7 @@ class Pairing(Protocol):
 
     @property
     def windows(self) -> list[int]:
-        """Windows that hold halves and have not been closed, ascending."""
+        """Windows that hold halves which are not visible yet, ascending; late ones may be among them."""
         ...
 
     def oldest_offset(self) -> int | None:
@@ -162,7 +165,8 @@ class PairStage:
         self._peers.learning = offset > self._silent_through
         records: list[WindowRecord] = []
         first = self._first_to_close(line)
-        for passed_over in [window for window in self._pairing.windows if window < first]:
+        from_line = [window for window in self._pairing.windows if self._line is None or window >= self._line]
+        for passed_over in [window for window in from_line if window < first]:
             self._pairing.close(passed_over, self._fold, self._watched())
         for window in range(first, line, self._settings.window_seconds):
             self._pairing.close(window, self._fold, self._watched())

@@ -13,12 +13,15 @@ A trace is forgotten as a whole, so that what is left never depends on what is g
 """
 
 from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.telemetry.batches import Batch, halves
 from ctrlplane_stream.telemetry.exposures import Watched, count_exposures
 from ctrlplane_stream.telemetry.folding import Fold, bucket
-from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, NO_PARENT, Half, Kind, PeerKind
+from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, NO_PARENT, Half, Kind, Origin, Peer, PeerKind
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
@@ -31,6 +34,13 @@ Visible = list[tuple[int, Half]]
 
 Fresh = list[tuple[Trace, Half]]
 """Halves that just became visible, with their traces."""
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What an unanswered caller's edge leads to."""
+
+    callee: str
+    kind: EdgeKind
 
 
 class ReferencePairing:
@@ -108,13 +118,22 @@ class ReferencePairing:
                 trace.entered = True
                 count_exposures(trace, half, self._window_of(half), watched, fold)
 
+    def hold(self, halves_held: int) -> None:
+        """Count halves in that are joined without having been added."""
+        self._held += halves_held
+
     def adopt(self, visible: Visible, window: int) -> None:
         """Take over traces that were settled elsewhere when ``window`` closed: as if settled here, without counting again."""
-        learning, skipped = self._peers.learning, Counter(self.skipped)
-        self._peers.learning = False
-        self._held += len(visible)
+        learning, skipped = self._peers.learning, self.skipped
+        self._peers.learning, self.skipped = False, Counter()
+        self.hold(len(visible))
         self.decide(self.join(visible, window, Fold()), window, Fold(), {})
         self._peers.learning, self.skipped = learning, skipped
+
+    @property
+    def traces(self) -> Iterable[bytes]:
+        """The ids of the traces held."""
+        return self._traces.keys()
 
     def _insert(self, visible: Visible, window: int, fold: Fold) -> Fresh:
         visible.sort(key=lambda item: (item[1].end_us, item[1].trace, item[1].span, item[0]))
@@ -183,7 +202,7 @@ class ReferencePairing:
         else:
             self._count_call(trace, found, search.half, fold)
             if found.caller.kind in CALLERS:
-                self._peers.learn_pair(found.caller, search.half, window)
+                self._peers.learn_pair(found.caller.origin, found.caller.peer, search.half.origin, window)
 
     def _count_call(self, trace: Trace, found: Found, callee: Half, fold: Fold) -> None:
         caller = found.caller
@@ -207,20 +226,17 @@ class ReferencePairing:
 
     def _settle_caller(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """Count an unanswered caller now where that is right whatever may still come; else leave it open."""
-        service = self._peers.service_behind(caller, window)
-        peer = caller.peer
-        if service is not None:
-            self._count_unanswered(trace, caller, service, EdgeKind.CALL, fold)
-        elif peer is not None and (peer.kind is PeerKind.DATABASE or self._peers.is_outside(caller, window)):
-            self._count_unanswered(trace, caller, peer.name, peer.kind.edge_kind, fold)
+        settled = settle_now(self._peers, caller.origin, caller.peer, window)
+        if settled is not None:
+            self._count_unanswered(trace, caller, settled, fold)
 
-    def _count_unanswered(self, trace: Trace, caller: Half, callee: str, kind: EdgeKind, fold: Fold) -> None:
+    def _count_unanswered(self, trace: Trace, caller: Half, settled: Settled, fold: Fold) -> None:
         trace.open_callers.pop(caller.span, None)
-        if kind is EdgeKind.CALL:
+        if settled.kind is EdgeKind.CALL:
             trace.counted.add(caller.span)
             if caller.error:
-                trace.possible.add(callee)
-        name = (caller.origin.service, callee, kind, caller.origin.version, UNKNOWN_VERSION)
+                trace.possible.add(settled.callee)
+        name = (caller.origin.service, settled.callee, settled.kind, caller.origin.version, UNKNOWN_VERSION)
         counts = fold.at(self._window_of(caller), caller.origin.environment).edge(name)
         counts.tally.add(1, int(caller.error), caller.weight)
         index = bucket(caller.duration_us)
@@ -258,7 +274,9 @@ class ReferencePairing:
 
     def _settle_orphan(self, callee: Half, window: int, fold: Fold) -> None:
         """A callee whose caller never came: of a message, the one known producer of its destination stands in."""
-        producer = self._peers.producer_of(callee, window) if callee.kind is Kind.CONSUMER and not callee.linked else None
+        producer = (
+            self._peers.producer_of(callee.origin, callee.peer, window) if callee.kind is Kind.CONSUMER and not callee.linked else None
+        )
         if producer is None:
             self.skipped[Skip.LINKED if callee.linked else Skip.MISSING_PARENT] += 1
             return
@@ -270,35 +288,62 @@ class ReferencePairing:
 
     def _settle_silent(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """A caller that nobody answered within the pairing time."""
-        service = self._peers.service_behind(caller, window)
-        if caller.peer is None:
-            self.skipped[Skip.NO_PEER] += 1
-        elif service is not None:
-            self._count_unanswered(trace, caller, service, EdgeKind.CALL, fold)
-        elif caller.peer.kind is PeerKind.DESTINATION and self._peers.is_consumed(caller, window):
-            self.skipped[Skip.UNCONSUMED] += 1
+        settled = settle_finally(self._peers, caller.origin, caller.peer, window, self._settings.window_seconds)
+        if isinstance(settled, Skip):
+            self.skipped[settled] += 1
         else:
-            self._count_unanswered(trace, caller, caller.peer.name, caller.peer.kind.edge_kind, fold)
-            self._peers.learn_outside(caller, window + self._settings.window_seconds)
+            self._count_unanswered(trace, caller, settled, fold)
 
     def _evict(self) -> None:
         """Give up the oldest halves beyond the cap: silent traces first, then what arrived first."""
-        while self._held > self._settings.max_halves and self._traces:
+        surplus = self._held - self._settings.max_halves
+        if surplus > 0:
+            surplus -= self.evict(surplus)
+        while surplus > 0:
+            oldest = min(self._buckets) if self._buckets else None
+            visible = self._late if self._late or oldest is None else self._buckets[oldest]
+            given_up = min(len(visible), surplus)
+            del visible[:given_up]
+            if oldest is not None and not self._buckets[oldest]:
+                del self._buckets[oldest]
+            self._held -= given_up
+            surplus -= given_up
+            self.skipped[Skip.EVICTED] += given_up
+
+    def evict(self, surplus: int) -> int:
+        """Drop whole traces, the longest silent first, until ``surplus`` halves are gone or no trace is left; returns how many went."""
+        before = self._held
+        while before - self._held < surplus and self._traces:
             last = min(last for last, names in self._by_last.items() if names)
             name = next(iter(self._by_last[last]))
             del self._by_last[last][name]
             trace = self._traces.pop(name)
             self._held -= trace.size
             self.skipped[Skip.EVICTED] += len(trace.open_callers) + sum(1 for s in trace.unsettled.values() if s.half.kind in CALLEES)
-        while self._held > self._settings.max_halves:
-            oldest = min(self._buckets) if self._buckets else None
-            visible = self._late if self._late or oldest is None else self._buckets[oldest]
-            surplus = min(len(visible), self._held - self._settings.max_halves)
-            del visible[:surplus]
-            if oldest is not None and not self._buckets[oldest]:
-                del self._buckets[oldest]
-            self._held -= surplus
-            self.skipped[Skip.EVICTED] += surplus
+        return before - self._held
+
+
+def settle_now(peers: KnownPeers, origin: Origin, peer: Peer | None, window: int) -> Settled | None:
+    """What can be said of an unanswered caller at the close of its window, whatever may still come; None: wait."""
+    service = peers.service_behind(origin, peer, window)
+    if service is not None:
+        return Settled(service, EdgeKind.CALL)
+    if peer is not None and (peer.kind is PeerKind.DATABASE or peers.is_outside(origin, peer, window)):
+        return Settled(peer.name, peer.kind.edge_kind)
+    return None
+
+
+def settle_finally(peers: KnownPeers, origin: Origin, peer: Peer | None, window: int, window_seconds: int) -> Settled | Skip:
+    """What is said of a caller that nobody answered within the pairing time; a peer that never answers is remembered."""
+    if peer is None:
+        return Skip.NO_PEER
+    service = peers.service_behind(origin, peer, window)
+    if service is not None:
+        return Settled(service, EdgeKind.CALL)
+    if peer.kind is PeerKind.DESTINATION and peers.is_consumed(origin, peer, window):
+        return Skip.UNCONSUMED
+    peers.learn_outside(origin, peer, window + window_seconds)
+    return Settled(peer.name, peer.kind.edge_kind)
 
 
 def _gap(kind: EdgeKind, caller: Half, callee: Half) -> int:

@@ -6,6 +6,7 @@ across traces, wrappers, local spans, failed and unanswered calls, spans that en
 
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces
@@ -24,6 +25,61 @@ _ATTRIBUTES: tuple[Mapping[str, str | int], ...] = (
     {"messaging.system": "kafka", "messaging.destination.name": "orders", "messaging.operation": "receive"},
     {"unrelated": "x" * 20, "rpc.service": "Ledger", "server.address": "10.0.0.7"},
 )
+
+
+def tidy_spans(seed: int, traces: int = 8, spread_ms: int = 25_000) -> list[SampleSpan]:
+    """Traces of the usual shape: trees of calls with both sides, databases, local spans; a server may be missing or fail."""
+    rng = random.Random(seed)  # noqa: S311 - shapes, not secrets
+    make = SampleTraces(seed % 1_000 + 1_001)
+    spans: list[SampleSpan] = []
+    for _ in range(traces):
+        _serve(rng, make, spans, rng.choice(_SERVICES), None, BEGINNING_MS + rng.uniform(0, spread_ms), 0)
+    return spans
+
+
+def _serve(
+    rng: random.Random, make: SampleTraces, spans: list[SampleSpan], service: str, caller: SampleSpan | None, end_ms: float, depth: int
+) -> None:
+    inherited = dict(caller.resource)["deployment.environment.name"] if caller else rng.choice(("prod", "prod", "staging"))
+    took = rng.lognormvariate(3, 1)
+    version, state = rng.choice(("1", "2")), rng.choice(("", "", "ot=th:8"))
+    common: dict[str, Any] = {"version": version, "environment": inherited, "milliseconds": took, "trace_state": state}
+    consumer = caller is not None and caller.kind is Kind.PRODUCER
+    kind = Kind.CONSUMER if consumer else Kind.SERVER
+    served = make.span(service, kind, caller, end_ms=end_ms + 5 * consumer, error=rng.random() < 0.1, **common)
+    spans.append(served)
+    if rng.random() < 0.3:
+        spans.append(make.span(service, Kind.INTERNAL, served, end_ms=end_ms - 1, **common))
+    for _ in range(rng.choice((0, 1, 2)) if depth < 3 else 0):
+        _call(rng, make, spans, service, served, end_ms - 2, depth, common)
+
+
+def _call(
+    rng: random.Random,
+    make: SampleTraces,
+    spans: list[SampleSpan],
+    service: str,
+    served: SampleSpan,
+    end_ms: float,
+    depth: int,
+    common: dict[str, Any],
+) -> None:
+    callee = rng.choice(_SERVICES)
+    chance = rng.random()
+    kind = Kind.CLIENT
+    attributes: dict[str, str | int] = {"server.address": callee, "server.port": 80}
+    if chance < 0.3:
+        attributes = {"db.system": "postgresql", "db.name": "orders"}
+    elif chance < 0.4:
+        kind, attributes = Kind.PRODUCER, {"messaging.system": "kafka", "messaging.destination.name": callee}
+    elif chance < 0.5:
+        attributes = {"server.address": "bank.example"}
+    answered = chance >= 0.3 and not 0.4 <= chance < 0.55
+    client = make.span(service, kind, served, end_ms=end_ms, error=not answered and rng.random() < 0.5, attributes=attributes, **common)
+    spans.append(client)
+    if answered:
+        for _ in range(rng.choice((1, 1, 1, 2))):
+            _serve(rng, make, spans, callee, client, end_ms - 1, depth + 1)
 
 
 def random_spans(seed: int, most_spans: int = 40, spread_ms: int = 45_000) -> list[SampleSpan]:

@@ -1,0 +1,134 @@
+"""How fast one environment decides: facts a second in memory, replay by folding, version sets and edges in a large graph.
+
+    python benchmarks/decisions.py [--services 10000] [--edges 100000] [--json]
+
+Facts are those of a real (simulated) run of 50 services with many rollouts in parallel, decided again from nothing.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+
+from ctrlplane_stream.decision.engine import Moment, State, decide, fold
+from ctrlplane_stream.decision.version_sets import guards, left_out, walk
+from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.model.facts import EdgeSeen, EdgesObserved, Fact, ServiceSeen
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.simulation.loop import Loop, catalog, service
+from ctrlplane_stream.testing import START_MS
+
+
+def recorded(services: int = 50) -> list[tuple[Fact, int]]:
+    """The facts of a busy run and when they came."""
+    facts: list[tuple[Fact, int]] = []
+    loop = Loop()
+    pipe = loop.driver.pipe
+
+    def noting(fact: Fact, **more: int) -> object:
+        facts.append((fact, more["at_ms"]))
+        return pipe(fact, **more)
+
+    loop.driver.pipe = noting  # type: ignore[method-assign, assignment]
+    from ctrlplane_stream.model.facts import CatalogApplied
+
+    loop.give(CatalogApplied(catalog(*[service(f"s{i}") for i in range(services)]), "h", "benchmark"))
+    loop.edges(*[f"s{i}>s{i + 1}" for i in range(services - 1)])
+    for number in (1, 2, 3):
+        for i in range(services):
+            loop.push(f"s{i}", number)
+        loop.run(900)
+    return facts
+
+
+def decide_rate(facts: list[tuple[Fact, int]]) -> tuple[float, list[Decided]]:
+    """Facts decided a second, and the decisions as recorded."""
+    state = State.empty("production")
+    found = []
+    begun = time.perf_counter()
+    for offset, (fact, at_ms) in enumerate(facts):
+        decision = decide(state, fact, Moment(offset, at_ms, None))
+        state = decision.state
+        found.append(decision)
+    seconds = time.perf_counter() - begun
+    decided = [
+        Decided("production", 0, i, d.sequence, "b", START_MS, d.disposition, d.outputs, d.reasons, d.delta, d.wake_at_ms)
+        for i, d in enumerate(found)
+    ]
+    return len(facts) / seconds, decided
+
+
+def fold_rate(decided: list[Decided]) -> float:
+    """Recorded decisions folded a second."""
+    state = State.empty("production")
+    begun = time.perf_counter()
+    for record in decided:
+        state = fold(state, record)
+    return len(decided) / (time.perf_counter() - begun)
+
+
+def large(services: int, edges: int) -> State:
+    """A layered system: each service calls services of lower rank, most of them popular ones."""
+    rng = random.Random(1)
+    keys: dict[EdgeKey, None] = {}
+    while len(keys) < edges:
+        caller = rng.randrange(services - 1)
+        callee = caller + 1 + int((services - caller - 1) * rng.random() ** 2)
+        if callee < services:
+            keys[EdgeKey(f"s{caller}", f"s{callee}", EdgeKind.CALL)] = None
+    seen = tuple(EdgeSeen(key, 0, 10, 1000, 1.0) for key in keys)
+    state = State.empty("production")
+    names = tuple(ServiceSeen(f"s{i}", 10, 10.0, 0.0) for i in range(services))
+    return decide(state, EdgesObserved(10, seen, names), Moment(0, START_MS, None)).state
+
+
+def set_times(state: State, services: int, count: int = 300) -> list[float]:
+    """Milliseconds that the version sets of random services take."""
+    rng = random.Random(2)
+    found = []
+    for _ in range(count):
+        name = f"s{rng.randrange(services)}"
+        begun = time.perf_counter()
+        walked = walk(state.graph, (name,))
+        guards(state, walked)
+        left_out(state.graph, walked)
+        found.append((time.perf_counter() - begun) * 1000)
+    return sorted(found)
+
+
+def edge_update(state: State, count: int = 300) -> float:
+    """Median milliseconds to decide one fact with one new edge."""
+    found = []
+    for i in range(count):
+        fact = EdgesObserved(11, (EdgeSeen(EdgeKey(f"new{i}", "s99", EdgeKind.CALL), 0, 11, 1, 0.1),))
+        begun = time.perf_counter()
+        state = decide(state, fact, Moment(i, START_MS + i, None)).state
+        found.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(found)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--services", type=int, default=10_000)
+    parser.add_argument("--edges", type=int, default=100_000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    facts = recorded()
+    decided_rate, decided = decide_rate(facts)
+    state = large(options.services, options.edges)
+    times = set_times(state, options.services)
+    figures = {
+        "facts": len(facts),
+        "decide_facts_per_second": round(decided_rate),
+        "fold_decisions_per_second": round(fold_rate(decided)),
+        "set_ms_median": round(times[len(times) // 2], 2),
+        "set_ms_p99": round(times[int(len(times) * 0.99)], 2),
+        "edge_update_ms": round(edge_update(state), 3),
+    }
+    print(json.dumps(figures) if options.json else "\n".join(f"{name:<28} {value}" for name, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()

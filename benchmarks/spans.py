@@ -1,0 +1,113 @@
+"""The span engine against what a user would run instead, side by side in one run: ``python benchmarks/spans.py [--quick]``.
+
+Every figure is spans per CPU second of one thread, best of three, and its ratio to protobuf's own C parser merely parsing the
+same bytes with the full OTLP schema in the same run. Spans have ten attributes, records 500 spans and more.
+"""
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from span_traffic import Traffic
+
+from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
+from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
+from ctrlplane_stream.telemetry.in_memory import call_counts, feed
+from ctrlplane_stream.telemetry.pair import PairStage
+from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.model.windows import WindowPart
+
+_STEP = 20
+
+
+def _cpu(work: Callable[[], object], times: int = 3) -> float:
+    best = float("inf")
+    for _ in range(times):
+        gc.collect()
+        begun = time.process_time()
+        work()
+        best = min(best, time.process_time() - begun)
+    return best
+
+
+def engine_run(values: list[bytes], stamps_ms: list[int], settings: SpanSettings, engine: Engine) -> tuple[float, float, list[WindowPart]]:
+    """CPU seconds of halving and of pairing with all windows closed, and the parts emitted."""
+    halves = HalvesStage(settings, engine.source(settings))
+    pairs = [PairStage(p, settings, None, None, engine.pairing) for p in range(settings.partitions)]
+    log: list[list[bytes]] = [[] for _ in pairs]
+    spent = [0.0, 0.0]
+    parts: list[WindowPart] = []
+
+    def publish(partition: int, value: bytes) -> None:
+        log[partition].append(value)
+        parts.extend(out for out in feed(pairs[partition], len(log[partition]) - 1, value) if isinstance(out, WindowPart))
+
+    last_ms = stamps_ms[-1] + settings.lateness_ms + settings.pairing_ms + 3 * settings.window_ms
+    steps = [(first, stamps_ms[min(first + _STEP, len(values)) - 1]) for first in range(0, len(values), _STEP)]
+    for first, now_ms in [*steps, (len(values), last_ms)]:
+        begun = time.process_time()
+        records = [SourceRecord(0, first + i, value, now_ms) for i, value in enumerate(values[first : first + _STEP])]
+        out = halves.process(records, now_ms).records if records else ()
+        marks = [halves.watermark(source, now_ms, caught_up=True) or b"" for source in range(settings.partitions)]
+        halved = time.process_time()
+        for record in out:
+            publish(record.partition, record.value)
+        for mark in marks:
+            for partition in range(settings.partitions):
+                publish(partition, mark)
+        spent[0] += halved - begun
+        spent[1] += time.process_time() - halved
+    return spent[0], spent[1], parts
+
+
+def measure(records: int, services: int, edges_each: int, partitions: int, engine: Engine, label: str) -> dict[str, object]:
+    """One line of the report."""
+    traffic = Traffic(services=services, edges_each=edges_each)
+    values, stamps = [], []
+    for _ in range(records):
+        values += traffic.requests(1)
+        stamps.append(traffic.now_ms + 1_000)
+    spans = sum(len(s.spans) for v in values for r in ExportTraceServiceRequest.FromString(v).resource_spans for s in r.scope_spans)
+    parse = _cpu(lambda: [ExportTraceServiceRequest.FromString(value) for value in values])
+    settings = SpanSettings(partitions=partitions, max_halves=10_000_000)
+    runs = [engine_run(values, stamps, settings, engine) for _ in range(3)]
+    halving, pairing, parts = min(runs, key=lambda run: run[0] + run[1])
+    counts = call_counts(parts)
+    line = {
+        "what": label,
+        "spans": spans,
+        "bytes_a_span": round(sum(map(len, values)) / spans),
+        "edges": len(counts),
+        "calls": sum(calls for calls, _ in counts.values()),
+        "engine_spans_a_second": round(spans / (halving + pairing)),
+        "halving_us": round(halving / spans * 1e6, 2),
+        "pairing_us": round(pairing / spans * 1e6, 2),
+        "c_parser_spans_a_second": round(spans / parse),
+        "ratio": round(parse / (halving + pairing), 2),
+    }
+    print(json.dumps(line), flush=True)
+    return line
+
+
+def main() -> None:
+    """Run the table of issue "the span engine"; ``--quick`` takes seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the spans")
+    arguments = parser.parse_args()
+    records = 200 if arguments.quick else 2_000
+    measure(records // 10, 12, 3, 8, REFERENCE, "reference, 8 partitions")
+    measure(records, 12, 3, 8, columnar(), "columnar, 8 partitions")
+    measure(records, 12, 3, 1, columnar(), "columnar, 1 partition")
+    for services, edges_each in ((10, 1), (100, 5), (1_000, 20)):
+        measure(records, services, edges_each, 8, columnar(), f"columnar, {services} services")
+
+
+if __name__ == "__main__":
+    main()

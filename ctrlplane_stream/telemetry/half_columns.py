@@ -1,0 +1,153 @@
+"""Halves as columns: what one partition holds of them, with origins, peers and weights as numbers."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from ctrlplane_stream.telemetry.batches import Batch
+from ctrlplane_stream.telemetry.columns import bytes_of, numbers_of
+from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer, PeerKind
+
+TRACE_FACTOR = 0x9E3779B97F4A7C15
+"""Odd constant by which ids are spread before they are folded into one word."""
+
+_WIDE = {"high": pa.uint64(), "low": pa.uint64(), "span": pa.uint64(), "parent": pa.uint64(), "end": pa.int64(), "duration": pa.int64()}
+SCHEMA = {name: pl.UInt64 if dtype == pa.uint64() else pl.Int64 for name, dtype in _WIDE.items()} | {
+    "flags": pl.UInt8,
+    "origin": pl.UInt32,
+    "peer": pl.UInt32,
+    "weight": pl.UInt32,
+    "offset": pl.Int64,
+}
+NAMES = list(SCHEMA)
+
+
+@dataclass(slots=True)
+class Numbers:
+    """Values and the numbers that stand for them, given out in order of appearance."""
+
+    values: list[Any]
+    by_value: dict[Hashable, int] = field(default_factory=dict)
+
+    def number(self, value: Hashable) -> int:
+        """The number of a value."""
+        found = self.by_value.get(value)
+        if found is None:
+            found = self.by_value[value] = len(self.values)
+            self.values.append(value)
+        return found
+
+
+@dataclass(slots=True)
+class Tables:
+    """What the numbers in the columns mean. Peer 0 is none."""
+
+    origins: Numbers = field(default_factory=lambda: Numbers([]))
+    peers: Numbers = field(default_factory=lambda: Numbers([None], {None: 0}))
+    weights: Numbers = field(default_factory=lambda: Numbers([]))
+
+
+def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables) -> pl.DataFrame:
+    """The rows of some batches (offset, first row, batch), in order, with ``SCHEMA``."""
+    counts = pl.Series([batch.rows - first for _, first, batch in batches], dtype=pl.Int64)
+    which = pl.select(pl.int_range(0, len(batches), dtype=pl.UInt32).repeat_by(counts).explode()).to_series()
+    which = which if len(which) == int(counts.sum()) else which.drop_nulls()
+    total = len(which)
+    columns = {
+        name: numbers_of(b"".join(_wide(batch, name)[8 * first :] for _, first, batch in batches), dtype, total)
+        for name, dtype in _WIDE.items()
+    }
+    flags = numbers_of(b"".join(batch.columns.flags[first:] for _, first, batch in batches), pa.uint8(), total)
+    offsets = pl.Series([offset for offset, _, _ in batches], dtype=pl.Int64).gather(which)
+    origins = [
+        [tables.origins.number(Origin(o.environment, o.service, o.version)) for o in batch.columns.origins] for _, _, batch in batches
+    ]
+    peers = [[0, *(tables.peers.number(Peer(PeerKind(p.kind), p.name, p.address)) for p in batch.columns.peers)] for _, _, batch in batches]
+    weights = [[tables.weights.number(w) for w in batch.columns.weights or (batch.columns.weight_all,)] for _, _, batch in batches]
+    local = {
+        "origin": (origins, b"".join(batch.columns.origin_rows[4 * first :] for _, first, batch in batches)),
+        "peer": (peers, b"".join(batch.columns.peer_rows[4 * first :] for _, first, batch in batches)),
+        "weight": (weights, b"".join(_weight_rows(batch)[4 * first :] for _, first, batch in batches)),
+    }
+    numbered = {name: _global(numbers, rows, which, total) for name, (numbers, rows) in local.items()}
+    return pl.DataFrame({**columns, "flags": flags, **numbered, "offset": offsets}, schema=SCHEMA)
+
+
+def _wide(batch: Batch, name: str) -> bytes:
+    columns = batch.columns
+    match name:
+        case "high":
+            return columns.traces_high
+        case "low":
+            return columns.traces_low
+        case "span":
+            return columns.spans
+        case "parent":
+            return columns.parents
+        case "end":
+            return columns.ends
+        case _:
+            return columns.durations
+
+
+def _weight_rows(batch: Batch) -> bytes:
+    return batch.columns.weight_rows if batch.columns.weights else bytes(4 * batch.rows)
+
+
+def _global(numbers: list[list[int]], rows: bytes, which: pl.Series, total: int) -> pl.Series:
+    """Batch-local numbers as global ones."""
+    bases, base = [], 0
+    for found in numbers:
+        bases.append(base)
+        base += len(found)
+    table = pl.Series([number for found in numbers for number in found], dtype=pl.UInt32)
+    local = numbers_of(rows, pa.uint32(), total)
+    if len(set(map(tuple, numbers))) == 1:
+        return table.gather(local)
+    return table.gather(pl.Series(bases, dtype=pl.UInt32).gather(which) + local)
+
+
+def halves_of(rows: pl.DataFrame, tables: Tables) -> list[tuple[int, Half]]:
+    """Rows as (offset, half), for the reference."""
+    raw = {name: bytes(bytes_of(rows[name])) for name in ("high", "low", "span", "parent")}
+    origins, peers, weights = tables.origins.values, tables.peers.values, tables.weights.values
+    found = []
+    numbers = rows.select("end", "duration", "flags", "origin", "peer", "weight", "offset").iter_rows()
+    for i, (end, duration, flags, origin, peer, weight, offset) in enumerate(numbers):
+        cut = slice(8 * i, 8 * i + 8)
+        half = Half(
+            raw["high"][cut] + raw["low"][cut],
+            raw["span"][cut],
+            raw["parent"][cut],
+            Kind(flags & 7),
+            bool(flags & ERROR),
+            end,
+            duration,
+            origins[origin],
+            peers[peer],
+            weights[weight],
+            bool(flags & LINK),
+            bool(flags & LINKED),
+            bool(flags & RECEIVE),
+        )
+        found.append((offset, half))
+    return found
+
+
+def trace_key(trace: bytes) -> int:
+    """A trace id folded into one word, as :func:`trace_keys` does."""
+    high, low = int.from_bytes(trace[:8], "little"), int.from_bytes(trace[8:], "little")
+    return low ^ (high * TRACE_FACTOR & 0xFFFFFFFFFFFFFFFF)
+
+
+def trace_keys() -> pl.Expr:
+    """Trace ids folded into one word. Different traces may rarely share one: whoever uses it must not mind."""
+    return pl.col("low") ^ (pl.col("high") * TRACE_FACTOR)
+
+
+def span_keys(span: str) -> pl.Expr:
+    """A trace and a span id of it, folded into one word; compare the parts where it matters."""
+    return pl.col("trace") ^ (pl.col(span) * TRACE_FACTOR)
