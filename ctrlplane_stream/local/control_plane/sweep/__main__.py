@@ -1,0 +1,47 @@
+"""``python -m ctrlplane_stream.local.control_plane.sweep --plans N``: play N plans, print each, exit 1 on any problem."""
+
+import argparse
+import asyncio
+import logging
+import sys
+import time
+from collections import Counter
+
+from ctrlplane_stream.local.control_plane.lab import open_lab
+from ctrlplane_stream.local.control_plane.sweep.sweeping import Sweep
+from ctrlplane_stream.local.control_plane.sweep.trial import Result
+
+
+def main() -> int:
+    """Play the plans and sum up; the last line is the summary."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plans", type=int, default=200, help="how many plans to play")
+    parser.add_argument("--first", type=int, default=0, help="the first plan's number")
+    parser.add_argument("--at-once", type=int, default=3, help="how many plans to play side by side")
+    arguments = parser.parse_args()
+    logging.getLogger("ctrlplane_stream").setLevel(logging.ERROR)
+    began = time.monotonic()
+    with open_lab() as lab:
+        sweep = Sweep(lab, _print)
+        results = asyncio.run(sweep.play(range(arguments.first, arguments.first + arguments.plans), arguments.at_once))
+    bad = [result for result in results if result.problems]
+    faults = Counter(result.plan.fault.value for result in results)
+    print(", ".join(f"{count} {fault}" for fault, count in sorted(faults.items())))
+    print(f"{sum(result.requests for result in results)} requests, {sum(result.struck for result in results)} faults struck", end=", ")
+    print(f"{time.monotonic() - began:.0f} s")
+    print(f"{len(results)} plans, {len(bad)} failed")
+    return 1 if bad else 0
+
+
+def _print(result: Result) -> None:
+    plan = result.plan
+    script, end = "promotes" if plan.promotes else "aborts", "FAILED" if result.problems else "ok"
+    of = f"write {plan.at} of {result.writes}" if plan.at_write else f"request {plan.at} of {result.requests}"
+    print(f"plan {plan.number}: {plan.fault.value} at {of}, {script}: {end}")
+    for problem in result.problems:
+        print(f"    {problem}")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

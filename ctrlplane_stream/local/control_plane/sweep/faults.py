@@ -1,0 +1,91 @@
+"""A transport in which one thing goes wrong, at one request."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from ctrlplane_stream.actuators.kubernetes.api import HttpTransport, Reply, Request
+from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan
+
+Disturb = Callable[[Fault, Request], Awaitable[None]]
+"""Does what concerns more than the request: touches its object, restarts the server, lets time jump."""
+
+
+class Killed(BaseException):
+    """The actuator is dead: nothing catches this but the one who plays."""
+
+
+class FaultyTransport:
+    """Requests over ``inner``; the plan's fault strikes once, at its request, counted over all that share ``count``."""
+
+    def __init__(self, inner: HttpTransport, plan: Plan, count: list[int], disturb: Disturb) -> None:
+        self._inner = inner
+        self._plan = plan
+        self._count = count
+        """Requests, and those of them that write."""
+        self._disturb = disturb
+        self._earlier: dict[str, Reply] = {}
+        self._stale_until = -1
+        self._throttled = 0
+        self._dead = False
+        self.asleep = asyncio.Event()
+        self.wake = asyncio.Event()
+
+    async def send(self, request: Request) -> Reply:
+        """See ``Transport``."""
+        number, write = self._count
+        reads = request.method == "GET"
+        self._count[:] = [number + 1, write + (not reads)]
+        if self._dead:
+            raise Killed
+        strikes = (write == self._plan.at and not reads) if self._plan.at_write else number == self._plan.at
+        if strikes:
+            await self._before(request, number)
+        if self._throttled and not reads:
+            self._throttled -= 1
+            return Reply(429, b'{"message": "too many requests"}')
+        reply = await self._read(request, number) if reads else await self._inner.send(request)
+        if strikes:
+            self._after()
+        return reply
+
+    async def lines(self, request: Request) -> AsyncIterator[bytes]:
+        """See ``Transport``."""
+        async for line in self._inner.lines(request):
+            yield line
+
+    async def close(self) -> None:
+        """See ``Transport``."""
+        await self._inner.close()
+
+    async def _before(self, request: Request, number: int) -> None:
+        match self._plan.fault:
+            case Fault.KILLED_BEFORE:
+                self._dead = True
+                raise Killed
+            case Fault.ZOMBIE:
+                self.asleep.set()
+                await self.wake.wait()
+            case Fault.STALE_READS:
+                self._stale_until = number + 12 * self._plan.length
+            case Fault.THROTTLED:
+                self._throttled = self._plan.length
+            case Fault.CONFLICT | Fault.RESTART | Fault.LEASE_EXPIRED:
+                await self._disturb(self._plan.fault, request)
+            case _:
+                pass
+
+    def _after(self) -> None:
+        if self._plan.fault is Fault.KILLED_AFTER:
+            self._dead = True
+            raise Killed
+        if self._plan.fault is Fault.LOST_ANSWER:
+            raise ConnectionResetError("the answer was lost")
+
+    async def _read(self, request: Request, number: int) -> Reply:
+        """What the server says now, or said when the reads went stale."""
+        key = f"{request.path}?{request.query}"
+        if number < self._stale_until and key in self._earlier:
+            return self._earlier[key]
+        reply = await self._inner.send(request)
+        self._earlier[key] = reply
+        return reply
