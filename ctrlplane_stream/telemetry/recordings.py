@@ -14,7 +14,7 @@ from typing import IO, cast
 import msgspec
 import zstandard
 
-from ctrlplane_stream.wire.otlp import Unreadable
+from ctrlplane_stream.wire.otlp import Unreadable, is_json
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -68,12 +68,12 @@ def _unpacked(file: IO[bytes]) -> IO[bytes]:
 
 
 def _values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadable]:
-    first = stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if not first:
+    beginning = stream.peek(64)
+    if not beginning:
         return iter(())
-    if first == b"{":
+    if is_json(beginning):
         return _json_values(stream)
-    if stream.peek(1)[:1] == b"\n":
+    if beginning[:1] == b"\n":
         return iter((stream.read(),))
     return _prefixed_values(stream)
 

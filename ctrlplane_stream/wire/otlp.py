@@ -28,16 +28,21 @@ class Unreadable(msgspec.Struct, frozen=True):
 def request_bytes(value: bytes | None) -> bytes | Unreadable:
     """A record's value as a serialized ExportTraceServiceRequest; protobuf is not checked here.
 
-    JSON is told by its first character, which no protobuf request can begin with.
+    JSON is told by its first character: no protobuf request begins with a brace.
     """
     if value is None:
         return Unreadable("the record has no value")
-    if value.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] != b"{":
+    if not is_json(value):
         return value
     try:
         return _request_from_json(msgspec.json.decode(value.removeprefix(b"\xef\xbb\xbf"))).SerializeToString()
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         return Unreadable(f"not an OTLP/JSON trace request: {error}")
+
+
+def is_json(beginning: bytes) -> bool:
+    """Whether a value or file that begins so is JSON. A line feed is the tag of protobuf's first field, so it is not skipped."""
+    return beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r")[:1] == b"{"
 
 
 def _request_from_json(document: Mapping[str, Any]) -> TracesData:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ExposureWindow, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Watch
+from ctrlplane_stream.telemetry.engines import REFERENCE
 from ctrlplane_stream.telemetry.half import CALLEES
 from ctrlplane_stream.telemetry.halving import SourceRecord
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed
@@ -84,7 +85,7 @@ def test_order_and_batching_do_not_matter_where_nothing_is_late(seed: int) -> No
     rng = random.Random(seed)
     outcomes = []
     for shuffled in (spans, rng.sample(spans, len(spans))):
-        chain = watched(InMemoryChain(SETTINGS))
+        chain = watched(InMemoryChain(SETTINGS, REFERENCE))
         for value in batches(rng, shuffled):
             chain.receive([value], END_MS, source=rng.randint(0, 1))
         settle(chain)
@@ -118,7 +119,7 @@ def live(chain: InMemoryChain, seed: int) -> None:
 @given(SEEDS)
 def test_reading_span_halves_again_gives_the_same_records(seed: int) -> None:
     """Replay from the beginning is byte for byte the same, late halves and all."""
-    chain = watched(InMemoryChain(SETTINGS))
+    chain = watched(InMemoryChain(SETTINGS, REFERENCE))
     live(chain, seed)
     for partition, log in enumerate(chain.log):
         stage = chain.pair_stage(partition)
@@ -130,7 +131,7 @@ def test_reading_span_halves_again_gives_the_same_records(seed: int) -> None:
 @given(SEEDS, st.integers(0, 10**6))
 def test_a_stage_rebuilt_from_any_checkpoint_goes_on_as_the_old_one(seed: int, cut: int) -> None:
     """Restart offset, silence up to the checkpoint, then exactly what would have been said; the next checkpoint agrees."""
-    chain = watched(InMemoryChain(SETTINGS))
+    chain = watched(InMemoryChain(SETTINGS, REFERENCE))
     live(chain, seed)
     for partition, log in enumerate(chain.log):
         at = cut % len(log)
@@ -152,7 +153,7 @@ def test_redelivered_records_change_nothing(seed: int) -> None:
     """A source read again from any earlier offset, batched otherwise, adds nothing to any window."""
     rng = random.Random(seed)
     values = batches(rng, random_spans(seed))
-    once, twice = InMemoryChain(SETTINGS), InMemoryChain(SETTINGS)
+    once, twice = InMemoryChain(SETTINGS, REFERENCE), InMemoryChain(SETTINGS, REFERENCE)
     records = [SourceRecord(0, offset, value, END_MS) for offset, value in enumerate(values)]
     once.read(records, END_MS)
     cut = rng.randint(0, len(records))
@@ -169,7 +170,7 @@ def test_redelivered_records_change_nothing(seed: int) -> None:
 def test_every_span_is_an_edge_or_has_a_reason(seed: int) -> None:
     """Nothing is dropped in silence: callees and callers that made no call are all counted under a reason."""
     spans = list(dict.fromkeys(random_spans(seed)))
-    chain = InMemoryChain(SETTINGS)
+    chain = InMemoryChain(SETTINGS, REFERENCE)
     chain.receive([request(spans)], END_MS)
     settle(chain)
     client_sides = sum(edge.client.count for part in chain.parts for edge in part.edges)
@@ -179,7 +180,7 @@ def test_every_span_is_an_edge_or_has_a_reason(seed: int) -> None:
 
 def test_every_window_is_closed_once_in_order_for_every_environment() -> None:
     """Closed comes for empty windows too, so that no traffic and a late partition differ."""
-    chain = InMemoryChain(SETTINGS)
+    chain = InMemoryChain(SETTINGS, REFERENCE)
     chain.receive([request(random_spans(3))], BEGINNING_MS + 1_000)
     for now_ms in range(BEGINNING_MS + 30_000, BEGINNING_MS + 130_000, 1_000):
         chain.advance(now_ms)
@@ -193,7 +194,7 @@ def test_every_window_is_closed_once_in_order_for_every_environment() -> None:
 @pytest.mark.parametrize("silent", [0, 1])
 def test_nothing_closes_while_a_source_partition_is_silent(silent: int) -> None:
     """A partition whose watermark is missing holds the windows open: late is not empty."""
-    chain = InMemoryChain(SETTINGS)
+    chain = InMemoryChain(SETTINGS, REFERENCE)
     chain.receive([request(random_spans(5))], BEGINNING_MS)
     for now_ms in range(BEGINNING_MS, END_MS, 5_000):
         value = chain.halves.watermark(1 - silent, now_ms, caught_up=True)

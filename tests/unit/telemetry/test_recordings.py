@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.offline import windows_of
 from ctrlplane_stream.telemetry.random_traces import random_spans
 from ctrlplane_stream.telemetry.sample_traces import SampleTraces, request
+from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import TraceRequest
 
 
 def as_json(value: bytes, numbers_as_text: bool = True) -> str:
@@ -34,8 +36,6 @@ def as_json(value: bytes, numbers_as_text: bool = True) -> str:
 
 
 def _hexadecimal(base64: str) -> str:
-    from base64 import b64decode
-
     return b64decode(base64).hex()
 
 
@@ -69,6 +69,19 @@ def test_every_form_of_the_same_spans_gives_the_same_windows(tmp_path: Path, for
     assert found.unreadable == ()
     assert (found.parts, found.spans, found.skipped) == (expected.parts, expected.spans, expected.skipped)
     assert found.spans == sum(len(random_spans(seed)) for seed in range(6))
+
+
+def test_a_request_whose_second_byte_is_a_brace_is_protobuf(tmp_path: Path) -> None:
+    """Its first field is 123 bytes long: a line feed and a brace, as a JSON document could begin."""
+    for padding in range(123):
+        message = TraceRequest()
+        spans = message.resource_spans.add().scope_spans.add().spans
+        spans.add(trace_id=b"t" * 16, span_id=b"s" * 8, end_time_unix_nano=1, trace_state=b"x" * padding)
+        if message.SerializeToString()[:2] == b"\n{":
+            (tmp_path / "recording").write_bytes(message.SerializeToString())
+            assert windows_of([tmp_path / "recording"]).spans == 1
+            return
+    raise AssertionError("no padding gives a field of 123 bytes")
 
 
 BROKEN: dict[str, tuple[bytes, str]] = {
