@@ -34,7 +34,7 @@ def harm(evidence: MetricEvidence, culprit: Culprit) -> str:
 
 def passed(state: StepState, assignment: Assignment) -> str:
     """Why a step passes with proof."""
-    requests = sum(seen.candidate for seen in state.seen.values())
+    requests = _requests(state, None)
     proofs = " and ".join(_NAMES[metric] for metric in assignment.policy.proof) or "nothing by policy, beyond the minimum of samples"
     return (
         f"Proven within the margins: {proofs}, with {requests:.0f} candidate requests in "
@@ -77,7 +77,7 @@ def overdue(state: StepState, outlook: Outlook, assignment: Assignment) -> str:
 def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
     """Why there is no PASS yet where one is to be expected."""
     policy = assignment.policy
-    requests = sum(seen.candidate for seen in state.seen.values())
+    requests = _requests(state, None)
     if state.windows < policy.minimum_windows or requests < policy.minimum_samples:
         return (
             f"No harm found in {state.windows} of at least {policy.minimum_windows} windows and {requests:.0f} of at least "
@@ -129,9 +129,17 @@ def wrong_ratio(evidence: MetricEvidence, weight: float) -> str:
     )
 
 
+def _requests(state: StepState, outlook: Outlook | None) -> float:
+    """Candidate requests to the service that the outlook is about, or to the least called of the changed ones."""
+    asked = outlook.question.guard.service if outlook is not None else ""
+    if asked in state.seen:
+        return state.seen[asked].candidate
+    return min((seen.candidate for seen in state.seen.values()), default=0.0)
+
+
 def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
     allowed = assignment.policy.maximum_windows
-    seen = sum(seen.candidate for seen in state.seen.values())
+    seen = _requests(state, outlook)
     if outlook is None:
         return f"The minimum of {assignment.policy.minimum_samples} candidate requests was not reached in {allowed} windows."
     name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"

@@ -1,0 +1,124 @@
+"""The offline judge over published recordings of microservice systems with injected faults.
+
+    python -m bench.gates.recorded DIRECTORY WORK
+
+WORK takes the recordings as OTLP; DIRECTORY is ``rca_data`` of Nezha (Yu et al., "Nezha: Interpretable Fine-Grained Root Causes Analysis
+for Microservices on Multi-modal Observability Data", ESEC/FSE 2023; github.com/IntelligentDDS/Nezha, MIT): one CSV of spans a minute, of
+which the first minute of each case lies before the injection. That minute is taken as stable and the next as candidate, with one
+relabelling of the whole system: a before/after comparison. Spans there have no status, so that only what shows in time or in calls can be
+found. Pairs of quiet minutes of neighbouring cases are the false alarms' trial.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from ctrlplane_stream.decision.judge.offline import Report, judge_recordings
+from ctrlplane_stream.model.verdicts import GatePolicy
+from ctrlplane_stream.model.windows import WindowPart
+from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.offline import OFFLINE, windows_of
+from ctrlplane_stream.telemetry.sample_traces import SampleSpan, request
+
+WINDOW_SECONDS = 5
+_MICRO = 1_000
+
+
+class Case(NamedTuple):
+    """One injection: the minute before it and the minute after, and what was done to whom."""
+
+    name: str
+    before: Path
+    after: Path
+    service: str
+    fault: str
+
+
+def main() -> None:
+    """Judge every case whose files are there, then pairs of quiet minutes."""
+    root, work = Path(sys.argv[1]), Path(sys.argv[2])
+    cases = list(cases_of(root))
+    print("| case | fault | injected into | verdict | window of 5 s | blamed | reason |\n|---|---|---|---|---|---|---|")
+    for case in cases:
+        report = judged(case.before, case.after, work)
+        blamed = report.culprit.service if report.culprit is not None else "–"
+        print(
+            f"| {case.name} | {case.fault} | {case.service} | {report.verdict} | {report.at_window} | {blamed} | {report.reason} |",
+            flush=True,
+        )
+    print("\n| quiet minutes | verdict | reason |\n|---|---|---|")
+    for first, second in pairwise(cases):
+        if first.before.parent == second.before.parent:
+            report = judged(first.before, second.before, work)
+            print(f"| {first.name} and {second.name} | {report.verdict} | {report.reason} |", flush=True)
+
+
+def cases_of(root: Path) -> Iterator[Case]:
+    """The cases of every day whose two minutes are present, in order."""
+    for listing in sorted(root.glob("*/*-fault_list.json")):
+        traces = sorted((listing.parent / "trace").glob("*_trace.csv"))
+        minutes = {path.name[:5]: path for path in traces}
+        hours = json.loads(listing.read_text(encoding="utf-8"))
+        for injection in (injection for hour in sorted(hours) for injection in hours[hour]):
+            hour, minute = injection["inject_time"][11:16].split(":")
+            following = f"{(int(hour) + (int(minute) + 1) // 60) % 24:02}_{(int(minute) + 1) % 60:02}"
+            before, after = minutes.get(f"{hour}_{minute}"), minutes.get(following)
+            if before is not None and after is not None:
+                name = f"{listing.parent.name} {hour}:{minute}"
+                yield Case(name, before, after, service_of(injection["inject_pod"]), injection["inject_type"])
+
+
+def judged(before: Path, after: Path, work: Path) -> Report:
+    """The report on two minutes."""
+    policy = GatePolicy(minimum_windows=2)
+    return judge_recordings(_windows(before, work), _windows(after, work), policy, WINDOW_SECONDS)
+
+
+def _windows(minute: Path, work: Path) -> tuple[WindowPart, ...]:
+    path = work / f"{minute.parent.parent.name}-{minute.stem}.bin"
+    if not path.exists():
+        value = request(spans_of(minute))
+        path.write_bytes(len(value).to_bytes(4, "big") + value)
+    settings = type(OFFLINE)(partitions=1, max_halves=OFFLINE.max_halves, window_ms=WINDOW_SECONDS * 1000)
+    return windows_of([path], settings).parts
+
+
+def spans_of(minute: Path) -> Iterator[SampleSpan]:
+    """The spans of a minute. Kinds are told by pods: a span whose parent is of another pod is a server's, its parent a client's."""
+    with minute.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    pods = {row["SpanID"]: row["PodName"] for row in rows}
+    calling = {row["ParentID"] for row in rows if pods.get(row["ParentID"], row["PodName"]) != row["PodName"]}
+    for row in sorted(rows, key=lambda row: row["PodName"]):
+        parent = row["ParentID"]
+        if parent == "root" or pods.get(parent, row["PodName"]) != row["PodName"]:
+            kind = Kind.SERVER
+        else:
+            kind = Kind.CLIENT if row["SpanID"] in calling else Kind.INTERNAL
+        start, end = int(row["StartTimeUnixNano"]), int(row["EndTimeUnixNano"])
+        yield SampleSpan(
+            resource=(("service.name", service_of(row["PodName"])), ("service.version", "1")),
+            trace=bytes.fromhex(row["TraceID"].zfill(32)[-32:]),
+            span=bytes.fromhex(row["SpanID"].zfill(16)[-16:]),
+            parent=bytes(8) if parent == "root" else bytes.fromhex(parent.zfill(16)[-16:]),
+            kind=kind,
+            end_ms=end / (_MICRO * _MICRO),
+            milliseconds=(end - start) / (_MICRO * _MICRO),
+            error=False,
+            attributes=(),
+            links=(),
+            trace_state="",
+        )
+
+
+def service_of(pod: str) -> str:
+    """The service of a pod's name: without the hashes of replica set and pod."""
+    return pod.rsplit("-", 2)[0]
+
+
+if __name__ == "__main__":
+    main()
