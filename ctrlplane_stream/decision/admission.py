@@ -97,8 +97,20 @@ def _superseding(draft: Draft, members: dict[str, str], cause: str) -> dict[str,
     return merged
 
 
-def obstacle(draft: Draft, rollout: e.Rollout) -> str | None:
-    """Why a queued rollout may not start now, or None."""
+def obstacle(draft: Draft, rollout: e.Rollout) -> tuple[str, str | None] | None:
+    """Why a queued rollout may not start now, with the id of the rollout that it waits for if that is why; None where it may."""
+    if (why := _closed(draft, rollout)) is not None:
+        return why, None
+    return _conflict(draft, rollout, tuple(u.service for u in rollout.units))
+
+
+def still_waits(draft: Draft, rollout: e.Rollout) -> bool:
+    """Whether the rollout that it waits for is where it was, so that nothing needs to be looked at again."""
+    other = draft.rollout(rollout.waits_on) if rollout.waits_on is not None else None
+    return other is not None and other.phase is rollout.waits_while
+
+
+def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
     services = tuple(u.service for u in rollout.units)
     for name in services:
         target = draft.target(name)
@@ -109,10 +121,10 @@ def obstacle(draft: Draft, rollout: e.Rollout) -> str | None:
             return f"{name} was reverted and takes no new rollout for another {left:.0f} s"
     frozen = freeze_on(draft, services)
     policy = draft.version_set(rollout.id).policy
-    return frozen or closed_by_maintenance(draft.clock.now_ms, policy) or _conflict(draft, rollout, services)
+    return frozen or closed_by_maintenance(draft.clock.now_ms, policy)
 
 
-def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> str | None:
+def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> tuple[str, str] | None:
     earlier = True
     for other in draft.rollouts():
         if other.id == rollout.id:
@@ -123,7 +135,7 @@ def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> st
             if not (earlier and (aged or _same_service(other, services) is not None)):
                 continue
         if (why := _between(draft, other, services)) is not None:
-            return why
+            return why, other.id
     return None
 
 

@@ -35,6 +35,8 @@ class Draft:
         self.outputs: list[Output] = []
         self.reasons: list[Reason] = []
         self.telling: dict[str, Telling] = {}
+        self.moves = 0
+        """How many rollouts were moved so far: what others wait for may have changed."""
         self._changes: dict[str, Entry | None] = {}
         self.put("clock", clock)
 

@@ -68,12 +68,30 @@ def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     if repeated := _repeated(draft, moment.origin):
         draft.because("repeated", repeated)
         return _finish(draft, Disposition.IGNORED)
-    timers.expire(draft)
+    time_told = isinstance(fact, TimePassed) or moment.at_ms - _now_ms(state) > MAX_ADVANCE_MS
+    if time_told:
+        timers.expire(draft)
     applied = _absorb(draft, fact)
-    settle(draft)
-    timers.renew(draft)
+    settle(draft, _about(draft, fact))
+    if time_told:
+        timers.renew(draft)
     emit_commands(draft)
     return _finish(draft, Disposition.APPLIED if applied else Disposition.IGNORED)
+
+
+def _now_ms(state: State) -> int:
+    clock = state.find("clock", e.Clock)
+    return clock.now_ms if clock is not None else 0
+
+
+def _about(draft: Draft, fact: Fact) -> tuple[str, ...] | None:
+    """The rollouts that a fact can move by itself; None for facts that may concern any."""
+    if isinstance(fact, VerdictGiven):
+        return (fact.verdict.rollout,)
+    if isinstance(fact, OutcomeReported | WorldChanged):
+        owner = draft.target(fact.target.service).rollout
+        return (owner,) if owner is not None else ()
+    return None
 
 
 def _absorb(draft: Draft, fact: Fact) -> bool:  # noqa: C901 - one line per kind of fact, closed by assert_never

@@ -321,6 +321,9 @@ class Rollout(msgspec.Struct, frozen=True):
     stopped_because: str | None = None
     ended_ms: int | None = None
     waiting_for: str | None = None
+    waits_on: str | None = None
+    """The rollout that a queued one waits for, and the phase which that one was in when it was last looked at."""
+    waits_while: Phase | None = None
     """Why a queued rollout waits, or what a climbing one waits for that is not a hold."""
     beside: str | None = None
     """Another rollout that was reverted for a harm seen on a shared guard; this one waits until that has ended."""

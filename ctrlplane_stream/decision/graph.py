@@ -4,8 +4,7 @@ The graph holds which edges exist; how often they were seen stays in their entri
 come in order of name, so that whatever is derived from it is the same every time.
 """
 
-from bisect import bisect_left
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from immutables import Map
@@ -80,28 +79,30 @@ class Graph:
 
     def with_changes(self, changes: Mapping[str, Any], known: Container[str]) -> "Graph":
         """The graph after state changes; ``known`` are the keys before them. Changes of numbers alone cost nothing."""
-        graph = self
-        for key, value in changes.items():
-            if key.startswith("edge/") and (value is None) == (key in known):
-                graph = graph._with(edge_of_key(key), present=value is not None)
-        return graph
-
-    def _with(self, edge: EdgeKey, *, present: bool) -> "Graph":
-        change = _inserted if present else _removed
-        return Graph(
-            _put(self._outgoing, edge.caller, change(self.outgoing(edge.caller), edge)),
-            _put(self._incoming, edge.callee, change(self.incoming(edge.callee), edge)),
-        )
+        present = {
+            edge_of_key(key): value is not None
+            for key, value in changes.items()
+            if key.startswith("edge/") and (value is None) == (key in known)
+        }
+        if not present:
+            return self
+        outgoing = _merged(self._outgoing, present, lambda edge: edge.caller)
+        return Graph(outgoing, _merged(self._incoming, present, lambda edge: edge.callee))
 
 
-def _put(index: "Map[str, tuple[EdgeKey, ...]]", name: str, edges: tuple[EdgeKey, ...]) -> "Map[str, tuple[EdgeKey, ...]]":
-    return index.set(name, edges) if edges else index.delete(name)
-
-
-def _inserted(edges: tuple[EdgeKey, ...], edge: EdgeKey) -> tuple[EdgeKey, ...]:
-    at = bisect_left(edges, edge)
-    return (*edges[:at], edge, *edges[at:])
-
-
-def _removed(edges: tuple[EdgeKey, ...], edge: EdgeKey) -> tuple[EdgeKey, ...]:
-    return tuple(e for e in edges if e != edge)
+def _merged(
+    index: "Map[str, tuple[EdgeKey, ...]]", present: dict[EdgeKey, bool], end: Callable[[EdgeKey], str]
+) -> "Map[str, tuple[EdgeKey, ...]]":
+    """The index with edges put (True) or taken away (False), each service touched once."""
+    touched: dict[str, list[EdgeKey]] = {}
+    for edge in present:
+        touched.setdefault(end(edge), []).append(edge)
+    changed = index.mutate()
+    for name, edges in touched.items():
+        kept = [edge for edge in index.get(name, _NONE) if edge not in present]
+        now = sorted([*kept, *(edge for edge in edges if present[edge])])
+        if now:
+            changed[name] = tuple(now)
+        elif name in changed:
+            del changed[name]
+    return changed.finish()

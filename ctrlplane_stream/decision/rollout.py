@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import assigning, gate, holds
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.admission import obstacle
+from ctrlplane_stream.decision.admission import obstacle, still_waits
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall
@@ -32,29 +32,32 @@ MAX_RETREATS = 3
 """After so many retreats a blind rollout waits for a person instead of trying again."""
 
 
-def settle(draft: Draft) -> None:
-    """Move every rollout as far as it can go now."""
+def settle(draft: Draft, about: tuple[str, ...] | None) -> None:
+    """Move rollouts as far as they can go now: those that the fact is ``about`` (None: all), and all once any has moved."""
     for _ in range(MAX_ROUNDS):
-        if not any([_progress(draft, id_) for id_ in draft.index.rollouts]):
+        ids = draft.index.rollouts if about is None or draft.moves else about
+        moves = draft.moves
+        for id_ in ids:
+            _progress(draft, id_)
+        if draft.moves == moves:
             return
     raise AssertionError("rollouts do not come to rest")
 
 
-def _progress(draft: Draft, id_: str) -> bool:
-    """Move one rollout by at most one event; whether it moved."""
+def _progress(draft: Draft, id_: str) -> None:
+    """Move one rollout by at most one event."""
     before = draft.rollout(id_)
-    if before is None or before.phase in ENDED:
-        return False
+    if before is None or before.phase in ENDED or (before.phase is Phase.QUEUED and still_waits(draft, before)):
+        return
     rollout = _up_to_date(draft, before)
     answer = _stopped(draft, rollout) or RULES[rollout.phase](draft, rollout)
     if isinstance(answer, tuple):
         rollout = draft.rollout(id_) or rollout
         moved = move(draft, rollout, *answer)
         draft.put_rollout(replace(moved, weights=_weights(draft, moved)))
-        return True
+        return
     latest = draft.rollout(id_) or rollout
     draft.put_rollout(replace(latest, waiting_for=answer, weights=_weights(draft, latest)))
-    return False
 
 
 def _up_to_date(draft: Draft, rollout: e.Rollout) -> e.Rollout:
@@ -103,7 +106,10 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
         if draft.target(unit.service).stable == unit.candidate:
             return Event.STOP, f"{unit.service} {unit.candidate} is stable already"
     if (why := obstacle(draft, rollout)) is not None:
-        return why
+        text, other = why
+        phase = found.phase if other is not None and (found := draft.rollout(other)) is not None else None
+        draft.put_rollout(replace(rollout, waits_on=other, waits_while=phase))
+        return text
     _renew_set(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
 

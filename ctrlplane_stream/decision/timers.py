@@ -67,20 +67,10 @@ def wake_at_ms(draft: Draft) -> int | None:
     now = draft.clock.now_ms
     index = draft.index
     if index.rollouts:
-        ends = [leased for rollout in draft.rollouts() if (leased := _lease_due(draft, rollout)) is not None]
         window = max(1.0, draft.telemetry.window_seconds * 1000)
         next_window = int((window_now(draft) + 1) * window)
-        return min([now + ACTIVE_WAKE_MS, max(next_window, now + 1000), *(max(due, now + 200) for due in ends)])
+        return min(now + ACTIVE_WAKE_MS, max(next_window, now + 1000))
     if index.retiring or index.releases:
         return now + PASSIVE_WAKE_MS
     dates = [f.until_ms for i in index.freezes if (f := draft.find(f"freeze/{i}", e.FreezeEntry)) is not None and f.until_ms is not None]
     return min(dates, default=None)
-
-
-def _lease_due(draft: Draft, rollout: e.Rollout) -> int | None:
-    found = [
-        int(target.leased_ms + lease_seconds(draft, target) * 1000 / 3)
-        for unit in rollout.units
-        if (target := draft.target(unit.service)).leased_ms is not None
-    ]
-    return min(found, default=None)

@@ -25,15 +25,19 @@ THIN_CALLS = 100
 LEFT_OUT_SHOWN = 20
 """How many neighbours that are not watched are named; the rest is a number."""
 
+LEFT_OUT_SCANNED = 100
+"""How many watched services' neighbours are looked at for that."""
+
 _DOWNWARD = (EdgeKind.CALL, EdgeKind.DATABASE, EdgeKind.EXTERNAL)
 
 
-class Watched(msgspec.Struct, frozen=True):
-    """A service found by the walk: its role, and the edges that lead from a changed service to it, nearest first."""
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """A service found by the walk: its role, the services from a changed one to it, and the last edge on that way."""
 
     service: str
     role: GuardRole
-    path: tuple[EdgeKey, ...]
+    path: tuple[str, ...]
+    edge: EdgeKey | None = None
 
 
 class Walk(msgspec.Struct, frozen=True):
@@ -49,35 +53,42 @@ def walk(graph: Graph, changed: Iterable[str], is_entry: Callable[[str], bool] =
     ``is_entry`` says which services take requests from outside besides those that nobody calls.
     """
     names = tuple(sorted(changed))
-    found = {name: Watched(name, GuardRole.CHANGED, ()) for name in names}
-    _callers(graph, names, found)
-    entries = tuple(name for name in found if is_entry(name) or not any(edge.kind is EdgeKind.CALL for edge in graph.incoming(name)))
+    found = {name: Watched(name, GuardRole.CHANGED, (name,)) for name in names}
+    entries = _callers(graph, names, found, is_entry)
     below = _callees(graph, names, found)
     _consumers(graph, names, found)
     _collateral(graph, below, found)
     return Walk(found, tuple(sorted(entries)))
 
 
-def _callers(graph: Graph, names: tuple[str, ...], found: dict[str, Watched]) -> None:
-    """Everybody who calls a changed service, directly or through others; breadth first, so that paths are shortest."""
-    frontier = list(names)
+def _callers(graph: Graph, names: tuple[str, ...], found: dict[str, Watched], is_entry: Callable[[str], bool]) -> list[str]:
+    """Everybody who calls a changed service, directly or through others, breadth first; those of them where requests enter."""
+    call, caller_role = EdgeKind.CALL, GuardRole.CALLER
+    frontier, entries = list(names), []
     for name in frontier:
         path = found[name].path
+        called = False
         for edge in graph.incoming(name):
-            if edge.kind is EdgeKind.CALL and edge.caller not in found:
-                found[edge.caller] = Watched(edge.caller, GuardRole.CALLER, (*path, edge))
-                frontier.append(edge.caller)
+            if edge.kind is call:
+                called = True
+                caller = edge.caller
+                if caller not in found:
+                    found[caller] = Watched(caller, caller_role, (*path, caller), edge)
+                    frontier.append(caller)
+        if not called or is_entry(name):
+            entries.append(name)
+    return entries
 
 
-def _callees(graph: Graph, names: tuple[str, ...], found: dict[str, Watched]) -> list[tuple[str, tuple[EdgeKey, ...]]]:
-    """What the changed services use directly; each with its path, also where it has another role already."""
-    below: dict[str, tuple[EdgeKey, ...]] = {}
+def _callees(graph: Graph, names: tuple[str, ...], found: dict[str, Watched]) -> list[tuple[str, ...]]:
+    """Paths to what the changed services use directly, also where that has another role already."""
+    below: dict[str, tuple[str, ...]] = {}
     for name in names:
         for edge in graph.outgoing(name):
             if edge.kind in _DOWNWARD and edge.callee not in below and edge.callee not in names:
-                below[edge.callee] = (edge,)
-                found.setdefault(edge.callee, Watched(edge.callee, GuardRole.CALLEE, (edge,)))
-    return list(below.items())
+                below[edge.callee] = (name, edge.callee)
+                found.setdefault(edge.callee, Watched(edge.callee, GuardRole.CALLEE, (name, edge.callee), edge))
+    return list(below.values())
 
 
 def _consumers(graph: Graph, names: tuple[str, ...], found: dict[str, Watched]) -> None:
@@ -85,79 +96,56 @@ def _consumers(graph: Graph, names: tuple[str, ...], found: dict[str, Watched]) 
     for name in names:
         for edge in graph.outgoing(name):
             if edge.kind is EdgeKind.MESSAGE:
-                found.setdefault(edge.callee, Watched(edge.callee, GuardRole.CONSUMER, (edge,)))
+                found.setdefault(edge.callee, Watched(edge.callee, GuardRole.CONSUMER, (name, edge.callee), edge))
 
 
-def _collateral(graph: Graph, below: list[tuple[str, tuple[EdgeKey, ...]]], found: dict[str, Watched]) -> None:
+def _collateral(graph: Graph, below: list[tuple[str, ...]], found: dict[str, Watched]) -> None:
     """Other users of what the changed services use."""
-    for name, path in below:
-        for edge in graph.incoming(name):
-            if edge.kind in _DOWNWARD:
-                found.setdefault(edge.caller, Watched(edge.caller, GuardRole.COLLATERAL, (*path, edge)))
+    for path in below:
+        for edge in graph.incoming(path[-1]):
+            if edge.kind in _DOWNWARD and edge.caller not in found:
+                found[edge.caller] = Watched(edge.caller, GuardRole.COLLATERAL, (*path, edge.caller), edge)
 
 
 def guards(state: State, walked: Walk) -> tuple[e.GuardWhy, ...]:
     """The guards in words. Required are the changed services and the pooled exposure at the entry points."""
-    spoken = tuple(
-        e.GuardWhy(
-            Guard(w.service, w.role, required=w.role is GuardRole.CHANGED),
-            _why(state, w),
-            tuple(_nodes(w)),
-        )
-        for w in walked.found.values()
-    )
-    pooled = e.GuardWhy(
-        Guard("", GuardRole.ENTRY, required=True),
-        f"requests that enter at {', '.join(walked.entry_points)}, exposed against unexposed" if walked.entry_points else "all requests",
-    )
-    return (*spoken, pooled)
+    changed = GuardRole.CHANGED
+    spoken = [e.GuardWhy(Guard(w.service, w.role, w.role is changed), _why(state, w), w.path) for w in walked.found.values()]
+    entries = walked.entry_points
+    named = ", ".join(entries[:5]) + (f" and {len(entries) - 5} more" if len(entries) > 5 else "")
+    pooled = f"requests that enter at {named}, exposed against unexposed" if entries else "all requests"
+    return (*spoken, e.GuardWhy(Guard("", GuardRole.ENTRY, required=True), pooled))
 
 
-def _nodes(watched: Watched) -> list[str]:
-    """The services along the path, from the changed one to the watched one."""
-    nodes: list[str] = []
-    at: str | None = None
-    for number, edge in enumerate(watched.path):
-        if number == 0:
-            at = edge.callee if watched.role is GuardRole.CALLER else edge.caller
-            nodes.append(at)
-        at = edge.caller if edge.callee == at else edge.callee
-        nodes.append(at)
-    return nodes
-
-
-_PHRASES = {
-    GuardRole.CALLER: "calls it: {path}",
-    GuardRole.CALLEE: "is used by it: {path}",
-    GuardRole.COLLATERAL: "shares a callee with it: {path}",
-    GuardRole.CONSUMER: "takes its messages: {path}",
+_VERBS = {
+    GuardRole.CALLER: "calls it",
+    GuardRole.CALLEE: "is used by it",
+    GuardRole.COLLATERAL: "shares a callee with it",
+    GuardRole.CONSUMER: "takes its messages",
 }
 
 
 def _why(state: State, watched: Watched) -> str:
-    if watched.role is GuardRole.CHANGED:
+    """The way from the changed service, and the calls along its last edge."""
+    if watched.edge is None:
         return "changes"
-    steps = ", ".join(f"{edge} ({_calls(state, edge)})" for edge in watched.path[:6])
-    more = f" and {len(watched.path) - 6} more edges" if len(watched.path) > 6 else ""
-    return _PHRASES[watched.role].format(path=steps + more)
-
-
-def _calls(state: State, edge: EdgeKey) -> str:
-    seen = state.find(edge_key(edge), EdgeSeen)
-    return "never counted" if seen is None else f"{seen.calls} calls, {seen.calls_per_second:g}/s"
+    seen = state.find(edge_key(watched.edge), EdgeSeen)
+    calls = "never counted" if seen is None else f"{seen.calls} calls, {seen.calls_per_second:g}/s"
+    far = "" if len(watched.path) == 2 else f" in {len(watched.path) - 1} hops"
+    return f"{_VERBS[watched.role]}{far}: {watched.edge.caller} -{watched.edge.kind.value}-> {watched.edge.callee} ({calls})"
 
 
 def left_out(graph: Graph, walked: Walk) -> tuple[tuple[e.LeftOut, ...], int]:
-    """Neighbours of watched services that are not watched, with the reason: the first of them, and how many more there are."""
+    """Neighbours of the nearest watched services that are not watched, with the reason: the first of them, and how many more."""
     near: dict[str, str] = {}
-    for name, watched in walked.found.items():
+    for name, watched in list(walked.found.items())[:LEFT_OUT_SCANNED]:
         for edge in graph.outgoing(name):
-            if edge.callee not in walked.found and edge.callee not in near:
-                near[edge.callee] = f"used by {name} ({watched.role}), but not by a changed service itself"
+            if edge.callee not in walked.found:
+                near.setdefault(edge.callee, f"used by {name} ({watched.role.value}), but not by a changed service itself")
         if watched.role in (GuardRole.CALLEE, GuardRole.COLLATERAL, GuardRole.CONSUMER):
             for edge in graph.incoming(name):
-                if edge.caller not in walked.found and edge.caller not in near:
-                    near[edge.caller] = f"calls {name}, which is only {watched.role}: no request through it can meet the candidate"
+                if edge.caller not in walked.found:
+                    near.setdefault(edge.caller, f"calls {name} ({watched.role.value}): no request through it can meet the candidate")
     shown = tuple(e.LeftOut(name, why) for name, why in list(near.items())[:LEFT_OUT_SHOWN])
     return shown, max(0, len(near) - LEFT_OUT_SHOWN)
 

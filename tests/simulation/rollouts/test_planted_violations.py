@@ -50,6 +50,11 @@ def _too_much(target: Any, candidate: str, stable: str | None, weight: int) -> A
     return replace(after, live=tuple(replace(v, weight=100 if v.label == stable else v.weight) for v in after.live))
 
 
+def _rising(target: Any, candidate: str, stable: str | None, weight: int) -> Any:
+    now = target.wanted(candidate)
+    return _weighted(target, candidate, stable, 100 if stable is not None and now.weight < 100 else weight)
+
+
 def _loses_stable(draft: Any, moved: Any, because: str) -> Any:
     after = _admitted(draft, moved, because)
     for unit in moved.units:
@@ -84,7 +89,7 @@ PLANTED: dict[str, Callable[[], list[tuple[Any, str, Any]]]] = {
     "weights do not sum to 100": lambda: _everywhere("weighted", _too_much),
     "weight before readiness": lambda: [(rollout, "ready_weight", lambda target, label: 100)],
     "stable loses capacity at once": lambda: _everywhere("prepared", _stable_shrinks),
-    "abort raises the candidate": lambda: [(falling, "weighted", lambda t, c, s, w: _weighted(t, c, s, 100 if s is not None else w))],
+    "abort raises the candidate": lambda: [(falling, "weighted", _rising)],
     "parked without a drain": lambda: [(draining, "_undrained", lambda *args: None)],
     "parked while requests still arrive": lambda: [(draining, "_still_met", lambda *args: None)],
     "steps on less than a PASS": lambda: [(gate, "read", _open_when_unsure)],
