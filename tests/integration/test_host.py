@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from ctrlplane_stream.actuators.host_api import target_path
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.actuators.process import ProcessHost
+from ctrlplane_stream.actuators.reconcile import Pace, Reconciler
 from ctrlplane_stream.cli import main
 from ctrlplane_stream.local.processes import ChildFailed
 from ctrlplane_stream.model.commands import Command, Verb
-from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.facts import OutcomeReported, OutcomeStatus
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, TargetWanted, WantedVersion
 from tests.contract.actuators.host_child import HostChild, pids
@@ -36,10 +37,15 @@ class Operator:
         self.actuator = actuator
         self.sequence = 0
 
-    async def want(
-        self, target: Target, kind: ServiceKind = ServiceKind.ROUTED, lease: float = 60.0, parked: tuple[str, ...] = (), **weights
-    ):
-        """``want(CART, v1=75, v2=25)``."""
+    def next_command(
+        self,
+        target: Target,
+        kind: ServiceKind = ServiceKind.ROUTED,
+        lease: float = 60.0,
+        parked: tuple[str, ...] = (),
+        **weights: int,
+    ) -> tuple[Command, Cursor]:
+        """The next command in order, and its cursor."""
         versions = tuple(
             WantedVersion(
                 f"#{name[1:]}",
@@ -53,9 +59,11 @@ class Operator:
         partial = any(0 < weight < 100 for weight in weights.values())
         self.sequence += 1
         wanted = TargetWanted(target, kind, versions, "#1", lease if partial else None)
-        return await self.actuator.apply(
-            Command(f"c{self.sequence}", Verb.SHIFT, target, self.sequence, wanted, "test"), Cursor(1, self.sequence)
-        )
+        return Command(f"c{self.sequence}", Verb.SHIFT, target, self.sequence, wanted, "test"), Cursor(1, self.sequence)
+
+    async def want(self, target: Target, **wish):
+        """``want(CART, v1=75, v2=25)``."""
+        return await self.actuator.apply(*self.next_command(target, **wish))
 
     async def see(self, target: Target, **states: str) -> TargetObserved:
         """Look until versions are ``ready/instances@weight``: ``see(CART, v1="1/1@100")``."""
@@ -225,6 +233,40 @@ def test_a_lease_runs_out_with_nobody_there(host):
         host.start()
         seen = await operator.see(CART, v1="1/1@100", v2="1/1@0")
         assert seen.lease_expired
+
+    operate(host, play)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.2, 0.4, 0.7, 1.1])
+def test_a_host_killed_at_any_moment_ends_where_an_undisturbed_one_does(host, moment):
+    """Commands go through the loop of the target while the host is killed and started: each has one outcome, the last one rules."""
+
+    async def play(operator):
+        facts = []
+
+        async def report(fact):
+            facts.append(fact)
+
+        loop = Reconciler(CART, operator.actuator, report, pace=Pace(moving_seconds=0.05, tries=100, longest_backoff_seconds=0.3))
+        running = asyncio.create_task(loop.run())
+        killing = asyncio.create_task(kill_and_start(moment))
+        for weight in (0, 10, 25, 50, 75):
+            loop.submit(*operator.next_command(CART, v1=100 - weight, v2=weight))
+            await asyncio.sleep(0.25)
+        await killing
+        await operator.see(CART, v1="1/1@25", v2="1/1@75")
+        await until(lambda: sum(isinstance(fact, OutcomeReported) for fact in facts) >= 5)
+        running.cancel()
+        await asyncio.wait({running})
+        outcomes = [fact for fact in facts if isinstance(fact, OutcomeReported)]
+        assert sorted(fact.command_id for fact in outcomes) == ["c1", "c2", "c3", "c4", "c5"]
+        assert next(fact for fact in outcomes if fact.command_id == "c5").status is OutcomeStatus.APPLIED
+
+    async def kill_and_start(after):
+        await asyncio.sleep(after)
+        host.kill()
+        await asyncio.sleep(0.3)
+        host.start()  # Not in a thread: the kernel ends a child with the thread that started it.
 
     operate(host, play)
 

@@ -4,6 +4,7 @@ Its state is only ever what was seen: ready after a health check that succeeded,
 """
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from ctrlplane_stream.local.host.settings import HostSettings
 from ctrlplane_stream.local.host.surroundings import Role, environment_of
 from ctrlplane_stream.local.processes import ChildProcess, free_port
 
+_END_POLL_SECONDS = 0.02
 _NUMBERS = {1: "once", 2: "twice", 3: "three times"}
 
 
@@ -124,8 +126,10 @@ class Instance:
 
 
 async def _end(process: ChildProcess, grace_seconds: float) -> None:
-    """``ChildProcess.stop`` without standing still meanwhile."""
+    """``ChildProcess.stop`` without standing still meanwhile: many instances end side by side."""
+    deadline = time.monotonic() + grace_seconds
     if process.running:
-        await asyncio.to_thread(process.stop, grace_seconds)
-    else:
-        process.kill()
+        process.signal(signal.SIGTERM)
+    while process.running and time.monotonic() < deadline:
+        await asyncio.sleep(_END_POLL_SECONDS)
+    process.kill()
