@@ -44,7 +44,7 @@ gates sets: setup
 	@python -m bench.$@ $(ARGS)
 
 sweep: broker
-	@python -m ctrlplane_stream.local.with_kafka bash -c 'python -m ctrlplane_stream.stream.sweep --bootstrap "$$KAFKA_BOOTSTRAP_SERVERS" $(ARGS)'
+	@python -m bench.sweep $(ARGS)
 
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache dist

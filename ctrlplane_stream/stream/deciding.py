@@ -138,6 +138,8 @@ class Decider:
         fact = read_fact(found.value)
         if isinstance(fact, Unreadable):
             return fact
+        if fact.environment in self.lines:
+            return fact
         place = partition_of(fact.environment, self._partitions)
         if place != self._partition:
             return Unreadable(f"a fact of environment {fact.environment!r} belongs on partition {place}")

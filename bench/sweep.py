@@ -1,4 +1,4 @@
-"""The crash sweep: ``scripts/sweep.py --plans N`` plays N plans on a real broker, prints each, and exits 1 on any problem.
+"""The crash sweep: ``python -m bench.sweep --plans N`` (``make sweep``) plays N plans on a real broker, prints each, and exits 1 on any problem.
 
 The broker is one of its own, which some plans restart; with KAFKA_BOOTSTRAP_SERVERS it is that one, which is left alone.
 """
