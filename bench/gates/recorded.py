@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ctrlplane_stream.decision.judge.offline import Report, judge_recordings
-from ctrlplane_stream.model.verdicts import GatePolicy
+from ctrlplane_stream.model.sketch import merge
+from ctrlplane_stream.model.verdicts import GatePolicy, VerdictStatus
 from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.offline import OFFLINE, windows_of
 from ctrlplane_stream.telemetry.sample_traces import SampleSpan, request
 
 WINDOW_SECONDS = 5
+POLICY = GatePolicy(minimum_windows=2)
 _MICRO = 1_000
 
 
@@ -42,19 +44,34 @@ def main() -> None:
     """Judge every case whose files are there, then pairs of quiet minutes."""
     root, work = Path(sys.argv[1]), Path(sys.argv[2])
     cases = list(cases_of(root))
-    print("| case | fault | injected into | verdict | window of 5 s | blamed | reason |\n|---|---|---|---|---|---|---|")
+    print("| case | fault | injected into | its requests | its median ms | its 99th ms | verdict | blamed | metric |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for case in cases:
-        report = judged(case.before, case.after, work)
-        blamed = report.culprit.service if report.culprit is not None else "–"
-        print(
-            f"| {case.name} | {case.fault} | {case.service} | {report.verdict} | {report.at_window} | {blamed} | {report.reason} |",
-            flush=True,
-        )
-    print("\n| quiet minutes | verdict | reason |\n|---|---|---|")
+        before, after = _windows(case.before, work), _windows(case.after, work)
+        report = judge_recordings(before, after, POLICY, WINDOW_SECONDS)
+        print(f"| {case.name} | {case.fault} | {case.service} | {_changes(case.service, before, after)} | {_told(report)} |", flush=True)
+    print("\n| quiet minutes | verdict | blamed | metric | reason |\n|---|---|---|---|---|")
     for first, second in pairwise(cases):
         if first.before.parent == second.before.parent:
-            report = judged(first.before, second.before, work)
-            print(f"| {first.name} and {second.name} | {report.verdict} | {report.reason} |", flush=True)
+            report = judge_recordings(_windows(first.before, work), _windows(second.before, work), POLICY, WINDOW_SECONDS)
+            reason = report.reason if report.verdict is VerdictStatus.FAIL else ""
+            print(f"| {first.name} and {second.name} | {_told(report)} | {reason} |", flush=True)
+
+
+def _told(report: Report) -> str:
+    """Verdict, who is blamed, and the loudest metric of the one who is."""
+    if report.culprit is None:
+        return f"{report.verdict}{'' if report.proven or report.verdict is not VerdictStatus.PASS else ' (unproven)'} | – | –"
+    metrics = [m for m in report.windows[report.at_window - 1].metrics if m.service == report.culprit.service]
+    loudest = max(metrics, key=lambda metric: metric.e_value)
+    return f"{report.verdict} after {report.at_window * WINDOW_SECONDS} s | {report.culprit.service} | {loudest.name}"
+
+
+def _changes(service: str, before: tuple[WindowPart, ...], after: tuple[WindowPart, ...]) -> str:
+    """What the injection did to its service, in hindsight: requests, median and 99th percentile of either minute."""
+    sketches = [merge(row.latency for part in parts for row in part.services if row.service == service) for parts in (before, after)]
+    quantiles = [[(sketch.quantile(q) or 0.0) / 1000 for sketch in sketches] for q in (0.5, 0.99)]
+    return " | ".join((f"{sketches[0].count} → {sketches[1].count}", *(f"{old:.3g} → {new:.3g}" for old, new in quantiles)))
 
 
 def cases_of(root: Path) -> Iterator[Case]:
@@ -70,12 +87,6 @@ def cases_of(root: Path) -> Iterator[Case]:
             if before is not None and after is not None:
                 name = f"{listing.parent.name} {hour}:{minute}"
                 yield Case(name, before, after, service_of(injection["inject_pod"]), injection["inject_type"])
-
-
-def judged(before: Path, after: Path, work: Path) -> Report:
-    """The report on two minutes."""
-    policy = GatePolicy(minimum_windows=2)
-    return judge_recordings(_windows(before, work), _windows(after, work), policy, WINDOW_SECONDS)
 
 
 def _windows(minute: Path, work: Path) -> tuple[WindowPart, ...]:

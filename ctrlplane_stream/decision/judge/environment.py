@@ -15,7 +15,6 @@ from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.state import StepState
 from ctrlplane_stream.model.verdicts import Assignment, Verdict
 
-
 _KEPT_SECONDS = 600
 """How long a step that nobody assigns is kept, so that a pause between two steps does not cost the past from before the rollout."""
 

@@ -88,6 +88,14 @@ def test_a_harmless_difference_passes(shop: Any, traffic: Any) -> None:
     assert verdicts[-1].status is VerdictStatus.PASS
 
 
+def test_a_harmless_rise_of_errors_is_proven_harmless(shop: Any, traffic: Any) -> None:
+    """2.5% errors where stable has none, under a margin of 6 points: worse, and proven to be within the margin."""
+    policy = GatePolicy(error_margin=0.06, proof=(Metric.ERROR_RATIO,))
+    _, verdicts = shop.judge(traffic(candidate_errors=1), assignment=shop.assignment(policy=policy, guards=shop.assignment().guards[:1]))
+    assert verdicts[-1].status is VerdictStatus.PASS
+    assert verdicts[-1].proven
+
+
 def test_errors_that_both_versions_have_are_no_harm(shop: Any, traffic: Any) -> None:
     """A fault of a shared dependency, worse than any before: candidate and stable fail alike in the same windows."""
     _, verdicts = shop.judge(
