@@ -247,7 +247,7 @@ class ColumnarPairing:
         """Count the unanswered callers that are settled, by number ``who``; returns the others."""
         if not len(callers):
             return callers
-        decided = pl.Series([one is not None for one in settled], dtype=pl.Boolean).gather(callers["who"])
+        decided = pl.Series([one is not None for one in settled], dtype=pl.Boolean)[callers["who"]]
         known = callers.filter(decided)
         if len(known):
             number, names = numbered(self._placed(known), ("who", "place"))

@@ -14,14 +14,16 @@ import polars as pl
 from google.protobuf.message import DecodeError
 
 from ctrlplane_stream.telemetry.columns import (
+    FlatLists,
+    KeyFilter,
     SpanColumns,
     bytes_of,
     combinations,
     decode_requests,
     flattened,
-    keyed,
     lengths,
     or_zeros,
+    tails_of,
     words,
     words_of,
 )
@@ -40,7 +42,8 @@ from ctrlplane_stream.wire.otlp import Unreadable, request_bytes
 _CHUNK_BYTES = 4 << 20
 """Requests decoded at a time: more, and the allocator's page faults cost more than the calls saved."""
 
-_PLAIN_KEYS = sorted(KEYS - set(URLS))
+_KEY_FILTER = KeyFilter(sorted(KEYS))
+_URL_TAILS = tails_of(URLS)
 _FAILED = 2
 _COLUMNS = ("high", "low", "span", "parent", "end", "duration", "flags", "origin", "peer", "weight")
 
@@ -92,7 +95,7 @@ class ColumnarSource:
         passed: Counter[Skip] = Counter()
         try:
             result = self._halves(records, decode_requests(readable), passed)
-        except (ValueError, DecodeError):
+        except (ValueError, DecodeError, pl.exceptions.PolarsError, IndexError):
             return self._reference.batches(records, skipped)
         skipped.update(passed)
         return result
@@ -113,7 +116,7 @@ class ColumnarSource:
         ends = (columns.numbers("end_time_unix_nano") // 1000).cast(pl.Int64)
         starts = (columns.numbers("start_time_unix_nano") // 1000).cast(pl.Int64)
         latest = pl.Series([LATEST_US if r.received_ms is None else r.received_ms * 1000 for r in records], dtype=pl.Int64)
-        latest = latest.gather(columns.record)
+        latest = latest[columns.record]
         flags, peer = self._flags_and_peers(columns, tables)
         return pl.DataFrame(
             {
@@ -140,23 +143,24 @@ class ColumnarSource:
         callers = (kind >= Kind.CLIENT).arg_true()
         if not len(callers):
             return flags, peer
-        index, described = self._attributes(columns, callers)
+        index, described, urls = self._attributes(columns, callers)
         peers = _looked_up([0 if one.peer is None else _number(one.peer, tables.peers) + 1 for one in described], pl.UInt32, index)
-        homeless = _looked_up([one.homeless for one in described], pl.Boolean, index).arg_true()
-        for at, found in self._by_url(columns, callers, homeless, [described[i] for i in index.gather(homeless)]):
-            peers[at] = _number(found, tables.peers) + 1
-        fails = _looked_up([one.failed for one in described], pl.Boolean, index) & (kind.gather(callers) != Kind.CONSUMER)
+        for at in urls.row.filter(_looked_up([one.homeless for one in described], pl.Boolean, index)[urls.row]).unique():
+            found = peer_of(collect(map(attribute, columns.field("attributes")[callers[at]].as_py())))
+            peers[at] = 0 if found is None else _number(found, tables.peers) + 1
+        fails = _looked_up([one.failed for one in described], pl.Boolean, index) & (kind[callers] != Kind.CONSUMER)
         receives = _looked_up([one.receive for one in described], pl.Boolean, index)
-        own = flags.gather(callers)
+        own = flags[callers]
         own = own.zip_with(~fails, own | ERROR)
         own = own.zip_with(~receives, (own & ERROR) | (RECEIVE | Kind.INTERNAL))
         return flags.scatter(callers, own), peer.scatter(callers, peers)
 
-    def _attributes(self, columns: SpanColumns, callers: pl.Series) -> tuple[pl.Series, list[Described]]:
-        """For each caller the index of what its attributes say, URLs left aside."""
-        flat = keyed(flattened(columns.field("attributes"), callers), _PLAIN_KEYS)
-        index, found = combinations(flat, len(callers))
-        return index, [self._describe(combination) for combination in found]
+    def _attributes(self, columns: SpanColumns, callers: pl.Series) -> tuple[pl.Series, list[Described], FlatLists]:
+        """For each caller the index of what its attributes say, URLs left aside; and the URLs, each of which is seldom seen twice."""
+        found = _KEY_FILTER.find(flattened(columns.field("attributes"), callers))
+        urls, plain = found.split(_URL_TAILS)
+        index, combined = combinations(plain, len(callers))
+        return index, [self._describe(combination) for combination in combined], urls
 
     def _describe(self, combination: tuple[bytes, ...]) -> Described:
         described = self._described.get(combination)
@@ -169,20 +173,6 @@ class ColumnarSource:
             peer = None if receive else peer_of(attributes)
             described = self._described[combination] = Described(peer, receive, "error.type" in attributes, homeless)
         return described
-
-    def _by_url(
-        self, columns: SpanColumns, callers: pl.Series, homeless: pl.Series, described: list[Described]
-    ) -> Iterator[tuple[int, Peer]]:
-        """The peers (by index among the callers) of callers that name a URL and no host: one by one, since a URL is seldom seen twice."""
-        if not len(homeless):
-            return
-        attributes = columns.field("attributes")
-        having = keyed(flattened(attributes, callers.gather(homeless)), URLS).row.unique().to_list()
-        for i in having:
-            raw = attributes[callers[homeless[i]]].as_py()
-            peer = peer_of(collect(map(attribute, raw)))
-            if peer is not None:
-                yield homeless[i], peer
 
     def _weights(self, columns: SpanColumns, tables: _Tables) -> pl.Series:
         default = self._settings.sampling_multiplier
@@ -215,9 +205,9 @@ class ColumnarSource:
             high=words_of(b"".join(trace[:8] for trace, _ in targets), len(targets)),
             low=words_of(b"".join(trace[8:] for trace, _ in targets), len(targets)),
             parent=words_of(b"".join(span for _, span in targets), len(targets)),
-            flags=rows["flags"].gather(sources) | LINK,
+            flags=rows["flags"][sources] | LINK,
         )
-        marked = rows["flags"].scatter(linked, rows["flags"].gather(linked) | LINKED)
+        marked = rows["flags"].scatter(linked, rows["flags"][linked] | LINKED)
         return pl.concat([rows.with_columns(flags=marked), copies])
 
 
@@ -252,7 +242,7 @@ def _only(columns: SpanColumns, mask: pl.Series, reason: Skip, skipped: Counter[
 
 
 def _looked_up(values: Sequence[object], dtype: pl.DataType | type[pl.DataType], index: pl.Series) -> pl.Series:
-    return pl.Series(values, dtype=dtype).gather(index)
+    return pl.Series(values, dtype=dtype)[index]
 
 
 def _number(value: Hashable, numbers: dict[Any, int]) -> int:

@@ -8,7 +8,7 @@ import os
 # A worker is one core: its work must neither wait for nor take the others'. Polars reads this once, when it is imported.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -62,9 +62,9 @@ def decode_requests(values: Sequence[bytes]) -> SpanColumns:
     resource_of_scope = _integers(pc.list_parent_indices(resources.field("scope_spans")))
     scope_of_span = _integers(pc.list_parent_indices(nested))
     distinct = resources.field("resource").dictionary_encode()
-    resource = resource_of_scope.gather(scope_of_span)
+    resource = resource_of_scope[scope_of_span]
     return SpanColumns(
-        nested.flatten(), record_of_resource.gather(resource), _integers(distinct.indices).gather(resource), distinct.dictionary.to_pylist()
+        nested.flatten(), record_of_resource[resource], _integers(distinct.indices)[resource], distinct.dictionary.to_pylist()
     )
 
 
@@ -118,45 +118,79 @@ class FlatLists:
 
 def flattened(lists: Any, rows: pl.Series) -> FlatLists:
     """The elements of some rows of a list array, without copying any."""
-    offsets = cast("pl.Series", pl.from_arrow(lists.offsets))
-    starts, ends = offsets.gather(rows), offsets.gather(rows + 1)
+    offsets = cast("pl.Series", pl.from_arrow(lists.offsets)).cast(pl.UInt32)
+    starts, ends = offsets[rows], offsets[rows + 1]
     numbers = pl.int_range(0, len(rows), dtype=pl.UInt32, eager=True)
-    exploded = pl.DataFrame({"row": numbers, "element": pl.int_ranges(starts, ends, eager=True)}).filter(ends > starts).explode("element")
+    exploded = (
+        pl.DataFrame({"row": numbers, "element": pl.int_ranges(starts, ends, dtype=pl.UInt32, eager=True)})
+        .filter(ends > starts)
+        .explode("element")
+    )
     return FlatLists(lists.values, exploded["element"], exploded["row"])
 
 
-def keyed(flat: FlatLists, keys: Sequence[str]) -> FlatLists:
-    """The elements that may be a serialized KeyValue with one of ``keys``: a few others may be among them.
+class KeyFilter:
+    """Finds the serialized KeyValues with certain keys among many, by what their bytes begin with.
 
-    A KeyValue begins with its key: tag 0x0A, length, text. Length, first and last letter are compared; what does not begin
-    so (legal, though nobody writes it) is kept.
+    A KeyValue begins with its key: tag 0x0A, length, text. Length and first letter are compared, then length and last letter:
+    a few others may be found too. What does not begin so (legal, though nobody writes it) is found as well.
     """
-    offsets, data = _binary(flat.elements)
-    start = offsets.gather(flat.element)
-    size = offsets.gather(flat.element + 1) - start
-    long = size > 4
-    if not long.all():
-        start, element, row = start.filter(long), flat.element.filter(long), flat.row.filter(long)
-        flat = FlatLists(flat.elements, element, row)
-        size = size.filter(long)
-    tag, length, first = data.gather(start), data.gather(start + 1), data.gather(start + 2)
-    odd = (tag != 0x0A) | (length.cast(pl.Int64) + 2 > size)
-    code = length.cast(pl.UInt16) * 256 + first
-    heads = pl.Series(sorted({len(key) * 256 + ord(key[0]) for key in keys}), dtype=pl.UInt16)
-    likely = code.is_in(heads.implode()) | odd
-    start, length, odd = start.filter(likely), length.filter(likely), odd.filter(likely)
-    element, row = flat.element.filter(likely), flat.row.filter(likely)
-    last = data.gather(pl.select(pl.when(odd).then(start).otherwise(start + 1 + length)).to_series())
-    tails = pl.Series(sorted({len(key) * 256 + ord(key[-1]) for key in keys}), dtype=pl.UInt16)
-    sure = (length.cast(pl.UInt16) * 256 + last).is_in(tails.implode()) | odd
-    return FlatLists(flat.elements, element.filter(sure), row.filter(sure))
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._heads = _marked(len(key) * 256 + ord(key[0]) for key in keys)
+        self._tails = tails_of(keys)
+
+    def find(self, flat: FlatLists) -> "FoundKeys":
+        """The elements that may have one of the keys. Raises PolarsError where the bytes of some element end before its key."""
+        offsets, data = _binary(flat.elements)
+        start = offsets[flat.element]
+        odd = data[start] != _KEY_TAG
+        code = data[start + 1].cast(pl.UInt32) * 256 + data[start + 2]
+        likely = self._heads[code] | odd
+        element, row, start, odd = flat.element.filter(likely), flat.row.filter(likely), start.filter(likely), odd.filter(likely)
+        length = data[start + 1].cast(pl.UInt32)
+        last = data[start + (length + 1) * ~odd]
+        tail = length * 256 + last
+        sure = self._tails[tail] | odd
+        return FoundKeys(FlatLists(flat.elements, element.filter(sure), row.filter(sure)), tail.filter(sure), odd.filter(sure))
+
+
+@dataclass(slots=True)
+class FoundKeys:
+    """Elements that may have one of the keys looked for; ``tail`` is length and last letter of the key, ``odd`` an unusual beginning."""
+
+    flat: FlatLists
+    tail: pl.Series
+    odd: pl.Series
+
+    def split(self, tails: pl.Series) -> tuple[FlatLists, FlatLists]:
+        """The elements whose key's tail is marked in ``tails`` (see :func:`tails_of`), and the others; unusual ones are among both."""
+        among = tails[self.tail]
+        return self._only(among | self.odd), self._only(~among | self.odd)
+
+    def _only(self, mask: pl.Series) -> FlatLists:
+        return FlatLists(self.flat.elements, self.flat.element.filter(mask), self.flat.row.filter(mask))
+
+
+_KEY_TAG = 0x0A
+
+
+def tails_of(keys: Iterable[str]) -> pl.Series:
+    """A table of key tails, true at those of ``keys``."""
+    return _marked(len(key) * 256 + ord(key[-1]) for key in keys)
+
+
+def _marked(codes: Iterable[int]) -> pl.Series:
+    """A table of sixteen-bit codes, true at those given."""
+    wanted = set(codes)
+    return pl.Series([code in wanted for code in range(1 << 16)])
 
 
 def _binary(array: Any) -> tuple[pl.Series, pl.Series]:
     buffers = array.buffers()
     offsets = pa.Array.from_buffers(pa.int32(), len(array) + 1, [None, buffers[1]], offset=array.offset)
     data = pa.Array.from_buffers(pa.uint8(), 0 if buffers[2] is None else len(buffers[2]), [None, buffers[2]])
-    return cast("pl.Series", pl.from_arrow(offsets)).cast(pl.Int64), cast("pl.Series", pl.from_arrow(data))
+    return cast("pl.Series", pl.from_arrow(offsets)).cast(pl.UInt32), cast("pl.Series", pl.from_arrow(data))
 
 
 def combinations(flat: FlatLists, rows: int) -> tuple[pl.Series, list[tuple[bytes, ...]]]:

@@ -61,7 +61,7 @@ def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables) -> pl.Da
         for name, dtype in _WIDE.items()
     }
     flags = numbers_of(b"".join(batch.columns.flags[first:] for _, first, batch in batches), pa.uint8(), total)
-    offsets = pl.Series([offset for offset, _, _ in batches], dtype=pl.Int64).gather(which)
+    offsets = pl.Series([offset for offset, _, _ in batches], dtype=pl.Int64)[which]
     origins = [
         [tables.origins.number(Origin(o.environment, o.service, o.version)) for o in batch.columns.origins] for _, _, batch in batches
     ]
@@ -106,8 +106,8 @@ def _global(numbers: list[list[int]], rows: bytes, which: pl.Series, total: int)
     table = pl.Series([number for found in numbers for number in found], dtype=pl.UInt32)
     local = numbers_of(rows, pa.uint32(), total)
     if len(set(map(tuple, numbers))) == 1:
-        return table.gather(local)
-    return table.gather(pl.Series(bases, dtype=pl.UInt32).gather(which) + local)
+        return table[local]
+    return table[pl.Series(bases, dtype=pl.UInt32).gather(which) + local]
 
 
 def halves_of(rows: pl.DataFrame, tables: Tables) -> list[tuple[int, Half]]:
