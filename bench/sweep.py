@@ -1,6 +1,7 @@
-"""The crash sweep: ``python -m bench.sweep --plans N`` (``make sweep``) plays N plans on a real broker, prints each, and exits 1 on any problem.
+"""The crash sweep: ``python -m bench.sweep --plans N`` (``make sweep``) plays N plans on a real broker, prints each, and sums up.
 
 The broker is one of its own, which some plans restart; with KAFKA_BOOTSTRAP_SERVERS it is that one, which is left alone.
+Exit status 1 on any problem; the last line is the summary.
 """
 
 import argparse
