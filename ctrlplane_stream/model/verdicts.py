@@ -195,7 +195,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """The candidate is at 100 and bakes: there is no stable traffic, comparisons are with the baseline."""
 
 
-class Arm(msgspec.Struct, frozen=True):
+class Arm(msgspec.Struct, frozen=True, gc=False):
     """One side of a comparison, summed over the windows used: ``events`` of ``total`` and the value in the metric's unit."""
 
     events: float = 0.0

@@ -58,7 +58,7 @@ def _finding(
     question: Question, check: CheckState, state: StepState, assignment: Assignment, alpha: float, edge: EdgeKey | None
 ) -> MetricEvidence:
     log_e, threshold = harm_of(check), -math.log(alpha)
-    proof = _proof_asked(question, assignment)
+    proof = question.proof
     stable, candidate, effect, interval = _numbers(question, check, state, assignment, alpha)
     return MetricEvidence(
         name=question.metric,
@@ -70,7 +70,7 @@ def _finding(
         candidate=candidate,
         effect=effect,
         interval=interval,
-        margin=margin_of(question, assignment),
+        margin=question.margin,
         e_value=math.exp(min(_LARGEST, log_e)),
         p_value=min(1.0, math.exp(-log_e)),
         threshold=math.exp(threshold),
@@ -115,32 +115,11 @@ def _standing(check: CheckState) -> float:
     return max(log_harm(check.evidence), log_harm(check.opposite)) - _TWO_SIDED
 
 
-def margin_of(question: Question, assignment: Assignment) -> float:
-    """The margin of a question in the unit of its effect; a ratio's margin is the factor minus 1."""
-    policy = assignment.policy
-    factor = policy.baseline_margin_factor if question.comparison is Comparison.BASELINE else 1.0
-    match question.metric:
-        case Metric.ERROR_RATIO:
-            return policy.error_margin * factor
-        case Metric.LOST_CALLS:
-            return policy.lost_margin * min(1.0, assignment.weight)
-        case Metric.CALLS_PER_REQUEST:
-            return policy.calls_margin * factor
-        case Metric.LATENCY_P50 | Metric.LATENCY_P99 | Metric.NETWORK_GAP:
-            return policy.latency_margin * factor
-        case Metric.SAMPLE_RATIO:
-            return policy.sample_ratio_tolerance
-
-
 def edge_named(name: str) -> EdgeKey:
     """The edge behind its name in the state."""
     caller, _, rest = name.partition(" -")
     kind, _, callee = rest.partition("-> ")
     return EdgeKey(caller, callee, EdgeKind(kind))
-
-
-def _proof_asked(question: Question, assignment: Assignment) -> bool:
-    return question.guard.required and question.metric in assignment.policy.proof
 
 
 def _status(check: CheckState, harmed: bool, proof: bool, assignment: Assignment) -> VerdictStatus:
@@ -161,16 +140,17 @@ def _numbers(
     if question.metric in QUANTILES:
         return _of_latency(question, check, state, assignment, alpha)
     candidate, stable = check.candidate, check.stable
-    arms = tuple(Arm(c.events, c.total, c.events / c.total if c.total else None) for c in (stable, candidate))
+    ours = Arm(candidate.events, candidate.total, candidate.events / candidate.total if candidate.total else None)
+    theirs = Arm(stable.events, stable.total, stable.events / stable.total if stable.total else None)
     if candidate.total <= 0 or stable.total <= 0:
-        return arms[0], arms[1], None, None
+        return theirs, ours, None, None
     pair = (candidate.events, candidate.total), (stable.events, stable.total)
     design = check.scatter.design_effect
     if question.metric is Metric.CALLS_PER_REQUEST:
         ratio = candidate.events / candidate.total / (stable.events / stable.total) if stable.events else None
-        return arms[0], arms[1], ratio, ratio_of_rates(*pair, alpha, design)
+        return theirs, ours, ratio, ratio_of_rates(*pair, alpha, design)
     effect = candidate.events / candidate.total - stable.events / stable.total
-    return arms[0], arms[1], effect, difference_of_shares(*pair, alpha, 0.01, design)
+    return theirs, ours, effect, difference_of_shares(*pair, alpha, 0.01, design)
 
 
 def _of_latency(

@@ -12,7 +12,7 @@ import msgspec
 from ctrlplane_stream.model.sketch import Sketch, bucket_value
 
 
-class Histogram(msgspec.Struct, frozen=True, array_like=True):
+class Histogram(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """``counts[i]`` durations in bucket ``base + i``, and ``zero`` of zero or less."""
 
     base: int = 0

@@ -36,9 +36,7 @@ def unproven(state: StepState, assignment: Assignment) -> tuple[Question, ...]:
     return tuple(
         question
         for question in questions(assignment)
-        if question.guard.required
-        and question.metric in assignment.policy.proof
-        and state.checks.get(question.key, CheckState()).evidence.best_safety < wanted
+        if question.proof and state.checks.get(question.key, CheckState()).evidence.best_safety < wanted
     )
 
 

@@ -19,13 +19,18 @@ VERSIONS, EXPOSURE, BASELINE = Comparison.VERSIONS, Comparison.EXPOSURE, Compari
 
 
 class Question(NamedTuple):
-    """One metric of one guard, and what it is held against. ``arms`` names its arms in the state, ``key`` its evidence."""
+    """One metric of one guard, and what it is held against. ``arms`` names its arms in the state, ``key`` its evidence.
+
+    ``margin`` is in the unit of the effect (a ratio's is the factor minus 1); ``proof`` says whether a PASS must prove it.
+    """
 
     guard: Guard
     metric: Metric
     comparison: Comparison
     arms: str
     key: str
+    margin: float
+    proof: bool
 
 
 @lru_cache(maxsize=64)
@@ -36,7 +41,8 @@ def questions(assignment: Assignment) -> tuple[Question, ...]:
         for metric, comparison in _asked_of(guard, assignment):
             if metric in assignment.policy.metrics:
                 arms = f"{guard.role}|{guard.service}|{comparison}"
-                asked.append(Question(guard, metric, comparison, arms, f"{arms}|{metric}"))
+                proof = guard.required and metric in assignment.policy.proof
+                asked.append(Question(guard, metric, comparison, arms, f"{arms}|{metric}", _margin(metric, comparison, assignment), proof))
     return tuple(asked)
 
 
@@ -75,6 +81,22 @@ def _asked_of(guard: Guard, assignment: Assignment) -> tuple[tuple[Metric, Compa
             return ((ERRORS, BASELINE), (P50, BASELINE), (P99, BASELINE), (CALLS, BASELINE))
         case GuardRole.CONSUMER:
             return (*_unless(full, ((ERRORS, VERSIONS), (P50, VERSIONS), (P99, VERSIONS))), (ERRORS, BASELINE))
+
+
+def _margin(metric: Metric, comparison: Comparison, assignment: Assignment) -> float:
+    policy = assignment.policy
+    factor = policy.baseline_margin_factor if comparison is BASELINE else 1.0
+    match metric:
+        case Metric.ERROR_RATIO:
+            return policy.error_margin * factor
+        case Metric.LOST_CALLS:
+            return policy.lost_margin * min(1.0, assignment.weight)
+        case Metric.CALLS_PER_REQUEST:
+            return policy.calls_margin * factor
+        case Metric.LATENCY_P50 | Metric.LATENCY_P99 | Metric.NETWORK_GAP:
+            return policy.latency_margin * factor
+        case Metric.SAMPLE_RATIO:
+            return policy.sample_ratio_tolerance
 
 
 def _unless(full: bool, pairs: tuple[tuple[Metric, Comparison], ...]) -> tuple[tuple[Metric, Comparison], ...]:

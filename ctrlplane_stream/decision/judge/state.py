@@ -9,7 +9,7 @@ from ctrlplane_stream.decision.stats.harm import Evidence
 from ctrlplane_stream.model.identity import EdgeKey
 
 
-class Counts(msgspec.Struct, frozen=True, array_like=True):
+class Counts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """``events`` among ``total``; floats, since sampling reweights."""
 
     events: float = 0.0
@@ -20,7 +20,7 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
         return Counts(self.events + events, self.total + total)
 
 
-class Tail(msgspec.Struct, frozen=True, array_like=True):
+class Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a latency counts as slow: above bucket ``stable`` for the stable arm, above ``candidate`` (margin added) for the other.
 
     ``expected`` is the share of harmless candidate latencies above its bucket; ``known`` the stable latencies the buckets were chosen by.
@@ -32,7 +32,7 @@ class Tail(msgspec.Struct, frozen=True, array_like=True):
     known: Counts
 
 
-class Bounds(msgspec.Struct, frozen=True, array_like=True):
+class Bounds(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A share known from a baseline: harm is above ``limit``, safety below ``floor``, and ``expected`` lies between."""
 
     floor: float
@@ -58,7 +58,7 @@ class CheckState(msgspec.Struct, frozen=True, array_like=True):
     edges: dict[str, tuple[float, float, float, float]] = {}
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True):
+class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What arrived at the changed services during the step, and the silences that run now.
 
     ``due`` is how many candidate requests the weight would have brought since the last one came; ``empty_windows`` counts windows without
@@ -73,7 +73,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     labels: tuple[str, ...] = ()
 
 
-class Quality(msgspec.Struct, frozen=True, array_like=True):
+class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sums behind the coverage: requests of the changed services observed and estimated; calls and requests of all rows, of late ones, of
     ones dropped; calls to the changed services of unknown version, and all; their errors observed and estimated."""
 

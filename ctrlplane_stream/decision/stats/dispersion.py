@@ -17,7 +17,7 @@ _LARGEST_SQUARE = 9.0
 _LARGEST_CORRELATION = 0.6
 
 
-class Dispersion(msgspec.Struct, frozen=True, array_like=True):
+class Dispersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sums over windows of squared residuals and of products of neighbours, their number, and the last residual."""
 
     squares: float = 0.0

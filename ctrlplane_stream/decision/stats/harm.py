@@ -23,7 +23,7 @@ _SMALLEST = 1e-4
 """Shares are kept this far from 0 and 1: nothing is known to be impossible."""
 
 
-class Evidence(msgspec.Struct, frozen=True, array_like=True):
+class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Log capital of the harm bets and of the safety bets, with the highest reached of each mixture; all natural logarithms."""
 
     harm: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -32,7 +32,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True):
     best_safety: float = 0.0
 
 
-class Past(msgspec.Struct, frozen=True, array_like=True):
+class Past(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known before a window: totals of both arms so far, stable's including the baseline before the step."""
 
     candidate_events: float = 0.0
