@@ -32,6 +32,7 @@ class CatalogBook:
         self._next = dict.fromkeys(range(partitions), 0)
         self._editions: dict[tuple[int, int], Edition | Unreadable] = {}
         self._latest: Edition | None = None
+        self._untold: list[Edition] = []
 
     @property
     def catalog(self) -> Catalog | None:
@@ -63,6 +64,12 @@ class CatalogBook:
             return
         self._latest = Edition(found.partition, found.offset, record, self.catalog)
         self._editions[found.partition, found.offset] = self._latest
+        self._untold.append(self._latest)
+
+    def take_untold(self) -> list[Edition]:
+        """Accepted editions that were not asked for before, in order: tell them before anything that relies on them."""
+        untold, self._untold = self._untold, []
+        return untold
 
     def _conflicts(self, record: CatalogRecord) -> bool:
         return self._latest is not None and record.hash != self._latest.record.hash and record.based_on != self._latest.record.hash

@@ -11,6 +11,7 @@ import msgspec
 from ctrlplane_stream.decision.routing import destinations
 from ctrlplane_stream.model.facts import ArtifactPushed, Fact, FactRecord, Origin, VerdictGiven
 from ctrlplane_stream.model.identity import Artifact
+from ctrlplane_stream.stream.catalog_book import TOPIC as CATALOG
 from ctrlplane_stream.stream.catalog_book import CatalogBook, facts_of
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.wire.artifacts import ArtifactEvent, read_artifacts
@@ -65,10 +66,22 @@ class Ingest:
         facts = await self._readers[found.topic](found)
         if isinstance(facts, Unreadable):
             return facts
-        return [self._letter(found, index, environment, fact) for index, (environment, fact) in enumerate(facts)]
+        own = [self._letter(Origin(found.topic, found.partition, found.offset, i), *told) for i, told in enumerate(facts)]
+        return own if found.topic == CATALOG else [*self._untold(), *own]
 
-    def _letter(self, found: Record, index: int, environment: str, fact: Fact) -> Letter:
-        origin = Origin(found.topic, found.partition, found.offset, index)
+    def _untold(self) -> list[Letter]:
+        """The catalogs that what follows relies on, and that no fact tells of yet as far as this process knows.
+
+        An artifact pushed right after its catalog may be read first. The engine must not hear of it before the catalog, so
+        the catalog's facts go ahead under their own origins, and are known as repetitions when their record is read in turn.
+        """
+        return [
+            self._letter(Origin(CATALOG, edition.partition, edition.offset, i), *told)
+            for edition in self._catalog.take_untold()
+            for i, told in enumerate(facts_of(edition))
+        ]
+
+    def _letter(self, origin: Origin, environment: str, fact: Fact) -> Letter:
         return fact_letter(FactRecord(environment, fact, origin), self._partitions)
 
     async def _artifacts(self, found: Record) -> Facts | Unreadable:

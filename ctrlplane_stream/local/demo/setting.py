@@ -28,7 +28,7 @@ def demo_policy() -> Policy:
     return Policy(
         steps=steps,
         bake_seconds=6.0,
-        ready_timeout_seconds=8.0,
+        ready_timeout_seconds=30.0,
         drain_seconds=3.0,
         drain_limit_seconds=10.0,
         blind_limit_seconds=20.0,
