@@ -182,7 +182,8 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
     allowed = gate.maximum_windows * traffic.window_seconds
     click.echo(
         f"That is longer than the {_time(allowed)} the policy allows. This traffic proves an error margin of "
-        f"{planned.provable_margin:.2%} in that time; or take a larger step, allow more windows, or let it soak unproven (on_unprovable: {gate.on_unprovable})."
+        f"{planned.provable_margin:.2%} in that time; or take a larger step, allow more windows, or let it soak unproven "
+        f"(on_unprovable: {gate.on_unprovable})."
     )
 
 
