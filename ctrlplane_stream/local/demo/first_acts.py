@@ -1,6 +1,7 @@
 """The acts of the short demo: learn, release well, release badly, see the difference a gate makes, leave others alone."""
 
 import asyncio
+from functools import partial
 
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import Phase
@@ -66,8 +67,10 @@ async def same_fault_ungated(stage: Stage, findings: Findings) -> None:
     gated = stage.last_rollout
     rollout = await stage.release(MIDDLE, Behaviour.ERRORS)
     findings.about(rollout)
-    await stage.override(OverrideVerb.FORCE, "to show what an ungated release does", rollout=rollout.id, all_steps=True)
-    await stage.audience.until(lambda: _at_full_weight(stage, rollout), 30, f"{rollout.id} forced to weight 100")
+    for step in range(len(rollout.steps)):
+        await stage.audience.until(partial(_watched_at, stage, rollout, step), 30, f"{rollout.id} at step {step + 1}")
+        if step + 1 < len(rollout.steps):
+            await stage.override(OverrideVerb.FORCE, "to show what an ungated release does", rollout=rollout.id)
     await asyncio.sleep(8.0)
     await stage.override(OverrideVerb.ABORT, "somebody noticed", rollout=rollout.id)
     ended = await stage.ended(rollout.id, 60)
@@ -105,10 +108,9 @@ def expect_reverted(stage: Stage, findings: Findings, rollout: Rollout, service:
     findings.expect(target.stable == stable and weights == {stable: 100}, f"{service} is on {stable} alone, but it is on {weights}")
 
 
-def _at_full_weight(stage: Stage, rollout: Rollout) -> bool:
-    unit = rollout.units[0]
-    seen = stage.audience.target(unit.service).seen(unit.candidate)
-    return seen is not None and seen.weight == 100
+def _watched_at(stage: Stage, rollout: Rollout, step: int) -> bool:
+    now = stage.audience.rollout(rollout.id)
+    return now is not None and now.phase is Phase.VERIFYING and now.step == step
 
 
 def _weights_given(stage: Stage, rollout: Rollout) -> list[int]:
