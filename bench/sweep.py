@@ -9,11 +9,11 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, open_broker
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.sweep.plans import plan_of
+from ctrlplane_stream.stream.sweep.plans import Twist, plan_of
 from ctrlplane_stream.stream.sweep.trial import Outcome, play
 
 
@@ -38,14 +38,16 @@ def main() -> int:
     return 1 if bad else 0
 
 
-async def _play_all(settings: Settings, seeds: Iterable[int], at_once: int, restart: Callable[[], None] | None) -> list[Outcome]:
+async def _play_all(settings: Settings, seeds: Sequence[int], at_once: int, restart: Callable[[], None] | None) -> list[Outcome]:
     places = asyncio.Semaphore(at_once)
 
     async def one(seed: int) -> Outcome:
         async with places:
             return await _play(settings, seed, restart)
 
-    return list(await asyncio.gather(*(one(seed) for seed in seeds)))
+    restarting = [seed for seed in seeds if plan_of(seed).twist is Twist.BROKER_RESTART]
+    outcomes = await asyncio.gather(*(one(seed) for seed in seeds if seed not in restarting))
+    return [*outcomes, *[await _play(settings, seed, restart) for seed in restarting]]  # these take the broker away from all others
 
 
 async def _play(settings: Settings, seed: int, restart: Callable[[], None] | None) -> Outcome:

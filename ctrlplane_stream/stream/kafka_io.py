@@ -73,7 +73,12 @@ class KafkaLogReader:
         """Leave the broker. A later read starts again."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            try:
+                await consumer.stop()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # somebody cancelled us; otherwise aiokafka let its own cancelled fetch escape, as after a broker's restart
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:

@@ -115,10 +115,10 @@ class OwnedPartition:
         if facts_end - start < self._tuning.look_ahead_from:
             return
         found = []
-        async for record in self._reader.read(FACTS, self.partition, max(start, self._looked_through), facts_end):
+        async for record in self._reader.read(FACTS, self.partition, max(start, self._looked_through)):
+            self._looked_through = record.offset + 1
             if record.value is not None and b'"override-requested"' in record.value:
                 found.append(record)
-        self._looked_through = max(self._looked_through, facts_end)
         in_batch = [f for f in facts if f.value is not None and b'"override-requested"' in f.value] if found else []
         await self._decide_all([*in_batch, *found], self.decider.ahead)
 
