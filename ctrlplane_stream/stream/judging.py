@@ -6,17 +6,7 @@ crash the verdict can be given again. The judgement itself is ``decision.judge``
 
 import msgspec
 
-from ctrlplane_stream.decision.judge import (
-    Baseline,
-    ClosedWindow,
-    StepState,
-    begin,
-    judge_window,
-    late_verdict,
-    observe,
-    sort_rows,
-    verdict_of,
-)
+from ctrlplane_stream.decision.judge import ClosedWindow, EnvironmentState, StepState, begin, judge_environment, late_verdict, verdict_of
 from ctrlplane_stream.model.commands import Command, JudgeAssigned, JudgeReleased, Output
 from ctrlplane_stream.model.verdicts import Assignment, Verdict
 from ctrlplane_stream.model.world import Capacity
@@ -27,11 +17,10 @@ _PATIENCE_SECONDS = 5.0
 
 
 class Docket(msgspec.Struct):
-    """Everything that the judge knows of an environment: where it stands in the windows, the past, and every open step."""
+    """Everything that the judge knows of an environment: where it stands in the windows, and what it has made of them."""
 
     place: Place = msgspec.field(default_factory=Place)
-    baseline: Baseline = Baseline()
-    steps: dict[str, StepState] = {}
+    known: EnvironmentState = EnvironmentState()
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -48,8 +37,7 @@ class Bench:
     def __init__(self, timing: Timing, docket: Docket | None = None) -> None:
         found = docket or Docket()
         self._timing = timing
-        self._baseline = found.baseline
-        self._steps = dict(found.steps)
+        self._known = found.known
         self._assigned: dict[str, Assignment] = {}
         self._in_motion: dict[str, bool] = {}
         self.line = WindowLine(timing.partitions, timing.window_seconds, found.place)
@@ -57,7 +45,7 @@ class Bench:
     @property
     def docket(self) -> Docket:
         """What to write down."""
-        return Docket(self.line.place, self._baseline, {name: self._steps[name] for name in sorted(self._steps)})
+        return Docket(self.line.place, self._known)
 
     @property
     def in_motion(self) -> frozenset[str]:
@@ -68,50 +56,40 @@ class Bench:
         """Take in what the engine decided: a new step to judge, the end of one, or a target that moves."""
         match output:
             case JudgeAssigned(assignment):
-                self._assign(assignment)
+                self._assigned[assignment.rollout] = assignment
             case JudgeReleased(rollout):
                 self._assigned.pop(rollout, None)
-                self._steps.pop(rollout, None)
             case Command():
                 alive = [v for v in output.wanted.versions if v.capacity is not Capacity.PARKED]
                 self._in_motion[output.target.service] = len(alive) > 1
             case _:
                 pass
 
-    def _assign(self, assignment: Assignment) -> None:
-        self._assigned[assignment.rollout] = assignment
-        state = self._steps.get(assignment.rollout)
-        if state is None or (state.step, state.attempt) != (assignment.step, assignment.attempt):
-            self._steps[assignment.rollout] = begin(assignment, self._baseline)
-
     def judge(self, closed: ClosedWindow) -> list[Verdict]:
         """The verdict of every open step after one more window."""
-        verdicts = []
-        for name, assignment in sorted(self._assigned.items()):
-            self._steps[name], verdict = judge_window(self._steps[name], assignment, closed)
-            verdicts.append(verdict)
-        self._baseline = observe(self._baseline, sort_rows(closed, 0), self._watched())
-        return verdicts
+        self._known, verdicts = judge_environment(self._known, self._open(), closed)
+        return list(verdicts)
 
     def again(self) -> list[Verdict]:
         """The verdicts that follow from what is written down: given again after a restart, since they may have been lost."""
-        return [verdict_of(self._steps[name], a) for name, a in sorted(self._assigned.items()) if self._steps[name].windows]
+        return [verdict_of(state, a) for a in self._open() if (state := self._state(a)).windows]
 
     def late(self, now_ms: int) -> list[Verdict]:
         """What to say of every open step while windows do not close; nothing while they do."""
         verdicts = []
-        for name, assignment in sorted(self._assigned.items()):
+        for assignment in self._open():
             seen_ms = ((self.line.place.window or 0) + self._timing.window_seconds) * 1000
             since_ms = max(seen_ms, assignment.weight_confirmed_at_ms)
             lag_seconds = (now_ms - since_ms) / 1000 - self._timing.lateness_seconds
             if lag_seconds > _PATIENCE_WINDOWS * self._timing.window_seconds + _PATIENCE_SECONDS:
-                verdicts.append(late_verdict(self._steps[name], assignment, lag_seconds))
+                verdicts.append(late_verdict(self._state(assignment), assignment, lag_seconds))
         return verdicts
 
-    def _watched(self) -> frozenset[str]:
-        """Services whose past must not learn from a rollout."""
-        assignments = self._assigned.values()
-        changed = (change.service for a in assignments for change in a.changed)
-        guards = (guard.service for a in assignments for guard in a.guards)
-        entries = (entry for a in assignments for entry in a.entry_points)
-        return frozenset([*changed, *guards, *entries])
+    def _open(self) -> tuple[Assignment, ...]:
+        return tuple(assignment for _, assignment in sorted(self._assigned.items()))
+
+    def _state(self, assignment: Assignment) -> StepState:
+        """What is known of the step; nothing yet where its first window is still to come."""
+        state = self._known.steps.get(assignment.rollout)
+        same = state is not None and (state.step, state.attempt) == (assignment.step, assignment.attempt)
+        return state if state is not None and same else begin(assignment, self._known.baseline)

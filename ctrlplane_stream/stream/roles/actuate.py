@@ -49,9 +49,13 @@ def commands_of(record: Decided | Parked) -> Iterator[Given]:
 
 
 def watch_of(wanted: TargetWanted) -> Watch:
-    """Which versions of the target are candidates: those with weight that are not the stable one."""
-    candidates = tuple(sorted(v.label for v in wanted.versions if v.weight and v.label != wanted.stable))
-    return Watch(wanted.target.environment, wanted.target.service, candidates if wanted.stable is not None else ())
+    """Which versions of the target are told apart: while a candidate has weight, it and the stable one; else none.
+
+    The stable one too, because requests that touched the candidate are compared with those that touched the stable version.
+    """
+    candidates = [v.label for v in wanted.versions if v.weight and v.label != wanted.stable]
+    versions = tuple(sorted([*candidates, wanted.stable])) if candidates and wanted.stable is not None else ()
+    return Watch(wanted.target.environment, wanted.target.service, versions)
 
 
 class Actuate(Duty):
