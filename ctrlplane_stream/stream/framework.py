@@ -165,14 +165,12 @@ def _credentials(settings: Settings) -> Any:
     context = ssl_context(settings)
     if protocol is Protocol.SSL:
         return faust.SSLCredentials(context)
-    credentials = faust.SASLCredentials(
+    return faust.SASLCredentials(
         mechanism=settings.kafka_sasl_mechanism.value,
         username=settings.kafka_sasl_username,
         password=settings.kafka_sasl_password,
         ssl_context=context,
     )
-    credentials.protocol = faust.types.auth.AuthProtocol(protocol.value)
-    return credentials
 
 
 async def sleep_unless(stopping: asyncio.Event, seconds: float) -> bool:

@@ -1,7 +1,9 @@
 """TLS and SASL reach the broker as set: the same commands against a listener that takes nothing else."""
 
+import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +13,9 @@ from click.testing import CliRunner, Result
 from ctrlplane_stream.commands.doctor import doctor
 from ctrlplane_stream.commands.topics import topics
 from ctrlplane_stream.local.kafka import EmbeddedKafka, missing_parts
-from ctrlplane_stream.local.processes import free_port
+from ctrlplane_stream.local.processes import ChildProcess, free_port
+from ctrlplane_stream.settings import Settings, load
+from ctrlplane_stream.wire.kafka_clients import read_to_end
 
 _PASSWORD = "open-sesame"
 _LISTENER = """
@@ -66,6 +70,19 @@ def test_what_is_set_wrongly_is_refused_in_one_line(secured: dict[str, str], wro
     assert refused.exit_code == 1
     assert f"no broker answered at {secured['KAFKA_BOOTSTRAP_SERVERS']}" in refused.stderr
     assert _PASSWORD not in refused.output
+
+
+def test_a_worker_claims_its_partitions_through_tls_and_scram(secured: dict[str, str], tmp_path: Path) -> None:
+    """Faust's own clients and ours beside them get in, and the password is in no log."""
+    assert _run(secured, "apply").exit_code == 0
+    command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", "engine"]
+    with ChildProcess("worker", command, log=tmp_path / "worker.log", environ={**os.environ, **secured}) as worker:
+        worker.wait_ready(lambda: asyncio.run(_claims(load(secured))) == 2, 90.0)
+    assert _PASSWORD not in (tmp_path / "worker.log").read_text()
+
+
+async def _claims(settings: Settings) -> int:
+    return len([record async for record in read_to_end(settings, "decisions")])
 
 
 def _run(environ: dict[str, str], command: str) -> Result:
