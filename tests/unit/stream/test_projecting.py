@@ -1,0 +1,54 @@
+"""What a decision is to the outside."""
+
+import json
+
+import msgspec
+
+from ctrlplane_stream.model.commands import Announce
+from ctrlplane_stream.model.decisions import GONE, Decided, Disposition, Reason
+from ctrlplane_stream.model.facts import Provenance
+from ctrlplane_stream.model.identity import Artifact
+from ctrlplane_stream.stream.projecting import letters_of
+from ctrlplane_stream.wire.artifacts import read_artifacts
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import partition_of
+
+CART = Artifact("shop/cart", "registry.example/shop/cart", "sha256:" + "ab" * 32)
+
+
+def _decided() -> Decided:
+    return Decided(
+        environment="staging",
+        epoch=3,
+        fact_offset=9,
+        sequence=7,
+        build="b",
+        at_ms=1,
+        disposition=Disposition.APPLIED,
+        outputs=(Announce("staging/7/0", CART, "production", None, Provenance(commit="c0ffee")),),
+        reasons=(Reason("moved", "it went on", "staging/shop-cart/1"), Reason("other", "another", "staging/shop-till/1")),
+        delta={"clock": msgspec.Raw(b"{}"), "rollout/staging/shop-cart/1": msgspec.Raw(b'{"phase":"baking"}'), "set/x": msgspec.Raw(GONE)},
+    )
+
+
+def test_a_changed_rollout_is_an_event_with_its_reasons_and_sequence() -> None:
+    """Its own reasons only, on its environment's partition; the id is the decision's, so a repetition is known."""
+    rollout, gone, _ = letters_of(_decided(), 8)
+    event = json.loads(rollout.value or b"")
+    assert (rollout.topic, rollout.partition, event["id"]) == ("rollouts", partition_of("staging", 8), "staging/shop-cart/1@7")
+    assert event["data"]["value"] == {"phase": "baking"}
+    assert [r["text"] for r in event["data"]["reasons"]] == ["it went on"]
+    assert (gone.topic, json.loads(gone.value or b"")["data"]["value"]) == ("version-sets", None)
+
+
+def test_an_announcement_is_an_artifact_event_that_ingest_reads() -> None:
+    """With the next environment named, and the provenance kept."""
+    *_, announced = letters_of(_decided(), 8)
+    found = read_artifacts(announced.value)
+    assert not isinstance(found, Unreadable)
+    assert (announced.topic, found[0].environment, found[0].digest, found[0].provenance.commit) == (
+        "artifacts",
+        "production",
+        CART.digest,
+        "c0ffee",
+    )
