@@ -41,7 +41,7 @@ class Reading(msgspec.Struct, frozen=True):
 def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_seconds: float) -> Reading:
     """Read the gate of a rollout that is verifying or baking."""
     if rollout.skip_gate or rollout.forced:
-        return Reading(Gate.OPEN, "the gate is skipped by an operator", proven=False)
+        return _skipped(clock, rollout, version_set.policy)
     policy = version_set.policy
     if (blind := _blindness(clock, rollout, policy, window_seconds)) is not None:
         return Reading(Gate.BLIND, blind)
@@ -56,6 +56,14 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     if rollout.phase is Phase.BAKING:
         return _baking(policy, ours, seconds)
     return _verifying(rollout, policy, ours, seconds)
+
+
+def _skipped(clock: e.Clock, rollout: e.Rollout, policy: Policy) -> Reading:
+    """Force skips judgement, not time: a bake lasts as long as ever, so that whoever forced it can still abort."""
+    seconds = (clock.steady - (rollout.confirmed_steady or 0)) / 1000
+    if rollout.phase is Phase.BAKING and seconds < policy.bake_seconds:
+        return Reading(Gate.WAITING, f"bakes {seconds:.0f} of {policy.bake_seconds:.0f} s, its gate skipped by an operator")
+    return Reading(Gate.OPEN, "the gate is skipped by an operator", proven=False)
 
 
 def quiet_seconds(clock: e.Clock, rollout: e.Rollout, window_seconds: float) -> float:

@@ -33,8 +33,8 @@ class TableSettings(msgspec.Struct, frozen=True, kw_only=True):
     window_seconds: int = 10
     fade_windows: int = 60_480
     """Windows of the caller without the edge after which it fades. A week at 10 s: weekly jobs are dependencies too."""
-    digest_windows: int = 360
-    """Windows between digests. An hour: what a lost fact could hide is mended within it."""
+    digest_windows: int = 30
+    """Windows between digests. Five minutes at 10 s: the engine's counts and rates are never older than that."""
     half_life_windows: float = 30.0
     """Half-life of "lately". Five minutes at 10 s."""
     shards: int = 256

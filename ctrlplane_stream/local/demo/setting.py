@@ -33,7 +33,7 @@ def demo_policy() -> Policy:
         drain_limit_seconds=10.0,
         blind_limit_seconds=20.0,
         lost_actuator_seconds=20.0,
-        lease_seconds=10.0,
+        lease_seconds=15.0,
         retention_seconds=600.0,
         hold_deadline_seconds=300.0,
     )
