@@ -150,7 +150,7 @@ def replaced(span: SampleSpan, **changes: Any) -> SampleSpan:
 
 
 def shape(seed: int) -> list[SampleSpan]:
-    """A hundred traces and more, all ending well within one window, with local spans, nested servers and clients that saw an error thrown in."""
+    """A hundred traces and more within one window, with local spans, nested servers and clients that saw an error thrown in."""
     rng = random.Random(seed)
     spans = [replaced(span, end_ms=BEGINNING_MS + 5_000 + span.end_ms % 1_000) for span in tidy_spans(seed, traces=110)]
     spans = [replaced(span, resource=(span.resource[0], span.resource[1], ("deployment.environment.name", "prod"))) for span in spans]
