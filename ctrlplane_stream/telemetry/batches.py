@@ -5,13 +5,14 @@ columnar path maps them without a loop.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 from google.protobuf.message import DecodeError
 
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer, PeerKind
-from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord
+from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord, Tables
 from ctrlplane_stream.wire.otlp import Unreadable
 
 
@@ -36,6 +37,14 @@ class Watch(msgspec.Struct, frozen=True):
     versions: tuple[str, ...]
 
 
+class BatchTables(msgspec.Struct, frozen=True):
+    """The values that rows point to; the first peer is none."""
+
+    origins: tuple[Origin, ...]
+    peers: tuple[Peer | None, ...]
+    weights: tuple[float, ...]
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Halves of one source partition for one ``span-halves`` partition, as columns.
 
@@ -46,6 +55,7 @@ class Batch(msgspec.Struct, frozen=True):
     through: int
     runs: tuple[tuple[int, int], ...]
     columns: HalfBatch
+    tables: BatchTables
 
     @property
     def rows(self) -> int:
@@ -100,19 +110,34 @@ def encode_batch(source: int, through: int, runs: Sequence[tuple[int, int]], hal
 def _encode_tables(batch: HalfBatch, halves: Sequence[Half]) -> None:
     origins: dict[Origin, int] = {}
     batch.origin_rows = _uint32([origins.setdefault(half.origin, len(origins)) for half in halves])
-    for origin in origins:
-        batch.origins.add(environment=origin.environment, service=origin.service, version=origin.version)
     peers: dict[Peer, int] = {}
     batch.peer_rows = _uint32([0 if half.peer is None else peers.setdefault(half.peer, len(peers) + 1) for half in halves])
-    for peer in peers:
-        batch.peers.add(kind=peer.kind.name, name=peer.name, address=peer.address)
     weights: dict[float, int] = {}
     indices = [weights.setdefault(half.weight, len(weights)) for half in halves]
-    if len(weights) == 1:
-        batch.weight_all = halves[0].weight
-    else:
-        batch.weights.extend(weights)
-        batch.weight_rows = _uint32(indices)
+    batch.weight_rows = _uint32(indices) if len(weights) > 1 else b""
+    batch.tables = encode_tables(origins, peers, weights)
+
+
+def encode_tables(origins: Iterable[Origin], peers: Iterable[Peer], weights: Iterable[float]) -> bytes:
+    """The values that rows of a batch point to."""
+    tables = Tables()
+    for origin in origins:
+        tables.origins.add(environment=origin.environment, service=origin.service, version=origin.version)
+    for peer in peers:
+        tables.peers.add(kind=peer.kind.name, name=peer.name, address=peer.address)
+    tables.weights.extend(weights)
+    return tables.SerializeToString()
+
+
+@lru_cache(maxsize=512)
+def _tables(value: bytes) -> BatchTables:
+    """Equal tables are decoded once. Raises DecodeError."""
+    tables = Tables.FromString(value)
+    return BatchTables(
+        tuple(Origin(o.environment, o.service, o.version) for o in tables.origins),
+        (None, *(Peer(PeerKind(p.kind), p.name, p.address) for p in tables.peers)),
+        tuple(tables.weights),
+    )
 
 
 def _int64(values: Sequence[int]) -> bytes:
@@ -153,22 +178,27 @@ def _batch(columns: HalfBatch) -> Batch | Unreadable:
         (8, columns.ends),
         (8, columns.durations),
     )
-    tables = (4, columns.origin_rows), (4, columns.peer_rows), (4 if columns.weights else 0, columns.weight_rows)
-    if any(len(column) != width * rows for width, column in lengths + tables) or sum(columns.rows) != rows:
+    indices = (4, columns.origin_rows), (4, columns.peer_rows), (4 if columns.weight_rows else 0, columns.weight_rows)
+    if any(len(column) != width * rows for width, column in lengths + indices) or sum(columns.rows) != rows:
         return Unreadable("the columns of a batch of span-halves differ in length")
-    if len(columns.offsets) != len(columns.rows) or not _tables_hold(columns):
+    try:
+        tables = _tables(columns.tables)
+    except (DecodeError, ValueError) as error:
+        return Unreadable(f"the tables of a batch of span-halves are broken: {error}")
+    if len(columns.offsets) != len(columns.rows) or not _hold(tables, columns):
         return Unreadable("a row of a batch of span-halves names an origin, peer or weight that the batch does not hold")
-    return Batch(columns.source, columns.through, tuple(zip(columns.offsets, columns.rows, strict=True)), columns)
+    return Batch(columns.source, columns.through, tuple(zip(columns.offsets, columns.rows, strict=True)), columns, tables)
 
 
-def _tables_hold(columns: HalfBatch) -> bool:
+def _hold(tables: BatchTables, columns: HalfBatch) -> bool:
     def highest(rows: bytes) -> int:
-        return max(memoryview(rows).cast("I"), default=-1)
+        return max(memoryview(rows).cast("I"), default=0)
 
-    return (
-        highest(columns.origin_rows) < len(columns.origins)
-        and highest(columns.peer_rows) <= len(columns.peers)
-        and highest(columns.weight_rows) < len(columns.weights)
+    rows = len(columns.flags)
+    return not rows or (
+        highest(columns.origin_rows) < len(tables.origins)
+        and highest(columns.peer_rows) < len(tables.peers)
+        and highest(columns.weight_rows) < len(tables.weights)
     )
 
 
@@ -177,10 +207,8 @@ def halves(batch: Batch, after: int) -> list[Half]:
     columns = batch.columns
     high, low, spans, parents = columns.traces_high, columns.traces_low, columns.spans, columns.parents
     first = sum(rows for offset, rows in batch.runs if offset <= after)
-    origins = [Origin(o.environment, o.service, o.version) for o in columns.origins]
-    peers = [None, *(Peer(PeerKind(p.kind), p.name, p.address) for p in columns.peers)]
-    weights: Sequence[float] = columns.weights or [columns.weight_all]
-    weight_rows = memoryview(columns.weight_rows).cast("I") if columns.weights else None
+    origins, peers, weights = batch.tables.origins, batch.tables.peers, batch.tables.weights
+    weight_rows = memoryview(columns.weight_rows).cast("I") if columns.weight_rows else None
     ends, durations = memoryview(columns.ends).cast("q"), memoryview(columns.durations).cast("q")
     origin_rows, peer_rows = memoryview(columns.origin_rows).cast("I"), memoryview(columns.peer_rows).cast("I")
     return [

@@ -53,8 +53,10 @@ class _Fast:
 class ColumnarPairing:
     """See the module."""
 
-    def __init__(self, settings: SpanSettings, peers: KnownPeers) -> None:
+    def __init__(self, settings: SpanSettings, peers: KnownPeers, least_rows: int = 256) -> None:
+        """Where fewer than ``least_rows`` become visible, the reference takes them all: it is faster with few."""
         self._settings = settings
+        self._least_rows = least_rows
         self._peers = peers
         self._slow = ReferencePairing(settings, peers)
         self._tables = Tables()
@@ -128,7 +130,8 @@ class ColumnarPairing:
         """The traces that take the fast way, and the rows of all others."""
         rows = visible.with_columns(trace=trace_keys(), kind=pl.col("flags") & 7, window=self._window())
         rows = rows.with_columns(key=span_keys("span"), above=span_keys("parent"))
-        rows, odd = _without(rows, [*self._met_before(rows["trace"]), *self._unusual(rows)])
+        met = self._met_before(rows["trace"])
+        rows, odd = _without(rows, [rows["trace"]] if len(rows) < self._least_rows else [*met, *self._unusual(rows)])
         callees = rows.filter(_CALLEE & (pl.col("parent") != 0))
         callers = rows.filter(_CALLER).with_row_index("caller")
         calls = callees.join(callers.select(pl.all().name.suffix("_above")), left_on="above", right_on="key_above", how="left")

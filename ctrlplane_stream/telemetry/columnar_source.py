@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 from google.protobuf.message import DecodeError
 
+from ctrlplane_stream.telemetry.batches import encode_tables
 from ctrlplane_stream.telemetry.columns import (
     FlatLists,
     KeyFilter,
@@ -64,6 +65,25 @@ class _Tables:
     origins: list[Origin]
     peers: dict[Peer, int]
     weights: dict[float, int]
+    encoded: bytes = b""
+
+    @property
+    def many_weights(self) -> bool:
+        """Whether rows differ in weight."""
+        return len(self.weights) > 1
+
+    def sorted_into(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with origins and peers numbered in order of value: so that records with the same ones have equal tables."""
+        used = rows["origin"].unique()
+        origins = sorted({self.origins[number] for number in used})
+        peers = sorted(self.peers)
+        by_origin, by_peer = {origin: i for i, origin in enumerate(origins)}, {peer: i + 1 for i, peer in enumerate(peers)}
+        self.encoded = encode_tables(origins, peers, self.weights)
+        numbers = [by_origin.get(origin, 0) for origin in self.origins]
+        return rows.with_columns(
+            origin=_looked_up(numbers, pl.UInt32, rows["origin"]),
+            peer=_looked_up([0, *(by_peer[peer] for peer in self.peers)], pl.UInt32, rows["peer"]),
+        )
 
 
 class ColumnarSource:
@@ -71,8 +91,10 @@ class ColumnarSource:
 
     _MOST_CACHED = 16_384
 
-    def __init__(self, settings: SpanSettings) -> None:
+    def __init__(self, settings: SpanSettings, least_bytes: int = 64 << 10) -> None:
+        """Chunks of less than ``least_bytes`` go to the reference, which is faster with few spans (measured: about two hundred)."""
         self._settings = settings
+        self._least_bytes = least_bytes
         self._reference = ReferenceSource(settings)
         self._origins = Origins(settings.default_environment)
         self._described: dict[tuple[bytes, ...], Described] = {}
@@ -88,6 +110,8 @@ class ColumnarSource:
         )
 
     def _chunk(self, records: Sequence[SourceRecord], skipped: Counter[Skip]) -> Batches:
+        if sum(len(record.value or b"") for record in records) < self._least_bytes:
+            return self._reference.batches(records, skipped)
         values = [request_bytes(record.value) for record in records]
         readable = [value for value in values if not isinstance(value, Unreadable)]
         if len(readable) < len(values):
@@ -108,7 +132,9 @@ class ColumnarSource:
             return Batches((), (), (), spans)
         rows = self._with_links(columns, self._rows(columns, records, tables), skipped)
         environments = {tables.origins[index].environment for index in rows["origin"].unique()}
-        return Batches(tuple(_encoded(rows, records, tables, self._settings.partitions)), tuple(sorted(environments)), (), spans)
+        return Batches(
+            tuple(_encoded(tables.sorted_into(rows), records, tables, self._settings.partitions)), tuple(sorted(environments)), (), spans
+        )
 
     def _rows(self, columns: SpanColumns, records: Sequence[SourceRecord], tables: _Tables) -> pl.DataFrame:
         """The halves of the spans, a row each; links are not looked at yet."""
@@ -280,13 +306,6 @@ def _record(source: int, through: int, runs: list[tuple[int, int]], columns: dic
     batch.spans, batch.parents = columns["span"], columns["parent"]
     batch.ends, batch.durations, batch.flags = columns["end"], columns["duration"], columns["flags"]
     batch.origin_rows, batch.peer_rows = columns["origin"], columns["peer"]
-    for origin in tables.origins:
-        batch.origins.add(environment=origin.environment, service=origin.service, version=origin.version)
-    for peer in tables.peers:
-        batch.peers.add(kind=peer.kind.name, name=peer.name, address=peer.address)
-    if len(tables.weights) == 1:
-        batch.weight_all = next(iter(tables.weights))
-    else:
-        batch.weights.extend(tables.weights)
-        batch.weight_rows = columns["weight"]
+    batch.tables = tables.encoded
+    batch.weight_rows = columns["weight"] if tables.many_weights else b""
     return record.SerializeToString()

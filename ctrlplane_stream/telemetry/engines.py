@@ -1,6 +1,7 @@
 """The two ways of doing the same work: the columnar one, and the reference in plain Python."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -22,11 +23,16 @@ REFERENCE = Engine("reference", ReferenceSource, ReferencePairing)
 """One half at a time: short, and what the columnar engine must agree with."""
 
 
-def columnar() -> Engine:
-    """Many halves at a time. Raises ImportError where one of its libraries is missing on this platform."""
+def columnar(always: bool = False) -> Engine:
+    """Many halves at a time, and where there are few the reference's way, unless ``always``.
+
+    Raises ImportError where one of its libraries is missing on this platform.
+    """
     from ctrlplane_stream.telemetry.columnar_pairing import ColumnarPairing
     from ctrlplane_stream.telemetry.columnar_source import ColumnarSource
 
+    if always:
+        return Engine("columnar, always", partial(ColumnarSource, least_bytes=0), partial(ColumnarPairing, least_rows=0))
     return Engine("columnar", ColumnarSource, ColumnarPairing)
 
 

@@ -48,8 +48,8 @@ def sketch_of(counts: Counts) -> Sketch:
     """The sketch that these counts make."""
     if not counts:
         return EMPTY
-    indices = tuple(sorted(index for index in counts if index != ZERO))
-    return Sketch(indices, tuple(counts[index] for index in indices), counts.get(ZERO, 0))
+    indices = sorted(counts)[1:] if ZERO in counts else sorted(counts)
+    return Sketch(tuple(indices), tuple(map(counts.__getitem__, indices)), counts.get(ZERO, 0))
 
 
 def add_counts(into: Counts, counts: Mapping[int, int]) -> None:

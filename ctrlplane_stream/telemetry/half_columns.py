@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from ctrlplane_stream.telemetry.batches import Batch
+from ctrlplane_stream.telemetry.batches import Batch, BatchTables
 from ctrlplane_stream.telemetry.columns import bytes_of, numbers_of
-from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer, PeerKind
+from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind
 
 TRACE_FACTOR = 0x9E3779B97F4A7C15
 """Odd constant by which ids are spread before they are folded into one word."""
@@ -41,6 +41,10 @@ class Numbers:
         return found
 
 
+_Numbered = tuple[list[int], list[int], list[int]]
+_MOST_KNOWN = 512
+
+
 @dataclass(slots=True)
 class Tables:
     """What the numbers in the columns mean. Peer 0 is none."""
@@ -48,6 +52,21 @@ class Tables:
     origins: Numbers = field(default_factory=lambda: Numbers([]))
     peers: Numbers = field(default_factory=lambda: Numbers([None], {None: 0}))
     weights: Numbers = field(default_factory=lambda: Numbers([]))
+    _known: dict[int, tuple[BatchTables, _Numbered]] = field(default_factory=dict)
+
+    def numbers_of(self, tables: BatchTables) -> _Numbered:
+        """The numbers of a batch's origins, peers and weights; for the same tables looked up once."""
+        known = self._known.get(id(tables))
+        if known is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            numbered = (
+                [self.origins.number(origin) for origin in tables.origins],
+                [self.peers.number(peer) for peer in tables.peers],
+                [self.weights.number(weight) for weight in tables.weights],
+            )
+            known = self._known[id(tables)] = (tables, numbered)
+        return known[1]
 
 
 def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables) -> pl.DataFrame:
@@ -62,11 +81,8 @@ def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables) -> pl.Da
     }
     flags = numbers_of(b"".join(batch.columns.flags[first:] for _, first, batch in batches), pa.uint8(), total)
     offsets = pl.Series([offset for offset, _, _ in batches], dtype=pl.Int64)[which]
-    origins = [
-        [tables.origins.number(Origin(o.environment, o.service, o.version)) for o in batch.columns.origins] for _, _, batch in batches
-    ]
-    peers = [[0, *(tables.peers.number(Peer(PeerKind(p.kind), p.name, p.address)) for p in batch.columns.peers)] for _, _, batch in batches]
-    weights = [[tables.weights.number(w) for w in batch.columns.weights or (batch.columns.weight_all,)] for _, _, batch in batches]
+    found = [tables.numbers_of(batch.tables) for _, _, batch in batches]
+    origins, peers, weights = [one[0] for one in found], [one[1] for one in found], [one[2] for one in found]
     local = {
         "origin": (origins, b"".join(batch.columns.origin_rows[4 * first :] for _, first, batch in batches)),
         "peer": (peers, b"".join(batch.columns.peer_rows[4 * first :] for _, first, batch in batches)),
@@ -94,7 +110,7 @@ def _wide(batch: Batch, name: str) -> bytes:
 
 
 def _weight_rows(batch: Batch) -> bytes:
-    return batch.columns.weight_rows if batch.columns.weights else bytes(4 * batch.rows)
+    return batch.columns.weight_rows or bytes(4 * batch.rows)
 
 
 def _global(numbers: list[list[int]], rows: bytes, which: pl.Series, total: int) -> pl.Series:
@@ -105,7 +121,7 @@ def _global(numbers: list[list[int]], rows: bytes, which: pl.Series, total: int)
         base += len(found)
     table = pl.Series([number for found in numbers for number in found], dtype=pl.UInt32)
     local = numbers_of(rows, pa.uint32(), total)
-    if len(set(map(tuple, numbers))) == 1:
+    if all(found is numbers[0] for found in numbers):
         return table[local]
     return table[pl.Series(bases, dtype=pl.UInt32).gather(which) + local]
 

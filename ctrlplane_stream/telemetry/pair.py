@@ -165,9 +165,10 @@ class PairStage:
         self._peers.learning = offset > self._silent_through
         records: list[WindowRecord] = []
         first = self._first_to_close(line)
-        from_line = [window for window in self._pairing.windows if self._line is None or window >= self._line]
-        for passed_over in [window for window in from_line if window < first]:
-            self._pairing.close(passed_over, self._fold, self._watched())
+        if first != self._line:
+            from_line = [window for window in self._pairing.windows if self._line is None or window >= self._line]
+            for passed_over in [window for window in from_line if window < first]:
+                self._pairing.close(passed_over, self._fold, self._watched())
         for window in range(first, line, self._settings.window_seconds):
             self._pairing.close(window, self._fold, self._watched())
             records.extend(self._drained(self._fold.drain(window), part=0))

@@ -19,7 +19,7 @@ from ctrlplane_stream.telemetry.settings import SpanSettings
 
 SETTINGS = SpanSettings(partitions=2, window_ms=10_000, lateness_ms=10_000, pairing_ms=20_000, max_trace_ms=60_000)
 SEEDS = st.integers(0, 10**9)
-COLUMNAR = columnar()
+COLUMNAR = columnar(always=True)
 
 
 def placed(batches: Batches) -> dict[int, list[tuple[int, Half]]]:
