@@ -136,7 +136,7 @@ class ReferencePairing:
         return self._traces.keys()
 
     def _insert(self, visible: Visible, window: int, fold: Fold) -> Fresh:
-        visible.sort(key=lambda item: (item[1].end_us, item[1].trace, item[1].span, item[0]))
+        visible.sort(key=_order)
         fresh: Fresh = []
         for offset, half in visible:
             trace = self._trace(half.trace, offset, window)
@@ -344,6 +344,12 @@ def settle_finally(peers: KnownPeers, origin: Origin, peer: Peer | None, window:
         return Skip.UNCONSUMED
     peers.learn_outside(origin, peer, window + window_seconds)
     return Settled(peer.name, peer.kind.edge_kind)
+
+
+def _order(item: tuple[int, Half]) -> tuple[int, bytes, bytes, int, bytes, int]:
+    """By end, then by what tells the halves of a trace apart, so that only repetitions are told apart by their offset."""
+    offset, half = item
+    return half.end_us, half.trace, half.span, half.kind, half.parent, offset
 
 
 def _gap(kind: EdgeKind, caller: Half, callee: Half) -> int:
