@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust import EventT
 
 from ctrlplane_stream.settings import Settings
@@ -27,6 +28,10 @@ Handle = Callable[[list[Record]], Awaitable[None]]
 """Takes a batch of one topic, and returns when everything that it led to is safe."""
 
 
+class NotReady(RuntimeError):
+    """The broker is not as a worker needs it; the text says what to do."""
+
+
 class Duty:
     """One role in one process."""
 
@@ -39,10 +44,25 @@ class Duty:
         self.metrics = Metrics(role)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
+        self._consumed: list[str] = []
         self._cleanups: list[Callable[[], Awaitable[None]]] = [self.reader.close]
+
+    async def check(self) -> None:
+        """Whether the broker answers and has our topics as they must be; raises NotReady with the remedy."""
+        try:
+            counts = await self.reader.counts()
+        except (KafkaError, OSError) as error:
+            raise NotReady(f"no broker answered at {self.settings.kafka_bootstrap_servers}: {error}") from None
+        for topic in sorted(self._consumed):
+            name, n = self.settings.topic(topic), self.settings.partitions
+            if name not in counts:
+                raise NotReady(f"the broker has no topic {name}: run `ctrlplane-stream topics apply`")
+            if counts[name] != n:
+                raise NotReady(f"topic {name} has {counts[name]} partitions and CTRLPLANE_PARTITIONS is {n}: they must be the same")
 
     def consume(self, topic: str, handle: Handle) -> None:
         """An agent: batches of the topic to ``handle``, acknowledged once it returns."""
+        self._consumed.append(topic)
 
         async def body(stream: Any) -> None:
             async for events in batches(stream, self.settings.batch_records):

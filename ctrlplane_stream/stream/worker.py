@@ -10,9 +10,10 @@ import os
 import signal
 from collections.abc import Callable
 from importlib import import_module
+from typing import NoReturn
 
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.duty import Duty
+from ctrlplane_stream.stream.duty import Duty, NotReady
 from ctrlplane_stream.stream.framework import StreamApp, sleep_unless
 from ctrlplane_stream.stream.watchdog import Watchdog
 
@@ -62,16 +63,8 @@ async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
         loop.add_signal_handler(number, duty.stopping.set)
     if settings.metrics_port:
         duty.metrics.serve(settings.metrics_port)
-    watchdog = Watchdog(duty, settings.stall_seconds)
-    await duty.app.start()
-    log.info("started", extra={"fields": {"pid": os.getpid()}})
-    while not await sleep_unless(duty.stopping, _WATCH_SECONDS):
-        if duty.app.crashed:
-            duty.fail(duty.app.crash_reason or RuntimeError("the Faust app crashed"))
-        watchdog.look()
-        if follow is not None and os.getppid() != follow:
-            log.warning("the parent process is gone")
-            duty.stopping.set()
+    await _start(duty)
+    await _stay(duty, Watchdog(duty, settings.stall_seconds), follow)
     if duty.failure is not None:
         _end_at_once()
     log.info("stopping")
@@ -83,7 +76,31 @@ async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
     return 0
 
 
-def _end_at_once() -> None:
+async def _start(duty: Duty) -> None:
+    try:
+        await duty.check()
+        await duty.app.start()
+    except NotReady as error:
+        log.error("%s", error)
+        _end_at_once()
+    except Exception as error:
+        duty.fail(error)
+        _end_at_once()
+    log.info("started", extra={"fields": {"pid": os.getpid()}})
+
+
+async def _stay(duty: Duty, watchdog: Watchdog, follow: int | None) -> None:
+    """Watch over the app until it is to stop or has failed."""
+    while not await sleep_unless(duty.stopping, _WATCH_SECONDS):
+        if duty.app.crashed:
+            duty.fail(duty.app.crash_reason or RuntimeError("the Faust app crashed"))
+        watchdog.look()
+        if follow is not None and os.getppid() != follow:
+            log.warning("the parent process is gone")
+            duty.stopping.set()
+
+
+def _end_at_once() -> NoReturn:
     """No clean-up: it would acknowledge and commit what is not safe."""
     logging.shutdown()
     os._exit(EXIT_FAILED)

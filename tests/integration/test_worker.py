@@ -16,7 +16,7 @@ import pytest
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.processes import ChildProcess, free_port
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.worker import ROLES
+from ctrlplane_stream.stream.worker import EXIT_FAILED, ROLES
 from ctrlplane_stream.wire.topic_admin import ensure_topics
 
 PATIENCE_SECONDS = 90.0
@@ -122,6 +122,21 @@ def test_a_role_without_a_broker_says_so_in_one_line(tmp_path: Path) -> None:
     worker = start(environ, tmp_path / "worker.log", "--role", "engine")
     assert worker.wait(60.0) == 1
     assert "KAFKA_BOOTSTRAP_SERVERS" in worker.log_tail()
+
+
+def test_a_worker_without_topics_says_which_and_what_to_run(kafka: EmbeddedKafka | NamedKafka, topic_prefix: str, tmp_path: Path) -> None:
+    """Nothing is joined or claimed; a supervisor tries again, so that topics may be applied later."""
+    environ = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "CTRLPLANE_TOPIC_PREFIX": topic_prefix}
+    worker = start(environ, tmp_path / "worker.log", "--role", "engine")
+    assert worker.wait(60.0) == EXIT_FAILED
+    assert f"the broker has no topic {topic_prefix}artifacts: run `ctrlplane-stream topics apply`" in worker.log_tail()
+
+
+def test_a_worker_told_another_number_of_partitions_does_not_start(environ: dict[str, str], tmp_path: Path) -> None:
+    """An environment would be looked for on the wrong partition."""
+    worker = start({**environ, "CTRLPLANE_PARTITIONS": "3"}, tmp_path / "worker.log", "--role", "engine")
+    assert worker.wait(60.0) == EXIT_FAILED
+    assert "has 2 partitions and CTRLPLANE_PARTITIONS is 3" in worker.log_tail()
 
 
 def _metrics(port: int) -> str:
