@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ def demo(acts: str, report: Path | None, logs: Path | None) -> None:
     Exit status 0 only if the topics say what each act promises. Ctrl-C, a failure and the end leave nothing behind.
     """
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         chosen = chosen_acts(acts)
     except ValueError as error:
@@ -45,6 +47,8 @@ def demo(acts: str, report: Path | None, logs: Path | None) -> None:
             outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began))
     except (ChildFailed, NotSeen) as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted; nothing is left running")
     finally:
         if logs is not None:
             shutil.copytree(folder, logs, dirs_exist_ok=True)
