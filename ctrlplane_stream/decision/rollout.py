@@ -116,13 +116,25 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
 
 def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
     """Decide the set again by the graph and the stable versions of now: both may have changed while it queued."""
-    from ctrlplane_stream.decision.composing import compose, steps_for
+    from ctrlplane_stream.decision.composing import by_instances, compose, reachable, steps_for
 
     old = draft.version_set(rollout.id)
     fresh = compose(draft, rollout.id, {u.service: u.candidate for u in rollout.units}, old.release, old.order)
     units = tuple(e.Unit(c.service, c.candidate, c.stable, c.wave) for c in fresh.changed)
+    steps = wanted = steps_for(fresh, rollout.cause)
+    if by_instances(fresh):
+        steps = reachable(wanted, _fewest_instances(draft, units))
+    if steps != wanted:
+        said = (", ".join(f"{step.weight}%" for step in some) for some in (wanted, steps))
+        draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} its instances can show {next(said)}", rollout.id)
     draft.put(f"set/{rollout.id}", fresh)
-    draft.put_rollout(replace(rollout, units=units, steps=steps_for(fresh, rollout.cause)))
+    draft.put_rollout(replace(rollout, units=units, steps=steps))
+
+
+def _fewest_instances(draft: Draft, units: tuple[e.Unit, ...]) -> int:
+    """Instances of the stable version of the changed service that has the fewest; 0 where none was seen."""
+    seen = (draft.target(unit.service).seen(unit.stable) for unit in units if unit.stable is not None)
+    return min((version.instances for version in seen if version is not None), default=0)
 
 
 def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
