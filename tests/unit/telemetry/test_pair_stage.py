@@ -1,0 +1,102 @@
+"""One ``span-halves`` partition: what it remembers, how it is rebuilt, and that it stays within its bounds."""
+
+from ctrlplane_stream.model.windows import Closed, WindowPart
+from ctrlplane_stream.telemetry.engines import REFERENCE, columnar
+from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.in_memory import InMemoryChain, call_counts, feed
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleTraces, request
+from ctrlplane_stream.telemetry.settings import SpanSettings
+
+SETTINGS = SpanSettings(partitions=1, window_ms=10_000, lateness_ms=10_000, pairing_ms=20_000)
+
+
+def at(seconds: float) -> float:
+    return BEGINNING_MS + seconds * 1_000
+
+
+def test_a_rebuilt_stage_learns_nothing_from_traces_of_which_it_reads_only_the_end() -> None:
+    """The inner client of a wrapper lies before the restart offset: alone, the outer one would seem an unanswered call."""
+    traces, chain = SampleTraces(), InMemoryChain(SETTINGS, REFERENCE)
+    endless = traces.span("shop", Kind.INTERNAL, end_ms=at(15))
+    outer = traces.span("shop", Kind.CLIENT, end_ms=at(15), attributes={"server.address": "elsewhere"})
+    inner = traces.span("shop", Kind.CLIENT, outer, end_ms=at(5))
+    chain.receive([request([inner])], int(at(6)))
+    chain.advance(int(at(20)))
+    chain.receive([request([outer, endless])], int(at(21)))
+    for seconds in range(30, 100, 10):
+        chain.receive([request([traces.span("shop", Kind.INTERNAL, endless, end_ms=at(seconds - 5))])], int(at(seconds)))
+        chain.advance(int(at(seconds)))
+    old = chain.pairs[0]
+    saved = old.checkpoint()
+    new = chain.pair_stage(0, saved)
+    assert 0 < new.restart_offset < saved.through
+    for offset in range(new.restart_offset, len(chain.log[0])):
+        assert feed(new, offset, chain.log[0][offset]) == []
+    assert new.checkpoint() == saved
+    assert saved.sightings == ()
+
+
+def test_the_cap_on_halves_holds_and_what_it_costs_is_counted() -> None:
+    """A flood evicts the oldest first; memory stays within the cap in both engines."""
+    settings = SpanSettings(partitions=1, max_halves=500)
+    for engine in (REFERENCE, columnar(always=True)):
+        traces, chain = SampleTraces(), InMemoryChain(settings, engine)
+        for second in range(60):
+            spans = []
+            for _ in range(20):
+                client = traces.span("shop", Kind.CLIENT, end_ms=at(second))
+                spans += [client, traces.span("cart", Kind.SERVER, client, end_ms=at(second))]
+            chain.receive([request(spans)], int(at(second)))
+            chain.advance(int(at(second)))
+            assert chain.pairs[0].held <= 500
+        counted = sum(calls for calls, _ in call_counts(chain.parts).values())
+        assert 0 < counted < 1_200
+        assert chain.all_skipped[Skip.EVICTED] > 0
+
+
+def test_a_trace_of_very_many_spans_evicts_nobody_else() -> None:
+    settings = SpanSettings(partitions=1, max_trace_halves=50)
+    for engine in (REFERENCE, columnar(always=True)):
+        traces, chain = SampleTraces(), InMemoryChain(settings, engine)
+        root = traces.span("shop", Kind.SERVER)
+        runaway = [traces.span("shop", Kind.INTERNAL, root) for _ in range(200)]
+        client = traces.span("shop", Kind.CLIENT)
+        chain.receive([request([root, *runaway, client, traces.span("cart", Kind.SERVER, client)])], int(at(2)))
+        chain.advance(int(at(30)))
+        assert chain.all_skipped[Skip.TRACE_TOO_LARGE] == 151
+        assert call_counts(chain.parts) == {("shop", "cart", "call"): (1, 0)}
+
+
+def test_a_trace_that_never_ends_is_cut() -> None:
+    """It must not hold back the restart offset for ever."""
+    settings = SpanSettings(partitions=1, max_trace_ms=60_000)
+    traces, chain = SampleTraces(), InMemoryChain(settings, REFERENCE)
+    root = traces.span("shop", Kind.INTERNAL)
+    for seconds in range(10, 400, 10):
+        chain.receive([request([traces.span("shop", Kind.INTERNAL, root, end_ms=at(seconds))])], int(at(seconds)))
+        chain.advance(int(at(seconds)))
+    assert chain.pairs[0].checkpoint().restart.offset > 20
+
+
+def test_a_late_half_is_a_part_with_a_number_of_its_own_and_adds_up() -> None:
+    traces, chain = SampleTraces(), InMemoryChain(SETTINGS, REFERENCE)
+    client = traces.span("shop", Kind.CLIENT, end_ms=at(5))
+    server = traces.span("cart", Kind.SERVER, client, end_ms=at(4))
+    chain.receive([request([client])], int(at(6)))
+    chain.advance(int(at(20)))
+    chain.receive([request([server])], int(at(25)))
+    chain.advance(int(at(30)))
+    parts = [(out.window - BEGINNING_MS // 1000, out.part > 0, len(out.edges)) for out in chain.output[0] if isinstance(out, WindowPart)]
+    assert parts == [(0, True, 1)]
+    assert [out.window - BEGINNING_MS // 1000 for out in chain.output[0] if isinstance(out, Closed)][-1] == 10
+
+
+def test_windows_of_two_seconds_and_a_second_of_lateness_close_three_seconds_after_they_began() -> None:
+    settings = SpanSettings(partitions=1, window_ms=2_000, lateness_ms=1_000, pairing_ms=4_000)
+    traces, chain = SampleTraces(), InMemoryChain(settings, REFERENCE)
+    chain.receive([request([traces.span("shop", Kind.SERVER, end_ms=at(1.5))])], int(at(1.6)))
+    chain.advance(int(at(2.9)))
+    assert not chain.parts
+    chain.advance(int(at(3)))
+    assert [(part.window, part.part) for part in chain.parts] == [(BEGINNING_MS // 1000, 0)]
