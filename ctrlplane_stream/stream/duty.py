@@ -15,6 +15,7 @@ from faust import EventT
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.batches import batches
 from ctrlplane_stream.stream.framework import StreamApp, new_app, raw_topic, sleep_unless
+from ctrlplane_stream.stream.gaps import without_gaps
 from ctrlplane_stream.stream.kafka_io import AppOutbox, KafkaLogReader, record_of_event
 from ctrlplane_stream.stream.metrics import Metrics
 from ctrlplane_stream.stream.ownership import wall_clock_ms
@@ -45,7 +46,10 @@ class Duty:
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
         self._consumed: list[str] = []
-        self._cleanups: list[Callable[[], Awaitable[None]]] = [self.reader.close]
+        self._gap_reader = KafkaLogReader(settings)
+        self._expected: dict[tuple[str, int], int] = {}
+        self.app.sought = self._expected.update
+        self._cleanups: list[Callable[[], Awaitable[None]]] = [self.reader.close, self._gap_reader.close]
 
     async def check(self) -> None:
         """Whether the broker answers and has our topics as they must be; raises NotReady with the remedy."""
@@ -72,13 +76,25 @@ class Duty:
 
     async def _handled(self, topic: str, events: Sequence[EventT[Any]], handle: Handle) -> None:
         try:
-            await handle([record_of_event(topic, event) for event in events])
+            await handle(await self._whole(topic, [record_of_event(topic, event) for event in events]))
         except Exception as error:
             self.fail(error)
             await asyncio.Event().wait()  # never acknowledge: the process is about to end
         for event in events:
             event.ack()
         self.metrics.consumed(topic, len(events))
+
+    async def _whole(self, topic: str, records: list[Record]) -> list[Record]:
+        """The batch with whatever was passed over on its way to us, partition by partition."""
+        name, whole = self.settings.topic(topic), list[Record]()
+        by_partition: dict[int, list[Record]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        for partition, found in by_partition.items():
+            found = await without_gaps(self._gap_reader, found, self._expected.get((name, partition), found[0].offset))
+            self._expected[name, partition] = max(self._expected.get((name, partition), 0), found[-1].offset + 1)
+            whole += found
+        return whole
 
     def every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` again and again, from when the app has started, with a pause in between."""

@@ -44,6 +44,7 @@ class PositionedConsumer(driver.Consumer):
             await self.seek(tp, offset)
             # Without this an acknowledgement below the committed offset is dropped, and one above it waits for ever.
             self._committed_offset[tp] = offset or None
+        app.sought({(tp.topic, tp.partition): self._read_offset.get(tp) or 0 for tp in self.assignment()})
 
 
 class IdempotentProducer(driver.Producer):
@@ -70,20 +71,23 @@ class NoTables(TableManager):
 
 
 class StreamApp(faust.App):
-    """A Faust app whose role says where to read on. ``positions`` and ``released`` may be set until the app starts.
+    """A Faust app whose role says where to read on. The callbacks may be set until the app starts.
 
     ``holding`` says whether what is assigned now is ours: Faust also seeks between losing partitions and getting new ones.
+    ``sought`` is told where reading goes on in every partition, after each seek.
     ``released`` is called once every event in hand has been acknowledged and the partitions are about to go.
     """
 
     positions: Positions
     released: Callable[[], None]
+    sought: Callable[[Mapping[tuple[str, int], int]], None]
     holding: bool
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.positions = _wherever
         self.released = _nothing
+        self.sought = _unheard
         self.holding = False
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -106,6 +110,10 @@ class StreamApp(faust.App):
 
 
 def _nothing() -> None:
+    return None
+
+
+def _unheard(_: Mapping[tuple[str, int], int]) -> None:
     return None
 
 

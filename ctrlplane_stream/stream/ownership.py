@@ -15,6 +15,7 @@ from ctrlplane_stream.model.decisions import Claim
 from ctrlplane_stream.model.facts import BuildChanged, FactRecord, TimePassed
 from ctrlplane_stream.stream.deciding import Answer, Clockwork, Decider, Recorded, Resumed
 from ctrlplane_stream.stream.decision_log import CLAIM_AT_LEAST_EVERY, TOPIC, write_decision
+from ctrlplane_stream.stream.gaps import without_gaps
 from ctrlplane_stream.stream.line import restart_offset
 from ctrlplane_stream.stream.ports import Fenced, Letter, LogReader, Outbox, Record
 from ctrlplane_stream.stream.snapshots import EMPTY, Manifest, take_snapshot
@@ -79,6 +80,7 @@ class OwnedPartition:
         Returns only when the log holds the decision of every fact of the batch; then they may be acknowledged.
         """
         async with self._busy:
+            facts = await without_gaps(self._reader, facts, self.position)
             await self._renew_claim()
             await self._look_ahead(facts, facts_end)
             await self._decide_all(facts, self.decider.in_turn)

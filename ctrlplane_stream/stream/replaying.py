@@ -11,7 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from ctrlplane_stream.model.decisions import Decided, Lane, Parked
-from ctrlplane_stream.stream.deciding import Answer, Decider, Recorded, Resumed, Rules
+from ctrlplane_stream.stream.deciding import Answer, Decider, Recorded, Resumed, Rules, read_fact
 from ctrlplane_stream.stream.decision_log import Fence, read_decision, write_decision
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import LogReader, Record
@@ -143,7 +143,8 @@ class Replay:
         for offset, fact in sorted(self._waiting.items()):
             environment = (fact.key or b"").decode(errors="replace")
             line = self._decider.lines.get(environment)
-            if line is None or (line.parked is None and not line.has_decided(offset)):
+            parked = line is not None and line.parked is not None and offset >= line.parked
+            if not parked and not isinstance(read_fact(fact.value), Unreadable):
                 self.tally.found.append(Found(Problem.UNDECIDED, environment, offset, -1))
 
     async def _pull(self, facts: AsyncIterator[Record], through: int | None) -> None:
