@@ -69,14 +69,16 @@ def fold_rate(decided: list[Decided]) -> float:
 
 
 def large(services: int, edges: int) -> State:
-    """A layered system: each service calls services of lower rank, most of them popular ones."""
+    """A system of six tiers, as request paths of large shops are: each service calls some of the tier below, popular ones most."""
     rng = random.Random(1)
+    tiers = 6
+    size = services // tiers
     keys: dict[EdgeKey, None] = {}
     while len(keys) < edges:
-        caller = rng.randrange(services - 1)
-        callee = caller + 1 + int((services - caller - 1) * rng.random() ** 2)
-        if callee < services:
-            keys[EdgeKey(f"s{caller}", f"s{callee}", EdgeKind.CALL)] = None
+        tier, caller = rng.randrange(tiers - 1), rng.randrange(size)
+        group = caller // 40 * 40  # Teams call their own services, and popular ones of everybody.
+        callee = min(size - 1, group + rng.randrange(40)) if rng.random() < 0.98 else int(size * rng.random() ** 3)
+        keys[EdgeKey(f"s{tier * size + caller}", f"s{(tier + 1) * size + callee}", EdgeKind.CALL)] = None
     seen = tuple(EdgeSeen(key, 0, 10, 1000, 1.0) for key in keys)
     state = State.empty("production")
     names = tuple(ServiceSeen(f"s{i}", 10, 10.0, 0.0) for i in range(services))

@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from span_traffic import Traffic
 
+from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import call_counts, feed
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.settings import SpanSettings
-from ctrlplane_stream.model.windows import WindowPart
 
 _STEP = 20
 

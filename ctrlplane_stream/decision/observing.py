@@ -139,8 +139,11 @@ def lease_lapsed(draft: Draft, service: str, why: str) -> None:
     rollout = _moving(draft, service)
     if rollout is None or rollout.phase in (Phase.ABORTING, Phase.DRAINING):
         return
-    notify(draft, rollout, "lease-expired", why, "retry")
-    if draft.version_set(rollout.id).policy.on_lease_expired is Unsure.ABORT or rollout.phase is Phase.PREPARING:
+    ends = draft.version_set(rollout.id).policy.on_lease_expired is Unsure.ABORT
+    if rollout.phase is Phase.PREPARING and not ends:
+        return
+    notify(draft, rollout, "lease-expired", why, "retry" if ends else "resume")
+    if ends:
         move(draft, rollout, Event.STOP, why)
         return
     move(draft, rollout, Event.RETREAT, why)

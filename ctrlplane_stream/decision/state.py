@@ -4,8 +4,10 @@ A state is a value. Putting an entry makes a new state that shares all else with
 decision over 100,000 edges costs what it changes. What ``decide`` changed is the delta: each changed key with its canonical
 JSON, or ``null`` where it went away. Folding deltas in order gives the state again; so does a snapshot of its entries.
 
-Keys: ``clock``, ``index``, ``telemetry``, ``catalog``, ``service/<name>``, ``origin/<topic>/<partition>``, ``edge/<kind>/<caller>|<callee>``,
-``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``, ``pair/<service>/<digest>/<manifest hash>``, ``target/<service>``,
+Keys: ``clock``, ``index``, ``telemetry``, ``catalog``, ``service/<name>``, ``origin/<topic>/<partition>``,
+``edge/<kind>/<caller>|<callee>``,
+``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``, ``pair/<service>/<digest>/<manifest hash>``,
+``target/<service>``,
 ``set/<rollout>``, ``rollout/<rollout>``, ``freeze/<id>``, ``override/<id>``, ``release/<id>``.
 
 Entries that come from a log or a snapshot stay bytes until somebody asks for them, so that recovery costs a map, not a parse.

@@ -28,7 +28,7 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) 
     if rollout.phase is Phase.ABORTING and (dead := _nowhere_to_go(target, unit)) is not None:
         return f"{_whereabouts(target)}: {dead}"
     flight = target.in_flight
-    if flight is None:
+    if flight is None or target.edited is not None:
         return None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
     why = flight.trouble
@@ -36,7 +36,7 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) 
         why = f"its actuator has not answered for {seconds:.0f} s"
     if why is None:
         return f"{_whereabouts(target)}: told again (try {flight.tries})" if flight.tries > 1 else None
-    if target.edited is None and (seconds > RETRY_SECONDS if flight.trouble is not None else True):
+    if flight.trouble is None or seconds > RETRY_SECONDS:
         draft.put_target(replace(target, in_flight=replace(flight, trouble=why)))
         tell_again(draft, target, f"try {flight.tries + 1}: {why}")
     return f"{_whereabouts(target)}: {why}"

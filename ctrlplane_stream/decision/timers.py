@@ -38,7 +38,7 @@ def _leases_lost(draft: Draft) -> None:
     for rollout in draft.rollouts():
         for unit in rollout.units:
             target = draft.target(unit.service)
-            if target.rollout != rollout.id or target.leased_ms is None:
+            if target.rollout != rollout.id or target.leased_ms is None or target.edited is not None:
                 continue
             seconds = (draft.clock.now_ms - target.leased_ms) / 1000
             if seconds > lease_seconds(draft, target):

@@ -25,6 +25,9 @@ THIN_CALLS = 100
 LEFT_OUT_SHOWN = 20
 """How many neighbours that are not watched are named; the rest is a number."""
 
+COUNTED = 500
+"""How many guards, nearest first, are explained with the calls of their edge; farther ones by their path alone."""
+_FAR = "reaches it along the path"
 LEFT_OUT_SCANNED = 100
 """How many watched services' neighbours are looked at for that."""
 
@@ -110,7 +113,9 @@ def _collateral(graph: Graph, below: list[tuple[str, ...]], found: dict[str, Wat
 def guards(state: State, walked: Walk) -> tuple[e.GuardWhy, ...]:
     """The guards in words. Required are the changed services and the pooled exposure at the entry points."""
     changed = GuardRole.CHANGED
-    spoken = [e.GuardWhy(Guard(w.service, w.role, w.role is changed), _why(state, w), w.path) for w in walked.found.values()]
+    watched = list(walked.found.values())
+    spoken = [e.GuardWhy(Guard(w.service, w.role, w.role is changed), _why(state, w), w.path) for w in watched[:COUNTED]]
+    spoken += [e.GuardWhy(Guard(w.service, w.role), _FAR, w.path) for w in watched[COUNTED:]]
     entries = walked.entry_points
     named = ", ".join(entries[:5]) + (f" and {len(entries) - 5} more" if len(entries) > 5 else "")
     pooled = f"requests that enter at {named}, exposed against unexposed" if entries else "all requests"

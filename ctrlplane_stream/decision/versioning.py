@@ -66,7 +66,8 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
 def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str | None, size: int | None, order: ReleaseOrder) -> bool:
     target = draft.target(service.service)
     if target.pinned is not None:
-        text = f"{service.service} is pinned to {target.pinned} by {target.pinned_by}; {label} is numbered and waits for control retry after unpin"
+        pinned = f"{service.service} is pinned to {target.pinned} by {target.pinned_by}"
+        text = f"{pinned}; {label} is numbered and waits for control retry after unpin"
         draft.because("pinned", text)
         return True
     if service.policy.mode is Mode.ADVISE:

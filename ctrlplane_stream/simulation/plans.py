@@ -108,7 +108,9 @@ def _service(rng: random.Random, name: str, names: list[str]) -> ServiceInEnviro
         steps=rng.choice((SWIFT.steps, (Step(10, 5, 60, 1), Step(50, 5, 60, 2), Step(100, 5, 60, 1)))),
     )
     kind = rng.choice((ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.CONSUMER))
-    return service(name, policy, kind, in_cycle_compatible=rng.random() < 0.7, moves_together="g" if rng.random() < 0.1 and len(names) > 2 else None)
+    return service(
+        name, policy, kind, in_cycle_compatible=rng.random() < 0.7, moves_together="g" if rng.random() < 0.1 and len(names) > 2 else None
+    )
 
 
 def _edges(rng: random.Random, names: list[str]) -> tuple[tuple[str, str, EdgeKind], ...]:

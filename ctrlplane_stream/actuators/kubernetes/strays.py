@@ -8,7 +8,6 @@ from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, MANAGER, M
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, recorded, recorded_replicas, replicas
 
-
 IS_GONE = "is gone"
 
 

@@ -42,7 +42,9 @@ _read, _commanded, _admitted = gate.read, targets._commanded, transitions._admit
 
 def _stable_shrinks(target: Any, label: str) -> Any:
     after = _prepared(target, label)
-    return replace(after, live=tuple(replace(v, capacity=Capacity.WEIGHTED if v.label == target.stable else v.capacity) for v in after.live))
+    return replace(
+        after, live=tuple(replace(v, capacity=Capacity.WEIGHTED if v.label == target.stable else v.capacity) for v in after.live)
+    )
 
 
 def _too_much(target: Any, candidate: str, stable: str | None, weight: int) -> Any:

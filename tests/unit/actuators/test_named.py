@@ -48,5 +48,5 @@ def test_a_plugin_cannot_take_a_name_of_ours(plugin):
 
 
 def test_an_unknown_name_is_told_what_there_is():
-    with pytest.raises(UnknownActuator, match="no actuator is called 'tap': there are dry-run, .*process"):
+    with pytest.raises(UnknownActuator, match=r"no actuator is called 'tap': there are dry-run, .*process"):
         actuator_named("tap", Settings())
