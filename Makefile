@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTEST_ARGS ACTS
 
 # Each of these scripts writes something from the code, and with --check says whether it is in step with it.
-IN_STEP := json_schemas topics_doc settings_doc
+IN_STEP := generate_schemas json_schemas topics_doc settings_doc
 
 .PHONY: help setup broker demo test check bench gates sets sweep clean
 
@@ -26,7 +26,7 @@ broker: setup
 	@scripts/setup.sh broker
 
 demo: broker
-	@ctrlplane-stream demo $(if $(ACTS),--acts $(ACTS)) $(DEMO_ARGS)
+	@ctrlplane-stream demo $(if $(ACTS),--acts "$(ACTS)") $(DEMO_ARGS)
 
 check: setup
 	@scripts/check.sh $(IN_STEP)
