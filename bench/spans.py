@@ -1,4 +1,4 @@
-"""The span engine against what a user would run instead, side by side in one run: ``python benchmarks/spans.py [--quick]``.
+"""The span engine against what a user would run instead, side by side in one run: ``python -m bench.spans [--quick]``.
 
 Every figure is spans per CPU second of one thread, best of three, and its ratio to protobuf's own C parser merely parsing the
 same bytes with the full OTLP schema in the same run. Spans have ten attributes, records 500 spans and more.
@@ -7,16 +7,12 @@ same bytes with the full OTLP schema in the same run. Spans have ten attributes,
 import argparse
 import gc
 import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from span_traffic import Traffic
 
+from bench._span_traffic import Traffic
 from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord

@@ -1,6 +1,6 @@
 """How fast one environment decides: facts a second in memory, replay by folding, version sets and edges in a large graph.
 
-    python benchmarks/decisions.py [--services 10000] [--edges 100000] [--json]
+    python -m bench.decisions [--services 10000] [--edges 100000] [--json]
 
 Facts are those of a real (simulated) run of 50 services with many rollouts in parallel, decided again from nothing.
 """
