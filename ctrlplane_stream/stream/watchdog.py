@@ -1,4 +1,4 @@
-"""Notices a consumer that has stalled for good: records wait, and nothing was acknowledged for too long.
+"""Notices a consumer that has stalled for good: records wait and nothing was acknowledged, or it never gets its partitions.
 
 Long-running consumers have been seen to stop fetching without an error; a restart mends it and costs seconds.
 """
@@ -22,6 +22,7 @@ class Watchdog:
         self._duty = duty
         self._stall_seconds = stall_seconds
         self._looked_at = 0.0
+        self._held_at = time.monotonic()
         self._last: dict[tuple[str, int], tuple[int, float]] = {}
 
     def look(self) -> None:
@@ -30,6 +31,10 @@ class Watchdog:
         if now - self._looked_at < _LOOK_EVERY_SECONDS:
             return
         self._looked_at = now
+        if self._duty.app.holding:
+            self._held_at = now
+        elif self._stall_seconds and now - self._held_at > self._stall_seconds:
+            self._duty.fail(Stalled(f"the group gave us no answer about our partitions for {now - self._held_at:.0f} s"))
         consumer: Any = self._duty.app._consumer
         if consumer is None:
             return

@@ -63,7 +63,7 @@ async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
         loop.add_signal_handler(number, duty.stopping.set)
     if settings.metrics_port:
         duty.metrics.serve(settings.metrics_port)
-    await _start(duty)
+    await _start(duty, settings.stall_seconds or None)
     await _stay(duty, Watchdog(duty, settings.stall_seconds), follow)
     if duty.failure is not None:
         _end_at_once()
@@ -76,10 +76,10 @@ async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
     return 0
 
 
-async def _start(duty: Duty) -> None:
+async def _start(duty: Duty, patience_seconds: float | None) -> None:
     try:
         await duty.check()
-        await duty.app.start()
+        await asyncio.wait_for(duty.app.start(), patience_seconds)
     except NotReady as error:
         log.error("%s", error)
         _end_at_once()

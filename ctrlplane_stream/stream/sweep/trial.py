@@ -71,7 +71,11 @@ async def play(plan: Plan, settings: Settings, restart_broker: Callable[[], None
     """Play one plan on topics of its own (``settings.topic_prefix``). Raises only where the broker is of no use."""
     started = time.monotonic()
     settings = msgspec.structs.replace(
-        settings, partitions=PARTITIONS, session_timeout_seconds=1.5, topic_prefix=f"{settings.topic_prefix}{plan.seed}-"
+        settings,
+        partitions=PARTITIONS,
+        session_timeout_seconds=1.5,
+        stall_seconds=15.0,
+        topic_prefix=f"{settings.topic_prefix}{plan.seed}-",
     )
     async with _topics(settings), producer(settings) as client:
         trial = _Trial(plan, settings, client, restart_broker)
