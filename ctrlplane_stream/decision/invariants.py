@@ -1,8 +1,8 @@
 """The promises of the rollout machine as executable checks, made after every fact by somebody who does not trust it.
 
-The monitor keeps its own books from facts and commands alone and compares: it shares no rule with the code that it checks. It runs in the
-driver
-for tests and users, in the simulation, and can run beside a worker. Numbers are those of ``docs/architecture.md``.
+The monitor keeps its own books from facts and commands alone and compares: it shares no rule with the code that it checks.
+It runs in the driver for tests and users, in the simulation, and can run beside a worker. Numbers are those of
+``docs/architecture.md``.
 """
 
 from collections.abc import Callable, Iterator

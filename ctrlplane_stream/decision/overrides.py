@@ -1,8 +1,7 @@
 """What operators say: one function per verb, each idempotent by id, each leaving a reason with who and why.
 
 ``abort``, ``pause`` and ``freeze`` are never refused. ``force`` and ``skip`` pass over gates only, loudly; what would break
-make-before-break
-needs ``unsafe`` besides. A scope is a rollout, a service, or with neither of them the whole environment.
+make-before-break needs ``unsafe`` besides. A scope is a rollout, a service, or with neither of them the whole environment.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The rules that move rollouts: one per phase, run to a fixed point after every fact.
 
-A rule reads the draft and answers with an event and its reason, or with what is waited for. Rules that stop are asked before rules that
-go on,
-so that bad news always wins. At most one rollout of an environment steps forward in one window, or a harm could not be told apart.
+A rule reads the draft and answers with an event and its reason, or with what is waited for. Rules that stop are asked before
+rules that go on, so that bad news always wins. At most one rollout of an environment steps forward in one window, or a harm
+could not be told apart.
 """
 
 from collections.abc import Callable

@@ -5,12 +5,12 @@ decision over 100,000 edges costs what it changes. What ``decide`` changed is th
 JSON, or ``null`` where it went away. Folding deltas in order gives the state again; so does a snapshot of its entries.
 
 Keys: ``clock``, ``index``, ``telemetry``, ``catalog``, ``service/<name>``, ``origin/<topic>/<partition>``,
-``edge/<kind>/<caller>|<callee>``,
-``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``, ``pair/<service>/<digest>/<manifest hash>``,
-``target/<service>``,
-``set/<rollout>``, ``rollout/<rollout>``, ``freeze/<id>``, ``override/<id>``, ``release/<id>``.
+``edge/<kind>/<caller>|<callee>``, ``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``,
+``pair/<service>/<digest>/<manifest hash>``, ``target/<service>``, ``set/<rollout>``, ``rollout/<rollout>``, ``freeze/<id>``,
+``override/<id>``, ``release/<id>``.
 
-Entries that come from a log or a snapshot stay bytes until somebody asks for them, so that recovery costs a map, not a parse.
+Entries that come from a log or a snapshot stay bytes until somebody asks for them, so that recovery costs a map, not a
+parse.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -256,9 +256,9 @@ class NoDataCause(StrEnum):
 class Coverage(msgspec.Struct, frozen=True):
     """How much of the traffic the evidence rests on.
 
-    ``observed`` is observed over estimated calls (sampling); ``late`` the share that came in late parts and was counted; ``dropped`` the
-    share
-    that came too late for this step; ``unknown`` the share of calls whose callee version is unknown; ``lag_seconds`` the pipeline's lag.
+    ``observed`` is observed over estimated calls (sampling); ``late`` the share that came in late parts and was counted;
+    ``dropped`` the share that came too late for this step; ``unknown`` the share of calls whose callee version is unknown;
+    ``lag_seconds`` the pipeline's lag.
     """
 
     observed: float = 1.0

@@ -1,8 +1,7 @@
 """A simulated world behind the actuator port: targets with versions, weights, leases and faults.
 
-It keeps the promises of the port (cursor by compare-and-set, leases honoured, edits by hand respected) and breaks what a real world
-breaks: it is
-slow, it fails, it answers twice or never, it says *applied* and is not.
+It keeps the promises of the port (cursor by compare-and-set, leases honoured, edits by hand respected) and breaks what a
+real world breaks: it is slow, it fails, it answers twice or never, it says *applied* and is not.
 """
 
 from enum import StrEnum

@@ -1,0 +1,101 @@
+"""Writes `docs/policies.md` from the words of `model/policy.py` and `model/verdicts.py`: every knob with its default and why.
+
+`--check` writes nothing and fails where the page is not what the code says.
+"""
+
+import ast
+import inspect
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ctrlplane_stream.model import policy, verdicts
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "policies.md"
+
+HEAD = """\
+# Policies
+
+Generated from `ctrlplane_stream/model/policy.py` and `verdicts.py` by `python scripts/policies_doc.py`. A policy stands under a name
+in the catalog's `policies:`; environments and services name it. What a policy does not say is the default. The policy named `default`
+is the built-in one unless the catalog defines it.
+"""
+
+WORDS: tuple[tuple[type[msgspec.Struct], str], ...] = (
+    (policy.Policy, "A policy"),
+    (policy.Step, "A step (`steps`)"),
+    (verdicts.GatePolicy, "A gate (`gate`)"),
+    (verdicts.Limit, "An absolute limit (`gate.limits`)"),
+    (verdicts.OutsideJudge, "An outside judge (`gate.outside`)"),
+    (policy.MaintenanceWindow, "A maintenance window (`maintenance`)"),
+)
+ENUMS: tuple[type[StrEnum], ...] = (policy.Mode, policy.Supersede, policy.Unsure, verdicts.OnUnprovable, verdicts.Metric)
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(_struct(word, title) for word, title in WORDS) + "".join(_enum(word) for word in ENUMS)
+
+
+def _struct(word: type[msgspec.Struct], title: str) -> str:
+    said = _said(word)
+    rows = [f"| `{f.name}` | {_default(f)} | {said.get(f.name, '')} |" for f in msgspec.structs.fields(word)]
+    return "\n".join(["", f"## {title}", "", _flat(inspect.getdoc(word) or ""), "", "| field | default | |", "|---|---|---|", *rows, ""])
+
+
+def _enum(word: type[StrEnum]) -> str:
+    said = _said(word)
+    rows = [f"| `{member}` | {said.get(member.name, '')} |" for member in word]
+    return "\n".join(["", f"## {word.__name__}", "", _flat(inspect.getdoc(word) or ""), "", "| value | |", "|---|---|", *rows, ""])
+
+
+def _said(word: type) -> dict[str, str]:
+    """What stands below each field, as one line."""
+    (body,) = (node for node in ast.parse(inspect.getsource(word)).body if isinstance(node, ast.ClassDef))
+    said: dict[str, str] = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        name = _name(field)
+        if name and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            said[name] = _flat(str(below.value.value))
+    return said
+
+
+def _name(field: ast.stmt) -> str | None:
+    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+        return field.target.id
+    if isinstance(field, ast.Assign) and isinstance(field.targets[0], ast.Name):
+        return field.targets[0].id
+    return None
+
+
+def _default(field: Any) -> str:
+    if field.default is msgspec.NODEFAULT:
+        return "required" if field.default_factory is msgspec.NODEFAULT else "empty"
+    if isinstance(field.default, msgspec.Struct):
+        return "see below"
+    if isinstance(field.default, tuple) and field.default and isinstance(field.default[0], policy.Step):
+        return ", ".join(f"{step.weight}%" for step in field.default)
+    if isinstance(field.default, tuple):
+        return ", ".join(f"`{item}`" for item in field.default) or "none"
+    return f"`{msgspec.json.encode(field.default).decode()}`".replace('"', "")
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.replace("``", "`").split())
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with --check return 1 where it is another."""
+    if "--check" not in arguments:
+        PAGE.write_text(page())
+    elif not PAGE.exists() or PAGE.read_text() != page():
+        print("docs/policies.md is not in step with the model; run python scripts/policies_doc.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""Writes `docs/rollout.md`: the essay of `decision/phases.py`, the diagram drawn from its table, and what each event means.
+
+`--check` writes nothing and fails where the page is not what the code says.
+"""
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+from ctrlplane_stream.decision import admission, phases
+from ctrlplane_stream.decision.phases import ENDED, TRANSITIONS, Event, Phase
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "rollout.md"
+
+
+def page() -> str:
+    """The whole page."""
+    head = "Generated from `ctrlplane_stream/decision/phases.py` and `admission.py` by `python scripts/rollout_doc.py`."
+    return "\n".join(
+        ["# The rollout machine", "", head, "", _essay(phases), "", _diagram(), "", "## Events", "", _events(), "",
+         "## Rollouts beside each other", "", _essay(admission), ""]
+    )  # fmt: skip
+
+
+def _essay(module: object) -> str:
+    return (inspect.getdoc(module) or "").replace("``", "`")
+
+
+def _diagram() -> str:
+    lines = ["```mermaid", "stateDiagram-v2", f"  [*] --> {Phase.QUEUED}"]
+    for phase, row in TRANSITIONS.items():
+        lines += [f"  {phase} --> {after}: {event}" for event, after in row.items()]
+    return "\n".join([*lines, *(f"  {phase} --> [*]" for phase in ENDED), "```"])
+
+
+def _events() -> str:
+    (body,) = (node for node in ast.parse(inspect.getsource(Event)).body if isinstance(node, ast.ClassDef))
+    said: dict[str, str] = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.Assign) and isinstance(field.targets[0], ast.Name) and isinstance(below, ast.Expr):
+            said[field.targets[0].id] = " ".join(ast.literal_eval(below.value).split())
+    rows = [f"| {event} | {said.get(event.name, '')} | {_leads(event)} |" for event in Event]
+    return "\n".join(["| event | means | leads |", "|---|---|---|", *rows])
+
+
+def _leads(event: Event) -> str:
+    return ", ".join(f"{phase} → {row[event]}" for phase, row in TRANSITIONS.items() if event in row)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with --check return 1 where it is another."""
+    if "--check" not in arguments:
+        PAGE.write_text(page())
+    elif not PAGE.exists() or PAGE.read_text() != page():
+        print("docs/rollout.md is not in step with decision/; run python scripts/rollout_doc.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
