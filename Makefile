@@ -38,7 +38,7 @@ test: broker
 
 # bench runs every module of bench/; gates and sets are packages of their own there. BENCH="router" make bench runs one.
 bench: broker
-	@for name in $(or $(BENCH),$(patsubst bench/%.py,%,$(wildcard bench/[a-z]*.py))); do echo "== $$name"; python -m bench.$$name $(ARGS); done
+	@for name in $(or $(BENCH),$(filter-out sweep,$(patsubst bench/%.py,%,$(wildcard bench/[a-z]*.py)))); do echo "== $$name"; python -m bench.$$name $(ARGS); done
 
 gates sets: setup
 	@python -m bench.$@ $(ARGS)
