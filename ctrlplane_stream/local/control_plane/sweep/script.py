@@ -1,5 +1,6 @@
 """The rollout that every plan plays, and where it ends: two scripts, one that promotes and one that aborts."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -18,6 +19,7 @@ from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Capacity, Cursor, WantedVersion
 
 LEASE_SECONDS = 60.0
+_COLLECTED_SECONDS = 60.0
 Assigned = tuple[Command, Cursor]
 Make = Callable[..., WantedVersion]
 
@@ -54,19 +56,27 @@ def retreat(target: Target, sequence: int) -> Assigned:
 
 
 async def ending(cluster: Cluster, place: Place, target: Target) -> Manifest:
-    """Everything that the end of a run is compared by: objects, weights, cursor; no times, uids or revisions."""
+    """Everything that the end of a run is compared by: objects, weights, cursor; no times, uids or revisions.
+
+    Waits until what deleted Deployments owned was collected. Raises TimeoutError.
+    """
     namespace, chosen = place.namespace, selector(place)
-    deployments, _ = await cluster.select(Kind.DEPLOYMENT, namespace, chosen)
-    services, _ = await cluster.select(Kind.SERVICE, namespace, chosen)
-    config_maps, _ = await cluster.select(Kind.CONFIG_MAP, namespace, chosen)
+    async with asyncio.timeout(_COLLECTED_SECONDS):
+        while True:
+            deployments, _ = await cluster.select(Kind.DEPLOYMENT, namespace, chosen)
+            services, _ = await cluster.select(Kind.SERVICE, namespace, chosen)
+            config_maps, _ = await cluster.select(Kind.CONFIG_MAP, namespace, chosen)
+            if not any(_is_orphan(each, deployments) for each in (*services, *config_maps)):
+                break
+            await asyncio.sleep(0.1)
     memory = read_memory(next(each for each in config_maps if name_of(each) == memory_name(place.slug)), target)
     assert place.route is not None
     route = await cluster.get(Kind.HTTP_ROUTE, namespace, place.route.name)
     assert route is not None
     return {
         "deployments": {name_of(each): [each["spec"]["replicas"], each["spec"]["template"]] for each in deployments},
-        "services": {name_of(each): each["spec"]["selector"] for each in services if not _is_leaving(each)},
-        "config maps": sorted(name_of(each) for each in config_maps if not _is_leaving(each)),
+        "services": {name_of(each): each["spec"]["selector"] for each in services},
+        "config maps": sorted(name_of(each) for each in config_maps),
         "weights": backends(route, place.route.rule),
         "rule": {key: value for key, value in route["spec"]["rules"][0].items() if key != "backendRefs"},
         "cursor": msgspec.to_builtins(memory.ledger.cursor),
@@ -80,5 +90,6 @@ def _versions(service: str) -> tuple[Make, Make]:
     return partial(version, service, 1), partial(version, service, 2)
 
 
-def _is_leaving(manifest: Manifest) -> bool:
-    return "deletionTimestamp" in manifest["metadata"]
+def _is_orphan(manifest: Manifest, deployments: tuple[Manifest, ...]) -> bool:
+    there = {each["metadata"]["uid"] for each in deployments}
+    return any(owner["uid"] not in there for owner in manifest["metadata"].get("ownerReferences") or [])

@@ -21,15 +21,26 @@ class Sweep:
 
     async def play(self, numbers: Iterable[int], at_once: int) -> list[Result]:
         """The results, in the order of the numbers. AssertionError where even an undisturbed run goes wrong."""
-        runs = [await self._undisturbed(promotes) for promotes in (False, True)]
+        runs = await self._undisturbed_runs()
         requests, writes = min(run.requests for run in runs), min(run.writes for run in runs)
+        return await self._play([plan_of(number, requests, writes) for number in numbers], at_once)
+
+    async def play_these(self, plans: Iterable[Plan], at_once: int) -> list[Result]:
+        """The results of plans of one's own."""
+        await self._undisturbed_runs()
+        return await self._play(list(plans), at_once)
+
+    async def _undisturbed_runs(self) -> list[Result]:
+        return [await self._undisturbed(promotes) for promotes in (False, True)]
+
+    async def _play(self, plans: list[Plan], at_once: int) -> list[Result]:
+        """Restarts of the API server alone, for everybody would notice; all others side by side."""
         places = asyncio.Semaphore(at_once)
 
         async def one(plan: Plan) -> Result:
             async with places:
                 return await self._one(plan)
 
-        plans = [plan_of(number, requests, writes) for number in numbers]
         beside = await asyncio.gather(*(one(plan) for plan in plans if plan.fault is not Fault.RESTART))
         alone = [await self._one(plan) for plan in plans if plan.fault is Fault.RESTART]
         return sorted([*beside, *alone], key=lambda result: result.plan.number)

@@ -50,6 +50,7 @@ class Trial:
         self._jumped = 0.0
         self._transports: list[FaultyTransport] = []
         self._sleeper: asyncio.Task[Outcome | TargetObserved] | None = None
+        self._index = 0
         self._woken_after = 0
         self.notes: list[str] = []
 
@@ -73,9 +74,10 @@ class Trial:
     async def _play(self, admin: Cluster) -> None:
         self._admin = admin
         self._actuator = self._fresh()
-        for number, assigned in enumerate(script(TARGET, promotes=self._plan.promotes)):
+        for index, assigned in enumerate(script(TARGET, promotes=self._plan.promotes)):
+            self._index = index
             await self._carry_out(assigned)
-            if self._sleeper is not None and number >= self._woken_after:
+            if self._sleeper is not None and self._index >= self._woken_after:
                 await self._wake()
         if self._sleeper is not None:
             await self._wake()
@@ -125,7 +127,7 @@ class Trial:
         await asyncio.wait({task, sleeps}, return_when=asyncio.FIRST_COMPLETED)
         sleeps.cancel()
         if not task.done():
-            self._sleeper, self._woken_after = task, self._plan.length
+            self._sleeper, self._woken_after = task, self._index + self._plan.length
             self._actuator = self._fresh()
             return None
         try:
