@@ -15,7 +15,7 @@ from ctrlplane_stream.local.demo.setting import demo_policy, differences
 from ctrlplane_stream.local.demo.stage import Stage, open_stage
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 
-ALL_ACTS: tuple[Act, ...] = (*FIRST_ACTS[:-1], *RELEASE_ACTS, *OUTAGE_ACTS, FIRST_ACTS[-1])
+ALL_ACTS: tuple[Act, ...] = (*FIRST_ACTS, *RELEASE_ACTS, *OUTAGE_ACTS)
 
 
 def chosen_acts(names: str) -> tuple[Act, ...]:
