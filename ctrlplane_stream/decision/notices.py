@@ -17,7 +17,7 @@ def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, d
             text=text,
             rollout=rollout.id,
             weights=weights_now(draft, tuple(unit.service for unit in rollout.units)),
-            next_command=f"ctrlplane-stream control {verb} --rollout {rollout.id} --why REASON",
+            next_command=f"ctrlplane-stream control {verb} {rollout.id} --why REASON",
             deadline_ms=deadline_ms,
             webhook=catalog.notify if catalog is not None else None,
         )

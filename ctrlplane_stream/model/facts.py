@@ -226,7 +226,8 @@ Fact = (
 
 
 class FactRecord(msgspec.Struct, frozen=True):
-    """A fact as the topic ``facts`` holds it. ``origin`` is None only for TimePassed and BuildChanged."""
+    """A fact as the topic ``facts`` holds it. ``origin`` is None for TimePassed and BuildChanged, and for
+    OutcomeReported and WorldChanged, which are known by their command and by being whole states."""
 
     environment: str
     fact: Fact
