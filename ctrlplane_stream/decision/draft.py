@@ -35,8 +35,8 @@ class Draft:
         self.outputs: list[Output] = []
         self.reasons: list[Reason] = []
         self.telling: dict[str, Telling] = {}
-        self.moves = 0
-        """How many rollouts were moved so far: what others wait for may have changed."""
+        self.moved: list[str] = []
+        """Rollouts that were moved so far, once for each move: what others wait for may have changed."""
         self._changes: dict[str, Entry | None] = {}
         self.put("clock", clock)
 

@@ -14,6 +14,7 @@ from ctrlplane_stream.decision import observing, timers
 from ctrlplane_stream.decision.draft import Draft, Telling, delta_of
 from ctrlplane_stream.decision.hearing import on_verdict
 from ctrlplane_stream.decision.overrides import in_scope, on_override
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.rollout import settle
 from ctrlplane_stream.decision.state import State, fold
 from ctrlplane_stream.decision.targets import emit_commands, weighted
@@ -91,6 +92,8 @@ def _about(draft: Draft, fact: Fact) -> tuple[str, ...] | None:
     if isinstance(fact, OutcomeReported | WorldChanged):
         owner = draft.target(fact.target.service).rollout
         return (owner,) if owner is not None else ()
+    if isinstance(fact, ArrivalsObserved):
+        return tuple(r.id for r in draft.rollouts() if r.phase in (Phase.PREPARING, Phase.DRAINING))
     return None
 
 

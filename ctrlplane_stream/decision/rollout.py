@@ -34,15 +34,24 @@ MAX_RETREATS = 3
 
 
 def settle(draft: Draft, about: tuple[str, ...] | None) -> None:
-    """Move rollouts as far as they can go now: those that the fact is ``about`` (None: all), and all once any has moved."""
+    """Move rollouts as far as they can go now: those that the fact is ``about`` (None: all), then whomever a move may have freed."""
+    ids = draft.index.rollouts if about is None else (*about, *_concerned(draft, 0))
     for _ in range(MAX_ROUNDS):
-        ids = draft.index.rollouts if about is None or draft.moves else about
-        moves = draft.moves
+        moves = len(draft.moved)
         for id_ in ids:
             _progress(draft, id_)
-        if draft.moves == moves:
+        if len(draft.moved) == moves:
             return
+        ids = _concerned(draft, moves)
     raise AssertionError("rollouts do not come to rest")
+
+
+def _concerned(draft: Draft, since: int) -> tuple[str, ...]:
+    """Whom the moves from the ``since``-th on may have freed, in order of arrival: themselves, the queue, and who waits beside another."""
+    moved = frozenset(draft.moved[since:])
+    if not moved:
+        return ()
+    return tuple(r.id for r in draft.rollouts() if r.id in moved or r.phase is Phase.QUEUED or r.beside is not None)
 
 
 def _progress(draft: Draft, id_: str) -> None:

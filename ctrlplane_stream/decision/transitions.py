@@ -30,7 +30,7 @@ def move(draft: Draft, rollout: e.Rollout, event: Event, because: str) -> e.Roll
     if phase is None:
         draft.because("refused", f"{rollout.id} is {rollout.phase}, where '{event}' means nothing: {because}", rollout.id)
         return rollout
-    draft.moves += 1
+    draft.moved.append(rollout.id)
     moved = replace(rollout, phase=phase, phase_since_steady=draft.clock.steady, waiting_for=None)
     moved = EFFECTS[event](draft, moved, because)
     passage = e.Passage(phase, moved.wave, moved.step, draft.clock.now_ms)
