@@ -1,0 +1,59 @@
+"""``ctrlplane-stream plan IMAGE@DIGEST …``: what would happen if these artifacts were pushed now. Changes nothing."""
+
+import asyncio
+import sys
+
+import click
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision import planning
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.facts import ReleaseOrder
+from ctrlplane_stream.model.identity import Artifact
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.looking import look
+from ctrlplane_stream.wire.kafka_clients import NoBroker
+
+
+@click.command()
+@click.argument("references", metavar="IMAGE@DIGEST...", nargs=-1, required=True)
+@click.option("--environment", required=True, help="Where it would be rolled out.")
+@click.option("--callers-first", is_flag=True, help="The change removes something: callers take weight before callees.")
+@takes_settings("kafka_", "topic_", "partitions")
+@takes_json
+def plan(settings: Settings, as_json: bool, references: tuple[str, ...], environment: str, callers_first: bool) -> None:
+    """Say what would happen if IMAGE@DIGEST were pushed now: the version set, what it waits for, and how long each step must last.
+
+    Several artifacts are planned as one release. Nothing is written. Exit status 1: nothing would start, with the reason.
+    """
+    require_broker(settings)
+    try:
+        state = asyncio.run(look(settings, environment)).state
+    except (KafkaError, NoBroker) as error:
+        fail(f"no answer from {settings.kafka_bootstrap_servers}: {error}")
+    artifacts = tuple(artifact for reference in references for artifact in _artifacts(state, reference))
+    order = ReleaseOrder.CALLERS_FIRST if callers_first else ReleaseOrder.CALLEES_FIRST
+    planned = planning.plan(state, artifacts, order)
+    if as_json:
+        print_json(planned)
+    else:
+        click.echo("\n".join(planning.in_words(planned)))
+    sys.exit(0 if planned.rollout is not None else 1)
+
+
+def _artifacts(state: State, reference: str) -> list[Artifact]:
+    """The artifacts that the reference stands for here: one for each service that takes images from that repository."""
+    image, separator, digest = reference.partition("@")
+    if not separator:
+        fail(f"{reference} names no digest: give IMAGE@sha256:…, since a tag may mean something else tomorrow")
+    catalog = state.find("catalog", e.CatalogEntry)
+    if catalog is None:
+        fail(f"no catalog was ever applied to {state.environment}; see ctrlplane-stream catalog apply")
+    known = [state.find(f"service/{name}", ServiceInEnvironment) for name in catalog.services]
+    found = [Artifact(s.service, image, digest) for s in known if s is not None and image in s.images]
+    if not found:
+        fail(f"no service of {state.environment} takes images from {image}; add it to the service's images in the catalog")
+    return found

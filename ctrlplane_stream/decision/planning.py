@@ -1,0 +1,145 @@
+"""What would happen if artifacts were offered now: the set, its order and blast radius, what it would wait for, how long each step takes.
+
+The plan asks the same rules that decide, over a draft that is thrown away; nothing is changed. How long a step must last comes from the
+judge's own planning at the traffic of the changed services as telemetry last saw it.
+"""
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.admission import enqueue, obstacle
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.judge.planning import Traffic, plan_step
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.decision.versioning import number
+from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
+from ctrlplane_stream.model.identity import Artifact
+from ctrlplane_stream.model.policy import Policy
+
+
+class PlannedStep(msgspec.Struct, frozen=True):
+    """One step: the candidate's weight, what the policy allows, and what the evidence needs at today's traffic.
+
+    ``proof_seconds`` is None where this traffic proves nothing, and ``provable`` whether it proves the margin within the policy's maximum.
+    """
+
+    wave: int
+    weight: int
+    requests_per_second: float
+    min_seconds: float
+    max_seconds: float
+    proof_seconds: float | None
+    provable: bool
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What would happen now. ``refused`` says why nothing would; ``waits_for`` why it would queue first."""
+
+    environment: str
+    rollout: str | None
+    version_set: e.VersionSet | None
+    steps: tuple[PlannedStep, ...]
+    bake_seconds: float
+    waits_for: str | None
+    refused: tuple[str, ...]
+
+
+def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST) -> Plan:
+    """What the state would make of these artifacts if they came as one release. Changes nothing; at least one artifact."""
+    draft = Draft(state, state.find("clock", e.Clock) or e.Clock())
+    members, refused = _members(draft, artifacts)
+    said = len(draft.reasons)
+    id_ = enqueue(draft, members, "release", None, order) if members and not refused else None
+    if id_ is None:
+        why = tuple(reason.text for reason in draft.reasons[said:])
+        return Plan(state.environment, None, None, (), 0.0, None, (*refused, *why))
+    version_set = draft.version_set(id_)
+    rollout = draft.rollout(id_)
+    assert rollout is not None
+    waits = obstacle(draft, rollout)
+    return Plan(
+        environment=state.environment,
+        rollout=id_,
+        version_set=version_set,
+        steps=_steps(draft, rollout, version_set),
+        bake_seconds=version_set.policy.bake_seconds,
+        waits_for=waits[0] if waits is not None else None,
+        refused=(),
+    )
+
+
+def _members(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
+    members: dict[str, str] = {}
+    refused: list[str] = []
+    for artifact in artifacts:
+        service = draft.service(artifact.service)
+        if service is None:
+            refused.append(f"the catalog has no service {artifact.service} in {draft.environment}")
+        elif artifact.image not in service.images:
+            refused.append(f"{artifact.service} takes images from {', '.join(service.images)}, not from {artifact.image}")
+        else:
+            label, new = number(draft, service, artifact, Provenance())
+            if not new:
+                refused.append(f"{artifact} is version {label} of {artifact.service} already")
+            if (pinned := draft.target(artifact.service).pinned) is not None:
+                refused.append(f"{artifact.service} is pinned to {pinned}")
+            members[artifact.service] = label
+    return members, tuple(refused)
+
+
+def _steps(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> tuple[PlannedStep, ...]:
+    waves = sorted({unit.wave for unit in version_set.changed})
+    rates = {wave: _rate(draft, [u.service for u in version_set.changed if u.wave == wave]) for wave in waves}
+    steps = len(waves) * len(rollout.steps) + 1
+    return tuple(_step(draft, version_set, wave, step.weight, rates[wave], steps) for wave in waves for step in rollout.steps)
+
+
+def _rate(draft: Draft, services: list[str]) -> float:
+    """Requests a second of the quietest of these services: the slowest proof is the one waited for."""
+    seen = [found.requests_per_second if (found := draft.find(f"traffic/{s}", ServiceSeen)) is not None else 0.0 for s in services]
+    return min(seen, default=0.0)
+
+
+def _step(draft: Draft, version_set: e.VersionSet, wave: int, weight: int, rate: float, steps: int) -> PlannedStep:
+    policy = version_set.policy
+    allowed = next(s for s in policy.steps if s.weight >= weight)
+    seconds, provable = _proof(draft, version_set, policy, weight, rate, steps)
+    return PlannedStep(wave, weight, rate, allowed.min_seconds, allowed.max_seconds, seconds, provable)
+
+
+def _proof(draft: Draft, version_set: e.VersionSet, policy: Policy, weight: int, rate: float, steps: int) -> tuple[float | None, bool]:
+    if rate <= 0:
+        return None, False
+    traffic = Traffic(rate, min(weight / 100, 0.99), window_seconds=draft.telemetry.window_seconds)
+    questions = max(1, len(version_set.guards)) * max(1, len(policy.gate.metrics))
+    planned = plan_step(traffic, 2 * policy.gate.error_margin, policy.gate, questions=questions, steps=steps)
+    return (None if math.isinf(planned.step_seconds) else planned.step_seconds), planned.provable
+
+
+def in_words(planned: Plan) -> list[str]:
+    """The plan as lines for a person."""
+    if planned.version_set is None:
+        return [f"nothing would happen: {why}" for why in planned.refused] or ["nothing would happen"]
+    chosen = planned.version_set
+    lines = [f"{planned.rollout} would start" + (f", after this: {planned.waits_for}" if planned.waits_for else " at once")]
+    lines += [f"  {line}" for line in chosen.explanation]
+    lines += [f"  guard {g.guard.service or 'entry points'} ({g.guard.role}): {g.why}" for g in chosen.guards]
+    lines += [f"  not watched {left.service}: {left.why}" for left in chosen.left_out]
+    lines += [f"policy of {chosen.policy_of}, confidence {chosen.confidence}:"]
+    radius: Mapping[tuple[int, int], e.BlastRadius] = {(b.wave, b.weight): b for b in chosen.blast_radius}
+    lines += [_step_in_words(step, radius.get((step.wave, step.weight))) for step in planned.steps]
+    return [*lines, f"  then it bakes for {planned.bake_seconds:g} s and drains the old version"]
+
+
+def _step_in_words(step: PlannedStep, radius: e.BlastRadius | None) -> str:
+    reach = f", {radius.services} of {radius.of_services} services and {radius.traffic_share:.1%} of the traffic in reach" if radius else ""
+    if step.proof_seconds is None:
+        proof = "this traffic cannot prove the margin"
+    elif step.provable:
+        proof = f"proof takes about {step.proof_seconds:.0f} s at {step.requests_per_second:g} requests/s"
+    else:
+        proof = f"proof would take {step.proof_seconds:.0f} s at {step.requests_per_second:g} requests/s, longer than the gate allows"
+    return f"  wave {step.wave + 1}, {step.weight}%: {step.min_seconds:g} to {step.max_seconds:g} s; {proof}{reach}"

@@ -1,0 +1,52 @@
+"""A plan says what would happen and changes nothing."""
+
+from ctrlplane_stream.decision.planning import in_words, plan
+from ctrlplane_stream.simulation.loop import Loop, artifact, catalog, service
+
+
+def _shop() -> Loop:
+    loop = Loop.of(catalog(service("front"), service("cart"), service("pay")))
+    for name in ("front", "cart", "pay"):
+        loop.push(name, 1)
+    loop.run(150)
+    loop.edges("front>cart", "cart>pay")
+    return loop
+
+
+def test_a_plan_names_the_set_its_steps_and_their_length_and_leaves_the_state_alone() -> None:
+    loop = _shop()
+    before = list(loop.driver.state.entries())
+    planned = plan(loop.driver.state, (artifact("cart", 2),))
+    assert planned.rollout == "production/cart/2"
+    assert planned.waits_for is None
+    assert [step.weight for step in planned.steps] == [10, 50, 100]
+    assert {g.guard.service for g in planned.version_set.guards} == {"cart", "front", "pay", ""}  # type: ignore[union-attr]
+    assert list(loop.driver.state.entries()) == before
+
+
+def test_what_is_planned_is_what_is_then_decided() -> None:
+    loop = _shop()
+    planned = plan(loop.driver.state, (artifact("cart", 2),))
+    loop.push("cart", 2)
+    assert loop.driver.version_set("production/cart/2") == planned.version_set
+
+
+def test_a_plan_says_what_it_would_wait_for() -> None:
+    loop = _shop()
+    loop.push("pay", 2)
+    planned = plan(loop.driver.state, (artifact("cart", 2),))
+    assert "waits until production/pay/2 is verified at 100" in (planned.waits_for or "")
+    assert any("after this" in line for line in in_words(planned))
+
+
+def test_steps_that_this_traffic_cannot_prove_are_said_beforehand() -> None:
+    loop = Loop.of(catalog(service("cart")))
+    planned = plan(loop.driver.state, (artifact("cart", 1),))
+    assert planned.steps[0].proof_seconds is None
+    assert any("cannot prove" in line for line in in_words(planned))
+
+
+def test_a_version_that_is_known_or_foreign_would_start_nothing() -> None:
+    loop = _shop()
+    assert "already" in plan(loop.driver.state, (artifact("cart", 1),)).refused[0]
+    assert "has no service" in plan(loop.driver.state, (artifact("ghost", 1),)).refused[0]
