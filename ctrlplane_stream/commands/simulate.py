@@ -7,21 +7,27 @@ import time
 import click
 from msgspec.structs import asdict
 
+from ctrlplane_stream.simulation.exhaustive import Broken, explore
 from ctrlplane_stream.simulation.plans import plan
 from ctrlplane_stream.simulation.play import Outcome, Play, shrink
 
 
 @click.command()
-@click.option("--seeds", required=True, metavar="A..B", help="First and last seed, both played; one number plays one.")
+@click.option("--seeds", metavar="A..B", help="First and last seed, both played; one number plays one.")
+@click.option("--exhaustive", is_flag=True, help="Instead of seeds, search every interleaving of a small system.")
 @click.option("--transcript", is_flag=True, help="Print the whole transcript of a failing seed, not its end only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--progress", is_flag=True, help="Say on standard error how far it is.")
-def simulate(seeds: str, transcript: bool, as_json: bool, progress: bool) -> None:
+def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: bool, progress: bool) -> None:
     """Play simulated systems, faults and operators against the decision core, checking every invariant after every fact.
 
     The last line is a summary. A failing seed prints the command that replays it and the acts that are left when all that do not
     matter are taken away.
     """
+    if exhaustive:
+        sys.exit(_search(as_json))
+    if seeds is None:
+        raise click.UsageError("say --seeds A..B, or --exhaustive")
     first, last = _range(seeds)
     begun = time.monotonic()
     totals = {"seeds": 0, "facts": 0, "rollouts": 0, "completed": 0, "reverted": 0, "violations": 0}
@@ -38,6 +44,23 @@ def simulate(seeds: str, transcript: bool, as_json: bool, progress: bool) -> Non
     seconds = time.monotonic() - begun
     click.echo(json.dumps({**totals, "seconds": round(seconds, 1)}) if as_json else _summary(totals, seconds))
     sys.exit(1 if totals["violations"] else 0)
+
+
+def _search(as_json: bool) -> int:
+    """Search the small system; the exit status."""
+    begun = time.monotonic()
+    try:
+        found = explore()
+    except Broken as broken:
+        click.echo(str(broken))
+        return 1
+    for path in found.traps[:5]:
+        click.echo("never over after: " + " → ".join(path))
+    told = {"states": found.shapes, "transitions": found.transitions, "ended": found.ended, "traps": len(found.traps)}
+    seconds = round(time.monotonic() - begun, 1)
+    words = ", ".join(f"{count} {name}" for name, count in told.items())
+    click.echo(json.dumps({**told, "seconds": seconds}) if as_json else f"{words}, {seconds} s")
+    return 1 if found.traps else 0
 
 
 def _range(seeds: str) -> tuple[int, int]:

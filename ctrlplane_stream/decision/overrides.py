@@ -98,7 +98,7 @@ def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
 def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
     found = in_scope(draft, fact)
     for rollout in found:
-        _over_edits(draft, rollout)
+        _over_edits(draft, rollout, fact)
         noted = replace(_noted(rollout, fact), unsafe=fact.unsafe)
         draft.put_rollout(noted)
         if rollout.phase is not Phase.ABORTING and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
@@ -109,11 +109,13 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
     return True, f"{', '.join(r.id for r in found)} aborted" if found else f"nothing in {_scope(draft, fact)} is under way"
 
 
-def _over_edits(draft: Draft, rollout: e.Rollout) -> None:
+def _over_edits(draft: Draft, rollout: e.Rollout, fact: OverrideRequested) -> None:
+    """Tell the targets that a rollout moves their desired state over whatever was edited by hand."""
     for unit in rollout.units:
         target = draft.target(unit.service)
-        if target.edited is not None:
+        if target.edited is not None and target.rollout == rollout.id:
             draft.put_target(replace(target, over_edit=target.edited, edited=None))
+            tell_again(draft, draft.target(unit.service), f"{fact.who} goes over the edit by hand: {fact.why}")
 
 
 def _promote(draft: Draft, fact: OverrideRequested) -> Answered:

@@ -6,7 +6,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.falling import serves
 from ctrlplane_stream.decision.phases import MOVING, Phase
-from ctrlplane_stream.decision.targets import tell_again
+from ctrlplane_stream.decision.targets import is_confirmed, kind_of, tell_again
 
 RETRY_SECONDS = 30
 """How long after trouble a target is told again; the actuator has retried by itself before it reports trouble."""
@@ -28,7 +28,10 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) 
     if rollout.phase is Phase.ABORTING and (dead := _nowhere_to_go(target, unit)) is not None:
         return f"{_whereabouts(target)}: {dead}"
     flight = target.in_flight
-    if flight is None or target.edited is not None:
+    if target.edited is not None:
+        return None
+    if flight is None:
+        _restore(draft, rollout, target)
         return None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
     why = flight.trouble
@@ -40,6 +43,13 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) 
         draft.put_target(replace(target, in_flight=replace(flight, trouble=why)))
         tell_again(draft, target, f"try {flight.tries + 1}: {why}")
     return f"{_whereabouts(target)}: {why}"
+
+
+def _restore(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> None:
+    """Say again what is wanted of a target that strayed from it after it had been confirmed, unless somebody is to look at that first."""
+    looked_at = any(hold.code in ("drift", "hand-edit") for hold in rollout.holds)
+    if target.rollout == rollout.id and not looked_at and not is_confirmed(target, kind_of(draft, target.service)):
+        tell_again(draft, target, "the target is no longer as it was left")
 
 
 def _nowhere_to_go(target: e.TargetEntry, unit: e.Unit) -> str | None:

@@ -609,3 +609,31 @@ def test_every_command_names_its_reason_and_no_ended_rollout_is_left_moving() ->
     until(loop, "cart/2", Phase.COMPLETED)
     assert all(isinstance(c, Command) and c.because for c in loop.driver.commands)
     assert all(r.phase in ENDED for r in loop.driver.rollouts)
+
+
+def test_an_edit_by_hand_while_a_candidate_drains_is_gone_over_by_an_abort() -> None:
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.world.edit("cart", {"#1": 96, "#2": 4}, "weight 4")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 4")
+    loop.run(60)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.DRAINING, {"#1": 96, "#2": 4})
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_target_that_strays_after_its_weight_was_confirmed_is_told_again_when_somebody_resumes() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.target("cart").versions["#2"].weight = 0
+    loop.world.target("cart").versions["#1"].weight = 100
+    loop.tell_world("cart", WorldCause.DRIFT, "weights reset")
+    loop.run(30)
+    assert "drift" in held(loop, "cart/2")
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    loop.run(5)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
