@@ -1,7 +1,7 @@
 """Systems to measure version sets on: generated ones of several shapes, and the graphs of recordings as ``graph --json`` prints them.
 
-Generated systems have tiers, as request paths of shops have: services call some of the tiers below, teams mostly their own, popular ones are
-called by everybody; databases at the bottom; some producers and consumers.
+Generated systems have tiers, as request paths of shops have: services call some of the tier below, teams mostly their own, popular
+ones are called by everybody; databases at the bottom; some producers and consumers.
 """
 
 import json

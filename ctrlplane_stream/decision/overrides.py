@@ -99,7 +99,7 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
     found = in_scope(draft, fact)
     for rollout in found:
         _over_edits(draft, rollout, fact)
-        noted = replace(_noted(rollout, fact), unsafe=fact.unsafe)
+        noted = replace(lifted(_noted(rollout, fact), "hand-edit", "drift"), unsafe=fact.unsafe)
         draft.put_rollout(noted)
         if rollout.phase is not Phase.ABORTING and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
             move(draft, noted, Event.STOP, f"aborted by {fact.who}: {fact.why}")

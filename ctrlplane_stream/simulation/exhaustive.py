@@ -4,7 +4,8 @@ The real ``decide`` is explored breadth first. Time is taken out: the policy's t
 window of its own, so what can happen next depends only on what ``_shape`` keeps of a state; two paths that lead to one shape are joined.
 
 Safety: all invariants hold after every fact on the path by which a shape was first reached, and a crash in any state (the state
-read back from its own bytes) changes nothing. Liveness: from every shape a state can be reached in which every rollout has ended, so none is a trap.
+read back from its own bytes) changes nothing. Liveness: from every shape a state can be reached in which every rollout has ended, so
+none is a trap.
 """
 
 from collections import deque
