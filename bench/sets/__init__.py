@@ -1,1 +1,1 @@
-"""How good version sets are: harm that stays inside the guards, how small the sets are, and how much faster releases go than one at a time."""
+"""How good version sets are: harm that stays inside the guards, how small sets are, how much faster releases go than one by one."""

@@ -1,0 +1,50 @@
+"""The table of phases is whole, and what is not in it is refused without a change."""
+
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.entities import Clock
+from ctrlplane_stream.decision.phases import ENDED, MOVING, TRANSITIONS, Event, Phase, after
+from ctrlplane_stream.decision.rollout import RULES
+from ctrlplane_stream.decision.transitions import EFFECTS, move
+from ctrlplane_stream.simulation.loop import Loop, catalog, service
+
+
+def test_every_phase_has_a_row_and_a_rule_and_every_event_an_effect() -> None:
+    assert set(TRANSITIONS) == set(Phase) == set(RULES)
+    assert set(EFFECTS) == set(Event)
+
+
+def test_a_stop_is_an_event_of_every_phase_that_has_not_ended_but_aborting() -> None:
+    stoppable = {phase for phase in Phase if after(phase, Event.STOP) is Phase.ABORTING}
+    assert stoppable == set(Phase) - set(ENDED) - {Phase.ABORTING}
+
+
+def test_nothing_leads_from_aborting_back_to_weight() -> None:
+    reached, frontier = {Phase.ABORTING}, [Phase.ABORTING]
+    for phase in frontier:
+        for found in TRANSITIONS[phase].values():
+            if found not in reached:
+                reached.add(found)
+                frontier.append(found)
+    assert not reached & {Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING}
+
+
+def test_every_moving_phase_leads_to_an_end() -> None:
+    for start in MOVING:
+        reached, frontier = {start}, [start]
+        for phase in frontier:
+            fresh = [found for found in TRANSITIONS[phase].values() if found not in reached]
+            reached.update(fresh)
+            frontier.extend(fresh)
+        assert Phase.REVERTED in reached
+
+
+def test_a_pair_that_is_not_in_the_table_is_refused_with_a_reason_and_changes_nothing() -> None:
+    loop = Loop.of(catalog(service("cart")))
+    loop.push("cart", 1)
+    rollout = loop.driver.rollouts[0]
+    for event in Event:
+        if after(rollout.phase, event) is None:
+            draft = Draft(loop.driver.state, loop.driver.state.find("clock", Clock) or Clock())
+            assert move(draft, rollout, event, "a test") == rollout
+            assert draft.changes() == {}
+            assert draft.reasons[0].code == "refused"
