@@ -73,7 +73,7 @@ def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     if time_told:
         timers.expire(draft)
     applied = _absorb(draft, fact)
-    settle(draft, _about(draft, fact))
+    settle(draft, None if time_told else _about(draft, fact))
     if time_told:
         timers.renew(draft)
     emit_commands(draft)

@@ -51,6 +51,8 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     if ours is None:
         return Reading(Gate.WAITING, "waits for the first window to be judged")
     seconds = (clock.steady - (rollout.confirmed_steady or 0)) / 1000
+    if ours.status is VerdictStatus.FAIL:
+        return Reading(Gate.WAITING, f"failed, and only force goes on: {ours.reason}")
     if ours.status is VerdictStatus.NO_DATA:
         return _silent(rollout, version_set, ours, seconds)
     if rollout.phase is Phase.BAKING:

@@ -69,8 +69,8 @@ def announce(draft: Draft, rollout: e.Rollout, held: e.Hold) -> None:
 
 
 def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
-    """The first hold whose patience has ended."""
-    return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady), None)
+    """The first hold whose patience has ended; a revert that fails is held until a person ends it, since it is never itself reverted."""
+    return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady and h.code != "revert-fails"), None)
 
 
 def _held(draft: Draft, rollout: e.Rollout, condition: Condition, before: e.Hold | None) -> e.Hold:

@@ -92,6 +92,9 @@ class Play:
         for name in (*self.services, None):
             loop.say(OverrideVerb.UNFREEZE, service=name)
         for _ in range(CALM_ROUNDS):
+            for rollout in loop.driver.rollouts:
+                if any(hold.code == "revert-fails" for hold in rollout.holds):
+                    loop.say(OverrideVerb.FORCE, rollout=rollout.id)
             loop.say(OverrideVerb.RESUME)
             loop.say(OverrideVerb.PROMOTE, all_steps=True)
             for name in self.services:
