@@ -16,7 +16,7 @@ from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import ReleaseOrder
-from ctrlplane_stream.model.identity import version_number
+from ctrlplane_stream.model.identity import ServiceKind, version_number
 from ctrlplane_stream.model.policy import Supersede
 
 AGEING_SECONDS = 600
@@ -28,6 +28,9 @@ def enqueue(
     draft: Draft, members: dict[str, str], cause: str, release: str | None = None, order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
 ) -> str | None:
     """Queue a rollout of ``members`` (service to version label); its id, or None where it was refused with a reason."""
+    if (unable := _unable(draft, tuple(sorted(members)))) is not None:
+        draft.because("unsupported", f"refused: {unable}")
+        return None
     members = _superseding(draft, members, cause)
     names = tuple(sorted(members))
     if (cycle := incompatible_cycle(draft, names)) is not None:
@@ -50,6 +53,17 @@ def enqueue(
     draft.put("index", replace(index, rollouts=(*index.rollouts, id_), ended=tuple(i for i in index.ended if i != id_)))
     draft.because("queued", f"{id_}: {'; '.join(version_set.explanation)}", id_)
     return id_
+
+
+def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
+    """Why one of the services cannot be rolled out by weights at all, or None: better refused than run side by side unasked."""
+    for name in services:
+        entry = draft.service(name)
+        if entry is not None and entry.kind is ServiceKind.JOB:
+            return f"{name} is a job, whose weight would be a share of its runs; that is not carried out yet"
+        if entry is not None and entry.policy.in_place:
+            return f"{name} must change in place (policy in_place), which is not carried out yet; nothing of it was touched"
+    return None
 
 
 def _rollout_id(draft: Draft, service: str, label: str) -> str:

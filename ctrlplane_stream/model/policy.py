@@ -16,7 +16,7 @@ class Mode(StrEnum):
 
     ROLLOUT = "rollout"
     ADVISE = "advise"
-    """Judge rollouts that other tools make; command nothing."""
+    """Number versions, say so, and command nothing. Rollouts that other tools make are not judged yet."""
 
 
 class Supersede(StrEnum):
@@ -122,7 +122,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     maintenance: tuple[MaintenanceWindow, ...] = ()
     """When rollouts may start and step forward; empty: always. Aborts never wait."""
     in_place: bool = False
-    """For what cannot run side by side: one instance at a time, drained and verified before the next."""
+    """For what cannot run side by side: one instance at a time, drained and verified before the next. Not carried out yet: a
+    service that asks for it is numbered and its rollouts are refused, rather than run side by side against its wish."""
 
 
 def problems(policy: Policy) -> tuple[str, ...]:

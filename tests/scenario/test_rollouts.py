@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Announce, Command, Verb
 from ctrlplane_stream.model.facts import BuildChanged, CatalogApplied, OverrideRequested, ReleaseOrder, TimePassed, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
@@ -637,3 +638,25 @@ def test_a_target_that_strays_after_its_weight_was_confirmed_is_told_again_when_
     loop.say(Say.RESUME, rollout="production/cart/2")
     loop.run(5)
     assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+
+
+@pytest.mark.parametrize("entry", [service("cart", replace(QUICK, in_place=True)), service("cart", kind=ServiceKind.JOB)])
+def test_what_cannot_be_rolled_out_by_weights_is_refused_and_not_run_side_by_side(entry: ServiceInEnvironment) -> None:
+    loop = Loop.of(catalog(entry))
+    loop.push("cart", 1)
+    loop.run(30)
+    assert loop.driver.commands == []
+    assert "not carried out yet" in reasons(loop)
+
+
+def test_a_promote_passes_no_failure() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.judge.faulty.add(("cart", "#1"))
+    loop.say(Say.REVERT, service="cart", version="#1")
+    loop.run(60)
+    loop.say(Say.RESUME, rollout="production/cart/1")
+    loop.say(Say.PROMOTE, rollout="production/cart/1", all_steps=True)
+    loop.run(60)
+    assert phase(loop, "cart/1") is Phase.VERIFYING
