@@ -79,6 +79,22 @@ class Play:
 
     def _calm(self) -> None:
         """Mend everything and wait for the end of every rollout."""
+        self._mend_all()
+        for _ in range(CALM_ROUNDS):
+            self._help_on()
+            self.loop.run(CALM_SECONDS)
+            if all(r.ended_ms is not None for r in self.loop.driver.rollouts):
+                break
+        else:
+            open_yet = [r for r in self.loop.driver.rollouts if r.ended_ms is None]
+            left = [f"{r.id} {r.phase} {r.waiting_for} {[h.code for h in r.holds]}" for r in open_yet]
+            raise InvariantBroken(f"invariant 11: not over though all is well: {left}")
+        if self.plan.seed % 10 == 0:
+            self.loop.driver.restart()
+        self._all_serve(self.loop.driver.state)
+
+    def _mend_all(self) -> None:
+        """Whatever was broken works again, and nothing is frozen."""
         loop = self.loop
         loop.engine_down = False
         loop.deliver = lambda fact: [(0.0, fact)]
@@ -91,24 +107,18 @@ class Play:
                 version.lost = False
         for name in (*self.services, None):
             loop.say(OverrideVerb.UNFREEZE, service=name)
-        for _ in range(CALM_ROUNDS):
-            for rollout in loop.driver.rollouts:
-                if any(hold.code == "revert-fails" for hold in rollout.holds):
-                    loop.say(OverrideVerb.FORCE, rollout=rollout.id)
-            loop.say(OverrideVerb.RESUME)
-            loop.say(OverrideVerb.PROMOTE, all_steps=True)
-            for name in self.services:
-                if name in loop.world.targets:
-                    loop.tell_world(name, WorldCause.READINESS)
-            loop.run(CALM_SECONDS)
-            if all(r.ended_ms is not None for r in loop.driver.rollouts):
-                break
-        else:
-            left = [f"{r.id} {r.phase} {r.waiting_for} {[h.code for h in r.holds]}" for r in loop.driver.rollouts if r.ended_ms is None]
-            raise InvariantBroken(f"invariant 11: not over though all is well: {left}")
-        if self.plan.seed % 10 == 0:
-            loop.driver.restart()
-        self._all_serve(loop.driver.state)
+
+    def _help_on(self) -> None:
+        """Do what a patient operator does: force what cannot be reverted, resume, promote, and look at every target."""
+        loop = self.loop
+        for rollout in loop.driver.rollouts:
+            if any(hold.code == "revert-fails" for hold in rollout.holds):
+                loop.say(OverrideVerb.FORCE, rollout=rollout.id)
+        loop.say(OverrideVerb.RESUME)
+        loop.say(OverrideVerb.PROMOTE, all_steps=True)
+        for name in self.services:
+            if name in loop.world.targets:
+                loop.tell_world(name, WorldCause.READINESS)
 
     def _all_serve(self, state: State) -> None:
         """At the end every target that ever had a stable version serves it whole."""

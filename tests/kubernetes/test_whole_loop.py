@@ -1,0 +1,178 @@
+"""The whole loop on a real API server: artifact, version set, Deployments, weights, spans, verdict, revert.
+
+Everything but Kafka and the Pods is the product's own: spans go through both stages of pairing, the dependency table
+and the judge; facts through the engine; commands through the reconcile loop to Kubernetes. The generator labels spans by
+the weights that the HTTPRoute has at that moment. The engine's time runs ten times as fast as the clock.
+"""
+
+import asyncio
+import random
+from collections import deque
+
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.weights import backends
+from ctrlplane_stream.actuators.reconcile import Pace, Reconciler
+from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.local.control_plane.scene import kubernetes, route, routed_place
+from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, TimePassed, VerdictGiven
+from ctrlplane_stream.model.identity import Artifact, Target
+from ctrlplane_stream.model.world import Cursor
+from ctrlplane_stream.simulation.loop import catalog, service
+from ctrlplane_stream.stream.judging import Bench, Timing
+from ctrlplane_stream.stream.roles.actuate import watch_of
+from ctrlplane_stream.telemetry.half import Kind as SpanKind
+from ctrlplane_stream.telemetry.in_memory import InMemoryChain
+from ctrlplane_stream.telemetry.sample_traces import SampleTraces, request
+from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.telemetry.table import DependencyTable, TableSettings
+from ctrlplane_stream.testing import Driver
+
+ENVIRONMENT = "production"
+CART, FRONT = Target(ENVIRONMENT, "cart"), Target(ENVIRONMENT, "front")
+REQUESTS_A_SECOND = 60
+FASTER = 10
+SETTINGS = SpanSettings(partitions=1, lateness_ms=2_000, default_environment=ENVIRONMENT)
+
+
+class Traffic:
+    """Requests that enter at ``front`` and call ``cart``, in the version that the live weights draw; ``faulty`` ones fail."""
+
+    def __init__(self) -> None:
+        self._traces = SampleTraces()
+        self._chance = random.Random(1)
+        self.faulty: set[str] = set()
+
+    def second(self, weights: dict[str, dict[str, int]], now_ms: int) -> bytes:
+        """The spans of one second, as an OTLP request."""
+        spans = []
+        for number in range(REQUESTS_A_SECOND if all(sum(w.values()) for w in weights.values()) else 0):
+            front, cart = (self._chance.choices(list(w), list(w.values()))[0] for w in (weights["front"], weights["cart"]))
+            failed = cart in self.faulty and self._chance.random() < 0.5
+            common = {"environment": ENVIRONMENT, "end_ms": now_ms - 1 - number, "error": failed}
+            entry = self._traces.span("front", SpanKind.SERVER, version=front, milliseconds=20, **common)
+            call = self._traces.span("front", SpanKind.CLIENT, entry, version=front, milliseconds=10, **common)
+            spans += [entry, call, self._traces.span("cart", SpanKind.SERVER, call, version=cart, milliseconds=8, **common)]
+        return request(spans)
+
+
+class Loop:
+    """Engine, telemetry and judge in memory, and a reconcile loop per target on the cluster."""
+
+    def __init__(self, actuator, weights) -> None:
+        self.driver = Driver(ENVIRONMENT)
+        self.traffic = Traffic()
+        self.actuator = actuator
+        self._live_weights = weights
+        self._chain = InMemoryChain(SETTINGS)
+        self._read = 0
+        self._bench = Bench(Timing(1, SETTINGS.window_seconds, SETTINGS.lateness_ms / 1000))
+        self._table = DependencyTable(ENVIRONMENT, TableSettings(partitions=1))
+        self._inbox: deque = deque()
+        self._reconcilers: dict[Target, Reconciler] = {}
+        self.tasks: list[asyncio.Task] = []
+        self._heard = 0
+
+    def give(self, fact) -> None:
+        """A fact now, and what the engine makes of it to whom it concerns."""
+        self.driver.pipe(fact)
+        for output in self.driver.outputs[self._heard :]:
+            self._bench.hear(output)
+            if isinstance(output, Command):
+                self._chain.watch(watch_of(output.wanted))
+                self._reconciler(output.target).submit(output, Cursor(1, output.sequence))
+        self._heard = len(self.driver.outputs)
+
+    async def second(self) -> None:
+        """One second of the engine's time."""
+        self.driver.now_ms += 1000
+        await asyncio.sleep(1 / FASTER)
+        while self._inbox:
+            self.give(self._inbox.popleft())
+        now = self.driver.now_ms
+        assert self._chain.receive([self.traffic.second(await self._live_weights(), now)], now) == []
+        self._chain.advance(now)
+        self._table.in_motion = self._bench.in_motion
+        self._read_windows()
+        if (self.driver.wake_at_ms or now) <= now:
+            self.give(TimePassed())
+
+    async def until(self, holds, what: str, seconds: int = 1500) -> None:
+        """Let time pass until it holds."""
+        for _ in range(seconds):
+            if holds():
+                return
+            await self.second()
+        raise AssertionError(f"never: {what}\n{self.driver.transcript()}")
+
+    def _read_windows(self) -> None:
+        output = self._chain.output[0]
+        for offset, record in enumerate(output[self._read :], self._read):
+            for fact in self._table.feed(offset, record):
+                self.give(fact)
+            for closed in self._bench.line.feed(offset, record):
+                for verdict in self._bench.judge(closed):
+                    self.give(VerdictGiven(verdict))
+        self._read = len(output)
+
+    def _reconciler(self, target: Target) -> Reconciler:
+        async def report(fact) -> None:
+            self._inbox.append(fact)
+
+        if target not in self._reconcilers:
+            pace = Pace(moving_seconds=0.1, rest_seconds=1.0)
+            self._reconcilers[target] = Reconciler(target, self.actuator, report, pace=pace)
+            self.tasks.append(asyncio.create_task(self._reconcilers[target].run()))
+        return self._reconcilers[target]
+
+
+def pushed(name: str, number: int) -> ArtifactPushed:
+    """The n-th image of a service."""
+    return ArtifactPushed(f"{name}-{number}", Artifact(name, "registry.example/well", f"sha256:{number:064x}"))
+
+
+@pytest.mark.parametrize("faulty", [True, False])
+def test_an_artifact_becomes_a_verdict_and_ends_where_the_verdict_says(lab, faulty):
+    """A candidate whose requests fail is found by its spans and reverted; a healthy one is promoted. Nothing else moves."""
+    namespace = lab.namespace()
+    lab.apply([route("cart", ["main"]), route("front", ["main"])], namespace)
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+
+            async def weights() -> dict[str, dict[str, int]]:
+                found = {}
+                for name in ("front", "cart"):
+                    there = backends(await admin.get(Kind.HTTP_ROUTE, namespace, name), "main")
+                    found[name] = {f"#{each.rpartition('-v')[2]}": weight for each, weight in there.items() if "-v" in each}
+                return found
+
+            places = [(target, routed_place(namespace, target.service)) for target in (CART, FRONT)]
+            actuator = kubernetes(cluster, *places, clock=lambda: loop.driver.now_ms / 1000)
+            loop = Loop(actuator, weights)
+            try:
+                entries = [service(name, actuator="kubernetes", images=("registry.example/well",)) for name in ("cart", "front")]
+                loop.give(CatalogApplied(catalog(*entries), "h1", "tests"))
+                await play(loop)
+                kept = "#1" if faulty else "#2"
+                assert {label: weight for label, weight in (await weights())["cart"].items() if weight} == {kept: 100}
+                assert (await weights())["front"] == {"#1": 100}
+            finally:
+                for task in loop.tasks:
+                    task.cancel()
+                await asyncio.gather(*loop.tasks, return_exceptions=True)
+
+    async def play(loop: Loop) -> None:
+        for name in ("cart", "front"):
+            loop.give(pushed(name, 1))
+        await loop.until(lambda: all(r.phase is Phase.COMPLETED for r in loop.driver.rollouts), "first versions bake")
+        loop.traffic.faulty = {"#2"} if faulty else set()
+        loop.give(pushed("cart", 2))
+        await loop.until(lambda: len(loop.driver.rollouts) == 3 and all(r.phase in ENDED for r in loop.driver.rollouts), "the rollout ends")
+        rollout = loop.driver.rollout(f"{ENVIRONMENT}/cart/2")
+        assert rollout is not None
+        assert rollout.phase is (Phase.REVERTED if faulty else Phase.COMPLETED), loop.driver.transcript()
+
+    asyncio.run(run())

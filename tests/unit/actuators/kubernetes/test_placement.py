@@ -1,0 +1,78 @@
+"""The placement file: what it says, and what is wrong with it in words."""
+
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
+from ctrlplane_stream.model.identity import Target
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart}
+spec: {replicas: 3, template: {spec: {containers: [{name: cart, image: replaced}]}}}
+"""
+
+GOOD = """\
+environments:
+  staging: {namespace: shop-staging}
+  production: {namespace: shop, context: eu}
+services:
+  shop/cart:
+    template: cart.yaml
+    route: {name: shop, rule: cart}
+    environments: {staging: {replicas: 1}}
+"""
+
+
+def written(folder, text, template=DEPLOYMENT):
+    """A placement file with its template beside it."""
+    (folder / "cart.yaml").write_text(template)
+    path = folder / "placement.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_target_has_the_place_of_its_environment_and_service(tmp_path):
+    """Overrides of an environment win; what is not named has no place."""
+    placements = read_placements(written(tmp_path, GOOD))
+    staging = placements.place(Target("staging", "shop/cart"))
+    production = placements.place(Target("production", "shop/cart"))
+    assert (staging.namespace, staging.full, staging.context, staging.slug) == ("shop-staging", 1, None, "shop-cart")
+    assert (production.namespace, production.full, production.context) == ("shop", None, "eu")
+    assert placements.place(Target("staging", "shop/other")) is None
+    assert placements.place(Target("moon", "shop/cart")) is None
+    assert placements.namespaces() == ((None, "shop-staging"), ("eu", "shop"))
+    assert placements.routes() == {Kind.HTTP_ROUTE}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("replicas: 1", "replica: 1", "replica"),
+        ("staging: {replicas", "moon: {replicas", "moon"),
+        ("rule: cart}", "rule: cart}\n    service: cart", "route and service"),
+        ("services:", "services:\n  shop-cart: {template: cart.yaml}", "share the name shop-cart"),
+        ("template: cart.yaml", "template: absent.yaml", "absent.yaml"),
+        ("environments:\n  staging", "environments: [\n  staging", "placement.yaml"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, old, new, said):
+    """Every mistake is refused when the file is read, and named."""
+    with pytest.raises(PlacementError, match=said):
+        read_placements(written(tmp_path, GOOD.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("kind: Service\nmetadata: {name: cart}\n", "exactly one Deployment"),
+        (DEPLOYMENT + "---\nkind: Secret\nmetadata: {name: s}\n", "Secret cannot be made per version"),
+        (DEPLOYMENT + "---\nkind: ConfigMap\n", "metadata.name"),
+        (DEPLOYMENT + "---\n[1]\n", "must be an object"),
+    ],
+)
+def test_a_template_that_cannot_be_a_version_is_refused(tmp_path, template, said):
+    """Templates are looked at when the file is read, and not in the middle of a rollout."""
+    with pytest.raises(PlacementError, match=said):
+        read_placements(written(tmp_path, GOOD, template))
