@@ -23,6 +23,7 @@ from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState
+from ctrlplane_stream.decision.judge.witnesses import hear
 from ctrlplane_stream.decision.stats.dispersion import Dispersion
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, GuardRole, Limit, Metric
@@ -49,6 +50,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
             else:
                 checks[question.key] = _answer(question, pair, frame, checks.get(question.key, _NEW), assignment, rows)
         _remember(latencies, arms, pair)
+    checks |= hear(state, assignment, rows)
     for change in assignment.changed:
         _arrivals_and_limits(checks, change, assignment, rows, state.quality)
     return StepState(

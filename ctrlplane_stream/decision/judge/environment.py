@@ -13,6 +13,7 @@ from ctrlplane_stream.decision.judge.baseline import Baseline, observe
 from ctrlplane_stream.decision.judge.fold import begin, judge_window
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.state import StepState
+from ctrlplane_stream.decision.judge.witnesses import carried
 from ctrlplane_stream.model.verdicts import Assignment, Verdict
 
 _KEPT_SECONDS = 600
@@ -68,4 +69,4 @@ def _step(state: EnvironmentState, assignment: Assignment) -> StepState:
     fresh = begin(assignment, state.baseline)
     if kept is None:
         return fresh
-    return msgspec.structs.replace(fresh, references={**fresh.references, **kept.references})
+    return msgspec.structs.replace(fresh, references=carried(fresh.references, kept.references))

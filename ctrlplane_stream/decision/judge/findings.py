@@ -8,6 +8,7 @@ from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState
 from ctrlplane_stream.decision.judge.tails import QUANTILES
+from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, radius, ratio_of_rates
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
@@ -37,7 +38,7 @@ def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, 
     alpha = alpha_of_each(assignment, len(asked))
     found: list[MetricEvidence] = []
     for question in asked:
-        found.extend(_of_question(question, state, assignment, alpha))
+        found.extend(cleared(evidence, state, assignment) for evidence in _of_question(question, state, assignment, alpha))
     for change in assignment.changed:
         found.extend(_of_change(change, state, assignment, alpha))
     return tuple(found)

@@ -28,6 +28,7 @@ from ctrlplane_stream.decision.judge.sentences import (
     wrong_ratio,
 )
 from ctrlplane_stream.decision.judge.state import Quality, Seen, StepState
+from ctrlplane_stream.decision.judge.witnesses import witnesses
 from ctrlplane_stream.model.verdicts import (
     Assignment,
     Change,
@@ -49,13 +50,14 @@ _OVERDUE = 3.0
 
 
 def begin(assignment: Assignment, baseline: Baseline) -> StepState:
-    """The state of a step before its first window: the past of the changed services, the guards and the entry points, as it was."""
+    """The state of a step before its first window: the past of all that is watched, and of a few witnesses outside of it."""
     watched = (
         [change.service for change in assignment.changed] + [guard.service for guard in assignment.guards] + [*assignment.entry_points]
     )
     references: dict[str, ServicePast] = {service: baseline.of(service).frozen() for service in watched if service}
     pasts = [references[change.service].totals() for change in assignment.changed]
     sampled = Quality(errors=sum(p.errors_seen for p in pasts), estimated_errors=sum(p.errors_estimated for p in pasts))
+    references |= witnesses(assignment, baseline)
     return StepState(assignment.rollout, assignment.step, assignment.attempt, references, quality=sampled)
 
 
