@@ -1,0 +1,51 @@
+"""The shop that scenarios play in: four services in a chain and one on an island, and questions about what became of them."""
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+
+SHOP = ("cart", "front", "pay", "stock")
+EDGES = ("front>cart", "cart>pay", "front>stock")
+
+
+def shop(*, running: bool = True, policy: object = QUICK, **more: object) -> Loop:
+    """A shop of four services; ``running``: each has a first version that has baked."""
+    loop = Loop.of(catalog(*[service(name, policy, **more) for name in SHOP], service("island", policy)))  # type: ignore[arg-type]
+    if running:
+        for name in (*SHOP, "island"):
+            loop.push(name, 1)
+        loop.run(150)
+        loop.edges(*EDGES)
+    return loop
+
+
+def phase(loop: Loop, id_: str) -> Phase:
+    """Where a rollout is."""
+    rollout = loop.driver.rollout(f"production/{id_}")
+    assert rollout is not None, loop.driver.transcript()
+    return rollout.phase
+
+
+def held(loop: Loop, id_: str) -> list[str]:
+    """The codes of what holds a rollout."""
+    rollout = loop.driver.rollout(f"production/{id_}")
+    assert rollout is not None
+    return [hold.code for hold in rollout.holds]
+
+
+def weights(loop: Loop, name: str) -> dict[str, int]:
+    """What the world serves."""
+    return {label: v.weight for label, v in loop.world.target(name).versions.items() if v.weight}
+
+
+def reasons(loop: Loop) -> str:
+    """All sentences."""
+    return "\n".join(reason.text for reason in loop.driver.reasons)
+
+
+def until(loop: Loop, id_: str, wanted: Phase, limit: float = 900) -> None:
+    """Run until a rollout is in a phase."""
+    for _ in range(int(limit)):
+        if phase(loop, id_) is wanted:
+            return
+        loop.run(1)
+    raise AssertionError(f"{id_} never was {wanted}\n{loop.driver.transcript()}")

@@ -1,0 +1,35 @@
+"""The first versions of a service, and services that nobody knows yet."""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.facts import OverrideVerb as Say
+from ctrlplane_stream.model.policy import Unsure
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+from tests.scenario.shop import held, shop, until, weights
+
+
+def test_the_first_version_ever_goes_to_full_weight_when_ready_and_becomes_last_known_good() -> None:
+    loop = shop(running=False)
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#1": 100}
+    assert loop.driver.target("cart").last_known_good.label == "#1"  # type: ignore[union-attr]
+
+
+def test_a_first_version_that_fails_is_held_at_weight_zero_and_says_so() -> None:
+    loop = shop(running=False)
+    loop.judge.faulty.add(("cart", "#1"))
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.REVERTED)
+    assert weights(loop, "cart") == {}
+    assert "no last known good" in loop.driver.notices[-1].text
+
+
+def test_a_service_never_seen_waits_for_a_person_where_the_policy_says_hold() -> None:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, on_unknown_service=Unsure.HOLD))))
+    loop.push("cart", 1)
+    loop.run(30)
+    assert held(loop, "cart/1") == ["approval"]
+    loop.say(Say.PROMOTE, rollout="production/cart/1")
+    until(loop, "cart/1", Phase.COMPLETED)

@@ -1,0 +1,34 @@
+"""Services that do not take weight by routed traffic."""
+
+import pytest
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.policy import Mode
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+from tests.scenario.shop import reasons, shop, until, weights
+
+
+def test_a_consumer_takes_weight_by_its_instances() -> None:
+    loop = shop(kind=ServiceKind.CONSUMER)
+    loop.push("stock", 2)
+    until(loop, "stock/2", Phase.COMPLETED)
+    assert weights(loop, "stock") == {"#2": 100}
+
+
+@pytest.mark.parametrize("entry", [service("cart", replace(QUICK, in_place=True)), service("cart", kind=ServiceKind.JOB)])
+def test_what_cannot_be_rolled_out_by_weights_is_refused_and_not_run_side_by_side(entry: ServiceInEnvironment) -> None:
+    loop = Loop.of(catalog(entry))
+    loop.push("cart", 1)
+    loop.run(30)
+    assert loop.driver.commands == []
+    assert "not carried out yet" in reasons(loop)
+
+
+def test_a_policy_that_only_advises_commands_nothing() -> None:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, mode=Mode.ADVISE))))
+    loop.push("cart", 1)
+    loop.run(30)
+    assert loop.driver.commands == []

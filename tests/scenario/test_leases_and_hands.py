@@ -1,0 +1,89 @@
+"""Leases, edits by hand, broken glass and drift."""
+
+import pytest
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import OverrideVerb as Say
+from ctrlplane_stream.model.facts import WorldCause
+from ctrlplane_stream.model.policy import Unsure
+from ctrlplane_stream.simulation.loop import QUICK
+from tests.scenario.shop import held, phase, shop, until, weights
+
+
+@pytest.mark.parametrize("answer", [Unsure.ABORT, Unsure.HOLD])
+def test_an_engine_that_is_down_for_longer_than_the_lease_ends_on_stable(answer: Unsure) -> None:
+    loop = shop(policy=replace(QUICK, on_lease_expired=answer))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.engine_down = True
+    loop.run(200)
+    assert weights(loop, "cart") == {"#1": 100}
+    loop.engine_down = False
+    if answer is Unsure.ABORT:
+        until(loop, "cart/2", Phase.REVERTED)
+        assert weights(loop, "cart") == {"#1": 100}
+    else:
+        until(loop, "cart/2", Phase.PREPARING, 60)
+    assert any(n.event == "lease-expired" for n in loop.driver.notices)
+
+
+def test_leases_are_renewed_while_a_rollout_is_held() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.PAUSE, rollout="production/cart/2")
+    loop.run(300)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    assert any(c.verb is Verb.RENEW for c in loop.driver.commands)
+
+
+def test_an_edit_by_hand_is_a_pause_until_somebody_resumes_over_it() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.edit("cart", {"#1": 70, "#2": 30}, "weight 30")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 30")
+    loop.run(100)
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == (["hand-edit"], {"#1": 70, "#2": 30})
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_break_glass_abort_ends_the_rollout() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.edit("cart", {"#1": 100}, "")
+    loop.world.target("cart").edited = None
+    loop.tell_world("cart", WorldCause.BREAK_GLASS, "by ada")
+    until(loop, "cart/2", Phase.REVERTED)
+
+
+def test_an_edit_by_hand_while_a_candidate_drains_is_gone_over_by_an_abort() -> None:
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.world.edit("cart", {"#1": 96, "#2": 4}, "weight 4")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 4")
+    loop.run(60)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.DRAINING, {"#1": 96, "#2": 4})
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_target_that_strays_after_its_weight_was_confirmed_is_told_again_when_somebody_resumes() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.target("cart").versions["#2"].weight = 0
+    loop.world.target("cart").versions["#1"].weight = 100
+    loop.tell_world("cart", WorldCause.DRIFT, "weights reset")
+    loop.run(30)
+    assert "drift" in held(loop, "cart/2")
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    loop.run(5)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}

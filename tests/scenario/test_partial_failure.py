@@ -1,0 +1,68 @@
+"""Actuators that break, lie or lose their answers; engines that restart; clocks that jump."""
+
+import pytest
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.facts import BuildChanged, TimePassed
+from tests.scenario.shop import phase, shop, until
+
+
+@pytest.mark.parametrize("at", [Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING])
+def test_a_restart_in_any_phase_changes_nothing(at: Phase) -> None:
+    calm, restarted = shop(), shop()
+    for loop in (calm, restarted):
+        loop.push("cart", 2)
+        until(loop, "cart/2", at)
+    restarted.driver.restart()
+    for loop in (calm, restarted):
+        until(loop, "cart/2", Phase.COMPLETED)
+    assert calm.driver.outputs == restarted.driver.outputs
+
+
+def test_a_broken_actuator_holds_with_the_exact_list_and_goes_on_when_it_is_mended() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.broken.add("cart")
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.run(40)
+    rollout = loop.driver.rollout("production/cart/2")
+    assert rollout is not None
+    assert rollout.phase is Phase.ABORTING
+    assert "cart wanted #1 100%, #2 0%; seen #1 90%" in rollout.stuck[0]
+    loop.world.broken.clear()
+    until(loop, "cart/2", Phase.REVERTED)
+
+
+def test_an_actuator_that_says_applied_and_is_not_is_not_believed() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.SHIFTING)
+    loop.world.liars.add("cart")
+    loop.run(30)
+    assert phase(loop, "cart/2") is Phase.SHIFTING
+    loop.world.liars.clear()
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_lost_outcome_is_found_by_telling_again() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    loop.deliver = lambda fact: []
+    loop.run(5)
+    loop.deliver = lambda fact: [(0.0, fact)]
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_clock_that_jumps_ends_neither_bake_nor_drain() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.driver.pipe(TimePassed(), at_ms=loop.now_ms + 86_400_000)
+    assert phase(loop, "cart/2") is Phase.DRAINING
+
+
+def test_a_change_of_build_is_on_the_record() -> None:
+    loop = shop()
+    loop.give(BuildChanged("b2", "b1"))
+    assert "build b2 decides" in loop.driver.reasons[-1].text

@@ -1,0 +1,110 @@
+"""Climbing: what opens a step, what keeps it shut, and what ends it."""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.facts import OverrideVerb as Say
+from ctrlplane_stream.model.facts import WorldCause
+from ctrlplane_stream.model.policy import Step
+from ctrlplane_stream.simulation.loop import QUICK
+from ctrlplane_stream.simulation.world import Sickness
+from tests.scenario.shop import held, phase, shop, until, weights
+
+
+def test_a_good_release_climbs_every_step_bakes_and_parks_the_old_version() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    shifts = [
+        c.wanted.weight("#2") for c in loop.driver.commands if c.verb is Verb.SHIFT and c.target.service == "cart" and c.wanted.weight("#2")
+    ]
+    assert shifts == [10, 50, 100]
+    assert loop.driver.target("cart").stable == "#2"
+
+
+def test_a_release_with_errors_is_reverted_at_its_first_step() -> None:
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+    assert max(c.wanted.weight("#2") for c in loop.driver.commands) == 10
+
+
+def test_a_version_that_crashes_never_takes_weight() -> None:
+    loop = shop()
+    loop.world.sick["cart", "#2"] = Sickness.CRASHES
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert max(c.wanted.weight("#2") for c in loop.driver.commands) == 0
+
+
+def test_a_version_that_never_becomes_ready_fails_after_its_timeout() -> None:
+    loop = shop()
+    loop.world.sick["cart", "#2"] = Sickness.NEVER_READY
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert "not ready after" in (loop.driver.rollout("production/cart/2").stopped_because or "")  # type: ignore[union-attr]
+
+
+def test_a_candidate_that_loses_readiness_under_weight_fails_without_telemetry() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.judge.telemetry.cut = True
+    loop.world.target("cart").versions["#2"].lost = True
+    loop.tell_world("cart", WorldCause.READINESS)
+    until(loop, "cart/2", Phase.REVERTED, 200)
+
+
+def test_an_unprovable_step_is_left_unproven_and_marked_where_the_policy_soaks() -> None:
+    loop = shop(policy=replace(QUICK, steps=(Step(10, 10, 60), Step(100, 10, 60))))
+    loop.judge.unsure.add("cart")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert loop.driver.rollout("production/cart/2").unproven == (0, 1)  # type: ignore[union-attr]
+
+
+def test_approval_gates_wait_for_a_person() -> None:
+    loop = shop(policy=replace(QUICK, auto_promote=False))
+    loop.say(Say.PROMOTE, all_steps=True)
+    loop.run(100)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.run(120)
+    assert held(loop, "cart/2") == ["approval"]
+    loop.say(Say.PROMOTE, rollout="production/cart/2")
+    loop.run(20)
+    assert weights(loop, "cart") == {"#1": 50, "#2": 50}
+
+
+def test_a_promote_passes_no_failure() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.judge.faulty.add(("cart", "#1"))
+    loop.say(Say.REVERT, service="cart", version="#1")
+    loop.run(60)
+    loop.say(Say.RESUME, rollout="production/cart/1")
+    loop.say(Say.PROMOTE, rollout="production/cart/1", all_steps=True)
+    loop.run(60)
+    assert phase(loop, "cart/1") is Phase.VERIFYING
+
+
+def test_a_hold_past_its_deadline_is_reverted_and_gives_up_its_place() -> None:
+    loop = shop(policy=replace(QUICK, hold_deadline_seconds=100.0))
+    loop.push("pay", 2)
+    until(loop, "pay/2", Phase.VERIFYING)
+    loop.say(Say.PAUSE, rollout="production/pay/2")
+    loop.push("cart", 2)
+    until(loop, "pay/2", Phase.REVERTED)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_every_command_names_its_reason_and_no_ended_rollout_is_left_moving() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert all(isinstance(c, Command) and c.because for c in loop.driver.commands)
+    assert all(r.phase in ENDED for r in loop.driver.rollouts)
