@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "advice": ("advice", "What we would do with a rollout that another tool makes."),
     "artifact": ("artifact", "Offer an artifact to the engine."),
     "break-glass": ("break_glass", "Move a target to stable on the spot, without Kafka."),
     "catalog": ("catalog", "Compare and apply the catalog."),

@@ -99,6 +99,8 @@ def all_rollouts(state: State) -> list[e.Rollout]:
 
 def next_command(rollout: e.Rollout) -> str:
     """What somebody who looks at this rollout most likely wants to type."""
+    if rollout.advice is not None:
+        return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
     if rollout.phase is Phase.COMPLETED:
         verb = "revert"
     elif rollout.phase is Phase.REVERTED:
@@ -117,6 +119,7 @@ def words(of: Explanation) -> list[str]:
     found = of.rollout
     lines = [f"{found.id} is {found.phase}" + (f", step {found.step + 1} of {len(found.steps)}" if found.phase not in ENDED else "")]
     lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, weights {found.weights.get(u.service, {})}" for u in found.units]
+    lines += [f"  another tool moves it; we would {found.advice.word}: {found.advice.text}"] if found.advice is not None else []
     lines += [f"  held: {h.text} (until {_time(h.deadline_ms)})" for h in found.holds]
     lines += [f"  stopped because {found.stopped_because}"] if found.stopped_because else []
     if of.version_set is not None:
@@ -144,10 +147,19 @@ def _table(found: list[e.Rollout]) -> None:
     for heading in ("rollout", "phase", "step", "changed", "why"):
         table.add_column(heading)
     for r in found:
-        why = r.holds[-1].text if r.holds else r.stopped_because or (r.history[-1].reason if r.history else "")
+        why = _why(r)
         changed = ", ".join(f"{u.service} {u.candidate}" for u in r.units)
         table.add_row(r.id, f"{r.phase}{' (held)' if r.held else ''}", f"{r.step + 1}/{len(r.steps)}", changed, why)
     Console().print(table)
+
+
+def _why(rollout: e.Rollout) -> str:
+    """In one sentence why it is where it is."""
+    if rollout.advice is not None:
+        return f"would {rollout.advice.word}: {rollout.advice.text}"
+    if rollout.holds:
+        return rollout.holds[-1].text
+    return rollout.stopped_because or (rollout.history[-1].reason if rollout.history else "")
 
 
 def _looked(settings: Settings, environment: str) -> LookedAt:

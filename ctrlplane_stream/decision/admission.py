@@ -1,7 +1,7 @@
 """Who goes first: queueing, superseding, and what a waiting rollout waits for.
 
 Two rollouts exclude each other if they move one service, and wait for each other if an edge joins what they move, until the
-first is verified at weight 100. At a hub nobody waits: the pair of candidates is judged as an arm of its own. All others run
+first is verified at weight 100. That goes for rollouts of other tools too, for as long as they do not stand still. At a hub nobody waits: the pair of candidates is judged as an arm of its own. All others run
 side by side. The queue is first come, first served; one that could start may overtake an older one that cannot, but not once
 that one has waited long.
 """
@@ -17,7 +17,7 @@ from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import ServiceKind, version_number
-from ctrlplane_stream.model.policy import Supersede
+from ctrlplane_stream.model.policy import Mode, Supersede
 
 AGEING_SECONDS = 600
 """After waiting this long a queued rollout is no longer overtaken by younger ones that would disturb it."""
@@ -40,7 +40,7 @@ def enqueue(
             "catalog if their versions get on, or release them one by one",
         )
         return None
-    id_ = _rollout_id(draft, names[0], members[names[0]])
+    id_ = rollout_id(draft, names[0], members[names[0]])
     previous = draft.rollout(id_)
     if previous is not None and previous.phase not in ENDED:
         draft.because("already-rolling", f"ignored: {id_} is under way ({previous.phase})", id_)
@@ -59,6 +59,10 @@ def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
     """Why one of the services cannot be rolled out by weights at all, or None: better refused than run side by side unasked."""
     for name in services:
         entry = draft.service(name)
+        if entry is not None and entry.policy.mode is Mode.ADVISE:
+            known = draft.find(f"advised/{name}", e.AdvisedEntry)
+            serves = f" from {known.stable}" if known is not None and known.stable is not None else ""
+            return f"{name} is only advised on (mode advise): another tool moves it{serves}"
         if entry is not None and entry.kind is ServiceKind.JOB:
             return f"{name} is a job, whose weight would be a share of its runs; that is not carried out yet"
         if entry is not None and entry.policy.in_place:
@@ -66,13 +70,21 @@ def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
     return None
 
 
-def _rollout_id(draft: Draft, service: str, label: str) -> str:
+def rollout_id(draft: Draft, service: str, label: str) -> str:
     """``environment/service/number``, the slashes of the service's name as dashes."""
-    base = f"{draft.environment}/{service.replace('/', '-')}/{version_number(label) or label}"
+    base = f"{draft.environment}/{service.replace('/', '-')}/{version_number(label) or plain(label)}"
     other = draft.rollout(base)
     if other is not None and all(unit.service != service for unit in other.units):
         return f"{base}-{service.count('/')}"
     return base
+
+
+def plain(label: str) -> str:
+    """Somebody else's version label as the last part of an id: a digest in short, and nothing that a scope could be mistaken for."""
+    kind, colon, digest = label.partition(":")
+    if colon and kind.isalnum() and len(digest) >= 32:
+        return digest[:12]
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in label) or "-"
 
 
 def _queued(draft: Draft, id_: str, version_set: e.VersionSet, cause: str, previous: e.Rollout | None) -> e.Rollout:
@@ -100,6 +112,8 @@ def _superseding(draft: Draft, members: dict[str, str], cause: str) -> dict[str,
         ours = [u.service for u in rollout.units if u.service in members]
         if not ours:
             continue
+        if rollout.advice is not None:
+            continue
         policy = draft.version_set(rollout.id).policy.supersede
         newer = f"superseded by {', '.join(f'{name} {members[name]}' for name in ours)}"
         if rollout.phase is Phase.QUEUED and policy is not Supersede.FINISH:
@@ -122,7 +136,7 @@ def obstacle(draft: Draft, rollout: e.Rollout) -> tuple[str, str | None] | None:
 def still_waits(draft: Draft, rollout: e.Rollout) -> bool:
     """Whether the rollout that it waits for is where it was, so that nothing needs to be looked at again."""
     other = draft.rollout(rollout.waits_on) if rollout.waits_on is not None else None
-    return other is not None and other.phase is rollout.waits_while
+    return other is not None and other.advice is None and other.phase is rollout.waits_while
 
 
 def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
@@ -154,6 +168,12 @@ def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> tu
     return None
 
 
+def _stands_still(draft: Draft, other: e.Rollout) -> bool:
+    """Whether another tool has left its rollout at one share for longer than a hold of ours would be kept."""
+    limit = draft.version_set(other.id).policy.hold_deadline_seconds * 1000
+    return other.advice is not None and draft.clock.steady - (other.confirmed_steady or 0) > limit
+
+
 def _same_service(other: e.Rollout, services: tuple[str, ...]) -> str | None:
     return next((u.service for u in other.units if u.service in services), None)
 
@@ -162,7 +182,7 @@ def _between(draft: Draft, other: e.Rollout, services: tuple[str, ...]) -> str |
     """What the other rollout has to do with these services, or None where they may move side by side."""
     if (shared := _same_service(other, services)) is not None:
         return f"waits for {other.id}, which moves {shared} too"
-    if other.phase is Phase.BAKING or (other.phase is Phase.DRAINING and other.promoted):
+    if other.bakes or _stands_still(draft, other) or (other.phase is Phase.DRAINING and other.promoted):
         return None
     theirs = tuple(u.service for u in other.units)
     edge = vs.joined(draft.state.graph, services, theirs)

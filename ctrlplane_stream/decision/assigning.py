@@ -32,8 +32,8 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         attempt=rollout.judged_attempt,
         changed=tuple(Change(u.service, u.candidate, u.stable) for u in changed),
         guards=tuple(_as_seen_from(g.guard, changed) for g in version_set.guards),
-        weight=1.0 if baking else candidate_weight(rollout) / 100,
-        weight_confirmed_at_ms=rollout.confirmed_ms or draft.clock.now_ms,
+        weight=_share(rollout, baking=baking),
+        weight_confirmed_at_ms=_judged_from_ms(draft, rollout),
         steps=step_count(rollout),
         window_seconds=max(1, round(draft.telemetry.window_seconds)),
         entry_points=version_set.entry_points,
@@ -45,8 +45,22 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
             if unit.weighted
         ),
         baking=baking,
+        advised=rollout.advice is not None,
     )
     draft.outputs.append(JudgeAssigned(assignment))
+
+
+def _share(rollout: e.Rollout, *, baking: bool) -> float:
+    """The candidates' share of the traffic, 0..1: as it was commanded, or as another tool was seen to give it."""
+    if baking:
+        return 1.0
+    return rollout.advice.share if rollout.advice is not None else candidate_weight(rollout) / 100
+
+
+def _judged_from_ms(draft: Draft, rollout: e.Rollout) -> int:
+    """When the first window that counts may begin: one later for another tool's rollout, until exposure is counted everywhere."""
+    confirmed = rollout.confirmed_ms or draft.clock.now_ms
+    return confirmed + round(draft.telemetry.window_seconds * 1000) if rollout.advice is not None else confirmed
 
 
 def candidate_weight(rollout: e.Rollout) -> int:
@@ -71,7 +85,11 @@ def _as_seen_from(guard: Guard, changed: tuple[e.Unit, ...]) -> Guard:
 
 def concurrent(draft: Draft, rollout: e.Rollout) -> tuple[e.Rollout, ...]:
     """Other rollouts with a candidate under weight that is not stable yet, in order of arrival."""
-    return tuple(o for o in draft.rollouts() if o.id != rollout.id and not o.promoted and any(carries(draft, u) for u in o.units))
+    return tuple(
+        o
+        for o in draft.rollouts()
+        if o.id != rollout.id and not o.promoted and (o.advice is not None or any(carries(draft, u) for u in o.units))
+    )
 
 
 def carries(draft: Draft, unit: e.Unit) -> bool:

@@ -1,5 +1,8 @@
 """From changed services to a whole version set: units in waves, guards, blast radius, confidence, policy, and all of it in words."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
@@ -12,12 +15,19 @@ from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy, Step
 
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
-def compose(draft: Draft, rollout: str, members: dict[str, str], release: str | None, order: ReleaseOrder) -> e.VersionSet:
-    """The set that moves ``members`` (service to version label), by the graph as it is known now. Pure; at least one member."""
+
+def compose(
+    draft: Draft, rollout: str, members: dict[str, str], release: str | None, order: ReleaseOrder, served: Mapping[str, str] = _NOBODY
+) -> e.VersionSet:
+    """The set that moves ``members`` (service to version label), by the graph as it is known now. Pure; at least one member.
+
+    ``served`` names the stable versions that we do not know of as targets, since another tool moves them.
+    """
     state = draft.state
     walked = vs.walk(state.graph, members, lambda name: _takes_requests_from_outside(draft, name))
-    units = _units(draft, state.graph, members, order)
+    units = _units(draft, state.graph, members, order, served)
     policy_of, policy = most_cautious(draft, tuple(sorted(members)))
     shown, more = vs.left_out(state.graph, walked)
     trust, why = vs.confidence(state, members)
@@ -45,9 +55,11 @@ def _takes_requests_from_outside(draft: Draft, service: str) -> bool:
     return seen is not None and seen.roots_per_second > 0
 
 
-def _units(draft: Draft, graph: Graph, members: dict[str, str], order: ReleaseOrder) -> tuple[e.ChangedUnit, ...]:
+def _units(
+    draft: Draft, graph: Graph, members: dict[str, str], order: ReleaseOrder, served: Mapping[str, str]
+) -> tuple[e.ChangedUnit, ...]:
     number = waves(graph, members, order)
-    units = [e.ChangedUnit(name, members[name], draft.target(name).stable, number[name]) for name in sorted(members)]
+    units = [e.ChangedUnit(name, members[name], served.get(name, draft.target(name).stable), number[name]) for name in sorted(members)]
     return tuple(sorted(units, key=lambda unit: (unit.wave, unit.service)))
 
 

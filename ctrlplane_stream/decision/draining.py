@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.falling import at_zero
+from ctrlplane_stream.decision.falling import at_zero, owns
 from ctrlplane_stream.decision.targets import is_confirmed, kind_of, with_version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import Capacity
@@ -33,7 +33,7 @@ def _drain_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     label = leaving(rollout, unit)
     target = draft.target(unit.service)
     live = target.wanted(label) if label is not None else None
-    if label is None or live is None:
+    if label is None or live is None or not owns(draft, rollout, unit):
         return None
     if live.capacity is Capacity.PARKED:
         parked = unit.service not in draft.telling and target.in_flight is None

@@ -93,7 +93,7 @@ def _about(draft: Draft, fact: Fact) -> tuple[str, ...] | None:
         owner = draft.target(fact.target.service).rollout
         return (owner,) if owner is not None else ()
     if isinstance(fact, ArrivalsObserved):
-        return tuple(r.id for r in draft.rollouts() if r.phase in (Phase.PREPARING, Phase.DRAINING))
+        return tuple(r.id for r in draft.rollouts() if r.phase in (Phase.PREPARING, Phase.DRAINING, Phase.ADVISING))
     return None
 
 

@@ -4,6 +4,8 @@ Entries are values; a decision replaces them. Times that end in ``_ms`` are wall
 ``_steady`` count milliseconds of *observed* time, which one fact advances by at most 15 s (see ``Clock``).
 """
 
+from enum import StrEnum
+
 import msgspec
 
 from ctrlplane_stream.decision.phases import Phase
@@ -263,6 +265,40 @@ class Heard(msgspec.Struct, frozen=True):
     no_data: str | None = None
 
 
+class Word(StrEnum):
+    """What we would do with a rollout that another tool makes."""
+
+    WAIT = "wait"
+    ADVANCE = "advance"
+    ABORT = "abort"
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """What we would do now with a rollout that another tool makes, why, and what its candidate was seen to take.
+
+    ``share`` is the candidate's share of the arrivals (0..1) that is judged now; ``baking``: it has all of them. ``strayed`` counts
+    windows in a row in which the share was elsewhere, ``absent`` those without the candidate while others took requests.
+    """
+
+    word: Word
+    text: str
+    since_ms: int
+    share: float
+    baking: bool = False
+    strayed: int = 0
+    absent: int = 0
+    heard_steady: int = 0
+    """When any request to the service was last seen."""
+
+
+class AdvisedEntry(msgspec.Struct, frozen=True):
+    """A service that another tool rolls out: the version that it had settled on, and a newcomer that was seen in so many windows."""
+
+    stable: str | None
+    newcomer: str | None = None
+    windows: int = 0
+
+
 class Unit(msgspec.Struct, frozen=True):
     """A changed service of a rollout on its way."""
 
@@ -286,7 +322,7 @@ class Rollout(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     attempt: int
     cause: str
-    """``release``, ``configuration``, ``revert``, ``retry`` or ``promotion``."""
+    """``release``, ``configuration``, ``revert``, ``retry``, or ``another tool``."""
     began_ms: int
     queued_steady: int
     phase_since_steady: int
@@ -327,6 +363,8 @@ class Rollout(msgspec.Struct, frozen=True):
     """Why a queued rollout waits, or what a climbing one waits for that is not a hold."""
     beside: str | None = None
     """Another rollout that was reverted for a harm seen on a shared guard; this one waits until that has ended."""
+    advice: Advice | None = None
+    """What we would do, where another tool makes this rollout; None where we make it."""
     stuck: tuple[str, ...] = ()
     """Which targets do not do what is wanted, what is where and why: the exact list of a partial failure."""
 
@@ -334,6 +372,11 @@ class Rollout(msgspec.Struct, frozen=True):
     def held(self) -> bool:
         """Whether anything keeps it from going forward."""
         return bool(self.holds)
+
+    @property
+    def bakes(self) -> bool:
+        """Whether the candidates have all traffic and are watched on."""
+        return self.phase is Phase.BAKING or (self.advice is not None and self.advice.baking)
 
 
 class FreezeEntry(msgspec.Struct, frozen=True):

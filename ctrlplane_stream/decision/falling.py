@@ -16,12 +16,17 @@ from ctrlplane_stream.model.world import Capacity
 def fall(draft: Draft, rollout: e.Rollout, because: str) -> bool:
     """Tell the highest wave that still carries weight to give it up; True when every wave is confirmed at weight 0."""
     for wave in sorted({unit.wave for unit in rollout.units}, reverse=True):
-        units = [unit for unit in rollout.units if unit.wave == wave]
+        units = [unit for unit in rollout.units if unit.wave == wave and owns(draft, rollout, unit)]
         for unit in units:
             _fall_unit(draft, rollout, unit, because)
         if not all(at_zero(draft, unit) for unit in units):
             return False
     return True
+
+
+def owns(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
+    """Whether the rollout moves the unit's target; one that only queued never did, and what runs there is not its own."""
+    return draft.target(unit.service).rollout == rollout.id
 
 
 def at_zero(draft: Draft, unit: e.Unit) -> bool:

@@ -9,7 +9,6 @@ from enum import StrEnum
 import msgspec
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.policy import Policy, Unsure
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, NoDataCause, OutsideJudge, VerdictStatus
 
@@ -55,7 +54,7 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
         return Reading(Gate.WAITING, f"failed, and only force goes on: {ours.reason}")
     if ours.status is VerdictStatus.NO_DATA:
         return _silent(rollout, version_set, ours, seconds)
-    if rollout.phase is Phase.BAKING:
+    if rollout.bakes:
         return _baking(policy, ours, seconds)
     return _verifying(rollout, policy, ours, seconds)
 
@@ -63,7 +62,7 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
 def _skipped(clock: e.Clock, rollout: e.Rollout, policy: Policy) -> Reading:
     """Force skips judgement, not time: a bake lasts as long as ever, so that whoever forced it can still abort."""
     seconds = (clock.steady - (rollout.confirmed_steady or 0)) / 1000
-    if rollout.phase is Phase.BAKING and seconds < policy.bake_seconds:
+    if rollout.bakes and seconds < policy.bake_seconds:
         return Reading(Gate.WAITING, f"bakes {seconds:.0f} of {policy.bake_seconds:.0f} s, its gate skipped by an operator")
     return Reading(Gate.OPEN, "the gate is skipped by an operator", proven=False)
 
@@ -123,7 +122,7 @@ def _silent(rollout: e.Rollout, version_set: e.VersionSet, ours: e.Heard, second
     if rollout.approved or rollout.promote_all:
         return Reading(Gate.OPEN, "an operator promotes without data", proven=False)
     if soaks(version_set):
-        limit = policy.bake_seconds if rollout.phase is Phase.BAKING else rollout.steps[rollout.step].max_seconds
+        limit = policy.bake_seconds if rollout.bakes else rollout.steps[rollout.step].max_seconds
         if seconds >= limit:
             return Reading(Gate.OPEN, f"soaked for {seconds:.0f} s without data and without harm", proven=False)
         return Reading(Gate.WAITING, f"soaks {seconds:.0f} of {limit:.0f} s: {ours.reason}")

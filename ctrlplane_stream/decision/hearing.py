@@ -31,7 +31,7 @@ def on_verdict(draft: Draft, fact: VerdictGiven) -> bool:
     if verdict.status is VerdictStatus.FAIL:
         _failed(draft, rollout, verdict)
     elif (why := _budget_spent(draft, rollout, verdict)) is not None:
-        move(draft, rollout, Event.STOP, why)
+        _stop(draft, rollout, why)
     return True
 
 
@@ -39,9 +39,9 @@ def _unheard(rollout: e.Rollout | None, verdict: Verdict, draft: Draft) -> str |
     """Why the verdict does not count, or None."""
     if rollout is None:
         return "there is no such rollout"
-    if rollout.phase not in (Phase.VERIFYING, Phase.BAKING):
+    if rollout.phase not in (Phase.VERIFYING, Phase.BAKING, Phase.ADVISING):
         return f"it is {rollout.phase}, where nothing is judged" if rollout.phase not in ENDED else f"it has ended ({rollout.phase})"
-    step = step_count(rollout) - 1 if rollout.phase is Phase.BAKING else global_step(rollout)
+    step = step_count(rollout) - 1 if rollout.bakes else global_step(rollout)
     if (verdict.step, verdict.attempt) != (step, rollout.judged_attempt):
         return f"it names step {verdict.step + 1}, attempt {verdict.attempt}; judged is step {step + 1}, attempt {rollout.judged_attempt}"
     known = [j.name for j in draft.version_set(rollout.id).policy.gate.outside]
@@ -86,16 +86,24 @@ def _failed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
         draft.because("forced", f"{rollout.id} failed and goes on, since an operator forces it: {verdict.reason}", rollout.id)
         return
     blamed = _blamed(draft, rollout, verdict)
-    if blamed.id != rollout.id:
+    if blamed.id != rollout.id and rollout.advice is None:
         draft.put_rollout(replace(rollout, beside=blamed.id))
         draft.because("shared-guard", f"{rollout.id} stops beside {blamed.id}, which is blamed: {verdict.reason}", rollout.id)
     for other in _sharing(draft, blamed, verdict):
-        if other.id not in (blamed.id, rollout.id):
+        if other.id not in (blamed.id, rollout.id) and other.advice is None:
             draft.put_rollout(replace(other, beside=blamed.id))
     if blamed.cause == "revert":
         _keep_revert(draft, blamed, verdict)
         return
-    move(draft, blamed, Event.STOP, f"{verdict.judge}: {verdict.reason}")
+    _stop(draft, draft.rollout(blamed.id) or blamed, f"{verdict.judge}: {verdict.reason}")
+
+
+def _stop(draft: Draft, rollout: e.Rollout, because: str) -> None:
+    """Bring the rollout back; where another tool makes it, say from now on that we would."""
+    if rollout.advice is None:
+        move(draft, rollout, Event.STOP, because)
+    elif rollout.stopped_because is None:
+        draft.put_rollout(replace(rollout, stopped_because=because))
 
 
 def _keep_revert(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:

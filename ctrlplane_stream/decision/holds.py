@@ -129,9 +129,10 @@ def _gated(draft: Draft, rollout: e.Rollout) -> list[Condition]:
 
 def needs_approval(rollout: e.Rollout, policy: Policy) -> bool:
     """Whether a person must promote out of this step and has not done so."""
-    if rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced or rollout.phase is not Phase.VERIFYING:
+    if rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced:
         return False
-    return rollout.steps[rollout.step].approval or not policy.auto_promote
+    climbs = rollout.phase is Phase.VERIFYING or (rollout.phase is Phase.ADVISING and not rollout.bakes)
+    return climbs and (rollout.steps[rollout.step].approval or not policy.auto_promote)
 
 
 def freeze_on(draft: Draft, services: tuple[str, ...]) -> str | None:

@@ -267,6 +267,8 @@ def _serves_stable(state: State, rollout: e.Rollout) -> Iterator[Violation]:
 def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """7: a set ends all old or all new, as the world shows it."""
     for rollout in _just_ended(before, decision.state):
+        if rollout.advice is not None:
+            continue
         new: list[bool] = []
         for unit in rollout.units:
             seen = books.observed.get(unit.service)
@@ -322,6 +324,9 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
         past = before.find(f"target/{command.target.service}", e.TargetEntry)
         if past is not None and past.stable is not None and command.wanted.stable is None:
             yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
+        mover = _rollout(decision.state, command.rollout)
+        if mover is not None and mover.advice is not None:
+            yield Violation(10, f"{command.id}: {command.target} is commanded, though another tool moves it")
     yield from _one_step_a_window(books, before, decision.state)
 
 

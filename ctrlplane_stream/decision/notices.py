@@ -2,12 +2,12 @@
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.targets import weights_now
+from ctrlplane_stream.decision.targets import weights_of
 from ctrlplane_stream.model.commands import Notify
 
 
 def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, deadline_ms: int | None = None) -> None:
-    """Tell people about a rollout. ``verb`` is the control verb that is most likely wanted next."""
+    """Tell people about a rollout. ``verb`` is the control verb that is most likely wanted next, or empty."""
     catalog = draft.find("catalog", e.CatalogEntry)
     number = sum(1 for output in draft.outputs if isinstance(output, Notify))
     draft.outputs.append(
@@ -16,8 +16,8 @@ def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, d
             event=event,
             text=text,
             rollout=rollout.id,
-            weights=weights_now(draft, tuple(unit.service for unit in rollout.units)),
-            next_command=f"ctrlplane-stream control {verb} {rollout.id} --why REASON",
+            weights=weights_of(draft, rollout),
+            next_command=f"ctrlplane-stream control {verb} {rollout.id} --why REASON" if verb else f"ctrlplane-stream rollout {rollout.id}",
             deadline_ms=deadline_ms,
             webhook=catalog.notify if catalog is not None else None,
         )

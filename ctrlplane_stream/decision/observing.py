@@ -7,6 +7,7 @@ hand is an operator's pause and is never silently undone.
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.advising import arrived_elsewhere, first_seen
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
@@ -164,6 +165,7 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
             if draft.target(unit.service).rollout == rollout.id:
                 _arrived(draft, unit.service, fact)
         _sighted(draft, rollout, fact.window)
+    arrived_elsewhere(draft, fact)
     return True
 
 
@@ -197,6 +199,7 @@ def on_edges(draft: Draft, fact: EdgesObserved) -> bool:
         services += before is None
         rate += service.requests_per_second - (before.requests_per_second if before is not None else 0.0)
         draft.put(f"traffic/{service.service}", service)
+        first_seen(draft, service)
     if (services, rate) != (known.services, known.requests_per_second):
         draft.put("telemetry", replace(known, services=services, requests_per_second=round(max(0.0, rate), 6)))
     return True

@@ -98,6 +98,9 @@ def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
 def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
     found = in_scope(draft, fact)
     for rollout in found:
+        if rollout.advice is not None:
+            draft.put_rollout(replace(_noted(rollout, fact), stopped_because=f"{fact.who} wants it aborted: {fact.why}"))
+            continue
         _over_edits(draft, rollout, fact)
         noted = replace(lifted(_noted(rollout, fact), "hand-edit", "drift"), unsafe=fact.unsafe)
         draft.put_rollout(noted)
@@ -106,7 +109,11 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
     ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
     if not found and ended is not None:
         return True, f"{ended.id} has ended ({ended.phase}); control revert returns to an earlier version"
-    return True, f"{', '.join(r.id for r in found)} aborted" if found else f"nothing in {_scope(draft, fact)} is under way"
+    if not found:
+        return True, f"nothing in {_scope(draft, fact)} is under way"
+    ours, others = [r.id for r in found if r.advice is None], [r.id for r in found if r.advice is not None]
+    said = [f"{', '.join(ours)} aborted"] if ours else []
+    return True, "; ".join([*said, *([f"{', '.join(others)}: another tool moves it, which is advised to abort"] if others else [])])
 
 
 def _over_edits(draft: Draft, rollout: e.Rollout, fact: OverrideRequested) -> None:
@@ -184,7 +191,7 @@ def _retry(draft: Draft, fact: OverrideRequested) -> Answered:
 
 def _to_retry(draft: Draft, fact: OverrideRequested) -> dict[str, str]:
     ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
-    if ended is not None:
+    if ended is not None and ended.advice is None:
         return {u.service: u.candidate for u in ended.units} if ended.phase is Phase.REVERTED else {}
     if fact.service is None:
         return {}
@@ -207,7 +214,7 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
         return False, f"refused: {service} has no version {label or 'before its stable one'}"
     target = draft.target(service)
     if label == target.stable:
-        stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING)]
+        stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.ADVISING)]
         for moving in stopped:
             move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
         return True, f"{service} returns to {label}" if stopped else f"{service} serves {label} already"

@@ -8,7 +8,11 @@ A rollout waits (``queued``) until nothing that it would disturb is moving, make
 candidates, and to ``reverted``. Where telemetry is lost for too long a rollout *retreats* to ``preparing``: weight 0, and it may
 climb again. To be *held* is no phase: it is a condition with a reason on top of one, so no place is ever lost.
 
-Rules, in the order in which they matter: an abort is an event of every phase that has not ended; nothing leads
+What another tool rolls out (policy ``mode: advise``) is one phase, ``advising``: nothing is commanded, the judge watches every share of
+traffic that the other tool gives, and the rollout ends as that tool ends it: ``completed`` where the candidate kept all traffic,
+``reverted`` where it lost it, ``dismissed`` where nobody is to be advised any more.
+
+Rules, in the order in which they matter: an abort is an event of every phase that we move; nothing leads
 back from ``aborting``; the only ways into ``shifting`` are readiness and a passed step; only a drained version ends a rollout.
 
 ``TRANSITIONS`` holds every pair of phase and event that means something. A pair that is missing is refused with a
@@ -32,6 +36,8 @@ class Phase(StrEnum):
     COMPLETED = "completed"
     ABORTING = "aborting"
     REVERTED = "reverted"
+    ADVISING = "advising"
+    DISMISSED = "dismissed"
 
 
 class Event(StrEnum):
@@ -59,6 +65,14 @@ class Event(StrEnum):
     """Every candidate's weight is confirmed to be 0."""
     CANDIDATES_DRAINED = "candidates drained"
     """Nobody talks to the candidates any more, and they are parked."""
+    SHARE_MOVED = "share moved"
+    """Another tool gives the candidate another share of the traffic: it is judged anew."""
+    KEPT = "kept"
+    """The candidate of another tool has kept all traffic long enough."""
+    GONE = "gone"
+    """The candidate of another tool takes no traffic any more."""
+    DISMISSED = "dismissed"
+    """The policy advises no longer, or nothing of the service was heard for too long."""
 
 
 TRANSITIONS = MappingProxyType(
@@ -81,11 +95,20 @@ TRANSITIONS = MappingProxyType(
         Phase.COMPLETED: MappingProxyType({}),
         Phase.ABORTING: MappingProxyType({Event.AT_ZERO: Phase.DRAINING}),
         Phase.REVERTED: MappingProxyType({}),
+        Phase.ADVISING: MappingProxyType(
+            {
+                Event.SHARE_MOVED: Phase.ADVISING,
+                Event.KEPT: Phase.COMPLETED,
+                Event.GONE: Phase.REVERTED,
+                Event.DISMISSED: Phase.DISMISSED,
+            }
+        ),
+        Phase.DISMISSED: MappingProxyType({}),
     }
 )
 """Phase and event to the next phase. Every phase has a row, the ended ones an empty one."""
 
-ENDED = (Phase.COMPLETED, Phase.REVERTED)
+ENDED = (Phase.COMPLETED, Phase.REVERTED, Phase.DISMISSED)
 """Phases that nothing leaves."""
 
 MOVING = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING, Phase.ABORTING)

@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import assigning, gate, holds
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import obstacle, still_waits
+from ctrlplane_stream.decision.advising import advise
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.stuck import watch_targets
-from ctrlplane_stream.decision.targets import failure, is_confirmed, kind_of, ready_weight, weights_now
+from ctrlplane_stream.decision.targets import failure, is_confirmed, kind_of, ready_weight, weights_of
 from ctrlplane_stream.decision.transitions import move, next_place, window_now
 
 MAX_ROUNDS = 10_000
@@ -64,10 +65,10 @@ def _progress(draft: Draft, id_: str) -> None:
     if isinstance(answer, tuple):
         rollout = draft.rollout(id_) or rollout
         moved = move(draft, rollout, *answer)
-        draft.put_rollout(replace(moved, weights=_weights(draft, moved)))
+        draft.put_rollout(replace(moved, weights=weights_of(draft, moved)))
         return
     latest = draft.rollout(id_) or rollout
-    draft.put_rollout(replace(latest, waiting_for=answer, weights=_weights(draft, latest)))
+    draft.put_rollout(replace(latest, waiting_for=answer, weights=weights_of(draft, latest)))
 
 
 def _up_to_date(draft: Draft, rollout: e.Rollout) -> e.Rollout:
@@ -93,10 +94,6 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     from ctrlplane_stream.decision.transitions import watched
 
     return watched(draft, alone, baking=alone.phase is Phase.BAKING)
-
-
-def _weights(draft: Draft, rollout: e.Rollout) -> dict[str, dict[str, int]]:
-    return weights_now(draft, tuple(u.service for u in rollout.units))
 
 
 def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
@@ -266,6 +263,8 @@ RULES: MappingProxyType[Phase, Rule] = MappingProxyType(
         Phase.COMPLETED: _ended,
         Phase.ABORTING: _aborting,
         Phase.REVERTED: _ended,
+        Phase.ADVISING: advise,
+        Phase.DISMISSED: _ended,
     }
 )
 """What moves a rollout on in each phase."""

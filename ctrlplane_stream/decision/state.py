@@ -7,7 +7,7 @@ JSON, or ``null`` where it went away. Folding deltas in order gives the state ag
 Keys: ``clock``, ``index``, ``telemetry``, ``catalog``, ``service/<name>``, ``origin/<topic>/<partition>``,
 ``edge/<kind>/<caller>|<callee>``, ``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``,
 ``pair/<service>/<digest>/<manifest hash>``, ``target/<service>``, ``set/<rollout>``, ``rollout/<rollout>``, ``freeze/<id>``,
-``override/<id>``, ``release/<id>``.
+``override/<id>``, ``release/<id>``, ``advised/<service>``.
 
 Entries that come from a log or a snapshot stay bytes until somebody asks for them, so that recovery costs a map, not a
 parse.
@@ -46,6 +46,7 @@ ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
     "freeze": e.FreezeEntry,
     "override": e.OverrideEntry,
     "release": e.ReleaseEntry,
+    "advised": e.AdvisedEntry,
 }
 """The part of a key before the first slash, to the kind of its entry."""
 

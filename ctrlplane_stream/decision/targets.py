@@ -146,6 +146,11 @@ def weights_now(draft: Draft, services: tuple[str, ...]) -> dict[str, dict[str, 
     return {name: {v.label: v.weight for v in draft.target(name).live if v.capacity is not Capacity.PARKED} for name in services}
 
 
+def weights_of(draft: Draft, rollout: e.Rollout) -> dict[str, dict[str, int]]:
+    """What a rollout wants now, or what was seen of it where another tool makes it."""
+    return rollout.weights if rollout.advice is not None else weights_now(draft, tuple(u.service for u in rollout.units))
+
+
 def tell_again(draft: Draft, target: e.TargetEntry, because: str) -> None:
     """Say the same again: the last command did not take."""
     verb = Verb(target.in_flight.verb) if target.in_flight is not None else Verb.SHIFT

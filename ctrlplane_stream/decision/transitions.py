@@ -161,6 +161,24 @@ def _reverted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     return reverted
 
 
+def _share_moved(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    """Judge the share that another tool gives its candidate now."""
+    fresh = replace(rollout, approved=False, skip_gate=False, unproven_now=False)
+    return watched(draft, fresh, baking=fresh.bakes)
+
+
+def _settled(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    """Another tool ended its rollout: remember what the service serves, and stop judging."""
+    assigning.release(draft, rollout, because)
+    for unit in rollout.units:
+        stays = unit.candidate if rollout.phase is Phase.COMPLETED else unit.stable
+        draft.put(f"advised/{unit.service}", e.AdvisedEntry(stays))
+    ended_now = replace(rollout, holds=(), ended_ms=draft.clock.now_ms)
+    if rollout.phase is not Phase.DISMISSED:
+        notify(draft, ended_now, "advice-ended", f"{rollout.id}: {because}", "")
+    return ended_now
+
+
 def _where_it_ended(rollout: e.Rollout) -> str:
     return "; ".join(
         f"{u.service} serves {u.stable}"
@@ -183,6 +201,10 @@ EFFECTS: MappingProxyType[Event, Callable[[Draft, e.Rollout, str], e.Rollout]] =
         Event.RETREAT: _retreat,
         Event.AT_ZERO: _nothing,
         Event.CANDIDATES_DRAINED: _reverted,
+        Event.SHARE_MOVED: _share_moved,
+        Event.KEPT: _settled,
+        Event.GONE: _settled,
+        Event.DISMISSED: _settled,
     }
 )
 """What each event does besides changing the phase."""

@@ -71,7 +71,8 @@ def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str
         draft.because("pinned", text)
         return True
     if service.policy.mode is Mode.ADVISE:
-        draft.because("advise", f"{service.service} {label} is only advised on: the policy commands nothing")
+        text = f"{service.service} {label} is numbered; the policy only advises, and judges it once another tool rolls it out"
+        draft.because("advise", text)
         return True
     group = f"group {service.moves_together}" if service.moves_together else None
     name = release or group

@@ -16,7 +16,7 @@ class Mode(StrEnum):
 
     ROLLOUT = "rollout"
     ADVISE = "advise"
-    """Number versions, say so, and command nothing. Rollouts that other tools make are not judged yet."""
+    """Judge the rollouts that another tool makes, say what we would do, and command nothing."""
 
 
 class Supersede(StrEnum):
@@ -74,6 +74,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rules of a rollout. The defaults suit a service of some requests a second that somebody relies on."""
 
     mode: Mode = Mode.ROLLOUT
+    """``advise`` for what another tool moves. Give it as many steps as that tool makes: the error budget is split over them."""
     steps: tuple[Step, ...] = (Step(5), Step(25), Step(50), Step(100))
     """Weights of the candidate in percent, rising, the last one 100. Few, since each costs evidence."""
     bake_seconds: float = 600.0

@@ -191,6 +191,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     entry_points: tuple[str, ...] = ()
     policy: GatePolicy = GatePolicy()
     concurrent: tuple[Concurrent, ...] = ()
+    advised: bool = False
+    """Another tool makes this rollout, and ``weight`` is what was seen of it: nothing was commanded."""
     baking: bool = False
     """The candidate is at 100 and bakes: there is no stable traffic, comparisons are with the baseline."""
 

@@ -79,7 +79,8 @@ class Loop:
         self.driver = Driver(environment, strict=strict)
         self.world = World(environment)
         self.judge = SimulatedJudge(environment)
-        self.traffic: dict[str, float] = {}
+        self.elsewhere: dict[str, dict[str, int]] = {}
+        """Service to version label to requests in a window, of services that another tool moves."""
         self.actuation_seconds = 0.5
         self.engine_down = False
         self.deliver: Callable[[Fact], list[tuple[float, Fact]]] = lambda fact: [(0.0, fact)]
@@ -103,6 +104,14 @@ class Loop:
         seen = [EdgeSeen(EdgeKey(caller, callee, kind), 0, 10, 1000, 10.0) for caller, callee in ends]
         names = sorted({name for pair in ends for name in pair})
         self.give(EdgesObserved(10, tuple(seen), tuple(ServiceSeen(name, 10, 10.0, 0.0) for name in names)))
+
+    def moves(self, name: str, **requests: int) -> None:
+        """Another tool lets so many requests a window arrive at each version of a service (labels as keywords)."""
+        known = self.driver.state.find(f"traffic/{name}", ServiceSeen)
+        labels = tuple(sorted({*(known.versions if known is not None else ()), *requests}))
+        if known is None or labels != known.versions:
+            self.give(EdgesObserved(10, (), (ServiceSeen(name, 10, 10.0, 0.0, labels),)))
+        self.elsewhere[name] = requests
 
     def push(self, name: str, number: int, **more: object) -> None:
         """Offer the n-th image of a service."""
@@ -184,7 +193,8 @@ class Loop:
             self._send(VerdictGiven(verdict))
 
     def _arrivals(self) -> dict[str, dict[str, int]]:
-        return {
+        ours = {
             name: {label: v.weight for label, v in target.versions.items() if v.weight and name not in self.judge.silent}
             for name, target in sorted(self.world.targets.items())
         }
+        return ours | {name: dict(requests) for name, requests in sorted(self.elsewhere.items()) if name not in self.judge.silent}

@@ -12,7 +12,7 @@ import msgspec
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
-from ctrlplane_stream.model.policy import OnDrift, Policy, Step, Supersede, Unsure
+from ctrlplane_stream.model.policy import Mode, OnDrift, Policy, Step, Supersede, Unsure
 from ctrlplane_stream.simulation.loop import service
 
 SWIFT = Policy(
@@ -29,6 +29,10 @@ SWIFT = Policy(
     hold_deadline_seconds=240,
 )
 """Times so short that a whole rollout takes a minute; nothing else differs from the default."""
+
+
+ELSEWHERE = "other"
+"""The service that another tool moves, in systems that have one."""
 
 
 class Deed(StrEnum):
@@ -52,6 +56,7 @@ class Deed(StrEnum):
     LEARN = "learn an edge"
     SILENCE = "silence"
     OUTSIDE = "stale verdict"
+    ELSEWHERE = "another tool moves"
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -84,11 +89,14 @@ def plan(seed: int) -> Plan:
     rng = random.Random(seed)  # noqa: S311 - a seeded simulation, not a secret
     names = [f"s{i}" for i in range(rng.randint(1, 5))]
     rough = rng.random() < 0.5
+    services = tuple(_service(rng, name, names) for name in names)
+    edges, acts = _edges(rng, names), _acts(rng, names)
+    other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
     return Plan(
         seed=seed,
-        services=tuple(_service(rng, name, names) for name in names),
-        edges=_edges(rng, names),
-        acts=tuple(sorted(_acts(rng, names), key=lambda act: act.at)),
+        services=(*services, *other.services),
+        edges=(*edges, *other.edges),
+        acts=tuple(sorted((*acts, *other.acts), key=lambda act: act.at)),
         loss=rng.choice((0.0, 0.05, 0.2)) if rough else 0.0,
         echo=rng.choice((0.0, 0.1)) if rough else 0.0,
         delay=rng.choice((0.0, 3.0, 12.0)) if rough else 0.0,
@@ -122,6 +130,24 @@ def _edges(rng: random.Random, names: list[str]) -> tuple[tuple[str, str, EdgeKi
     if len(names) > 2 and rng.random() < 0.15:
         found.append((names[-1], names[0], EdgeKind.CALL))
     return tuple(found)
+
+
+def _elsewhere(rng: random.Random, names: list[str]) -> Plan:
+    """In a third of the systems a neighbour that another tool moves: by shares, back and forth, at once."""
+    if rng.random() < 0.67:
+        return Plan(0, (), (), ())
+    neighbour = rng.choice(names)
+    edge = (neighbour, ELSEWHERE, EdgeKind.CALL) if rng.random() < 0.5 else (ELSEWHERE, neighbour, EdgeKind.CALL)
+    advised = service(ELSEWHERE, msgspec.structs.replace(SWIFT, mode=Mode.ADVISE, on_no_data=rng.choice(list(Unsure))))
+    acts = [Act(rng.uniform(0, 5), Deed.ELSEWHERE, ELSEWHERE, 1, flag=True)]
+    for number in range(2, rng.randint(3, 5)):
+        at, flavour = rng.uniform(20, 120), rng.choice(("good", "good", "faulty"))
+        for share in sorted(rng.sample((2, 5, 10, 30, 60, 100), rng.randint(1, 4))):
+            acts.append(Act(at, Deed.ELSEWHERE, ELSEWHERE, number, flavour, other=str(share)))
+            at += rng.uniform(5, 50)
+        if rng.random() < 0.4:
+            acts.append(Act(at, Deed.ELSEWHERE, ELSEWHERE, number, flavour, other="0"))
+    return Plan(0, (advised,), (edge,), tuple(act for act in acts if act.at < 230))
 
 
 _FLAVOURS = ("good", "good", "good", "faulty", "never ready", "crashes")
@@ -162,7 +188,7 @@ def _override(rng: random.Random, names: list[str]) -> Act:
 
 
 def _mishap(rng: random.Random, names: list[str]) -> list[Act]:
-    deed = rng.choice([d for d in Deed if d not in (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW)])
+    deed = rng.choice([d for d in Deed if d not in (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE)])
     at, name = rng.uniform(5, 180), rng.choice(names)
     act = Act(at, deed, name, rng.randint(1, 80), other=rng.choice(names))
     if deed in (Deed.BREAK, Deed.LIE):

@@ -105,6 +105,8 @@ class Play:
         for target in loop.world.targets.values():
             for version in target.versions.values():
                 version.lost = False
+        for other, requests in loop.elsewhere.items():
+            loop.moves(other, **{max(requests): 100})
         for name in (*self.services, None):
             loop.say(OverrideVerb.UNFREEZE, service=name)
 
@@ -261,6 +263,14 @@ def _stale(play: Play, act: Act) -> None:
         play.loop.give(VerdictGiven(stale))
 
 
+def _elsewhere(play: Play, act: Act) -> None:
+    """Another tool gives version ``number`` of its service ``other`` percent of the traffic, and the one before it the rest."""
+    share, label = int(act.other or 100), f"v{act.number}"
+    if act.flavour == "faulty":
+        play.loop.judge.faulty.add((act.service, label))
+    play.loop.moves(act.service, **({label: share, f"v{act.number - 1}": 100 - share} if act.number > 1 else {label: share}))
+
+
 DEEDS: dict[Deed, Callable[[Play, Act], None]] = {
     Deed.PUSH: _push,
     Deed.RELEASE: _push,
@@ -280,6 +290,7 @@ DEEDS: dict[Deed, Callable[[Play, Act], None]] = {
     Deed.LEARN: _learn,
     Deed.SILENCE: _silence,
     Deed.OUTSIDE: _stale,
+    Deed.ELSEWHERE: _elsewhere,
 }
 """Every deed has a row."""
 

@@ -49,8 +49,9 @@ class Bench:
 
     @property
     def in_motion(self) -> frozenset[str]:
-        """Services with more than one version that takes part: their arrivals are wanted window by window."""
-        return frozenset(service for service, moving in self._in_motion.items() if moving)
+        """Services with more than one version that takes part, or that another tool moves: their arrivals are wanted window by window."""
+        moved_elsewhere = (change.service for a in self._assigned.values() if a.advised for change in a.changed)
+        return frozenset([*(service for service, moving in self._in_motion.items() if moving), *moved_elsewhere])
 
     def hear(self, output: Output) -> None:
         """Take in what the engine decided: a new step to judge, the end of one, or a target that moves."""

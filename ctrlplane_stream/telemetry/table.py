@@ -16,12 +16,14 @@ from typing import TypeVar
 import msgspec
 
 from ctrlplane_stream.model.facts import ArrivalsObserved, EdgeSeen, EdgesFaded, EdgesObserved, ServiceSeen
-from ctrlplane_stream.model.identity import EdgeKey
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord, ServiceRecord, share_class
 
 TableFact = EdgesObserved | EdgesFaded | ArrivalsObserved
 _LONGEST_GAP = 10_000
+_CHANGE_WINDOWS = 6
+"""For so many windows after a version was last met another one is news: the arrivals of both are told."""
 T = TypeVar("T")
 
 
@@ -75,7 +77,7 @@ class Change(msgspec.Struct):
 
 
 class DependencyTable:
-    """See the module. ``in_motion`` may be set at any time: the services whose arrivals are to be told, window by window."""
+    """See the module. ``in_motion`` may be set at any time: the services that we move; their arrivals are told, window by window."""
 
     def __init__(self, environment: str, settings: TableSettings) -> None:
         self.environment = environment
@@ -239,20 +241,25 @@ class DependencyTable:
             facts.append(EdgesObserved(window, _ordered(change.edges), _ordered(change.services)))
         if change.faded:
             facts.append(EdgesFaded(window, tuple(sorted(change.faded))))
-        if self.in_motion:
-            facts.append(ArrivalsObserved(window, float(self._settings.window_seconds), self._arrivals(window, parts)))
+        if told := self._told(window, parts):
+            facts.append(ArrivalsObserved(window, float(self._settings.window_seconds), _arrivals(told, window, parts)))
         if self._head.digest is None or window - self._head.digest >= self._settings.digest_windows * self._settings.window_seconds:
             self._head.digest = window
             facts.append(self.digest(window))
         return facts
 
-    def _arrivals(self, window: int, parts: list[WindowPart]) -> dict[str, dict[str, int]]:
-        arrivals: dict[str, dict[str, int]] = {service: {} for service in sorted(self.in_motion)}
-        for row in (row for part in parts if part.window == window for row in part.services):
-            if row.service in arrivals:
-                counts = arrivals[row.service]
-                counts[row.version] = counts.get(row.version, 0) + row.requests
-        return arrivals
+    def _told(self, window: int, parts: list[WindowPart]) -> frozenset[str]:
+        """The services in motion: those that we move, and those where another version came or went lately, whoever did that."""
+        heard = {row.service for part in parts if part.window == window for row in part.services}
+        return self.in_motion | {service for service in heard if self._changes(service, window)}
+
+    def _changes(self, service: str, window: int) -> bool:
+        shard = self._shards.get(zlib.crc32(service.encode()) % self._settings.shards)
+        record = shard.services.get(service) if shard is not None else None
+        if record is None or len(record.versions) < 2:
+            return False
+        since = window - _CHANGE_WINDOWS * self._settings.window_seconds
+        return sum(last >= since for version, last in record.versions.items() if version != UNKNOWN_VERSION) > 1
 
     def digest(self, window: int) -> EdgesObserved:
         """Everything the table holds, as a fact as of a window."""
@@ -279,6 +286,15 @@ class DependencyTable:
                 self._seen = {partition: Progress(seen.closed, seen.late) for partition, seen in self._head.progress.items()}
             else:
                 self._shards[int(number)] = msgspec.json.decode(value, type=Shard)
+
+
+def _arrivals(told: frozenset[str], window: int, parts: list[WindowPart]) -> dict[str, dict[str, int]]:
+    arrivals: dict[str, dict[str, int]] = {service: {} for service in sorted(told)}
+    for row in (row for part in parts if part.window == window for row in part.services):
+        if row.service in arrivals:
+            counts = arrivals[row.service]
+            counts[row.version] = counts.get(row.version, 0) + row.requests
+    return arrivals
 
 
 def _name(part: WindowPart) -> tuple[int, int, int]:

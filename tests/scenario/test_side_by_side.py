@@ -3,9 +3,10 @@
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import Supersede
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import phase, shop, until
+from tests.scenario.shop import phase, shop, until, weights
 
 
 def test_two_unrelated_releases_run_side_by_side() -> None:
@@ -60,3 +61,15 @@ def test_a_hub_does_not_hold_up_its_callers() -> None:
     loop.push(names[0], 2)
     loop.run(20)
     assert phase(loop, "c00/2") is not Phase.QUEUED
+
+
+def test_a_queued_rollout_that_is_dropped_takes_nothing_from_the_one_that_moved_the_same_version() -> None:
+    loop = shop(policy=replace(QUICK, supersede=Supersede.FINISH))
+    loop.say(Say.FREEZE)
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    loop.say(Say.REVERT, service="pay", version="#2")
+    loop.say(Say.UNFREEZE)
+    until(loop, "cart/2", Phase.COMPLETED)
+    until(loop, "pay/2", Phase.REVERTED)
+    assert weights(loop, "pay") == {"#2": 100}

@@ -5,7 +5,8 @@ partition the last command of each target is read from the log, so a loop goes o
 cursor kept in the target makes a repetition harmless.
 
 Before the engine is told that a weight is in place, every partition of ``span-halves`` is told which versions are
-candidates (``Watch``): windows that are judged have counted exposure from their beginning.
+candidates (``Watch``): windows that are judged have counted exposure from their beginning. What another tool moves is told
+apart from when its judging is assigned.
 """
 
 import asyncio
@@ -17,10 +18,11 @@ import msgspec
 from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named
 from ctrlplane_stream.actuators.port import Actuator, Outcome
 from ctrlplane_stream.actuators.reconcile import Reconciler
-from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.commands import Command, JudgeAssigned, JudgeReleased, Output
 from ctrlplane_stream.model.decisions import Decided, Parked
 from ctrlplane_stream.model.facts import FactRecord, OutcomeReported, OutcomeStatus, WorldChanged
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.verdicts import Assignment
 from ctrlplane_stream.model.world import Cursor, TargetObserved, TargetWanted
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted, read_decision
@@ -58,6 +60,22 @@ def watch_of(wanted: TargetWanted) -> Watch:
     return Watch(wanted.target.environment, wanted.target.service, versions)
 
 
+def watches_elsewhere(output: Output, known: Mapping[str, Assignment]) -> tuple[Watch, ...]:
+    """Which versions are told apart from now on where another tool moves a service: ``known`` are such assignments by rollout."""
+    match output:
+        case JudgeAssigned(a) if a.advised:
+            shared = not a.baking
+            return tuple(Watch(a.environment, c.service, _apart(c.candidate, c.stable) if shared else ()) for c in a.changed)
+        case JudgeReleased(rollout) if rollout in known:
+            return tuple(Watch(known[rollout].environment, c.service, ()) for c in known[rollout].changed)
+        case _:
+            return ()
+
+
+def _apart(candidate: str, stable: str | None) -> tuple[str, ...]:
+    return tuple(sorted([candidate, stable])) if stable is not None else ()
+
+
 class Actuate(Duty):
     """The reconcile loops of every target whose environment lies on a partition of ours."""
 
@@ -67,6 +85,7 @@ class Actuate(Duty):
         self._loops: dict[Target, tuple[Reconciler, asyncio.Task[None]]] = {}
         self._wanted: dict[Target, TargetWanted] = {}
         self._watches: dict[Target, Watch] = {}
+        self._elsewhere: dict[str, Assignment] = {}
         self._fences: dict[int, Fence] = {}
         self._taking = asyncio.Lock()
         self.consume(TOPIC, self._take)
@@ -88,8 +107,11 @@ class Actuate(Duty):
         end = await self.reader.end(TOPIC, partition)
         fence = Fence()
         latest: dict[Target, Given] = {}
+        watches: dict[Target, Watch] = {}
         async for _, _, record in admitted(self.reader, partition, 0, end, fence):
+            watches.update((Target(w.environment, w.service), w) for w in self._seen_elsewhere(record))
             latest.update((given.command.target, given) for given in commands_of(record))
+        await self.outbox.send([letter for watch in watches.values() if watch.versions for letter in self._letters(watch)])
         for given in latest.values():
             self._submit(given)
         self._fences[partition] = fence
@@ -102,8 +124,24 @@ class Actuate(Duty):
             if isinstance(record, Unreadable) or fence is None:
                 continue
             if fence.admits(found.offset, record) and isinstance(record, Decided):
+                await self.outbox.send([letter for watch in self._seen_elsewhere(record) for letter in self._letters(watch)])
                 for given in commands_of(record):
                     self._submit(given)
+
+    def _seen_elsewhere(self, record: Decided | Parked) -> list[Watch]:
+        """Which versions of services that other tools move are told apart after this decision."""
+        found: list[Watch] = []
+        for output in record.outputs if isinstance(record, Decided) else ():
+            found += watches_elsewhere(output, self._elsewhere)
+            if isinstance(output, JudgeAssigned) and output.assignment.advised:
+                self._elsewhere[output.assignment.rollout] = output.assignment
+            elif isinstance(output, JudgeReleased):
+                self._elsewhere.pop(output.rollout, None)
+        return found
+
+    def _letters(self, watch: Watch) -> list[Letter]:
+        value = encode_watch(watch)
+        return [Letter(SPAN_HALVES, partition, None, value) for partition in range(self.settings.partitions)]
 
     def _submit(self, given: Given) -> None:
         target = given.command.target
@@ -142,8 +180,7 @@ class Actuate(Duty):
         if self._watches.get(fact.target) == watch:
             return []
         self._watches[fact.target] = watch
-        value = encode_watch(watch)
-        return [Letter(SPAN_HALVES, partition, None, value) for partition in range(self.settings.partitions)]
+        return self._letters(watch)
 
     async def _on_revoked(self, *_: object, **__: object) -> None:
         """End every loop: whoever has a partition now reads its last commands from the log."""
@@ -151,6 +188,7 @@ class Actuate(Duty):
         self._loops.clear()
         self._fences.clear()
         self._watches.clear()
+        self._elsewhere.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -13,9 +13,13 @@ def test_every_phase_has_a_row_and_a_rule_and_every_event_an_effect() -> None:
     assert set(EFFECTS) == set(Event)
 
 
-def test_a_stop_is_an_event_of_every_phase_that_has_not_ended_but_aborting() -> None:
+def test_a_stop_is_an_event_of_every_phase_that_we_move_but_aborting() -> None:
     stoppable = {phase for phase in Phase if after(phase, Event.STOP) is Phase.ABORTING}
-    assert stoppable == set(Phase) - set(ENDED) - {Phase.ABORTING}
+    assert stoppable == set(Phase) - set(ENDED) - {Phase.ABORTING, Phase.ADVISING}
+
+
+def test_what_another_tool_moves_leads_to_no_phase_in_which_we_would_move_it() -> None:
+    assert set(TRANSITIONS[Phase.ADVISING].values()) == {Phase.ADVISING, *ENDED}
 
 
 def test_nothing_leads_from_aborting_back_to_weight() -> None:

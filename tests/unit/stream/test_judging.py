@@ -9,7 +9,7 @@ from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
 from ctrlplane_stream.stream.judging import Bench, Docket, Timing
-from ctrlplane_stream.stream.roles.actuate import watch_of
+from ctrlplane_stream.stream.roles.actuate import watch_of, watches_elsewhere
 
 TIMING = Timing(1, 10, 10.0)
 CART = "shop/cart"
@@ -88,3 +88,19 @@ def test_candidate_and_stable_are_watched_while_the_candidate_has_weight() -> No
     assert watch_of(_wanted(("#1", Capacity.FULL, 0), ("#2", Capacity.FULL, 100))).versions == ("#1", "#2")
     assert watch_of(_wanted(("#2", Capacity.FULL, 100), stable="#2")).versions == ()
     assert watch_of(_wanted(("#1", Capacity.FULL, 100), stable=None)).versions == ()
+
+
+def test_what_another_tool_moves_is_in_motion_and_told_apart_while_it_is_judged() -> None:
+    bench, known = Bench(TIMING), dict[str, Assignment]()
+    advised = msgspec.structs.replace(ASSIGNMENT, advised=True)
+    bench.hear(JudgeAssigned(advised))
+    assert bench.in_motion == {CART}
+    assert [w.versions for w in watches_elsewhere(JudgeAssigned(advised), known)] == [("#1", "#2")]
+    known[advised.rollout] = advised
+    whole = JudgeAssigned(msgspec.structs.replace(advised, baking=True))
+    assert [w.versions for w in watches_elsewhere(whole, known)] == [()]
+    released = JudgeReleased(advised.rollout, "gone")
+    assert [w.versions for w in watches_elsewhere(released, known)] == [()]
+    bench.hear(released)
+    assert bench.in_motion == frozenset()
+    assert watches_elsewhere(JudgeAssigned(ASSIGNMENT), known) == ()

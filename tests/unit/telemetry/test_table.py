@@ -65,7 +65,7 @@ def test_a_new_version_of_a_service_is_said() -> None:
     log = Log()
     log.write(window(100, service("cart")), *closed(100))
     assert log.write(window(110, service("cart")), *closed(110)) == []
-    (fact,) = log.write(window(120, service("cart", "2")), *closed(120))
+    fact = log.write(window(120, service("cart", "2")), *closed(120))[0]
     assert isinstance(fact, EdgesObserved)
     assert [seen.versions for seen in fact.services] == [("1", "2")]
 
@@ -75,6 +75,20 @@ def test_arrivals_are_said_for_services_in_motion_also_where_nothing_came() -> N
     log.table.in_motion = frozenset({"cart"})
     facts = log.write(window(100, service("cart", "2", 7)), window(100, service("cart", "2", 5), partition=1), *closed(100), *closed(110))
     assert [fact.arrivals for fact in facts if isinstance(fact, ArrivalsObserved)] == [{"cart": {"2": 12}}, {"cart": {}}]
+
+
+def test_arrivals_are_said_while_versions_change_by_whoevers_hand_and_for_a_minute_after() -> None:
+    log = Log()
+    log.write(window(100, service("cart", "1", 9)), *closed(100))
+    told = [log.write(window(at, service("cart", "2", 7)), *closed(at)) for at in range(110, 200, 10)]
+    arrived = [[fact.arrivals for fact in facts if isinstance(fact, ArrivalsObserved)] for facts in told]
+    assert arrived == [[{"cart": {"2": 7}}]] * 6 + [[]] * 3
+
+
+def test_spans_without_a_version_are_no_other_version() -> None:
+    log = Log()
+    facts = log.write(window(100, service("cart", "1"), service("cart", "unknown")), *closed(100))
+    assert not any(isinstance(fact, ArrivalsObserved) for fact in facts)
 
 
 def test_a_late_part_adds_up_and_a_repeated_part_does_not() -> None:

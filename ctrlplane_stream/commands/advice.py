@@ -1,0 +1,90 @@
+"""``ctrlplane-stream advice ENVIRONMENT:SERVICE``: what we would do now with a rollout that another tool makes.
+
+Made for a step of that other tool: the exit status says whether to go on. Nothing is written.
+"""
+
+import asyncio
+import sys
+import time
+
+import click
+import msgspec
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.control import read_scope
+from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.rollouts import all_rollouts
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.looking import look
+from ctrlplane_stream.wire.kafka_clients import NoBroker
+
+STATUS = {e.Word.ADVANCE: 0, e.Word.ABORT: 1, e.Word.WAIT: 2}
+NOTHING_KNOWN = 3
+_LOOK_SECONDS = 3.0
+
+
+class Advised(msgspec.Struct, frozen=True):
+    """What is advised on a service, or why nothing is (``rollout`` None)."""
+
+    text: str
+    rollout: str | None = None
+    word: e.Word | None = None
+    phase: str | None = None
+    version: str | None = None
+    weights: dict[str, int] = {}
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return STATUS[self.word] if self.word is not None else NOTHING_KNOWN
+
+
+def advised(state: State, service: str, version: str | None) -> Advised:
+    """The advice on the latest rollout that another tool made of a service (to that version, where one is given)."""
+    found = [r for r in all_rollouts(state) if r.advice is not None and r.units[0].service == service]
+    chosen = [r for r in found if version is None or r.units[0].candidate == version]
+    if not chosen or chosen[-1].advice is None:
+        seen = ", ".join(r.units[0].candidate for r in found) or "none"
+        return Advised(f"no rollout of {service}{f' to {version}' if version else ''} was seen; seen were: {seen}")
+    latest = chosen[-1]
+    assert latest.advice is not None
+    return Advised(
+        latest.advice.text, latest.id, latest.advice.word, latest.phase, latest.units[0].candidate, latest.weights.get(service, {})
+    )
+
+
+@click.command()
+@click.argument("target", metavar="ENVIRONMENT:SERVICE")
+@click.option("--version", help="The version's label as telemetry carries it; default: the latest that was seen to be rolled out.")
+@click.option("--wait", "wait_seconds", default=0.0, type=click.FloatRange(0), help="Wait this long for more than `wait`, in seconds.")
+@takes_settings("kafka_", "topic_", "partitions")
+@takes_json
+def advice(settings: Settings, as_json: bool, target: str, version: str | None, wait_seconds: float) -> None:
+    """Say what we would do with the rollout of a service that another tool moves (policy `mode: advise`).
+
+    Exit status 0: go on; 1: abort; 2: wait; 3: no such rollout was seen.
+    """
+    environment, service, _ = read_scope(target)
+    if service is None:
+        fail(f"{target} names no service: give ENVIRONMENT:SERVICE")
+    require_broker(settings)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        found = advised(_state(settings, environment), service, version)
+        if found.status in (STATUS[e.Word.ADVANCE], STATUS[e.Word.ABORT]) or time.monotonic() >= deadline:
+            break
+        time.sleep(min(_LOOK_SECONDS, max(0.1, deadline - time.monotonic())))
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(f"{found.word}: {found.text}" if found.word is not None else found.text)
+    sys.exit(found.status)
+
+
+def _state(settings: Settings, environment: str) -> State:
+    try:
+        return asyncio.run(look(settings, environment)).state
+    except (KafkaError, NoBroker, OSError) as error:
+        fail(str(error) or f"no broker answered at {settings.kafka_bootstrap_servers}")

@@ -1,0 +1,39 @@
+"""What `advice` says of a service that another tool moves, and with which exit status."""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.commands.advice import advised
+from ctrlplane_stream.model.policy import Mode
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+
+
+def _loop() -> Loop:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, mode=Mode.ADVISE))))
+    loop.moves("cart", v1=1000)
+    loop.run(20)
+    return loop
+
+
+def test_where_nothing_is_rolled_out_there_is_no_advice_and_a_status_of_its_own() -> None:
+    found = advised(_loop().driver.state, "cart", None)
+    assert (found.status, found.text) == (3, "no rollout of cart was seen; seen were: none")
+
+
+def test_the_status_follows_the_word() -> None:
+    loop = _loop()
+    loop.moves("cart", v1=900, v2=100)
+    loop.run(30)
+    assert advised(loop.driver.state, "cart", None).status == 2
+    loop.run(60)
+    found = advised(loop.driver.state, "cart", None)
+    assert (found.status, found.version, found.weights) == (0, "v2", {"v1": 90, "v2": 10})
+    loop.judge.faulty.add(("cart", "v2"))
+    loop.run(20)
+    assert advised(loop.driver.state, "cart", "v2").status == 1
+
+
+def test_advice_on_another_version_than_was_seen_is_none() -> None:
+    loop = _loop()
+    loop.moves("cart", v1=900, v2=100)
+    loop.run(30)
+    assert advised(loop.driver.state, "cart", "v3").text == "no rollout of cart to v3 was seen; seen were: v2"
