@@ -1,9 +1,9 @@
 """Who goes first: queueing, superseding, and what a waiting rollout waits for.
 
 Two rollouts exclude each other if they move one service, and wait for each other if an edge joins what they move, until the
-first is verified at weight 100. That goes for rollouts of other tools too, for as long as they do not stand still. At a hub nobody waits: the pair of candidates is judged as an arm of its own. All others run
-side by side. The queue is first come, first served; one that could start may overtake an older one that cannot, but not once
-that one has waited long.
+first is verified at weight 100. That goes for rollouts of other tools too, for as long as they do not stand still. At a hub
+nobody waits: the pair of candidates is judged as an arm of its own. All others run side by side. The queue is first come, first
+served; one that could start may overtake an older one that cannot, but not once that one has waited long.
 """
 
 from msgspec.structs import replace
