@@ -3,16 +3,18 @@
 import asyncio
 import difflib
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import msgspec
 from aiokafka.errors import KafkaError
 
+from ctrlplane_stream.actuators.named import known_actuators
 from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.commands.publishing import send, who_am_i
 from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash, read_catalog_file, read_catalog_record
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, Problem, catalog_hash, read_catalog_file, read_catalog_record
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import NoBroker, read_to_end
 
@@ -29,10 +31,18 @@ def catalog() -> None:
 
 @catalog.command("check")
 @_file
-def check_command(file: Path) -> None:
-    """Check a file; every mistake is listed with its line. Needs no broker."""
-    found = _read(file)
-    click.echo(f"{file} is a valid catalog of {len(found.services)} services in {len(found.environments)} environments")
+@takes_json
+def check_command(as_json: bool, file: Path) -> None:
+    """Check a file; every mistake is listed with its line. Needs no broker. Exit status 1: there are mistakes."""
+    checked = read_catalog_file(file.read_text())
+    if as_json:
+        mistakes = () if isinstance(checked, Catalog) else checked
+        print_json({"valid": not mistakes, "hash": catalog_hash(checked) if isinstance(checked, Catalog) else None, "mistakes": mistakes})
+    found = checked if isinstance(checked, Catalog) else _refuse(file, checked)
+    for name in sorted(_actuators(found) - set(known_actuators())):
+        click.echo(f"note: no actuator is called {name} on this machine; the worker must have the package that brings it", err=True)
+    if not as_json:
+        click.echo(f"{file} is a valid catalog of {len(found.services)} services in {len(found.environments)} environments")
 
 
 @catalog.command("diff")
@@ -66,7 +76,10 @@ def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str |
     if based_on is not None and based_on != now:
         fail(f"the catalog in force is {now}, not {based_on}: somebody changed it; look at `catalog diff` and apply again")
     if current is not None and current.hash == catalog_hash(wanted):
-        click.echo("nothing to do: the file is what is in force", err=as_json)
+        if as_json:
+            print_json({"what": f"catalog {now[:12] if now else ''}", "same": True})
+        else:
+            click.echo("nothing to do: the file is what is in force")
         return
     value = msgspec.json.encode(CatalogRecord(wanted, catalog_hash(wanted), now, who_am_i(), why))
     send(settings, "catalog", value, f"catalog {catalog_hash(wanted)[:12]}", as_json, key=KEY)
@@ -74,9 +87,17 @@ def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str |
 
 def _read(file: Path) -> Catalog:
     found = read_catalog_file(file.read_text())
-    if not isinstance(found, Catalog):
-        fail(f"{file} has {len(found)} mistakes:\n" + "\n".join(str(problem) for problem in found))
-    return found
+    return found if isinstance(found, Catalog) else _refuse(file, found)
+
+
+def _refuse(file: Path, mistakes: tuple[Problem, ...]) -> NoReturn:
+    count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    fail(f"{file} has {count}:\n" + "\n".join(str(problem) for problem in mistakes))
+
+
+def _actuators(of: Catalog) -> frozenset[str]:
+    named = [here.actuator for service in of.services.values() for here in service.environments.values() if here.actuator]
+    return frozenset([*named, *(place.actuator for place in of.environments.values())])
 
 
 def _in_force(settings: Settings) -> CatalogRecord | None:

@@ -17,6 +17,8 @@ from ctrlplane_stream.wire.kafka_clients import NoBroker, producer, read_to_end
 
 _EXCERPT_BYTES = 120
 _REPLAY_HEADER = "replay-of"
+_NEVER_WRITTEN_TO = "decisions"
+"""The log of record has one writer a partition; what anybody else wrote there would make its owner give it up."""
 
 
 class Place(click.ParamType):
@@ -106,7 +108,8 @@ def replay_command(
 
     Each goes to the partition that it had, with its own key and headers, and the header `replay-of` that says which
     letter it was. Events carry ids, so one that counted meanwhile counts once; spans have none and count again. A letter
-    that still cannot be used becomes a new dead letter. The old one stays until its retention ends.
+    that still cannot be used becomes a new dead letter. The old one stays until its retention ends. What came from `decisions`
+    (a notification that no webhook took, or a foreign writer's) is never written back there, and is skipped.
     """
     chosen = Chosen(topic, reason, places)
     if chosen.everything and not everything:
@@ -117,7 +120,7 @@ def replay_command(
         return
     click.echo(f"dead letters {'that would be replayed' if dry_run else 'replayed'}: {written}")
     if skipped:
-        click.echo(f"skipped {skipped} that do not say where they came from")
+        click.echo(f"skipped {skipped} that came from {_NEVER_WRITTEN_TO} or do not say where from")
 
 
 def _run(settings: Settings, work: Any) -> Any:
@@ -148,11 +151,11 @@ async def _listed(settings: Settings, chosen: Chosen, limit: int) -> tuple[list[
 
 
 async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> tuple[int, int]:
-    """How many were written back and acknowledged, and how many could not be, for want of an origin."""
+    """How many were written back and acknowledged, and how many cannot be: no origin, or one that is not ours to write to."""
     written = skipped = 0
     async with producer(settings) as client:
         async for letter in _letters(settings, chosen):
-            if not letter.readable:
+            if not letter.readable or letter.topic == _NEVER_WRITTEN_TO:
                 skipped += 1
                 continue
             if not dry_run:

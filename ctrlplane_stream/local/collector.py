@@ -43,11 +43,14 @@ class Collector:
     """A Collector from ``with`` to its end, with a configuration file and what its ``${env:…}`` stand for.
 
     ``OTLP_GRPC_ENDPOINT`` and ``OTLP_HTTP_ENDPOINT`` are set to free loopback ports, which the configuration's receivers
-    are expected to use; it is ready when both take connections. Its own metrics are off.
+    are expected to use (``ports``: those of a Collector that this one replaces); it is ready when both take connections. Its
+    own metrics are off.
     """
 
-    def __init__(self, configuration: Path, environ: Mapping[str, str] = os.environ, **variables: str) -> None:
-        self.grpc_port, self.http_port = free_port(), free_port()
+    def __init__(
+        self, configuration: Path, environ: Mapping[str, str] = os.environ, *, ports: tuple[int, int] | None = None, **variables: str
+    ) -> None:
+        self.grpc_port, self.http_port = ports or (free_port(), free_port())
         self._binary = collector_binary(environ)
         self._configuration = configuration
         self._folder = scratch_folder("collector")

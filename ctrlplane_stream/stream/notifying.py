@@ -1,11 +1,13 @@
 """Webhooks: a hold, a revert or an expired lease is told to whoever the catalog names, a few tries, then a dead letter.
 
-The body is a CloudEvent whose data is the notification: what happened, the weights now, until when, the next command.
+The body is a CloudEvent whose data is the notification: what happened, the weights now, until when, the next command. A webhook's
+URL often is the key to it: it is in no body, no log and no dead letter.
 """
 
 import asyncio
 
 import aiohttp
+import msgspec
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ctrlplane_stream.model.commands import Notify
@@ -20,7 +22,8 @@ _REQUEST_SECONDS = 3.0
 
 def body_of(notification: Notify) -> bytes:
     """What is posted: the same id however often it is posted, so that a receiver can tell a repetition."""
-    return cloudevents.write(notification.id, SOURCE, NOTIFIED, notification, subject=notification.rollout)
+    told = msgspec.structs.replace(notification, webhook=None)
+    return cloudevents.write(notification.id, SOURCE, NOTIFIED, told, subject=notification.rollout)
 
 
 class Notifier:
@@ -44,9 +47,11 @@ class Notifier:
         try:
             await tries(self._post, notification.webhook, body_of(notification))
         except RetryError as error:
-            return Unreadable(f"the webhook of notification {notification.id} did not take it: {error.last_attempt.exception()!r}")
-        except ValueError as error:  # the catalog's URL is none
-            return Unreadable(f"the webhook of notification {notification.id} is no URL: {error}")
+            return Unreadable(
+                f"the webhook of notification {notification.id} did not take it: {_without_url(error.last_attempt.exception())}"
+            )
+        except ValueError:  # aiohttp.InvalidURL, which quotes it
+            return Unreadable(f"the webhook of notification {notification.id} is no URL")
         return None
 
     async def _post(self, url: str, body: bytes) -> None:
@@ -61,3 +66,16 @@ class Notifier:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _without_url(error: BaseException | None) -> str:
+    """What went wrong, without what aiohttp quotes of the request."""
+    match error:
+        case aiohttp.ClientResponseError():
+            return f"it answered {error.status}"
+        case aiohttp.ClientConnectorError():
+            return f"no connection to {error.host}:{error.port}"
+        case TimeoutError():
+            return f"no answer within {_REQUEST_SECONDS:g} s"
+        case _:
+            return type(error).__name__

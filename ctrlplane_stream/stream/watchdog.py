@@ -41,13 +41,17 @@ class Watchdog:
         ages: dict[str, float] = {}
         for tp, committed in list(consumer._committed_offset.items()):
             lag = max((consumer.highwater(tp) or 0) - (committed or 0), 0) if tp in consumer.assignment() else 0
-            self._duty.metrics.lag(tp.topic, tp.partition, lag)
+            self._duty.metrics.lag(self._own_name(tp.topic), tp.partition, lag)
             age = self._age((tp.topic, tp.partition), committed or 0, lag, now)
             ages[tp.topic] = max(ages.get(tp.topic, 0.0), age)
         for topic, age in ages.items():
-            self._duty.metrics.commit_age(topic, age)
+            self._duty.metrics.commit_age(self._own_name(topic), age)
             if self._stall_seconds and age > self._stall_seconds:
                 self._duty.fail(Stalled(f"{topic}: records wait and nothing was committed for {age:.0f} s"))
+
+    def _own_name(self, topic: str) -> str:
+        """Topics are labelled by our own names, as everywhere."""
+        return topic.removeprefix(self._duty.settings.topic_prefix)
 
     def _age(self, place: tuple[str, int], committed: int, lag: int, now: float) -> float:
         """Seconds since the position moved, 0 where nothing waits."""

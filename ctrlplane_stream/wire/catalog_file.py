@@ -4,9 +4,11 @@ A file is checked against the JSON Schema of ``model.catalog.Catalog`` and then 
 every problem is reported with the line it stands on, all at once.
 """
 
+import difflib
 import hashlib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema
 import msgspec
@@ -66,7 +68,8 @@ def read_catalog_file(text: str) -> Catalog | tuple[Problem, ...]:
         return (Problem(mark.line + 1 if mark else 1, f"not YAML: {getattr(error, 'problem', error)}"),)
     lines = _Lines(node)
     validator = jsonschema.Draft202012Validator(catalog_schema())
-    found = [Problem(lines.of(error.absolute_path), _said(error)) for error in validator.iter_errors(document)]
+    found = [Problem(lines.of(path), text) for error in validator.iter_errors(document) for path, text in _said(error)]
+    found += _repeated_keys(node)
     if not found:
         catalog = msgspec.convert(document, Catalog)
         found = [Problem(lines.of(path), text) for path, text in _semantic_problems(catalog)]
@@ -80,12 +83,36 @@ def catalog_schema() -> dict[str, Any]:
     return msgspec.json.schema(Catalog)
 
 
-def _said(error: jsonschema.ValidationError) -> str:
-    where = ".".join(str(step) for step in error.absolute_path)
-    return f"{where}: {error.message}" if where else error.message
+_Located = tuple[tuple[Any, ...], str]
 
 
-_Located = tuple[tuple[str, ...], str]
+def _said(error: jsonschema.ValidationError) -> Iterator[_Located]:
+    """What is wrong, and where: for a key that is not known, the key itself."""
+    path = tuple(error.absolute_path)
+    where = "".join(f"{step}." for step in path)
+    if error.validator != "additionalProperties" or not isinstance(error.instance, dict) or error.validator_value is not False:
+        yield path, f"{where.rstrip('.')}: {error.message}" if where else error.message
+        return
+    known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+    for key in error.instance:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, 1)
+            yield (*path, key), f"{where}{key} is not known here" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _repeated_keys(node: yaml.Node | None) -> Iterator[Problem]:
+    """Keys that stand twice in one mapping, of which YAML would silently keep the last."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item)
+    if isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if str(key.value) in first:
+                yield Problem(line, f"{key.value} stands here a second time; the first is on line {first[str(key.value)]}")
+            first.setdefault(str(key.value), line)
+            yield from _repeated_keys(value)
 
 
 def _semantic_problems(catalog: Catalog) -> Iterator[_Located]:
@@ -104,6 +131,8 @@ def _environment_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_
             yield ("environments", name, "policy"), f"environment {name}: there is no policy {place.policy!r}"
         if place.promote_from is not None and place.promote_from not in catalog.environments:
             yield ("environments", name, "promote_from"), f"environment {name}: there is no environment {place.promote_from!r}"
+        if place.notify is not None and not _is_web_address(place.notify):
+            yield ("environments", name, "notify"), f"environment {name}: notify must be a webhook's URL, https://…"
 
 
 def _service_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_Located]:
@@ -115,6 +144,15 @@ def _service_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_Loca
                 yield ("services", name, "environments", where), f"service {name}: there is no environment {where!r}"
             if here.policy is not None and here.policy not in known:
                 yield ("services", name, "environments", where, "policy"), f"service {name}: there is no policy {here.policy!r}"
+
+
+def _is_web_address(text: str) -> bool:
+    """Whether something can be posted there."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class _Lines:

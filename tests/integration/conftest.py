@@ -9,7 +9,9 @@ import pytest
 
 from ctrlplane_stream.local import collector
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
+from ctrlplane_stream.local.processes import accepts, free_port
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.worker import ROLES
 from ctrlplane_stream.wire.topic_admin import ensure_topics
 
 _numbers = itertools.count(1)
@@ -39,3 +41,12 @@ def collector_ready(require: Callable[[list[str]], None]) -> None:
     """A real Collector can start, built if need be: use ``Collector(configuration, …)`` in the test."""
     require(collector.missing_parts())
     collector.collector_binary()
+
+
+@pytest.fixture
+def metrics_port() -> int:
+    """The first of as many ports in a row as a worker has roles, all free now."""
+    while True:
+        port = free_port()
+        if not any(accepts(port + i) for i in range(len(ROLES))):
+            return port

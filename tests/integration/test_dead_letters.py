@@ -50,6 +50,13 @@ def test_a_dry_run_and_a_letter_of_no_origin_write_nothing(topics: Settings) -> 
     assert asyncio.run(_read(topics, "control")) == []
 
 
+def test_nothing_is_written_back_to_the_log_of_record(topics: Settings) -> None:
+    """Its owner would take a foreign record for another owner's; a lost notification, whose letter came from there, is skipped."""
+    asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("decisions", 0, 5, "the webhook did not take it", 1)))
+    assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == {"replayed": 0, "skipped": 1, "dry_run": False}
+    assert asyncio.run(_read(topics, "decisions")) == []
+
+
 def test_a_replay_of_everything_must_be_said() -> None:
     """Forgetting the condition is a usage error, not a flood."""
     refused = CliRunner().invoke(dead_letters, ["replay"], env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import sys
 import time
 import urllib.request
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
-from ctrlplane_stream.local.processes import ChildProcess, free_port
+from ctrlplane_stream.local.processes import ChildProcess
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.worker import EXIT_FAILED, ROLES
 from ctrlplane_stream.wire.topic_admin import ensure_topics
@@ -78,9 +77,9 @@ def test_without_a_port_for_metrics_nothing_listens(environ: dict[str, str], tmp
         assert listening([pid for pids in started(log).values() for pid in pids]) == set()
 
 
-def test_every_role_has_its_metrics_on_loopback(environ: dict[str, str], tmp_path: Path) -> None:
+def test_every_role_has_its_metrics_on_loopback(environ: dict[str, str], metrics_port: int, tmp_path: Path) -> None:
     """The ports follow each other from the one that is set; each role tells its own lag."""
-    log, port = tmp_path / "worker.log", _five_free_ports()
+    log, port = tmp_path / "worker.log", metrics_port
     with start(environ, log, "--metrics-port", str(port)) as worker:
         wait_until(lambda: set(started(log)) == set(ROLES), worker)
         addresses = listening([pid for pids in started(log).values() for pid in pids])
@@ -149,16 +148,3 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def _five_free_ports() -> int:
-    """The first of five ports in a row that are free now."""
-    while True:
-        port = free_port()
-        if all(_free(port + i) for i in range(len(ROLES))):
-            return port
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

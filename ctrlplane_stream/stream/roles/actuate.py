@@ -28,6 +28,7 @@ from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted, read_decision
 from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.ingest import fact_letter
+from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.telemetry.batches import Watch, encode_watch
 from ctrlplane_stream.wire.cloudevents import Unreadable
@@ -169,7 +170,8 @@ class Actuate(Duty):
         """Tell the span engine of the candidates, then the engine of the fact; returns once the broker has both."""
         letters = [*self._watch_letters(fact), fact_letter(FactRecord(fact.target.environment, fact), self.settings.partitions)]
         await self.outbox.send(letters)
-        self.metrics.produced("facts", 1)
+        self.metrics.produced(Product.FACTS, 1)
+        self.metrics.produced(Product.OUTCOMES, 1)
 
     def _watch_letters(self, fact: OutcomeReported | WorldChanged) -> list[Letter]:
         wanted = self._wanted.get(fact.target)

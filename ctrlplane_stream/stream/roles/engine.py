@@ -14,6 +14,7 @@ from ctrlplane_stream.stream.deciding import CORE, Rules
 from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.ingest import Ingest
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import FACTS, OwnedPartition, Tuning, wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, LogReader, Outbox, Record
 from ctrlplane_stream.stream.recovery import Taker
@@ -68,7 +69,7 @@ class Engine(Duty):
         for found, facts in zip(records, await self._ingest.batch(records), strict=True):
             letters += [self.refuse(found, facts)] if isinstance(facts, Unreadable) else facts
         await self._outbox.send(letters)
-        self.metrics.produced("facts", sum(letter.topic == FACTS for letter in letters))
+        self.metrics.produced(Product.FACTS, sum(letter.topic == FACTS for letter in letters))
 
     async def _decide(self, records: list[Record]) -> None:
         """Each partition of the batch to its owner; what is not ours any more is left to whoever has it."""
@@ -80,7 +81,7 @@ class Engine(Duty):
             if owned is not None:
                 before = owned.decided
                 await owned.take(facts, self._facts_end(partition))
-                self.metrics.produced("decisions", owned.decided - before)
+                self.metrics.produced(Product.DECISIONS, owned.decided - before)
 
     def _facts_end(self, partition: int) -> int:
         return int(self.app.consumer.highwater(TP(self.settings.topic(FACTS), partition)) or 0)

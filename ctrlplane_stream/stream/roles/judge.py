@@ -16,8 +16,9 @@ from ctrlplane_stream.model.windows import WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted, read_decision
 from ctrlplane_stream.stream.duty import Duty
-from ctrlplane_stream.stream.ingest import fact_letter
+from ctrlplane_stream.stream.ingest import FACTS, fact_letter
 from ctrlplane_stream.stream.judging import Bench, Docket, Timing
+from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.telemetry.table import DependencyTable, TableSettings
@@ -92,8 +93,8 @@ class Judge(Duty):
         await self.outbox.send([Letter(TABLE, partition_of(environment, n), key.encode(), value) for environment, key, value in dirty])
         await self.outbox.send([_docket(environment, court.bench.docket, n) for environment, court in touched.items()])
         await self.outbox.send([self._verdict(verdict, window) for window, verdict in verdicts])
-        self.metrics.produced("facts", len(facts))
-        self.metrics.produced("verdicts", len(verdicts))
+        self.metrics.produced(Product.FACTS, sum(letter.topic == FACTS for letter in facts))
+        self.metrics.produced(Product.VERDICTS, len(verdicts))
 
     async def _take_decisions(self, records: list[Record]) -> None:
         for found in records:

@@ -8,11 +8,13 @@ from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, fence_at, read_decision
 from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.notifying import Notifier, body_of
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.stream.projecting import letters_of
 from ctrlplane_stream.stream.refusals import dead_letter
 from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.dead_letters import TOPIC as DEAD_LETTERS
 
 _KEPT_ENTRIES = ("rollout/", "set/", "target/")
 """Kinds of state that readers of Redis find under their own keys."""
@@ -45,6 +47,7 @@ class Project(Duty):
             elif await self._counts(found, record) and isinstance(record, Decided):
                 counted.append((found, record))
         letters += [letter for _, record in counted for letter in letters_of(record, self.settings.partitions)]
+        self.metrics.produced(Product.PROJECTIONS, sum(letter.topic != DEAD_LETTERS for letter in letters))
         letters += await self._notify([(f, o) for f, r in counted for o in r.outputs if isinstance(o, Notify)])
         await self.outbox.send(letters)
         await self._show([record for _, record in counted])
@@ -59,6 +62,8 @@ class Project(Duty):
     async def _notify(self, told: list[tuple[Record, Notify]]) -> list[Letter]:
         """Tell the webhooks; a dead letter, holding what was to be posted, for each that did not take it."""
         failures = await self._notifier.tell([notification for _, notification in told])
+        posted = [n for (_, n), why in zip(told, failures, strict=True) if n.webhook is not None and why is None]
+        self.metrics.produced(Product.NOTIFICATIONS, len(posted))
         letters = []
         for (found, notification), why in zip(told, failures, strict=True):
             if why is not None:

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 from faust.types import TP
 
+from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.telemetry import checkpoint as checkpoints
@@ -40,6 +42,11 @@ def span_settings(settings: Settings) -> SpanSettings:
         pairing_ms=round(settings.pairing_seconds * 1000),
         default_environment=settings.default_environment,
     )
+
+
+def pairs_of(record: WindowRecord) -> int:
+    """How many calls of a part of a window were seen from both sides."""
+    return sum(edge.gap.count for edge in record.edges) if isinstance(record, WindowPart) else 0
 
 
 class Spans(Duty):
@@ -76,9 +83,9 @@ class Spans(Duty):
             letters += [self.refuse(by_place[bad.source, bad.offset], Unreadable(bad.reason)) for bad in halved.unreadable]
             await self.outbox.send(letters)
             self._halved.update((r.partition, r.offset + 1) for r in records)
-        self.metrics.produced("spans", halved.spans)
+        self.metrics.produced(Product.SPANS, halved.spans)
         for reason, count in halved.skipped.items():
-            self.metrics.produced(f"skipped {reason}", count)
+            self.metrics.skipped(reason, count)
 
     async def _mark(self) -> None:
         """A watermark of each source partition that is ours, to every partition of the halves, after what was read before."""
@@ -100,7 +107,7 @@ class Spans(Duty):
 
     async def _pair(self, records: list[Record]) -> None:
         letters: list[Letter] = []
-        windows = 0
+        windows = pairs = 0
         moved: dict[int, PairStage] = {}
         for found in records:
             stage = self._pairs.get(found.partition)
@@ -113,10 +120,12 @@ class Spans(Duty):
             for out in stage.feed(found.offset, record):
                 moved[found.partition] = stage
                 windows += 1
+                pairs += pairs_of(out)
                 letters.append(self._window(out.environment, msgspec.json.encode(out)))
             self._next[found.partition] = found.offset + 1
         await self.outbox.send(letters)
-        self.metrics.produced("windows", windows)
+        self.metrics.produced(Product.WINDOWS, windows)
+        self.metrics.produced(Product.PAIRS, pairs)
         await self.outbox.send(
             [Letter(CHECKPOINTS, p, str(p).encode(), checkpoints.encode(stage.checkpoint())) for p, stage in moved.items()]
         )

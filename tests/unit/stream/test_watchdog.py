@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream import watchdog
 from ctrlplane_stream.stream.watchdog import Stalled, Watchdog
 
@@ -17,6 +18,7 @@ class Worker:
         self.end, self.committed = 10, 10
         self.failures: list[BaseException] = []
         self.metrics = SimpleNamespace(lag=lambda *_: None, commit_age=lambda *_: None)
+        self.settings = Settings()
         self.place = TP("facts", 0)
         self.app = SimpleNamespace(holding=True, _consumer=self)
 

@@ -58,7 +58,9 @@ def test_a_version_is_made_of_configuration_and_not_of_policy() -> None:
     ("old", "new", "line", "said"),
     [
         ("min_seconds: 2", "min_seconds: soon", 5, "'soon' is not of type"),
-        ("min_seconds: 2", "minimum: 2", 4, "'minimum' was unexpected"),
+        ("min_seconds: 2", "min_second: 2", 5, "policies.quick.steps.0.min_second is not known here; did you mean min_seconds?"),
+        ("  production: {promote", "  staging: {promote", 9, "staging stands here a second time; the first is on line 8"),
+        ("policy: quick", "policy: quick, notify: hooks.example", 9, "notify must be a webhook's URL"),
         ("weight: 100", "weight: 90", 2, "must end with weight 100"),
         ("policy: quick", "policy: slow", 9, "no policy 'slow'"),
         ("promote_from: staging", "promote_from: test", 9, "no environment 'test'"),
