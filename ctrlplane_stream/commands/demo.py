@@ -1,6 +1,7 @@
 """``ctrlplane-stream demo``: the whole loop on this machine, played through."""
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import sys
@@ -11,21 +12,27 @@ import click
 import msgspec
 from rich.console import Console
 
-from ctrlplane_stream.commands.options import fail
+from ctrlplane_stream.commands.options import fail, print_json
 from ctrlplane_stream.local.demo.audience import NotSeen
 from ctrlplane_stream.local.demo.play import chosen_acts, play_demo
-from ctrlplane_stream.local.demo.report import words
+from ctrlplane_stream.local.demo.report import DemoReport, words
 from ctrlplane_stream.local.demo.setting import demo_policy, differences
+from ctrlplane_stream.local.demo.stage import Stage
 from ctrlplane_stream.local.kafka import missing_parts, open_broker
 from ctrlplane_stream.local.processes import ChildFailed
 from ctrlplane_stream.local.scratch import scratch_folder
+
+_LOAD_AGAIN_SECONDS = 3500.0
+"""A load is served for an hour at most; where the demo is kept, another follows."""
 
 
 @click.command()
 @click.option("--acts", default="short", show_default=True, help="short, all, or names separated by commas.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the report as JSON.")
 @click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Where to copy the logs of all parts at the end.")
-def demo(acts: str, report: Path | None, logs: Path | None) -> None:
+@click.option("--keep", is_flag=True, help="Leave it all running after the report, until Ctrl-C, and say how to go on with it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of words.")
+def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json: bool) -> None:
     """Run broker, intake, worker, host and sample shop on this machine, and play acts that the engine decides.
 
     Exit status 0 only if the topics say what each act promises. Ctrl-C, a failure and the end leave nothing behind.
@@ -39,12 +46,12 @@ def demo(acts: str, report: Path | None, logs: Path | None) -> None:
     missing = missing_parts()
     if missing:
         fail("; ".join(missing))
-    console = Console()
+    console = Console(stderr=as_json)
     _print_policy(console)
     folder = scratch_folder("demo")
     try:
         with open_broker() as kafka:
-            outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began))
+            outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began, _AtEnd(console, report, as_json, keep)))
     except (ChildFailed, NotSeen) as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -53,15 +60,53 @@ def demo(acts: str, report: Path | None, logs: Path | None) -> None:
         if logs is not None:
             shutil.copytree(folder, logs, dirs_exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
-    if report is not None:
-        report.write_bytes(msgspec.json.format(msgspec.json.encode(outcome), indent=2))
-    console.print(words(outcome), highlight=False, markup=False, soft_wrap=True)
     sys.exit(0 if outcome.kept else 1)
 
 
+class _AtEnd(msgspec.Struct, frozen=True):
+    """What is done with the report while everything still runs."""
+
+    console: Console
+    file: Path | None
+    as_json: bool
+    keep: bool
+
+    async def __call__(self, report: DemoReport, stage: Stage) -> None:
+        """Tell it, and stay where that was asked for."""
+        self._tell(report)
+        if self.keep:
+            await _stay(self.console, stage)
+
+    def _tell(self, report: DemoReport) -> None:
+        if self.file is not None:
+            self.file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+        if self.as_json:
+            print_json(report)
+        else:
+            self.console.print(words(report), highlight=False, markup=False, soft_wrap=True)
+
+
+async def _stay(console: Console, stage: Stage) -> None:
+    """Leave everything running until the first SIGINT or SIGTERM, which then ends the demo as its acts ended."""
+    console.print(
+        "\nAll of it goes on until Ctrl-C. In another terminal:", *stage.how_to_go_on(), sep="\n  ", highlight=False, soft_wrap=True
+    )
+    enough, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, enough.set)
+    while not enough.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(enough.wait(), _LOAD_AGAIN_SECONDS)
+            break
+        await stage.open_doors()
+    console.print("ending it")
+
+
 def _print_policy(console: Console) -> None:
-    console.print("The demo's policy differs from the default in times only:", highlight=False)
+    console.print("The demo's policy differs from the default in times only (default -> here):", highlight=False, soft_wrap=True)
     for name, (default, here) in differences(demo_policy()).items():
         if name == "steps":
             default, here = (", ".join(f"{s.weight}%: {s.min_seconds:g}-{s.max_seconds:g} s" for s in steps) for steps in (default, here))
-        console.print(f"  {name}: {default} -> {here}", highlight=False, markup=False)
+        else:
+            default, here = f"{default:g} s", f"{here:g} s"
+        console.print(f"  {name.removesuffix('_seconds')}: {default} -> {here}", highlight=False, markup=False, soft_wrap=True)

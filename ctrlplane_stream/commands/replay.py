@@ -1,14 +1,19 @@
-"""``ctrlplane-stream replay``: derive the decisions again from ``facts`` and compare them with the log, byte for byte."""
+"""``ctrlplane-stream replay``: derive the decisions again from ``facts`` and compare them with the log, byte for byte.
+
+With ``--policy FILE`` instead: what another policy would have done with the same facts and telemetry.
+"""
 
 import asyncio
 import sys
 import time
+from pathlib import Path
 
 import click
 import msgspec
 from aiokafka.errors import KafkaError
 
 from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.other_policy import show_other_policy
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.build_id import build_id
 from ctrlplane_stream.stream.deciding import CORE
@@ -33,15 +38,25 @@ class Replayed(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.option("--environment", default=None, help="Only the partition that this environment lives on.")
-@takes_settings("kafka_", "topic_", "partitions")
+@click.option(
+    "--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="Show what this policy (YAML, as one under `policies` of a catalog) would have done instead.",
+)  # fmt: skip
+@takes_settings("kafka_", "topic_", "partitions", "window_", "lateness_")
 @takes_json
-def replay(settings: Settings, as_json: bool, environment: str | None) -> None:
+def replay(settings: Settings, as_json: bool, environment: str | None, policy_file: Path | None) -> None:
     """Derive every decision again and compare it with what was recorded.
 
     Within one build they are the same, byte for byte; decisions of other builds that this one would take differently are
     shown as changes of behaviour. Exit status 3: this build does not agree with itself, or something was lost or doubled.
+
+    With --policy each rollout is shown as it was decided and as that policy would have decided it, judged anew from the recorded
+    telemetry. Where the recorded rollout was reverted and the other would have gone on, nobody can know: it is shown as open.
     """
     require_broker(settings)
+    if policy_file is not None:
+        show_other_policy(settings, environment, policy_file, as_json)
+        return
     partitions = [partition_of(environment, settings.partitions)] if environment else list(range(settings.partitions))
     started = time.monotonic()
     try:

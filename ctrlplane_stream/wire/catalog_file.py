@@ -6,8 +6,8 @@ every problem is reported with the line it stands on, all at once.
 
 import difflib
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import jsonschema
@@ -16,8 +16,13 @@ import yaml
 
 from ctrlplane_stream.model import policy as policies
 from ctrlplane_stream.model.catalog import Catalog
+from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.wire import cloudevents
 from ctrlplane_stream.wire.cloudevents import Unreadable
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+_Located = tuple[tuple[Any, ...], str]
+"""What is wrong, and the path of keys that leads there."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -60,6 +65,15 @@ def read_catalog_record(value: bytes | None) -> CatalogRecord | Unreadable:
 
 def read_catalog_file(text: str) -> Catalog | tuple[Problem, ...]:
     """The catalog that a YAML file holds, or everything that is wrong with it, in the order of its lines."""
+    return _read(text, Catalog, _semantic_problems)
+
+
+def read_policy_file(text: str) -> Policy | tuple[Problem, ...]:
+    """The policy that a YAML file holds, written as one under ``policies`` of a catalog; or everything that is wrong with it."""
+    return _read(text, Policy, lambda policy: (((), said) for said in policies.problems(policy)))
+
+
+def _read(text: str, kind: type[_T], more: "Callable[[_T], Iterable[_Located]]") -> _T | tuple[Problem, ...]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         document = yaml.safe_load(text)
@@ -67,23 +81,20 @@ def read_catalog_file(text: str) -> Catalog | tuple[Problem, ...]:
         mark = getattr(error, "problem_mark", None)
         return (Problem(mark.line + 1 if mark else 1, f"not YAML: {getattr(error, 'problem', error)}"),)
     lines = _Lines(node)
-    validator = jsonschema.Draft202012Validator(catalog_schema())
-    found = [Problem(lines.of(path), text) for error in validator.iter_errors(document) for path, text in _said(error)]
+    validator = jsonschema.Draft202012Validator(msgspec.json.schema(kind))
+    found = [Problem(lines.of(path), said) for error in validator.iter_errors(document) for path, said in _said(error)]
     found += _repeated_keys(node)
     if not found:
-        catalog = msgspec.convert(document, Catalog)
-        found = [Problem(lines.of(path), text) for path, text in _semantic_problems(catalog)]
+        read = msgspec.convert(document, kind)
+        found = [Problem(lines.of(path), said) for path, said in more(read)]
         if not found:
-            return catalog
+            return read
     return tuple(sorted(found, key=lambda p: (p.line, p.text)))
 
 
 def catalog_schema() -> dict[str, Any]:
     """The JSON Schema of a catalog file."""
     return msgspec.json.schema(Catalog)
-
-
-_Located = tuple[tuple[Any, ...], str]
 
 
 def _said(error: jsonschema.ValidationError) -> Iterator[_Located]:

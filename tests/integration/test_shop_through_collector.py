@@ -11,8 +11,9 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -48,6 +49,8 @@ class Running:
         self.ports = free_port(), free_port()
         self.metrics_port = metrics_port
         self._folder, self._stack = folder, stack
+        self._children: list[ChildProcess] = []
+        self.is_open = False
         self._environ = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
@@ -60,31 +63,34 @@ class Running:
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.ports[1]}",
             "OTEL_RESOURCE_ATTRIBUTES": f"deployment.environment.name={ENVIRONMENT}",
         }
-        self.worker = self._start("worker", "ctrlplane_stream", "worker")
-        self._open_shop()
+        self._start("worker", "ctrlplane_stream", "worker")
 
     def _start(self, name: str, module: str, *arguments: str, **environ: str) -> ChildProcess:
         command = [sys.executable, "-m", module, *arguments]
         log = self._folder / f"{name.replace('/', '-')}.log"
         child = ChildProcess(name, command, log=log, environ={**self._environ, **environ})
         self._stack.callback(child.stop)
+        self._children.append(child)
         return child
 
-    def _open_shop(self) -> None:
+    def open_shop(self) -> None:
+        """Start every service and let users in; where spans go must listen already."""
+        self.is_open = True
         ports = {service.name: free_port() for service in SERVICES}
         routes = json.dumps({name: f"http://127.0.0.1:{port}" for name, port in ports.items()})
         for name, port in ports.items():
             told = {"SERVICE": name, "PORT": str(port), "CTRLPLANE_ROUTES": routes, "DIGEST": digest(name, Behaviour.HEALTHY)}
             self._start(name, "ctrlplane_stream.local.shop.service", **told, CTRLPLANE_VERSION="#1")
-        self.until(lambda: all(accepts(port) for port in ports.values()), "the shop is open")
+        self.none_left(lambda: [name for name, port in ports.items() if not accepts(port)], "services that listen")
         flags = [flag for e in ENTRIES for flag in ("--entry", f"{e.service}=10@http://127.0.0.1:{ports[e.service]}")]
         self._start("load", "ctrlplane_stream.local.load", *flags, "--seconds", "600", "--out", str(self._folder / "load.jsonl"))
 
-    def until(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait for something that comes about by itself."""
+    def none_left(self, missing: Callable[[], Collection[object]], what: str) -> None:
+        """Wait until nothing is missing of what comes about by itself."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not holds():
-            assert time.monotonic() < deadline, f"not seen: {what}\n{self.worker.log_tail()}"
+        while left := missing():
+            said = "\n".join(f"{child.name}: {child.log_tail(3)}" for child in self._children)
+            assert time.monotonic() < deadline, f"{what}: {left} missing\n{said}"
             time.sleep(0.3)
 
     def edges_since(self, began: float) -> Edges:
@@ -125,16 +131,21 @@ def test_the_graph_is_learned_in_each_encoding_and_partitioning(running: Running
     services that the table lacks. Meanwhile the worker's metrics count what passed."""
     wanted = frozenset((caller, callee, str(kind)) for caller, callee, kind in expected_edges())
     for encoding, by_trace in _FORMS:
-        began = time.time()
         topic = running.settings.topic("otlp_spans")
         variables = {"OTLP_SPANS_TOPIC": topic, "OTLP_SPANS_ENCODING": encoding, "PARTITION_TRACES_BY_ID": by_trace}
         bootstrap = running.settings.kafka_bootstrap_servers
         with Collector(_EXAMPLE, ports=running.ports, KAFKA_BOOTSTRAP_SERVERS=bootstrap, **variables):
-            running.until(lambda began=began: wanted <= running.edges_since(began), f"every edge by {encoding}, by trace {by_trace}")
+            if not running.is_open:
+                running.open_shop()
+            running.none_left(partial(_unseen, running, wanted, time.time()), f"edges by {encoding}, by trace {by_trace}")
     names = frozenset(service.name for service in SERVICES)
-    running.until(lambda: wanted <= _between(running.graph(), names), "every edge in the engine's graph")
+    running.none_left(lambda: wanted - _between(running.graph(), names), "edges in the engine's graph")
     assert not _between(running.graph(), names) - wanted
     _expect_metrics(running.told())
+
+
+def _unseen(running: Running, wanted: Edges, began: float) -> Edges:
+    return wanted - running.edges_since(began)
 
 
 def _between(edges: frozenset[EdgeKey], names: frozenset[str]) -> Edges:

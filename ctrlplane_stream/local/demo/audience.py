@@ -48,6 +48,7 @@ class Audience:
         self.state = State.empty(environment)
         self.decisions: list[Seen] = []
         self.parked: list[Parked] = []
+        self.troubles: Callable[[], list[str]] = list
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._follow())
@@ -99,10 +100,10 @@ class Audience:
             self.parked.append(record)
 
     async def until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait until ``holds()``; NotSeen with ``what`` was awaited when the time is up."""
+        """Wait until ``holds()``; NotSeen with what was awaited when the time is up, or as soon as a part ended by itself."""
 
         def done() -> bool:
-            return holds() or (self._task is not None and self._task.done())
+            return holds() or bool(self.troubles()) or (self._task is not None and self._task.done())
 
         try:
             async with asyncio.timeout(seconds), self._changed:
@@ -111,6 +112,8 @@ class Audience:
             raise NotSeen(f"{what}: not seen within {seconds:g} s; rollouts: {self._summary()}") from None
         if self._task is not None and self._task.done():
             self._task.result()
+        if not holds():
+            raise NotSeen(f"{what}: not seen; {'; '.join(self.troubles())}")
 
     def rollouts(self) -> list[e.Rollout]:
         """Every rollout that the state still holds, in the order of their beginning."""

@@ -16,21 +16,23 @@ _START_SECONDS = 40.0
 
 
 class Parts:
-    """Ports, folder and environment of everything that the demo runs, and the children by name."""
+    """Ports, folder and environment of everything that the demo runs, and the children by name.
+
+    ``told`` is what anybody else must be told to reach it.
+    """
 
     def __init__(self, folder: Path, bootstrap: str, partitions: int) -> None:
         self.folder = folder
         self.host_port, self.intake_http_port, self.intake_grpc_port = free_port(), free_port(), free_port()
-        self.environ = {
-            **os.environ,
+        self.told = {
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
             "CTRLPLANE_PARTITIONS": str(partitions),
             "CTRLPLANE_WINDOW_SECONDS": str(WINDOW_SECONDS),
             "CTRLPLANE_LATENESS_SECONDS": str(LATENESS_SECONDS),
             "CTRLPLANE_PAIRING_SECONDS": str(PAIRING_SECONDS),
             "CTRLPLANE_HOST_URL": self.host_url,
-            "CTRLPLANE_INSTANCE": "demo",
         }
+        self.environ = {**os.environ, **self.told, "CTRLPLANE_INSTANCE": "demo"}
         self._children: dict[str, ChildProcess] = {}
 
     @property
@@ -91,9 +93,9 @@ class Parts:
             self.stop(name)
 
     def troubles(self) -> list[str]:
-        """A line for each part that ended by itself, with its last words."""
-        dead = ((name, child) for name, child in self._children.items() if not child.running and name != "load")
-        return [f"{name} ended with status {child.returncode}: {child.log_tail(3)}" for name, child in dead]
+        """A line for each part that ended by itself, with its last words; a load that was served to its end is none."""
+        ended = [(name, child) for name, child in self._children.items() if not child.running]
+        return [f"{name} ended with status {c.returncode}: {c.log_tail(3)}" for name, c in ended if name != "load" or c.returncode]
 
 
 def _healthy(port: int) -> bool:

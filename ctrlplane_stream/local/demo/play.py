@@ -1,6 +1,7 @@
 """Plays the demo from set-up to report."""
 
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -31,8 +32,16 @@ def chosen_acts(names: str) -> tuple[Act, ...]:
     return tuple(by_name[n] for n in names.split(","))
 
 
-async def play_demo(acts: tuple[Act, ...], kafka: EmbeddedKafka | NamedKafka, folder: Path, console: Console, began: float) -> DemoReport:
-    """Set everything up, play the acts one after the other, take everything down, and report. ``began`` is a monotonic time."""
+AtEnd = Callable[[DemoReport, Stage], Awaitable[None]]
+
+
+async def play_demo(
+    acts: tuple[Act, ...], kafka: EmbeddedKafka | NamedKafka, folder: Path, console: Console, began: float, at_end: AtEnd
+) -> DemoReport:
+    """Set everything up, play the acts one after the other, report, and take everything down.
+
+    ``began`` is a monotonic time; ``at_end`` is given the report while everything still runs.
+    """
     async with open_stage(kafka, folder) as stage:
         screen = Screen(console, stage.audience)
         async with screen.showing():
@@ -40,13 +49,15 @@ async def play_demo(acts: tuple[Act, ...], kafka: EmbeddedKafka | NamedKafka, fo
             await stage.set_up()
             ready = time.monotonic()
             reports = [await _played(act, stage, screen) for act in acts]
-    return DemoReport(
-        kept=all(report.kept for report in reports),
-        setup_seconds=ready - began,
-        acts_seconds=time.monotonic() - ready,
-        policy_differences={name: {"default": default, "demo": here} for name, (default, here) in differences(demo_policy()).items()},
-        acts=tuple(reports),
-    )
+        report = DemoReport(
+            kept=all(report.kept for report in reports),
+            setup_seconds=ready - began,
+            acts_seconds=time.monotonic() - ready,
+            policy_differences={name: {"default": default, "demo": here} for name, (default, here) in differences(demo_policy()).items()},
+            acts=tuple(reports),
+        )
+        await at_end(report, stage)
+    return report
 
 
 async def _played(act: Act, stage: Stage, screen: Screen) -> ActReport:

@@ -5,6 +5,7 @@ On a terminal the picture is redrawn twice a second; elsewhere (a log, CI) each 
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 
 from rich.console import Console, Group, RenderableType
@@ -17,12 +18,19 @@ from rich.text import Text
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.local.demo.audience import Audience
+from ctrlplane_stream.model.decisions import Reason
+from ctrlplane_stream.model.verdicts import VerdictStatus
 
 _REDRAW_SECONDS = 0.5
 _REASONS_SHOWN = 12
+_FEWEST_REASONS = 4
 _ROLLOUTS_SHOWN = 6
-_QUIET = frozenset({"time-passed", "arrivals", "edges", "repeated"})
+_FRAMES = 7
+"""Lines of the picture besides what the panels hold: the title and three frames."""
+_QUIET = frozenset({"time-passed", "arrivals", "edges", "repeated", "verdict-ignored"})
 """Codes of reasons that only say that time or telemetry went by."""
+_VERDICT = "verdict:"
+_FAIL = f"{_VERDICT}{VerdictStatus.FAIL}"
 
 
 class Screen:
@@ -33,13 +41,15 @@ class Screen:
         self._audience = audience
         self._printed = 0
         self._title = ""
+        self._titled_at = time.monotonic()
+        self._said: dict[str, str] = {}
         self._live: Live | None = None
 
     def title(self, text: str) -> None:
         """Say what is being played."""
-        self._title = text
+        self._title, self._titled_at = text, time.monotonic()
         if self._live is None:
-            self._console.print(f"== {text}", highlight=False, markup=False)
+            self._console.print(f"== {text}", highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.asynccontextmanager
     async def showing(self) -> AsyncIterator[None]:
@@ -69,39 +79,62 @@ class Screen:
         self._printed += len(fresh)
         for seen in fresh:
             for reason in seen.decided.reasons:
-                if reason.rollout is not None and reason.code not in _QUIET:
+                if self._is_news(reason):
                     yield f"  [{seen.partition}/{seen.offset}] {reason.text}"
 
-    def _picture(self) -> RenderableType:
-        return Group(
-            Text(self._title, style="bold"),
-            Panel(self._rollouts(), title="rollouts", title_align="left"),
-            Panel(self._graph(), title="graph, calls a second", title_align="left"),
-            Panel(self._reasons(), title="decisions", title_align="left"),
-        )
+    def _is_news(self, reason: Reason) -> bool:
+        """Whether a line of its own is due: a verdict comes every second, and is news only where it is another than the last."""
+        if reason.rollout is None or reason.code in _QUIET:
+            return False
+        if not reason.code.startswith(_VERDICT):
+            return True
+        before, self._said[reason.rollout] = self._said.get(reason.rollout), reason.code
+        return before != reason.code
 
-    def _rollouts(self) -> RenderableType:
+    def _picture(self) -> RenderableType:
+        graph, rollouts = self._graph_lines(), self._audience.rollouts()
+        shown = sorted(rollouts, key=lambda r: r.phase not in ENDED)[-_ROLLOUTS_SHOWN:]
+        left = self._console.size.height - _FRAMES - len(shown) - 1
+        parts: list[RenderableType] = [
+            Text(f"{self._title}  ({time.monotonic() - self._titled_at:.0f} s)", style="bold", no_wrap=True, overflow="ellipsis"),
+            Panel(self._rollouts(shown), title="rollouts", title_align="left"),
+        ]
+        if left - len(graph) >= _FEWEST_REASONS:
+            left -= len(graph)
+            parts.append(Panel(_lines(graph), title="graph, calls a second", title_align="left"))
+        parts.append(
+            Panel(_lines(self._reasons(min(left, _REASONS_SHOWN))), title=Text("decisions, by partition and offset"), title_align="left")
+        )
+        return Group(*parts)
+
+    def _rollouts(self, shown: list[Rollout]) -> RenderableType:
         table = Table(box=None, expand=True)
-        for heading in ("rollout", "phase", "weight", "", "verdict"):
-            table.add_column(heading)
-        for rollout in self._audience.rollouts()[-_ROLLOUTS_SHOWN:]:
+        for heading, width in (("rollout", 26), ("phase", 12), ("weight", 6), ("", 12), ("verdict", None)):
+            table.add_column(heading, min_width=width, no_wrap=True, overflow="ellipsis", ratio=None if width else 1)
+        for rollout in shown:
             weight = _weight(rollout)
-            table.add_row(rollout.id, _phase(rollout), f"{weight}%", ProgressBar(100, weight, width=20), _verdict(rollout))
+            table.add_row(rollout.id, _phase(rollout), f"{weight}%", ProgressBar(100, weight, width=12), _verdict(rollout))
         return table
 
-    def _graph(self) -> RenderableType:
+    def _graph_lines(self) -> list[str]:
         by_caller: dict[str, list[str]] = {}
         for seen in self._audience.edges():
             by_caller.setdefault(seen.edge.caller, []).append(f"{seen.edge.callee} {seen.calls_per_second:.1f}")
-        return Text("\n".join(f"{caller} → {', '.join(callees)}" for caller, callees in sorted(by_caller.items())) or "nothing seen yet")
+        return [f"{caller} → {', '.join(callees)}" for caller, callees in sorted(by_caller.items())] or ["nothing seen yet"]
 
-    def _reasons(self) -> RenderableType:
+    def _reasons(self, most: int) -> list[str]:
         lines: list[str] = []
-        for seen in reversed(self._audience.decisions[-200:]):
-            lines += [r.text for r in seen.decided.reasons if r.rollout is not None and r.code not in _QUIET]
-            if len(lines) >= _REASONS_SHOWN:
+        for seen in reversed(self._audience.decisions[-400:]):
+            for r in reversed(seen.decided.reasons):
+                if r.rollout is not None and r.code not in _QUIET and (r.code == _FAIL or not r.code.startswith(_VERDICT)):
+                    lines.append(f"[{seen.partition}/{seen.offset}] {r.text}")
+            if len(lines) >= most:
                 break
-        return Text("\n".join(reversed(lines[:_REASONS_SHOWN])))
+        return list(reversed(lines[:most]))
+
+
+def _lines(lines: list[str]) -> Text:
+    return Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
 
 def _weight(rollout: Rollout) -> int:
@@ -111,13 +144,16 @@ def _weight(rollout: Rollout) -> int:
 
 
 def _phase(rollout: Rollout) -> Text:
+    """The phase in its colour; a hold's reason stands in the last column."""
     style = "green" if rollout.phase is Phase.COMPLETED else "red" if rollout.phase in (Phase.ABORTING, Phase.REVERTED) else "cyan"
-    held = "" if not rollout.holds or rollout.phase in ENDED else f" held: {rollout.holds[-1].text}"
-    return Text(f"{rollout.phase}{held}", style="yellow" if held else style)
+    held = bool(rollout.holds) and rollout.phase not in ENDED
+    return Text(f"{rollout.phase}{', held' if held else ''}", style="yellow" if held else style)
 
 
 def _verdict(rollout: Rollout) -> str:
     if rollout.phase in ENDED:
         return rollout.stopped_because or "all steps passed"
+    if rollout.holds:
+        return f"held: {rollout.holds[-1].text}"
     last = rollout.history[-1] if rollout.history else None
     return f"{last.status}: {last.reason}" if last else "none yet"

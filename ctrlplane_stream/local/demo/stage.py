@@ -39,7 +39,7 @@ PARTITIONS = 4
 RATES = {"shop/frontend": 20.0, "blog/web": 5.0}
 """Requests a second at each entry: what two cores carry with everything else that runs."""
 _SOURCE = "ctrlplane-stream/demo"
-_LOAD_SECONDS = 3000.0
+_LOAD_SECONDS = 3600.0
 _SETUP_SECONDS = 120.0
 
 
@@ -55,6 +55,7 @@ class Stage:
         self._builds: dict[str, int] = {}
         self._requests = parts.folder / "requests.jsonl"
         self.audience = audience
+        audience.troubles = parts.troubles
         self.setup_ended_ms = 0
         self.last_rollout: Rollout | None = None
 
@@ -169,9 +170,19 @@ class Stage:
                 await asyncio.sleep(0.5)
         raise NotSeen(f"{what}: the host shows {shown} after {seconds:g} s")
 
-    def troubles(self) -> list[str]:
-        """Parts that ended by themselves."""
-        return self._parts.troubles()
+    def how_to_go_on(self) -> list[str]:
+        """What somebody types in another terminal to go on with what runs here."""
+        image = service_named("shop/pricing")
+        assert image is not None
+        bad = digest(image.name, Behaviour.ERRORS, self._builds.get(image.name, 0) + 1)
+        variables = " ".join(f"{name}={value}" for name, value in sorted(self._parts.told.items()))
+        return [
+            f"export {variables}",
+            f"ctrlplane-stream rollouts {ENVIRONMENT} --all",
+            f"ctrlplane-stream artifact push {image.image}@{bad} --environment {ENVIRONMENT}   # one that fails, to see it reverted",
+            f"ctrlplane-stream control freeze {ENVIRONMENT} --why 'my turn'",
+            "ctrlplane-stream doctor",
+        ]
 
     # Set-up.
 
@@ -185,7 +196,7 @@ class Stage:
         await self.audience.until(
             lambda: all(self._at_full_weight(n) for n in names), _SETUP_SECONDS, "the first version of every service at weight 100"
         )
-        await self._open_doors()
+        await self.open_doors()
         good = self.audience.target
         await self.audience.until(
             lambda: all(good(n).last_known_good is not None for n in names), _SETUP_SECONDS, "a last known good version of every service"
@@ -201,7 +212,8 @@ class Stage:
             for service in SERVICES:
                 await host.reserve(Target(ENVIRONMENT, service.name))
 
-    async def _open_doors(self) -> None:
+    async def open_doors(self) -> None:
+        """Let users in, for an hour; those who are in already are replaced."""
         async with ProcessHost(self._parts.host_url) as host:
             routes = await host.routes(ENVIRONMENT)
         entries = {e.service: (RATES[e.service], routes[e.service]) for e in ENTRIES}

@@ -1,0 +1,119 @@
+"""``replay --policy FILE``: reads the recording from the topics, has it decided under the other policy, and tells the difference."""
+
+import asyncio
+from pathlib import Path
+
+import click
+import msgspec
+from aiokafka.errors import KafkaError
+
+from ctrlplane_stream.commands.options import fail, print_json
+from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.model.facts import Fact
+from ctrlplane_stream.model.policy import Policy
+from ctrlplane_stream.model.windows import WindowRecord
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Recording, rollouts_of
+from ctrlplane_stream.stream.deciding import read_fact
+from ctrlplane_stream.stream.decision_log import Fence, admitted
+from ctrlplane_stream.stream.judging import Timing
+from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.wire.catalog_file import read_policy_file
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import NoBroker, partition_of
+
+_windows: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What ``--json`` prints of an environment. ``telemetry_from_ms`` is where the recorded windows begin (None: there are none)."""
+
+    environment: str
+    facts: int
+    telemetry_from_ms: int | None
+    rollouts: tuple[Compared, ...]
+
+
+def show_other_policy(settings: Settings, environment: str | None, file: Path, as_json: bool) -> None:
+    """Print each rollout as it was and as it would have been under the policy in the file."""
+    policy = read_policy_file(file.read_text())
+    if not isinstance(policy, Policy):
+        fail(f"{file}:\n" + "\n".join(str(problem) for problem in policy))
+    try:
+        recordings = asyncio.run(_recordings(settings, environment))
+    except (KafkaError, NoBroker, OSError) as error:
+        fail(f"no answer from {settings.kafka_bootstrap_servers}: {error}")
+    if not recordings:
+        fail(f"nothing was recorded of {environment}" if environment else "no fact was recorded yet")
+    timing = Timing(settings.partitions, settings.window_seconds, settings.lateness_seconds)
+    told = [_told(recording, policy, timing) for recording in recordings]
+    if as_json:
+        print_json(told)
+    else:
+        click.echo("\n".join(line for one in told for line in words(one)))
+
+
+def _told(recording: Recording, policy: Policy, timing: Timing) -> Told:
+    begins = min((at for at, _, _ in recording.windows), default=None)
+    return Told(recording.environment, len(recording.facts), begins, Backtest(recording, policy, timing).run())
+
+
+def words(told: Told) -> list[str]:
+    """One environment for a person."""
+    lines = [f"{told.environment}: {len(told.rollouts)} rollouts in {told.facts} facts"]
+    if told.telemetry_from_ms is None:
+        lines.append("  no telemetry is recorded: nothing can be judged")
+    for one in told.rollouts:
+        lines.append(f"  {', '.join(f'{service} {change}' for service, change in one.changed.items())}")
+        lines.append(f"    as decided:  {_words(one.recorded)}")
+        lines.append(f"    this policy: {_words(one.other)}")
+    differ = sum(not one.same for one in told.rollouts)
+    lines.append(f"{differ} of {len(told.rollouts)} would have ended otherwise")
+    return lines
+
+
+def _words(ending: Ending | None) -> str:
+    if ending is None:
+        return "no such rollout"
+    because = f"; {ending.because}" if ending.because else ""
+    return f"{ending.phase} after {ending.seconds:.0f} s, up to {ending.highest}%, {ending.requests} requests reached it{because}"
+
+
+async def _recordings(settings: Settings, environment: str | None) -> list[Recording]:
+    """Every environment that the facts name, or the one that was asked for, in order of name."""
+    reader = KafkaLogReader(settings)
+    partitions = [partition_of(environment, settings.partitions)] if environment else range(settings.partitions)
+    try:
+        found = [recording for partition in partitions for recording in await _of_partition(reader, partition)]
+    finally:
+        await reader.close()
+    return sorted((r for r in found if environment in (None, r.environment)), key=lambda r: r.environment)
+
+
+async def _of_partition(reader: KafkaLogReader, partition: int) -> list[Recording]:
+    facts: dict[str, list[tuple[int, int, Fact]]] = {}
+    windows: dict[str, list[tuple[int, int, WindowRecord]]] = {}
+    deltas: dict[str, list[dict[str, msgspec.Raw]]] = {}
+    async for found in reader.read("facts", partition, 0):
+        fact = read_fact(found.value)
+        if not isinstance(fact, Unreadable):
+            facts.setdefault(fact.environment, []).append((found.at_ms, found.offset, fact.fact))
+    async for found in reader.read("telemetry-windows", partition, 0):
+        window = _window(found.value)
+        if window is not None:
+            windows.setdefault(window.environment, []).append((found.at_ms, found.offset, window))
+    end = await reader.end("decisions", partition)
+    async for _, _, record in admitted(reader, partition, 0, end, Fence()):
+        if isinstance(record, Decided):
+            deltas.setdefault(record.environment, []).append(record.delta)
+    return [
+        Recording(name, tuple(told), tuple(windows.get(name, ())), rollouts_of(deltas.get(name, ())))
+        for name, told in sorted(facts.items())
+    ]
+
+
+def _window(value: bytes | None) -> WindowRecord | None:
+    try:
+        return _windows.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,0 +1,139 @@
+"""What another policy would have done: decided anew, judged anew, and open where the recording cannot say."""
+
+import random
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.decision.entities import Rollout
+from ctrlplane_stream.model import sketch
+from ctrlplane_stream.model.facts import (
+    ArtifactPushed,
+    CatalogApplied,
+    EdgeSeen,
+    EdgesObserved,
+    Fact,
+    ServiceSeen,
+    WorldCause,
+    WorldChanged,
+)
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, Target
+from ctrlplane_stream.model.policy import Policy, Step
+from ctrlplane_stream.model.verdicts import GatePolicy
+from ctrlplane_stream.model.windows import Closed, ServiceWindow, WindowPart, WindowRecord
+from ctrlplane_stream.model.world import ObservedVersion, TargetObserved
+from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Recording
+from ctrlplane_stream.simulation.loop import artifact, catalog, service
+from ctrlplane_stream.stream.judging import Timing
+
+PLACE, CART = "production", "shop/cart"
+SECONDS = 10
+START = 1_700_000_000
+PUSHED, SEEN, ENDS = START + 600, START + 620, START + 1800
+TIMING = Timing(1, SECONDS, 10.0)
+QUICK = Policy(
+    steps=(Step(10, 10, 200), Step(50, 10, 200), Step(100, 10, 200)),
+    bake_seconds=30,
+    bake_windows=2,
+    drain_seconds=20,
+    ready_timeout_seconds=60,
+)
+BLIND = msgspec.structs.replace(QUICK, gate=GatePolicy(metrics=(), proof=()))
+"""As quick, and it looks at nothing."""
+
+
+def _row(version: str, requests: int, errors: int) -> ServiceWindow:
+    chance = random.Random(requests)
+    latency = sketch.of(20_000 * chance.lognormvariate(0, 0.2) for _ in range(requests))
+    return ServiceWindow(CART, version, requests, errors, float(requests), requests, latency)
+
+
+def _windows(bad: int) -> list[tuple[int, int, WindowRecord]]:
+    """Forty requests a second of which, once it is there, every tenth reaches #2, where ``bad`` of forty fail."""
+    found: list[tuple[int, int, WindowRecord]] = []
+    for window in range(START, ENDS, SECONDS):
+        rows = (_row("#1", 360, 1), _row("#2", 40, bad)) if window >= SEEN else (_row("#1", 400, 1),)
+        at_ms = (window + 2 * SECONDS) * 1000
+        found.append((at_ms, len(found), WindowPart(PLACE, 0, window, 0, services=rows)))
+        found.append((at_ms, len(found), Closed(PLACE, 0, window)))
+    return found
+
+
+def _facts(*more: tuple[int, Fact]) -> list[tuple[int, int, Fact]]:
+    edge = EdgeSeen(EdgeKey("shop/web", CART, EdgeKind.CALL), START, START, 100, 40.0)
+    told: list[tuple[int, Fact]] = [
+        (START, CatalogApplied(catalog(service(CART)), "h", "ada")),
+        (START, EdgesObserved(START, (edge,), (ServiceSeen(CART, START, 40.0, 40.0),))),
+        (START + 1, ArtifactPushed("one", artifact(CART, 1))),
+        (PUSHED, ArtifactPushed("two", artifact(CART, 2))),
+        *more,
+    ]
+    return [(at * 1000, offset, fact) for offset, (at, fact) in enumerate(sorted(told, key=lambda t: t[0]))]
+
+
+def _run(bad: int, policy: Policy, *more: tuple[int, Fact], rollouts: tuple[Rollout, ...] = ()) -> Compared:
+    """What the policy makes of the release of #2."""
+    compared = Backtest(Recording(PLACE, tuple(_facts(*more)), tuple(_windows(bad)), rollouts), policy, TIMING).run()
+    return next(one for one in compared if "#2" in one.changed[CART].partition("->")[2])
+
+
+def _other(compared: Compared) -> Ending:
+    assert compared.other is not None
+    return compared.other
+
+
+def _recorded(bad: int, policy: Policy) -> tuple[Rollout, ...]:
+    """Rollouts as an engine under this policy would have recorded them."""
+    backtest = Backtest(Recording(PLACE, tuple(_facts()), tuple(_windows(bad)), ()), policy, TIMING)
+    backtest.run()
+    return backtest.rollouts
+
+
+def test_a_healthy_version_completes() -> None:
+    """All steps, and a tenth, half and all of the requests are counted as its own."""
+    ending = _other(_run(0, QUICK))
+    assert (ending.phase, ending.highest) == ("completed", 100), ending
+    assert ending.requests > 400
+
+
+def test_a_failing_version_is_reverted_at_its_first_step_and_a_blind_policy_lets_it_through() -> None:
+    """The telemetry is the same; what is made of it is the policy's."""
+    strict, blind = _other(_run(20, QUICK)), _other(_run(20, BLIND))
+    assert (strict.phase, strict.highest) == ("reverted", 10), strict
+    assert "failed requests" in strict.because
+    assert (blind.phase, blind.highest) == ("completed", 100), blind
+    assert strict.requests < blind.requests
+
+
+def test_where_the_recording_ends_nothing_is_claimed() -> None:
+    """The recorded rollout was reverted, the other policy would have gone on: open, not completed."""
+    recorded = _recorded(20, QUICK)
+    compared = _run(20, msgspec.structs.replace(BLIND, steps=(Step(10, 600, 900), Step(100, 10, 200))), rollouts=recorded)
+    assert compared.recorded is not None
+    assert compared.recorded.phase == "reverted"
+    assert _other(compared).phase == "open"
+    assert not compared.same
+
+
+def test_the_same_policy_ends_the_same() -> None:
+    """Whatever came of it."""
+    for bad in (0, 20):
+        assert _run(bad, QUICK, rollouts=_recorded(bad, QUICK)).same
+
+
+@pytest.mark.parametrize(("ready", "failure"), [(0, None), (1, "CrashLoopBackOff")])
+def test_a_version_that_was_seen_to_fail_fails_again(ready: int, failure: str | None) -> None:
+    """Never ready, or ready and then in a crash loop: what the world showed, it shows under any policy."""
+
+    def world(at: int, ready: int, failure: str | None) -> tuple[int, Fact]:
+        versions = (ObservedVersion("#2", "sha256:2", 1, ready, 0, failure),)
+        return at, WorldChanged(Target(PLACE, CART), WorldCause.READINESS, TargetObserved(Target(PLACE, CART), versions))
+
+    ending = _other(_run(0, BLIND, world(PUSHED + 5, ready, None), world(PUSHED + 40, 0, failure)))
+    assert ending.phase == "reverted", ending
+    assert ending.highest < 100
+
+
+def test_the_recording_is_decided_the_same_every_time() -> None:
+    """No clock and no chance of its own."""
+    assert _run(3, QUICK) == _run(3, QUICK)
