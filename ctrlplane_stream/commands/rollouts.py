@@ -5,20 +5,20 @@ write nothing.
 """
 
 import asyncio
-from collections.abc import Iterable
+import shutil
+import sys
 from datetime import UTC, datetime
+from itertools import groupby
 
 import click
 import msgspec
 from aiokafka.errors import KafkaError
-from rich.console import Console
-from rich.table import Table
 
 from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.verdicts import Verdict
+from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import LookedAt, look
 from ctrlplane_stream.wire.cloudevents import Unreadable
@@ -61,7 +61,7 @@ def rollouts(settings: Settings, as_json: bool, environment: str, everything: bo
     elif not found:
         click.echo(f"nothing is under way in {environment}" + ("" if everything else "; --all shows what ended"))
     else:
-        _table(found)
+        _print_table(found)
 
 
 @click.command()
@@ -118,39 +118,65 @@ def words(of: Explanation) -> list[str]:
     """The explanation as lines for a person."""
     found = of.rollout
     lines = [f"{found.id} is {found.phase}" + (f", step {found.step + 1} of {len(found.steps)}" if found.phase not in ENDED else "")]
-    lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, weights {found.weights.get(u.service, {})}" for u in found.units]
+    lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, now {_weights(found, u.service)}" for u in found.units]
     lines += [f"  another tool moves it; we would {found.advice.word}: {found.advice.text}"] if found.advice is not None else []
     lines += [f"  held: {h.text} (until {_time(h.deadline_ms)})" for h in found.holds]
     lines += [f"  stopped because {found.stopped_because}"] if found.stopped_because else []
     if of.version_set is not None:
         lines.append(f"watched (confidence {of.version_set.confidence}):")
         lines += [f"  {g.guard.service or 'entry points'}, {g.guard.role}: {g.why}" for g in of.version_set.guards]
-    lines.append("decided:")
-    lines += [f"  {_time(w.at_ms)} [{w.partition}/{w.offset}] {w.text}" for w in of.reasons[-_REASONS_SHOWN:]]
+    lines.append("decided [partition/offset]:")
+    lines += _history(of.reasons)[-_REASONS_SHOWN:]
     if of.verdict is not None:
         lines.append(f"last verdict of {of.verdict.judge}: {of.verdict.status}, {of.verdict.reason}")
-        lines += list(_evidence(of.verdict))
+        lines += _evidence(of.verdict)
     return [*lines, f"next: {of.next_command}"]
 
 
-def _evidence(verdict: Verdict) -> Iterable[str]:
-    for m in verdict.metrics:
-        if m.missing is None:
-            yield (
-                f"  {m.name} of {m.guard or 'entry points'} ({m.comparison}): candidate {m.candidate.value}, stable {m.stable.value},"
-                f" e-value {m.e_value:.3g} of {m.threshold:.3g}: {m.status}"
-            )
+def _weights(rollout: e.Rollout, service: str) -> str:
+    weights = rollout.weights.get(service, {})
+    return ", ".join(f"{label} at {weight}%" for label, weight in sorted(weights.items())) or "at no weight"
 
 
-def _table(found: list[e.Rollout]) -> None:
-    table = Table(box=None)
-    for heading in ("rollout", "phase", "step", "changed", "why"):
-        table.add_column(heading)
+def _history(reasons: tuple[Why, ...]) -> list[str]:
+    """A line a reason; of verdicts of one kind in a row only the last, with how many there were: one comes every window."""
+    lines = []
+    for code, run in groupby(reasons, key=lambda why: why.code if why.code.startswith("verdict:") else why):
+        several = list(run)
+        last, count = several[-1], f"×{len(several)} " if isinstance(code, str) and len(several) > 1 else ""
+        lines.append(f"  {_time(last.at_ms)} [{last.partition}/{last.offset}] {count}{last.text}")
+    return lines
+
+
+def _evidence(verdict: Verdict) -> list[str]:
+    """What speaks for harm, the strongest first; the rest is counted. --json has all of it."""
+    measured = [m for m in verdict.metrics if m.missing is None]
+    telling = sorted((m for m in measured if m.e_value > 1.0 or m.status is VerdictStatus.FAIL), key=lambda m: -m.e_value / m.threshold)
+    lines = [
+        f"  {m.name} of {m.guard or 'entry points'} ({m.comparison}): candidate {_number(m.candidate.value)}, stable "
+        f"{_number(m.stable.value)}, e-value {m.e_value:.3g} of {m.threshold:.3g}: {m.status}"
+        for m in telling
+    ]
+    quiet = len(measured) - len(telling)
+    return [*lines, f"  {quiet} other comparisons show no harm"] if quiet else lines
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _print_table(found: list[e.Rollout]) -> None:
+    """A line a rollout; on a terminal cut at its width, elsewhere whole."""
+    rows = [("rollout", "phase", "step", "changed", "why")]
     for r in found:
         why = _why(r)
         changed = ", ".join(f"{u.service} {u.candidate}" for u in r.units)
-        table.add_row(r.id, f"{r.phase}{' (held)' if r.held else ''}", f"{r.step + 1}/{len(r.steps)}", changed, why)
-    Console().print(table)
+        rows.append((r.id, f"{r.phase}{', held' if r.held else ''}", f"{r.step + 1}/{len(r.steps)}", changed, why))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for row in rows:
+        line = "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+        click.echo(line if most is None or len(line) <= most else line[: most - 1] + "…")
 
 
 def _why(rollout: e.Rollout) -> str:

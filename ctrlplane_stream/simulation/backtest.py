@@ -41,8 +41,8 @@ from ctrlplane_stream.stream.judging import Bench, Timing
 
 _ANY_RATIO = 1e9
 """Arrivals are as they were under other weights, so they are not held against the weights here."""
-_ANSWER_MS = 300
-_LOOK_MS = 1_000
+_ANSWER_MS = 100
+_LOOK_MS = 250
 _RECORDING_ENDS = "the recording ends here: what would have come next was never seen"
 
 Key = tuple[tuple[tuple[str, str], ...], int]
@@ -97,7 +97,6 @@ class Backtest:
         self._wake_ms: int | None = None
         self._looking = False
         self._rollouts: dict[str, Rollout] = {}
-        self._weights: dict[str, list[tuple[int, dict[str, int]]]] = {}
         self._open: set[str] = set()
         self._arrived: list[tuple[int, str, dict[str, int]]] = []
 
@@ -209,10 +208,7 @@ class Backtest:
                 pass
 
     def _act(self, command: Command) -> None:
-        service = command.target.service
         outcome = self._world.apply(command, self._now_ms)
-        weights = {label: v.weight for label, v in self._world.target(service).versions.items()}
-        self._weights.setdefault(service, []).append((self._now_ms, weights))
         self._keep_looking()
         self._give(outcome)
 
@@ -222,21 +218,19 @@ class Backtest:
             for part in closed.parts:
                 for row in part.services:
                     totals[row.service] = totals.get(row.service, 0) + row.requests
-            self._give(ArrivalsObserved(closed.window, self._timing.window_seconds, self._arrivals(totals)))
+            split = {name: self._split(name, total) for name, total in sorted(totals.items())}
+            self._arrived += [(self._now_ms, name, counts) for name, counts in split.items()]
+            moving = {name: split.get(name, {}) for name in sorted(self._bench.in_motion)}
+            self._give(ArrivalsObserved(closed.window, self._timing.window_seconds, moving))
             for verdict in self._bench.judge(closed):
                 self._give(VerdictGiven(verdict))
 
-    def _arrivals(self, totals: dict[str, int]) -> dict[str, dict[str, int]]:
-        """The recorded requests of each service in motion, split as its weights are here."""
-        split: dict[str, dict[str, int]] = {}
-        for service in sorted(self._bench.in_motion):
-            now = self._world.target(service).versions
-            split[service] = {label: -(-totals.get(service, 0) * v.weight // 100) for label, v in now.items() if v.weight}
-            self._arrived.append((self._now_ms, service, split[service]))
-        return split
+    def _split(self, service: str, total: int) -> dict[str, int]:
+        """The recorded requests of a service, split as its weights are here; a version with any weight has some."""
+        return {label: -(-total * v.weight // 100) for label, v in self._world.target(service).versions.items() if v.weight}
 
     def _keep_looking(self) -> None:
-        """Look at the world and at late telemetry once a second while anything is under way."""
+        """Look at the world and at late telemetry again and again while anything is under way."""
         if not self._looking:
             self._looking, self._looked_ms = True, self._now_ms
             self._at(self._now_ms + _LOOK_MS, self._look)
