@@ -38,6 +38,7 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     Exit status 0 only if the topics say what each act promises. Ctrl-C, a failure and the end leave nothing behind.
     """
     began = time.monotonic()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         chosen = chosen_acts(acts)

@@ -118,7 +118,10 @@ class ColumnarSource:
             return self._reference.batches(records, skipped)
         passed: Counter[Skip] = Counter()
         try:
-            result = self._halves(records, decode_requests(readable), passed)
+            columns = decode_requests(readable)
+            if columns.record.n_unique() < len(records):
+                return self._reference.batches(records, skipped)  # some record holds no span, which it says of each
+            result = self._halves(records, columns, passed)
         except (ValueError, DecodeError, pl.exceptions.PolarsError, IndexError):
             return self._reference.batches(records, skipped)
         skipped.update(passed)

@@ -16,6 +16,8 @@ from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Link, Span, TraceRequest
 from ctrlplane_stream.wire.otlp import Unreadable, request_bytes
 
 _ERROR = 2
+NO_SPAN = Unreadable("it holds no span: metrics or logs on the wrong topic, or a writer of something else")
+"""Said of a record that can be read and has nothing in it: passing it over would hide a pipeline that is set up wrongly."""
 LATEST_US = (1 << 62) // 1000
 """When a span ends at the latest, where nobody says when it was received."""
 
@@ -51,6 +53,8 @@ class Reader:
                         found.extend(self._halves(span, origin, latest_us, passed))
         except DecodeError as error:
             return Unreadable(f"not an OTLP trace request: {error}")
+        if not spans:
+            return NO_SPAN
         skipped.update(passed)
         return spans, found
 

@@ -2,22 +2,26 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from redis import Redis
 
-from ctrlplane_stream.local.processes import ChildProcess
+from ctrlplane_stream.local.processes import ChildProcess, accepts, free_port
 from ctrlplane_stream.settings import Settings
 
 CATALOG = """\
 environments:
-  lab: {actuator: dry-run, policy: quick}
+  lab: {actuator: dry-run, policy: quick, notify: "NOTIFY"}
 policies:
   quick:
     steps: [{weight: 100, min_seconds: 0, max_seconds: 600}]
@@ -30,15 +34,78 @@ services:
     images: [registry.example/shop/cart]
     environments: {lab: {}}
 """
+KEY, PASSWORD = "a-key-that-nobody-should-see", "a-password-that-nobody-should-see"
 IMAGE = "registry.example/shop/cart"
 ROLLOUT = "lab/shop-cart/1"
 
 pytestmark = pytest.mark.timeout(500)
 
 
+class Webhook(BaseHTTPRequestHandler):
+    """Somebody who is told; keeps what came."""
+
+    told: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        """Take a notification."""
+        self.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture
-def environ(topics: Settings) -> dict[str, str]:
-    """What a user would export to reach the broker, with windows of a second."""
+def webhook() -> Iterator[str]:
+    """The URL of a webhook, with a key in it as they have."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Webhook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/{KEY}"
+        server.shutdown()
+
+
+class RealRedis:
+    """A Redis server that wants a password; ``restart`` loses everything that it held."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port = folder, free_port()
+        self.url = f"redis://:{PASSWORD}@127.0.0.1:{self._port}/0"
+        self._child = self._start()
+
+    def _start(self) -> ChildProcess:
+        told = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", PASSWORD]
+        child = ChildProcess("redis", ["redis-server", *told, "--dir", str(self._folder)], log=self._folder / "redis.log")
+        child.wait_ready(lambda: accepts(self._port), 30.0)
+        return child
+
+    def restart(self) -> None:
+        """Away, and back with nothing."""
+        self.stop()
+        self._child = self._start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._child.stop()
+
+    def shown(self) -> dict[str, Any]:
+        """Everything that a reader finds, each value decoded."""
+        with Redis.from_url(self.url) as client:
+            return {name.decode(): json.loads(client.get(name) or b"null") for name in client.scan_iter()}  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def redis(tmp_path: Path, require: Callable[[list[str]], None]) -> Iterator[RealRedis]:
+    """A real Redis."""
+    require([] if shutil.which("redis-server") else ["redis-server is missing: apt-get install redis-server"])
+    server = RealRedis(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def environ(topics: Settings, redis: RealRedis) -> dict[str, str]:
+    """What a user would export to reach the broker and Redis, with windows of a second."""
     return {
         **os.environ,
         "KAFKA_BOOTSTRAP_SERVERS": topics.kafka_bootstrap_servers,
@@ -46,6 +113,7 @@ def environ(topics: Settings) -> dict[str, str]:
         "CTRLPLANE_PARTITIONS": str(topics.partitions),
         "CTRLPLANE_WINDOW_SECONDS": "1",
         "CTRLPLANE_LATENESS_SECONDS": "1",
+        "CTRLPLANE_REDIS_URL": redis.url,
     }
 
 
@@ -91,10 +159,22 @@ def _until(run: Run, words: tuple[str, ...], holds: Callable[[Any], bool], secon
     pytest.fail(f"{words} after {seconds} s: {said[-1500:]}\n{worker.log_tail(15)}")
 
 
-def test_a_release_from_push_to_force(run: Run, worker: ChildProcess, tmp_path: Path) -> None:
-    """A service that no trace ever showed is held, as the policy wants, says so, and completes when it is forced."""
+def _wait(holds: Callable[[], Any], worker: ChildProcess) -> None:
+    deadline = time.monotonic() + 60.0
+    while not holds():
+        assert time.monotonic() < deadline, worker.log_tail(15)
+        time.sleep(0.3)
+
+
+def test_a_release_from_push_to_force(
+    run: Run, worker: ChildProcess, tmp_path: Path, webhook: str, redis: RealRedis, topics: Settings
+) -> None:
+    """A service that no trace ever showed is held, as the policy wants, says so, and completes when it is forced.
+
+    The webhook is told of the hold, Redis shows what the commands say, also after it lost everything, and no secret is logged.
+    """
     catalog = tmp_path / "catalog.yaml"
-    catalog.write_text(CATALOG)
+    catalog.write_text(CATALOG.replace("NOTIFY", webhook))
     assert run("catalog", "diff", str(catalog)).returncode == 3
     assert run("catalog", "apply", str(catalog)).returncode == 0
     assert run("catalog", "diff", str(catalog)).returncode == 0
@@ -105,10 +185,22 @@ def test_a_release_from_push_to_force(run: Run, worker: ChildProcess, tmp_path: 
     assert [r["id"] for r in json.loads(run("rollouts", "lab", "--json").stdout)] == [ROLLOUT]
     assert held["next_command"].startswith("ctrlplane-stream control ")
     assert held["reasons"], "each decision has its reason"
+    _wait(lambda: any(told["data"]["event"] == "held" for told in Webhook.told), worker)
+    told = next(told["data"] for told in Webhook.told if told["data"]["event"] == "held")
+    assert (told["rollout"], told["next_command"].split()[:2]) == (ROLLOUT, ["ctrlplane-stream", "control"])
+    place = f"{topics.topic_prefix}ctrlplane/lab"
+    _wait(lambda: redis.shown().get(f"{place}/rollout/{ROLLOUT}", {}).get("holds"), worker)
+    redis.restart()
+    _wait(lambda: redis.shown().get(f"{place}/rollout/{ROLLOUT}", {}).get("holds"), worker)
     forced = run("control", "force", ROLLOUT, "--why", "nothing sends telemetry here")
     assert forced.returncode == 0, forced.stderr
     ended = _until(run, ("rollouts", "lab", "--all"), lambda found: found[0]["phase"] == "completed", 120, worker)
     assert ended[0]["units"][0]["candidate"] == "#1"
+    _wait(lambda: redis.shown()[f"{place}/rollout/{ROLLOUT}"]["phase"] == "completed", worker)
+    assert redis.shown()[f"{place}/target/shop/cart"]["stable"] == "#1"
+    log = (tmp_path / "worker.log").read_text()
+    assert "Redis" in log, "that it was away is said"
+    assert not [secret for secret in (KEY, PASSWORD) if secret in log or secret in run("doctor").stdout]
     in_words = run("rollout", ROLLOUT)
     assert "force by" in in_words.stdout
     assert "nothing sends telemetry here" in in_words.stdout
@@ -119,7 +211,7 @@ def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Pa
     tag = run("artifact", "push", f"{IMAGE}:latest")
     assert (tag.returncode, "names no digest" in tag.stderr) == (1, True)
     bad = tmp_path / "catalog.yaml"
-    bad.write_text(CATALOG.replace("policy: quick", "policy: quik"))
+    bad.write_text(CATALOG.replace("NOTIFY", "http://hooks.example").replace("policy: quick", "policy: quik"))
     checked = run("catalog", "check", str(bad))
     assert (checked.returncode, "line 2" in checked.stderr) == (1, True)
     missing = run("rollout", "lab/shop-cart/9")

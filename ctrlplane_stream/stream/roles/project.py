@@ -1,9 +1,7 @@
 """The project role: decisions to what people and tools read, and to the people who must know."""
 
-from redis.asyncio import Redis
-
 from ctrlplane_stream.model.commands import Notify
-from ctrlplane_stream.model.decisions import GONE, Decided, DecisionRecord
+from ctrlplane_stream.model.decisions import Decided, DecisionRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, fence_at, read_decision
 from ctrlplane_stream.stream.duty import Duty
@@ -13,11 +11,12 @@ from ctrlplane_stream.stream.notifying import Notifier, body_of
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.stream.projecting import letters_of
 from ctrlplane_stream.stream.refusals import dead_letter
+from ctrlplane_stream.stream.showing import RedisView
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.dead_letters import TOPIC as DEAD_LETTERS
 
-_KEPT_ENTRIES = ("rollout/", "set/", "target/")
-"""Kinds of state that readers of Redis find under their own keys."""
+_VIEW_SECONDS = 1.0
+"""How soon a Redis that was away, or a partition that is new, is shown again."""
 
 
 class Project(Duty):
@@ -28,14 +27,19 @@ class Project(Duty):
         self._fences: dict[int, Fence] = {}
         self._fence_reader = KafkaLogReader(settings)
         self._notifier = Notifier()
-        self._redis: Redis | None = Redis.from_url(settings.redis_url) if settings.redis_url else None
+        self._view = RedisView(settings) if settings.redis_url else None
         self.consume(TOPIC, self._take)
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
-        for cleanup in (self._fence_reader.close, self._notifier.close, self._forget_redis):
+        for cleanup in (self._fence_reader.close, self._notifier.close):
             self.at_end(cleanup)
+        if self._view is not None:
+            self.at_end(self._view.close)
+            self.every(_VIEW_SECONDS, self._keep_view)
 
     async def _on_revoked(self, *_: object, **__: object) -> None:
         self._fences.clear()
+        if self._view is not None:
+            self._view.forget()
 
     async def _take(self, records: list[Record]) -> None:
         counted: list[tuple[Record, Decided]] = []
@@ -50,7 +54,7 @@ class Project(Duty):
         self.metrics.produced(Product.PROJECTIONS, sum(letter.topic != DEAD_LETTERS for letter in letters))
         letters += await self._notify([(f, o) for f, r in counted for o in r.outputs if isinstance(o, Notify)])
         await self.outbox.send(letters)
-        await self._show([record for _, record in counted])
+        await self._show(counted)
 
     async def _counts(self, found: Record, record: DecisionRecord) -> bool:
         """Whether the record counts: whether it carries the epoch of the latest claim before it."""
@@ -71,22 +75,15 @@ class Project(Duty):
                 letters.append(dead_letter(lost, why, found.at_ms, self.settings.partitions))
         return letters
 
-    async def _show(self, decided: list[Decided]) -> None:
-        """Put what changed into Redis: one key an entry, and the sequence it is as of."""
-        if self._redis is None or not decided:
-            return
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for record in decided:
-                prefix = f"{self.settings.topic_prefix}ctrlplane/{record.environment}"
-                for key, value in record.delta.items():
-                    if key.startswith(_KEPT_ENTRIES):
-                        if bytes(value) == GONE:
-                            pipe.delete(f"{prefix}/{key}")
-                        else:
-                            pipe.set(f"{prefix}/{key}", bytes(value))
-                pipe.set(f"{prefix}/sequence", record.sequence)
-            await pipe.execute()
+    async def _show(self, counted: list[tuple[Record, Decided]]) -> None:
+        if self._view is not None:
+            by_partition: dict[int, list[Decided]] = {}
+            for found, record in counted:
+                by_partition.setdefault(found.partition, []).append(record)
+            for partition, decided in by_partition.items():
+                await self._view.show(partition, decided)
 
-    async def _forget_redis(self) -> None:
-        if self._redis is not None:
-            await self._redis.aclose()
+    async def _keep_view(self) -> None:
+        if self._view is not None:
+            topic = self.settings.topic(TOPIC)
+            await self._view.keep(sorted(tp.partition for tp in self.app.consumer.assignment() if tp.topic == topic))
