@@ -22,8 +22,8 @@ help:
 setup:
 	@scripts/setup.sh python
 
-broker: setup
-	@scripts/setup.sh broker
+broker:
+	@scripts/setup.sh python broker
 
 demo: broker
 	@ctrlplane-stream demo $(if $(ACTS),--acts "$(ACTS)") $(DEMO_ARGS)
@@ -31,8 +31,8 @@ demo: broker
 check: setup
 	@scripts/check.sh $(IN_STEP)
 
-test: broker
-	@scripts/setup.sh test
+test:
+	@scripts/setup.sh python broker test
 	@scripts/check.sh $(IN_STEP)
 	@scripts/test.sh
 

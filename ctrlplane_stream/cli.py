@@ -4,6 +4,7 @@ Loading lazily keeps `--help` and each worker role fast: the columnar libraries 
 to import than most commands take to run.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -51,6 +52,13 @@ class LazyGroup(click.Group):
         command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, and a command that is none is answered with those that look alike."""
+        near = get_close_matches(args[0], COMMANDS) if args and args[0] not in COMMANDS and not args[0].startswith("-") else []
+        if near:
+            raise click.UsageError(f"no such command {args[0]!r}; did you mean {' or '.join(near)}?", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, from the map: nothing is imported for it."""

@@ -8,7 +8,7 @@ import click
 
 from ctrlplane_stream.actuators.host_api import DEFAULT_PORT
 from ctrlplane_stream.actuators.ledger_file import LedgerUnreadable
-from ctrlplane_stream.commands.options import fail
+from ctrlplane_stream.commands.options import fail, print_json, takes_json
 from ctrlplane_stream.local.host.daemon import FolderTaken, run
 from ctrlplane_stream.local.host.settings import SHOP_SERVICE, HostSettings
 
@@ -25,7 +25,10 @@ def _state_folder() -> Path:
 @click.option("--full", default=1, show_default=True, help="Instances that carry the whole traffic of a routed service.")
 @click.option("--consumer-instances", default=4, show_default=True, help="Instances of a consumer in total.")
 @click.option("--otlp-endpoint", default=None, help="Where instances send telemetry. [$OTEL_EXPORTER_OTLP_ENDPOINT]")
-def host(port: int, folder: Path | None, program: str | None, full: int, consumer_instances: int, otlp_endpoint: str | None) -> None:
+@takes_json
+def host(
+    port: int, folder: Path | None, program: str | None, full: int, consumer_instances: int, otlp_endpoint: str | None, as_json: bool
+) -> None:
     """Run services as local processes behind weighted routers, until SIGTERM.
 
     It is a world for the process actuator: it keeps its state in a folder, goes on with it when started again, honours
@@ -40,8 +43,15 @@ def host(port: int, folder: Path | None, program: str | None, full: int, consume
         otlp_endpoint=otlp_endpoint,
     )
     try:
-        run(settings, lambda bound: click.echo(f"serving on http://127.0.0.1:{bound}"))
+        run(settings, lambda bound: _ready(f"http://127.0.0.1:{bound}", as_json))
     except (FolderTaken, LedgerUnreadable) as error:
         fail(str(error))
     except OSError as error:
         fail(f"cannot serve on 127.0.0.1:{port}: {error}; give another --port")
+
+
+def _ready(url: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"url": url})
+    else:
+        click.echo(f"serving on {url}")

@@ -11,7 +11,7 @@ from ctrlplane_stream.actuators.kubernetes.api import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
 from ctrlplane_stream.actuators.port import WorldUnreachable
-from ctrlplane_stream.commands.options import fail, takes_settings
+from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
 from ctrlplane_stream.local.control_plane.installation import Installation, manifests
 from ctrlplane_stream.local.control_plane.setting_up import apply_manifests
 from ctrlplane_stream.settings import Settings
@@ -23,7 +23,8 @@ from ctrlplane_stream.settings import Settings
 @click.option("--image", default=None, help="Of the worker, by digest where you can.")
 @click.option("--context", default=None, help="Of the kubeconfig. [the current one]")
 @takes_settings("kafka_bootstrap_servers", "kubernetes_placement")
-def install(settings: Settings, dry_run: bool, namespaces: tuple[str, ...], image: str | None, context: str | None) -> None:
+@takes_json
+def install(settings: Settings, as_json: bool, dry_run: bool, namespaces: tuple[str, ...], image: str | None, context: str | None) -> None:
     """Apply the worker, the watcher of leases and their rights, by server-side apply as whoever you are to the cluster.
 
     Uninstalling is `install --dry-run | kubectl delete -f -`: traffic stays where it is.
@@ -31,10 +32,16 @@ def install(settings: Settings, dry_run: bool, namespaces: tuple[str, ...], imag
     try:
         made = manifests(_installation(settings, namespaces, image))
         if dry_run:
-            click.echo(yaml.safe_dump_all(made, sort_keys=False), nl=False)
+            if as_json:
+                print_json({"apiVersion": "v1", "kind": "List", "items": made})
+            else:
+                click.echo(yaml.safe_dump_all(made, sort_keys=False), nl=False)
             return
-        for each in asyncio.run(apply_manifests(find_access(context), made)):
-            click.echo(_line(each))
+        applied = [_line(each) for each in asyncio.run(apply_manifests(find_access(context), made))]
+        if as_json:
+            print_json({"applied": applied})
+        else:
+            click.echo("\n".join(applied))
     except (PlacementError, ApiRefused, WorldUnreachable, OSError) as error:
         fail(str(error))
 

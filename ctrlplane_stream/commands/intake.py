@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from ctrlplane_stream.commands.options import fail, require_broker, takes_settings
+from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.local.intake.batcher import Size
 from ctrlplane_stream.local.intake.kafka_sink import Encoding, NoTopic, batch_bytes
 from ctrlplane_stream.local.intake.receiver import Limits
@@ -49,18 +49,26 @@ _MEBIBYTE = 1024 * 1024
     help="Most that is held for the broker to acknowledge; beyond it senders are told to wait.",
 )
 @takes_settings("kafka_", "topic_prefix")
-def intake(settings: Settings, host: str, http_port: int, grpc_port: int, topic: str, encoding: str, in_flight_mebibytes: int) -> None:
+@takes_json
+def intake(
+    settings: Settings, as_json: bool, host: str, http_port: int, grpc_port: int, topic: str, encoding: str, in_flight_mebibytes: int
+) -> None:
     """Receive OTLP over HTTP and gRPC and write it to Kafka, for those without a Collector.
 
     A request is answered once the broker has acknowledged its spans. Until SIGTERM, which finishes what is in hand.
+    Where it listens is printed once it does.
     """
     require_broker(settings)
     form = Encoding(encoding)
     limits = Limits(in_flight_bytes=in_flight_mebibytes * _MEBIBYTE, batch=Size(max_bytes=batch_bytes(form)))
     try:
-        asyncio.run(serve(settings, Address(host, http_port, grpc_port), topic, form, limits, _ready))
+        asyncio.run(serve(settings, Address(host, http_port, grpc_port), topic, form, limits, _print_json if as_json else _ready))
     except (NoTopic, PortTaken) as error:
         fail(str(error))
+
+
+def _print_json(address: Address) -> None:
+    print_json({"host": address.host, "http_port": address.http_port, "grpc_port": address.grpc_port})
 
 
 def _ready(address: Address) -> None:

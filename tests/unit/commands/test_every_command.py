@@ -1,0 +1,57 @@
+"""What every command has in common, so that nobody has to look it up: help, `--json`, and one line for what is wrong."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ctrlplane_stream.cli import COMMANDS, main
+
+_ENDLESS = frozenset({"leases"})
+"""Has nothing to print: it watches until it is stopped."""
+
+
+def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with the words that call it."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _leaves(found, (*path, name))
+    else:
+        yield path, command
+
+
+LEAVES = dict(_leaves(main))
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_a_command_says_what_it_does_and_each_of_its_options_too(path: tuple[str, ...]) -> None:
+    """Status 0; a sentence for the command and one for every option."""
+    shown = CliRunner().invoke(main, [*path, "--help"])
+    assert shown.exit_code == 0
+    assert LEAVES[path].help
+    silent = [o.name for o in LEAVES[path].params if isinstance(o, click.Option) and not o.help and not o.hidden]
+    assert not silent
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_a_command_can_be_read_by_a_program(path: tuple[str, ...]) -> None:
+    """`--json`, whatever it prints."""
+    flags = {flag for o in LEAVES[path].params if isinstance(o, click.Option) for flag in o.opts}
+    assert "--json" in flags or path[0] in _ENDLESS
+
+
+def test_the_list_of_commands_is_whole_and_in_order() -> None:
+    """`ctrlplane-stream` alone shows them all, each with a line."""
+    text = CliRunner().invoke(main, ["--help"]).stdout
+    assert [name for name in sorted(COMMANDS) if name not in text] == []
+
+
+def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
+    """Status 2, and what was meant."""
+    refused = CliRunner().invoke(main, ["rolouts"])
+    assert refused.exit_code == 2
+    assert "did you mean rollouts or rollout?" in refused.stderr
