@@ -140,9 +140,9 @@ async def _send(settings: Settings) -> None:
     distorter = Distorter()
     async with producer(settings) as client:
         for i in range(RECORDS):
-            await client.send(settings.topic(_TOPIC), distorter.record(i), partition=i % settings.partitions)
+            await client.send(settings.topic(_TOPIC), distorter.record(i), key=b"k", partition=i % settings.partitions)
         for i, value in enumerate(distorter.big()):
-            await client.send_and_wait(settings.topic(_TOPIC), value, partition=i % settings.partitions)
+            await client.send_and_wait(settings.topic(_TOPIC), value, key=b"k", partition=i % settings.partitions)
         await client.flush()
 
 
