@@ -6,7 +6,7 @@ partition is made for it and deleted again. Where that is not allowed, the check
 
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -17,9 +17,12 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgre
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
+from ctrlplane_stream.decision.entities import TargetEntry
+from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import SETTINGS, Protocol, Settings
+from ctrlplane_stream.stream.looking import look
 from ctrlplane_stream.wire.kafka_access import client_options
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 from ctrlplane_stream.wire.topic_admin import plan_topics
@@ -28,6 +31,8 @@ from ctrlplane_stream.wire.topics import topic_specs
 
 _SKEW_LIMIT_SECONDS = 1.0
 _WINDOWS_LOOKED_AT = 200
+_SHOWS_PERCENT, _REQUESTS_TO_SHOW = 20, 50
+"""A version with a fifth of fifty requests is seen among them, but for one chance in 70,000."""
 _NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
 
 
@@ -131,20 +136,51 @@ def lag_finding(role: str, members: int, waiting: dict[str, int]) -> Finding:
 
 async def check_versions(settings: Settings) -> list[Finding]:
     """Services whose spans do not tell their versions apart, in the newest telemetry: such a release cannot be judged."""
-    unknown = versionless(await _newest_windows(settings))
-    if not unknown:
-        return [ok("versions", "every service with traffic names its version")]
+    parts = await _newest_windows(settings)
+    seen = versions_seen(parts)
+    unknown = versionless(seen)
+    constant = one_version_only(seen, await _split(settings, parts))
     remedy = "set service.version per release on their resource, or let an actuator inject ctrlplane.version"
-    return [wrong("versions", f"no version in the spans of {', '.join(unknown)}", remedy)]
+    found = [wrong("versions", f"no version in the spans of {', '.join(unknown)}", remedy)] if unknown else []
+    if constant:
+        found.append(wrong("versions", f"two versions share the traffic of {', '.join(constant)}, and its spans name one only", remedy))
+    return found or [ok("versions", "every service with traffic names its version")]
 
 
-def versionless(parts: Iterable[WindowPart]) -> list[str]:
-    """``environment:service`` of each whose every request came from an unknown version, sorted."""
-    seen: dict[str, set[str]] = defaultdict(set)
+async def _split(settings: Settings, parts: Iterable[WindowPart]) -> list[str]:
+    """``environment:service`` of each whose traffic two versions share by the engine's log, sorted."""
+    states = [(await look(settings, environment)).state for environment in sorted({part.environment for part in parts})]
+    return [f"{state.environment}:{service}" for state in states for service in split_services(state)]
+
+
+def split_services(state: State) -> list[str]:
+    """Services of which two versions or more have a weight that must show, sorted."""
+    targets = [state.find(key, TargetEntry) for key, _ in state.entries() if key.startswith("target/")]
+    return sorted(t.service for t in targets if t is not None and sum(v.weight >= _SHOWS_PERCENT for v in t.observed) > 1)
+
+
+Seen = dict[str, Counter[str]]
+"""``environment:service`` of each with traffic, to its requests by the version that they came from."""
+
+
+def versions_seen(parts: Iterable[WindowPart]) -> Seen:
+    """The requests in these windows, summed."""
+    seen: Seen = defaultdict(Counter)
     for part in parts:
         for row in part.services:
-            seen[f"{part.environment}:{row.service}"].add(row.version)
-    return sorted(service for service, versions in seen.items() if versions == {UNKNOWN_VERSION})
+            seen[f"{part.environment}:{row.service}"][row.version] += row.requests
+    return dict(seen)
+
+
+def versionless(seen: Seen) -> list[str]:
+    """Each whose every request came from an unknown version, sorted."""
+    return sorted(service for service, versions in seen.items() if set(versions) == {UNKNOWN_VERSION})
+
+
+def one_version_only(seen: Seen, split: Sequence[str]) -> list[str]:
+    """Those of ``split`` whose spans name one version, though there are requests enough for a second to show."""
+    counts = {service: seen.get(service, Counter()) for service in split}
+    return [s for s, c in counts.items() if set(c) != {UNKNOWN_VERSION} and len(c) == 1 and c.total() >= _REQUESTS_TO_SHOW]
 
 
 async def _newest_windows(settings: Settings) -> list[WindowPart]:

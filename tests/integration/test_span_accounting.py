@@ -42,11 +42,11 @@ class Distorter:
         self._traces = SampleTraces()
         self._before: list[bytes] = [self._good()]
 
-    def _good(self, **more: float) -> bytes:
-        now_ms = more.get("end_ms", time.time() * 1000)
-        root = self._traces.span("front", Kind.SERVER, end_ms=now_ms, milliseconds=more.get("milliseconds", 30))
-        call = self._traces.span("front", Kind.CLIENT, root, end_ms=now_ms, milliseconds=20)
-        return request([root, call, self._traces.span("cart", Kind.SERVER, call, end_ms=now_ms, milliseconds=10)])
+    def _good(self, end_ms: float | None = None, milliseconds: float = 20) -> bytes:
+        end_ms = time.time() * 1000 if end_ms is None else end_ms
+        root = self._traces.span("front", Kind.SERVER, end_ms=end_ms, milliseconds=milliseconds)
+        call = self._traces.span("front", Kind.CLIENT, root, end_ms=end_ms, milliseconds=milliseconds)
+        return request([root, call, self._traces.span("cart", Kind.SERVER, call, end_ms=end_ms, milliseconds=milliseconds)])
 
     def _json(self, **span: object) -> bytes:
         whole = {

@@ -1,8 +1,10 @@
 """What ``doctor`` makes of what it sees."""
 
+from collections import Counter
+
 import pytest
 
-from ctrlplane_stream.commands.checkup import check_settings, clock_finding, lag_finding, versionless
+from ctrlplane_stream.commands.checkup import check_settings, clock_finding, lag_finding, one_version_only, versionless, versions_seen
 from ctrlplane_stream.commands.findings import Health
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Protocol, Settings
@@ -57,4 +59,10 @@ def test_a_service_is_versionless_only_where_no_request_named_one() -> None:
         WindowPart(environment, 0, 0, 0, services=(ServiceWindow(service, version, 1, 0, 1.0, 1),))
         for environment, service, version in rows
     ]
-    assert versionless(parts) == ["prod:b", "test:a"]
+    assert versionless(versions_seen(parts)) == ["prod:b", "test:a"]
+
+
+def test_two_versions_that_look_like_one_are_found_once_there_is_enough_to_see() -> None:
+    """A constant `service.version`: the traffic is shared and its spans name one version."""
+    seen = {"prod:a": Counter({"1.0": 90}), "prod:b": Counter({"1.0": 9}), "prod:c": Counter({"1": 80, "2": 20})}
+    assert one_version_only(seen, ["prod:a", "prod:b", "prod:c", "prod:d"]) == ["prod:a"]
