@@ -85,6 +85,17 @@ async def ensure_topics(settings: Settings) -> list[Change]:
     return changes
 
 
+async def remove_topics(settings: Settings, prefix: str) -> list[str]:
+    """Delete every topic whose name begins so, and say which; an empty prefix, which would be all of them, is a ValueError."""
+    if not prefix:
+        raise ValueError("topics are removed by a prefix of their own")
+    async with admin_client(settings) as client:
+        names = sorted(name for name in await client.list_topics() if name.startswith(prefix))
+        for name, code, *message in (await client.delete_topics(names)).topic_error_codes if names else ():
+            _raise_for(name, code, message[0] if message else None)
+    return names
+
+
 async def _await_seen(client: AIOKafkaAdminClient, changes: Sequence[Create | Alter]) -> None:
     """Wait until the broker shows what it acknowledged: its controller answers before its brokers know."""
     names = {c.topic for c in changes}

@@ -1,5 +1,6 @@
 """Whenever the demo is interrupted, it leaves no process, and so no port, and no folder behind."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,17 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.topic_admin import admin_client
+
 _PATIENCE_SECONDS = 60.0
 
 
 class Demo:
     """A demo whose temporary folders lie in one of its own, by which everything that it started is known."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bootstrap: str) -> None:
         self.scratch = folder / "scratch"
         self.scratch.mkdir()
         self._said = folder / "said"
-        environ = {**os.environ, "TMPDIR": str(self.scratch), "KAFKA_BOOTSTRAP_SERVERS": "", "PYTHONUNBUFFERED": "1"}
+        environ = {**os.environ, "TMPDIR": str(self.scratch), "KAFKA_BOOTSTRAP_SERVERS": bootstrap, "PYTHONUNBUFFERED": "1"}
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ctrlplane_stream", "demo"],
@@ -60,19 +65,28 @@ class Demo:
 
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize(
-    ("moment", "number"),
+    ("moment", "number", "shared"),
     [
-        ("The demo's policy", signal.SIGINT),
-        ("== set-up", signal.SIGTERM),
-        ("preparing → shifting", signal.SIGINT),
+        ("The demo's policy", signal.SIGINT, False),
+        ("== set-up", signal.SIGTERM, False),
+        ("preparing → shifting", signal.SIGINT, True),
     ],
-    ids=["as the broker starts", "as the parts start, by SIGTERM", "as versions start"],
+    ids=["as the broker starts", "as the parts start, by SIGTERM", "as versions start, on a broker of somebody else's"],
 )
-def test_an_interrupted_demo_leaves_nothing(moment: str, number: signal.Signals, tmp_path: Path) -> None:
-    """Exit status 1, one line that says so, nothing that runs, nothing in the folder of temporary files."""
-    demo = Demo(tmp_path)
+def test_an_interrupted_demo_leaves_nothing(
+    moment: str, number: signal.Signals, shared: bool, tmp_path: Path, kafka: EmbeddedKafka | NamedKafka
+) -> None:
+    """Exit status 1, one line that says so, nothing that runs, no temporary file, and no topic on a broker that is not its own."""
+    demo = Demo(tmp_path, kafka.bootstrap if shared else "")
     demo.wait_for(moment)
+    assert not shared or asyncio.run(_demo_topics(kafka.bootstrap)), "a shared broker is worked on under a prefix"
     assert demo.interrupt(number) == 1, demo.said()
     assert "interrupted; nothing is left running" in demo.said().splitlines()[-1]
     assert demo.processes() == []
     assert list(demo.scratch.iterdir()) == []
+    assert asyncio.run(_demo_topics(kafka.bootstrap)) == []
+
+
+async def _demo_topics(bootstrap: str) -> list[str]:
+    async with admin_client(Settings(kafka_bootstrap_servers=bootstrap)) as client:
+        return [name for name in await client.list_topics() if name.startswith("ctrlplane-demo-")]

@@ -18,10 +18,14 @@ _START_SECONDS = 40.0
 class Parts:
     """Ports, folder and environment of everything that the demo runs, and the children by name.
 
-    ``told`` is what anybody else must be told to reach it.
+    ``told`` is what anybody else must be told to reach it. ``shared``: the broker is somebody else's, so topics and groups get a
+    prefix of this demo's own, and the ways to reach it (``KAFKA_…``) are taken over. Nothing else of the program's settings is:
+    a demo must not write to the Redis of an installation, nor take its port.
     """
 
-    def __init__(self, folder: Path, bootstrap: str, partitions: int) -> None:
+    def __init__(
+        self, folder: Path, bootstrap: str, partitions: int, *, shared: bool = False, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self.folder = folder
         self.host_port, self.intake_http_port, self.intake_grpc_port = free_port(), free_port(), free_port()
         self.told = {
@@ -31,8 +35,11 @@ class Parts:
             "CTRLPLANE_LATENESS_SECONDS": str(LATENESS_SECONDS),
             "CTRLPLANE_PAIRING_SECONDS": str(PAIRING_SECONDS),
             "CTRLPLANE_HOST_URL": self.host_url,
+            **({"CTRLPLANE_TOPIC_PREFIX": f"ctrlplane-demo-{os.getpid()}-"} if shared else {}),
         }
-        self.environ = {**os.environ, **self.told, "CTRLPLANE_INSTANCE": "demo"}
+        foreign = ("CTRLPLANE_",) if shared else ("CTRLPLANE_", "KAFKA_")
+        kept = {name: value for name, value in environ.items() if not name.startswith(foreign)}
+        self.environ = {**kept, **self.told, "CTRLPLANE_INSTANCE": "demo"}
         self._children: dict[str, ChildProcess] = {}
 
     @property

@@ -33,7 +33,7 @@ from ctrlplane_stream.wire.artifacts import PUSHED, PushedData
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.control import OverrideData, write_control
 from ctrlplane_stream.wire.kafka_clients import publish
-from ctrlplane_stream.wire.topic_admin import ensure_topics
+from ctrlplane_stream.wire.topic_admin import ensure_topics, remove_topics
 
 PARTITIONS = 4
 RATES = {"shop/frontend": 20.0, "blog/web": 5.0}
@@ -223,7 +223,8 @@ class Stage:
 @asynccontextmanager
 async def open_stage(kafka: EmbeddedKafka | NamedKafka, folder: Path) -> AsyncIterator[Stage]:
     """Everything running until the end of the `with`; then nothing of it is left."""
-    parts = Parts(folder, kafka.bootstrap, PARTITIONS)
+    shared = isinstance(kafka, NamedKafka)
+    parts = Parts(folder, kafka.bootstrap, PARTITIONS, shared=shared)
     settings = load(parts.environ)
     try:
         await ensure_topics(settings)
@@ -233,3 +234,5 @@ async def open_stage(kafka: EmbeddedKafka | NamedKafka, folder: Path) -> AsyncIt
             yield Stage(kafka, parts, settings, audience)
     finally:
         await asyncio.to_thread(parts.stop_all)
+        if shared:
+            await remove_topics(settings, settings.topic_prefix)

@@ -1,9 +1,12 @@
 """What the demo promises about itself before anything runs."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from ctrlplane_stream.local.demo.first_acts import FIRST_ACTS, expected_edges
+from ctrlplane_stream.local.demo.parts import Parts
 from ctrlplane_stream.local.demo.play import ALL_ACTS, chosen_acts
 from ctrlplane_stream.local.demo.setting import demo_catalog, demo_policy, differences, steps_differ_in_times_only
 from ctrlplane_stream.local.shop.topology import ENVIRONMENT, SERVICES
@@ -57,3 +60,14 @@ def test_a_policy_of_other_margins_would_be_noticed() -> None:
     """The check that the demo prints is one that can fail."""
     other = msgspec.structs.replace(demo_policy(), on_no_data=Policy().on_unknown_service)
     assert "on_no_data" in differences(other)
+
+
+def test_the_demo_takes_over_nothing_of_an_installation(tmp_path: Path) -> None:
+    """Its Redis, its metrics port and its topics stay its own; on a broker of somebody else's, how to reach it is kept."""
+    around = {"CTRLPLANE_REDIS_URL": "redis://theirs", "CTRLPLANE_METRICS_PORT": "9", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "PATH": "/bin"}
+    own = Parts(tmp_path, "127.0.0.1:1", 4, environ=around).environ
+    shared = Parts(tmp_path, "theirs:9092", 4, shared=True, environ=around).environ
+    assert not {"CTRLPLANE_REDIS_URL", "CTRLPLANE_METRICS_PORT"} & {*own, *shared}
+    assert ("KAFKA_SECURITY_PROTOCOL" in own, shared["KAFKA_SECURITY_PROTOCOL"]) == (False, "SASL_SSL")
+    assert own.get("CTRLPLANE_TOPIC_PREFIX", "") == ""
+    assert shared["CTRLPLANE_TOPIC_PREFIX"].startswith("ctrlplane-demo-")
