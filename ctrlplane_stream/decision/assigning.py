@@ -1,9 +1,12 @@
 """What the judge is asked: one assignment per confirmed weight, and another while the candidates bake."""
 
+from msgspec.structs import replace
+
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.model.commands import JudgeAssigned, JudgeReleased
-from ctrlplane_stream.model.verdicts import Assignment, Change, Concurrent, Guard, GuardRole
+from ctrlplane_stream.model.policy import Policy, Unsure
+from ctrlplane_stream.model.verdicts import Assignment, Change, Concurrent, GatePolicy, Guard, GuardRole, OnUnprovable
 
 
 def global_step(rollout: e.Rollout) -> int:
@@ -37,7 +40,7 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         steps=step_count(rollout),
         window_seconds=max(1, round(draft.telemetry.window_seconds)),
         entry_points=version_set.entry_points,
-        policy=version_set.policy.gate,
+        policy=_gate(version_set.policy),
         concurrent=tuple(
             Concurrent(other.id, unit.service, unit.candidate)
             for other in concurrent(draft, rollout)
@@ -48,6 +51,13 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         advised=rollout.advice is not None,
     )
     draft.outputs.append(JudgeAssigned(assignment))
+
+
+def _gate(policy: Policy) -> GatePolicy:
+    """What the judge is to go by: it passes nothing unproven where the policy holds or aborts on what cannot be proven."""
+    if policy.on_unprovable is Unsure.SOAK or policy.gate.on_unprovable is not OnUnprovable.SOAK:
+        return policy.gate
+    return replace(policy.gate, on_unprovable=OnUnprovable.HOLD)
 
 
 def _share(rollout: e.Rollout, *, baking: bool) -> float:

@@ -65,11 +65,11 @@ class Decision(msgspec.Struct, frozen=True):
 
 def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     """Decide one fact. Pure; deterministic to the byte; raises only on a programming error."""
-    draft = Draft(state, _advanced(state, moment))
+    time_told = isinstance(fact, TimePassed) or moment.at_ms - _now_ms(state) > MAX_ADVANCE_MS
+    draft = Draft(state, _advanced(state, moment, time_told=time_told))
     if repeated := _repeated(draft, moment.origin):
         draft.because("repeated", repeated)
         return _finish(draft, Disposition.IGNORED)
-    time_told = isinstance(fact, TimePassed) or moment.at_ms - _now_ms(state) > MAX_ADVANCE_MS
     if time_told:
         timers.expire(draft)
     applied = _absorb(draft, fact)
@@ -127,12 +127,13 @@ def _absorb(draft: Draft, fact: Fact) -> bool:  # noqa: C901 - one line per kind
             assert_never(fact)
 
 
-def _advanced(state: State, moment: Moment) -> e.Clock:
+def _advanced(state: State, moment: Moment, *, time_told: bool = False) -> e.Clock:
     before = state.find("clock", e.Clock)
     if before is None:
-        return e.Clock(now_ms=moment.at_ms, steady=0, sequence=1)
+        return e.Clock(now_ms=moment.at_ms, steady=0, sequence=1, told_ms=moment.at_ms)
     now = max(before.now_ms, moment.at_ms)
-    return e.Clock(now, before.steady + min(now - before.now_ms, MAX_ADVANCE_MS), before.sequence + 1)
+    told = now if time_told else before.told_ms
+    return e.Clock(now, before.steady + min(now - before.now_ms, MAX_ADVANCE_MS), before.sequence + 1, told)
 
 
 def _repeated(draft: Draft, origin: Origin | None) -> str | None:

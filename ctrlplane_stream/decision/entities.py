@@ -26,6 +26,8 @@ class Clock(msgspec.Struct, frozen=True):
     now_ms: int = 0
     steady: int = 0
     sequence: int = 0
+    told_ms: int = 0
+    """When time was last told: other facts, however many, must not put off what waits for time."""
 
 
 class OriginMark(msgspec.Struct, frozen=True, order=True):
@@ -135,6 +137,8 @@ class TargetEntry(msgspec.Struct, frozen=True):
     newest: int = 0
     stable: str | None = None
     last_known_good: LastKnownGood | None = None
+    baked: tuple[str, ...] = ()
+    """Labels that completed their bake here, the latest last; going back to one forgets those after it."""
     live: tuple[LiveVersion, ...] = ()
     observed: tuple[ObservedVersion, ...] = ()
     observed_sequence: int = 0

@@ -59,6 +59,6 @@ def _fall_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
             return
     fallen = weighted(target, unit.candidate, unit.stable, 0)
     if rollout.promoted:
-        fallen = replace(fallen, last_known_good=unit.fallback)
+        fallen = replace(fallen, last_known_good=unit.fallback, baked=tuple(b for b in fallen.baked if b != unit.candidate))
     draft.put_target(replace(fallen, stable=unit.stable))
     draft.tell(unit.service, Telling(Verb.SHIFT, because, rollout.id))

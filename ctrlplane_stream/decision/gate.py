@@ -10,7 +10,7 @@ import msgspec
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.model.policy import Policy, Unsure
-from ctrlplane_stream.model.verdicts import OUR_JUDGE, NoDataCause, OutsideJudge, VerdictStatus
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, NoDataCause, OnUnprovable, OutsideJudge, VerdictStatus
 
 FIRST_WORD_WINDOWS = 3
 """Windows that the first verdict of a step may take besides: the one cut in two, the one judged, and its lateness."""
@@ -55,7 +55,7 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     if ours.status is VerdictStatus.NO_DATA:
         return _silent(rollout, version_set, ours, seconds)
     if rollout.bakes:
-        return _baking(policy, ours, seconds)
+        return _baking(rollout, policy, ours, seconds)
     return _verifying(rollout, policy, ours, seconds)
 
 
@@ -131,12 +131,15 @@ def _silent(rollout: e.Rollout, version_set: e.VersionSet, ours: e.Heard, second
     return Reading(Gate.NO_DATA, ours.reason)
 
 
-def _baking(policy: Policy, ours: e.Heard, seconds: float) -> Reading:
+def _baking(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -> Reading:
     if seconds < policy.bake_seconds:
         return Reading(Gate.WAITING, f"bakes {seconds:.0f} of {policy.bake_seconds:.0f} s")
     if ours.windows_judged < policy.bake_windows:
         return Reading(Gate.WAITING, f"baked long enough, but only {ours.windows_judged} of {policy.bake_windows} windows were judged")
-    return Reading(Gate.OPEN, f"baked {seconds:.0f} s over {ours.windows_judged} windows: {ours.reason}")
+    baked = f"baked {seconds:.0f} s over {ours.windows_judged} windows: {ours.reason}"
+    if ours.status is VerdictStatus.PASS or rollout.approved or rollout.promote_all:
+        return Reading(Gate.OPEN, baked, ours.status is VerdictStatus.PASS and ours.proven)
+    return _unprovable(policy, ours, seconds)
 
 
 def _verifying(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -> Reading:
@@ -157,7 +160,8 @@ def _verifying(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float
 
 
 def _unprovable(policy: Policy, ours: e.Heard, seconds: float) -> Reading:
-    if policy.on_unprovable is Unsure.SOAK and not policy.gate.outside:
+    waits = policy.gate.on_unprovable is not OnUnprovable.SOAK or any(judge.may_approve for judge in policy.gate.outside)
+    if policy.on_unprovable is Unsure.SOAK and not waits:
         return Reading(Gate.OPEN, f"no harm shown in {seconds:.0f} s, but no proof either: {ours.reason}", proven=False)
     if policy.on_unprovable is Unsure.ABORT:
         return Reading(Gate.FAILED, f"could not be proven in {seconds:.0f} s: {ours.reason}")

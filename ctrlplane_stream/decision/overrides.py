@@ -18,7 +18,7 @@ from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
-from ctrlplane_stream.model.identity import version_label, version_number
+from ctrlplane_stream.model.identity import version_label
 
 OVERRIDES_KEPT = 256
 """Ids of overrides that are remembered; a repetition later than that would be carried out again."""
@@ -223,10 +223,10 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
 
 
 def _earlier(draft: Draft, service: str) -> str | None:
-    """The version before the stable one that still lives here, newest first; None where there is none."""
+    """The version that was good before the stable one; None where there is none. One that was reverted was never good."""
     target = draft.target(service)
-    below = [v.label for v in target.live if (version_number(v.label) or 0) < (version_number(target.stable or "") or 0)]
-    return below[-1] if below else None
+    good = [label for label in target.baked if label != target.stable]
+    return good[-1] if good else None
 
 
 VERBS: MappingProxyType[OverrideVerb, Callable[[Draft, OverrideRequested], Answered]] = MappingProxyType(

@@ -8,6 +8,8 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Announce
 from ctrlplane_stream.model.world import Capacity
 
+BAKED_KEPT = 20
+"""Versions that a target remembers as good."""
 ENDED_KEPT = 100
 """Ended rollouts that stay in the state; older ones are on the log."""
 
@@ -18,11 +20,16 @@ def good_forever(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     for unit in units:
         target = draft.target(unit.service)
         good = e.LastKnownGood(unit.candidate, draft.clock.now_ms, _neighbours(draft, unit.service))
-        draft.put_target(replace(target, stable=unit.candidate, last_known_good=good))
+        draft.put_target(replace(target, stable=unit.candidate, last_known_good=good, baked=_baked(target.baked, unit.candidate)))
         draft.because("last-known-good", f"{unit.service} {unit.candidate} is the last known good", rollout.id)
     for unit in units:
         _announce(draft, rollout, unit)
     return replace(rollout, units=units, promoted=True)
+
+
+def _baked(before: tuple[str, ...], label: str) -> tuple[str, ...]:
+    known = before[: before.index(label)] if label in before else before
+    return (*known, label)[-BAKED_KEPT:]
 
 
 def _neighbours(draft: Draft, service: str) -> dict[str, str]:

@@ -63,14 +63,17 @@ def _may_be_told(target: e.TargetEntry) -> bool:
 
 
 def wake_at_ms(draft: Draft) -> int | None:
-    """When time must be told again, in the log's milliseconds; None where nothing waits for time."""
+    """When time must be told again, in the log's milliseconds; None where nothing waits for time.
+
+    Counted from when it was last told, not from this fact: among many facts it would never come.
+    """
     now = draft.clock.now_ms
     index = draft.index
     if index.rollouts:
         window = max(1.0, draft.telemetry.window_seconds * 1000)
         next_window = int((window_now(draft) + 1) * window)
-        return min(now + ACTIVE_WAKE_MS, max(next_window, now + 1000))
+        return min(draft.clock.told_ms + ACTIVE_WAKE_MS, max(next_window, now + 1000))
     if index.retiring or index.releases:
-        return now + PASSIVE_WAKE_MS
+        return draft.clock.told_ms + PASSIVE_WAKE_MS
     dates = [f.until_ms for i in index.freezes if (f := draft.find(f"freeze/{i}", e.FreezeEntry)) is not None and f.until_ms is not None]
     return min(dates, default=None)

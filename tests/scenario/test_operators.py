@@ -143,3 +143,32 @@ def test_an_override_is_carried_out_once_per_id() -> None:
     loop.give(fact)
     loop.give(fact)
     assert "was answered before" in reasons(loop)
+
+
+def test_revert_without_a_version_goes_to_the_last_one_that_was_good_and_never_to_one_that_was_reverted() -> None:
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.COMPLETED)
+    loop.say(Say.REVERT, service="cart")
+    until(loop, "cart/1", Phase.PREPARING)
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#1": 100}
+    decision = loop.say(Say.REVERT, service="cart")
+    assert decision is not None
+    assert "has no version before its stable one" in decision.reasons[0].text
+
+
+def test_revert_to_any_earlier_version_works_also_when_it_was_deleted_long_ago() -> None:
+    loop = shop()
+    for number in (2, 3):
+        loop.push("cart", number)
+        until(loop, f"cart/{number}", Phase.COMPLETED)
+    loop.run(1000)
+    assert loop.driver.target("cart").wanted("#1") is None
+    loop.say(Say.REVERT, service="cart", version="#1")
+    until(loop, "cart/1", Phase.PREPARING)
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#1": 100}

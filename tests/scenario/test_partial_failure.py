@@ -3,8 +3,10 @@
 import pytest
 
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.model.facts import BuildChanged, TimePassed
-from tests.scenario.shop import phase, shop, until
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import BuildChanged, EdgesFaded, TimePassed
+from ctrlplane_stream.model.facts import OverrideVerb as Say
+from tests.scenario.shop import phase, shop, until, weights
 
 
 @pytest.mark.parametrize("at", [Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING])
@@ -66,3 +68,15 @@ def test_a_change_of_build_is_on_the_record() -> None:
     loop = shop()
     loop.give(BuildChanged("b2", "b1"))
     assert "build b2 decides" in loop.driver.reasons[-1].text
+
+
+def test_a_flood_of_facts_does_not_put_off_what_waits_for_time() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.PAUSE, rollout="production/cart/2")
+    for _ in range(500):
+        loop.give(EdgesFaded(1, ()))
+        loop.run(0.4)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    assert any(c.verb is Verb.RENEW for c in loop.driver.commands)

@@ -1,0 +1,289 @@
+"""Every line of a policy at work: what it changes, shown by a rollout."""
+
+import pytest
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import CatalogApplied, VerdictGiven, WorldCause
+from ctrlplane_stream.model.facts import OverrideVerb as Say
+from ctrlplane_stream.model.policy import MaintenanceWindow, OnDrift, Policy, Step, Unsure
+from ctrlplane_stream.model.verdicts import (
+    OUR_JUDGE,
+    Arm,
+    Comparison,
+    GatePolicy,
+    GuardRole,
+    Metric,
+    MetricEvidence,
+    OnUnprovable,
+    OutsideJudge,
+    Verdict,
+    VerdictStatus,
+)
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+from tests.scenario.shop import SHOP, held, phase, reasons, shop, until, weights
+
+ONE_STEP = replace(QUICK, steps=(Step(10, 10, 60), Step(100, 10, 60)))
+
+
+def climbing(policy: Policy) -> Loop:
+    """A shop whose cart is under this policy, with cart #2 at its first weight."""
+    loop = shop()
+    entries = [service(name, policy if name == "cart" else QUICK) for name in (*SHOP, "island")]
+    loop.give(CatalogApplied(catalog(*entries), "h2", "ada"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    return loop
+
+
+def say(loop: Loop, judge: str, status: VerdictStatus, **more: object) -> None:
+    """A judge speaks about the step of cart #2."""
+    rollout = loop.driver.rollout("production/cart/2")
+    assert rollout is not None
+    verdict = Verdict(
+        judge=judge,
+        environment="production",
+        rollout=rollout.id,
+        step=rollout.step,
+        attempt=rollout.judged_attempt,
+        status=status,
+        reason="so it says",
+        **more,  # type: ignore[arg-type]
+    )
+    loop.give(VerdictGiven(verdict))
+
+
+def test_a_step_is_left_as_soon_as_the_evidence_suffices_and_not_when_a_timer_rings() -> None:
+    loop = climbing(replace(QUICK, steps=(Step(10, 0, 3000, 3), Step(100, 0, 3000, 3))))
+    loop.run(41)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
+def test_min_seconds_keep_a_proven_step() -> None:
+    loop = climbing(replace(QUICK, steps=(Step(10, 200, 300), Step(100, 10, 300))))
+    loop.run(190)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    loop.run(30)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
+def test_min_windows_keep_a_proven_step() -> None:
+    loop = climbing(replace(QUICK, steps=(Step(10, 0, 300, 9), Step(100, 0, 300))))
+    loop.run(85)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    loop.run(30)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
+def test_a_step_that_asks_for_approval_waits_for_somebody_and_the_next_does_not() -> None:
+    loop = climbing(replace(QUICK, steps=(Step(10, 0, 300, approval=True), Step(50, 0, 300), Step(100, 0, 300))))
+    loop.run(100)
+    assert held(loop, "cart/2") == ["approval"]
+    loop.say(Say.PROMOTE, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_bake_needs_its_windows_besides_its_time() -> None:
+    loop = climbing(replace(QUICK, bake_seconds=0, bake_windows=12))
+    until(loop, "cart/2", Phase.BAKING)
+    loop.run(100)
+    assert phase(loop, "cart/2") is Phase.BAKING
+    loop.run(40)
+    assert phase(loop, "cart/2") is not Phase.BAKING
+
+
+def test_a_bake_that_proves_nothing_is_marked_unproven() -> None:
+    loop = climbing(QUICK)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.judge.unsure.add("cart")
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert "→ draining, unproven: no harm shown" in reasons(loop)
+
+
+def test_a_bake_that_proves_nothing_is_held_where_the_policy_holds() -> None:
+    loop = climbing(replace(QUICK, on_unprovable=Unsure.HOLD))
+    until(loop, "cart/2", Phase.BAKING)
+    loop.judge.unsure.add("cart")
+    loop.run(100)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.BAKING, ["unprovable"])
+    loop.say(Say.PROMOTE, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_the_old_version_is_parked_after_the_drain_time_and_deleted_after_the_retention() -> None:
+    loop = climbing(replace(QUICK, drain_seconds=0, retention_seconds=200))
+    until(loop, "cart/2", Phase.DRAINING)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.run(150)
+    assert "#1" in loop.world.target("cart").versions
+    loop.run(120)
+    assert [c.verb for c in loop.driver.commands if c.target.service == "cart"][-1] is Verb.DELETE
+    assert "#1" not in loop.world.target("cart").versions
+
+
+def test_a_stray_poll_does_not_keep_an_old_version_beyond_the_limit() -> None:
+    loop = climbing(replace(QUICK, drain_seconds=20, drain_limit_seconds=300))
+    loop.moves("cart", **{"#1": 1, "#2": 999})
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.run(150)
+    assert phase(loop, "cart/2") is Phase.DRAINING
+    until(loop, "cart/2", Phase.COMPLETED, 150)
+
+
+def test_real_traffic_at_weight_zero_keeps_an_old_version_beyond_the_limit() -> None:
+    loop = climbing(replace(QUICK, drain_seconds=20, drain_limit_seconds=100))
+    loop.moves("cart", **{"#1": 300, "#2": 700})
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.run(300)
+    assert phase(loop, "cart/2") is Phase.DRAINING
+    assert "still takes 30% of the requests at weight 0" in (loop.driver.rollout("production/cart/2").waiting_for or "")  # type: ignore[union-attr]
+
+
+def test_an_old_version_that_is_still_parked_is_back_without_being_built_again() -> None:
+    loop = climbing(replace(QUICK, retention_seconds=100_000))
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.say(Say.REVERT, service="cart")
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert not any(c.verb is Verb.DELETE for c in loop.driver.commands)
+
+
+def test_an_exposure_budget_aborts_whatever_the_statistics_say() -> None:
+    loop = climbing(replace(QUICK, exposure_budget_requests=20))
+    harmed = MetricEvidence(name=Metric.ERROR_RATIO, guard="", role=GuardRole.ENTRY, comparison=Comparison.EXPOSURE, candidate=Arm(20, 900))
+    say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, metrics=(harmed,), windows_judged=1)
+    assert phase(loop, "cart/2") is Phase.VERIFYING
+    say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, metrics=(replace(harmed, candidate=Arm(21, 900)),), windows_judged=1)
+    assert phase(loop, "cart/2") is Phase.ABORTING
+    assert "21 requests were harmed, more than the budget of 20" in reasons(loop)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ends"), [(Unsure.HOLD, Phase.VERIFYING), (Unsure.SOAK, Phase.COMPLETED), (Unsure.ABORT, Phase.REVERTED)]
+)
+def test_no_data_is_held_soaked_or_aborted_on(answer: Unsure, ends: Phase) -> None:
+    loop = climbing(replace(ONE_STEP, on_no_data=answer))
+    loop.judge.silent.add("cart")
+    loop.run(250)
+    assert phase(loop, "cart/2") is ends
+
+
+@pytest.mark.parametrize(
+    ("answer", "ends"), [(Unsure.HOLD, Phase.VERIFYING), (Unsure.SOAK, Phase.COMPLETED), (Unsure.ABORT, Phase.REVERTED)]
+)
+def test_what_cannot_be_proven_is_held_soaked_or_aborted_on(answer: Unsure, ends: Phase) -> None:
+    loop = climbing(replace(ONE_STEP, on_unprovable=answer))
+    loop.judge.unsure.add("cart")
+    loop.run(250)
+    assert phase(loop, "cart/2") is ends
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(Unsure.HOLD, OnUnprovable.HOLD), (Unsure.SOAK, OnUnprovable.SOAK), (Unsure.ABORT, OnUnprovable.HOLD)]
+)
+def test_the_judge_passes_nothing_unproven_where_the_policy_does_not_soak(answer: Unsure, told: OnUnprovable) -> None:
+    loop = climbing(replace(ONE_STEP, on_unprovable=answer))
+    assert loop.driver.assignments[-1].assignment.policy.on_unprovable is told
+
+
+def test_a_gate_that_wants_an_approval_is_not_soaked_through() -> None:
+    loop = climbing(replace(ONE_STEP, gate=GatePolicy(on_unprovable=OnUnprovable.APPROVAL)))
+    loop.judge.unsure.add("cart")
+    loop.run(100)
+    assert held(loop, "cart/2") == ["unprovable"]
+
+
+def test_an_outside_judge_may_veto() -> None:
+    loop = climbing(replace(QUICK, gate=GatePolicy(outside=(OutsideJudge("business"),))))
+    say(loop, "business", VerdictStatus.FAIL)
+    assert phase(loop, "cart/2") is Phase.ABORTING
+
+
+def test_an_outside_judge_that_is_required_is_waited_for() -> None:
+    loop = climbing(replace(QUICK, gate=GatePolicy(outside=(OutsideJudge("business", required=True),))))
+    loop.run(100)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    say(loop, "business", VerdictStatus.PASS)
+    loop.run(20)
+    assert weights(loop, "cart") == {"#1": 50, "#2": 50}
+
+
+def test_an_outside_judge_may_approve_what_could_not_be_proven() -> None:
+    loop = climbing(replace(QUICK, gate=GatePolicy(outside=(OutsideJudge("business", may_approve=True),))))
+    loop.judge.unsure.add("cart")
+    loop.run(40)
+    say(loop, "business", VerdictStatus.PASS)
+    loop.run(20)
+    assert weights(loop, "cart") == {"#1": 50, "#2": 50}
+
+
+def test_a_judge_that_the_policy_does_not_name_has_no_say() -> None:
+    loop = climbing(QUICK)
+    say(loop, "somebody", VerdictStatus.FAIL)
+    assert phase(loop, "cart/2") is Phase.VERIFYING
+    assert "the policy gives this judge no say" in reasons(loop)
+
+
+def test_telemetry_that_is_lost_for_longer_than_the_limit_sends_the_candidate_to_weight_zero() -> None:
+    loop = climbing(replace(QUICK, blind_limit_seconds=100))
+    loop.run(15)
+    loop.judge.telemetry.late = True
+    loop.run(90)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    loop.run(40)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_service_takes_no_new_rollout_while_it_is_held_after_a_revert() -> None:
+    loop = climbing(replace(QUICK, hold_after_revert_seconds=200))
+    loop.judge.faulty.add(("cart", "#2"))
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.push("cart", 3)
+    loop.run(150)
+    assert phase(loop, "cart/3") is Phase.QUEUED
+    assert "takes no new rollout for another" in (loop.driver.rollout("production/cart/3").waiting_for or "")  # type: ignore[union-attr]
+    until(loop, "cart/3", Phase.COMPLETED)
+
+
+def test_a_drift_is_restored_once_where_the_policy_says_so() -> None:
+    loop = climbing(replace(QUICK, on_drift=OnDrift.RESTORE))
+    world = loop.world.target("cart").versions
+    world["#1"].weight, world["#2"].weight = 100, 0
+    loop.tell_world("cart", WorldCause.DRIFT, "weights reset")
+    loop.run(5)
+    assert (weights(loop, "cart"), held(loop, "cart/2")) == ({"#1": 90, "#2": 10}, [])
+
+
+def test_a_silent_actuator_is_named_after_the_time_that_the_policy_gives_it() -> None:
+    loop = climbing(replace(QUICK, lost_actuator_seconds=30))
+    loop.world.broken.add("cart")
+    loop.deliver = lambda fact: [] if type(fact).__name__ == "OutcomeReported" else [(0.0, fact)]
+    until(loop, "cart/2", Phase.SHIFTING)
+    loop.run(40)
+    assert held(loop, "cart/2") == ["stuck"]
+    assert any("its actuator has not answered for" in told.text for told in loop.driver.notices)
+
+
+def test_a_climb_pauses_outside_the_maintenance_windows_and_an_abort_does_not_wait_for_them() -> None:
+    tuesday_2213 = MaintenanceWindow((1,), 22 * 60, 22 * 60 + 18)  # the simulated time begins on a Tuesday at 22:13:20 UTC
+    loop = climbing(replace(QUICK, maintenance=(tuesday_2213,), steps=(Step(10, 200, 300), Step(100, 10, 300))))
+    loop.run(250)
+    assert held(loop, "cart/2") == ["maintenance"]
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+
+
+def test_people_are_told_of_holds_and_reverts_with_weights_deadline_and_the_next_command() -> None:
+    loop = climbing(QUICK)
+    loop.say(Say.PAUSE, rollout="production/cart/2")
+    told = loop.driver.notices[-1]
+    assert (told.event, told.weights["cart"], told.next_command) == (
+        "held",
+        {"#1": 90, "#2": 10},
+        "ctrlplane-stream control resume production/cart/2 --why REASON",
+    )
+    assert told.deadline_ms == loop.now_ms + 900_000
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert loop.driver.notices[-1].event == "reverted"
+    assert "cart serves #1" in loop.driver.notices[-1].text
