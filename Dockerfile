@@ -6,8 +6,10 @@ RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r r
 COPY pyproject.toml README.md ./
 COPY topics ./topics
 COPY schemas ./schemas
+COPY deploy ./deploy
 COPY ctrlplane_stream ./ctrlplane_stream
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
-RUN useradd --system --home-dir /nonexistent ctrlplane
-USER ctrlplane
+# By number: a cluster that admits no root cannot tell it from a name.
+RUN useradd --system --uid 10001 --home-dir /nonexistent ctrlplane
+USER 10001
 ENTRYPOINT ["ctrlplane-stream"]

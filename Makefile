@@ -2,7 +2,7 @@
 #   make demo    the whole loop on this machine          (ACTS=all make demo: every act)
 #   make test    every check and test, on real parts     (PYTEST_ARGS="-k topics" make test)
 #   make check   style, types, layers, documents in step
-#   make bench | gates | sets | sweep    what docs/ publishes, measured again
+#   make bench | gates | sets | sweep    what docs/ publishes, measured again   (SWEEP=kubernetes ARGS="--plans 50" make sweep)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -43,8 +43,12 @@ bench: broker
 gates sets: setup
 	@python -m bench.$@ $(ARGS)
 
+# Both sweeps, or one: SWEEP=engine plays workers killed on a real broker, SWEEP=kubernetes an actuator disturbed on a real API server.
 sweep: broker
-	@python -m bench.sweep $(ARGS)
+	@for name in $(or $(SWEEP),engine kubernetes); do \
+	  case $$name in engine) module=bench.sweep;; kubernetes) module=ctrlplane_stream.local.control_plane.sweep;; \
+	    *) echo "SWEEP is engine or kubernetes, not $$name" >&2; exit 2;; esac; \
+	  echo "== $$name"; python -m $$module $(ARGS); done
 
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache dist

@@ -1,15 +1,16 @@
-"""What the Kubernetes actuator costs: ``python -m bench.kubernetes [TARGETS]``.
+"""What the Kubernetes actuator costs: ``python -m bench.kubernetes [--targets N]``.
 
-A real API server with so many targets (500) of three versions each: two with one Pod, one parked. First a minute at
-rest, every target looked at every 10 s as its reconcile loop does: requests a second, and CPU. Then single changes of
-weight: from the command to the weight in force, as ``observe`` says.
+A real API server with so many targets (500) of three versions each: two with one Pod, one parked. Every target has its
+reconcile loop with the pace of the product. First a minute at rest: requests a second, and CPU. Then single changes of
+weight, from the command to the fact that says that the weight is in force.
 """
 
+import argparse
 import asyncio
 import random
 import statistics
-import sys
 import time
+from collections.abc import AsyncIterator
 
 import msgspec
 
@@ -19,26 +20,78 @@ from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
+from ctrlplane_stream.actuators.reconcile import Reconciler
 from ctrlplane_stream.local.control_plane.lab import Lab, open_lab
 from ctrlplane_stream.local.control_plane.scene import command, route, routed_place, settled, version
+from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.facts import OutcomeReported, WorldChanged
 from ctrlplane_stream.model.identity import Target
-from ctrlplane_stream.model.world import Capacity
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved
 
 _AT_ONCE = 8
 _REST_SECONDS = 60.0
-_LOOK_SECONDS = 10.0
-_CHANGES = 200
+_MOVED = 20
+"""So many targets are being rolled out while changes are measured."""
+_PATIENCE_SECONDS = 60.0
 
 
 class _Counting(HttpTransport):
+    """Counts requests, watches that are opened among them."""
+
     count = 0
 
     async def send(self, request: Request) -> Reply:
         self.count += 1
         return await super().send(request)
 
+    async def lines(self, request: Request) -> AsyncIterator[bytes]:
+        self.count += 1
+        async for line in super().lines(request):
+            yield line
 
-async def _measure(lab: Lab, namespace: str, targets: list[Target]) -> None:
+
+class _Loops:
+    """A reconcile loop for each target, and the last that each reported."""
+
+    def __init__(self, actuator: Kubernetes) -> None:
+        self._actuator = actuator
+        self._loops: dict[Target, Reconciler] = {}
+        self._seen: dict[Target, TargetObserved] = {}
+        self._reported = asyncio.Condition()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def submit(self, order: Command, cursor: Cursor) -> None:
+        """Make this the command of its target."""
+        target = order.target
+        if target not in self._loops:
+            self._loops[target] = Reconciler(target, self._actuator, self._report)
+            self.tasks.append(asyncio.create_task(self._loops[target].run()))
+        self._loops[target].submit(order, cursor)
+
+    async def reported(self, target: Target, weights: dict[str, int]) -> None:
+        """Wait until a fact says that these weights are in force."""
+
+        def holds() -> bool:
+            seen = self._seen.get(target)
+            return seen is not None and {each.label: each.weight for each in seen.versions} == weights
+
+        async with asyncio.timeout(_PATIENCE_SECONDS), self._reported:
+            await self._reported.wait_for(holds)
+
+    async def close(self) -> None:
+        """End the loops."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _report(self, fact: OutcomeReported | WorldChanged) -> None:
+        if fact.observed is not None:
+            async with self._reported:
+                self._seen[fact.target] = fact.observed
+                self._reported.notify_all()
+
+
+async def _measure(lab: Lab, namespace: str, targets: list[Target], changes: int) -> None:
     transport = _Counting(lab.product_access)
     async with lab.product(transport) as cluster:
         copy = NamespaceCopy(cluster, namespace, frozenset({Kind.HTTP_ROUTE}))
@@ -47,9 +100,12 @@ async def _measure(lab: Lab, namespace: str, targets: list[Target]) -> None:
         actuator = Kubernetes(places.get, lambda _: cluster, views=lambda _: copy if copy.current else None)
         began = time.monotonic()
         await _side_by_side(actuator, targets)
-        print(f"{len(targets)} targets x 3 versions made in {time.monotonic() - began:.0f} s with {transport.count} requests")
-        await _at_rest(actuator, transport, targets)
-        await _changes(actuator, targets)
+        print(f"{len(targets)} targets x 3 versions made in {time.monotonic() - began:.0f} s with {transport.count} requests", flush=True)
+        loops = _Loops(actuator)
+        await _start(loops, targets)
+        await _at_rest(transport)
+        await _changes(loops, targets, changes)
+        await loops.close()
         await copy.stop()
 
 
@@ -57,58 +113,63 @@ def _place(namespace: str, target: Target) -> Place:
     return msgspec.structs.replace(routed_place(namespace, target.service), full=1)
 
 
+def _order(target: Target, sequence: int, weight: int) -> tuple[Command, Cursor]:
+    one, two, three = (version(target.service, number, share) for number, share in ((1, 100 - weight), (2, weight), (3, 0)))
+    return command(target, sequence, one, two, msgspec.structs.replace(three, capacity=Capacity.PARKED), lease=3600.0)
+
+
 async def _side_by_side(actuator: Kubernetes, targets: list[Target]) -> None:
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def one(target: Target) -> None:
         async with places:
-            versions = version(target.service, 1, 100), version(target.service, 2, 0), version(target.service, 3, 0, Capacity.PARKED)
-            await actuator.apply(*command(target, 1, *versions))
+            await actuator.apply(*_order(target, 1, 0))
             await settled(actuator, target, {"#1": 100, "#2": 0, "#3": 0}, 300.0)
 
     await asyncio.gather(*(one(target) for target in targets))
 
 
-async def _at_rest(actuator: Kubernetes, transport: _Counting, targets: list[Target]) -> None:
+async def _start(loops: _Loops, targets: list[Target]) -> None:
+    for target in targets:
+        loops.submit(*_order(target, 1, 0))
+        await loops.reported(target, {"#1": 100, "#2": 0, "#3": 0})
+
+
+async def _at_rest(transport: _Counting) -> None:
     await asyncio.sleep(5.0)
-    requests, cpu, began, looks = transport.count, time.process_time(), time.monotonic(), 0
-    while time.monotonic() - began < _REST_SECONDS:
-        for target in targets:
-            await actuator.observe(target)
-            looks += 1
-            await asyncio.sleep(_LOOK_SECONDS / len(targets))
+    requests, cpu, began = transport.count, time.process_time(), time.monotonic()
+    await asyncio.sleep(_REST_SECONDS)
     took = time.monotonic() - began
-    used = time.process_time() - cpu
-    asked, share = (transport.count - requests) / took, 100 * used / took
-    print(f"at rest: {asked:.2f} requests a second over {took:.0f} s, {looks} looks, {share:.1f}% of a core")
+    asked, share = (transport.count - requests) / took, 100 * (time.process_time() - cpu) / took
+    print(f"at rest: {asked:.2f} requests a second over {took:.0f} s, {share:.1f}% of a core", flush=True)
 
 
-async def _changes(actuator: Kubernetes, targets: list[Target]) -> None:
-    chance, times = random.Random(1), []
-    for number in range(_CHANGES):
-        target, weight = chance.choice(targets), chance.randrange(1, 99)
+async def _changes(loops: _Loops, targets: list[Target], changes: int) -> None:
+    chance, times, cpu = random.Random(1), [], time.process_time()
+    for number in range(changes):
+        target, weight = chance.choice(targets[:_MOVED]), chance.randrange(1, 99)
         began = time.monotonic()
-        await actuator.apply(*command(target, 10 + number, *_shift(target, weight)))
-        await settled(actuator, target, {"#1": 100 - weight, "#2": weight, "#3": 0})
+        loops.submit(*_order(target, 10 + number, weight))
+        await loops.reported(target, {"#1": 100 - weight, "#2": weight, "#3": 0})
         times.append(time.monotonic() - began)
     ranked = sorted(times)
     middle, late = 1000 * statistics.median(ranked), 1000 * ranked[int(0.99 * len(ranked))]
     of = f"at the 99th percentile of {len(ranked)}, {1000 * ranked[-1]:.0f} ms at most"
-    print(f"one change of weight: {middle:.0f} ms in the middle, {late:.0f} ms {of}")
-
-
-def _shift(target: Target, weight: int):
-    one, two = version(target.service, 1, 100 - weight), version(target.service, 2, weight)
-    return one, two, version(target.service, 3, 0, Capacity.PARKED)
+    spent = 1000 * (time.process_time() - cpu) / changes
+    print(f"one change of weight: {middle:.0f} ms in the middle, {late:.0f} ms {of}; {spent:.0f} ms of CPU each", flush=True)
 
 
 def main() -> None:
     """Measure and print."""
-    targets = [Target("bench", f"shop/s{number}") for number in range(int(sys.argv[1]) if len(sys.argv) > 1 else 500)]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--targets", type=int, default=500, help="how many targets of three versions each")
+    parser.add_argument("--changes", type=int, default=200, help="how many changes of weight")
+    arguments = parser.parse_args()
+    targets = [Target("bench", f"shop/s{number}") for number in range(arguments.targets)]
     with open_lab() as lab:
         namespace = lab.namespace()
         lab.apply([route(slug(target.service), ["main"]) for target in targets], namespace)
-        asyncio.run(_measure(lab, namespace, targets))
+        asyncio.run(_measure(lab, namespace, targets, arguments.changes))
 
 
 if __name__ == "__main__":

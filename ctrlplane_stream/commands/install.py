@@ -8,12 +8,12 @@ import yaml
 
 from ctrlplane_stream.actuators.kubernetes.access import find_access
 from ctrlplane_stream.actuators.kubernetes.api import ApiRefused
+from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
+from ctrlplane_stream.actuators.kubernetes.installation import Installation, manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
-from ctrlplane_stream.local.control_plane.installation import Installation, manifests
-from ctrlplane_stream.local.control_plane.setting_up import apply_manifests
 from ctrlplane_stream.settings import Settings
 
 
@@ -22,22 +22,35 @@ from ctrlplane_stream.settings import Settings
 @click.option("--namespace", "namespaces", multiple=True, help="Where targets live, once for each. [those of the placement file]")
 @click.option("--image", default=None, help="Of the worker, by digest where you can.")
 @click.option("--context", default=None, help="Of the kubeconfig. [the current one]")
+@click.option("--without-worker", is_flag=True, help="Rights and the watcher of leases alone: for a further cluster that a worker acts on.")
+@click.option("--force", is_flag=True, help="Take over what somebody else set on our own objects, as `kubectl scale` does.")
 @takes_settings("kafka_bootstrap_servers", "kubernetes_placement")
 @takes_json
-def install(settings: Settings, as_json: bool, dry_run: bool, namespaces: tuple[str, ...], image: str | None, context: str | None) -> None:
+def install(
+    settings: Settings,
+    as_json: bool,
+    dry_run: bool,
+    namespaces: tuple[str, ...],
+    image: str | None,
+    context: str | None,
+    without_worker: bool,
+    force: bool,
+) -> None:
     """Apply the worker, the watcher of leases and their rights, by server-side apply as whoever you are to the cluster.
 
-    Uninstalling is `install --dry-run | kubectl delete -f -`: traffic stays where it is.
+    With a placement file the namespaces are those that it has in this context. Uninstalling is the same command with
+    --dry-run, piped to `kubectl delete -f -`: versions, routes and traffic stay as they are.
     """
     try:
-        made = manifests(_installation(settings, namespaces, image))
+        named = namespaces or _namespaces(settings, context)
+        made = manifests(_installation(settings, named, image, worker=not without_worker))
         if dry_run:
             if as_json:
                 print_json({"apiVersion": "v1", "kind": "List", "items": made})
             else:
                 click.echo(yaml.safe_dump_all(made, sort_keys=False), nl=False)
             return
-        applied = [_line(each) for each in asyncio.run(apply_manifests(find_access(context), made))]
+        applied = [_line(each) for each in asyncio.run(apply_manifests(find_access(context), made, force=force))]
         if as_json:
             print_json({"applied": applied})
         else:
@@ -46,15 +59,22 @@ def install(settings: Settings, as_json: bool, dry_run: bool, namespaces: tuple[
         fail(str(error))
 
 
-def _installation(settings: Settings, namespaces: tuple[str, ...], image: str | None) -> Installation:
-    placement = Path(settings.kubernetes_placement) if settings.kubernetes_placement else None
-    named = read_placements(placement).namespaces() if placement is not None else ()
+def _namespaces(settings: Settings, context: str | None) -> tuple[str, ...]:
+    """The namespaces of the placement file that are in the cluster of this context, each once."""
+    if not settings.kubernetes_placement:
+        return ()
+    placed = read_placements(Path(settings.kubernetes_placement)).namespaces()
+    return tuple(dict.fromkeys(namespace for where, namespace in placed if where == context or None in (where, context)))
+
+
+def _installation(settings: Settings, namespaces: tuple[str, ...], image: str | None, *, worker: bool) -> Installation:
     servers = settings.kafka_bootstrap_servers
     return Installation(
-        namespaces=namespaces or tuple(dict.fromkeys(namespace for _, namespace in named)),
+        namespaces=namespaces,
         environment={"KAFKA_BOOTSTRAP_SERVERS": servers} if servers else {},
-        placement=placement,
+        placement=Path(settings.kubernetes_placement) if settings.kubernetes_placement else None,
         image=image,
+        worker=worker,
     )
 
 

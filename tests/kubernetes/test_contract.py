@@ -15,6 +15,9 @@ from ctrlplane_stream.model.identity import Artifact, Target
 _IMAGE = {Behaviour.WELL: "well", Behaviour.NEVER_READY: "never-ready", Behaviour.CRASHES: "crashes"}
 
 
+_START_SECONDS = 3.0
+
+
 class KubernetesWorld:
     """The actuator over the session's cluster."""
 
@@ -33,7 +36,11 @@ class KubernetesWorld:
         await asyncio.sleep(seconds)
 
     async def kill(self, target: Target, label: str) -> None:
-        await asyncio.to_thread(self._lab.kubelet.kill_pods, version_name(slug(target.service), label))
+        """The Pods are gone at once, and those that replace them take a while to start: long enough to be seen."""
+        deployment, kubelet = version_name(slug(target.service), label), self._lab.kubelet
+        kubelet.set_ready(deployment, ready=False)
+        await asyncio.to_thread(kubelet.kill_pods, deployment)
+        asyncio.get_running_loop().call_later(_START_SECONDS, lambda: kubelet.set_ready(deployment, ready=True))
 
     async def restart(self) -> None:
         self._lab.plane.kill_api_server()

@@ -1,11 +1,12 @@
 """People with kubectl, leases that run out, and writers that meet: what the cluster remembers and what is left alone."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Conflict
+from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Conflict, HttpTransport, Request
 from ctrlplane_stream.actuators.kubernetes.leases import expire_leases, watch_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.port import WorldUnreachable
@@ -140,6 +141,43 @@ def test_a_lease_is_honoured_with_nothing_but_the_api(lab, namespace):
     asyncio.run(run())
 
 
+class Broken(HttpTransport):
+    """Answers to changes of the route ``shop-bag`` are lost before they are made."""
+
+    async def send(self, request):
+        if request.method == "PATCH" and request.path.endswith("/shop-bag"):
+            raise ConnectionResetError("the connection broke")
+        return await super().send(request)
+
+
+def test_a_lease_that_could_not_be_honoured_keeps_no_other_from_it_and_is_honoured_by_the_next(lab, namespace):
+    """Noted as run out, and then the watcher lost the API: the other target is at stable, and a new watcher finishes the first."""
+    lab.apply([route("shop-bag", ["main"])], namespace)
+    bag = Target("staging", "shop/bag")
+    places = [(target, routed_place(namespace, target.service)) for target in (bag, TARGET)]
+
+    async def weights(admin, name):
+        rules = (await admin.get(Kind.HTTP_ROUTE, namespace, name))["spec"]["rules"]
+        return [each["weight"] for each in rules[0]["backendRefs"]]
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.product(Broken(lab.product_access)) as broken, lab.admin() as admin:
+            actuator = kubernetes(cluster, *places)
+            for target, _ in places:
+                versions = [version(target.service, number, 100 if number == 1 else 0) for number in (1, 2)]
+                await actuator.apply(*command(target, 1, *versions))
+                await settled(actuator, target, {"#1": 100, "#2": 0})
+                await actuator.apply(*command(target, 2, version(target.service, 1, 90), version(target.service, 2, 10), lease=60.0))
+            with pytest.raises(ExceptionGroup) as failed:
+                await expire_leases(broken, namespace, lambda: time.time() + 100)
+            assert [str(each).split(":")[1] for each in failed.value.exceptions] == ["shop/bag"]
+            assert (await weights(admin, "shop-bag"), await weights(admin, "shop-cart")) == ([90, 10], [100, 0])
+            await expire_leases(cluster, namespace, lambda: time.time() + 100)
+            assert await weights(admin, "shop-bag") == [100, 0]
+
+    asyncio.run(run())
+
+
 def test_two_workers_that_write_at_once_end_where_the_later_command_wants_it(lab, namespace):
     """Every command from two clients at once, each many times: the greatest cursor rules, and no conflict escapes."""
 
@@ -190,5 +228,27 @@ def test_the_product_can_do_no_more_than_it_needs(lab, namespace):
             ):
                 with pytest.raises(ApiRefused, match="forbidden"):
                     await doing
+
+    asyncio.run(run())
+
+
+def test_what_lost_its_owner_is_owned_again_once_a_command_goes_over_it(lab, namespace):
+    """A Deployment deleted with its dependents left behind: reported, and then made whole without a second Service or Pod too many."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (actuator, _, admin):
+            transport = HttpTransport(lab.admin_access)
+            path = Kind.DEPLOYMENT.path(namespace, "shop-cart-v2")
+            assert (await transport.send(Request("DELETE", path, {}, {"propagationPolicy": "Orphan"}))).status == 200
+            await transport.close()
+            while not (seen := await actuator.observe(TARGET)).edited:
+                await asyncio.sleep(0.05)
+            assert "Deployment shop-cart-v2 is gone" in seen.edited
+            await actuator.apply(*command(TARGET, 3, *pair(80), over_edit=seen.edited))
+            await settled(actuator, TARGET, {"#1": 80, "#2": 20})
+            owner = (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2"))["metadata"]["uid"]
+            for kind, name in ((Kind.SERVICE, "shop-cart-v2"), (Kind.CONFIG_MAP, "shop-cart-v2-configuration")):
+                owners = (await admin.get(kind, namespace, name))["metadata"]["ownerReferences"]
+                assert [each["uid"] for each in owners] == [owner]
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The whole loop on a real API server: artifact, version set, Deployments, weights, spans, verdict, revert.
+"""The whole loop on a real API server: artifact, version set, Deployments, weights, spans, verdict, revert, drain, deletion.
 
 Everything but Kafka and the Pods is the product's own: spans go through both stages of pairing, the dependency table
 and the judge; facts through the engine; commands through the reconcile loop to Kubernetes. The generator labels spans by
@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections import deque
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
@@ -20,7 +21,7 @@ from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, TimePassed, VerdictGiven
 from ctrlplane_stream.model.identity import Artifact, Target
 from ctrlplane_stream.model.world import Cursor
-from ctrlplane_stream.simulation.loop import catalog, service
+from ctrlplane_stream.simulation.loop import QUICK, catalog, service
 from ctrlplane_stream.stream.judging import Bench, Timing
 from ctrlplane_stream.stream.roles.actuate import watch_of
 from ctrlplane_stream.telemetry.half import Kind as SpanKind
@@ -61,11 +62,14 @@ class Traffic:
 class Loop:
     """Engine, telemetry and judge in memory, and a reconcile loop per target on the cluster."""
 
-    def __init__(self, actuator, weights) -> None:
+    def __init__(self, actuator, weights, standing) -> None:
         self.driver = Driver(ENVIRONMENT)
         self.traffic = Traffic()
         self.actuator = actuator
         self._live_weights = weights
+        self._live_standing = standing
+        self.stands: list[tuple[bool, bool, bool]] = []
+        """What became of the losing version: whether it is there, has Pods, and takes traffic; each once in a row."""
         self._chain = InMemoryChain(SETTINGS)
         self._read = 0
         self._bench = Bench(Timing(1, SETTINGS.window_seconds, SETTINGS.lateness_ms / 1000))
@@ -91,8 +95,9 @@ class Loop:
         await asyncio.sleep(1 / FASTER)
         while self._inbox:
             self.give(self._inbox.popleft())
-        now = self.driver.now_ms
-        assert self._chain.receive([self.traffic.second(await self._live_weights(), now)], now) == []
+        now, weights, stand = self.driver.now_ms, await self._live_weights(), await self._live_standing()
+        self.stands += [stand] if [stand] != self.stands[-1:] else []
+        assert self._chain.receive([self.traffic.second(weights, now)], now) == []
         self._chain.advance(now)
         self._table.in_motion = self._bench.in_motion
         self._read_windows()
@@ -133,10 +138,19 @@ def pushed(name: str, number: int) -> ArtifactPushed:
     return ArtifactPushed(f"{name}-{number}", Artifact(name, "registry.example/well", f"sha256:{number:064x}"))
 
 
+POLICY = msgspec.structs.replace(
+    QUICK, retention_seconds=20.0, ready_timeout_seconds=900.0, lost_actuator_seconds=900.0, lease_seconds=900.0
+)
+"""Patient with the cluster, which lives by the clock on a busy machine, while the engine's time runs ahead of it."""
+
+
 @pytest.mark.parametrize("faulty", [True, False])
 def test_an_artifact_becomes_a_verdict_and_ends_where_the_verdict_says(lab, faulty):
-    """A candidate whose requests fail is found by its spans and reverted; a healthy one is promoted. Nothing else moves."""
-    namespace = lab.namespace()
+    """A candidate whose requests fail is found by its spans and reverted; a healthy one is promoted. Nothing else moves.
+
+    What lost takes no traffic first, then has no Pods, and is gone after its retention.
+    """
+    namespace, kept, lost = lab.namespace(), "#1" if faulty else "#2", 2 if faulty else 1
     lab.apply([route("cart", ["main"]), route("front", ["main"])], namespace)
 
     async def run() -> None:
@@ -149,16 +163,22 @@ def test_an_artifact_becomes_a_verdict_and_ends_where_the_verdict_says(lab, faul
                     found[name] = {f"#{each.rpartition('-v')[2]}": weight for each, weight in there.items() if "-v" in each}
                 return found
 
+            async def standing() -> tuple[bool, bool, bool]:
+                there = await admin.get(Kind.DEPLOYMENT, namespace, f"cart-v{lost}")
+                takes = (await weights())["cart"].get(f"#{lost}", 0) > 0
+                return there is not None, there is not None and there["spec"]["replicas"] > 0, takes
+
             places = [(target, routed_place(namespace, target.service)) for target in (CART, FRONT)]
             actuator = kubernetes(cluster, *places, clock=lambda: loop.driver.now_ms / 1000)
-            loop = Loop(actuator, weights)
+            loop = Loop(actuator, weights, standing)
             try:
-                entries = [service(name, actuator="kubernetes", images=("registry.example/well",)) for name in ("cart", "front")]
+                entries = [service(name, POLICY, actuator="kubernetes", images=("registry.example/well",)) for name in ("cart", "front")]
                 loop.give(CatalogApplied(catalog(*entries), "h1", "tests"))
                 await play(loop)
-                kept = "#1" if faulty else "#2"
                 assert {label: weight for label, weight in (await weights())["cart"].items() if weight} == {kept: 100}
                 assert (await weights())["front"] == {"#1": 100}
+                await loop.until(lambda: not loop.stands[-1][0], "what lost is deleted")
+                assert loop.stands[-4:] == [(True, True, True), (True, True, False), (True, False, False), (False, False, False)]
             finally:
                 for task in loop.tasks:
                     task.cancel()

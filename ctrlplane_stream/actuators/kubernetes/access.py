@@ -4,6 +4,7 @@ Credentials are the official client's business (exec plugins, rotated tokens, in
 (``api.py``), because that client blocks.
 """
 
+import os
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,8 @@ def find_access(context: str | None = None) -> Access:
     """Access by a kubeconfig context ($KUBECONFIG or ~/.kube/config; None: the current one, or the Pod's own account)."""
     configuration: Any = client.Configuration()
     load: Any = config.load_config if context is None else config.load_kube_config
-    chosen = {} if context is None else {"context": context}
+    named = {"context": context, "config_file": os.environ.get("KUBECONFIG")}  # The client itself reads the variable once, on import.
+    chosen = {key: value for key, value in named.items() if value}
     try:
         load(client_configuration=configuration, **chosen)
     except (config.ConfigException, TypeError) as error:

@@ -6,6 +6,7 @@ again, by anybody: what is due follows from what is there.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -21,8 +22,8 @@ from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, MemoryUnreadable
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.actuators.kubernetes.sight import Reader, Sight, read_sight
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, read_sight
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Scale, Step
 from ctrlplane_stream.actuators.kubernetes.weights import in_force
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, release, take
 from ctrlplane_stream.actuators.observing import Counted, note, observation
@@ -65,13 +66,11 @@ class Kubernetes:
         if place is None:
             return TargetObserved(target, ())
         try:
-            held = self._views(place)
-            if held is not None:
-                sight = await read_sight(held, target, place)
-                if not due(sight, self._clock()):
-                    return self._observed(sight)
+            held = await self._held(target, place)
+            if held is not None and not due(held, self._clock()):
+                return self._observed(held)
             return self._observed(*await self.settle(target, place))
-        except MemoryUnreadable as error:
+        except (MemoryUnreadable, ApiRefused) as error:
             raise WorldUnreachable(str(error)) from error
 
     async def apply(self, command: Command, cursor: Cursor) -> Outcome:
@@ -118,6 +117,13 @@ class Kubernetes:
             except Conflict:
                 await _stand_aside()
         raise WorldUnreachable(f"{target} keeps changing while we write: is another controller at work on its objects?")
+
+    async def _held(self, target: Target, place: Place) -> Sight | None:
+        """The target as it is known without asking, or None where that is not current or not whole."""
+        view = self._views(place)
+        with contextlib.suppress(NotHeld):
+            return await read_sight(view, target, place) if view is not None else None
+        return None
 
     async def _carry_out(self, hands: Hands, steps: list[Step], sight: Sight, refusals: dict[str, str]) -> None:
         for step in steps:
@@ -169,7 +175,7 @@ class Kubernetes:
                 return self._observed(*await self.settle(target, place))
             except Conflict:
                 await _stand_aside()
-            except MemoryUnreadable as error:
+            except (MemoryUnreadable, ApiRefused) as error:
                 raise HandRefused(str(error)) from error
         raise WorldUnreachable(f"the memory of {target} keeps changing: is a worker at work on it?")
 
@@ -201,7 +207,7 @@ def _version_of(sight: Sight, step: Step) -> str | None:
     match step:
         case Make(version) | Complete(version):
             return version.label
-        case Scale(name, _):
+        case Scale(name, _) | Floor(name, _):
             return next((version.label for version in sight.listed if sight.name(version.label) == name), None)
         case _:
             return None

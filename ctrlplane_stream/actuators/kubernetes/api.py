@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 
 import aiohttp
 import msgspec
-from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Kind, Manifest, revision_of
@@ -25,6 +25,7 @@ _REQUEST_SECONDS = 10.0
 _WATCH_SECONDS = 300
 """The server ends a watch after this long; a new one goes on where it ended."""
 _LINE_BYTES = 8 * 1024 * 1024
+_LONGEST_ASKED_SECONDS = 2.0
 _AGAIN = (429, 500, 502, 503, 504)
 
 
@@ -41,7 +42,11 @@ class Expired(Exception):
 
 
 class _TryAgain(Exception):
-    """The answer was lost or puts us off; carries what to say where it stays so."""
+    """The answer was lost or puts us off, for ``seconds`` at least; carries what to say where it stays so."""
+
+    def __init__(self, said: str, seconds: float = 0.0) -> None:
+        super().__init__(said)
+        self.seconds = seconds
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -55,10 +60,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """Status and body of one answer."""
+    """Status and body of one answer, and how long a busy server asks us to stay away (``Retry-After``)."""
 
     status: int
     body: bytes
+    retry_after_seconds: float = 0.0
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -97,7 +103,7 @@ class HttpTransport:
         async with self._open(await self._headers(request)).request(
             request.method, self._access.server + request.path, params=request.query, data=body, headers=await self._headers(request)
         ) as response:
-            return Reply(response.status, await response.read())
+            return Reply(response.status, await response.read(), _retry_after(response.headers.get("Retry-After")))
 
     async def lines(self, request: Request) -> AsyncIterator[bytes]:
         """See ``Transport``."""
@@ -134,7 +140,8 @@ class HttpTransport:
 class Cluster:
     """The verbs, over a transport. Use it as ``async with``, or call ``close``.
 
-    All raise WorldUnreachable where the server stays silent, and ApiRefused where it will not (401, 403, 422 …).
+    All raise WorldUnreachable where the server stays silent, or our credentials are not (any more) good, and
+    ApiRefused where it will not (403, 422 …).
     """
 
     def __init__(self, transport: Transport, name: str = "the API server", *, backoff_seconds: float = 0.1) -> None:
@@ -214,7 +221,7 @@ class Cluster:
     async def _ask(self, request: Request, *, absent_ok: bool = False) -> Reply:
         tries = AsyncRetrying(
             stop=stop_after_attempt(_TRIES),
-            wait=wait_random_exponential(multiplier=self._backoff, max=2.0),
+            wait=lambda state: wait_random_exponential(multiplier=self._backoff, max=2.0)(state) + _asked_to_wait(state),
             retry=retry_if_exception_type(_TryAgain),
         )
         try:
@@ -232,10 +239,23 @@ class Cluster:
             return reply
         said = _message(reply)
         if reply.status in _AGAIN:
-            raise _TryAgain(f"{reply.status}: {said}")
+            raise _TryAgain(f"{reply.status}: {said}", reply.retry_after_seconds)
+        if reply.status == 401:
+            raise WorldUnreachable(f"{self._name} does not know our credentials (401): renew the token or the kubeconfig")
         if reply.status == 409 or _test_failed(request, reply.status, said):
             raise Conflict(said)
         raise ApiRefused(f"{self._name} refused {request.method} {request.path} ({reply.status}): {said}")
+
+
+def _retry_after(header: str | None) -> float:
+    """Seconds of a Retry-After header, at most so many that a call of the port still ends in time; a date counts as none."""
+    return min(_LONGEST_ASKED_SECONDS, float(header)) if header is not None and header.isdecimal() else 0.0
+
+
+def _asked_to_wait(state: RetryCallState) -> float:
+    """What the server asked for by its last answer; the backoff is added to it, so that not all come back at once."""
+    failed = state.outcome.exception() if state.outcome is not None else None
+    return failed.seconds if isinstance(failed, _TryAgain) else 0.0
 
 
 def _test_failed(request: Request, status: int, said: str) -> bool:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from ctrlplane_stream.actuators.kubernetes.autoscaling import floors, raises
 from ctrlplane_stream.actuators.kubernetes.health import ready
 from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
@@ -21,10 +22,12 @@ def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
     by_hand = ledger.edited is not None or ledger.broken_glass is not None
     moved = msgspec.structs.replace(ledger, weights=ledger.goal) if by_hand else move(ledger, able, sight.full)
     wanted = instances_wanted(ledger, sight.full)
-    more, less = [], []
+    bounds = floors(sight, {label: wanted.get(label, 0) for label in whole})
+    more: list[Step] = [floor for floor in bounds if raises(sight, floor)]
+    less: list[Step] = [floor for floor in bounds if not raises(sight, floor)]
     for label in whole:
         here, there = replicas(sight.serving(label)), wanted.get(label, 0)
-        if _is_somebody_elses(sight, label) and here > 0 and there > 0:
+        if _is_left_alone(sight, label, here, there):
             continue
         if there > here:
             more.append(Scale(sight.name(label), there))
@@ -48,6 +51,14 @@ def _steer(sight: Sight, ledger: Ledger) -> Steps:
     return () if in_place and backends(sight.route, rule.rule) == weights else (Steer(weights),)
 
 
-def _is_somebody_elses(sight: Sight, label: str) -> bool:
+def _is_left_alone(sight: Sight, label: str, here: int, there: int) -> bool:
+    """Whether the replicas above 0 are somebody else's business.
+
+    Where an autoscaler of ours cares for them it is only gone ahead of, to what it must keep anyhow: it looks every 15 s, too
+    late for a weight that moves now.
+    """
     deployment = sight.serving(label)
-    return deployment is not None and annotation(deployment, AUTOSCALED) is not None
+    if deployment is None or annotation(deployment, AUTOSCALED) is None or here == 0 or there == 0:
+        return False
+    autoscaler = sight.autoscalers.get(sight.name(label))
+    return autoscaler is None or there < here or there > int(autoscaler["spec"].get("minReplicas", 1))

@@ -24,8 +24,8 @@ def connect(context: str | None) -> Cluster:
 class Clusters:
     """Clients and copies, each opened when a target first needs it."""
 
-    def __init__(self, routes: frozenset[Kind], connect: Connect = connect) -> None:
-        self._routes = routes
+    def __init__(self, kinds: frozenset[Kind], connect: Connect = connect) -> None:
+        self._kinds = kinds
         self._connect = connect
         self._clusters: dict[str | None, Cluster] = {}
         self._copies: dict[tuple[str | None, str], NamespaceCopy] = {}
@@ -40,7 +40,7 @@ class Clusters:
         """The copy of the place's namespace, where it is current; begun now where there was none. Needs a running event loop."""
         key = (place.context, place.namespace)
         if key not in self._copies:
-            self._copies[key] = NamespaceCopy(self.cluster(place), place.namespace, self._routes)
+            self._copies[key] = NamespaceCopy(self.cluster(place), place.namespace, self._kinds)
             self._copies[key].start()
         copy = self._copies[key]
         return copy if copy.current else None
@@ -57,7 +57,7 @@ class PlacedKubernetes(Kubernetes):
     """The actuator over the clusters that a placement file names. ``close`` ends its watches."""
 
     def __init__(self, placements: Placements, connect: Connect = connect) -> None:
-        self._clusters = Clusters(placements.routes(), connect)
+        self._clusters = Clusters(placements.kinds(), connect)
         super().__init__(placements.place, self._clusters.cluster, views=self._clusters.view)
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from ctrlplane_stream.actuators.kubernetes.manifests import companions, deployme
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
 from ctrlplane_stream.actuators.kubernetes.objects import (
     AUTOSCALED,
+    FLOOR,
     MANAGED_BY,
     REPLICAS,
     SERVICE,
@@ -24,8 +25,9 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     name_of,
     revision_of,
 )
+from ctrlplane_stream.actuators.kubernetes.selectors import chooses
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Scale, Steer, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Remember, Remove, Scale, Steer, Step
 from ctrlplane_stream.actuators.kubernetes.weights import Recorded, record_key, rule_index
 from ctrlplane_stream.model.world import WantedVersion
 
@@ -47,6 +49,8 @@ class Hands:
                 await self._complete(sight, version)
             case Scale(name, replicas):
                 await self._scale(sight, sight.deployments[name], replicas)
+            case Floor(name, replicas):
+                await self._floor(sight, sight.autoscalers[name], replicas)
             case Steer(weights):
                 await self._steer(sight, weights)
             case Remove(name):
@@ -94,8 +98,16 @@ class Hands:
             else companions(sight.place, sight.target, version, owner)
         )
         for kind, manifest in owned:
+            if kind is Kind.DISRUPTION_BUDGET and await self._has_budget(sight, owner):
+                continue
             await self._not_foreign(kind, sight, name_of(manifest))
             await self._cluster.apply(kind, sight.place.namespace, manifest)
+
+    async def _has_budget(self, sight: Sight, owner: Manifest) -> bool:
+        """Whether a disruption budget of somebody else's holds for the Pods already: a second one would forbid every eviction."""
+        budgets, _ = await self._cluster.select(Kind.DISRUPTION_BUDGET, sight.place.namespace)
+        labels = owner["spec"]["template"]["metadata"]["labels"]
+        return any(label(each, SERVICE) is None and chooses(each["spec"].get("selector"), labels) for each in budgets)
 
     async def _scale(self, sight: Sight, deployment: Manifest, replicas: int | None) -> None:
         operations = _guard(deployment, STAMP)
@@ -107,6 +119,14 @@ class Hands:
                 {"op": "add", "path": _at(REPLICAS), "value": str(replicas)},
             ]
         await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, name_of(deployment), operations)
+
+    async def _floor(self, sight: Sight, autoscaler: Manifest, replicas: int) -> None:
+        operations: list[Manifest] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": revision_of(autoscaler)},
+            {"op": "add", "path": "/spec/minReplicas", "value": replicas},
+            {"op": "add", "path": _at(FLOOR), "value": str(replicas)},
+        ]
+        await self._cluster.patch(Kind.AUTOSCALER, sight.place.namespace, name_of(autoscaler), operations)
 
     async def _steer(self, sight: Sight, weights: dict[str, int]) -> None:
         rule, route = sight.place.route, sight.route

@@ -4,7 +4,7 @@ from ctrlplane_stream.actuators.kubernetes.manifests import SERVING, STANDBY
 from ctrlplane_stream.actuators.kubernetes.names import version_slug
 from ctrlplane_stream.actuators.kubernetes.objects import ROLE, VERSION, Manifest, label
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.weights import replicas
+from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas
 from ctrlplane_stream.actuators.observing import Counted
 
 _FAILING = (
@@ -35,7 +35,10 @@ def counted(sight: Sight, version: str) -> Counted:
     if deployment is None:
         return Counted()
     wanted = replicas(deployment)
-    return Counted(wanted, min(wanted, ready(deployment)), _failure(deployment, _pods(sight, version, role)) if wanted else None)
+    if wanted == 0:
+        return Counted()
+    serves = role == SERVING and in_force(sight).get(version, 0) > 0
+    return Counted(wanted, min(wanted, ready(deployment)), _failure(deployment, _pods(sight, version, role), serves=serves))
 
 
 def _pods(sight: Sight, version: str, role: str) -> list[Manifest]:
@@ -43,9 +46,9 @@ def _pods(sight: Sight, version: str, role: str) -> list[Manifest]:
     return [pod for pod in sight.pods if label(pod, VERSION) == wanted and label(pod, ROLE) == role]
 
 
-def _failure(deployment: Manifest, pods: list[Manifest]) -> str | None:
+def _failure(deployment: Manifest, pods: list[Manifest], *, serves: bool) -> str | None:
     waiting = next((said for pod in pods if (said := _of_pod(pod)) is not None), None)
-    return waiting or _of_deployment(deployment)
+    return waiting or _of_deployment(deployment, serves=serves)
 
 
 def _of_pod(pod: Manifest) -> str | None:
@@ -60,7 +63,11 @@ def _of_pod(pod: Manifest) -> str | None:
     return None
 
 
-def _of_deployment(deployment: Manifest) -> str | None:
+def _of_deployment(deployment: Manifest, *, serves: bool) -> str | None:
+    """What the Deployment's conditions say. ``serves``: it has weight, so it was ready once, and being unready is a loss.
+
+    Scaled up from nothing a Deployment reads just as one whose Pods fell over: available no more, its progress long over.
+    """
     conditions = {each["type"]: each for each in (deployment.get("status") or {}).get("conditions") or []}
     progressing, available = conditions.get("Progressing", {}), conditions.get("Available", {})
     failed = conditions.get("ReplicaFailure", {})
@@ -68,6 +75,6 @@ def _of_deployment(deployment: Manifest) -> str | None:
         return f"{failed.get('reason')}: {failed.get('message')}"
     if progressing.get("status") == "False":
         return f"{progressing.get('reason')}: {progressing.get('message')}"
-    if progressing.get("reason") == "NewReplicaSetAvailable" and available.get("status") == "False" and ready(deployment) == 0:
+    if serves and available.get("status") == "False" and ready(deployment) == 0:
         return f"lost readiness: {available.get('message')}"
     return None

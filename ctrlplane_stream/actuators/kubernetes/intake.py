@@ -4,6 +4,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.adoption import misfit
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.autoscaling import grown
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
@@ -32,7 +33,8 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     refusal = _kind(memory, command) or await _ways(cluster, sight, command, place)
     if refusal is not None:
         return refusal
-    memory = msgspec.structs.replace(memory, place=await _sized(cluster, memory, place), hidden=await _hidden(cluster, place))
+    sized = await _sized(cluster, memory, place)
+    memory = msgspec.structs.replace(memory, place=grown(sight, sized), hidden=await _hidden(cluster, place))
     for version in command.wanted.versions:
         if version.label in memory.made or version.label in memory.adopted or sight.serving(version.label) is not None:
             continue
@@ -60,6 +62,8 @@ async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) 
     adopting = command.verb is Verb.ADOPT and place.adopt is not None
     if deployment_of(place.template) is None and not adopting:
         return Refusal(f"no template for {command.target}: name one in the placement file")
+    if place.autoscaler is not None and (place.route is None or command.wanted.kind is ServiceKind.CONSUMER):
+        return Refusal(f"{command.target} takes weight by its share of Pods, which an autoscaler would move: take it out of the template")
     if command.wanted.kind is ServiceKind.CONSUMER:
         return None
     if place.route is None:
@@ -84,7 +88,7 @@ async def _sized(cluster: Cluster, memory: Memory, place: Place) -> Place:
     """The place with ``full`` filled in: as the file says, else as the adopted Deployment or the template has it."""
     if place.full is not None:
         return place
-    if memory.place.full is not None and memory.made:
+    if memory.place.full is not None and memory.made and place.autoscaler is None:
         return msgspec.structs.replace(place, full=memory.place.full)
     found = await cluster.get(Kind.DEPLOYMENT, place.namespace, place.adopt) if place.adopt is not None else None
     base = found or deployment_of(place.template)

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
-from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster
 from ctrlplane_stream.actuators.kubernetes.memory import MEMORY, Memory, MemoryUnreadable, read_memory
-from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, revision_of
 from ctrlplane_stream.actuators.kubernetes.watching import Copy
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.model.identity import Target
@@ -23,50 +23,84 @@ _AGAIN_SECONDS = 1.0
 
 
 async def expire_leases(cluster: Cluster, namespace: str, clock: Callable[[], float] = time.time) -> tuple[Target, ...]:
-    """Bring every target of the namespace whose lease ran out to stable, once; those targets. Raises WorldUnreachable."""
+    """Bring every target of the namespace whose lease ran out to stable, once; those targets.
+
+    Raises WorldUnreachable where the namespace cannot be read, and after all were tried an ExceptionGroup of it for those
+    that could not be brought there.
+    """
     memories, _ = await cluster.select(Kind.CONFIG_MAP, namespace, MEMORY)
-    return await _expire(cluster, memories, clock)
+    return await _Expiry(cluster, clock).of(memories)
 
 
 async def watch_leases(cluster: Cluster, namespace: str, clock: Callable[[], float] = time.time) -> None:
     """Do so whenever a lease runs out, until cancelled: one watch, and no request while nothing is due."""
-    copy = Copy(cluster, Kind.CONFIG_MAP, namespace, MEMORY)
+    copy, expiry = Copy(cluster, Kind.CONFIG_MAP, namespace, MEMORY), _Expiry(cluster, clock)
     keeping = asyncio.create_task(copy.run())
     try:
         while True:
             copy.changed.clear()
+            pause = None
             try:
-                for target in await _expire(cluster, copy.all(), clock):
-                    log.warning("%s: nobody renewed the lease in time, so it goes to stable", target)
-                pause = _until_next(copy.all(), clock())
-            except WorldUnreachable as error:
-                log.warning("leases in %s: %s", namespace, error)
+                await expiry.of(copy.all())
+            except ExceptionGroup as failed:
+                log.error("leases in %s: %s", namespace, "; ".join(str(each) for each in failed.exceptions))
                 pause = _AGAIN_SECONDS
-            await _changed_within(copy.changed, pause)
+            await _changed_within(copy.changed, pause or _until_next(copy.all(), clock()))
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def _expire(cluster: Cluster, memories: tuple[Manifest, ...], clock: Callable[[], float]) -> tuple[Target, ...]:
-    expired = [memory for memory in _readable(memories) if memory.ledger.lease_until is not None and memory.ledger.lease_until <= clock()]
-    actuator = Kubernetes(lambda _: None, lambda _: cluster, clock=clock)
-    for memory in expired:
-        await actuator.settle(memory.target, memory.place)
-    return tuple(memory.target for memory in expired)
+class _Expiry:
+    """Brings to stable what must go there without the engine, and knows what has arrived.
+
+    A lease is noted as run out before the weights move; whoever dies in between leaves the rest to the next who looks.
+    """
+
+    def __init__(self, cluster: Cluster, clock: Callable[[], float]) -> None:
+        self._actuator = Kubernetes(lambda _: None, lambda _: cluster, clock=clock)
+        self._clock = clock
+        self._arrived: dict[Target, str] = {}
+        """The revision of the memory at which nothing was left to do."""
+
+    async def of(self, memories: tuple[Manifest, ...]) -> tuple[Target, ...]:
+        """The targets whose lease ran out just now. Raises an ExceptionGroup of WorldUnreachable when all were tried."""
+        failed, expired = [], []
+        for memory, revision in _readable(memories):
+            until = memory.ledger.lease_until
+            over = until is not None and until <= self._clock()
+            if not over and (not _has_fallen_back(memory) or self._arrived.get(memory.target) == revision):
+                continue
+            try:
+                await self._actuator.settle(memory.target, memory.place)
+                self._arrived[memory.target] = revision
+            except (WorldUnreachable, ApiRefused, MemoryUnreadable) as error:
+                failed.append(WorldUnreachable(f"{memory.target}: {error}"))
+                continue
+            if over:
+                expired.append(memory.target)
+                log.warning("%s: nobody renewed the lease in time, so it goes to stable", memory.target)
+        if failed:
+            raise ExceptionGroup("leases that could not be honoured", failed)
+        return tuple(expired)
+
+
+def _has_fallen_back(memory: Memory) -> bool:
+    return memory.ledger.lease_expired or memory.ledger.broken_glass is not None
 
 
 def _until_next(memories: tuple[Manifest, ...], now: float) -> float:
     """Seconds until the next lease runs out; an expired one that is still there is tried again soon."""
-    ends = [memory.ledger.lease_until for memory in _readable(memories) if memory.ledger.lease_until is not None]
+    ends = [memory.ledger.lease_until for memory, _ in _readable(memories) if memory.ledger.lease_until is not None]
     return min(_LONGEST_SECONDS, max(_AGAIN_SECONDS, min(ends) - now)) if ends else _LONGEST_SECONDS
 
 
-def _readable(memories: tuple[Manifest, ...]) -> list[Memory]:
+def _readable(memories: tuple[Manifest, ...]) -> list[tuple[Memory, str]]:
+    """Each memory with the revision that it was read at."""
     found = []
     for manifest in memories:
         try:
-            found.append(read_memory(manifest))
+            found.append((read_memory(manifest), revision_of(manifest)))
         except MemoryUnreadable as error:
             log.error("%s", error)
     return found

@@ -61,7 +61,7 @@ def deployment(place: Place, target: Target, version: WantedVersion, *, standby:
     name = standby_name(place.slug, version.label) if standby else version_name(place.slug, version.label)
     made: Manifest = copy.deepcopy({key: base[key] for key in ("apiVersion", "kind", "spec")})
     made["metadata"] = _metadata(base, name, labels, owner_annotations(target, version))
-    if not standby and _of_kind(place, "HorizontalPodAutoscaler"):
+    if not standby and place.autoscaler is not None:
         made["metadata"]["annotations"][AUTOSCALED] = "true"
     spec = made["spec"]
     spec["replicas"] = 0
@@ -90,7 +90,8 @@ def companions(place: Place, target: Target, version: WantedVersion, owner: Mani
     if place.route is not None:
         made.append((Kind.SERVICE, service(place, version.label, owner["spec"]["selector"]["matchLabels"])))
     made += [(Kind.DISRUPTION_BUDGET, _disruption_budget(place, version, each)) for each in _of_kind(place, "PodDisruptionBudget")]
-    made += [(Kind.AUTOSCALER, _autoscaler(place, version, each)) for each in _of_kind(place, "HorizontalPodAutoscaler")]
+    if place.autoscaler is not None:
+        made.append((Kind.AUTOSCALER, _autoscaler(place, version, place.autoscaler)))
     for _, each in made:
         each["metadata"]["annotations"] = {**each["metadata"].get("annotations", {}), **owner_annotations(target, version)}
         each["metadata"]["ownerReferences"] = [_owner(owner)]

@@ -28,6 +28,8 @@ REPLICAS = f"{PREFIX}replicas"
 """Annotation: the replicas that we set, written in the same patch, so that another number is somebody else's."""
 DIGEST = f"{PREFIX}digest"
 """Annotation: the digest of the version's artifact."""
+FLOOR = f"{PREFIX}floor"
+"""Annotation of an autoscaler: the minReplicas that we set, so that another number is somebody else's."""
 AUTOSCALED = f"{PREFIX}autoscaled"
 """Annotation: replicas above 0 are somebody else's business (an autoscaler's, or the owner's of an adopted Deployment)."""
 

@@ -64,6 +64,11 @@ class Place(msgspec.Struct, frozen=True):
     container: str | None = None
     adopt: str | None = None
 
+    @property
+    def autoscaler(self) -> Manifest | None:
+        """The template's autoscaler, which every version gets a clone of, or None."""
+        return next((manifest for manifest in self.template if manifest.get("kind") == "HorizontalPodAutoscaler"), None)
+
 
 class _Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     namespace: str
@@ -117,10 +122,12 @@ class Placements:
             adopt=here.adopt,
         )
 
-    def routes(self) -> frozenset[Kind]:
-        """The kinds of routes that the file names."""
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds that are looked at besides those that every target has: routes, and autoscalers where a template has one."""
         entries = [o for s in self._file.services.values() for o in (s, *s.environments.values())]
-        return frozenset(entry.route.api for entry in entries if entry.route is not None)
+        routes = {entry.route.api for entry in entries if entry.route is not None}
+        scaled = any(manifest.get("kind") == "HorizontalPodAutoscaler" for each in self._templates.values() for manifest in each)
+        return frozenset(routes | ({Kind.AUTOSCALER} if scaled else set()))
 
     def namespaces(self) -> tuple[tuple[str | None, str], ...]:
         """Every (kubeconfig context, namespace) that the file names, sorted, each once."""

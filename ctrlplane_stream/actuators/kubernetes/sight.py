@@ -31,8 +31,12 @@ class Reader(Protocol):
         ...
 
 
+class NotHeld(LookupError):
+    """A reader that keeps copies keeps none of this kind: a target's memory names a way that the placement file no longer has."""
+
+
 class Sight(msgspec.Struct, frozen=True):
-    """What was seen. ``revision`` is the memory's; ``deployments`` are ours, by name; ``services`` the names of ours."""
+    """What was seen. ``revision`` is the memory's; ``deployments`` and ``autoscalers`` are ours by name, ``services`` names of ours."""
 
     target: Target
     place: Place
@@ -42,6 +46,7 @@ class Sight(msgspec.Struct, frozen=True):
     services: tuple[str, ...]
     pods: tuple[Manifest, ...]
     route: Manifest | None
+    autoscalers: dict[str, Manifest] = {}
 
     @property
     def routed(self) -> bool:
@@ -93,10 +98,11 @@ async def read_sight(reader: Reader, target: Target, place: Place) -> Sight:
 
 async def _read(reader: Reader, target: Target, place: Place) -> Sight:
     chosen, namespace = selector(place), place.namespace
-    deployments, services, pods, route = await asyncio.gather(
+    deployments, services, pods, autoscalers, route = await asyncio.gather(
         reader.select(Kind.DEPLOYMENT, namespace, chosen),
         reader.select(Kind.SERVICE, namespace, chosen),
         reader.select(Kind.POD, namespace, chosen),
+        _autoscalers(reader, place),
         _route(reader, place),
     )
     found = await reader.get(Kind.CONFIG_MAP, namespace, memory_name(place.slug))
@@ -109,7 +115,16 @@ async def _read(reader: Reader, target: Target, place: Place) -> Sight:
         services=tuple(name_of(each) for each in services[0]),
         pods=pods[0],
         route=route,
+        autoscalers={name_of(each): each for each in autoscalers},
     )
+
+
+async def _autoscalers(reader: Reader, place: Place) -> tuple[Manifest, ...]:
+    """Ours; without a request where the template brings none."""
+    if place.autoscaler is None:
+        return ()
+    found, _ = await reader.select(Kind.AUTOSCALER, place.namespace, selector(place))
+    return found
 
 
 async def _route(reader: Reader, place: Place) -> Manifest | None:

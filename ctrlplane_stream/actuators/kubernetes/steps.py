@@ -32,6 +32,13 @@ class Scale(msgspec.Struct, frozen=True):
     replicas: int | None
 
 
+class Floor(msgspec.Struct, frozen=True):
+    """Set the least number of replicas of an autoscaler of ours."""
+
+    autoscaler: str
+    replicas: int
+
+
 class Steer(msgspec.Struct, frozen=True):
     """Set the weights of the route's rule by name of backend, and stamp it."""
 
@@ -44,4 +51,4 @@ class Remove(msgspec.Struct, frozen=True):
     deployment: str
 
 
-Step = Remember | Make | Complete | Scale | Steer | Remove
+Step = Remember | Make | Complete | Scale | Floor | Steer | Remove

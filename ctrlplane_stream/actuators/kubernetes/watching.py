@@ -14,10 +14,16 @@ from tenacity import RetryCallState, wait_random_exponential
 
 from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Expired
 from ctrlplane_stream.actuators.kubernetes.objects import SERVICE, Kind, Manifest, label, name_of, revision_of
+from ctrlplane_stream.actuators.kubernetes.sight import NotHeld
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 log = logging.getLogger(__name__)
 _LOST = (WorldUnreachable, ApiRefused, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+
+
+_ALWAYS = (Kind.CONFIG_MAP, Kind.DEPLOYMENT, Kind.SERVICE, Kind.POD)
+_ROUTES = (Kind.HTTP_ROUTE, Kind.GRPC_ROUTE)
+"""These are their owners': they carry no label of ours, so all of a namespace are watched."""
 
 
 class Copy:
@@ -116,10 +122,10 @@ class Copy:
 class NamespaceCopy:
     """Everything that concerns us in one namespace: a ``Reader`` without requests."""
 
-    def __init__(self, cluster: Cluster, namespace: str, routes: frozenset[Kind]) -> None:
-        chosen = {Kind.CONFIG_MAP: SERVICE, Kind.DEPLOYMENT: SERVICE, Kind.SERVICE: SERVICE, Kind.POD: SERVICE}
-        everything = {**chosen, **dict.fromkeys(sorted(routes, key=str), "")}
-        self.copies = {kind: Copy(cluster, kind, namespace, selector) for kind, selector in everything.items()}
+    def __init__(self, cluster: Cluster, namespace: str, more: frozenset[Kind]) -> None:
+        """``more``: kinds besides those that every target has."""
+        kinds = (*_ALWAYS, *sorted(more, key=str))
+        self.copies = {kind: Copy(cluster, kind, namespace, "" if kind in _ROUTES else SERVICE) for kind in kinds}
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -139,9 +145,14 @@ class NamespaceCopy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """See ``Reader``."""
-        return self.copies[kind].get(name)
+        """See ``Reader``. Raises NotHeld."""
+        return self._copy(kind).get(name)
 
     async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
-        """See ``Reader``; the selector is always one of a service."""
-        return self.copies[kind].of_service(selector.partition("=")[2]), ""
+        """See ``Reader``; the selector is always one of a service. Raises NotHeld."""
+        return self._copy(kind).of_service(selector.partition("=")[2]), ""
+
+    def _copy(self, kind: Kind) -> Copy:
+        if kind not in self.copies:
+            raise NotHeld(kind.manifest_kind)
+        return self.copies[kind]

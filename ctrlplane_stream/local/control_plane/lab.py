@@ -9,10 +9,10 @@ import yaml
 
 from ctrlplane_stream.actuators.kubernetes.access import Access, token_access
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Transport
+from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.local.control_plane.kubelet import FakeKubelet
 from ctrlplane_stream.local.control_plane.plane import ControlPlane
-from ctrlplane_stream.local.control_plane.setting_up import apply_manifests
 from ctrlplane_stream.shipped import shipped
 
 USER = "ctrlplane"
@@ -48,7 +48,7 @@ class Lab:
 
     def apply(self, manifests: list[Manifest], namespace: str = "") -> None:
         """Apply manifests as the administrator."""
-        asyncio.run(apply_manifests(self.admin_access, manifests, namespace))
+        asyncio.run(apply_manifests(self.admin_access, manifests, namespace, force=True))
 
 
 @contextmanager

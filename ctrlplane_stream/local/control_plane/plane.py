@@ -25,7 +25,15 @@ from ctrlplane_stream.local.processes import ChildFailed, ChildProcess, free_por
 from ctrlplane_stream.local.scratch import scratch_folder
 
 _READY_SECONDS = 60.0
-_CONTROLLERS = "deployment-controller,replicaset-controller,endpointslice-controller,garbage-collector-controller,namespace-controller"
+_CONTROLLERS = (
+    "deployment-controller",
+    "replicaset-controller",
+    "endpointslice-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "disruption-controller",
+    "horizontal-pod-autoscaler-controller",
+)
 _START_ATTEMPTS = 3
 
 
@@ -175,7 +183,8 @@ class ControlPlane:
     def _start_controllers(self) -> None:
         options = {
             "kubeconfig": self.kubeconfig(self.admin_token, "controllers"),
-            "controllers": _CONTROLLERS,
+            "controllers": ",".join(_CONTROLLERS),
+            "horizontal-pod-autoscaler-sync-period": "1s",
             "service-account-private-key-file": self._folder / "accounts.key",
             "secure-port": 0,
             "leader-elect": "false",

@@ -160,11 +160,17 @@ class Trial:
                 await self._restart()
             case Fault.LEASE_EXPIRED:
                 self._jumped += LEASE_SECONDS + 1
-                await expire_leases(self._admin, self._place.namespace, lambda: time.time() + self._jumped)
+                await self._expire()
             case Fault.CONFLICT:
                 await self._touch(request)
             case _:
                 pass
+
+    async def _expire(self) -> None:
+        try:
+            await expire_leases(self._admin, self._place.namespace, lambda: time.time() + self._jumped)
+        except* WorldUnreachable as failed:
+            self.notes += [str(each) for each in failed.exceptions]
 
     async def _touch(self, request: Request) -> None:
         """Annotate everything of the target, as some tool or other might at any time."""

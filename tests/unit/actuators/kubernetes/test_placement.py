@@ -43,7 +43,7 @@ def test_a_target_has_the_place_of_its_environment_and_service(tmp_path):
     assert placements.place(Target("staging", "shop/other")) is None
     assert placements.place(Target("moon", "shop/cart")) is None
     assert placements.namespaces() == ((None, "shop-staging"), ("eu", "shop"))
-    assert placements.routes() == {Kind.HTTP_ROUTE}
+    assert placements.kinds() == {Kind.HTTP_ROUTE}
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,49 @@
-"""Any manifests onto the API server, as an administrator: for set-up, where the product's narrow client has no verbs."""
+"""Any manifests onto the API server, as whoever one is to it: for set-up, where the actuator's narrow client has no verbs."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import aiohttp
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
 from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, HttpTransport, Request
-from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Manifest
+from ctrlplane_stream.actuators.port import WorldUnreachable
 
-_FIELD_MANAGER = "set-up"
+_FIELD_MANAGER = f"{MANAGER}-install"
+"""Not the actuator's own: what it sets and what an installation sets are told apart."""
 _SERVED_SECONDS = 20.0
 _PLURALS = {"CustomResourceDefinition": "customresourcedefinitions", "Gateway": "gateways", "GatewayClass": "gatewayclasses"}
 _CLUSTER_WIDE = ("Namespace", "Node", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "GatewayClass")
 
 
-async def apply_manifests(access: Access, manifests: Sequence[Manifest], namespace: str = "", *, dry_run: bool = False) -> list[Manifest]:
-    """The objects after a server-side apply by force, in their order; waits until new kinds are served. Raises ApiRefused."""
+async def apply_manifests(
+    access: Access, manifests: Sequence[Manifest], namespace: str = "", *, force: bool = False, dry_run: bool = False
+) -> list[Manifest]:
+    """The objects after a server-side apply, in their order; waits until new kinds are served.
+
+    ``namespace`` is where those go that name none. ``force`` takes fields over that somebody else set. Raises ApiRefused,
+    also for such a field without ``force``, and WorldUnreachable.
+    """
+    query = {"fieldManager": _FIELD_MANAGER, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
     transport = HttpTransport(access)
     try:
-        return [await _apply(transport, manifest, namespace, dry_run) for manifest in manifests]
+        return [await _apply(transport, manifest, namespace, query) for manifest in manifests]
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise WorldUnreachable(f"the API server at {access.server} does not answer: {error!r}") from error
     finally:
         await transport.close()
 
 
-async def _apply(transport: HttpTransport, manifest: Manifest, namespace: str, dry_run: bool) -> Manifest:
-    query = {"fieldManager": _FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+async def _apply(transport: HttpTransport, manifest: Manifest, namespace: str, query: dict[str, str]) -> Manifest:
     path = f"{_collection(manifest, namespace)}/{manifest['metadata']['name']}"
     reply = await transport.send(Request("PATCH", path, query, manifest, "application/apply-patch+yaml"))
     if reply.status >= 300:
         raise ApiRefused(f"PATCH {path} ({reply.status}): {reply.body[:500].decode(errors='replace')}")
     made: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
-    if manifest["kind"] == "CustomResourceDefinition" and not dry_run:
+    if manifest["kind"] == "CustomResourceDefinition" and "dryRun" not in query:
         await _served(transport, manifest)
     return made
 

@@ -10,20 +10,39 @@ from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError
 from ctrlplane_stream.shipped import shipped
 
+NAMESPACE = "ctrlplane-stream"
+"""Where the worker lives, which uninstalling removes: no place for targets."""
+
+_EVERYWHERE = ("base/namespace.yaml", "base/account.yaml", "base/leases.yaml")
+_WORKER = "base/worker.yaml"
+_RIGHTS = "namespaced/rights.yaml"
+
 
 class Installation(msgspec.Struct, frozen=True):
-    """What differs between installations. ``namespaces`` are those where targets live; ``environment`` the worker's variables."""
+    """What differs between installations. ``namespaces`` are those where targets live; ``environment`` the worker's variables.
+
+    Without ``worker`` it is for a further cluster, on which a worker elsewhere acts: the rights and the watcher of leases.
+    """
 
     namespaces: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     placement: Path | None = None
     image: str | None = None
+    worker: bool = True
 
 
 def manifests(installation: Installation) -> list[Manifest]:
-    """Everything to apply, in order. Raises PlacementError where the placement's files cannot travel in one ConfigMap."""
-    made = [_adapted(manifest, installation) for manifest in (*_read("base/namespace.yaml"), *_read("base/worker.yaml"))]
-    return made + [_within(manifest, namespace) for namespace in installation.namespaces for manifest in _read("namespaced/rights.yaml")]
+    """Everything to apply, in order.
+
+    Raises PlacementError where the placement's files cannot travel in one ConfigMap, or a target would live with the worker.
+    """
+    if NAMESPACE in installation.namespaces:
+        raise PlacementError(
+            f"no target may live in the namespace {NAMESPACE}: uninstalling the worker removes it, and its traffic with it"
+        )
+    files = (*_EVERYWHERE, _WORKER) if installation.worker else _EVERYWHERE
+    made = [_adapted(manifest, installation) for name in files for manifest in _read(name)]
+    return made + [_within(manifest, namespace) for namespace in installation.namespaces for manifest in _read(_RIGHTS)]
 
 
 def _read(name: str) -> list[Manifest]:

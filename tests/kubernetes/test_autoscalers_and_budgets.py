@@ -1,0 +1,158 @@
+"""Versions beside real autoscalers and disruption budgets: nobody's Pods go when they are needed, and nobody's evictions are blocked."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.api import Conflict, HttpTransport, Request
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import ServiceKind, Target
+from ctrlplane_stream.model.world import Capacity
+
+SERVICE = "shop/cart"
+TARGET = Target("staging", SERVICE)
+SCALER = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "cart"},
+    "spec": {"minReplicas": 1, "maxReplicas": 8, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "cart"}},
+}
+
+
+def budget(name, **spec):
+    """A disruption budget."""
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture
+def namespace(lab):
+    made = lab.namespace()
+    lab.apply([route("shop-cart", ["main"])], made)
+    return made
+
+
+def play(lab, namespace, more, doing):
+    """Run ``doing(actuator, admin)`` on a target whose template has ``more`` beside its Deployment."""
+    place = routed_place(namespace, SERVICE)
+    place = msgspec.structs.replace(place, template=(*template(2), *more))
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            await doing(kubernetes(cluster, (TARGET, place)), admin)
+
+    asyncio.run(run())
+
+
+async def until(holds, what):
+    """Look until the awaitable that ``holds`` makes is true."""
+    for _ in range(600):
+        if await holds():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(what)
+
+
+async def scaled(admin, namespace, name, replicas):
+    """What an autoscaler does: other replicas."""
+    while True:
+        try:
+            return await admin.patch(Kind.DEPLOYMENT, namespace, name, [{"op": "replace", "path": "/spec/replicas", "value": replicas}])
+        except Conflict:
+            await asyncio.sleep(0.01)
+
+
+def test_while_weights_move_an_autoscaler_keeps_what_its_version_needs(lab, namespace):
+    """Stable grew to 6: the candidate gets as many before it gets all weight, stable keeps its 6 without load, both are free afterwards."""
+
+    async def minimum(admin, number):
+        return (await admin.get(Kind.AUTOSCALER, namespace, f"shop-cart-v{number}"))["spec"]["minReplicas"]
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        await settled(actuator, TARGET, {"#1": 100})
+        await scaled(admin, namespace, "shop-cart-v1", 6)
+        assert (await actuator.observe(TARGET)).edited is None
+        two = version(SERVICE, 2, 0, Capacity.WEIGHTED)
+        await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100), two))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        assert (await minimum(admin, 1), await minimum(admin, 2)) == (6, 1)
+        await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 50), version(SERVICE, 2, 50, Capacity.WEIGHTED)))
+        seen = await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        assert [each.instances for each in seen.versions] == [6, 3]
+        await scaled(admin, namespace, "shop-cart-v1", 2)
+
+        async def whole():
+            return (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]["replicas"] == 6
+
+        await until(whole, "stable has its 6 Pods again")
+        await actuator.apply(*command(TARGET, 4, version(SERVICE, 1, 0), version(SERVICE, 2, 100)))
+        seen = await settled(actuator, TARGET, {"#1": 0, "#2": 100})
+        assert [each.instances for each in seen.versions] == [6, 6]
+        parked = command(TARGET, 5, version(SERVICE, 1, 0, Capacity.PARKED), version(SERVICE, 2, 100), verb=Verb.PARK, stable="#2")
+        await actuator.apply(*parked)
+        await settled(actuator, TARGET, {"#1": 0, "#2": 100})
+        assert (await minimum(admin, 1), await minimum(admin, 2)) == (1, 1)
+
+    play(lab, namespace, [SCALER], doing)
+
+
+def test_an_autoscaler_does_not_go_with_weights_by_shares_of_pods(lab, namespace):
+    """Refused in words, before anything is made."""
+
+    async def doing(actuator, _):
+        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), kind=ServiceKind.CONSUMER))
+        assert outcome.status is OutcomeStatus.REFUSED
+        assert "autoscaler" in outcome.reason
+
+    play(lab, namespace, [SCALER], doing)
+
+
+async def evicted(lab, namespace, pod):
+    """The status of the API's answer to an eviction, as a node that is drained asks for it."""
+    transport = HttpTransport(lab.admin_access)
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    reply = await transport.send(Request("POST", Kind.POD.path(namespace, pod) + "/eviction", {}, body))
+    await transport.close()
+    return reply.status
+
+
+async def allowed(admin, namespace, name):
+    """How many Pods the budget lets go now."""
+    there = await admin.get(Kind.DISRUPTION_BUDGET, namespace, name)
+    return (there.get("status") or {}).get("disruptionsAllowed")
+
+
+def test_every_version_has_its_own_disruption_budget(lab, namespace):
+    """A budget that spares no Pod holds for each version's own, by the API server's word."""
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        for number in (1, 2):
+            pods, _ = await admin.select(Kind.POD, namespace, f"ctrlplane-stream.dev/version=v{number}")
+            assert await evicted(lab, namespace, pods[0]["metadata"]["name"]) == 429
+
+    play(lab, namespace, [budget("cart", maxUnavailable=0)], doing)
+
+
+def test_a_budget_that_is_there_already_is_not_doubled(lab, namespace):
+    """Two budgets for one Pod would forbid every eviction: ours is left out, and a node can be drained."""
+    lab.apply([budget("theirs", maxUnavailable=1, selector={"matchLabels": {"app": "cart"}})], namespace)
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        await settled(actuator, TARGET, {"#1": 100})
+        assert await admin.get(Kind.DISRUPTION_BUDGET, namespace, "shop-cart-v1-cart") is None
+
+        async def one():
+            return await allowed(admin, namespace, "theirs") == 1
+
+        await until(one, "the budget allows one")
+        pods, _ = await admin.select(Kind.POD, namespace, "app=cart")
+        assert await evicted(lab, namespace, pods[0]["metadata"]["name"]) == 201
+
+    play(lab, namespace, [budget("cart", maxUnavailable=1)], doing)
