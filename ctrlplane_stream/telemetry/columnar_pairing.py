@@ -22,7 +22,7 @@ from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin
 from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, frame_of, halves_of, span_keys, trace_key, trace_keys
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
-from ctrlplane_stream.telemetry.pairing import ReferencePairing, Settled, settle_finally, settle_now
+from ctrlplane_stream.telemetry.pairing import ReferencePairing, Settled, count_redelivered, settle_finally, settle_now
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
@@ -91,7 +91,7 @@ class ColumnarPairing:
         """Take in the rows of a batch above source offset ``after``; they are looked at when a window closes."""
         first = sum(rows for at, rows in batch.runs if at <= after)
         if first:
-            self.skipped[Skip.REDELIVERED] += first
+            count_redelivered(self.skipped, batch, first)
         if first < batch.rows:
             self._pending.append((offset, first, batch))
             self._pending_rows += batch.rows - first
@@ -168,8 +168,9 @@ class ColumnarPairing:
         return found
 
     def _unusual(self, rows: pl.DataFrame) -> list[pl.Series]:
-        """Traces with span links, repeated ids, several roots, or more halves than a trace may have."""
-        found = [rows["trace"].filter((rows["flags"] & (LINK | LINKED)) != 0)]
+        """Traces with span links, consumers that only fetched, repeated ids, several roots, or more halves than a trace may have."""
+        flags = rows["flags"]
+        found = [rows["trace"].filter(((flags & (LINK | LINKED)) != 0) | ((flags & RECEIVE != 0) & (rows["kind"] == Kind.CONSUMER)))]
         if rows["key"].n_unique() < len(rows):
             found.append(rows["trace"].filter(rows["key"].is_duplicated()))
         roots = rows["trace"].filter(rows["parent"] == 0)
@@ -329,7 +330,9 @@ class ColumnarPairing:
         if surplus > 0:
             rows = self._unsettled()
             self._rest = rows.slice(surplus)
-            self.skipped[Skip.EVICTED] += min(surplus, len(rows))
+            given_up = rows.head(surplus)
+            self._count(Skip.EVICTED, given_up.filter((pl.col("flags") & LINK) == 0))
+            self._count(Skip.UNLINKED, given_up.filter((pl.col("flags") & LINK) != 0))
 
 
 _EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)

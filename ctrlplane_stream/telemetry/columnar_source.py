@@ -32,7 +32,7 @@ from ctrlplane_stream.telemetry.folding import LONGEST_US
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin, Peer
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, ReferenceSource, SourceRecord
 from ctrlplane_stream.telemetry.origins import Origins
-from ctrlplane_stream.telemetry.peers import HOSTS, KEYS, URLS, attribute, collect, fetches_only, peer_of
+from ctrlplane_stream.telemetry.peers import HOSTS, KEYS, URLS, attribute, collect, fetch_kind, peer_of
 from ctrlplane_stream.telemetry.reading import LATEST_US, links_of
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sampling import weight
@@ -50,10 +50,11 @@ _COLUMNS = ("high", "low", "span", "parent", "end", "duration", "flags", "origin
 
 
 class Described(msgspec.Struct, frozen=True):
-    """What a combination of attributes says. ``homeless``: none names a host, so that a URL, if there is one, decides."""
+    """What a combination of attributes says. ``fetch``: kind and mark of a span that fetched or settled messages, else 0.
+    ``homeless``: none names a host, so that a URL, if there is one, decides."""
 
     peer: Peer | None
-    receive: bool
+    fetch: int
     failed: bool
     homeless: bool
 
@@ -178,10 +179,10 @@ class ColumnarSource:
             found = peer_of(collect(map(attribute, columns.field("attributes")[callers[at]].as_py())))
             peers[at] = 0 if found is None else _number(found, tables.peers) + 1
         fails = _looked_up([one.failed for one in described], pl.Boolean, index) & (kind[callers] != Kind.CONSUMER)
-        receives = _looked_up([one.receive for one in described], pl.Boolean, index)
+        fetches = _looked_up([one.fetch for one in described], pl.UInt8, index)
         own = flags[callers]
         own = own.zip_with(~fails, own | ERROR)
-        own = own.zip_with(~receives, (own & ERROR) | (RECEIVE | Kind.INTERNAL))
+        own = own.zip_with(fetches == 0, (own & ERROR) | fetches)
         return flags.scatter(callers, own), peer.scatter(callers, peers)
 
     def _attributes(self, columns: SpanColumns, callers: pl.Series) -> tuple[pl.Series, list[Described], FlatLists]:
@@ -197,10 +198,11 @@ class ColumnarSource:
             if len(self._described) >= self._MOST_CACHED:
                 self._described.clear()
             attributes = {key: value for key, value in collect(map(attribute, combination)).items() if key not in URLS}
-            receive = fetches_only(attributes)
-            homeless = not receive and not any(host in attributes for host in HOSTS)
-            peer = None if receive else peer_of(attributes)
-            described = self._described[combination] = Described(peer, receive, "error.type" in attributes, homeless)
+            kind = fetch_kind(attributes)
+            fetch = 0 if kind is None else kind | RECEIVE
+            homeless = kind is not Kind.INTERNAL and not any(host in attributes for host in HOSTS)
+            peer = None if kind is Kind.INTERNAL else peer_of(attributes)
+            described = self._described[combination] = Described(peer, fetch, "error.type" in attributes, homeless)
         return described
 
     def _weights(self, columns: SpanColumns, tables: _Tables) -> pl.Series:

@@ -71,7 +71,8 @@ class Half(msgspec.Struct, frozen=True, gc=False):
 
     ``trace`` (16 bytes), ``span`` and ``parent`` (8 bytes) are as on the wire. ``link`` marks the copy of a consumer that
     stands in the producer's trace with the producer as parent; ``linked`` marks the consumer that has such copies;
-    ``receive`` marks a local span that fetched or settled messages. ``weight`` is how many spans this one stands for.
+    ``receive`` marks a span that did not process messages: as a consumer it fetched them, as a local span it settled them.
+    ``weight`` is how many spans this one stands for.
     """
 
     trace: bytes

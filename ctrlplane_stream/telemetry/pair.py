@@ -101,7 +101,7 @@ class PairStage:
 
     @property
     def skipped(self) -> dict[Skip, int]:
-        """Spans that made no edge, by reason, since this instance began."""
+        """Spans that made no edge, by reason, since this instance began; what it only repeated in silence is not among them."""
         return dict(sorted(self._pairing.skipped.items()))
 
     def feed(self, offset: int, record: HalvesRecord) -> list[WindowRecord]:
@@ -112,6 +112,12 @@ class PairStage:
         if offset <= self._through:
             return []
         self._through = offset
+        records = self._fed(offset, record)
+        if offset <= self._silent_through:
+            self._pairing.skipped.clear()
+        return records
+
+    def _fed(self, offset: int, record: HalvesRecord) -> list[WindowRecord]:
         match record:
             case Batch():
                 return self._take(offset, record)

@@ -21,7 +21,7 @@ from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.telemetry.batches import Batch, halves
 from ctrlplane_stream.telemetry.exposures import Watched, count_exposures
 from ctrlplane_stream.telemetry.folding import Fold, bucket
-from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, NO_PARENT, Half, Kind, Origin, Peer, PeerKind
+from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, LINK, NO_PARENT, Half, Kind, Origin, Peer, PeerKind
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
@@ -76,7 +76,7 @@ class ReferencePairing:
         """Take in the rows of a batch above source offset ``after``; ``line`` is the first window not closed yet."""
         found = halves(batch, after)
         if len(found) < batch.rows:
-            self.skipped[Skip.REDELIVERED] += batch.rows - len(found)
+            count_redelivered(self.skipped, batch, batch.rows - len(found))
         for half in found:
             window = self._window_of(half)
             if line is not None and window < line:
@@ -105,7 +105,7 @@ class ReferencePairing:
             self._search(trace, half, window, fold, wrapped)
         for trace, span in wrapped:
             if trace.open_callers.pop(span, None) is not None:
-                self.skipped[Skip.WRAPPED_CLIENT] += 1
+                trace.wrapped.add(span)
         return fresh
 
     def decide(self, fresh: Fresh, window: int, fold: Fold, watched: Watched) -> None:
@@ -141,18 +141,22 @@ class ReferencePairing:
         for offset, half in visible:
             trace = self._trace(half.trace, offset, window)
             if trace.size >= self._settings.max_trace_halves:
-                self._drop(Skip.TRACE_TOO_LARGE)
+                self._drop(half, Skip.TRACE_TOO_LARGE)
             elif not trace.insert(half):
-                self._drop(Skip.DUPLICATE)
+                self._drop(half, Skip.DUPLICATE)
             else:
                 fresh.append((trace, half))
-                if half.kind in CALLEES and not half.link:
+                if half.kind in CALLEES and not half.link and not half.receive:
                     self._count_arrival(half, fold)
         return fresh
 
-    def _drop(self, reason: Skip) -> None:
-        self.skipped[reason] += 1
+    def _drop(self, half: Half, reason: Skip) -> None:
+        self._count_skipped(half, reason)
         self._held -= 1
+
+    def _count_skipped(self, half: Half, reason: Skip) -> None:
+        """Count a span under a reason; the copy of one that stands for a link is counted as a link, whatever became of it."""
+        self.skipped[Skip.UNLINKED if half.link else reason] += 1
 
     def _trace(self, name: bytes, offset: int, window: int) -> Trace:
         trace = self._traces.get(name)
@@ -177,7 +181,9 @@ class ReferencePairing:
     def _search(self, trace: Trace, half: Half, window: int, fold: Fold, wrapped: list[tuple[Trace, bytes]]) -> None:
         """Start the search of a half that became visible, and go on with those that waited for it."""
         searches = trace.woken(half)
-        if half.kind in CALLEES or half.kind in CALLERS:
+        if half.link and half.receive:
+            trace.fetched.append(half)
+        elif half.kind in CALLEES or half.kind in CALLERS:
             searches.append(trace.begin(half, self._window_of(half)))
         else:
             self.skipped[Skip.RECEIVE if half.receive else Skip.LOCAL] += 1
@@ -198,11 +204,18 @@ class ReferencePairing:
         if isinstance(found, Missing):
             trace.wait(search, found)
         elif isinstance(found, NoCaller):
-            self.skipped[Skip.LINKED if search.half.linked else _NO_CALLER[found]] += 1
+            self._count_skipped(search.half, _why_without(search.half, found))
         else:
-            self._count_call(trace, found, search.half, fold)
-            if found.caller.kind in CALLERS:
-                self._peers.learn_pair(found.caller.origin, found.caller.peer, search.half.origin, window)
+            if search.half.receive:
+                self._count_arrival(search.half, fold)
+            self._match(trace, found, search.half, window, fold)
+
+    def _match(self, trace: Trace, found: Found, callee: Half, window: int, fold: Fold) -> None:
+        self._count_call(trace, found, callee, fold)
+        if callee.kind is Kind.CONSUMER and not (callee.link and callee.receive):
+            trace.consumed.add((found.caller.span, callee.origin.service))
+        if found.caller.kind in CALLERS:
+            self._peers.learn_pair(found.caller.origin, found.caller.peer, callee.origin, window)
 
     def _count_call(self, trace: Trace, found: Found, callee: Half, fold: Fold) -> None:
         caller = found.caller
@@ -265,6 +278,9 @@ class ReferencePairing:
         orphans = [search.half for search in trace.unsettled.values() if search.half.kind in CALLEES]
         for half in orphans:
             self._settle_orphan(half, window, fold)
+        for half in trace.fetched:
+            self._settle_fetched(trace, half, window, fold)
+        self.skipped.update(Skip.WRAPPED_CLIENT for span in trace.wrapped if span not in trace.answered)
         for caller in list(trace.open_callers.values()):
             self._settle_silent(trace, caller, window, fold)
         entries = [half for half in orphans if not half.link]
@@ -274,17 +290,27 @@ class ReferencePairing:
 
     def _settle_orphan(self, callee: Half, window: int, fold: Fold) -> None:
         """A callee whose caller never came: of a message, the one known producer of its destination stands in."""
-        producer = (
-            self._peers.producer_of(callee.origin, callee.peer, window) if callee.kind is Kind.CONSUMER and not callee.linked else None
-        )
+        known = callee.kind is Kind.CONSUMER and not callee.linked and not callee.link
+        producer = self._peers.producer_of(callee.origin, callee.peer, window) if known else None
         if producer is None:
-            self.skipped[Skip.LINKED if callee.linked else Skip.MISSING_PARENT] += 1
+            self._count_skipped(callee, _why_without(callee, None))
             return
+        if callee.receive:
+            self._count_arrival(callee, fold)
         name = (producer, callee.origin.service, EdgeKind.MESSAGE, UNKNOWN_VERSION, callee.origin.version)
         counts = fold.at(self._window_of(callee), callee.origin.environment).edge(name)
         counts.tally.add(1, int(callee.error), callee.weight)
         index = bucket(callee.duration_us)
         counts.server[index] = counts.server.get(index, 0) + 1
+
+    def _settle_fetched(self, trace: Trace, copy: Half, window: int, fold: Fold) -> None:
+        """A link of a consumer that only fetched: a message where its service has no other span that consumed this one."""
+        found = trace.caller(trace.begin(copy, self._window_of(copy)), self._window_of)
+        if isinstance(found, Found) and (found.caller.span, copy.origin.service) not in trace.consumed:
+            # Learned for the next window, so that the order in which traces are forgotten does not matter.
+            self._match(trace, found, copy, window + self._settings.window_seconds, fold)
+        else:
+            self._count_skipped(copy, Skip.UNLINKED)
 
     def _settle_silent(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """A caller that nobody answered within the pairing time."""
@@ -302,13 +328,13 @@ class ReferencePairing:
         while surplus > 0:
             oldest = min(self._buckets) if self._buckets else None
             visible = self._late if self._late or oldest is None else self._buckets[oldest]
-            given_up = min(len(visible), surplus)
-            del visible[:given_up]
+            given_up = visible[:surplus]
+            del visible[:surplus]
             if oldest is not None and not self._buckets[oldest]:
                 del self._buckets[oldest]
-            self._held -= given_up
-            surplus -= given_up
-            self.skipped[Skip.EVICTED] += given_up
+            surplus -= len(given_up)
+            for _, half in given_up:
+                self._drop(half, Skip.EVICTED)
 
     def evict(self, surplus: int) -> int:
         """Drop whole traces, the longest silent first, until ``surplus`` halves are gone or no trace is left; returns how many went."""
@@ -319,8 +345,25 @@ class ReferencePairing:
             del self._by_last[last][name]
             trace = self._traces.pop(name)
             self._held -= trace.size
-            self.skipped[Skip.EVICTED] += len(trace.open_callers) + sum(1 for s in trace.unsettled.values() if s.half.kind in CALLEES)
+            open_callees = [search.half for search in trace.unsettled.values() if search.half.kind in CALLEES]
+            for half in (*trace.open_callers.values(), *open_callees, *trace.fetched):
+                self._count_skipped(half, Skip.EVICTED)
+            self.skipped.update(Skip.WRAPPED_CLIENT for span in trace.wrapped if span not in trace.answered)
         return before - self._held
+
+
+def count_redelivered(skipped: Counter[Skip], batch: Batch, rows: int) -> None:
+    """Count the spans among the first rows of a batch as redelivered; the copies that stand for their links go with them."""
+    skipped.update(Skip.REDELIVERED for flags in batch.columns.flags[:rows] if not flags & LINK)
+
+
+def _why_without(callee: Half, found: NoCaller | None) -> Skip:
+    """Why a callee has no caller; None: the span that its search waited for never came."""
+    if callee.receive:
+        return Skip.RECEIVE
+    if callee.linked:
+        return Skip.LINKED
+    return Skip.MISSING_PARENT if found is None else _NO_CALLER[found]
 
 
 def settle_now(peers: KnownPeers, origin: Origin, peer: Peer | None, window: int) -> Settled | None:

@@ -2,7 +2,7 @@
 
 A name never holds a URL, an id or an IP address: hosts lose the labels that look generated, paths and queries are dropped.
 The address (``host:port``) stays exact: it is what a service of ours is recognised by, and is never shown.
-Sources: OpenTelemetry semantic conventions for HTTP, RPC, databases and messaging, 1.20 to 1.37.
+Sources: OpenTelemetry semantic conventions for HTTP, RPC, databases, messaging and peer services, 1.20 to 1.39.
 """
 
 import ipaddress
@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from ctrlplane_stream.telemetry.half import Peer, PeerKind
+from ctrlplane_stream.telemetry.half import Kind, Peer, PeerKind
 from ctrlplane_stream.telemetry.origins import text
 
-NAMES = ("peer.service",)
+NAMES = ("service.peer.name", "peer.service")
+PEER_NAMESPACE = ("service.peer.namespace",)
 HOSTS = ("server.address", "net.peer.name", "net.sock.peer.name", "http.host", "network.peer.address", "net.peer.ip", "net.sock.peer.addr")
 PORTS = ("server.port", "net.peer.port", "network.peer.port", "net.sock.peer.port")
 DATABASES = ("db.system.name", "db.system")
@@ -27,11 +28,14 @@ EPHEMERAL = ("messaging.destination.temporary", "messaging.destination.anonymous
 OTHERS = ("rpc.service", "messaging.system", "error.type")
 URLS = ("url.full", "http.url")
 
-KEYS = frozenset(NAMES + HOSTS + PORTS + DATABASES + NAMESPACES + DESTINATIONS + OPERATIONS + EPHEMERAL + OTHERS + URLS)
+KEYS = frozenset(NAMES + PEER_NAMESPACE + HOSTS + PORTS + DATABASES + NAMESPACES + DESTINATIONS + OPERATIONS + EPHEMERAL + OTHERS + URLS)
 """Every attribute that the engine reads of a span."""
 
-_GENERATED = re.compile(r"\d{4,}|(?=[0-9a-f]*\d)[0-9a-f]{8,}|(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{6,}")
+_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_GENERATED = re.compile(_UUID + r"|\d{4,}|(?=[0-9a-f]*\d)[0-9a-f]{8,}|(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{6,}", re.IGNORECASE)
 _LONGEST = 120
+SOCKET = "unix-socket"
+"""What a file system path for a server's address is called: paths hold numbers, and tell nobody apart across machines."""
 
 
 def attribute(raw: bytes) -> tuple[str, str] | None:
@@ -52,16 +56,16 @@ def collect(pairs: Iterable[tuple[str, str] | None]) -> dict[str, str]:
     return attributes
 
 
-def fetches_only(attributes: Mapping[str, str]) -> bool:
-    """Whether a span only received or settled messages, rather than sent or processed one."""
-    return _first(attributes, OPERATIONS) in {"receive", "settle"}
+def fetch_kind(attributes: Mapping[str, str]) -> Kind | None:
+    """What a span is that only fetched messages (a consumer) or settled them (local work); None where it sent or processed some."""
+    return {"receive": Kind.CONSUMER, "settle": Kind.INTERNAL}.get(_first(attributes, OPERATIONS))
 
 
 def peer_of(attributes: Mapping[str, str]) -> Peer | None:
     """The peer that a caller's or consumer's attributes name, or None where they name nobody."""
     host, port = _host_and_port(attributes)
     address = f"{host}:{port}" if host and port else host
-    named = attributes.get("peer.service", "")
+    named = _service_name(attributes)
     database = _first(attributes, DATABASES)
     if database:
         return Peer(PeerKind.DATABASE, named or _database_name(database, attributes, host), address)
@@ -77,11 +81,19 @@ def _first(attributes: Mapping[str, str], keys: Iterable[str]) -> str:
     return next((attributes[key] for key in keys if key in attributes), "")
 
 
+def _service_name(attributes: Mapping[str, str]) -> str:
+    """The peer's logical name where a person gave it, written as our services are: ``namespace/name``."""
+    name, namespace = attributes.get("service.peer.name", ""), attributes.get("service.peer.namespace", "")
+    return f"{namespace}/{name}" if name and namespace else name or attributes.get("peer.service", "")
+
+
 def _host_and_port(attributes: Mapping[str, str]) -> tuple[str, str]:
     host = _first(attributes, HOSTS)
     port = _first(attributes, PORTS)
-    if not host:
-        return _from_url(_first(attributes, URLS), port)
+    if not host or "://" in host.removeprefix("unix://"):
+        return _from_url(host or _first(attributes, URLS), port)
+    if "/" in host:
+        return host, ""
     if host.count(":") == 1:
         host, _, own = host.partition(":")
         port = port or own
@@ -109,9 +121,9 @@ def _destination_name(system: str, attributes: Mapping[str, str]) -> str:
 
 
 def _host_name(host: str) -> str:
-    """A host as a name: IP addresses become one word, labels that look generated become ``*``."""
-    if not host:
-        return ""
+    """A host as a name: IP addresses and sockets become one word each, labels that look generated become ``*``."""
+    if not host or "/" in host:
+        return SOCKET if host else ""
     try:
         ipaddress.ip_address(host.strip("[]"))
     except ValueError:

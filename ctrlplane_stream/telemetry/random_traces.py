@@ -23,6 +23,8 @@ _ATTRIBUTES: tuple[Mapping[str, str | int], ...] = (
     {"net.peer.name": "bank.example", "error.type": "timeout"},
     {"messaging.system": "kafka", "messaging.destination.name": "orders"},
     {"messaging.system": "kafka", "messaging.destination.name": "orders", "messaging.operation": "receive"},
+    {"messaging.system": "kafka", "messaging.destination.name": "orders", "messaging.operation.type": "settle"},
+    {"service.peer.name": "stock", "service.peer.namespace": "shop"},
     {"unrelated": "x" * 20, "rpc.service": "Ledger", "server.address": "10.0.0.7"},
 )
 

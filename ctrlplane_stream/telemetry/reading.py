@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from google.protobuf.message import DecodeError
 
 from ctrlplane_stream.telemetry.folding import LONGEST_US
-from ctrlplane_stream.telemetry.half import NO_PARENT, Half, Kind, Origin
+from ctrlplane_stream.telemetry.half import CALLERS, NO_PARENT, Half, Kind, Origin
 from ctrlplane_stream.telemetry.origins import Origins
-from ctrlplane_stream.telemetry.peers import attribute, collect, fetches_only, peer_of
+from ctrlplane_stream.telemetry.peers import attribute, collect, fetch_kind, peer_of
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sampling import weight
 from ctrlplane_stream.telemetry.settings import SpanSettings
@@ -65,23 +65,25 @@ class Reader:
             return
         kind = Kind(span.kind) if 0 <= span.kind <= Kind.CONSUMER else Kind.UNSPECIFIED
         attributes = self._collected(span) if kind >= Kind.CLIENT else {}
-        receive = fetches_only(attributes)
-        links = self._links(span, skipped) if kind is Kind.CONSUMER and not receive and span.links else []
+        fetch = fetch_kind(attributes)
+        failed = span.status.code == _ERROR or (kind in CALLERS and "error.type" in attributes)
+        kind = kind if fetch is None else fetch
+        links = self._links(span, skipped) if kind is Kind.CONSUMER and span.links else []
         parent = span.parent_span_id if len(span.parent_span_id) == len(NO_PARENT) else NO_PARENT
         end_us = span.end_time_unix_nano // 1000
         half = Half(
             span.trace_id,
             span.span_id,
             parent,
-            Kind.INTERNAL if receive else kind,
-            span.status.code == _ERROR or (kind in {Kind.CLIENT, Kind.PRODUCER} and "error.type" in attributes),
+            kind,
+            failed,
             min(end_us, latest_us),
             min(max(0, end_us - span.start_time_unix_nano // 1000), LONGEST_US),
             origin,
-            None if receive or kind < Kind.CLIENT else peer_of(attributes),
+            peer_of(attributes) if kind >= Kind.CLIENT else None,
             weight(span.trace_state, self._settings.sampling_multiplier),
             linked=bool(links),
-            receive=receive,
+            receive=fetch is not None,
         )
         yield half
         for trace, producer in links:
@@ -129,5 +131,16 @@ def links_of(raw: Iterable[bytes], trace: bytes, parent: bytes, most: int, skipp
 def linked_copy(half: Half, trace: bytes, producer: bytes) -> Half:
     """The copy of a consumer that stands in the producer's trace, as a child of the producer."""
     return Half(
-        trace, half.span, producer, half.kind, half.error, half.end_us, half.duration_us, half.origin, half.peer, half.weight, link=True
+        trace,
+        half.span,
+        producer,
+        half.kind,
+        half.error,
+        half.end_us,
+        half.duration_us,
+        half.origin,
+        half.peer,
+        half.weight,
+        link=True,
+        receive=half.receive,
     )

@@ -1,4 +1,8 @@
-"""Why a span made no edge of its own: every span that makes none is counted under one of these."""
+"""Why a span made no edge of its own: every span that makes none is counted under one of these, once.
+
+A span has an edge of its own where it is the caller half or the callee half of one. The two reasons ``of_links`` count span
+links instead: a consumer span may have many, and each is a message of its own.
+"""
 
 from enum import StrEnum
 
@@ -7,11 +11,13 @@ class Skip(StrEnum):
     """A reason, with the sentence that explains it."""
 
     sentence: str
+    of_links: bool
 
-    def __new__(cls, value: str, sentence: str) -> "Skip":
+    def __new__(cls, value: str, sentence: str, of_links: bool = False) -> "Skip":
         member = str.__new__(cls, value)
         member._value_ = value
         member.sentence = sentence
+        member.of_links = of_links
         return member
 
     LOCAL = "local", "it is work inside one service, neither a call nor an arrival"
@@ -22,13 +28,14 @@ class Skip(StrEnum):
     PARENT_LOOP = "parent-loop", "its parents form a loop, or a chain of more than 256 local spans"
     NO_PEER = "no-peer", "no server answered it and its attributes name nobody"
     UNCONSUMED = "unconsumed", "nobody consumed the message within the pairing time, though the destination has consumers"
-    RECEIVE = "receive", "it only fetched or settled messages; the spans that process them make the edges"
-    LINKED = "linked", "its edges are made by its span links"
+    RECEIVE = "receive", "it only fetched or settled messages; its links, or the spans that process them, make the edges"
+    LINKED = "linked", "its edges are made by its span links, message by message"
     DUPLICATE = "duplicate", "a span of this trace, id and side was received before"
     REDELIVERED = "redelivered", "its record was read before: the source redelivered it"
     NO_TRACE_ID = "no-trace-id", "its trace id is not 16 bytes, or zero"
     NO_SPAN_ID = "no-span-id", "its span id is not 8 bytes, or zero"
     NO_END_TIME = "no-end-time", "it has no end time"
     TRACE_TOO_LARGE = "trace-too-large", "its trace already holds the most halves that one trace may"
-    TOO_MANY_LINKS = "too-many-links", "the span has more links than are followed"
     EVICTED = "evicted", "the cap on memory was reached before it was paired"
+    UNLINKED = "unlinked", "a span link of a consumer led to no message: its producer was never received, or the message is counted", True
+    TOO_MANY_LINKS = "too-many-links", "a consumer has more span links than are followed", True

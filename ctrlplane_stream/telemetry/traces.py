@@ -8,6 +8,10 @@ The rules, each with its reason:
 - A remote ancestor that is no client (an uninstrumented client library) still is the caller.
 - A client that shares its span id with a server (B3's shared spans) is that server's caller.
 - A client below which another client of the same service lies is a wrapper (a mapper over a driver): the inner one calls.
+  A producer is not wrapped by the client that carries its message to the broker: the message is consumed all the same.
+- A consumer that only fetched is one where its parent is a producer (instrumentations that have no other span), and local where
+  its parent is: there the spans below it process what it fetched. The links of such a span count last of all, for
+  producers that no processing span of its service answered.
 - Halves come in any order: what waits for a span that is not there is kept under that span's id.
 """
 
@@ -61,7 +65,8 @@ class Trace:
     ``first_offset`` is the oldest record that any of them came from, ``last_window`` the latest window of any.
     ``waiting`` holds searches by the id they miss, ``unsettled`` the same searches by whose they are. ``open_callers``
     are those that nobody answered and nothing was counted for; ``counted`` those that were counted as a call to a service
-    of ours, whose answer therefore adds no call; ``possible`` names the services to which such a call failed.
+    of ours, whose answer therefore adds no call; ``possible`` names the services to which such a call failed. ``wrapped``
+    are callers around another, ``fetched`` link copies of consumers that only fetched, ``consumed`` who consumed what.
     """
 
     first_offset: int
@@ -76,6 +81,9 @@ class Trace:
     answered: set[bytes] = field(default_factory=set)
     counted: set[bytes] = field(default_factory=set)
     possible: set[str] = field(default_factory=set)
+    wrapped: set[bytes] = field(default_factory=set)
+    fetched: list[Half] = field(default_factory=list)
+    consumed: set[tuple[bytes, str]] = field(default_factory=set)
     entered: bool = False
 
     @property
@@ -128,9 +136,10 @@ class Trace:
             if above is half:
                 return NoCaller.LOOP
             window = max(window, window_of(above))
-            if above.kind in CALLERS or not same_place(above, half):
+            inside = same_place(above, half)
+            if not inside or (above.kind in CALLERS and not (half.receive and above.kind is Kind.CLIENT)):
                 return Found(above, window)
-            if above.kind in CALLEES:
+            if above.kind in CALLEES or above.kind is Kind.CLIENT:
                 return NoCaller.NESTED
             at = above.parent
         return NoCaller.LOOP
@@ -145,7 +154,7 @@ class Trace:
             if above.kind in CALLEES or not same_place(above, search.half):
                 return None
             if above.kind in CALLERS:
-                return above
+                return above if above.kind is Kind.CLIENT or search.half.kind is Kind.PRODUCER else None
             at = above.parent
         return None
 

@@ -24,6 +24,7 @@ from ctrlplane_stream.telemetry.batches import decode
 from ctrlplane_stream.telemetry.engines import default_engine
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
 from ctrlplane_stream.telemetry.pair import PairStage
+from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.wire import otlp
 from ctrlplane_stream.wire.cloudevents import Unreadable
@@ -84,8 +85,7 @@ class Spans(Duty):
             await self.outbox.send(letters)
             self._halved.update((r.partition, r.offset + 1) for r in records)
         self.metrics.produced(Product.SPANS, halved.spans)
-        for reason, count in halved.skipped.items():
-            self.metrics.skipped(reason, count)
+        self._count_skipped({}, halved.skipped)
 
     async def _mark(self) -> None:
         """A watermark of each source partition that is ours, to every partition of the halves, after what was read before."""
@@ -117,11 +117,13 @@ class Spans(Duty):
             if isinstance(record, otlp.Unreadable):
                 letters.append(self.refuse(found, Unreadable(record.reason)))
                 continue
+            before = stage.skipped
             for out in stage.feed(found.offset, record):
                 moved[found.partition] = stage
                 windows += 1
                 pairs += pairs_of(out)
                 letters.append(self._window(out.environment, msgspec.json.encode(out)))
+            self._count_skipped(before, stage.skipped)
             self._next[found.partition] = found.offset + 1
         await self.outbox.send(letters)
         self.metrics.produced(Product.WINDOWS, windows)
@@ -129,6 +131,12 @@ class Spans(Duty):
         await self.outbox.send(
             [Letter(CHECKPOINTS, p, str(p).encode(), checkpoints.encode(stage.checkpoint())) for p, stage in moved.items()]
         )
+
+    def _count_skipped(self, before: Mapping[Skip, int], after: Mapping[Skip, int]) -> None:
+        """Tell of the spans that came to have no edge of their own, by reason."""
+        for reason, count in after.items():
+            if count > before.get(reason, 0):
+                self.metrics.skipped(reason, count - before.get(reason, 0))
 
     def _window(self, environment: str, value: bytes) -> Letter:
         return Letter(WINDOWS, partition_of(environment, self.settings.partitions), environment.encode(), value)

@@ -35,6 +35,8 @@ def test_a_rebuilt_stage_learns_nothing_from_traces_of_which_it_reads_only_the_e
         assert feed(new, offset, chain.log[0][offset]) == []
     assert new.checkpoint() == saved
     assert saved.sightings == ()
+    assert old.skipped
+    assert new.skipped == {}, "what is only repeated is not counted again"
 
 
 def test_the_cap_on_halves_holds_and_what_it_costs_is_counted() -> None:

@@ -99,13 +99,62 @@ def test_a_link_to_the_parent_is_not_a_second_message(traces: SampleTraces) -> N
     assert Outcome([producer, traces.span("mailer", CONSUMER, producer, links=[producer])]).calls == {("shop", "mailer", "message"): (1, 0)}
 
 
+RECEIVE = {"messaging.operation.type": "receive"}
+
+
 def test_fetching_messages_is_not_processing_them(traces: SampleTraces) -> None:
     producer = traces.span("shop", PRODUCER)
-    receive = traces.span("mailer", CONSUMER, links=[producer], attributes={"messaging.operation.type": "receive"})
+    receive = traces.span("mailer", CONSUMER, links=[producer], attributes=RECEIVE)
     process = traces.span("mailer", CONSUMER, receive, links=[producer])
     outcome = Outcome([producer, receive, process])
     assert outcome.calls == {("shop", "mailer", "message"): (1, 0)}
-    assert outcome.skipped == {Skip.LINKED: 1, Skip.RECEIVE: 1}
+    assert outcome.skipped == {Skip.LINKED: 1, Skip.RECEIVE: 1, Skip.UNLINKED: 1}
+    assert [(service.service, service.requests) for service in outcome.services] == [("mailer", 1)]
+
+
+@pytest.mark.parametrize("kind", [CONSUMER, CLIENT])
+def test_a_fetching_span_below_the_producer_is_the_consumer(traces: SampleTraces, kind: Kind) -> None:
+    """Several instrumentations have no other span for a message than one that says "receive"."""
+    producer = traces.span("shop", PRODUCER)
+    receive = traces.span("mailer", kind, producer, attributes=RECEIVE, error=True)
+    outcome = Outcome([receive, traces.span("mailer", CONSUMER, receive), producer])
+    assert outcome.calls == {("shop", "mailer", "message"): (1, 1)}
+    assert outcome.skipped == {Skip.NESTED_SERVER: 1}
+
+
+def test_the_links_of_a_fetching_span_are_messages_where_nothing_processes_them(traces: SampleTraces) -> None:
+    producers = [traces.span("shop", PRODUCER) for _ in range(3)]
+    outcome = Outcome([traces.span("mailer", CLIENT, links=producers, attributes=RECEIVE), *producers])
+    assert outcome.calls == {("shop", "mailer", "message"): (3, 0)}
+    assert outcome.skipped == {Skip.RECEIVE: 1}
+
+
+def test_a_fetching_span_below_work_of_its_own_service_is_local(traces: SampleTraces) -> None:
+    loop = traces.span("mailer", CLIENT)
+    receive = traces.span("mailer", CONSUMER, loop, attributes=RECEIVE)
+    outcome = Outcome([loop, receive, traces.span("mailer", CONSUMER, receive, attributes={"messaging.operation.type": "settle"})])
+    assert outcome.calls == {}
+    assert outcome.skipped == {Skip.NO_PEER: 1, Skip.RECEIVE: 2}
+    assert outcome.services == []
+
+
+def test_the_client_that_carries_a_message_to_the_broker_does_not_hide_its_producer(traces: SampleTraces) -> None:
+    """A queue spoken to over HTTP: the message is consumed much later all the same."""
+    producer = traces.span("shop", PRODUCER)
+    client = traces.span("shop", CLIENT, producer, attributes={"server.address": "queue.example"})
+    consumer = traces.span("mailer", CONSUMER, producer, end_ms=producer.end_ms + 20_000)
+    outcome = Outcome([producer, client, consumer])
+    assert outcome.calls == {("shop", "mailer", "message"): (1, 0), ("shop", "queue.example", "external"): (1, 0)}
+    assert outcome.skipped == {}
+
+
+def test_a_wrapper_that_is_answered_in_a_later_window_is_no_wrapper(traces: SampleTraces) -> None:
+    """It is a half of an edge, and so under no reason."""
+    outer = traces.span("shop", CLIENT)
+    inner = traces.span("shop", CLIENT, outer, attributes={"server.address": "proxy.example"})
+    outcome = Outcome([outer, inner, traces.span("cart", SERVER, outer, end_ms=outer.end_ms + 12_000)])
+    assert outcome.calls == {("shop", "cart", "call"): (1, 0), ("shop", "proxy.example", "external"): (1, 0)}
+    assert outcome.skipped == {}
 
 
 def test_local_spans_are_stepped_over_to_the_remote_ancestor(traces: SampleTraces) -> None:
@@ -183,6 +232,10 @@ def test_a_missing_parent_is_counted_not_forgotten(traces: SampleTraces) -> None
         ({"db.system": "mysql", "server.address": "db-1.internal"}, "mysql/db-1.internal", "database"),
         ({"peer.service": "ledger", "db.system": "mysql"}, "ledger", "database"),
         ({"peer.service": "bank"}, "bank", "external"),
+        ({"service.peer.name": "bank", "service.peer.namespace": "pay", "peer.service": "x"}, "pay/bank", "external"),
+        ({"db.system.name": "mongodb", "db.namespace": "t_550E8400-e29b-41d4-a716-446655440000"}, "mongodb/t_*", "database"),
+        ({"db.system": "postgresql", "server.address": "/run/.s.PGSQL.5432"}, "postgresql/unix-socket", "database"),
+        ({"server.address": "http://api.bank.example:80/pay/4711"}, "api.bank.example", "external"),
         ({"server.address": "api.bank.example", "server.port": 443}, "api.bank.example", "external"),
         ({"net.peer.name": "api.bank.example"}, "api.bank.example", "external"),
         ({"http.url": "https://api.bank.example/pay/4711?token=secret"}, "api.bank.example", "external"),

@@ -1,0 +1,241 @@
+"""The rules of ``docs/spans.md`` told plainly, span by span and all spans at once: a count to hold the engine against.
+
+No windows, no columns, no memory bounds, no order: what the engine must come to where everything is there. Of the product it
+uses only how attributes name a peer.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ctrlplane_stream.telemetry.half import Kind, Peer, PeerKind
+from ctrlplane_stream.telemetry.peers import collect, peer_of
+from ctrlplane_stream.telemetry.reasons import Skip
+
+CALLERS, CALLEES = (Kind.CLIENT, Kind.PRODUCER), (Kind.SERVER, Kind.CONSUMER)
+NOBODY = bytes(8)
+Edge = tuple[str, str, str]
+
+
+@dataclass(eq=False)
+class Plain:
+    """A span with what the rules ask of it; ``stands_for`` is the consumer of which this is one link."""
+
+    trace: bytes
+    span: bytes
+    parent: bytes
+    kind: Kind
+    failed: bool
+    place: tuple[str, str]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    links: tuple[tuple[bytes, bytes], ...] = ()
+    stands_for: "Plain | None" = None
+
+    @property
+    def operation(self) -> str:
+        return self.attributes.get("messaging.operation.type") or self.attributes.get("messaging.operation", "")
+
+    @property
+    def tells(self) -> bool:
+        """Whether its attributes say what it did with messages."""
+        return self.kind in (*CALLERS, Kind.CONSUMER)
+
+    @property
+    def fetched(self) -> bool:
+        return self.tells and self.operation == "receive"
+
+    @property
+    def settled(self) -> bool:
+        return self.tells and self.operation == "settle"
+
+    @property
+    def role(self) -> Kind:
+        """The kind after what it did with messages is taken into account."""
+        return Kind.CONSUMER if self.fetched else Kind.INTERNAL if self.settled else self.kind
+
+    @property
+    def peer(self) -> Peer | None:
+        return peer_of(collect(self.attributes.items()))
+
+    @property
+    def name(self) -> tuple[bytes, bytes, bool]:
+        return self.trace, self.span, self.role in CALLEES
+
+
+@dataclass
+class Count:
+    """``edges`` gives (calls, errors); ``own_edge`` how many spans are a half of one."""
+
+    edges: dict[Edge, tuple[int, int]] = field(default_factory=dict)
+    reasons: Counter[Skip] = field(default_factory=Counter)
+    own_edge: int = 0
+
+    def call(self, caller: str, callee: str, kind: str, failed: bool, calls: int = 1) -> None:
+        before = self.edges.get((caller, callee, kind), (0, 0))
+        self.edges[caller, callee, kind] = before[0] + calls, before[1] + calls * failed
+
+
+class PlainGraph:
+    """``count`` is what the rules make of some spans that are all there."""
+
+    def __init__(self, spans: Iterable[Plain]) -> None:
+        self.count = Count()
+        self._held: dict[tuple[bytes, bytes, bool], Plain] = {}
+        for span in spans:
+            self._hold(span)
+        self._answered: set[int] = set()
+        self._counted: set[int] = set()
+        self._consumed: set[tuple[int, str]] = set()
+        self._behind: dict[tuple[str, str, str], set[str]] = {}
+        self._producers: dict[tuple[str, str], set[str]] = {}
+        self._settle()
+
+    def _hold(self, span: Plain) -> None:
+        if self._held.setdefault(span.name, span) is not span:
+            self.count.reasons[Skip.DUPLICATE] += 1
+            self.count.reasons.update(Skip.UNLINKED for _ in links_of(span))
+
+    def _settle(self) -> None:
+        spans = list(self._held.values())
+        callees = [span for span in spans if span.role in CALLEES]
+        links = [link for span in callees for link in links_of(span)]
+        lost = [half for half in (*callees, *(link for link in links if not link.fetched)) if not self._match(half)]
+        wrapped = {id(outer) for span in spans if span.role in CALLERS and (outer := self._around(span)) is not None}
+        unconsumed = [span for span in spans if span.role in CALLERS and id(span) not in wrapped and not self._leads_somewhere(span)]
+        for half in lost:
+            self._orphan(half)
+        for link in links:
+            if link.fetched and not (self._unconsumed_by(link) and self._match(link)):
+                self.count.reasons[Skip.UNLINKED] += 1
+        for span in unconsumed:
+            self._give_up(span)
+        self._count_spans(spans, wrapped)
+
+    def _count_spans(self, spans: list[Plain], wrapped: set[int]) -> None:
+        for span in spans:
+            if span.role in CALLERS and id(span) in wrapped and id(span) not in self._answered:
+                self.count.reasons[Skip.WRAPPED_CLIENT] += 1
+            elif span.role in CALLERS and id(span) in self._answered:
+                self.count.own_edge += 1
+            elif span.role not in CALLERS and span.role not in CALLEES:
+                self.count.reasons[Skip.RECEIVE if span.settled else Skip.LOCAL] += 1
+
+    def _above(self, trace: bytes, span: bytes) -> Plain | None:
+        return self._held.get((trace, span, True)) or self._held.get((trace, span, False))
+
+    def _caller(self, callee: Plain) -> Plain | Skip | None:
+        """The remote ancestor, or why there is none; None: a parent is missing."""
+        shared = self._held.get((callee.trace, callee.span, False)) if callee.role is Kind.SERVER else None
+        if shared is not None and shared.role is Kind.CLIENT:
+            return shared
+        at = callee.parent
+        for _ in range(256):
+            if at == NOBODY:
+                return Skip.ROOT
+            above = self._above(callee.trace, at)
+            if above is None:
+                return None
+            if above is callee:
+                return Skip.PARENT_LOOP
+            if above.place != callee.place or above.role is Kind.PRODUCER or (above.role is Kind.CLIENT and not callee.fetched):
+                return above
+            if above.role in (*CALLEES, Kind.CLIENT):
+                return Skip.NESTED_SERVER
+            at = above.parent
+        return Skip.PARENT_LOOP
+
+    def _match(self, callee: Plain) -> bool:
+        """Count a callee's call; False where it makes none, with the reason counted unless its parent is missing."""
+        caller = self._caller(callee)
+        if not isinstance(caller, Plain):
+            if caller is not None:
+                self._without(callee, caller)
+            return caller is not None
+        calls = 0 if id(caller) in self._counted else 1
+        self._counted.discard(id(caller))
+        self.count.call(caller.place[1], callee.place[1], "message" if callee.role is Kind.CONSUMER else "call", callee.failed, calls)
+        self.count.own_edge += callee.stands_for is None
+        if callee.role is Kind.CONSUMER and not (callee.fetched and callee.stands_for):
+            self._consumed.add((id(caller), callee.place[1]))
+        if caller.role in CALLERS:
+            self._answered.add(id(caller))
+            if not (callee.fetched and callee.stands_for):
+                self._learn(caller, callee)
+        return True
+
+    def _learn(self, caller: Plain, callee: Plain) -> None:
+        if caller.peer is not None:
+            self._behind.setdefault((*caller.place, caller.peer.key), set()).add(callee.place[1])
+            if caller.peer.kind is PeerKind.DESTINATION:
+                self._producers.setdefault((callee.place[0], caller.peer.key), set()).add(caller.place[1])
+
+    def _without(self, callee: Plain, reason: Skip) -> None:
+        if callee.stands_for is not None:
+            reason = Skip.UNLINKED
+        elif callee.fetched:
+            reason = Skip.RECEIVE
+        elif any(links_of(callee)):
+            reason = Skip.LINKED
+        self.count.reasons[reason] += 1
+
+    def _orphan(self, callee: Plain) -> None:
+        known = callee.role is Kind.CONSUMER and not callee.stands_for and not any(links_of(callee))
+        peer = callee.peer if known else None
+        producers = self._producers.get((callee.place[0], peer.key), set()) if peer and peer.kind is PeerKind.DESTINATION else set()
+        if len(producers) == 1:
+            self.count.call(next(iter(producers)), callee.place[1], "message", callee.failed)
+            self.count.own_edge += 1
+        else:
+            self._without(callee, Skip.MISSING_PARENT)
+
+    def _around(self, caller: Plain) -> Plain | None:
+        """The caller of the same service around a caller."""
+        at = caller.parent
+        for _ in range(256):
+            above = None if at == NOBODY else self._above(caller.trace, at)
+            if above is None or above.role in CALLEES or above.place != caller.place:
+                return None
+            if above.role in CALLERS:
+                return above if above.role is Kind.CLIENT or caller.role is Kind.PRODUCER else None
+            at = above.parent
+        return None
+
+    def _unconsumed_by(self, link: Plain) -> bool:
+        caller = self._caller(link)
+        return isinstance(caller, Plain) and (id(caller), link.place[1]) not in self._consumed
+
+    def _leads_somewhere(self, caller: Plain) -> bool:
+        """Count a caller that nobody answered and whose peer says enough at once; True where that is so."""
+        peer = caller.peer
+        if id(caller) in self._answered:
+            return True
+        behind = self._behind.get((*caller.place, peer.key), set()) if peer else set()
+        if peer and len(behind) == 1 and peer.kind is not PeerKind.DESTINATION:
+            self._unanswered(caller, next(iter(behind)), "call")
+            self._counted.add(id(caller))
+        elif peer and peer.kind is PeerKind.DATABASE:
+            self._unanswered(caller, peer.name, "database")
+        return id(caller) in self._answered
+
+    def _give_up(self, caller: Plain) -> None:
+        peer = caller.peer
+        if id(caller) in self._answered:
+            return
+        if peer is None:
+            self.count.reasons[Skip.NO_PEER] += 1
+        elif peer.kind is PeerKind.DESTINATION and self._behind.get((*caller.place, peer.key)):
+            self.count.reasons[Skip.UNCONSUMED] += 1
+        else:
+            self._unanswered(caller, peer.name, "external")
+
+    def _unanswered(self, caller: Plain, callee: str, kind: str) -> None:
+        self._answered.add(id(caller))
+        self.count.call(caller.place[1], callee, kind, caller.failed)
+
+
+def links_of(span: Plain) -> list[Plain]:
+    """A consumer as the child of each span that its links name, its own parent and repetitions left out."""
+    if span.role is not Kind.CONSUMER or span.stands_for is not None:
+        return []
+    named = [link for link in dict.fromkeys(span.links) if link != (span.trace, span.parent)]
+    return [Plain(trace, span.span, of, span.kind, span.failed, span.place, span.attributes, (), span) for trace, of in named]
