@@ -154,6 +154,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ge=0,
         ),
     ] = 30.0
+    pairing_spans: Annotated[
+        int,
+        _meta(
+            "Most spans that one partition keeps for pairing; beyond it the oldest go first, and are counted as evicted",
+            unit="spans",
+            why="Some 100 bytes each where traces have the usual shape and 1 kB where not: bounds what a flood may take",
+            ge=1,
+        ),
+    ] = 1_000_000
+    sampling_multiplier: Annotated[
+        float,
+        _meta(
+            "Calls that a span stands for whose trace state names no sampling threshold (`ot=th:…`)",
+            why="1: everything is recorded. Where SDKs keep one trace in ten without saying so, 10 makes rates right again",
+            ge=1,
+        ),
+    ] = 1.0
     default_environment: Annotated[
         str, _meta("Environment of spans whose resource names none", why="OpenTelemetry does not make it mandatory", min_length=1)
     ] = "default"

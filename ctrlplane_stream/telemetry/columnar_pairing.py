@@ -22,7 +22,7 @@ from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin
 from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, frame_of, halves_of, span_keys, trace_key, trace_keys
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
-from ctrlplane_stream.telemetry.pairing import ReferencePairing, Settled, count_redelivered, settle_finally, settle_now
+from ctrlplane_stream.telemetry.pairing import ReferencePairing, Settled, count_redelivered, most_in_traces, settle_finally, settle_now
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
@@ -116,6 +116,7 @@ class ColumnarPairing:
         self._rest = unsettled.filter(~seen) if not seen.all() else unsettled.clear()
         visible = unsettled.filter(seen) if not seen.all() else unsettled
         fast, slow = self._sorted_out(visible)
+        slow = self._bounded(slow)
         self._slow.hold(len(slow))
         fresh = self._slow.join(halves_of(slow, self._tables), window, fold) if len(slow) else []
         if len(fast.rows):
@@ -180,6 +181,35 @@ class ColumnarPairing:
             sizes = rows["trace"].alias("trace").value_counts()
             found.append(sizes["trace"].filter(sizes["count"] > self._settings.max_trace_halves))
         return found
+
+    def _bounded(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Those of the rows bound for the reference that it may hold: no runaway trace beyond its own bound, then the newest."""
+        if len(rows) > self._settings.max_trace_halves:
+            rows = self._without_runaways(rows)
+        surplus = self._slow.held + len(rows) - most_in_traces(self._settings)
+        if surplus > 0:
+            surplus -= self._slow.evict(surplus)
+        if surplus <= 0:
+            return rows
+        rows = rows.sort("end", "offset")
+        self._give_up(rows.head(surplus), Skip.EVICTED)
+        return rows.slice(surplus)
+
+    def _without_runaways(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """What a trace has beyond its bound, counted before it is made objects of: a million spans must not take the worker down."""
+        most = self._settings.max_trace_halves
+        rows = rows.with_columns(trace=trace_keys()).sort("end", "span", "offset")
+        callee = (pl.col("flags") & 7).is_in([int(Kind.SERVER), int(Kind.CONSUMER)])
+        side = pl.struct("trace", "span", callee.alias("side"), pl.when((pl.col("flags") & LINK) != 0).then("parent").alias("link"))
+        rows = rows.with_columns(first=side.is_first_distinct().cast(pl.Int64))
+        rows = rows.with_columns(over=(pl.col("first").cum_sum() - pl.col("first")).over("trace") >= most)
+        self._give_up(rows.filter("over"), Skip.TRACE_TOO_LARGE)
+        return rows.filter(~pl.col("over")).select(NAMES)
+
+    def _give_up(self, rows: pl.DataFrame, reason: Skip) -> None:
+        """Count the spans among rows under a reason; copies that stand for links are counted as such."""
+        self._count(reason, rows.filter((pl.col("flags") & LINK) == 0))
+        self._count(Skip.UNLINKED, rows.filter((pl.col("flags") & LINK) != 0))
 
     def _count_arrivals(self, rows: pl.DataFrame, fold: Fold) -> None:
         self._count(Skip.LOCAL, rows.filter((pl.col("kind") < Kind.SERVER) & ((pl.col("flags") & RECEIVE) == 0)))
@@ -330,9 +360,7 @@ class ColumnarPairing:
         if surplus > 0:
             rows = self._unsettled()
             self._rest = rows.slice(surplus)
-            given_up = rows.head(surplus)
-            self._count(Skip.EVICTED, given_up.filter((pl.col("flags") & LINK) == 0))
-            self._count(Skip.UNLINKED, given_up.filter((pl.col("flags") & LINK) != 0))
+            self._give_up(rows.head(surplus), Skip.EVICTED)
 
 
 _EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)

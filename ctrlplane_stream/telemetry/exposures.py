@@ -4,7 +4,7 @@ A trace is *exposed* where any of its halves is of the candidate; *possibly* exp
 failed without a server half, because a candidate that dies says nothing; else *unexposed*.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from ctrlplane_stream.model.windows import Exposure
 from ctrlplane_stream.telemetry.folding import Fold, bucket
@@ -32,7 +32,7 @@ def count_exposures(trace: Trace, entry: Half, window: int, watched: Watched, fo
             counts.latency[index] = counts.latency.get(index, 0) + 1
 
 
-def exposure_of(service: str, version: str, touched: set[tuple[str, str]], possible: set[str]) -> Exposure:
+def exposure_of(service: str, version: str, touched: Container[tuple[str, str]], possible: Container[str]) -> Exposure:
     """The exposure of a trace that touched these versions and has failed calls without an answer to these services."""
     if (service, version) in touched:
         return Exposure.EXPOSED

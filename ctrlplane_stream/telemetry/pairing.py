@@ -29,6 +29,9 @@ from ctrlplane_stream.telemetry.traces import Found, Missing, NoCaller, Search, 
 
 _NO_CALLER = {NoCaller.ROOT: Skip.ROOT, NoCaller.NESTED: Skip.NESTED_SERVER, NoCaller.LOOP: Skip.PARENT_LOOP}
 
+DEARNESS = 8
+"""Halves in columns that take the memory of one held by the reference, with its trace."""
+
 Visible = list[tuple[int, Half]]
 """Halves with the offset of the ``span-halves`` record that brought them."""
 
@@ -93,9 +96,21 @@ class ReferencePairing:
         """
         visible = self._buckets.pop(window, []) + self._late
         self._late = []
-        fresh = self.join(visible, window, fold)
+        fresh = self.join(self._bounded(visible), window, fold)
         self.decide(fresh, window, fold, watched)
         self.forget(window, fold, watched)
+
+    def _bounded(self, visible: Visible) -> Visible:
+        """Those of the visible halves that traces may hold: the newest, after the longest silent traces are given up."""
+        surplus = self._held - sum(map(len, self._buckets.values())) - most_in_traces(self._settings)
+        if surplus > 0:
+            surplus -= self.evict(surplus)
+        if surplus <= 0:
+            return visible
+        visible.sort(key=_order)
+        for _, half in visible[:surplus]:
+            self._drop(half, Skip.EVICTED)
+        return visible[surplus:]
 
     def join(self, visible: Visible, window: int, fold: Fold) -> Fresh:
         """Hold what became visible, and count the calls that it proves."""
@@ -105,7 +120,7 @@ class ReferencePairing:
             self._search(trace, half, window, fold, wrapped)
         for trace, span in wrapped:
             if trace.open_callers.pop(span, None) is not None:
-                trace.wrapped.add(span)
+                trace.wrapped[span] = None
         return fresh
 
     def decide(self, fresh: Fresh, window: int, fold: Fold, watched: Watched) -> None:
@@ -213,7 +228,7 @@ class ReferencePairing:
     def _match(self, trace: Trace, found: Found, callee: Half, window: int, fold: Fold) -> None:
         self._count_call(trace, found, callee, fold)
         if callee.kind is Kind.CONSUMER and not (callee.link and callee.receive):
-            trace.consumed.add((found.caller.span, callee.origin.service))
+            trace.consumed[found.caller.span, callee.origin.service] = None
         if found.caller.kind in CALLERS:
             self._peers.learn_pair(found.caller.origin, found.caller.peer, callee.origin, window)
 
@@ -227,8 +242,8 @@ class ReferencePairing:
         calls = 1
         if caller.kind in CALLERS:
             calls = 0 if caller.span in trace.counted else 1
-            trace.counted.discard(caller.span)
-            trace.answered.add(caller.span)
+            trace.counted.pop(caller.span, None)
+            trace.answered[caller.span] = None
             trace.open_callers.pop(caller.span, None)
             if calls:
                 index = bucket(caller.duration_us)
@@ -246,9 +261,9 @@ class ReferencePairing:
     def _count_unanswered(self, trace: Trace, caller: Half, settled: Settled, fold: Fold) -> None:
         trace.open_callers.pop(caller.span, None)
         if settled.kind is EdgeKind.CALL:
-            trace.counted.add(caller.span)
+            trace.counted[caller.span] = None
             if caller.error:
-                trace.possible.add(settled.callee)
+                trace.possible[settled.callee] = None
         name = (caller.origin.service, settled.callee, settled.kind, caller.origin.version, UNKNOWN_VERSION)
         counts = fold.at(self._window_of(caller), caller.origin.environment).edge(name)
         counts.tally.add(1, int(caller.error), caller.weight)
@@ -350,6 +365,11 @@ class ReferencePairing:
                 self._count_skipped(half, Skip.EVICTED)
             self.skipped.update(Skip.WRAPPED_CLIENT for span in trace.wrapped if span not in trace.answered)
         return before - self._held
+
+
+def most_in_traces(settings: SpanSettings) -> int:
+    """How many halves may be held one by one: each takes as much memory as ``DEARNESS`` in columns (measured: 1.6 kB and 0.13 kB)."""
+    return max(1, settings.max_halves // DEARNESS)
 
 
 def count_redelivered(skipped: Counter[Skip], batch: Batch, rows: int) -> None:

@@ -41,6 +41,8 @@ def span_settings(settings: Settings) -> SpanSettings:
         window_ms=settings.window_seconds * 1000,
         lateness_ms=round(settings.lateness_seconds * 1000),
         pairing_ms=round(settings.pairing_seconds * 1000),
+        max_halves=settings.pairing_spans,
+        sampling_multiplier=settings.sampling_multiplier,
         default_environment=settings.default_environment,
     )
 

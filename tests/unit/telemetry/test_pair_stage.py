@@ -70,6 +70,20 @@ def test_a_trace_of_very_many_spans_evicts_nobody_else() -> None:
         assert call_counts(chain.parts) == {("shop", "cart", "call"): (1, 0)}
 
 
+def test_a_flood_of_traces_of_one_orphan_each_is_bounded_before_it_is_made_objects_of() -> None:
+    """A trace of its own for every span is what takes most memory: only an eighth of the cap may be held so."""
+    settings = SpanSettings(partitions=1, max_halves=800)
+    for engine in (REFERENCE, columnar(always=True)):
+        traces, chain = SampleTraces(), InMemoryChain(settings, engine)
+        orphans = [traces.span("cart", Kind.SERVER, missing_parent=True, end_ms=at(i / 100)) for i in range(700)]
+        chain.receive([request(orphans)], int(at(8)))
+        assert chain.pairs[0].held == 700
+        chain.advance(int(at(21)))
+        assert chain.pairs[0].held == 100
+        chain.advance(int(at(90)))
+        assert chain.all_skipped == {Skip.MISSING_PARENT: 100, Skip.EVICTED: 600}
+
+
 def test_a_trace_that_never_ends_is_cut() -> None:
     """It must not hold back the restart offset for ever."""
     settings = SpanSettings(partitions=1, max_trace_ms=60_000)
