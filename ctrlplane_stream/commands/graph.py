@@ -12,6 +12,7 @@ from ctrlplane_stream.telemetry.graph_document import (
     as_mermaid,
     as_text,
     difference,
+    difference_json,
     difference_text,
     document_of,
 )
@@ -22,34 +23,41 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--from", "recordings", type=_FILE, multiple=True, help="A recording of OTLP; repeat for several taken together.")
-@click.option("--json", "form", flag_value="json", help="Print the graph as JSON.")
+@click.option("--from", "recordings", type=_FILE, multiple=True, help="A recording of OTLP; several are taken together.")
+@click.argument("more", type=_FILE, nargs=-1, metavar="[FILE]...")
+@click.option("--json", "form", flag_value="json", help="Print the graph, or the difference, as JSON.")
 @click.option("--dot", "form", flag_value="dot", help="Print the graph for Graphviz.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="Print the graph as a Mermaid flowchart.")
 @click.option("--progress", is_flag=True, help="Say on standard error how far reading has come.")
 @click.option("--diff", type=_FILE, nargs=2, metavar="A B", help="Say which edges appeared, vanished or changed from A to B.")
-def graph(recordings: tuple[Path, ...], form: str | None, progress: bool, diff: tuple[Path, Path] | None) -> None:
+def graph(recordings: tuple[Path, ...], more: tuple[Path, ...], form: str | None, progress: bool, diff: tuple[Path, Path] | None) -> None:
     """Print which services call which, from recorded traces.
 
     Recordings are what the Collector's file exporter writes: JSON lines or length-prefixed protobuf, plain, gzip or zstd;
     or a single request. What a file holds is told by its content.
     """
+    if diff and (recordings or more or form in {"dot", "mermaid"}):
+        raise click.UsageError("--diff A B compares two recordings by itself, in words or as --json: leave out --from, --dot and --mermaid")
     if diff:
         before, after = (_document((path,), progress) for path in diff)
-        click.echo(difference_text(difference(before, after)))
+        found = difference(before, after)
+        click.echo(difference_json(found) if form == "json" else difference_text(found))
         return
     if not recordings:
         raise click.UsageError("name a recording with --from FILE, or two with --diff A B")
-    click.echo(FORMS[form or "text"](_document(recordings, progress)))
+    click.echo(FORMS[form or "text"](_document((*recordings, *more), progress)))
 
 
 def _document(paths: tuple[Path, ...], progress: bool) -> GraphDocument:
-    """The graph of some recordings; ends the command with status 1 where nothing in them was readable."""
+    """The graph of some recordings; ends the command with status 1 where there are no spans in them."""
     recording = windows_of(paths, progress=_reporter(paths) if progress else None)
     for bad in recording.unreadable:
         click.echo(f"{bad.path}: record {bad.number} left out: {bad.reason}", err=True)
     if recording.unreadable and not recording.spans:
         raise click.ClickException("nothing readable: expected OTLP traces as JSON lines, length-prefixed protobuf, or a single request")
+    if not recording.spans:
+        files = ", ".join(str(path) for path in paths)
+        raise click.ClickException(f"no spans in {files}: expected OTLP traces; metrics, logs and empty files hold none")
     return document_of(recording)
 
 

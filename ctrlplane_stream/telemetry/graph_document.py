@@ -147,22 +147,30 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+class ChangedEdge(msgspec.Struct, frozen=True):
+    """An edge of both graphs, and in words what is different about it."""
+
+    before: EdgeDocument
+    after: EdgeDocument
+    changes: tuple[str, ...]
+
+
 class Difference(msgspec.Struct, frozen=True):
     """What became of the edges from one graph to another, each sorted."""
 
     appeared: tuple[EdgeDocument, ...]
     vanished: tuple[EdgeDocument, ...]
-    changed: tuple[tuple[EdgeDocument, EdgeDocument, tuple[str, ...]], ...]
+    changed: tuple[ChangedEdge, ...]
 
 
 def difference(before: GraphDocument, after: GraphDocument) -> Difference:
     """Which edges appeared, vanished or changed (error share by a percentage point, p99 by a half, or other version pairs)."""
     old, new = _by_key(before.edges), _by_key(after.edges)
-    changed = [(old[key], new[key], _changes(old[key], new[key])) for key in sorted(old.keys() & new.keys())]
+    changed = [ChangedEdge(old[key], new[key], _changes(old[key], new[key])) for key in sorted(old.keys() & new.keys())]
     return Difference(
         tuple(new[key] for key in sorted(new.keys() - old.keys())),
         tuple(old[key] for key in sorted(old.keys() - new.keys())),
-        tuple(change for change in changed if change[2]),
+        tuple(change for change in changed if change.changes),
     )
 
 
@@ -170,8 +178,13 @@ def difference_text(found: Difference) -> str:
     """A difference for people, a line an edge; says so where there is none."""
     lines = [f"+ {_name(edge)}  {_label(edge)}" for edge in found.appeared]
     lines += [f"- {_name(edge)}  {_label(edge)}" for edge in found.vanished]
-    lines += [f"~ {_name(after)}  {'; '.join(changes)}" for _, after, changes in found.changed]
+    lines += [f"~ {_name(change.after)}  {'; '.join(change.changes)}" for change in found.changed]
     return "\n".join(lines) if lines else "no edge appeared, vanished or changed"
+
+
+def difference_json(found: Difference) -> str:
+    """A difference as JSON, indented."""
+    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
 
 
 def _by_key(edges: Iterable[EdgeDocument]) -> dict[tuple[str, str, str], EdgeDocument]:

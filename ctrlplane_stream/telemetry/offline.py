@@ -56,7 +56,7 @@ def windows_of(
     engine: Engine | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Recording:
-    """The windows of some recordings taken together, as if nothing had been late. Raises OSError where a file cannot be opened.
+    """The windows of some recordings taken together, as if all had been there at once. Raises OSError where a file cannot be opened.
 
     Files may overlap in time and hold spans in any order; a span found twice counts once. All halves are held until the
     end: ``settings.max_halves`` bounds them, and what is beyond is counted as evicted.

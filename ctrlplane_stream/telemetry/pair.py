@@ -209,10 +209,13 @@ class PairStage:
         return watched
 
     def finish(self) -> list[WindowPart]:
-        """Close everything, as at the end of a recording; the stage must not be fed afterwards."""
+        """Close everything at once, as at the end of a recording; the stage must not be fed afterwards.
+
+        All is visible together, so that a call is paired however long it took, and whoever answered once is known all along.
+        """
         windows = self._pairing.windows
         beyond = self._settings.pairing_ms // self._settings.window_ms + 2
-        for window in [*windows, *([windows[-1] + beyond * self._settings.window_seconds] if windows else [])]:
+        for window in [windows[-1], windows[-1] + beyond * self._settings.window_seconds] if windows else []:
             self._pairing.close(window, self._fold, self._watched())
         return self._drained(self._fold.drain(), part=0)
 

@@ -92,9 +92,9 @@ class ReferencePairing:
     def close(self, window: int, fold: Fold, watched: Watched) -> None:
         """Settle what becomes visible with this window, and what came late, into ``fold``; then forget silent traces.
 
-        Windows close in ascending order.
+        Windows close in ascending order; what lies in earlier ones that were not closed becomes visible too.
         """
-        visible = self._buckets.pop(window, []) + self._late
+        visible = [item for earlier in sorted(self._buckets) if earlier <= window for item in self._buckets.pop(earlier)] + self._late
         self._late = []
         fresh = self.join(self._bounded(visible), window, fold)
         self.decide(fresh, window, fold, watched)

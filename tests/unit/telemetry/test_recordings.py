@@ -149,6 +149,40 @@ def test_a_difference_says_what_appeared_vanished_and_changed(recording: Callabl
     assert "no edge appeared" in CliRunner().invoke(graph, ["--diff", good, good]).output
 
 
+def test_several_files_are_one_recording(recording: Callable[..., str], tmp_path: Path) -> None:
+    """As the shell spells it: one --from, and whatever a pattern stands for. A span found twice counts once."""
+    result = CliRunner().invoke(graph, ["--from", recording("a"), recording("b"), "--json"])
+    document = json.loads(result.output)
+    assert (document["spans"], document["edges"][0]["calls"]) == (4, 1)
+    assert document["skipped"] == [{"reason": "duplicate", "count": 2}]
+
+
+def test_a_call_of_an_hour_is_paired_in_a_recording(tmp_path: Path) -> None:
+    traces = SampleTraces()
+    client = traces.span("shop", Kind.CLIENT, milliseconds=3_600_000)
+    server = traces.span("report", Kind.SERVER, client, milliseconds=10, end_ms=client.end_ms - 3_500_000)
+    (tmp_path / "long").write_bytes(request([client, server]))
+    found = windows_of([tmp_path / "long"])
+    assert (len(found.parts), found.skipped) == (2, {})
+    assert [edge.calls for part in found.parts for edge in part.edges] == [1]
+
+
+def test_a_difference_is_also_said_as_json(recording: Callable[..., str]) -> None:
+    result = CliRunner().invoke(graph, ["--json", "--diff", recording("a"), recording("b", error=True)])
+    found = json.loads(result.output)
+    assert (found["appeared"], found["vanished"]) == ([], [])
+    assert found["changed"][0]["changes"] == ["failed 0.0% -> 100.0%"]
+    assert CliRunner().invoke(graph, ["--dot", "--diff", recording("a"), recording("b")]).exit_code == 2
+
+
+@pytest.mark.parametrize("content", [b"", b'{"resourceMetrics":[]}\n'])
+def test_a_file_without_spans_says_what_was_expected(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    result = CliRunner().invoke(graph, ["--from", str(tmp_path / "x")])
+    assert result.exit_code == 1
+    assert "metrics, logs and empty files hold none" in result.output
+
+
 def test_a_file_without_traces_ends_the_command_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("{oops\n")
     result = CliRunner().invoke(graph, ["--from", str(tmp_path / "x")])
