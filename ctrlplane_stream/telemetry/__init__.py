@@ -50,6 +50,8 @@ What is guaranteed: the sums do not depend on order or batching of what is on ti
 same records byte for byte; every span that makes no edge is counted under a `Skip`. What is not: calls evicted by
 `max_halves`, or cut off by `max_trace_ms`, may be counted differently by a stage that was rebuilt in the middle of it.
 
+The rules, each with its reason, and the reasons themselves: ``docs/spans.md``.
+
 Modules, in the order of the flow: `settings`, `reasons`, `half`, `origins`, `peers`, `sampling`, `reading` (OTLP to halves),
 `batches` (halves as bytes), `halving`; `traces` (who called whom), `known_peers`, `exposures`, `names`, `folding`, `pairing`,
 `checkpoint`, `pair`; `edge_records`, `table`; `recordings`, `offline`, `graph_document`; `sample_traces`; `engines`.

@@ -1,8 +1,8 @@
 """Which service stands behind an address: by the catalog, or learned from calls whose two halves were matched.
 
-What was learned carries the window it was learned in and is never unlearned. A reader that repeats old records with
-the memory of today therefore sees at each window exactly what was known then, which a restart from a checkpoint needs.
-An address behind which two services were seen (a gateway) is nobody's.
+What was learned carries the window it was learned in, and where it had to make room, the window from which it is forgotten. A
+reader that repeats old records with the memory of today therefore sees at each window exactly what was known then,
+which a restart from a checkpoint needs. An address behind which two services were seen (a gateway) is nobody's.
 """
 
 from collections.abc import Mapping
@@ -14,42 +14,92 @@ from ctrlplane_stream.telemetry.half import Origin, Peer, PeerKind
 _OUTSIDE = ""
 """Stands for "nobody of ours": calls to the address were never answered by a span."""
 
+_SPARE = 2
+"""How many times the bound may be held at most: within one window, and of what is forgotten but may still be asked for."""
+
 
 class Sighting(msgspec.Struct, frozen=True, order=True, array_like=True):
-    """``service`` was first seen behind ``address``, spoken to by ``caller``, in ``window``; empty service: nobody of ours."""
+    """``service`` was first seen behind ``address``, spoken to by ``caller``, in ``window``; empty service: nobody of ours.
+
+    ``last`` is the window it was last seen in, ``until`` the first in which it is not known any more.
+    """
 
     environment: str
     caller: str
     address: str
     service: str
     window: int
+    last: int = 0
+    until: int | None = None
+
+
+class _Seen(msgspec.Struct):
+    """When a service was first and last seen behind an address, and from when that is forgotten."""
+
+    first: int
+    last: int
+    until: int | None = None
+
+
+_Key = tuple[str, str, str]
 
 
 class KnownPeers:
-    """The catalog's names and addresses, and at most ``most`` learned sightings."""
+    """The catalog's names and addresses (``catalog``, which may be replaced), and at most ``most`` learned sightings."""
 
     def __init__(self, catalog: Mapping[str, str], most: int, learned: tuple[Sighting, ...] = ()) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._most = most
-        self._seen: dict[tuple[str, str, str], dict[str, int]] = {}
-        self._count = 0
+        self._seen: dict[_Key, dict[str, _Seen]] = {}
+        self._known_now = self._held = 0
         self.learning = True
         # False while a rebuilt stage repeats what it once knew: half-read traces must not teach it anything.
-        for sighting in learned:
-            self._remember((sighting.environment, sighting.caller, sighting.address), sighting.service, sighting.window)
+        for s in learned:
+            self._seen.setdefault((s.environment, s.caller, s.address), {})[s.service] = _Seen(s.window, s.last or s.window, s.until)
+            self._held += 1
+            self._known_now += s.until is None
 
     @property
     def sightings(self) -> tuple[Sighting, ...]:
         """Everything learned, in a fixed order."""
-        return tuple(sorted(Sighting(*key, service, window) for key, found in self._seen.items() for service, window in found.items()))
+        return tuple(
+            sorted(
+                Sighting(*key, service, seen.first, seen.last, seen.until)
+                for key, found in self._seen.items()
+                for service, seen in found.items()
+            )
+        )
+
+    def settle(self, window: int, keep_windows: int, window_seconds: int) -> None:
+        """Forget what was not seen for longest where too much is known, once ``window`` is closed: known no more from the next on.
+
+        What is forgotten stays to be asked for about the past for ``keep_windows``: as long as a rebuilt stage may go back.
+        """
+        if not self.learning:
+            return
+        surplus = self._known_now - self._most
+        if surplus > 0:
+            known = [(seen.last, key, name) for key, found in self._seen.items() for name, seen in found.items() if seen.until is None]
+            for _, key, name in sorted(known)[: surplus + self._most // 8]:
+                self._seen[key][name].until = window + window_seconds
+                self._known_now -= 1
+            self._drop_forgotten(window - keep_windows * window_seconds)
+
+    def _drop_forgotten(self, before: int) -> None:
+        for key, found in list(self._seen.items()):
+            for name in [name for name, seen in found.items() if seen.until is not None and seen.until < before]:
+                del found[name]
+                self._held -= 1
+            if not found:
+                del self._seen[key]
 
     def service_behind(self, caller: Origin, peer: Peer | None, window: int) -> str | None:
         """The service that a caller's peer is, as known when ``window`` closed, or None."""
         if peer is None:
             return None
         for name in (peer.name, peer.address, peer.address.rpartition(":")[0]):
-            if name and name in self._catalog:
-                return self._catalog[name]
+            if name and name in self.catalog:
+                return self.catalog[name]
         if peer.kind is PeerKind.DESTINATION:
             return None
         found = [service for service in self._known(_key(caller, peer), window) if service != _OUTSIDE]
@@ -82,17 +132,28 @@ class KnownPeers:
         """Remember that a call to the caller's peer was never answered, from ``window`` on."""
         self._remember(_key(caller, peer), _OUTSIDE, window)
 
-    def _known(self, key: tuple[str, str, str], window: int) -> list[str]:
-        return [service for service, first in self._seen.get(key, {}).items() if first <= window]
-
-    def _remember(self, key: tuple[str, str, str], service: str, window: int) -> None:
+    def _known(self, key: _Key, window: int) -> list[str]:
         found = self._seen.get(key)
-        if found is not None and service in found:
+        if found is None:
+            return []
+        return [name for name, seen in found.items() if seen.first <= window and (seen.until is None or window < seen.until)]
+
+    def _remember(self, key: _Key, service: str, window: int) -> None:
+        if not self.learning:
             return
-        if self.learning and self._count < self._most:
-            self._seen.setdefault(key, {})[service] = window
-            self._count += 1
+        found = self._seen.get(key)
+        seen = found.get(service) if found is not None else None
+        if seen is None:
+            if self._held < self._most * _SPARE:
+                self._seen.setdefault(key, {})[service] = _Seen(window, window)
+                self._held += 1
+                self._known_now += 1
+            return
+        seen.last = max(seen.last, window)
+        if seen.until is not None:
+            seen.until = None
+            self._known_now += 1
 
 
-def _key(caller: Origin, peer: Peer) -> tuple[str, str, str]:
+def _key(caller: Origin, peer: Peer) -> _Key:
     return caller.environment, caller.service, peer.key

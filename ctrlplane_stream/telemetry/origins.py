@@ -44,18 +44,16 @@ def origin_of(attributes: Mapping[str, str], default_environment: str) -> Origin
 
 
 def _version(attributes: Mapping[str, str]) -> str:
-    for find in (_injected, _digest, _template_hash, _declared):
-        version = find(attributes)
-        if version:
-            return version
-    return UNKNOWN_VERSION
+    return next((version for find in VERSIONS if (version := find(attributes))), UNKNOWN_VERSION)
 
 
 def _injected(attributes: Mapping[str, str]) -> str:
+    """`ctrlplane.version`, which our actuators inject"""
     return attributes.get(VERSION_ATTRIBUTE, "")
 
 
 def _digest(attributes: Mapping[str, str]) -> str:
+    """the image digest: `container.image.repo_digests`, `oci.manifest.digest` or `container.image.id`"""
     for key in ("container.image.repo_digests", "oci.manifest.digest", "container.image.id"):
         found = attributes.get(key, "")
         at = found.find("sha256:")
@@ -65,6 +63,7 @@ def _digest(attributes: Mapping[str, str]) -> str:
 
 
 def _template_hash(attributes: Mapping[str, str]) -> str:
+    """the pod-template hash: the pod's label, or the end of `k8s.replicaset.name`"""
     for key in _TEMPLATE_HASH:
         if attributes.get(key):
             return attributes[key]
@@ -73,7 +72,12 @@ def _template_hash(attributes: Mapping[str, str]) -> str:
 
 
 def _declared(attributes: Mapping[str, str]) -> str:
+    """`service.version`, which is often a constant"""
     return attributes.get("service.version", "")
+
+
+VERSIONS = (_injected, _digest, _template_hash, _declared)
+"""What a version is taken from, in order."""
 
 
 class Origins:

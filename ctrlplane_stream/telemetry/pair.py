@@ -89,6 +89,10 @@ class PairStage:
         self._pairing = pairing(settings, self._peers)
         self._fold = Fold()
 
+    def know(self, catalog: Mapping[str, str]) -> None:
+        """From here on take these names and addresses for services of ours."""
+        self._peers.catalog = catalog
+
     @property
     def restart_offset(self) -> int:
         """Where to begin reading: the restart offset of the checkpoint given, else 0."""
@@ -179,6 +183,7 @@ class PairStage:
             self._pairing.close(window, self._fold, self._watched())
             records.extend(self._drained(self._fold.drain(window), part=0))
             records.extend(self._closed(window))
+            self._peers.settle(window, self._settings.reach_windows, self._settings.window_seconds)
         self._line = line
         return [*self._drained(self._fold.drain(), part=offset + 1), *records]
 

@@ -35,7 +35,7 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Names of databases and external peers in one environment and partition; further ones are called ``other``."""
 
     max_peers: int = 4_096
-    """Addresses remembered as belonging to a service; bounded because the checkpoint holds them."""
+    """Addresses remembered as belonging to a service, the longest unseen forgotten first; bounded because the checkpoint holds them."""
 
     max_links: int = 128
     """Span links followed from one consumer span (a batch receive); further ones are counted. OpenTelemetry's own default limit."""
@@ -62,6 +62,11 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
     def window_seconds(self) -> int:
         """Length of a window in seconds."""
         return self.window_ms // 1000
+
+    @property
+    def reach_windows(self) -> int:
+        """How many windows back a stage may have to begin that is rebuilt from a checkpoint."""
+        return (self.max_trace_ms + self.pairing_ms + self.lateness_ms) // self.window_ms + 2
 
     def window_of(self, time_us: int) -> int:
         """The window that a time in microseconds since the epoch belongs to, as its start in seconds."""

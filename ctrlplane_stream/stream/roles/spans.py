@@ -32,6 +32,7 @@ from ctrlplane_stream.wire.kafka_clients import partition_of
 
 SPANS, HALVES, WINDOWS, CHECKPOINTS = "otlp_spans", "span-halves", "telemetry-windows", "pair-checkpoints"
 _WATERMARK_SECONDS = 1.0
+_CATALOG_SECONDS = 15.0
 
 
 def span_settings(settings: Settings) -> SpanSettings:
@@ -72,6 +73,7 @@ class Spans(Duty):
         self.consume(SPANS, self._halve)
         self.consume(HALVES, self._pair)
         self.every(_WATERMARK_SECONDS, self._mark)
+        self.every(_CATALOG_SECONDS, self._read_catalog)
         self.app.positions = self._positions
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
 
@@ -171,6 +173,13 @@ class Spans(Duty):
         stage = PairStage(partition, self._told, self._known_names(), checkpoint, self._pairing)
         self._pairs[partition] = stage
         self._next[partition] = stage.restart_offset
+
+    async def _read_catalog(self) -> None:
+        """Tell pairing of services and addresses that came or went since."""
+        async with self._taking:
+            await self._catalog.refresh()
+            for stage in self._pairs.values():
+                stage.know(self._known_names())
 
     def _known_names(self) -> dict[str, str]:
         """What callers may call a service: its own name and the addresses that the catalog gives it."""
