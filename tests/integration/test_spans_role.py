@@ -1,4 +1,4 @@
-"""The spans role killed in the middle of live traffic: every call is counted once, and no window says two things."""
+"""The spans role under live traffic while workers die, come back, join and leave: every call is counted once, and all can be read again."""
 
 import asyncio
 import os
@@ -15,60 +15,75 @@ from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.processes import ChildProcess
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.roles.spans import span_settings
+from ctrlplane_stream.telemetry.engines import default_engine
 from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.halving import SourceRecord
+from ctrlplane_stream.telemetry.in_memory import CallCounts, InMemoryChain, call_counts, feed
+from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.sample_traces import SampleTraces, request
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 from ctrlplane_stream.wire.topic_admin import ensure_topics
 
 PARTITIONS, WINDOW_SECONDS = 3, 2
-ROUNDS, TRACES_A_ROUND, KILL_AFTER = 60, 8, (20, 40)
+ROUNDS, TRACES_A_ROUND = 60, 8
+RESTART_AT, JOIN_AT, LEAVE_AT = 12, 24, 44
 CALLS = ROUNDS * TRACES_A_ROUND
+
+Parts = dict[tuple[str, int, int, int], WindowPart]
 
 
 @pytest.fixture
 def settings(kafka: EmbeddedKafka | NamedKafka, topic_prefix: str) -> Settings:
     """Topics of this test's own, and short windows."""
     told = Settings(
-        kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=topic_prefix, partitions=PARTITIONS, window_seconds=WINDOW_SECONDS
+        kafka_bootstrap_servers=kafka.bootstrap,
+        topic_prefix=topic_prefix,
+        partitions=PARTITIONS,
+        window_seconds=WINDOW_SECONDS,
+        lateness_seconds=2,
+        pairing_seconds=6,
     )
     asyncio.run(ensure_topics(told))
     return told
 
 
 @pytest.fixture
-def worker(settings: Settings, tmp_path: Path) -> Iterator["Restarted"]:
-    """A worker of the spans role that can be killed."""
-    worker = Restarted(settings, tmp_path / "spans.log")
-    yield worker
-    worker.child.stop()
+def workers(settings: Settings, tmp_path: Path) -> Iterator["Workers"]:
+    """Workers of the spans role that can be killed; one is running."""
+    workers = Workers(settings, tmp_path)
+    workers.start("one")
+    yield workers
+    for child in workers.children.values():
+        child.stop()
 
 
-class Restarted:
-    """The spans role, a static member, as a supervisor would keep it."""
+class Workers:
+    """Workers of the spans role, each a static member, as a supervisor would keep them."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
-        self._log = log
+    def __init__(self, settings: Settings, logs: Path) -> None:
+        self._logs = logs
         self._environ = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
             "CTRLPLANE_PARTITIONS": str(PARTITIONS),
             "CTRLPLANE_WINDOW_SECONDS": str(WINDOW_SECONDS),
-            "CTRLPLANE_LATENESS_SECONDS": "2",
-            "CTRLPLANE_PAIRING_SECONDS": "6",
-            "CTRLPLANE_INSTANCE": "one",
+            "CTRLPLANE_LATENESS_SECONDS": str(settings.lateness_seconds),
+            "CTRLPLANE_PAIRING_SECONDS": str(settings.pairing_seconds),
         }
-        self.child = self._start()
+        self.children: dict[str, ChildProcess] = {}
 
-    def _start(self) -> ChildProcess:
+    def start(self, name: str) -> None:
+        """Start a worker of this name."""
         command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", "spans"]
-        return ChildProcess("spans", command, log=self._log, environ=self._environ)
+        environ = self._environ | {"CTRLPLANE_INSTANCE": name}
+        self.children[name] = ChildProcess(f"spans-{name}", command, log=self._logs / f"{name}.log", environ=environ)
 
-    def kill(self) -> None:
-        """SIGKILL, and at once another."""
-        os.kill(self.child.pid, signal.SIGKILL)
-        self.child.kill()
-        self.child = self._start()
+    def kill(self, name: str) -> None:
+        """SIGKILL."""
+        os.kill(self.children[name].pid, signal.SIGKILL)
+        self.children.pop(name).kill()
 
 
 def round_of_traces(traces: SampleTraces) -> tuple[bytes, bytes]:
@@ -83,21 +98,27 @@ def round_of_traces(traces: SampleTraces) -> tuple[bytes, bytes]:
     return request(callers), request(callees)
 
 
-async def drive(settings: Settings, worker: Restarted) -> None:
-    """Send traffic as it happens, and kill the worker in the middle of it."""
+async def drive(settings: Settings, workers: Workers) -> None:
+    """Send traffic as it happens: the only worker is killed and comes back, two join it, and one of those is killed for good."""
     traces = SampleTraces()
     async with producer(settings) as client:
         for i in range(ROUNDS):
             for place, value in enumerate(round_of_traces(traces)):
                 await client.send_and_wait(settings.topic("otlp_spans"), value, partition=(i + place) % PARTITIONS)
-            if i in KILL_AFTER:
-                worker.kill()
+            if i == RESTART_AT:
+                workers.kill("one")
+                workers.start("one")
+            if i == JOIN_AT:
+                workers.start("two")
+                workers.start("three")
+            if i == LEAVE_AT:
+                workers.kill("two")
             await asyncio.sleep(0.25)
 
 
-async def windows(settings: Settings) -> tuple[dict[tuple[str, int, int, int], WindowPart], dict[int, int]]:
+async def windows(settings: Settings) -> tuple[Parts, dict[int, int]]:
     """Parts by name, and the last window that each partition closed; a part said twice must say the same."""
-    parts: dict[tuple[str, int, int, int], WindowPart] = {}
+    parts: Parts = {}
     closed: dict[int, int] = {}
     async for found in read_to_end(settings, "telemetry-windows"):
         record = msgspec.json.decode(found.value or b"", type=WindowRecord)
@@ -109,24 +130,53 @@ async def windows(settings: Settings) -> tuple[dict[tuple[str, int, int, int], W
     return parts, closed
 
 
-async def closed_through(settings: Settings, end: float, worker: Restarted) -> dict[tuple[str, int, int, int], WindowPart]:
+async def closed_through(settings: Settings, end: float, workers: Workers) -> Parts:
     """Wait until every partition has closed everything up to ``end``."""
     deadline = time.monotonic() + 120.0
     while True:
         parts, closed = await windows(settings)
         if len(closed) == PARTITIONS and min(closed.values()) > end:
-            return parts
-        assert worker.child.running, worker.child.log_tail()
-        assert time.monotonic() < deadline, f"closed {closed}, wanted {end}\n{worker.child.log_tail()}"
+            return {name: part for name, part in parts.items() if part.window <= end}
+        tails = "\n".join(child.log_tail() for child in workers.children.values())
+        assert all(child.running for child in workers.children.values()), tails
+        assert time.monotonic() < deadline, f"closed {closed}, wanted {end}\n{tails}"
         await asyncio.sleep(0.5)
 
 
+async def halves_again(settings: Settings, end: float) -> Parts:
+    """What one reader makes of ``span-halves``, read from the beginning."""
+    told = span_settings(settings)
+    stages = [PairStage(partition, told, pairing=default_engine().pairing) for partition in range(PARTITIONS)]
+    parts: Parts = {}
+    async for found in read_to_end(settings, "span-halves"):
+        for record in feed(stages[found.partition], found.offset, found.value or b""):
+            if isinstance(record, WindowPart) and record.window <= end:
+                parts[record.environment, record.partition, record.window, record.part] = record
+    return parts
+
+
+async def spans_again(settings: Settings) -> CallCounts:
+    """What one reader makes of ``otlp_spans``, read from the beginning with all the time in the world."""
+    chain = InMemoryChain(span_settings(settings))
+    async for found in read_to_end(settings, "otlp_spans"):
+        chain.read([SourceRecord(found.partition, found.offset, found.value, found.timestamp)], found.timestamp)
+    for seconds in (0, 60, 120):
+        chain.advance(int((time.time() + seconds) * 1000))
+    return call_counts(chain.parts)
+
+
 @pytest.mark.timeout(240)
-def test_every_call_is_counted_once_though_the_worker_was_killed_twice(settings: Settings, worker: Restarted) -> None:
-    """Halves of a call come on different partitions, before and after a crash; the sums are as if there had been none."""
-    asyncio.run(drive(settings, worker))
-    parts = asyncio.run(closed_through(settings, time.time(), worker))
-    edges = [edge for part in parts.values() for edge in part.edges if (edge.caller, edge.callee) == ("front", "cart")]
-    assert sum(edge.calls for edge in edges) == CALLS
-    assert {edge.callee_version for edge in edges} == {"#2"}
+def test_every_call_is_counted_once_while_workers_die_join_and_leave(settings: Settings, workers: Workers) -> None:
+    """Halves of a call come on different partitions, before and after a crash and two rebalances; the sums are as if there had been none.
+
+    And the log can be read again: ``span-halves`` gives the very windows that were published, ``otlp_spans`` the same sums.
+    """
+    asyncio.run(drive(settings, workers))
+    end = time.time()
+    parts = asyncio.run(closed_through(settings, end, workers))
+    edges = [edge for part in parts.values() for edge in part.edges]
+    assert call_counts(parts.values()) == {("front", "cart", "call"): (CALLS, 0)}
+    assert {(edge.caller_version, edge.callee_version) for edge in edges} == {("1", "#2")}
     assert sum(s.requests for part in parts.values() for s in part.services if s.service == "front") == CALLS
+    assert asyncio.run(halves_again(settings, end)) == parts
+    assert asyncio.run(spans_again(settings)) == call_counts(parts.values())
