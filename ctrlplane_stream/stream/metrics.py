@@ -50,8 +50,11 @@ COMMIT_AGE = Family(
 CONSUMED = Family("ctrlplane_consumed_records_total", True, "Records consumed and acknowledged", ("topic",), "it stands still under load")
 PRODUCED = Family("ctrlplane_produced_total", True, "What came out, by what it is", ("what",), "no `windows` while there is traffic")
 SKIPPED = Family("ctrlplane_skipped_spans_total", True, "Spans that made no half, by reason", ("reason",), "a share that grows")
+UNPAIRED = Family(
+    "ctrlplane_unpaired_spans_total", True, "Spans that made a half and no edge of their own, by reason", ("reason",), "any `evicted`"
+)
 DEAD_LETTERS = Family("ctrlplane_dead_letters_total", True, "Records that went to `dead-letters`, by origin", ("topic",), "any")
-FAMILIES: tuple[Family, ...] = (LAG, COMMIT_AGE, CONSUMED, PRODUCED, SKIPPED, DEAD_LETTERS)
+FAMILIES: tuple[Family, ...] = (LAG, COMMIT_AGE, CONSUMED, PRODUCED, SKIPPED, UNPAIRED, DEAD_LETTERS)
 """Every family, in the order of the page on them."""
 
 
@@ -84,6 +87,10 @@ class Metrics:
     def skipped(self, reason: str, count: int) -> None:
         """Spans made no half, for this reason."""
         self._counted(SKIPPED, reason).inc(count)
+
+    def unpaired(self, reason: str, count: int) -> None:
+        """Spans made no edge of their own, for this reason."""
+        self._counted(UNPAIRED, reason).inc(count)
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """How far a partition lies behind."""

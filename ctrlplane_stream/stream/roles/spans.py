@@ -89,7 +89,8 @@ class Spans(Duty):
             await self.outbox.send(letters)
             self._halved.update((r.partition, r.offset + 1) for r in records)
         self.metrics.produced(Product.SPANS, halved.spans)
-        self._count_skipped({}, halved.skipped)
+        for reason, count in halved.skipped.items():
+            self.metrics.skipped(reason, count)
 
     async def _mark(self) -> None:
         """A watermark of each source partition that is ours, to every partition of the halves, after what was read before."""
@@ -127,7 +128,7 @@ class Spans(Duty):
                 windows += 1
                 pairs += pairs_of(out)
                 letters.append(self._window(out.environment, msgspec.json.encode(out)))
-            self._count_skipped(before, stage.skipped)
+            self._count_unpaired(before, stage.skipped)
             self._next[found.partition] = found.offset + 1
         await self.outbox.send(letters)
         self.metrics.produced(Product.WINDOWS, windows)
@@ -136,11 +137,11 @@ class Spans(Duty):
             [Letter(CHECKPOINTS, p, str(p).encode(), checkpoints.encode(stage.checkpoint())) for p, stage in moved.items()]
         )
 
-    def _count_skipped(self, before: Mapping[Skip, int], after: Mapping[Skip, int]) -> None:
+    def _count_unpaired(self, before: Mapping[Skip, int], after: Mapping[Skip, int]) -> None:
         """Tell of the spans that came to have no edge of their own, by reason."""
         for reason, count in after.items():
             if count > before.get(reason, 0):
-                self.metrics.skipped(reason, count - before.get(reason, 0))
+                self.metrics.unpaired(reason, count - before.get(reason, 0))
 
     def _window(self, environment: str, value: bytes) -> Letter:
         return Letter(WINDOWS, partition_of(environment, self.settings.partitions), environment.encode(), value)
