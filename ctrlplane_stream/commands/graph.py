@@ -57,7 +57,7 @@ def _document(paths: tuple[Path, ...], progress: bool) -> GraphDocument:
         raise click.ClickException("nothing readable: expected OTLP traces as JSON lines, length-prefixed protobuf, or a single request")
     if not recording.spans:
         files = ", ".join(str(path) for path in paths)
-        raise click.ClickException(f"no spans in {files}: expected OTLP traces; metrics, logs and empty files hold none")
+        raise click.ClickException(f"no spans in {files}: expected OTLP traces, and empty files hold none")
     return document_of(recording)
 
 
