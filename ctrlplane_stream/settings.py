@@ -186,6 +186,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             why="Empty: nothing here is rolled out on Kubernetes",
         ),
     ] = ""
+    gitops_placement: Annotated[
+        str,
+        _meta(
+            "The file that says which field of which repository the GitOps actuator writes for each target",
+            unit="path",
+            why="Empty: nothing here is rolled out by commits",
+        ),
+    ] = ""
+    gitops_folder: Annotated[
+        str,
+        _meta(
+            "Where the GitOps actuator keeps its bare clones",
+            unit="path",
+            why="Empty: ~/.cache/ctrlplane-stream/gitops. Nothing in it is worth keeping, but fetching all of a history again takes time",
+        ),
+    ] = ""
+    gitops_token: Annotated[
+        str,
+        _meta(
+            "Token for repositories over HTTPS",
+            secret=True,
+            why="Empty: what git's credential helpers know. One for all of them; never part of a URL, since URLs are logged",
+        ),
+    ] = ""
+    gitops_look_seconds: Annotated[
+        float,
+        _meta(
+            "How old a look at a branch may be when nothing is written",
+            unit="s",
+            why="A request a repository and interval, however many targets it has; a commit by hand shows within it",
+            ge=0,
+        ),
+    ] = 15.0
     redis_url: Annotated[
         str,
         _meta(

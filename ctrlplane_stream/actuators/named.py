@@ -20,6 +20,7 @@ _OURS: dict[str, Factory] = {
     DryRun.name: lambda settings: DryRun(),
     ProcessHost.name: lambda settings: ProcessHost(settings.host_url),
     "kubernetes": lambda settings: _kubernetes(settings),
+    "gitops": lambda settings: _gitops(settings),
 }
 
 
@@ -31,6 +32,18 @@ def _kubernetes(settings: Settings) -> Actuator:
     try:
         return placed_kubernetes(settings)
     except PlacementError as error:
+        raise UnknownActuator(str(error)) from error
+
+
+def _gitops(settings: Settings) -> Actuator:
+    """Imported when a target first needs it, as the library for git is."""
+    from ctrlplane_stream.actuators.gitops.composition import placed_gitops
+    from ctrlplane_stream.actuators.gitops.placement import GitPlacementError
+    from ctrlplane_stream.actuators.kubernetes.placement import PlacementError
+
+    try:
+        return placed_gitops(settings)
+    except (GitPlacementError, PlacementError) as error:
         raise UnknownActuator(str(error)) from error
 
 

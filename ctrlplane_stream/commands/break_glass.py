@@ -31,7 +31,7 @@ def break_glass() -> None:
 @click.option("--who", default=getpass.getuser, help="Whom to name. [the user]")
 @click.option("--why", default="", help="The reason, for whoever finds it later.")
 @_in_world
-@takes_settings("host_url", "kubernetes_")
+@takes_settings("host_url", "kubernetes_", "gitops_")
 @takes_json
 def abort(settings: Settings, target: str, actuator: str, who: str, why: str, as_json: bool) -> None:
     """Move all traffic of TARGET (environment:namespace/name) to its stable version, now."""
@@ -48,7 +48,7 @@ def abort(settings: Settings, target: str, actuator: str, who: str, why: str, as
 @break_glass.command()
 @click.argument("target")
 @_in_world
-@takes_settings("host_url", "kubernetes_")
+@takes_settings("host_url", "kubernetes_", "gitops_")
 @takes_json
 def show(settings: Settings, target: str, actuator: str, as_json: bool) -> None:
     """Show what runs at TARGET and how its traffic is split."""

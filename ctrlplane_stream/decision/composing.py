@@ -88,7 +88,7 @@ def steps_for(version_set: e.VersionSet, cause: str) -> tuple[Step, ...]:
 
 
 def reachable(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
-    """The steps that a share of ``instances`` can show: weights rounded down, those that become 0 or repeat left out."""
+    """The steps that ``instances`` equal shares can show: weights rounded down, those that become 0 or repeat left out."""
     if instances <= 0:
         return steps
     found: list[Step] = []

@@ -156,6 +156,8 @@ class TargetEntry(msgspec.Struct, frozen=True):
     edited: str | None = None
     blocked_until_steady: int = 0
     """No new rollout before this (hold after a revert)."""
+    granularity: int = 1
+    """The smallest share of traffic in percent that its world can move, as it was last seen."""
 
     def wanted(self, label: str) -> LiveVersion | None:
         """What is wanted of a version; None where it is not to exist."""

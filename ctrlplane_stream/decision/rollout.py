@@ -131,9 +131,11 @@ def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
     steps = wanted = steps_for(fresh, rollout.cause)
     if by_instances(fresh):
         steps = reachable(wanted, _fewest_instances(draft, units))
+    coarsest = max((draft.target(unit.service).granularity for unit in units), default=1)
+    steps = reachable(steps, 100 // coarsest) if coarsest > 1 else steps
     if steps != wanted:
         said = (", ".join(f"{step.weight}%" for step in some) for some in (wanted, steps))
-        draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} its instances can show {next(said)}", rollout.id)
+        draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} its world can show {next(said)}", rollout.id)
     draft.put(f"set/{rollout.id}", fresh)
     draft.put_rollout(replace(rollout, units=units, steps=steps))
 

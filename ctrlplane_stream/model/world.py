@@ -77,7 +77,8 @@ class TargetObserved(msgspec.Struct, frozen=True):
     """What the world says of a target at one moment.
 
     ``cursor`` is None where we never acted on the target. ``edited`` says what somebody else changed by hand since.
-    ``break_glass`` says who aborted on the target itself, until a command agrees with that.
+    ``break_glass`` says who aborted on the target itself, until a command agrees with that. ``granularity`` is the smallest
+    share of traffic in percent that the world can move: 100 where a version has all of it or none.
     """
 
     target: Target
@@ -87,6 +88,7 @@ class TargetObserved(msgspec.Struct, frozen=True):
     lease_expired: bool = False
     edited: str | None = None
     break_glass: str | None = None
+    granularity: int = 1
 
     def version(self, label: str) -> ObservedVersion | None:
         """What is seen of the version, or None where there is nothing of it."""

@@ -53,6 +53,7 @@ class World:
         self.environment = environment
         self.targets: dict[str, WorldTarget] = {}
         self.start_seconds = start_seconds
+        self.granularity = 1
         self.sick: dict[tuple[str, str], Sickness] = {}
         self.broken: set[str] = set()
         self.liars: set[str] = set()
@@ -119,7 +120,8 @@ class World:
             for label, v in target.versions.items()
         )
         left = (target.lease_until_ms - now_ms) / 1000 if target.lease_until_ms is not None else None
-        return TargetObserved(Target(self.environment, service), versions, target.cursor, left, target.lease_expired, target.edited)
+        seen = TargetObserved(Target(self.environment, service), versions, target.cursor, left, target.lease_expired, target.edited)
+        return msgspec.structs.replace(seen, granularity=self.granularity)
 
     def _ready(self, version: Instance, now_ms: int) -> int:
         return version.instances if now_ms >= version.ready_at_ms and version.failure is None and not version.lost else 0

@@ -18,6 +18,17 @@ def test_a_consumer_takes_weight_by_its_instances() -> None:
     assert weights(loop, "stock") == {"#2": 100}
 
 
+def test_where_a_world_moves_all_or_nothing_the_steps_round_down_to_that_and_say_so() -> None:
+    loop = Loop.of(catalog(service("cart", QUICK)))
+    loop.world.granularity = 100
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert {v.weight for c in loop.driver.commands for v in c.wanted.versions} == {0, 100}
+    assert "of the steps 10%, 50%, 100% its world can show 100%" in reasons(loop)
+
+
 @pytest.mark.parametrize("entry", [service("cart", replace(QUICK, in_place=True)), service("cart", kind=ServiceKind.JOB)])
 def test_what_cannot_be_rolled_out_by_weights_is_refused_and_not_run_side_by_side(entry: ServiceInEnvironment) -> None:
     loop = Loop.of(catalog(entry))

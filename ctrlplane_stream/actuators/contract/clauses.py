@@ -102,6 +102,8 @@ class ActuatorContract:
     @clause
     async def test_weight_waits_for_readiness(self, play: Play) -> None:
         """A version that does not become ready gets no weight, and stable keeps all of it."""
+        if not play.sees_instances:
+            return
         await play.stable_and_candidate()
         never = play.version(3, 50, behaviour=Behaviour.NEVER_READY)
         await play.command(play.wanted(play.version(1, 50), never, play.version(2, 0)))
@@ -112,6 +114,8 @@ class ActuatorContract:
     @clause
     async def test_a_crash_loop_is_reported(self, play: Play) -> None:
         """A version that ends at every start is seen to fail, in words, and is never ready."""
+        if not play.sees_instances:
+            return
         await play.stable_and_candidate()
         bad = play.version(3, 0, behaviour=Behaviour.CRASHES)
         accepted(await play.command(play.wanted(play.version(1, 100), bad, play.version(2, 0)), Verb.PREPARE))
@@ -121,6 +125,8 @@ class ActuatorContract:
     @clause
     async def test_a_killed_instance_comes_back(self, play: Play) -> None:
         """Instances that die are seen as lost and are replaced, without any command and without moving weight."""
+        if not play.sees_instances:
+            return
         await play.stable_and_candidate(25)
         await play.world.kill(play.target, "#2")
         await play.see("#2 lost readiness", lambda seen: not ready_of(seen, "#2"))
@@ -130,7 +136,7 @@ class ActuatorContract:
     @clause
     async def test_a_restarted_world_goes_on(self, play: Play) -> None:
         """Cursor, weights and versions survive the world's own restart; an old command stays refused."""
-        await play.stable_and_candidate(25)
+        await play.stable_and_candidate(play.some)
         before = await play.look()
         await play.world.restart()
         seen = await play.see("all are ready again", lambda seen: ready_of(seen, "#1") and ready_of(seen, "#2"))
@@ -140,6 +146,8 @@ class ActuatorContract:
     @clause
     async def test_a_drained_version_is_parked_and_comes_back(self, play: Play) -> None:
         """Parked is not running but kept; it serves again after being prepared; deleted is gone."""
+        if not play.sees_instances:
+            return
         await play.stable_and_candidate()
         parked = play.wanted(play.version(1, 100), play.version(2, 0, Capacity.PARKED))
         accepted(await play.command(parked, Verb.PARK))
@@ -153,16 +161,19 @@ class ActuatorContract:
     @clause
     async def test_nothing_that_takes_traffic_is_stopped(self, play: Play) -> None:
         """Parking or deleting a version that has weight is refused: make before break."""
-        await play.stable_and_candidate(25)
-        refused(await play.command(play.wanted(play.version(1, 75), play.version(2, 25, Capacity.PARKED)), Verb.PARK))
+        some = play.some
+        await play.stable_and_candidate(some)
+        refused(await play.command(play.wanted(play.version(1, 100 - some), play.version(2, some, Capacity.PARKED)), Verb.PARK))
         refused(await play.command(play.wanted(play.version(1, 100)), Verb.DELETE))
         seen = await play.look()
         assert ready_of(seen, "#2"), seen
-        assert weights_of(seen) == {"#1": 75, "#2": 25}, seen
+        assert weights_of(seen) == {"#1": 100 - some, "#2": some}, seen
 
     @clause
     async def test_a_lease_that_nobody_renews_ends_on_stable(self, play: Play) -> None:
         """After the lease the target is on stable and says so; a late renewal is refused; agreeing with stable ends the matter."""
+        if not play.knows_leases:
+            return
         await play.stable_and_candidate(25, lease=play.world.lease_seconds)
         await play.world.pass_time(play.world.lease_seconds)
         seen = await play.see("the lease expired", lambda seen: seen.lease_expired)
@@ -177,6 +188,8 @@ class ActuatorContract:
     @clause
     async def test_a_renewed_lease_goes_on(self, play: Play) -> None:
         """Each renewal counts from its own moment, and the time that remains is told."""
+        if not play.knows_leases:
+            return
         lease = play.world.lease_seconds
         await play.stable_and_candidate(25, lease=lease)
         for _ in range(4):
@@ -194,15 +207,16 @@ class ActuatorContract:
         if hand is None:
             return
         await play.stable_and_candidate(25, lease=play.world.lease_seconds)
-        await hand.edit(play.target, {"#1": 10, "#2": 90}, "alice", "trying something")
-        seen = await play.see_weights(v1=10, v2=90)
+        most = play.at_least(90)
+        await hand.edit(play.target, {"#1": 100 - most, "#2": most}, "alice", "trying something")
+        seen = await play.see_weights(v1=100 - most, v2=most)
         assert seen.edited is not None, seen
         assert "alice" in seen.edited, seen
         back = play.wanted(play.version(1, 100), play.version(2, 0))
         refused(await play.command(back))
         refused(await play.command(back, over_edit="some other edit"))
         await play.world.pass_time(2 * play.world.lease_seconds)
-        await play.see_weights(v1=10, v2=90)
+        await play.see_weights(v1=100 - most, v2=most)
         accepted(await play.command(back, over_edit=seen.edited))
         seen = await play.see_weights(v1=100, v2=0)
         assert seen.edited is None, seen
@@ -214,10 +228,11 @@ class ActuatorContract:
         if hand is None:
             return
         await play.stable_and_candidate(25)
-        await hand.edit(play.target, {"#1": 60, "#2": 40}, "alice", "")
+        many = play.at_least(40)
+        await hand.edit(play.target, {"#1": 100 - many, "#2": many}, "alice", "")
         seen = await hand.release(play.target)
-        assert (weights_of(seen), seen.edited) == ({"#1": 60, "#2": 40}, None), seen
-        assert seen.lease_remaining_seconds is not None, seen
+        assert (weights_of(seen), seen.edited) == ({"#1": 100 - many, "#2": many}, None), seen
+        assert (seen.lease_remaining_seconds is not None) == play.knows_leases, seen
         accepted(await play.command(play.wanted(play.version(1, 50), play.version(2, 50))))
 
     @clause
@@ -226,7 +241,7 @@ class ActuatorContract:
         hand = play.world.by_hand
         if hand is None:
             return
-        await play.stable_and_candidate(25)
+        await play.stable_and_candidate(play.some)
         seen = await hand.break_glass(play.target, "bob", "pages are down")
         assert (weights_of(seen)) == {"#1": 100, "#2": 0}, seen
         assert seen.break_glass is not None, seen

@@ -20,7 +20,28 @@ class Play:
         self.world = world
         self.target = Target("contract", f"shop/{name.removeprefix('test_').replace('_', '-')}")
         self.sequence = 0
+        self.granularity: int = getattr(world, "granularity", 1)
+        self.sees_instances: bool = getattr(world, "sees_instances", True)
         self._last: TargetObserved | None = None
+
+    @property
+    def some(self) -> int:
+        """The smallest weight from 25 on that this world can show."""
+        return self.at_least(25)
+
+    def at_least(self, weight: int) -> int:
+        """The smallest weight from this on that this world can show."""
+        return -(-weight // self.granularity) * self.granularity
+
+    @property
+    def knows_leases(self) -> bool:
+        """Whether any weight here is partial, so that it may be on a lease."""
+        return self.granularity < 100
+
+    def shown(self, candidate: int) -> dict[str, int]:
+        """What #1 and #2 show where #2 is to have so much and #1 the rest: rounded down for the candidate."""
+        reached = candidate // self.granularity * self.granularity
+        return {"#1": 100 - reached, "#2": reached}
 
     def version(self, number: int, weight: int, capacity: Capacity = Capacity.FULL, behaviour: Behaviour = Behaviour.WELL) -> WantedVersion:
         """Version ``#number`` with that weight."""
@@ -62,8 +83,9 @@ class Play:
         return seen
 
     async def see_weights(self, **weights: int) -> TargetObserved:
-        """Look until the weights are these: ``v1=75, v2=25``."""
-        wanted = {label.replace("v", "#"): weight for label, weight in weights.items()}
+        """Look until the weights are these, as far as this world can show them: ``v1=75, v2=25``."""
+        wanted = self.shown(weights["v2"])
+        assert weights == {"v1": 100 - weights["v2"], "v2": weights["v2"]}, "a clause's own weights sum to 100"
         return await self.see(f"weights are {wanted}", lambda seen: weights_of(seen) == wanted)
 
     async def stable_and_candidate(self, weight: int = 0, lease: float | None = 60.0) -> None:

@@ -21,6 +21,10 @@ class World(Protocol):
 
     ``lease_seconds``: a lease that is short here, but longer than some calls of the port. ``by_hand`` is None where
     people have no verbs of ours; the clauses about them then pass unseen.
+
+    A world may say more of itself: ``granularity``, the smallest share of traffic in percent that it can move (1 where it
+    does not say; at 100 no weight is partial, so that the clauses about leases pass unseen), and ``sees_instances``, False
+    where it knows of no instances (then the clauses about what becomes ready, fails, dies and is parked do).
     """
 
     actuator: Actuator

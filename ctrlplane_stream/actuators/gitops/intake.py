@@ -1,0 +1,121 @@
+"""From a command to a commit: what may be taken, what a field is to hold, and how the commit says it. Pure.
+
+A commit moves all or nothing. A partial weight rounds down: the candidate gets nothing until it is given everything, so
+there is never a lease to keep. Where nothing was ever stable and the first version is taken back, the fields get what
+was there before us.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from ctrlplane_stream.actuators.gitops.memory import Memory, one_line, without_configuration
+from ctrlplane_stream.actuators.gitops.placement import Weights
+from ctrlplane_stream.actuators.gitops.sight import GitSight, rendered
+from ctrlplane_stream.actuators.ledger import Ledger, Refusal, take
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.world import Cursor, TargetWanted
+
+Subject = Callable[[str | None, str | None], str]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a commit is to say: the fields that get another value, the memory, who serves, and the words for people."""
+
+    values: dict[str, str]
+    memory: Memory
+    serving: str | None
+    subject: str
+    story: str
+
+
+def whole(goal: Mapping[str, int], stable: str | None) -> dict[str, int]:
+    """The goal as a commit can reach it: one version has all the traffic, or none has any."""
+    if not any(goal.values()):
+        return dict(goal)
+    all_of_it = next((label for label, weight in goal.items() if weight == 100), None)
+    heaviest = max(goal, key=lambda label: (goal[label], label))
+    chosen = all_of_it or (stable if stable in goal else None) or heaviest
+    return {label: 100 if label == chosen else 0 for label in goal}
+
+
+def rounding(wanted: TargetWanted) -> str | None:
+    """What a commit makes of partial weights, in words; None where it reaches them."""
+    goal = {version.label: version.weight for version in wanted.versions}
+    off = [f"{label} gets {got}% instead of {goal[label]}%" for label, got in whole(goal, wanted.stable).items() if got != goal[label]]
+    return "a commit moves all of the traffic or none: " + ", ".join(off) if off else None
+
+
+def change_by(sight: GitSight, command: Command, cursor: Cursor, now: float) -> Change | Refusal:
+    """What to commit for a command, or why it is refused."""
+    wanted = without_configuration(command.wanted)
+    taken = take(sight.ledger(), msgspec.structs.replace(command, wanted=wanted), cursor, now)
+    if isinstance(taken, Refusal):
+        return taken
+    if (refusal := _unfit(sight, command)) is not None:
+        return refusal
+    ledger = msgspec.structs.replace(taken, goal=_declared(sight, taken), lease_until=None)
+    change = change_to(sight, ledger, command.verb.value, _story(command))
+    if command.verb is Verb.ADOPT and isinstance(change, Change) and change.values:
+        there = "; ".join(f"{field} is {sight.values[field] or 'empty'}" for field in sorted(change.values))
+        return Refusal(f"nothing to adopt: {there}, which is not {wanted.stable or 'that version'}")
+    return change
+
+
+def change_to(sight: GitSight, ledger: Ledger, what: str, story: str, *, as_is: bool = False) -> Change | Refusal:
+    """What to commit so that the ledger's goal is declared, or why that cannot be. ``as_is``: the fields are right as they are."""
+    if sight.trouble:
+        return Refusal("; ".join(trouble for _, trouble in sorted(sight.trouble.items())))
+    listed = ledger.wanted.versions if ledger.wanted is not None else ()
+    memory = sight.memory or Memory()
+    serving = next((label for label, weight in ledger.goal.items() if weight == 100), None)
+    version = next((each for each in listed if each.label == serving), None)
+    before = memory.before | {name: value for name, value in sight.values.items() if name not in memory.before}
+    right = {str(f): rendered(f, version, listed) if version is not None else before[str(f)] for f in sight.place.fields}
+    right = dict(sight.values) if as_is else right
+    changed = {name: value for name, value in right.items() if sight.values[name] != value}
+    kept = Memory(msgspec.structs.replace(ledger, weights=ledger.goal), right, before)
+    return Change(changed, kept, serving, _subject(sight.serving, serving, bool(changed), what), story)
+
+
+def _declared(sight: GitSight, ledger: Ledger) -> dict[str, int]:
+    """The weights that the fields are to show: those of the command in whole, or by a cluster's side the stable version."""
+    stable = ledger.wanted.stable if ledger.wanted is not None else None
+    if sight.place.weights is Weights.CLUSTER:
+        return {label: 100 if label == stable else 0 for label in ledger.goal}
+    return whole(ledger.goal, stable)
+
+
+def _unfit(sight: GitSight, command: Command) -> Refusal | None:
+    """What a commit cannot carry out."""
+    if sight.place.weights is Weights.COMMIT and command.wanted.kind is ServiceKind.JOB:
+        return Refusal("a commit switches services and consumers, no jobs")
+    listed = command.wanted.versions
+    shown: dict[tuple[str, ...], str] = {}
+    for version in listed:
+        said = tuple(rendered(field, version, listed) for field in sight.place.fields)
+        other = shown.setdefault(said, version.label)
+        if other != version.label:
+            return Refusal(
+                f"{version.label} differs from {other} in its configuration only, which no field shows: "
+                "keep configuration in the repository, or add a field that writes the label"
+            )
+    return None
+
+
+def _subject(before: str | None, after: str | None, changed: bool, what: str) -> str:
+    if not changed:
+        return f"{what}, {after or 'what was there before us'} stays"
+    return f"{after or 'back to what was there before us'} instead of {before or 'what was there'}"
+
+
+def _story(command: Command) -> str:
+    wanted = command.wanted
+    versions = ", ".join(f"{v.label}{' (stable)' if v.label == wanted.stable else ''} at {v.weight}%" for v in wanted.versions)
+    lines = [f"Why: {one_line(command.because) or 'no reason given'}.", f"Version set: {versions or 'none'}."]
+    if command.rollout is not None:
+        lines.append(f"Rollout: {one_line(command.rollout)}.")
+    if (rounded := rounding(wanted)) is not None:
+        lines.append(f"Granularity: {rounded}.")
+    return "\n".join(lines).replace("..\n", ".\n")
