@@ -57,7 +57,9 @@ def change_by(sight: GitSight, command: Command, cursor: Cursor, now: float) -> 
         return refusal
     ledger = msgspec.structs.replace(taken, goal=_declared(sight, taken), lease_until=None)
     change = change_to(sight, ledger, command.verb.value, _story(command))
-    if command.verb is Verb.ADOPT and isinstance(change, Change) and change.values:
+    if isinstance(change, Change) and sight.place.weights is Weights.CLUSTER and _declared_already(sight, change):
+        return Refusal("declared already", in_place=True)
+    if sight.place.weights is Weights.COMMIT and command.verb is Verb.ADOPT and isinstance(change, Change) and change.values:
         there = "; ".join(f"{field} is {sight.values[field] or 'empty'}" for field in sorted(change.values))
         return Refusal(f"nothing to adopt: {there}, which is not {wanted.stable or 'that version'}")
     return change
@@ -77,6 +79,19 @@ def change_to(sight: GitSight, ledger: Ledger, what: str, story: str, *, as_is: 
     changed = {name: value for name, value in right.items() if sight.values[name] != value}
     kept = Memory(msgspec.structs.replace(ledger, weights=ledger.goal), right, before)
     return Change(changed, kept, serving, _subject(sight.serving, serving, bool(changed), what), story)
+
+
+def _declared_already(sight: GitSight, change: Change) -> bool:
+    """Whether the last commit declares the same versions and the same stable one: weights in between are the cluster's business."""
+    wanted = change.memory.ledger.wanted
+    before = sight.memory.ledger.wanted if sight.memory is not None else None
+    if wanted is None or before is None or change.values or sight.edited is not None:
+        return False
+    return _versions(wanted) == _versions(before) and wanted.stable == before.stable
+
+
+def _versions(wanted: TargetWanted) -> dict[str, str]:
+    return {version.label: str(version.artifact) for version in wanted.versions}
 
 
 def _declared(sight: GitSight, ledger: Ledger) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dulwich.objects import ObjectID
 from ctrlplane_stream.actuators.gitops.clone import Clone
 from ctrlplane_stream.actuators.gitops.history import History, who_changed
 from ctrlplane_stream.actuators.gitops.memory import Memory
-from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Writes
+from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Weights, Writes
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble, value_at
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
@@ -37,11 +37,13 @@ class GitSight(msgspec.Struct, frozen=True):
         return fitting[0] if fitting else None
 
     def ledger(self) -> Ledger:
-        """The ledger with what the repository says by now: the weights in force, and an edit by somebody else."""
+        """The ledger with what the repository says by now: the weights in force where commits move them, and an edit by somebody else."""
         if self.memory is None:
             return Ledger()
         kept, serving = self.memory.ledger, self.serving
         weights = {version.label: 100 if version.label == serving else 0 for version in self.listed}
+        if self.place.weights is Weights.CLUSTER:
+            weights = {}
         return msgspec.structs.replace(kept, weights=weights, edited=self.edited or kept.edited)
 
 

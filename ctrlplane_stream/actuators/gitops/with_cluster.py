@@ -1,0 +1,137 @@
+"""A repository beside a cluster: commits declare which versions exist and which one is stable, the cluster's API moves weight.
+
+Nothing that takes weight away ever waits for the repository: the cluster goes first, and the declaration follows for as
+long as it takes. Only a version that is new is declared before it is made, so that a repository that refuses it (a freeze, a
+review) is heard in time. What a person commits to our fields is a pause here too: until it is named, nothing but the way
+back to stable is let through.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import msgspec
+
+from ctrlplane_stream.actuators.by_hand import ByHand, HandRefused
+from ctrlplane_stream.actuators.gitops.actuator import GitOps
+from ctrlplane_stream.actuators.port import Actuator, Outcome, WorldUnreachable
+from ctrlplane_stream.actuators.wanted import is_abort
+from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import Cursor, TargetObserved
+
+log = logging.getLogger(__name__)
+Owed = tuple[Command, Cursor]
+
+
+class WithCluster:
+    """The actuator and the verbs of people over both; ``cluster`` is what moves weight."""
+
+    name = "gitops"
+
+    def __init__(self, git: GitOps, cluster: Actuator) -> None:
+        self._git = git
+        self._cluster = cluster
+        self._owed: dict[Target, Owed] = {}
+        self._edits: dict[Target, str | None] = {}
+        self._following: dict[Target, asyncio.Task[None]] = {}
+
+    async def observe(self, target: Target) -> TargetObserved:
+        """See the port; the cluster's answer at once, with what the repository was last seen to say of hands."""
+        self._follow(target)
+        return self._merged(await self._cluster.observe(target))
+
+    async def apply(self, command: Command, cursor: Cursor) -> Outcome:
+        """See the port."""
+        target = command.target
+        refused = None if is_abort(command) else await self._paused(command) or await self._declared_first(command, cursor)
+        if refused is not None:
+            return refused
+        outcome = await self._cluster.apply(command, cursor)
+        if outcome.status is OutcomeStatus.APPLIED:
+            self._owed[target] = (command, cursor)
+            self._follow(target)
+        seen = outcome.observed
+        return msgspec.structs.replace(outcome, observed=None if seen is None else self._merged(seen))
+
+    async def edit(self, target: Target, weights: Mapping[str, int], who: str, why: str) -> TargetObserved:
+        """See ``ByHand``: on the cluster."""
+        return self._merged(await self._hands().edit(target, weights, who, why))
+
+    async def release(self, target: Target) -> TargetObserved:
+        """See ``ByHand``: on the cluster where that was edited, else in the repository."""
+        if (await self._cluster.observe(target)).edited is not None:
+            return self._merged(await self._hands().release(target))
+        self._edits[target] = (await self._git.release(target)).edited
+        return await self.observe(target)
+
+    async def break_glass(self, target: Target, who: str, why: str) -> TargetObserved:
+        """See ``ByHand``: on the cluster, at once."""
+        return self._merged(await self._hands().break_glass(target, who, why))
+
+    async def settled(self, target: Target) -> None:
+        """Return once the declaration that follows is made, or has failed for now."""
+        self._follow(target)
+        await self._following[target]
+
+    async def close(self) -> None:
+        """End what follows; what is still owed is declared by whoever is given the last command again."""
+        for task in self._following.values():
+            task.cancel()
+        await asyncio.gather(*self._following.values(), return_exceptions=True)
+        close = getattr(self._cluster, "close", None)
+        if close is not None:
+            await close()
+
+    async def _paused(self, command: Command) -> Outcome | None:
+        """Why the command must wait for a person who committed to our fields, or None."""
+        edit = self._edits.get(command.target)
+        if edit is None or command.over_edit == edit:
+            return None
+        seen = self._merged(await self._cluster.observe(command.target))
+        return Outcome(OutcomeStatus.REFUSED, f"edited by hand in the repository: {edit}; resume through `control`", seen)
+
+    async def _declared_first(self, command: Command, cursor: Cursor) -> Outcome | None:
+        """Declare the command where it brings a version that is not there yet; an outcome where the repository refuses."""
+        seen = await self._cluster.observe(command.target)
+        new = {version.label for version in command.wanted.versions} - {version.label for version in seen.versions}
+        if not new or (seen.cursor is not None and cursor <= seen.cursor):
+            return None
+        declared = await self._git.apply(command, cursor)
+        self._note(command.target, declared.observed)
+        if declared.status is OutcomeStatus.APPLIED:
+            return None
+        return Outcome(declared.status, f"the repository: {declared.reason}", self._merged(seen))
+
+    def _follow(self, target: Target) -> None:
+        """See to it that what is owed gets declared and the repository is looked at, in the background."""
+        task = self._following.get(target)
+        if task is None or task.done():
+            self._following[target] = asyncio.create_task(self._declare(target), name=f"declare {target}")
+
+    async def _declare(self, target: Target) -> None:
+        try:
+            while (owed := self._owed.get(target)) is not None:
+                seen = await self._cluster.observe(target)
+                if seen.cursor is None or seen.cursor <= owed[1]:
+                    declared = await self._git.apply(*owed)
+                    if declared.status is not OutcomeStatus.APPLIED:
+                        log.warning("%s: not declared in the repository: %s", target, declared.reason)
+                if self._owed.get(target) is owed:
+                    del self._owed[target]
+            self._note(target, await self._git.observe(target))
+        except WorldUnreachable as error:
+            log.warning("%s: the repository is not looked at%s: %s", target, " or written" if target in self._owed else "", error)
+
+    def _note(self, target: Target, seen: TargetObserved | None) -> None:
+        if seen is not None:
+            self._edits[target] = seen.edited
+
+    def _merged(self, seen: TargetObserved) -> TargetObserved:
+        return msgspec.structs.replace(seen, edited=seen.edited or self._edits.get(seen.target))
+
+    def _hands(self) -> ByHand:
+        if not isinstance(self._cluster, ByHand):
+            raise HandRefused(f"the actuator {self._cluster.name} has no verbs for people")
+        return self._cluster
