@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from stat import S_ISREG
 from typing import IO
@@ -64,6 +64,12 @@ class Clone:
             return self._entry(commit, file)[1]
         except KeyError:
             return None
+
+    def files(self, commit: ObjectID) -> Iterator[str]:
+        """The paths of all files at a commit, in the order of the tree."""
+        for entry in self.repo.object_store.iter_tree_contents(self.commit(commit).tree):
+            if entry.path is not None and entry.mode is not None and S_ISREG(entry.mode):
+                yield entry.path.decode(errors="replace")
 
     def commit(self, on: ObjectID) -> Commit:
         """The commit of that id."""

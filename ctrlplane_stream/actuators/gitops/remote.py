@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import urlparse
 
 import urllib3
 from dulwich.client import (
@@ -34,6 +34,7 @@ from ctrlplane_stream.actuators.port import WorldUnreachable
 _SECONDS = 15.0
 _SSH = f"ssh -o BatchMode=yes -o ConnectTimeout={_SECONDS:.0f} -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
 _TOKEN_USER = "x-access-token"  # what GitHub and GitLab take beside a token; others ignore the name
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _TROUBLE = (OSError, GitProtocolError, HangupException, NotGitRepository, SendPackError, HTTPUnauthorized, urllib3.exceptions.HTTPError)
 _MOVED = (
     "non-fast-forward",
@@ -101,17 +102,21 @@ class Remote:
 
     def _client(self) -> tuple[GitClient, str]:
         url = self.repository.url
-        parts = urlsplit(url)
+        parts = urlparse(url)
         if parts.scheme == "file" or url.startswith("/"):
             return SubprocessGitClient(), parts.path if parts.scheme == "file" else url
         config = StackedConfig.default()
         if parts.scheme in ("http", "https"):
             user, password = self._credentials(url)
             pool = default_urllib3_manager(config, base_url=url, timeout=_SECONDS)
-            return HttpGitClient.from_parsedurl(parts, config=config, username=user, password=password, pool_manager=pool), parts.path  # type: ignore[arg-type]
+            assert isinstance(pool, urllib3.PoolManager)
+            return HttpGitClient.from_parsedurl(parts, config=config, username=user, password=password, pool_manager=pool), parts.path
         return get_transport_and_path(url, config=config, ssh_command=os.environ.get("GIT_SSH_COMMAND", _SSH))
 
     def _credentials(self, url: str) -> tuple[str | None, str | None]:
+        parts = urlparse(url)
+        if self._token and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise WorldUnreachable(f"{url} is not asked, since the token would cross the network unencrypted: use https://")
         if self._token:
             return _TOKEN_USER, self._token
         return _from_git(url)
@@ -123,7 +128,11 @@ def _from_git(url: str) -> tuple[str | None, str | None]:
     if git is None:
         return None, None
     quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true"}
-    asked = subprocess.run([git, "credential", "fill"], input=f"url={url}\n\n".encode(), capture_output=True, env=quiet, timeout=_SECONDS)
+    ask, question = [git, "credential", "fill"], f"url={url}\n\n".encode()
+    try:
+        asked = subprocess.run(ask, input=question, capture_output=True, env=quiet, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None, None
     found = dict(line.split("=", 1) for line in asked.stdout.decode(errors="replace").splitlines() if "=" in line)
     return (found["username"], found["password"]) if asked.returncode == 0 and found.get("password") else (None, None)
 

@@ -1,0 +1,128 @@
+"""The checks of ``doctor`` for what is rolled out by commits: repositories, fields, and what Argo CD and Flux do to what is ours."""
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import aiohttp
+
+from ctrlplane_stream.actuators.gitops.clone import Clone
+from ctrlplane_stream.actuators.gitops.composition import git_placements
+from ctrlplane_stream.actuators.gitops.documents import NotTold, documents_in, documents_live, owned_at
+from ctrlplane_stream.actuators.gitops.guarding import Document, Guarded, Owned, Safety, guard
+from ctrlplane_stream.actuators.gitops.history import History
+from ctrlplane_stream.actuators.gitops.memory import MemoryUnreadable
+from ctrlplane_stream.actuators.gitops.placement import GitPlace, GitPlacementError, GitPlacements, Repository, Weights
+from ctrlplane_stream.actuators.gitops.remote import Remote
+from ctrlplane_stream.actuators.gitops.sight import read_git_sight
+from ctrlplane_stream.actuators.kubernetes.access import AccessError, find_access
+from ctrlplane_stream.actuators.kubernetes.api import HttpTransport
+from ctrlplane_stream.actuators.kubernetes.placement import Place, PlacementError, read_placements
+from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.settings import Settings
+
+_MARKER = "$imagepolicy"
+Targets = list[tuple[Target, GitPlace]]
+
+
+async def check_gitops(settings: Settings) -> list[Finding]:
+    """A finding for each repository, target and agent. Changes nothing."""
+    try:
+        placements = git_placements(settings)
+        places = _cluster_places(settings, placements)
+    except (GitPlacementError, PlacementError) as error:
+        return [wrong("gitops", str(error), "correct the placement file")]
+    found: list[Finding] = []
+    repositories = dict.fromkeys(place.repository for _, place in placements.all())
+    for repository in repositories:
+        targets = [(target, place) for target, place in placements.all() if place.repository == repository]
+        found += await asyncio.to_thread(_check_repository, settings, repository, targets, places)
+    for context in sorted({place.context or "" for place in places.values()}):
+        found += await _check_cluster(context or None, {t: p for t, p in places.items() if (p.context or "") == context})
+    return found
+
+
+def _cluster_places(settings: Settings, placements: GitPlacements) -> dict[Target, Place]:
+    beside = [target for target, place in placements.all() if place.weights is Weights.CLUSTER]
+    if not beside:
+        return {}
+    if not settings.kubernetes_placement:
+        raise GitPlacementError(f"{beside[0]} has weights: cluster, so set CTRLPLANE_KUBERNETES_PLACEMENT too, or say weights: commit")
+    known = read_placements(Path(settings.kubernetes_placement))
+    found = {target: known.place(target) for target in beside}
+    homeless = [str(target) for target, place in found.items() if place is None]
+    if homeless:
+        raise GitPlacementError(f"{', '.join(homeless)} has weights: cluster, but {settings.kubernetes_placement} does not place it")
+    return {target: place for target, place in found.items() if place is not None}
+
+
+def _check_repository(settings: Settings, repository: Repository, targets: Targets, places: dict[Target, Place]) -> list[Finding]:
+    check = f"gitops {repository.url}"
+    with TemporaryDirectory(prefix="ctrlplane-doctor-") as folder:
+        clone = Clone(Remote(repository, settings.gitops_token), Path(folder))
+        try:
+            head = clone.head()
+        except WorldUnreachable as error:
+            return [wrong(check, str(error), "correct the placement file, or see that it runs and lets us in")]
+        found = [
+            ok(check, f"branch {repository.branch} is at {head.decode()[:12]}; whether it may be pushed to shows with the first command")
+        ]
+        history = History(clone)
+        documents = documents_in(clone, head)
+        for target, place in targets:
+            found += _check_target(clone, history, target, place)
+            found += _guarded(target, owned_at(places[target]), documents) if target in places else []
+        clone.close()
+        return found
+
+
+def _check_target(clone: Clone, history: History, target: Target, place: GitPlace) -> list[Finding]:
+    check = f"gitops {target}"
+    try:
+        sight = read_git_sight(clone, history, target, place, max_age_seconds=float("inf"))
+    except MemoryUnreadable as error:
+        return [wrong(check, str(error), "revert that commit, or write one by hand whose trailers are those of the one before")]
+    found = [wrong(check, trouble, "commands for this target are refused until then") for trouble in sight.trouble.values()]
+    if sight.edited is not None:
+        found.append(note(check, f"edited by hand: {sight.edited}", "say `control resume`, or take the commit back"))
+    for field in place.fields:
+        marked = [line for line in clone.text(sight.head, field.file).splitlines() if _MARKER in line] if str(field) in sight.values else []
+        if any(sight.values[str(field)] and sight.values[str(field)] in line for line in marked):
+            found.append(wrong(check, f"Flux image automation writes {field} too", f"take the {_MARKER} comment off that line"))
+    by = "weights by commits alone: all or nothing, at the speed of a sync" if place.weights is Weights.COMMIT else "weights by the cluster"
+    values = ", ".join(f"{name} is {value or 'empty'}" for name, value in sorted(sight.values.items()))
+    return found or [ok(check, f"{values}; {by}")]
+
+
+async def _check_cluster(context: str | None, places: dict[Target, Place]) -> list[Finding]:
+    check = f"gitops cluster {context or 'of the current context'}"
+    owned = {target: owned_at(place) for target, place in places.items()}
+    try:
+        transport = HttpTransport(find_access(context))
+        try:
+            documents = await documents_live(transport, [each for several in owned.values() for each in several])
+        finally:
+            await transport.close()
+    except (AccessError, aiohttp.ClientError, OSError, TimeoutError, NotTold) as error:
+        remedy = (
+            "let doctor list applications.argoproj.io, kustomizations.kustomize.toolkit.fluxcd.io and helmreleases.helm.toolkit.fluxcd.io"
+        )
+        return [note(check, f"not looked at: {error or type(error).__name__}", remedy)]
+    return [finding for target, several in owned.items() for finding in _guarded(target, several, documents, live=True)]
+
+
+def _guarded(target: Target, owned: tuple[Owned, ...], documents: tuple[Document, ...], *, live: bool = False) -> list[Finding]:
+    check = f"gitops {target}{' live' if live else ''}"
+    return [_said(check, said) for each in owned for said in guard(each, documents, live=live)]
+
+
+def _said(check: str, said: Guarded) -> Finding:
+    match said.safety:
+        case Safety.SAFE:
+            return ok(check, said.what)
+        case Safety.UNKNOWN:
+            return note(check, said.what, said.remedy)
+        case Safety.UNSAFE:
+            return wrong(check, said.what, said.remedy)
