@@ -1,6 +1,7 @@
 """The checks of ``doctor`` for what is rolled out by commits: repositories, fields, and what Argo CD and Flux do to what is ours."""
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,8 +61,10 @@ def _cluster_places(settings: Settings, placements: GitPlacements) -> dict[Targe
 
 def _check_repository(settings: Settings, repository: Repository, targets: Targets, places: dict[Target, Place]) -> list[Finding]:
     check = f"gitops {repository.url}"
-    with TemporaryDirectory(prefix="ctrlplane-doctor-") as folder:
-        clone = Clone(Remote(repository, settings.gitops_token), Path(folder))
+    with (
+        TemporaryDirectory(prefix="ctrlplane-doctor-") as folder,
+        closing(Clone(Remote(repository, settings.gitops_token), Path(folder))) as clone,
+    ):
         try:
             head = clone.head()
         except WorldUnreachable as error:
@@ -69,12 +72,10 @@ def _check_repository(settings: Settings, repository: Repository, targets: Targe
         found = [
             ok(check, f"branch {repository.branch} is at {head.decode()[:12]}; whether it may be pushed to shows with the first command")
         ]
-        history = History(clone)
-        documents = documents_in(clone, head)
+        history, documents = History(clone), documents_in(clone, head)
         for target, place in targets:
             found += _check_target(clone, history, target, place)
             found += _guarded(target, owned_at(places[target]), documents) if target in places else []
-        clone.close()
         return found
 
 

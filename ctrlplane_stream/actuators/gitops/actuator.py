@@ -104,6 +104,7 @@ class GitOps:
         self._look_seconds = look_seconds
         self._clock = clock
         self._desks: dict[Repository, _Desk] = {}
+        self._seen: dict[Target, GitSight] = {}
 
     async def observe(self, target: Target) -> TargetObserved:
         """See the port."""
@@ -111,7 +112,7 @@ class GitOps:
         if place is None:
             return TargetObserved(target, ())
         try:
-            sight = await self._desk(place).work(lambda clone, history: read_git_sight(clone, history, target, place, self._look_seconds))
+            sight = await self._desk(place).work(lambda clone, history: self._look(clone, history, target, place))
         except MemoryUnreadable as error:
             raise WorldUnreachable(str(error)) from error
         return self._observed(sight)
@@ -151,6 +152,13 @@ class GitOps:
         """End the threads; the clones stay, for next time."""
         for desk in self._desks.values():
             desk.close()
+
+    def _look(self, clone: Clone, history: History, target: Target, place: GitPlace) -> GitSight:
+        """The target as its branch has it now; what was seen at this very head before is what is there."""
+        seen = self._seen.get(target)
+        if seen is None or seen.head != clone.head(self._look_seconds):
+            seen = self._seen[target] = read_git_sight(clone, history, target, place, self._look_seconds)
+        return seen
 
     def _desk(self, place: GitPlace) -> _Desk:
         if place.repository not in self._desks:

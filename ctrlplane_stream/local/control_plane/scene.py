@@ -9,6 +9,7 @@ from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.port import Actuator
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, TargetWanted, WantedVersion
@@ -75,7 +76,7 @@ def command(
     return Command(f"c{sequence}", verb, target, sequence, wanted, "the test", over_edit=over_edit), Cursor(1, sequence)
 
 
-async def settled(actuator: Kubernetes, target: Target, weights: dict[str, int], seconds: float = 30.0) -> TargetObserved:
+async def settled(actuator: Actuator, target: Target, weights: dict[str, int], seconds: float = 30.0) -> TargetObserved:
     """Look until the weights are these, and all instances that are to run are ready. AssertionError after that long."""
     deadline = time.monotonic() + seconds
     while True:
