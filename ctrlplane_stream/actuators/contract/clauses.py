@@ -146,8 +146,6 @@ class ActuatorContract:
     @clause
     async def test_a_drained_version_is_parked_and_comes_back(self, play: Play) -> None:
         """Parked is not running but kept; it serves again after being prepared; deleted is gone."""
-        if not play.sees_instances:
-            return
         await play.stable_and_candidate()
         parked = play.wanted(play.version(1, 100), play.version(2, 0, Capacity.PARKED))
         accepted(await play.command(parked, Verb.PARK))

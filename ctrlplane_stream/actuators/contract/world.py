@@ -24,7 +24,7 @@ class World(Protocol):
 
     A world may say more of itself: ``granularity``, the smallest share of traffic in percent that it can move (1 where it
     does not say; at 100 no weight is partial, so that the clauses about leases pass unseen), and ``sees_instances``, False
-    where it knows of no instances (then the clauses about what becomes ready, fails, dies and is parked do).
+    where it knows of no instances (then the clauses about what becomes ready, fails and dies do).
     """
 
     actuator: Actuator

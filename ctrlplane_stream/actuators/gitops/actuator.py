@@ -33,7 +33,7 @@ from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
-from ctrlplane_stream.model.world import Cursor, TargetObserved
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved
 
 log = logging.getLogger(__name__)
 _TRIES = 8
@@ -199,8 +199,9 @@ class GitOps:
         return self._observed(sight)
 
     def _observed(self, sight: GitSight) -> TargetObserved:
-        ready = {version.label: Counted(1, 1) for version in sight.listed}
-        seen = observation(sight.target, sight.ledger(), ready, self._clock())
+        parked = {v.label for v in sight.listed if v.capacity is Capacity.PARKED and v.label != sight.serving}
+        counted = {v.label: Counted() if v.label in parked else Counted(1, 1) for v in sight.listed}
+        seen = observation(sight.target, sight.ledger(), counted, self._clock())
         return msgspec.structs.replace(seen, granularity=100)
 
 

@@ -104,7 +104,9 @@ def _declared(sight: GitSight, ledger: Ledger) -> dict[str, int]:
 
 def _unfit(sight: GitSight, command: Command) -> Refusal | None:
     """What a commit cannot carry out."""
-    if sight.place.weights is Weights.COMMIT and command.wanted.kind is ServiceKind.JOB:
+    if sight.place.weights is Weights.CLUSTER:
+        return None
+    if command.wanted.kind is ServiceKind.JOB:
         return Refusal("a commit switches services and consumers, no jobs")
     listed = command.wanted.versions
     shown: dict[tuple[str, ...], str] = {}

@@ -16,7 +16,7 @@ from ctrlplane_stream.actuators.by_hand import ByHand, HandRefused
 from ctrlplane_stream.actuators.gitops.actuator import GitOps
 from ctrlplane_stream.actuators.port import Actuator, Outcome, WorldUnreachable
 from ctrlplane_stream.actuators.wanted import is_abort
-from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Cursor, TargetObserved
@@ -85,9 +85,9 @@ class WithCluster:
             await close()
 
     async def _paused(self, command: Command) -> Outcome | None:
-        """Why the command must wait for a person who committed to our fields, or None."""
+        """Why the command must wait for a person who committed to our fields, or None. Leases are renewed: a pause moves nothing."""
         edit = self._edits.get(command.target)
-        if edit is None or command.over_edit == edit:
+        if edit is None or command.over_edit == edit or command.verb is Verb.RENEW:
             return None
         seen = self._merged(await self._cluster.observe(command.target))
         return Outcome(OutcomeStatus.REFUSED, f"edited by hand in the repository: {edit}; resume through `control`", seen)

@@ -122,9 +122,10 @@ def test_a_commit_by_hand_is_a_pause_that_only_the_way_back_passes(play) -> None
         further = wanted(version(1, 50), version(2, 50))
         refused = await beside.apply(further, 4)
         assert (refused.status, refused.observed.edited if refused.observed else None) == (OutcomeStatus.REFUSED, edited)
-        assert (await beside.apply(wanted(version(1, 100), version(2, 0)), 5)).status is OutcomeStatus.APPLIED
+        assert (await beside.apply(wanted(version(1, 90), version(2, 10)), 5, Verb.RENEW)).status is OutcomeStatus.APPLIED
+        assert (await beside.apply(wanted(version(1, 100), version(2, 0)), 6)).status is OutcomeStatus.APPLIED
         assert "sha256:hotfix" in beside.scene.bare.text(FILE)
-        assert (await beside.apply(further, 6, over_edit=edited)).status is OutcomeStatus.APPLIED
+        assert (await beside.apply(further, 7, over_edit=edited)).status is OutcomeStatus.APPLIED
         assert ((await beside.both.observe(TARGET)).edited, "sha256:hotfix" in beside.scene.bare.text(FILE)) == (None, False)
 
     play(clause)
