@@ -66,7 +66,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CTRLPLANE"})
 @click.version_option(package_name="ctrlplane-stream")
 def main(**_: Any) -> None:
-    """Roll out releases by what their traces say."""
+    """Roll out releases by what their traces say.
+
+    Settings have a variable each (docs/settings.md). Any other option can be given as one too, by command and name:
+    CTRLPLANE_HOST_PORT is `host --port`, CTRLPLANE_ARTIFACT_PUSH_SERVICE is `artifact push --service`. A flag wins.
+    """

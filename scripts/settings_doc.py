@@ -15,7 +15,8 @@ HEAD = """\
 
 Generated from `ctrlplane_stream/settings.py` by `python scripts/settings_doc.py`. How a process runs; what is decided is in the
 catalog and its policies instead. A flag (`--topic-prefix` for `CTRLPLANE_TOPIC_PREFIX`) wins over the variable; an empty variable
-is one that is not set. Secrets have no flag, because process lists show flags, and are printed as `***`.
+is one that is not set. Options of single commands that are no settings can be given as variables too, by command and name:
+`CTRLPLANE_HOST_PORT` for `host --port`. Secrets have no flag, because process lists show flags, and are printed as `***`.
 
 | variable | what | default | why |
 |---|---|---|---|

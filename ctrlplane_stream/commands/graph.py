@@ -1,10 +1,19 @@
-"""``graph``: the dependency graph of recorded traces, on the console or as a document, a picture or a comparison."""
+"""``graph``: the dependency graph of recorded traces or of what a worker sees, on the console or as a document, a picture or a
+comparison."""
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import click
+import msgspec
+from aiokafka.errors import KafkaError
 
+from ctrlplane_stream.commands.options import fail, require_broker, takes_settings
+from ctrlplane_stream.model.windows import WindowPart, WindowRecord
+from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.telemetry.graph_document import (
     GraphDocument,
     as_dot,
@@ -15,23 +24,32 @@ from ctrlplane_stream.telemetry.graph_document import (
     difference_json,
     difference_text,
     document_of,
+    document_of_windows,
 )
 from ctrlplane_stream.telemetry.offline import Progress, windows_of
+from ctrlplane_stream.wire.kafka_clients import NoBroker, partition_of, read_since
 
 FORMS: dict[str, Callable[[GraphDocument], str]] = {"text": as_text, "json": as_json, "dot": as_dot, "mermaid": as_mermaid}
+_decoder: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
 @click.option("--from", "recordings", type=_FILE, multiple=True, help="A recording of OTLP; several are taken together.")
 @click.argument("more", type=_FILE, nargs=-1, metavar="[FILE]...")
+@click.option("--live", metavar="ENVIRONMENT", help="Instead of a recording, what the worker has seen of this environment lately.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="--live: how far back.")
 @click.option("--json", "form", flag_value="json", help="Print the graph, or the difference, as JSON.")
 @click.option("--dot", "form", flag_value="dot", help="Print the graph for Graphviz.")
 @click.option("--mermaid", "form", flag_value="mermaid", help="Print the graph as a Mermaid flowchart.")
 @click.option("--progress", is_flag=True, help="Say on standard error how far reading has come.")
 @click.option("--diff", type=_FILE, nargs=2, metavar="A B", help="Say which edges appeared, vanished or changed from A to B.")
-def graph(recordings: tuple[Path, ...], more: tuple[Path, ...], form: str | None, progress: bool, diff: tuple[Path, Path] | None) -> None:
-    """Print which services call which, from recorded traces.
+@takes_settings("kafka_", "topic_", "partitions")
+def graph(
+    settings: Settings, recordings: tuple[Path, ...], more: tuple[Path, ...], live: str | None, minutes: float, form: str | None,
+    progress: bool, diff: tuple[Path, Path] | None,
+) -> None:  # fmt: skip
+    """Print which services call which, from recorded traces or from a running worker.
 
     Recordings are what the Collector's file exporter writes: JSON lines or length-prefixed protobuf, plain, gzip or zstd;
     or a single request. What a file holds is told by its content.
@@ -43,9 +61,35 @@ def graph(recordings: tuple[Path, ...], more: tuple[Path, ...], form: str | None
         found = difference(before, after)
         click.echo(difference_json(found) if form == "json" else difference_text(found))
         return
+    if live is not None:
+        click.echo(FORMS[form or "text"](_live(settings, live, minutes)))
+        return
     if not recordings:
-        raise click.UsageError("name a recording with --from FILE, or two with --diff A B")
+        raise click.UsageError("name a recording with --from FILE, two with --diff A B, or an environment with --live")
     click.echo(FORMS[form or "text"](_document((*recordings, *more), progress)))
+
+
+def _live(settings: Settings, environment: str, minutes: float) -> GraphDocument:
+    """The graph of the windows that began within so many minutes; ends the command with status 1 where there are none."""
+    require_broker(settings)
+    try:
+        parts = asyncio.run(_windows(settings, environment, time.time() - minutes * 60))
+    except (KafkaError, NoBroker, OSError) as error:
+        fail(f"no answer from {settings.kafka_bootstrap_servers}: {error}")
+    if not parts:
+        fail(f"no telemetry of {environment} within the last {minutes:g} minutes: does a worker of the role spans run? see `doctor`")
+    return document_of_windows(parts)
+
+
+async def _windows(settings: Settings, environment: str, since: float) -> list[WindowPart]:
+    found: list[WindowPart] = []
+    place = partition_of(environment, settings.partitions)
+    async for record in read_since(settings, "telemetry-windows", place, round(since * 1000)):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            window: WindowRecord = _decoder.decode(record.value or b"")
+            if isinstance(window, WindowPart) and window.environment == environment and window.window >= since:
+                found.append(window)
+    return found
 
 
 def _document(paths: tuple[Path, ...], progress: bool) -> GraphDocument:

@@ -1,4 +1,4 @@
-"""The dependency graph of a recording as a document, as pictures, and compared with another."""
+"""The dependency graph of a recording, or of live windows, as a document, as pictures, and compared with another."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ import msgspec
 
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.sketch import EMPTY, Sketch, merge
-from ctrlplane_stream.model.windows import EdgeWindow
+from ctrlplane_stream.model.windows import EdgeWindow, WindowPart
 from ctrlplane_stream.telemetry.offline import Recording
 
 
@@ -64,11 +64,20 @@ class GraphDocument(msgspec.Struct, frozen=True):
 
 def document_of(recording: Recording) -> GraphDocument:
     """The document of a recording."""
-    rows: dict[EdgeKey, list[EdgeWindow]] = {}
-    for row in (row for part in recording.parts for row in part.edges):
-        rows.setdefault(EdgeKey(row.caller, row.callee, row.kind), []).append(row)
     skipped = tuple(SkippedDocument(reason, count) for reason, count in sorted(recording.skipped.items()))
-    return GraphDocument(recording.spans, tuple(_edge(key, rows[key]) for key in sorted(rows)), skipped)
+    return GraphDocument(recording.spans, _edges(recording.parts), skipped)
+
+
+def document_of_windows(parts: Iterable[WindowPart]) -> GraphDocument:
+    """The document of windows that a worker has made; how many spans went in is not known there any more: 0."""
+    return GraphDocument(0, _edges(parts), ())
+
+
+def _edges(parts: Iterable[WindowPart]) -> tuple[EdgeDocument, ...]:
+    rows: dict[EdgeKey, list[EdgeWindow]] = {}
+    for row in (row for part in parts for row in part.edges):
+        rows.setdefault(EdgeKey(row.caller, row.callee, row.kind), []).append(row)
+    return tuple(_edge(key, rows[key]) for key in sorted(rows))
 
 
 def _edge(key: EdgeKey, rows: list[EdgeWindow]) -> EdgeDocument:
@@ -128,7 +137,7 @@ def as_mermaid(graph: GraphDocument) -> str:
 def as_text(graph: GraphDocument) -> str:
     """The graph for people: an edge a line, then what made no edge."""
     lines = [f"{edge.caller} -{edge.kind}-> {edge.callee}  {_label(edge)}{_median(edge)}" for edge in graph.edges]
-    lines.append(f"{graph.spans} spans, {len(graph.edges)} edges")
+    lines.append((f"{graph.spans} spans, " if graph.spans else "") + f"{len(graph.edges)} edges")
     lines += [f"  {skipped.count} without an edge of their own: {skipped.reason}" for skipped in graph.skipped]
     return "\n".join(lines)
 

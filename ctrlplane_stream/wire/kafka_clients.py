@@ -97,3 +97,19 @@ async def read_to_end(settings: Settings, topic: str, newest: int | None = None)
                     for record in records:
                         if record.offset < ends[place]:
                             yield record
+
+
+async def read_since(settings: Settings, topic: str, partition: int, since_ms: int) -> AsyncIterator[ConsumerRecord]:
+    """What one partition holds now of the records that are dated ``since_ms`` or later, in order of offset."""
+    async with reader(settings, [topic]) as client:
+        places = client.assignment()
+        (place,) = (p for p in places if p.partition == partition)
+        client.pause(*(places - {place}))
+        first, ends = await client.offsets_for_times({place: since_ms}), await client.end_offsets([place])
+        if first[place] is None:
+            return
+        client.seek(place, first[place].offset)
+        while await client.position(place) < ends[place]:
+            for record in (await client.getmany(place, timeout_ms=500)).get(place, ()):
+                if record.offset < ends[place]:
+                    yield record

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -110,6 +111,12 @@ class Running:
         state = asyncio.run(look(self.settings, ENVIRONMENT)).state
         return frozenset(edge for service in SERVICES for edge in state.graph.outgoing(service.name))
 
+    def shown(self) -> Edges:
+        """The edges that `graph --live` prints."""
+        command = [sys.executable, "-m", "ctrlplane_stream", "graph", "--live", ENVIRONMENT, "--json"]
+        done = subprocess.run(command, env=self._environ, capture_output=True, text=True, check=True)
+        return frozenset((e["caller"], e["callee"], e["kind"]) for e in json.loads(done.stdout)["edges"])
+
     def told(self) -> Counter[tuple[str, str]]:
         """What the roles tell Prometheus, summed over roles and partitions: (family, value of its first label) to number."""
         told: Counter[tuple[str, str]] = Counter()
@@ -141,6 +148,7 @@ def test_the_graph_is_learned_in_each_encoding_and_partitioning(running: Running
     names = frozenset(service.name for service in SERVICES)
     running.none_left(lambda: wanted - _between(running.graph(), names), "edges in the engine's graph")
     assert not _between(running.graph(), names) - wanted
+    assert wanted <= running.shown()
     _expect_metrics(running.told())
 
 

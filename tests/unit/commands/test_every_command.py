@@ -1,6 +1,7 @@
 """What every command has in common, so that nobody has to look it up: help, `--json`, and one line for what is wrong."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -55,3 +56,14 @@ def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
     refused = CliRunner().invoke(main, ["rolouts"])
     assert refused.exit_code == 2
     assert "did you mean rollouts or rollout?" in refused.stderr
+
+
+def test_any_option_can_be_given_as_a_variable_and_a_flag_wins(tmp_path: Path) -> None:
+    """By command and name, without a list that could be out of step."""
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text("environments: {}\nservices: {}\n")
+    told = {"CTRLPLANE_CATALOG_CHECK_AS_JSON": "1"}
+    assert CliRunner().invoke(main, ["catalog", "check", str(catalog)], env=told).stdout.startswith("{")
+    refused = {"CTRLPLANE_SIMULATE_SEEDS": "nonsense"}
+    assert "'nonsense' is not A..B" in CliRunner().invoke(main, ["simulate"], env=refused).stderr
+    assert CliRunner().invoke(main, ["simulate", "--seeds", "7"], env=refused).exit_code == 0

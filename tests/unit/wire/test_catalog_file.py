@@ -1,10 +1,20 @@
 """The catalog as people write it."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from ctrlplane_stream.model.catalog import Catalog, manifest_hash
-from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash, read_catalog_file, read_catalog_record
+from ctrlplane_stream.model.policy import Policy
+from ctrlplane_stream.wire.catalog_file import (
+    CatalogRecord,
+    Problem,
+    catalog_hash,
+    read_catalog_file,
+    read_catalog_record,
+    read_policy_file,
+)
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
 GOOD = """\
@@ -84,3 +94,18 @@ def test_a_record_whose_hash_is_not_its_content_is_unreadable() -> None:
     assert read_catalog_record(msgspec.json.encode(record)) == record
     edited = msgspec.structs.replace(record, hash="0" * 64)
     assert isinstance(read_catalog_record(msgspec.json.encode(edited)), Unreadable)
+
+
+def test_the_example_that_users_begin_with_is_valid() -> None:
+    """Nobody should have to mend it first."""
+    example = Path(__file__).parents[3] / "examples" / "catalog.yaml"
+    assert isinstance(read_catalog_file(example.read_text()), Catalog)
+
+
+def test_a_policy_file_is_a_policy_of_a_catalog_by_itself() -> None:
+    """As under `policies`, with the same mistakes on their lines."""
+    policy = read_policy_file("steps:\n  - weight: 25\n  - weight: 100\nbake_seconds: 30\n")
+    assert isinstance(policy, Policy)
+    assert (policy.bake_seconds, [step.weight for step in policy.steps]) == (30, [25, 100])
+    assert read_policy_file("bake_second: 30\n") == (Problem(1, "bake_second is not known here; did you mean bake_seconds?"),)
+    assert read_policy_file("steps: [{weight: 50}]\n") == (Problem(1, "steps must end with weight 100"),)
