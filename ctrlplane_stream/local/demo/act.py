@@ -52,7 +52,9 @@ async def play(act: Act, stage: "Stage") -> ActReport:
     except NotSeen as missing:
         findings.failures.append(str(missing))
     requests = stage.requests()
-    rollouts = tuple(report_rollout(stage.audience, stage.audience.rollout(r.id) or r, requests, len(SERVICES)) for r in findings.rollouts)
+    rollouts = tuple(
+        report_rollout(stage.audience, stage.audience.rollout(r.id) or r, requests, [s.name for s in SERVICES]) for r in findings.rollouts
+    )
     return ActReport(
         name=act.name,
         promise=act.promise,

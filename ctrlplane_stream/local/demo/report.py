@@ -30,8 +30,8 @@ class RolloutReport(msgspec.Struct, frozen=True):
     phase: str
     changed: dict[str, str]
     guards: tuple[str, ...]
-    watched_services: int
-    all_services: int
+    watched: tuple[str, ...]
+    not_watched: tuple[str, ...]
     exposed_requests: int
     harmed_requests: int
     seconds: float | None
@@ -62,19 +62,20 @@ class DemoReport(msgspec.Struct, frozen=True):
     acts: tuple[ActReport, ...]
 
 
-def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Request], all_services: int) -> RolloutReport:
+def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Request], services: Iterable[str]) -> RolloutReport:
     """The figures of one rollout, from the topics and from the load generator's own count of harm."""
     exposed = [r for r in requests if any(r.possibly_exposed(u.service, u.candidate) for u in rollout.units)]
     exposed = [r for r in exposed if _during(rollout, r)]
     harmed = [r for r in exposed if r.harmed(SLOW_MILLISECONDS)]
     chosen = audience.version_set(rollout.id)
+    watched = _watched(chosen)
     return RolloutReport(
         id=rollout.id,
         phase=rollout.phase,
         changed={u.service: f"{u.stable or 'nothing'} -> {u.candidate}" for u in rollout.units},
         guards=_guards(chosen),
-        watched_services=len(_watched(chosen)),
-        all_services=all_services,
+        watched=tuple(sorted(watched)),
+        not_watched=tuple(sorted(set(services) - watched)),
         exposed_requests=len(exposed),
         harmed_requests=len(harmed),
         seconds=(rollout.ended_ms - rollout.began_ms) / 1000 if rollout.ended_ms else None,
@@ -121,7 +122,9 @@ def words(report: DemoReport) -> str:
 
 def _rollout_words(rollout: RolloutReport) -> list[str]:
     changed = ", ".join(f"{service} {change}" for service, change in rollout.changed.items())
-    first = f"{rollout.id} {rollout.phase}: {changed}; watched {rollout.watched_services} of {rollout.all_services} services"
+    of_all = f"{len(rollout.watched)} of {len(rollout.watched) + len(rollout.not_watched)} services"
+    spared = f", not {', '.join(rollout.not_watched)}" if rollout.not_watched else ""
+    first = f"{rollout.id} {rollout.phase}: {changed}; watched {of_all}{spared}"
     harm = f"requests that touched it: {rollout.exposed_requests}, harmed: {rollout.harmed_requests}"
     if rollout.seconds_first_bad_to_revert is not None:
         harm += f"; {rollout.seconds_first_bad_to_revert:.1f} s from the first harmed request to weight 0"
