@@ -31,7 +31,7 @@ from ctrlplane_stream.telemetry.columns import (
 from ctrlplane_stream.telemetry.folding import LONGEST_US
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin, Peer
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, ReferenceSource, SourceRecord
-from ctrlplane_stream.telemetry.origins import Origins
+from ctrlplane_stream.telemetry.origins import LONGEST_KEY_BYTES, Origins
 from ctrlplane_stream.telemetry.peers import HOSTS, KEYS, URLS, attribute, collect, fetch_kind, peer_of
 from ctrlplane_stream.telemetry.reading import LATEST_US, links_of
 from ctrlplane_stream.telemetry.reasons import Skip
@@ -202,7 +202,9 @@ class ColumnarSource:
             fetch = 0 if kind is None else kind | RECEIVE
             homeless = kind is not Kind.INTERNAL and not any(host in attributes for host in HOSTS)
             peer = None if kind is Kind.INTERNAL else peer_of(attributes)
-            described = self._described[combination] = Described(peer, fetch, "error.type" in attributes, homeless)
+            described = Described(peer, fetch, "error.type" in attributes, homeless)
+            if sum(map(len, combination)) <= LONGEST_KEY_BYTES:
+                self._described[combination] = described
         return described
 
     def _weights(self, columns: SpanColumns, tables: _Tables) -> pl.Series:

@@ -18,6 +18,9 @@ UNKNOWN_SERVICE = "unknown_service"
 _LONGEST = 200
 """Characters kept of any name: a hostile resource must not fill the tables."""
 
+LONGEST_KEY_BYTES = 16_384
+"""What is larger is understood anew each time: a cache of thousands must not hold ten megabytes a key."""
+
 _TEMPLATE_HASH = ("k8s.pod.label.pod-template-hash", "k8s.pod.labels.pod-template-hash")
 
 
@@ -98,5 +101,7 @@ class Origins:
             attributes: dict[str, str] = {}
             for pair in Resource.FromString(resource).attributes:
                 attributes.setdefault(pair.key, text(pair.value))
-            origin = self._known[resource] = origin_of(attributes, self._default_environment)
+            origin = origin_of(attributes, self._default_environment)
+            if len(resource) <= LONGEST_KEY_BYTES:
+                self._known[resource] = origin
         return origin

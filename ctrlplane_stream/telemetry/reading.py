@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 
 from ctrlplane_stream.telemetry.folding import LONGEST_US
 from ctrlplane_stream.telemetry.half import CALLERS, NO_PARENT, Half, Kind, Origin
-from ctrlplane_stream.telemetry.origins import Origins
+from ctrlplane_stream.telemetry.origins import LONGEST_KEY_BYTES, Origins
 from ctrlplane_stream.telemetry.peers import attribute, collect, fetch_kind, peer_of
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sampling import weight
@@ -97,7 +97,9 @@ class Reader:
             return self._attributes[raw]
         if len(self._attributes) >= self._MOST_CACHED:
             self._attributes.clear()
-        found = self._attributes[raw] = attribute(raw)
+        found = attribute(raw)
+        if len(raw) <= LONGEST_KEY_BYTES:
+            self._attributes[raw] = found
         return found
 
     def _links(self, span: Span, skipped: Counter[Skip]) -> list[tuple[bytes, bytes]]:
