@@ -52,6 +52,7 @@ class Driver:
         self.outputs: list[Output] = []
         self.reasons: list[Reason] = []
         self.decided: list[Decided] = []
+        self.facts: list[tuple[Fact, Moment]] = []
         self.violations: list[Violation] = []
         self.rows: list[Row] = []
         self._strict = strict
@@ -82,6 +83,15 @@ class Driver:
         if state != self.state:
             raise InvariantBroken("folding the deltas does not give the state")
         self.state = State.from_entries(self.environment, list(state.entries()))
+
+    def again(self) -> None:
+        """Decide every fact again from nothing: the same facts must give the same decisions, byte for byte."""
+        state = State.empty(self.environment)
+        for (fact, moment), decided in zip(self.facts, self.decided, strict=True):
+            decision = decide(state, fact, moment)
+            if msgspec.json.encode(self._decided(moment, decision)) != msgspec.json.encode(decided):
+                raise InvariantBroken(f"invariant 9: fact {moment.offset} is decided otherwise the second time")
+            state = decision.state
 
     @property
     def commands(self) -> list[Command]:
@@ -142,6 +152,7 @@ class Driver:
         self.outputs += decision.outputs
         self.reasons += decision.reasons
         self.decided.append(self._decided(moment, decision))
+        self.facts.append((fact, moment))
         self.rows.append(
             Row(
                 seconds=(moment.at_ms - self.start_ms) / 1000,

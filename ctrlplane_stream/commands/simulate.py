@@ -74,10 +74,13 @@ def _range(seeds: str) -> tuple[int, int]:
 def _tell(outcome: Outcome, *, whole: bool) -> None:
     click.echo(f"seed {outcome.seed}: {'; '.join(outcome.broken)}")
     click.echo(f"  replay: ctrlplane-stream simulate --seeds {outcome.seed} --transcript")
-    small = shrink(plan(outcome.seed), lambda p: bool(Play(p).run().broken))
+    kind = outcome.broken[0].split(":")[0]
+    small = shrink(plan(outcome.seed), lambda p: any(text.startswith(kind) for text in Play(p).run().broken))
     for act in small.acts:
         told = {k: v for k, v in asdict(act).items() if v not in ("", 0, None, False)}
         click.echo(f"  {json.dumps(told)}")
+    rough = {k: v for k, v in asdict(small).items() if k not in ("seed", "services", "edges", "acts") and v}
+    click.echo(f"  {json.dumps(rough)}")
     lines = Play(small).run().transcript.splitlines()
     click.echo("\n".join(lines if whole else lines[-8:]))
 

@@ -24,7 +24,7 @@ from ctrlplane_stream.model.facts import (
     VerdictGiven,
     WorldChanged,
 )
-from ctrlplane_stream.model.policy import Unsure
+from ctrlplane_stream.model.policy import Policy, Unsure
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, NoDataCause, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity, TargetObserved, TargetWanted
 
@@ -44,8 +44,14 @@ class Books:
         self.wanted: dict[str, TargetWanted] = {}
         self.observed: dict[str, TargetObserved] = {}
         self.met: dict[tuple[str, str], int] = {}
+        """(service, label) to the end of the last window with a request of it, in ms of the spans' own clocks."""
+        self.closed_ms = 0
+        """The end of the last window that closed, by the same clocks."""
         self.zero_since: dict[tuple[str, str], int] = {}
         self.verdicts: dict[tuple[str, int, int], Verdict] = {}
+        """(rollout, step, attempt) to the last word of our judge."""
+        self.outside: dict[tuple[str, str, int, int], VerdictStatus] = {}
+        """(judge, rollout, step, attempt) to the last word of another."""
         self.overrides: set[str] = set()
         self.weighted: set[tuple[str, str, str]] = set()
         self.window_seconds = 10.0
@@ -92,6 +98,7 @@ def _note_fact(books: Books, fact: Fact, moment: Moment) -> None:
     elif isinstance(fact, ArrivalsObserved):
         books.window_seconds = fact.window_seconds
         end = int((fact.window + fact.window_seconds) * 1000)
+        books.closed_ms = max(books.closed_ms, end)
         for service, counts in fact.arrivals.items():
             for label, count in counts.items():
                 if count > 0:
@@ -100,6 +107,8 @@ def _note_fact(books: Books, fact: Fact, moment: Moment) -> None:
         v = fact.verdict
         if v.judge == OUR_JUDGE:
             books.verdicts[v.rollout, v.step, v.attempt] = v
+        else:
+            books.outside[v.judge, v.rollout, v.step, v.attempt] = v.status
 
 
 def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
@@ -191,9 +200,9 @@ def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout,
         yield Violation(4, f"{command.id}: {label} of {service} goes while its weight is not confirmed 0")
         return
     policy = version_set.policy
-    since = max(zero, books.met.get((service, label), 0))
-    if now_ms - since < policy.drain_seconds * 1000 and now_ms - zero < policy.drain_limit_seconds * 1000:
-        yield Violation(4, f"{command.id}: {label} of {service} goes {(now_ms - since) / 1000:.1f} s after its last request")
+    quiet_ms = min(now_ms - zero, books.closed_ms - books.met.get((service, label), 0))
+    if quiet_ms < policy.drain_seconds * 1000 and now_ms - zero < policy.drain_limit_seconds * 1000:
+        yield Violation(4, f"{command.id}: {label} of {service} goes {quiet_ms / 1000:.1f} s after its last request")
 
 
 def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -205,10 +214,9 @@ def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision
         if past.forced or past.skip_gate or rollout.forced:
             continue
         step = past.wave * len(past.steps) + past.step
-        verdict = books.verdicts.get((rollout.id, step, past.judged_attempt))
         if past.approved or past.promote_all or (isinstance(fact, OverrideRequested) and fact.verb in _PASSING):
             continue
-        yield from _unproven_step(decision.state, rollout, step, verdict)
+        yield from _unproven_step(books, decision.state, rollout, step, past.judged_attempt)
 
 
 def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -222,16 +230,24 @@ def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) ->
             yield Violation(8, f"{rollout.id} went forward while {' and '.join(sorted(codes))}")
 
 
-def _unproven_step(state: State, rollout: e.Rollout, step: int, verdict: Verdict | None) -> Iterator[Violation]:
+def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, attempt: int) -> Iterator[Violation]:
+    version_set = state.find(f"set/{rollout.id}", e.VersionSet)
+    policy = version_set.policy if version_set is not None else Policy()
+    verdict = books.verdicts.get((rollout.id, step, attempt))
+    words = {judge: books.outside.get((judge.name, rollout.id, step, attempt)) for judge in policy.gate.outside}
+    for judge, word in words.items():
+        if judge.required and word is not VerdictStatus.PASS:
+            yield Violation(5, f"{rollout.id} left step {step + 1} without a PASS of {judge.name}, which is required")
+        if judge.may_veto and word is VerdictStatus.FAIL:
+            yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL of {judge.name}, which may veto")
     if verdict is None or verdict.no_data is NoDataCause.PIPELINE_LATE:
         yield Violation(5, f"{rollout.id} left step {step + 1} blind")
     elif verdict.status is VerdictStatus.FAIL:
         yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL")
     elif verdict.status is not VerdictStatus.PASS:
-        version_set = state.find(f"set/{rollout.id}", e.VersionSet)
-        policy = version_set.policy if version_set is not None else None
-        allowed = policy is not None and Unsure.SOAK in (policy.on_unprovable, policy.on_no_data, policy.on_unknown_service)
-        if not allowed or step not in rollout.unproven:
+        approved = any(judge.may_approve and word is VerdictStatus.PASS for judge, word in words.items())
+        soaked = Unsure.SOAK in (policy.on_unprovable, policy.on_no_data, policy.on_unknown_service)
+        if not (approved or soaked) or step not in rollout.unproven:
             yield Violation(5, f"{rollout.id} left step {step + 1} on {verdict.status} without saying so")
 
 

@@ -33,6 +33,9 @@ class SimulatedJudge:
         self.faulty: set[tuple[str, str]] = set()
         self.silent: set[str] = set()
         self.unsure: set[str] = set()
+        self.outside: tuple[str, ...] = ()
+        """Judges besides ours, which know the truth too."""
+        self.outside_silent = False
         self.telemetry = Telemetry()
         self.fail_after = 2
         self.pass_after = 3
@@ -50,7 +53,16 @@ class SimulatedJudge:
         """The verdicts after a window that started at ``window`` seconds."""
         if self.telemetry.cut:
             return []
-        return [v for judging in self._at.values() if (v := self._judge(judging, window, seconds)) is not None]
+        ours = [v for judging in self._at.values() if (v := self._judge(judging, window, seconds)) is not None]
+        return [*ours, *(self._outside(judging, name) for judging in self._at.values() for name in self._speaking(judging))]
+
+    def _speaking(self, judging: Judging) -> tuple[str, ...]:
+        return () if self.outside_silent or judging.windows < self.fail_after else self.outside
+
+    def _outside(self, judging: Judging, name: str) -> Verdict:
+        bad = any((c.service, c.candidate) in self.faulty for c in judging.assignment.changed)
+        status = VerdictStatus.FAIL if bad else VerdictStatus.PASS
+        return msgspec.structs.replace(self._say(judging, 0, status, f"{name} has looked"), judge=name, window=None, proven=False)
 
     def _judge(self, judging: Judging, window: int, seconds: float) -> Verdict | None:
         assignment = judging.assignment

@@ -9,9 +9,11 @@ assert loop.driver.rollout("production/shop-cart/1").phase is Phase.COMPLETED
 import heapq
 from collections.abc import Callable
 
+import msgspec
+
 from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.model.catalog import EnvironmentCatalog, ServiceInEnvironment
-from ctrlplane_stream.model.commands import Command, JudgeAssigned, JudgeReleased, Output
+from ctrlplane_stream.model.commands import Announce, Command, JudgeAssigned, JudgeReleased, Output
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
     ArtifactPushed,
@@ -19,6 +21,7 @@ from ctrlplane_stream.model.facts import (
     EdgeSeen,
     EdgesObserved,
     Fact,
+    Origin,
     OverrideRequested,
     OverrideVerb,
     ServiceSeen,
@@ -72,8 +75,22 @@ def catalog(*services: ServiceInEnvironment, environment: str = "production", **
     return EnvironmentCatalog(environment, tuple(sorted(services, key=lambda s: s.service)), **more)  # type: ignore[arg-type]
 
 
+_facts = msgspec.json.Decoder(Fact)
+
+
+def as_read(fact: Fact) -> Fact:
+    """The fact as an engine reads it from the log, where a float is a float."""
+    found: Fact = _facts.decode(msgspec.json.encode(fact))
+    return found
+
+
 class Loop:
-    """One environment with everything around it. ``deliver`` may be replaced to lose, delay, repeat or reorder facts."""
+    """One environment with everything around it.
+
+    ``deliver`` may be replaced to lose, delay, repeat or reorder what the world and the judge report; ``repeat`` to bring users' records
+    again, each copy after so many seconds; ``actuate`` to say when, and how often, a command is carried out. ``skew_ms`` is by
+    how much the log's clock is ahead of the world's.
+    """
 
     def __init__(self, environment: str = "production", *, strict: bool = True) -> None:
         self.driver = Driver(environment, strict=strict)
@@ -83,7 +100,13 @@ class Loop:
         """Service to version label to requests in a window, of services that another tool moves."""
         self.actuation_seconds = 0.5
         self.engine_down = False
+        self.skew_ms = 0
         self.deliver: Callable[[Fact], list[tuple[float, Fact]]] = lambda fact: [(0.0, fact)]
+        self.repeat: Callable[[], list[float]] = list
+        self.actuate: Callable[[], list[float]] = lambda: [self.actuation_seconds]
+        self.announced: Callable[[Announce], None] = lambda announce: None
+        self._inputs = 0
+        self._backlog: list[tuple[Fact, Origin | None, int]] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._looked_at_ms = self.driver.now_ms
@@ -115,21 +138,37 @@ class Loop:
 
     def push(self, name: str, number: int, **more: object) -> None:
         """Offer the n-th image of a service."""
-        self.give(ArtifactPushed(f"{name}-{number}-{self._count}", artifact(name, number), **more))  # type: ignore[arg-type]
+        self.hear(ArtifactPushed(f"{name}-{number}-{self._count}", artifact(name, number), **more))  # type: ignore[arg-type]
 
     def say(self, verb: OverrideVerb, **more: object) -> Decision | None:
         """An operator speaks."""
         self._count += 1
-        return self.give(OverrideRequested(f"o{self._count}", verb, "ada", "because", **more))  # type: ignore[arg-type]
+        return self.hear(OverrideRequested(f"o{self._count}", verb, "ada", "because", **more))  # type: ignore[arg-type]
 
-    def give(self, fact: Fact) -> Decision | None:
-        """Hand the engine a fact now; None while it is down (the fact is lost to it only in time: it comes when it is back)."""
+    def hear(self, fact: Fact) -> Decision | None:
+        """Take in what a user wrote: a record of its own, which may be delivered again."""
+        self._inputs += 1
+        origin = Origin("inputs", 0, self._inputs)
+        for seconds in self.repeat():
+            self.at(seconds, lambda: self._give(fact, origin))
+        return self.give(fact, origin)
+
+    def give(self, fact: Fact, origin: Origin | None = None) -> Decision | None:
+        """Append a fact to the log now; None while the engine is down: it is decided when the engine is back, by the time it has here."""
+        at_ms, fact = self.now_ms + self.skew_ms, as_read(fact)
         if self.engine_down:
-            self._at(self.now_ms + 1000, lambda: self._give(fact))
+            self._backlog.append((fact, origin, at_ms))
             return None
-        decision = self.driver.pipe(fact, at_ms=self.now_ms)
+        decision = self.driver.pipe(fact, origin=origin, at_ms=at_ms)
         self._carry(decision.outputs)
         return decision
+
+    def engine_up(self) -> None:
+        """The engine is back, and decides what has come in meanwhile."""
+        self.engine_down = False
+        backlog, self._backlog = self._backlog, []
+        for fact, origin, at_ms in backlog:
+            self._carry(self.driver.pipe(fact, origin=origin, at_ms=at_ms).outputs)
 
     def run(self, seconds: float) -> None:
         """Let everything happen for so long."""
@@ -148,8 +187,8 @@ class Loop:
         self._count += 1
         heapq.heappush(self._heap, (at_ms, self._count, act))
 
-    def _give(self, fact: Fact) -> None:
-        self.give(fact)
+    def _give(self, fact: Fact, origin: Origin | None = None) -> None:
+        self.give(fact, origin)
 
     def _send(self, fact: Fact) -> None:
         for delay, copy in self.deliver(fact):
@@ -158,11 +197,14 @@ class Loop:
     def _carry(self, outputs: tuple[Output, ...]) -> None:
         for output in outputs:
             if isinstance(output, Command):
-                self._at(self.now_ms + round(self.actuation_seconds * 1000), lambda c=output: self._actuate(c))  # type: ignore[misc]
+                for seconds in self.actuate():
+                    self.at(seconds, lambda c=output: self._actuate(c))  # type: ignore[misc]
             elif isinstance(output, JudgeAssigned):
                 self.judge.assign(output.assignment)
             elif isinstance(output, JudgeReleased):
                 self.judge.release(output.rollout)
+            elif isinstance(output, Announce):
+                self.announced(output)
 
     def _actuate(self, command: Command) -> None:
         self._send(self.world.apply(command, self.now_ms))
@@ -176,7 +218,7 @@ class Loop:
             self.tell_world(name, WorldCause.LEASE_EXPIRED, "nobody renewed")
         self._looked_at_ms = self.now_ms
         wake = self.driver.wake_at_ms
-        if wake is not None and wake <= self.now_ms and not self.engine_down:
+        if wake is not None and wake <= self.now_ms + self.skew_ms and not self.engine_down:
             self.give(TimePassed())
 
     def tell_world(self, name: str, cause: WorldCause, detail: str = "") -> None:

@@ -12,8 +12,10 @@ import msgspec
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
-from ctrlplane_stream.model.policy import Mode, OnDrift, Policy, Step, Supersede, Unsure
+from ctrlplane_stream.model.policy import MaintenanceWindow, Mode, OnDrift, Policy, Step, Supersede, Unsure
+from ctrlplane_stream.model.verdicts import GatePolicy, OutsideJudge
 from ctrlplane_stream.simulation.loop import service
+from ctrlplane_stream.testing import START_MS
 
 SWIFT = Policy(
     steps=(Step(20, 5, 60, 1), Step(100, 5, 60, 1)),
@@ -55,7 +57,15 @@ class Deed(StrEnum):
     LOSE_READY = "lose readiness"
     LEARN = "learn an edge"
     SILENCE = "silence"
-    OUTSIDE = "stale verdict"
+    STRAY = "stray verdict"
+    UNSURE = "never proven"
+    DRIFT = "drift"
+    MUTE = "mute actuator"
+    JUMP = "the log's clock jumps"
+    FADE = "forget an edge"
+    REMOVE = "remove from the catalog"
+    RETUNE = "another policy"
+    GAG = "outside judges fall silent"
     ELSEWHERE = "another tool moves"
 
 
@@ -73,7 +83,13 @@ class Act(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A whole run. ``loss``, ``echo`` and ``delay`` are probabilities and seconds of what happens to facts upstream."""
+    """A whole run.
+
+    ``loss``, ``echo`` and ``delay`` are probabilities and seconds of what happens upstream of the log to what the world and the judge
+    report; ``again`` is the probability that a user's record is delivered twice. Commands are carried out after up to
+    ``actuation`` seconds, each with probability ``twice`` two times; new instances are ready after ``start`` seconds. ``staging``: there
+    is an environment before this one, where everything is pushed first, and which announces what baked there.
+    """
 
     seed: int
     services: tuple[ServiceInEnvironment, ...]
@@ -82,6 +98,11 @@ class Plan(msgspec.Struct, frozen=True):
     loss: float = 0.0
     echo: float = 0.0
     delay: float = 0.0
+    again: float = 0.0
+    actuation: float = 0.5
+    twice: float = 0.0
+    start: float = 2.0
+    staging: bool = False
 
 
 def plan(seed: int) -> Plan:
@@ -100,11 +121,35 @@ def plan(seed: int) -> Plan:
         loss=rng.choice((0.0, 0.05, 0.2)) if rough else 0.0,
         echo=rng.choice((0.0, 0.1)) if rough else 0.0,
         delay=rng.choice((0.0, 3.0, 12.0)) if rough else 0.0,
+        again=rng.choice((0.0, 0.2)) if rough else 0.0,
+        actuation=rng.choice((0.5, 0.5, 8.0, 25.0)) if rough else 0.5,
+        twice=rng.choice((0.0, 0.2)) if rough else 0.0,
+        start=rng.choice((2.0, 2.0, 15.0, 35.0)),
+        staging=rng.random() < 0.1,
     )
 
 
 def _service(rng: random.Random, name: str, names: list[str]) -> ServiceInEnvironment:
-    policy = msgspec.structs.replace(
+    kind = rng.choice((ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.CONSUMER))
+    return service(
+        name,
+        policy_of(rng),
+        ServiceKind.JOB if rng.random() < 0.03 else kind,
+        in_cycle_compatible=rng.random() < 0.7,
+        moves_together="g" if rng.random() < 0.1 and len(names) > 2 else None,
+    )
+
+
+OUTSIDE_JUDGE = "canary-tool"
+_EVERY_DAY = tuple(range(7))
+_MIDDAY = START_MS // 60_000 % 1440
+
+
+def policy_of(rng: random.Random) -> Policy:
+    """A policy with everything drawn that may differ from service to service."""
+    judge = OutsideJudge(OUTSIDE_JUDGE, rng.random() < 0.7, rng.random() < 0.5, rng.random() < 0.5)
+    closed = MaintenanceWindow(_EVERY_DAY, _MIDDAY + 2, _MIDDAY + 60)
+    return msgspec.structs.replace(
         SWIFT,
         supersede=rng.choice(list(Supersede)),
         on_no_data=rng.choice(list(Unsure)),
@@ -113,11 +158,11 @@ def _service(rng: random.Random, name: str, names: list[str]) -> ServiceInEnviro
         on_lease_expired=rng.choice((Unsure.ABORT, Unsure.HOLD)),
         on_drift=rng.choice(list(OnDrift)),
         auto_promote=rng.random() < 0.9,
-        steps=rng.choice((SWIFT.steps, (Step(10, 5, 60, 1), Step(50, 5, 60, 2), Step(100, 5, 60, 1)))),
-    )
-    kind = rng.choice((ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.CONSUMER))
-    return service(
-        name, policy, kind, in_cycle_compatible=rng.random() < 0.7, moves_together="g" if rng.random() < 0.1 and len(names) > 2 else None
+        steps=rng.choice((SWIFT.steps, (Step(10, 5, 60, 1), Step(50, 5, 60, 2, rng.random() < 0.2), Step(100, 5, 60, 1)))),
+        gate=GatePolicy(outside=(judge,)) if rng.random() < 0.15 else SWIFT.gate,
+        maintenance=(closed,) if rng.random() < 0.05 else (),
+        hold_after_revert_seconds=rng.choice((0.0, 0.0, 0.0, 30.0)),
+        in_place=rng.random() < 0.03,
     )
 
 
@@ -165,7 +210,7 @@ def _acts(rng: random.Random, names: list[str]) -> list[Act]:
         acts += _release(rng, names, numbers)
     for _ in range(rng.choice((0, 0, 1, 2, 4))):
         acts.append(_override(rng, names))
-    for _ in range(rng.choice((0, 0, 1, 2))):
+    for _ in range(rng.choice((0, 0, 1, 2, 3))):
         acts += _mishap(rng, names)
     return acts
 
@@ -184,15 +229,34 @@ def _release(rng: random.Random, names: list[str], numbers: dict[str, int]) -> l
 def _override(rng: random.Random, names: list[str]) -> Act:
     verb = rng.choice(_VERBS)
     scope = rng.choice(names) if rng.random() < 0.7 or verb in (OverrideVerb.PIN, OverrideVerb.UNPIN) else ""
-    return Act(rng.uniform(10, 220), Deed.SAY, scope, rng.randint(1, 3), verb=verb, flag=rng.random() < 0.3)
+    return Act(
+        rng.uniform(10, 220),
+        Deed.SAY,
+        scope,
+        rng.randint(1, 3),
+        verb=verb,
+        flavour="unsafe" if rng.random() < 0.15 else "",
+        other="rollout" if scope and rng.random() < 0.3 else "",
+        flag=rng.random() < 0.3,
+    )
+
+
+_ENDS = {
+    Deed.BREAK: Deed.MEND,
+    Deed.LIE: Deed.MEND,
+    Deed.MUTE: Deed.MEND,
+    Deed.UNSURE: Deed.MEND,
+    Deed.GAG: Deed.FLOW,
+    Deed.CUT: Deed.FLOW,
+    Deed.LATE: Deed.FLOW,
+}
+"""Mishaps that end, and what ends them."""
+_NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE)
 
 
 def _mishap(rng: random.Random, names: list[str]) -> list[Act]:
-    deed = rng.choice([d for d in Deed if d not in (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE)])
+    deed = rng.choice([d for d in Deed if d not in _NO_MISHAPS])
     at, name = rng.uniform(5, 180), rng.choice(names)
-    act = Act(at, deed, name, rng.randint(1, 80), other=rng.choice(names))
-    if deed in (Deed.BREAK, Deed.LIE):
-        return [act, Act(at + rng.uniform(5, 120), Deed.MEND, name)]
-    if deed in (Deed.CUT, Deed.LATE):
-        return [act, Act(at + rng.uniform(5, 120), Deed.FLOW)]
-    return [act]
+    act = Act(at, deed, name, rng.randint(1, 80), other=rng.choice(names), flag=rng.random() < 0.3)
+    end = _ENDS.get(deed)
+    return [act] if end is None else [act, Act(at + rng.uniform(5, 120), end, name if end is Deed.MEND else "")]

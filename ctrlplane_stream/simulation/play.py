@@ -1,29 +1,38 @@
 """Play a plan: chaos first, then everything is mended and every rollout must come to an end.
 
 While acts run, all invariants are checked after every fact. At the end the world answers, telemetry flows, holds are resumed and freezes
-lifted: what is not over after that never would be.
+lifted: what is not over after that never would be. Then the log is folded, and in some runs decided, again from nothing.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.facts import CatalogApplied, EdgeSeen, EdgesObserved, Fact, OverrideVerb, ServiceSeen, VerdictGiven, WorldCause
-from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
-from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
+from ctrlplane_stream.model.commands import Announce
+from ctrlplane_stream.model.facts import (
+    ArtifactPushed,
+    CatalogApplied,
+    EdgeSeen,
+    EdgesObserved,
+    Fact,
+    OverrideVerb,
+    ServiceSeen,
+    WorldCause,
+)
+from ctrlplane_stream.model.identity import EdgeKey
+from ctrlplane_stream.simulation.deeds import DEEDS
 from ctrlplane_stream.simulation.loop import Loop, catalog
-from ctrlplane_stream.simulation.plans import Act, Deed, Plan
-from ctrlplane_stream.simulation.world import Sickness
+from ctrlplane_stream.simulation.plans import OUTSIDE_JUDGE, SWIFT, Deed, Plan
 from ctrlplane_stream.testing import InvariantBroken
 
 CHAOS_SECONDS = 240
 CALM_ROUNDS = 25
 CALM_SECONDS = 60
-
-_SICKNESS = {"never ready": Sickness.NEVER_READY, "crashes": Sickness.CRASHES}
+DECIDED_AGAIN_EVERY = 20
+"""Of so many seeds one is decided a second time from its facts, and must give the same bytes."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -43,260 +52,177 @@ class Play:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.loop = Loop.of(catalog(*plan.services))
-        self.services = {s.service: s for s in plan.services}
         self._rng = random.Random(plan.seed + 1)  # noqa: S311 - a seeded simulation, not a secret
+        self.services = {s.service: s for s in plan.services}
         self._catalogs = 1
+        self.loop = Loop.of(catalog(*plan.services, promote_from="staging" if plan.staging else None))
         self.loop.deliver = self._upstream
+        self.loop.repeat = self._repeated
+        self.loop.actuate = self._actuated
+        self.loop.judge.outside = (OUTSIDE_JUDGE,)
+        self.loop.world.start_seconds = plan.start
+        self.staging = self._before() if plan.staging else None
+        self._offered: list[Announce] = []
 
     def run(self) -> Outcome:
         """Play to the end."""
         broken: tuple[str, ...] = ()
+        driver = self.loop.driver
         try:
             self._chaos()
             self._calm()
+            driver.restart()
+            if self.plan.seed % DECIDED_AGAIN_EVERY == 0:
+                driver.again()
         except InvariantBroken as error:
             broken = (str(error).split("\n", 1)[0],)
-        driver = self.loop.driver
-        ended = driver.rollouts
+        rollouts = [r for loop in self._loops() for r in loop.driver.rollouts]
         return Outcome(
             seed=self.plan.seed,
-            facts=driver.offset + 1,
-            rollouts=len(ended),
-            completed=sum(r.phase == "completed" for r in ended),
-            reverted=sum(r.phase == "reverted" for r in ended),
+            facts=sum(loop.driver.offset + 1 for loop in self._loops()),
+            rollouts=len(rollouts),
+            completed=sum(r.phase == "completed" for r in rollouts),
+            reverted=sum(r.phase == "reverted" for r in rollouts),
             broken=broken,
             transcript=driver.transcript() if broken else "",
         )
 
+    def apply_catalog(self) -> None:
+        """The catalog as it is now."""
+        self._catalogs += 1
+        now = catalog(*self.services.values(), promote_from="staging" if self.plan.staging else None)
+        self.loop.hear(CatalogApplied(now, f"h{self._catalogs}", "tests"))
+
+    def _before(self) -> Loop:
+        """The environment before this one: calm, and it announces here what baked there."""
+        plain = (replace(s, policy=SWIFT) for s in self.plan.services)
+        staging = Loop.of(catalog(*plain, environment="staging", promotes_to=("production",)))
+        staging.announced = self._promoted
+        return staging
+
+    def _loops(self) -> Iterator[Loop]:
+        yield self.loop
+        if self.staging is not None:
+            yield self.staging
+
+    def _promoted(self, announce: Announce) -> None:
+        """An announcement is a record like any other push: it comes later, and perhaps twice."""
+        self._offered.append(announce)
+        pushed = ArtifactPushed(announce.id, announce.artifact, announce.release, provenance=announce.provenance)
+        self.loop.at(self._rng.uniform(0, 3), lambda: self._hear(pushed))
+
+    def _hear(self, fact: Fact) -> None:
+        self.loop.hear(fact)
+
+    def _run(self, seconds: int) -> None:
+        """Let time pass in every environment, second by second where there are two."""
+        if self.staging is None:
+            self.loop.run(seconds)
+            return
+        for _ in range(seconds):
+            self.staging.run(1)
+            self.loop.run(1)
+
     def _chaos(self) -> None:
         names = sorted({name for caller, callee, _ in self.plan.edges for name in (caller, callee)})
         edges = tuple(EdgeSeen(EdgeKey(a, b, kind), 0, 10, 1000, 10.0) for a, b, kind in self.plan.edges)
-        self.loop.give(EdgesObserved(10, edges, tuple(ServiceSeen(name, 10, 10.0, 0.0) for name in names)))
+        for loop in self._loops():
+            loop.give(EdgesObserved(10, edges, tuple(ServiceSeen(name, 10, 10.0, 0.0) for name in names)))
         for act in self.plan.acts:
             self.loop.at(act.at, lambda act=act: DEEDS[act.deed](self, act))  # type: ignore[misc]
-        self.loop.run(CHAOS_SECONDS)
+        self._run(CHAOS_SECONDS)
 
     def _calm(self) -> None:
         """Mend everything and wait for the end of every rollout."""
         self._mend_all()
         for _ in range(CALM_ROUNDS):
-            self._help_on()
-            self.loop.run(CALM_SECONDS)
-            if all(r.ended_ms is not None for r in self.loop.driver.rollouts):
+            for loop in self._loops():
+                self._help_on(loop)
+            self._run(CALM_SECONDS)
+            if not (open_yet := [r for loop in self._loops() for r in loop.driver.rollouts if r.ended_ms is None]):
                 break
         else:
-            open_yet = [r for r in self.loop.driver.rollouts if r.ended_ms is None]
             left = [f"{r.id} {r.phase} {r.waiting_for} {[h.code for h in r.holds]}" for r in open_yet]
             raise InvariantBroken(f"invariant 11: not over though all is well: {left}")
-        if self.plan.seed % 10 == 0:
-            self.loop.driver.restart()
-        self._all_serve(self.loop.driver.state)
+        self._all_serve()
+        self._all_arrived()
 
     def _mend_all(self) -> None:
         """Whatever was broken works again, and nothing is frozen."""
         loop = self.loop
-        loop.engine_down = False
-        loop.deliver = lambda fact: [(0.0, fact)]
-        loop.world.broken.clear()
-        loop.world.liars.clear()
-        loop.judge.telemetry.cut = loop.judge.telemetry.late = False
-        loop.judge.silent.clear()
+        loop.deliver, loop.repeat, loop.skew_ms = lambda fact: [(0.0, fact)], list, 0
+        loop.actuate = lambda: [loop.actuation_seconds]
+        for troubled in (loop.world.broken, loop.world.liars, loop.world.mute, loop.judge.silent, loop.judge.unsure):
+            troubled.clear()
+        judge = loop.judge
+        judge.telemetry.cut = judge.telemetry.late = judge.outside_silent = False
         for target in loop.world.targets.values():
             for version in target.versions.values():
                 version.lost = False
         for other, requests in loop.elsewhere.items():
             loop.moves(other, **{max(requests): 100})
+        if loop.engine_down:
+            loop.engine_up()
         for name in (*self.services, None):
             loop.say(OverrideVerb.UNFREEZE, service=name)
 
-    def _help_on(self) -> None:
+    def _help_on(self, loop: Loop) -> None:
         """Do what a patient operator does: force what cannot be reverted, resume, promote, and look at every target."""
-        loop = self.loop
         for rollout in loop.driver.rollouts:
             if any(hold.code == "revert-fails" for hold in rollout.holds):
                 loop.say(OverrideVerb.FORCE, rollout=rollout.id)
         loop.say(OverrideVerb.RESUME)
         loop.say(OverrideVerb.PROMOTE, all_steps=True)
-        for name in self.services:
-            if name in loop.world.targets:
-                loop.tell_world(name, WorldCause.READINESS)
+        for name, target in sorted(loop.world.targets.items()):
+            stable = target.versions.get(loop.driver.target(name).stable or "")
+            if stable is not None:  # whoever forced a version that never came up has to bring it up
+                stable.failure, stable.ready_at_ms = None, min(stable.ready_at_ms, loop.now_ms)
+            loop.tell_world(name, WorldCause.READINESS)
 
-    def _all_serve(self, state: State) -> None:
+    def _all_serve(self) -> None:
         """At the end every target that ever had a stable version serves it whole."""
-        for name, target in sorted(self.loop.world.targets.items()):
-            stable = self.loop.driver.target(name).stable
-            weights = {label: v.weight for label, v in target.versions.items() if v.weight}
-            if weights != ({stable: 100} if stable is not None else {}):
-                raise InvariantBroken(f"invariant 7: {name} ends with {weights}, stable is {stable}")
+        for loop in self._loops():
+            for name, target in sorted(loop.world.targets.items()):
+                stable = loop.driver.target(name).stable
+                weights = {label: v.weight for label, v in target.versions.items() if v.weight}
+                if weights != ({stable: 100} if stable is not None else {}):
+                    raise InvariantBroken(f"invariant 7: {name} ends with {weights}, stable is {stable}")
+
+    def _all_arrived(self) -> None:
+        """What baked in the environment before was announced once each time, and is numbered here (unless the catalog was without it)."""
+        ids = [announce.id for announce in self._offered]
+        if len(set(ids)) != len(ids):
+            raise InvariantBroken(f"invariant 9: an artifact is announced twice: {ids}")
+        removed = {act.service for act in self.plan.acts if act.deed is Deed.REMOVE}
+        for announce in self._offered:
+            service = announce.artifact.service
+            if service in removed:
+                continue
+            pushed = f"pair/{service}/{announce.artifact.digest}/"
+            if not any(key.startswith(pushed) for key, _ in self.loop.driver.state.entries()):
+                raise InvariantBroken(f"invariant 7: {announce.id} baked in staging and never got a number here")
 
     def _upstream(self, fact: Fact) -> list[tuple[float, Fact]]:
-        """What becomes of a fact on its way to the log: lost, repeated, late."""
+        """What becomes of a report on its way to the log: lost, repeated, late."""
         plan, rng = self.plan, self._rng
         if rng.random() < plan.loss:
             return []
         copies = 2 if rng.random() < plan.echo else 1
         return [(rng.uniform(0, plan.delay) if plan.delay and rng.random() < 0.3 else 0.0, fact) for _ in range(copies)]
 
-    def apply_catalog(self) -> None:
-        """The catalog as it is now."""
-        self._catalogs += 1
-        self.loop.give(CatalogApplied(catalog(*self.services.values()), f"h{self._catalogs}", "tests"))
+    def _repeated(self) -> list[float]:
+        """When a user's record comes again."""
+        return [self._rng.uniform(0, 20)] if self._rng.random() < self.plan.again else []
 
-
-def _push(play: Play, act: Act) -> None:
-    loop = play.loop
-    label = f"#{loop.driver.target(act.service).newest + 1}"
-    if act.flavour == "faulty":
-        loop.judge.faulty.add((act.service, label))
-    elif act.flavour in _SICKNESS:
-        loop.world.sick[act.service, label] = _SICKNESS[act.flavour]
-    release = act.other or None
-    size = None if release is None or act.flag else int(release[1:])
-    loop.push(act.service, act.number, release=release, release_size=size)
-
-
-def _configure(play: Play, act: Act) -> None:
-    entry = play.services[act.service]
-    play.services[act.service] = replace(entry, configuration={"flag": str(act.number)})
-    play.apply_catalog()
-
-
-def _say(play: Play, act: Act) -> None:
-    assert act.verb is not None
-    more: dict[str, object] = {"service": act.service or None}
-    if act.verb in (OverrideVerb.PIN, OverrideVerb.REVERT):
-        more["version"] = f"#{act.number}"
-    if act.verb is OverrideVerb.PROMOTE:
-        more["all_steps"] = act.flag
-    if act.verb is OverrideVerb.FREEZE:
-        more["expires_ms"] = play.loop.now_ms + act.number * 20_000
-    play.loop.say(act.verb, **more)
-
-
-def _break(play: Play, act: Act) -> None:
-    play.loop.world.broken.add(act.service)
-
-
-def _lie(play: Play, act: Act) -> None:
-    play.loop.world.liars.add(act.service)
-
-
-def _mend(play: Play, act: Act) -> None:
-    play.loop.world.broken.discard(act.service)
-    play.loop.world.liars.discard(act.service)
-
-
-def _edit(play: Play, act: Act) -> None:
-    target = play.loop.world.target(act.service)
-    running = [label for label, v in target.versions.items() if v.instances]
-    if not running:
-        return
-    weights = {running[0]: act.number, running[-1]: 100 - act.number} if len(running) > 1 else {running[0]: 100}
-    play.loop.world.edit(act.service, weights, f"weight {act.number}")
-    play.loop.tell_world(act.service, WorldCause.HAND_EDIT, f"weight {act.number}")
-
-
-def _glass(play: Play, act: Act) -> None:
-    target = play.loop.world.target(act.service)
-    if target.stable is not None and target.stable in target.versions:
-        for label, version in target.versions.items():
-            version.weight = 100 if label == target.stable else 0
-        target.lease_until_ms = None
-        play.loop.tell_world(act.service, WorldCause.BREAK_GLASS, "by hand")
-
-
-def _cut(play: Play, act: Act) -> None:
-    play.loop.judge.telemetry.cut = True
-
-
-def _late(play: Play, act: Act) -> None:
-    play.loop.judge.telemetry.late = True
-
-
-def _flow(play: Play, act: Act) -> None:
-    play.loop.judge.telemetry.cut = play.loop.judge.telemetry.late = False
-
-
-def _down(play: Play, act: Act) -> None:
-    play.loop.engine_down = True
-
-    def up() -> None:
-        play.loop.engine_down = False
-        play.loop.driver.restart()
-
-    play.loop.at(act.number, up)
-
-
-def _restart(play: Play, act: Act) -> None:
-    play.loop.driver.restart()
-
-
-def _lose_ready(play: Play, act: Act) -> None:
-    for version in play.loop.world.target(act.service).versions.values():
-        if version.weight < 100:
-            version.lost = True
-    play.loop.tell_world(act.service, WorldCause.READINESS, "instances went away")
-
-
-def _learn(play: Play, act: Act) -> None:
-    if act.service != act.other:
-        edge = EdgeSeen(EdgeKey(act.service, act.other, EdgeKind.CALL), 0, 20, 5, 0.1)
-        play.loop.give(EdgesObserved(20, (edge,)))
-
-
-def _silence(play: Play, act: Act) -> None:
-    play.loop.judge.silent.add(act.service)
-
-
-def _stale(play: Play, act: Act) -> None:
-    for rollout in play.loop.driver.rollouts:
-        stale = Verdict(
-            environment=rollout.environment,
-            rollout=rollout.id,
-            step=act.number % 3,
-            attempt=max(0, rollout.judged_attempt - 1),
-            status=VerdictStatus.FAIL if act.number % 2 else VerdictStatus.PASS,
-            reason="from an earlier attempt",
-            windows_judged=9,
-        )
-        play.loop.give(VerdictGiven(stale))
-
-
-def _elsewhere(play: Play, act: Act) -> None:
-    """Another tool gives version ``number`` of its service ``other`` percent of the traffic, and the one before it the rest."""
-    share, label = int(act.other or 100), f"v{act.number}"
-    if act.flavour == "faulty":
-        play.loop.judge.faulty.add((act.service, label))
-    play.loop.moves(act.service, **({label: share, f"v{act.number - 1}": 100 - share} if act.number > 1 else {label: share}))
-
-
-DEEDS: dict[Deed, Callable[[Play, Act], None]] = {
-    Deed.PUSH: _push,
-    Deed.RELEASE: _push,
-    Deed.CONFIGURE: _configure,
-    Deed.SAY: _say,
-    Deed.BREAK: _break,
-    Deed.LIE: _lie,
-    Deed.MEND: _mend,
-    Deed.EDIT: _edit,
-    Deed.GLASS: _glass,
-    Deed.CUT: _cut,
-    Deed.LATE: _late,
-    Deed.FLOW: _flow,
-    Deed.DOWN: _down,
-    Deed.RESTART: _restart,
-    Deed.LOSE_READY: _lose_ready,
-    Deed.LEARN: _learn,
-    Deed.SILENCE: _silence,
-    Deed.OUTSIDE: _stale,
-    Deed.ELSEWHERE: _elsewhere,
-}
-"""Every deed has a row."""
+    def _actuated(self) -> list[float]:
+        """When a command is carried out, once or twice; others may come before it."""
+        plan, rng = self.plan, self._rng
+        times = 2 if rng.random() < plan.twice else 1
+        return [rng.uniform(0.1, plan.actuation) if plan.actuation > 0.5 else plan.actuation for _ in range(times)]
 
 
 def shrink(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
-    """The plan without every act that it fails without: acts are left out one by one until none can be."""
+    """The plan without every act that it fails without: acts are left out one by one until none can be, then what is rough about it."""
     smaller = True
     while smaller:
         smaller = False
@@ -305,7 +231,17 @@ def shrink(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:
             if fails(without):
                 plan, smaller = without, True
                 break
-        for calmer in (replace(plan, loss=0.0), replace(plan, echo=0.0), replace(plan, delay=0.0)):
+        for change in _CALMER:
+            calmer = replace(plan, **change)
             if calmer != plan and fails(calmer):
                 plan, smaller = calmer, True
     return plan
+
+
+_CALMER: tuple[dict[str, Any], ...] = (
+    *({name: 0.0} for name in ("loss", "echo", "delay", "again", "twice")),
+    {"actuation": 0.5},
+    {"start": 2.0},
+    {"staging": False},
+)
+"""What makes a plan less rough, one by one."""

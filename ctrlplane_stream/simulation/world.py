@@ -1,7 +1,7 @@
 """A simulated world behind the actuator port: targets with versions, weights, leases and faults.
 
 It keeps the promises of the port (cursor by compare-and-set, leases honoured, edits by hand respected) and breaks what a
-real world breaks: it is slow, it fails, it answers twice or never, it says *applied* and is not.
+real world breaks: it is slow, it fails, it answers twice or never, it says *applied* and is not, or does not look.
 """
 
 from enum import StrEnum
@@ -57,6 +57,9 @@ class World:
         self.sick: dict[tuple[str, str], Sickness] = {}
         self.broken: set[str] = set()
         self.liars: set[str] = set()
+        """Targets that say *applied* and do nothing."""
+        self.mute: set[str] = set()
+        """Targets that do as told and do not say what they look like then."""
 
     def target(self, service: str) -> WorldTarget:
         """The target of a service, made where there is none."""
@@ -109,7 +112,8 @@ class World:
         return Instance(digest, instances, ready_at, failure="CrashLoopBackOff" if sickness is Sickness.CRASHES else None)
 
     def _outcome(self, command: Command, cursor: Cursor, status: OutcomeStatus, reason: str, now_ms: int) -> OutcomeReported:
-        seen = self.observe(command.target.service, now_ms) if command.target.service not in self.broken else None
+        blind = command.target.service in self.broken or command.target.service in self.mute
+        seen = None if blind else self.observe(command.target.service, now_ms)
         return OutcomeReported(command.id, command.target, cursor, status, reason, seen)
 
     def observe(self, service: str, now_ms: int) -> TargetObserved:

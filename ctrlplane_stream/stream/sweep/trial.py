@@ -13,16 +13,19 @@ from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from aiokafka.structs import RecordMetadata
 
-from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry
+from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, ServiceEntry, ServiceOverride
+from ctrlplane_stream.model.commands import Command, Notify
 from ctrlplane_stream.model.decisions import Claim, Decided, Parked
-from ctrlplane_stream.model.facts import FactRecord, Origin, OverrideRequested, OverrideVerb
+from ctrlplane_stream.model.facts import ArtifactPushed, Fact, FactRecord, Origin, OverrideRequested, OverrideVerb
+from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.decision_log import Fence, read_decision
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.stream.line import Line
-from ctrlplane_stream.stream.replaying import Problem, Replay, Tally
+from ctrlplane_stream.stream.replaying import Found, Problem, Replay, Tally
 from ctrlplane_stream.stream.sweep.child import POISON, Orders, SweepRules, run_child
 from ctrlplane_stream.stream.sweep.plans import Boundary, Plan, Twist
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
@@ -40,6 +43,10 @@ _WAVES = 6
 _ROUNDS_FOR_KILLS = 30
 _BY_CONTROL = 4
 """Every fourth input goes the whole way, through ``control`` and ingest."""
+_ARTIFACTS = 6
+"""Of six inputs one offers an artifact, so that rollouts are under way, commands are issued and time is asked for."""
+_LATE = 24
+"""By so many inputs a repeated delivery is late, every second time; it comes at once otherwise."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -121,6 +128,7 @@ class _Trial:
         self._kills = list(plan.kills)
         self._build = Orders()
         self._sent = 0
+        self._settled: dict[int, int] = {}
         self._deadline = 0.0
 
     async def run(self) -> None:
@@ -242,16 +250,23 @@ class _Trial:
 
     async def _poison(self) -> None:
         environment = self._environment(0)
-        where = await self._send(environment, self._sent, why=POISON)
+        where = await self._say(environment, OverrideVerb.PAUSE, why=POISON)
         await self._feed(20)
         await self._wait_parked(environment)
-        await self._send(environment, self._sent, verb=OverrideVerb.ABORT)
+        await self._say(environment, OverrideVerb.ABORT)
         if self.plan.twist is Twist.SKIP:
-            await self._send(environment, self._sent, verb=OverrideVerb.SKIP, fact_offset=where)
+            await self._say(environment, OverrideVerb.SKIP, fact_offset=where)
         else:
             await self._keep_alive(0.5)
             self._build = Orders(build="build-2", mended=True)
             self._kill("a")
+
+    async def _say(self, environment: str, verb: OverrideVerb, why: str = "sweep", fact_offset: int | None = None) -> int:
+        """One more input, which an operator says; returns the offset of its fact."""
+        number = self._sent
+        self._sent += 1
+        fact = OverrideRequested(f"id-{number}", verb, "sweep", why, fact_offset=fact_offset)
+        return int((await (await self._append(number, fact, environment))).offset)
 
     async def _wait_parked(self, environment: str) -> None:
         self._deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -264,7 +279,9 @@ class _Trial:
         self.problems.append("stuck: the poisoned fact was never parked")
 
     async def _apply_catalog(self) -> None:
-        catalog = Catalog({self._environment(i): EnvironmentEntry() for i in range(self.plan.environments)}, {})
+        names = [self._environment(i) for i in range(self.plan.environments)]
+        everywhere = {name: ServiceOverride() for name in names}
+        catalog = Catalog({name: EnvironmentEntry() for name in names}, {"shop": ServiceEntry(("registry.example/shop",), everywhere)})
         value = msgspec.json.encode(CatalogRecord(catalog, catalog_hash(catalog), None, "sweep"))
         await self._client.send_and_wait(self.settings.topic("catalog"), value, key=b"catalog", partition=0)
         self._catalog_facts = self.plan.environments
@@ -273,40 +290,41 @@ class _Trial:
         return f"env-{i % self.plan.environments}"
 
     async def _feed(self, count: int) -> None:
-        """Facts over all environments; some of them are delivered twice."""
+        """Facts over all environments; some are delivered twice, at once or late, as a fact and on the way through ``control``."""
         for _ in range(count):
             number = self._sent
-            await self._send(self._environment(number), number)
+            await self._send(number)
             if number % (3 * _BY_CONTROL) == 1:
-                await self._send(self._environment(number), number, again=True)
+                late = _LATE * (number // (3 * _BY_CONTROL) % 2)
+                await self._append(max(number - late, 1))
+            if number % (3 * _BY_CONTROL) == 0:
+                await self._by_control(number)
         await self._client.flush()
 
-    async def _send(
-        self,
-        environment: str,
-        number: int,
-        *,
-        verb: OverrideVerb = OverrideVerb.PAUSE,
-        why: str = "sweep",
-        fact_offset: int | None = None,
-        again: bool = False,
-    ) -> int:
-        """Append a fact made of input record ``number``; returns its offset where it must be known, else -1."""
-        if not again:
-            self._sent = number + 1
-            if number % _BY_CONTROL == 0 and verb is OverrideVerb.PAUSE and why != POISON:
-                data = OverrideData(verb, environment, "sweep", why)
-                await self._client.send(
-                    self.settings.topic("control"), write_control(f"id-{number}", "sweep", data), partition=number % PARTITIONS
-                )
-                return -1
-        fact = OverrideRequested(f"id-{number}", verb, "sweep", why, fact_offset=fact_offset)
-        record = FactRecord(environment, fact, Origin("sweep", 0, number))
-        partition = partition_of(environment, PARTITIONS)
-        sent = await self._client.send(
-            self.settings.topic("facts"), msgspec.json.encode(record), key=environment.encode(), partition=partition
-        )
-        return int((await sent).offset) if why == POISON else -1
+    async def _send(self, number: int) -> None:
+        """Input ``number``, the way that its number says."""
+        self._sent = number + 1
+        if number % _BY_CONTROL == 0:
+            await self._by_control(number)
+        else:
+            await self._append(number)
+
+    async def _by_control(self, number: int) -> None:
+        data = OverrideData(OverrideVerb.PAUSE, self._environment(number), "sweep", "sweep")
+        value = write_control(f"id-{number}", "sweep", data)
+        await self._client.send(self.settings.topic("control"), value, partition=number % PARTITIONS)
+
+    async def _append(self, number: int, fact: Fact | None = None, environment: str | None = None) -> "asyncio.Future[RecordMetadata]":
+        """Send the fact that is made of input record ``number``."""
+        if fact is None and number % _ARTIFACTS == _ARTIFACTS - 1:
+            fact = ArtifactPushed(f"id-{number}", Artifact("shop", "registry.example/shop", f"sha256:{number:064x}"))
+        fact = fact or OverrideRequested(f"id-{number}", OverrideVerb.PAUSE, "sweep", "sweep")
+        name = environment or self._environment(number)
+        origin = Origin("artifacts" if isinstance(fact, ArtifactPushed) else "control", -1, number)
+        record = msgspec.json.encode(FactRecord(name, fact, origin))
+        topic, partition = self.settings.topic("facts"), partition_of(name, PARTITIONS)
+        sent: asyncio.Future[RecordMetadata] = await self._client.send(topic, record, key=name.encode(), partition=partition)
+        return sent
 
     async def _settle(self) -> bool:
         """Wait until every fact is decided; False (and a problem) where that does not happen."""
@@ -321,8 +339,9 @@ class _Trial:
         return False
 
     async def _undecided(self, partition: int) -> str:
-        """What is left to decide on a partition, in words; empty where nothing is."""
+        """What is left to decide on a partition, in words; empty where nothing is. Time goes on being told meanwhile."""
         lines: dict[str, Line] = {}
+        end = self._settled[partition] = await self.facts_reader.end("facts", partition)
         fence = Fence()
         async for found in self.reader.read("decisions", partition, 0):
             record = read_decision(found.value)
@@ -331,7 +350,7 @@ class _Trial:
             elif isinstance(record, Claim):
                 fence.admits(found.offset, record)
         left = 0
-        async for found in self.facts_reader.read("facts", partition, 0):
+        async for found in self.facts_reader.read("facts", partition, 0, end):
             fact = read_fact(found.value)
             if not isinstance(fact, Unreadable):
                 line = lines.get(fact.environment)
@@ -345,27 +364,32 @@ class _Trial:
             replay = Replay(self.reader, self.facts_reader, rules, partition=partition, partitions=PARTITIONS, build="build-1")
             tally = await replay.run(settled=True)
             self.tally.add(tally)
+            self._report(partition, tally.found)
             await self._count_effects(partition, effects)
-        self.problems += [
-            f"{f.problem}: {f.environment} fact {f.fact_offset} decision {f.decision_offset}: {f.recorded[:300]} | {f.derived[:300]}"
-            for f in self.tally.found
-            if f.problem is not Problem.OTHER_BUILD
-        ]
         self.problems += [f"doubled in effect: {id_} {n} times" for id_, n in effects.items() if n > 1]
-        made = sum(1 for id_ in effects if "/abort/" not in id_ and "/tick/" not in id_)
+        made = sum(1 for id_ in effects if "/fact/" in id_)
         skipped = 1 if self.plan.twist is Twist.SKIP else 0
         if made != self._sent + self._catalog_facts - skipped:
             self.problems.append(f"lost or doubled: {self._sent} inputs and {self._catalog_facts} parts of the catalog, {made} effects")
 
+    def _report(self, partition: int, found: Sequence[Found]) -> None:
+        """Everything but what another build decides otherwise, and time that was told after all was settled."""
+        for f in found:
+            still_told = f.problem is Problem.UNDECIDED and f.fact_offset >= self._settled[partition]
+            if f.problem is not Problem.OTHER_BUILD and not still_told:
+                where = f"{f.environment} fact {f.fact_offset} decision {f.decision_offset}"
+                self.problems.append(f"{f.problem}: {where}: {f.recorded[:300]} | {f.derived[:300]}")
+
     async def _count_effects(self, partition: int, effects: dict[str, int]) -> None:
+        """How often each effect and each command is told by records that count."""
         fence = Fence()
         async for found in self.reader.read("decisions", partition, 0):
             record = read_decision(found.value)
             if isinstance(record, Unreadable) or not fence.admits(found.offset, record) or not isinstance(record, Decided):
                 continue
             for output in record.outputs:
-                if getattr(output, "event", "") == "effect":
-                    effects[output.id] = effects.get(output.id, 0) + 1  # type: ignore[union-attr]
+                if isinstance(output, Command) or (isinstance(output, Notify) and output.event == "effect"):
+                    effects[output.id] = effects.get(output.id, 0) + 1
 
 
 def _state_of(pid: int) -> str:

@@ -1,0 +1,264 @@
+"""What each act of a plan does to the system that is played: pushes, words of operators, and everything that goes wrong."""
+
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.facts import (
+    BuildChanged,
+    EdgeSeen,
+    EdgesFaded,
+    EdgesObserved,
+    OverrideVerb,
+    VerdictGiven,
+    WorldCause,
+)
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
+from ctrlplane_stream.simulation.loop import Loop
+from ctrlplane_stream.simulation.plans import Act, Deed, Plan, policy_of
+from ctrlplane_stream.simulation.world import Sickness, WorldTarget
+
+_SICKNESS = {"never ready": Sickness.NEVER_READY, "crashes": Sickness.CRASHES}
+
+
+class Stage(Protocol):
+    """What an act is done to: the environment that is checked, the one before it (None: there is none), and the catalog."""
+
+    plan: Plan
+    loop: Loop
+    staging: Loop | None
+    services: dict[str, ServiceInEnvironment]
+
+    def apply_catalog(self) -> None:
+        """Bring ``services`` into force."""
+        ...
+
+
+def _push(stage: Stage, act: Act) -> None:
+    loop = stage.loop
+    label = f"#{loop.driver.target(act.service).newest + 1}"
+    if act.flavour == "faulty":
+        loop.judge.faulty.add((act.service, label))
+        if stage.staging is not None and act.number % 2:
+            stage.staging.judge.faulty.add((act.service, f"#{stage.staging.driver.target(act.service).newest + 1}"))
+    elif act.flavour in _SICKNESS:
+        loop.world.sick[act.service, label] = _SICKNESS[act.flavour]
+    release = act.other or None
+    size = None if release is None or act.flag else int(release[1:])
+    (stage.staging or loop).push(act.service, act.number, release=release, release_size=size)
+
+
+def _configure(stage: Stage, act: Act) -> None:
+    if act.service in stage.services:
+        stage.services[act.service] = replace(stage.services[act.service], configuration={"flag": str(act.number)})
+        stage.apply_catalog()
+
+
+def _retune(stage: Stage, act: Act) -> None:
+    if act.service in stage.services:
+        policy = policy_of(random.Random(act.number))  # noqa: S311 - a seeded simulation, not a secret
+        stage.services[act.service] = replace(stage.services[act.service], policy=policy)
+        stage.apply_catalog()
+
+
+def _remove(stage: Stage, act: Act) -> None:
+    gone = stage.services.pop(act.service, None)
+    if gone is None:
+        return
+    stage.apply_catalog()
+
+    def back() -> None:
+        stage.services[act.service] = gone
+        stage.apply_catalog()
+
+    stage.loop.at(act.number, back)
+
+
+def _say(stage: Stage, act: Act) -> None:
+    assert act.verb is not None
+    more: dict[str, object] = {"service": act.service or None}
+    if act.other == "rollout":
+        ours = [r.id for r in stage.loop.driver.rollouts if any(u.service == act.service for u in r.units)]
+        more["rollout"] = ours[-1] if ours else None
+    if act.verb in (OverrideVerb.PIN, OverrideVerb.REVERT):
+        more["version"] = f"#{act.number}"
+    if act.verb is OverrideVerb.PROMOTE:
+        more["all_steps"] = act.flag
+    if act.verb is OverrideVerb.FREEZE:
+        more["expires_ms"] = stage.loop.now_ms + act.number * 20_000
+    if act.flavour == "unsafe":
+        more["unsafe"] = True
+    stage.loop.say(act.verb, **more)
+
+
+def _break(stage: Stage, act: Act) -> None:
+    stage.loop.world.broken.add(act.service)
+
+
+def _lie(stage: Stage, act: Act) -> None:
+    stage.loop.world.liars.add(act.service)
+
+
+def _mute(stage: Stage, act: Act) -> None:
+    stage.loop.world.mute.add(act.service)
+
+
+def _unsure(stage: Stage, act: Act) -> None:
+    stage.loop.judge.unsure.add(act.service)
+
+
+def _mend(stage: Stage, act: Act) -> None:
+    loop = stage.loop
+    for troubled in (loop.world.broken, loop.world.liars, loop.world.mute, loop.judge.unsure):
+        troubled.discard(act.service)
+
+
+def _running(target: WorldTarget) -> list[str]:
+    return [label for label, v in target.versions.items() if v.instances]
+
+
+def _edit(stage: Stage, act: Act) -> None:
+    running = _running(stage.loop.world.target(act.service))
+    if not running:
+        return
+    weights = {running[0]: act.number, running[-1]: 100 - act.number} if len(running) > 1 else {running[0]: 100}
+    stage.loop.world.edit(act.service, weights, f"weight {act.number}")
+    stage.loop.tell_world(act.service, WorldCause.HAND_EDIT, f"weight {act.number}")
+
+
+def _drift(stage: Stage, act: Act) -> None:
+    """A target that a rollout moves is otherwise than it was left, and nobody knows by whom."""
+    target = stage.loop.world.target(act.service)
+    running = _running(target)
+    if len(running) > 1 and stage.loop.driver.target(act.service).rollout is not None:
+        target.versions[running[0]].weight, target.versions[running[-1]].weight = act.number, 100 - act.number
+        stage.loop.tell_world(act.service, WorldCause.DRIFT, f"weight {act.number} of unknown hand")
+
+
+def _glass(stage: Stage, act: Act) -> None:
+    target = stage.loop.world.target(act.service)
+    if target.stable is not None and target.stable in target.versions:
+        for label, version in target.versions.items():
+            version.weight = 100 if label == target.stable else 0
+        target.lease_until_ms = None
+        stage.loop.tell_world(act.service, WorldCause.BREAK_GLASS, "by hand")
+
+
+def _cut(stage: Stage, act: Act) -> None:
+    stage.loop.judge.telemetry.cut = True
+
+
+def _late(stage: Stage, act: Act) -> None:
+    stage.loop.judge.telemetry.late = True
+
+
+def _gag(stage: Stage, act: Act) -> None:
+    stage.loop.judge.outside_silent = True
+
+
+def _flow(stage: Stage, act: Act) -> None:
+    judge = stage.loop.judge
+    judge.telemetry.cut = judge.telemetry.late = judge.outside_silent = False
+
+
+def _down(stage: Stage, act: Act) -> None:
+    stage.loop.engine_down = True
+
+    def up() -> None:
+        stage.loop.driver.restart()
+        stage.loop.engine_up()
+
+    stage.loop.at(act.number, up)
+
+
+def _restart(stage: Stage, act: Act) -> None:
+    stage.loop.driver.restart()
+    stage.loop.give(BuildChanged(f"build-{act.number}", "build-0"))
+
+
+def _lose_ready(stage: Stage, act: Act) -> None:
+    for version in stage.loop.world.target(act.service).versions.values():
+        if version.weight < 100:
+            version.lost = True
+    stage.loop.tell_world(act.service, WorldCause.READINESS, "instances went away")
+
+
+def _learn(stage: Stage, act: Act) -> None:
+    if act.service != act.other:
+        edge = EdgeSeen(EdgeKey(act.service, act.other, EdgeKind.CALL), 0, 20, 5, 0.1)
+        stage.loop.give(EdgesObserved(20, (edge,)))
+
+
+def _fade(stage: Stage, act: Act) -> None:
+    edges = tuple(EdgeKey(*edge) for edge in stage.plan.edges)
+    if edges:
+        stage.loop.give(EdgesFaded(20, (edges[act.number % len(edges)],)))
+
+
+def _silence(stage: Stage, act: Act) -> None:
+    stage.loop.judge.silent.add(act.service)
+
+
+def _jump(stage: Stage, act: Act) -> None:
+    """The broker's clock is wrong from here on, ahead or behind."""
+    stage.loop.skew_ms = act.number * (-1_000 if act.flag else 1_000)
+
+
+def _stray(stage: Stage, act: Act) -> None:
+    """A verdict from an earlier attempt, or from a judge that nobody asked."""
+    for rollout in stage.loop.driver.rollouts:
+        stray = Verdict(
+            judge="nobody asked" if act.flag else OUR_JUDGE,
+            environment=rollout.environment,
+            rollout=rollout.id,
+            step=act.number % 3,
+            attempt=rollout.judged_attempt if act.flag else max(0, rollout.judged_attempt - 1),
+            status=VerdictStatus.FAIL if act.number % 2 else VerdictStatus.PASS,
+            reason="not to be heard",
+            windows_judged=9,
+        )
+        stage.loop.give(VerdictGiven(stray))
+
+
+def _elsewhere(stage: Stage, act: Act) -> None:
+    """Another tool gives version ``number`` of its service ``other`` percent of the traffic, and the one before it the rest."""
+    share, label = int(act.other or 100), f"v{act.number}"
+    if act.flavour == "faulty":
+        stage.loop.judge.faulty.add((act.service, label))
+    stage.loop.moves(act.service, **({label: share, f"v{act.number - 1}": 100 - share} if act.number > 1 else {label: share}))
+
+
+DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
+    Deed.PUSH: _push,
+    Deed.RELEASE: _push,
+    Deed.CONFIGURE: _configure,
+    Deed.SAY: _say,
+    Deed.BREAK: _break,
+    Deed.LIE: _lie,
+    Deed.MEND: _mend,
+    Deed.EDIT: _edit,
+    Deed.GLASS: _glass,
+    Deed.CUT: _cut,
+    Deed.LATE: _late,
+    Deed.FLOW: _flow,
+    Deed.DOWN: _down,
+    Deed.RESTART: _restart,
+    Deed.LOSE_READY: _lose_ready,
+    Deed.LEARN: _learn,
+    Deed.SILENCE: _silence,
+    Deed.STRAY: _stray,
+    Deed.UNSURE: _unsure,
+    Deed.DRIFT: _drift,
+    Deed.MUTE: _mute,
+    Deed.JUMP: _jump,
+    Deed.FADE: _fade,
+    Deed.REMOVE: _remove,
+    Deed.RETUNE: _retune,
+    Deed.GAG: _gag,
+    Deed.ELSEWHERE: _elsewhere,
+}
+"""Every deed has a row."""
