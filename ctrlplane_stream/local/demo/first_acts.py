@@ -61,6 +61,7 @@ async def bad_release(stage: Stage, findings: Findings) -> None:
     findings.about(rollout)
     ended = await stage.ended(rollout.id, 90)
     expect_reverted(stage, findings, ended, MIDDLE, before)
+    findings.expect("failed requests" in (ended.stopped_because or ""), f"the reason names the errors, but it is: {ended.stopped_because}")
     findings.expect(max(_weights_given(stage, ended), default=0) < 100, "the bad version never had all of the traffic")
 
 

@@ -61,6 +61,7 @@ async def configuration_change(stage: Stage, findings: Findings) -> None:
     findings.about(rollout)
     ended = await stage.ended(rollout.id, 120)
     expect_reverted(stage, findings, ended, service, before.stable)
+    findings.expect("failed requests" in (ended.stopped_because or ""), f"the reason names the errors, but it is: {ended.stopped_because}")
     findings.expect(rollout.cause == "configuration", f"its cause is the configuration, but it is {rollout.cause}")
     await stage.configure(service, {})
 

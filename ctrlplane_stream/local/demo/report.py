@@ -1,6 +1,6 @@
 """What came of an act: whether its promise was kept, and the figures that show it, in words and as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -62,7 +62,7 @@ class DemoReport(msgspec.Struct, frozen=True):
     acts: tuple[ActReport, ...]
 
 
-def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Request], services: Iterable[str]) -> RolloutReport:
+def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Request], services: Collection[str]) -> RolloutReport:
     """The figures of one rollout, from the topics and from the load generator's own count of harm."""
     exposed = [r for r in requests if any(r.possibly_exposed(u.service, u.candidate) for u in rollout.units)]
     exposed = [r for r in exposed if _during(rollout, r)]
@@ -74,7 +74,7 @@ def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Requ
         phase=rollout.phase,
         changed={u.service: f"{u.stable or 'nothing'} -> {u.candidate}" for u in rollout.units},
         guards=_guards(chosen),
-        watched=tuple(sorted(watched)),
+        watched=tuple(sorted(watched & set(services))),
         not_watched=tuple(sorted(set(services) - watched)),
         exposed_requests=len(exposed),
         harmed_requests=len(harmed),
