@@ -48,9 +48,9 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     if missing:
         fail("; ".join(missing))
     console = Console(stderr=as_json)
-    _print_policy(console)
     folder = scratch_folder("demo")
     try:
+        _print_policy(console)
         with open_broker() as kafka:
             outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began, _AtEnd(console, report, as_json, keep)))
     except (ChildFailed, NotSeen) as error:
