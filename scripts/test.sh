@@ -26,14 +26,14 @@ else
   for folder in tests/[a-z]*/; do [[ " ${first[*]} " == *" ${folder%/} "* ]] || second+=("${folder%/}"); done
   # What the second stage runs on is built beside the first, which uses one core: a Collector and a control plane, minutes each, once.
   binaries=$(mktemp)
-  nice -n 19 python -m ctrlplane_stream.local.binaries >"$binaries" 2>&1 &
+  setsid nice -n 19 python -m ctrlplane_stream.local.binaries >"$binaries" 2>&1 &
   building=$!
+  trap 'kill -- "-$building" 2>/dev/null; rm -f "$binaries"' EXIT
   began=$SECONDS
   stage "first stage: unit, property, scenario, simulation" "${first[@]}" "${arguments[@]}"
   took=$((SECONDS - began))
   ((took <= first_limit_seconds)) || echo "the first stage took ${took} s, more than the ${first_limit_seconds} s that it should"
   wait "$building" || cat "$binaries"
-  rm -f "$binaries"
   stage "second stage: on real parts" "${second[@]}" "${arguments[@]}"
 fi
 [[ $ran == 1 ]] || { echo "no test was collected" >&2; exit 5; }
