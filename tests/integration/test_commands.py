@@ -1,5 +1,6 @@
 """The command line on a real worker and a real broker: a release from `artifact push` to `control force`, seen by `rollout`."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -17,7 +18,9 @@ import pytest
 from redis import Redis
 
 from ctrlplane_stream.local.processes import ChildProcess, accepts, free_port
+from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.looking import look
 
 CATALOG = """\
 environments:
@@ -204,6 +207,30 @@ def test_a_release_from_push_to_force(
     in_words = run("rollout", ROLLOUT)
     assert "force by" in in_words.stdout
     assert "nothing sends telemetry here" in in_words.stdout
+    _every_verb_is_answered(run, topics, worker)
+    again = json.loads(run("replay", "--json").stdout)
+    assert (again["found"], again["decisions"] > 20) == ([], True), "the same facts give the same decisions"
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("on_unknown_service: soak\nsteps: [{weight: 100, min_seconds: 0}]\nbake_seconds: 1\n")
+    (other,) = json.loads(run("replay", "--policy", str(policy), "--json").stdout)
+    assert other["rollouts"][0]["recorded"]["phase"] == "completed"
+
+
+def _every_verb_is_answered(run: Run, topics: Settings, worker: ChildProcess) -> None:
+    """Each verb of `control` is taken, and the engine says what it made of it: applied, or refused with the reason."""
+    whole_environment = {OverrideVerb.FREEZE, OverrideVerb.UNFREEZE, OverrideVerb.SKIP}
+    for verb in OverrideVerb:
+        scope = "lab" if verb in whole_environment else "lab:shop/cart" if verb in {OverrideVerb.PIN, OverrideVerb.UNPIN} else ROLLOUT
+        more = ["--version", "#1"] if verb in {OverrideVerb.PIN, OverrideVerb.REVERT} else []
+        more += ["--fact-offset", "0"] if verb is OverrideVerb.SKIP else []
+        done = run("control", str(verb), scope, "--why", "to see", "--who", f"tester-{verb}", "--json", *more)
+        assert (done.returncode, json.loads(done.stdout)["topic"]) == (0, topics.topic("control")), done.stderr
+
+    def unanswered() -> list[str]:
+        reasons = [r.text for _, decided in asyncio.run(look(topics, "lab")).decisions for r in decided.reasons]
+        return [str(verb) for verb in OverrideVerb if not any(f"{verb} by tester-{verb} (to see): " in text for text in reasons)]
+
+    _wait(lambda: not unanswered(), worker)
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Path) -> None:
