@@ -51,9 +51,19 @@ class InMemoryChain:
     def advance(self, now_ms: int) -> None:
         """Every source partition writes its watermark, having been read to its end."""
         for source in range(self.settings.partitions):
-            value = self.halves.watermark(source, now_ms, caught_up=True)
-            for partition in range(self.settings.partitions) if value is not None else ():
-                self._publish(partition, value or b"")
+            self.mark(source, now_ms, self.halves)
+
+    def mark(self, source: int, now_ms: int, halves: HalvesStage) -> None:
+        """The worker ``halves`` writes the watermark of one source partition."""
+        value = halves.watermark(source, now_ms, caught_up=True)
+        for partition in range(self.settings.partitions) if value is not None else ():
+            self._publish(partition, value or b"")
+
+    def take_over(self, partition: int, checkpoint: Checkpoint) -> None:
+        """Another worker goes on with a partition from a checkpoint, and publishes again what came after it."""
+        stage = self.pairs[partition] = self.pair_stage(partition, checkpoint)
+        for offset in range(stage.restart_offset, len(self.log[partition])):
+            self.output[partition].extend(feed(stage, offset, self.log[partition][offset]))
 
     def watch(self, watch: Watch) -> None:
         """Name the candidates of a target on every partition."""

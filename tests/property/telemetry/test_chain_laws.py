@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Watch
 from ctrlplane_stream.telemetry.engines import REFERENCE
 from ctrlplane_stream.telemetry.half import CALLEES
-from ctrlplane_stream.telemetry.halving import SourceRecord
+from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed
 from ctrlplane_stream.telemetry.random_traces import random_spans
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, request
@@ -146,6 +147,62 @@ def test_a_stage_rebuilt_from_any_checkpoint_goes_on_as_the_old_one(seed: int, c
         for offset in range(at + 1, len(log)):
             assert feed(new, offset, log[offset]) == feed(old, offset, log[offset])
         assert new.checkpoint() == old.checkpoint()
+
+
+Step = tuple[int, int, list[SourceRecord], bool]
+"""When, which source partition, what it brought, and whether watermarks follow."""
+
+
+def steps_of(seed: int, partitions: int) -> list[Step]:
+    """Spans coming in from several source partitions while time passes, many of them late."""
+    rng = random.Random(seed)
+    spans = random_spans(seed, most_spans=60, spread_ms=90_000)
+    now_ms, offsets, steps = BEGINNING_MS, Counter[int](), list[Step]()
+    for value in batches(rng, rng.sample(spans, len(spans))):
+        now_ms += rng.choice((0, 1_000, 5_000, 12_000))
+        source = rng.randrange(partitions)
+        steps.append((now_ms, source, [SourceRecord(source, offsets[source], value, now_ms)], rng.random() < 0.6))
+        offsets[source] += 1
+    return [*steps, *((at, 0, [], True) for at in range(END_MS, END_MS + 120_000, 10_000))]
+
+
+def said(chain: InMemoryChain) -> list[tuple[object, ...]]:
+    """The sums of every part once, however often it was published; twice under one name must be twice the same."""
+    named: dict[tuple[object, ...], WindowPart] = {}
+    for part in chain.parts:
+        name = part.environment, part.partition, part.window, part.part
+        assert named.setdefault(name, part) == part
+    return rows(list(named.values()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_one_worker_or_three_and_any_rebalance_between_give_the_same(seed: int) -> None:
+    """Partitions move with what was last written of them, and what was not acknowledged is read again by the next owner."""
+    told = msgspec.structs.replace(SETTINGS, partitions=3)
+    one, three = InMemoryChain(told, REFERENCE), InMemoryChain(told, REFERENCE)
+    workers = [HalvesStage(told, REFERENCE.source(told)) for _ in range(3)]
+    written = [stage.checkpoint() for stage in three.pairs]
+    rng = random.Random(seed + 1)
+    read: dict[int, list[SourceRecord]] = {source: [] for source in range(3)}
+    for now_ms, source, records, marked in steps_of(seed, 3):
+        one.read(records, now_ms)
+        three.halves = workers[source]
+        three.read(records, now_ms)
+        read[source] += records
+        if marked:
+            one.advance(now_ms)
+            for each in range(3):
+                three.mark(each, now_ms, workers[each])
+        if rng.random() < 0.3:
+            written[source] = three.pairs[source].checkpoint()
+        if rng.random() < 0.2:
+            moved = rng.randrange(3)
+            three.take_over(moved, written[moved])
+            workers[moved] = HalvesStage(told, REFERENCE.source(told))
+            three.halves = workers[moved]
+            three.read(read[moved][rng.randint(0, len(read[moved])) :], now_ms)
+    assert said(three) == said(one)
 
 
 @settings(max_examples=60, deadline=None)
