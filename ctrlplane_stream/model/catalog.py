@@ -5,6 +5,7 @@ environment's part of it, resolved to whole policies, is what enters ``facts``.
 """
 
 import hashlib
+from typing import Annotated
 
 import msgspec
 
@@ -45,13 +46,28 @@ class EnvironmentCatalog(msgspec.Struct, frozen=True):
         return next((s for s in self.services if s.service == name), None)
 
 
+DAYS_UNTIL_AN_EDGE_FADES = 7.0
+"""A week: what happens on Mondays only is a dependency too."""
+
+
 class EnvironmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An environment in the catalog file: the defaults of its services, and where its artifacts come from."""
+    """An environment in the catalog file: the defaults of its services, and where its artifacts come from.
+
+    ``edges_fade_days``: a dependency is forgotten when its caller was heard of for so long, in windows put end to end, without using
+    it; unset: a week. An edge never fades because its caller is silent.
+    """
 
     actuator: str = "dry-run"
     policy: str = "default"
     promote_from: str | None = None
     notify: str | None = None
+    # Unset rather than a default: the hash of a catalog that does not say it stays what it was.
+    edges_fade_days: Annotated[float, msgspec.Meta(gt=0)] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def days_until_an_edge_fades(self) -> float:
+        """As said, or the default."""
+        return DAYS_UNTIL_AN_EDGE_FADES if isinstance(self.edges_fade_days, msgspec.UnsetType) else self.edges_fade_days
 
 
 class ServiceOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

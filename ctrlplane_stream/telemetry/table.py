@@ -82,6 +82,7 @@ class DependencyTable:
     def __init__(self, environment: str, settings: TableSettings) -> None:
         self.environment = environment
         self.in_motion: frozenset[str] = frozenset()
+        self.fade_windows = settings.fade_windows
         self._settings = settings
         self._head = Head()
         self._shards: dict[int, Shard] = {}
@@ -230,7 +231,7 @@ class DependencyTable:
             change.edges[str(record.edge)] = record.seen(window, seconds, half_life)
 
     def _age(self, shard: Shard, caller: ServiceRecord, change: Change) -> None:
-        limit = self._settings.fade_windows
+        limit = self.fade_windows
         own = [(name, record) for name, record in shard.edges.items() if record.edge.caller == caller.service]
         for name in [name for name, record in own if caller.reported - record.reported_at_last >= limit]:
             change.faded.append(shard.edges.pop(name).edge)

@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from ctrlplane_stream.model.catalog import EnvironmentEntry
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import Fact, FactRecord, Origin
 from ctrlplane_stream.model.verdicts import Verdict
 from ctrlplane_stream.model.windows import WindowRecord
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted, read_decision
 from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.ingest import FACTS, fact_letter
 from ctrlplane_stream.stream.judging import Bench, Docket, Timing
+from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
@@ -29,6 +32,8 @@ from ctrlplane_stream.wire.verdicts import write_verdict
 WINDOWS, TABLE, STATE, VERDICTS = "telemetry-windows", "dependency-table", "judge-state", "health-verdicts"
 SOURCE = "ctrlplane-stream/judge"
 _LATE_SECONDS = 5.0
+_CATALOG_SECONDS = 15.0
+_DAY_SECONDS = 86_400
 
 _windows: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
 
@@ -55,9 +60,13 @@ class Judge(Duty):
         self._fences: dict[int, Fence] = {}
         self._next: dict[tuple[str, int], int] = {}
         self._taking = asyncio.Lock()
+        catalog_reader = KafkaLogReader(settings)
+        self.at_end(catalog_reader.close)
+        self._catalog = CatalogBook(catalog_reader, settings.partitions)
         self.consume(WINDOWS, self._take_windows)
         self.consume(TOPIC, self._take_decisions)
         self.every(_LATE_SECONDS, self._say_late)
+        self.every(_CATALOG_SECONDS, self._read_catalog)
         self.app.positions = self._positions
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
 
@@ -149,13 +158,28 @@ class Judge(Duty):
     def _new_court(self, environment: str, table: Mapping[str, bytes], docket: Docket | None) -> Court:
         told = TableSettings(partitions=self.settings.partitions, window_seconds=self.settings.window_seconds)
         made = DependencyTable(environment, told)
+        made.fade_windows = self._fade_windows(environment)
         made.restore(table.items())
         return Court(made, Bench(self._timing, docket))
+
+    def _fade_windows(self, environment: str) -> int:
+        """How many windows of its caller an edge lives unused in an environment, by the catalog in force."""
+        catalog = self._catalog.catalog
+        entry = catalog.environments.get(environment) if catalog is not None else None
+        days = (entry or EnvironmentEntry()).days_until_an_edge_fades
+        return max(1, round(days * _DAY_SECONDS / self.settings.window_seconds))
+
+    async def _read_catalog(self) -> None:
+        """Take over how long edges live where the catalog says otherwise by now."""
+        await self._catalog.refresh()
+        for court in (court for courts in self._courts.values() for court in courts.values()):
+            court.table.fade_windows = self._fade_windows(court.table.environment)
 
     async def _positions(self, assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Restore newly assigned partitions from what was written of them, then go on where that ends."""
         mine = [p for name, p in sorted(assigned) if name == self.settings.topic(WINDOWS)]
         async with self._taking:
+            await self._catalog.refresh()
             for partition in mine:
                 if partition not in self._courts:
                     await self._take(partition)

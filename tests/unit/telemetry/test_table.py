@@ -61,6 +61,16 @@ def test_an_edge_fades_by_windows_in_which_its_caller_reported_and_not_by_silenc
     assert faded == [EdgesFaded(520, (EdgeKey("shop", "cart", EdgeKind.CALL),))]
 
 
+def test_how_long_an_edge_lives_unused_can_be_told_anew() -> None:
+    """As a policy that changes: what is rare is kept for as long as it says, from then on."""
+    log = Log()
+    log.table.fade_windows = 20
+    log.write(window(100, edge("shop", "cart"), edge("shop", "stock")), *closed(100))
+    assert log.write(*(record for at in range(110, 210, 10) for record in (window(at, edge("shop", "stock")), *closed(at)))) == []
+    log.table.fade_windows = 5
+    assert log.write(window(210, edge("shop", "stock")), *closed(210)) == [EdgesFaded(210, (EdgeKey("shop", "cart", EdgeKind.CALL),))]
+
+
 def test_a_new_version_of_a_service_is_said() -> None:
     log = Log()
     log.write(window(100, service("cart")), *closed(100))

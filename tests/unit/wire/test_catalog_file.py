@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ctrlplane_stream.model.catalog import Catalog, manifest_hash
+from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, manifest_hash
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.wire.catalog_file import (
     CatalogRecord,
@@ -85,6 +85,16 @@ def test_a_mistake_is_reported_with_its_line(old: str, new: str, line: int, said
     problems = read_catalog_file(GOOD.replace(old, new))
     assert isinstance(problems, tuple)
     assert any(p.line == line and said in p.text for p in problems), [str(p) for p in problems]
+
+
+def test_a_catalog_that_does_not_say_when_edges_fade_has_the_hash_that_it_always_had() -> None:
+    """Records on the topic carry their hash: a field that came later must not make them unreadable."""
+    entry = EnvironmentEntry()
+    assert entry.days_until_an_edge_fades == 7.0
+    assert b"edges_fade_days" not in msgspec.json.encode(Catalog({"production": entry}, {}))
+    told = msgspec.structs.replace(entry, edges_fade_days=35.0)
+    assert told.days_until_an_edge_fades == 35.0
+    assert catalog_hash(Catalog({"production": told}, {})) != catalog_hash(Catalog({"production": entry}, {}))
 
 
 def test_a_record_whose_hash_is_not_its_content_is_unreadable() -> None:
