@@ -29,6 +29,14 @@ Handle = Callable[[list[Record]], Awaitable[None]]
 """Takes a batch of one topic, and returns when everything that it led to is safe."""
 
 
+_JUST_AFTER_SECONDS = 0.01
+
+
+def until_next(seconds: float, now_ms: int) -> float:
+    """Seconds until just after the next whole multiple of ``seconds`` on the wall clock."""
+    return seconds - now_ms / 1000 % seconds + _JUST_AFTER_SECONDS
+
+
 class NotReady(RuntimeError):
     """The broker is not as a worker needs it; the text says what to do."""
 
@@ -96,11 +104,14 @@ class Duty:
             whole += found
         return whole
 
-    def every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        """Do ``work`` again and again, from when the app has started, with a pause in between."""
+    def every(self, seconds: float, work: Callable[[], Awaitable[None]], *, on_the_clock: bool = False) -> None:
+        """Do ``work`` again and again, from when the app has started, with a pause in between.
+
+        ``on_the_clock``: just after each whole multiple of ``seconds`` on the wall clock, for work that waits for such a moment.
+        """
 
         async def loop() -> None:
-            while not await sleep_unless(self.stopping, seconds):
+            while not await sleep_unless(self.stopping, until_next(seconds, wall_clock_ms()) if on_the_clock else seconds):
                 try:
                     await work()
                 except Exception as error:

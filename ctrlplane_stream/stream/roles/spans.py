@@ -72,7 +72,7 @@ class Spans(Duty):
         self._catalog = CatalogBook(catalog_reader, settings.partitions)
         self.consume(SPANS, self._halve)
         self.consume(HALVES, self._pair)
-        self.every(_WATERMARK_SECONDS, self._mark)
+        self.every(_WATERMARK_SECONDS, self._mark, on_the_clock=True)  # windows end, and lateness with them, on whole seconds
         self.every(_CATALOG_SECONDS, self._read_catalog)
         self.app.positions = self._positions
         self.app.on_partitions_revoked.connect(self._on_revoked, weak=False)
