@@ -8,6 +8,7 @@ from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.sketch import EMPTY, Sketch, merge
 from ctrlplane_stream.model.windows import EdgeWindow, WindowPart
 from ctrlplane_stream.telemetry.offline import Recording
+from ctrlplane_stream.telemetry.reasons import Skip
 
 
 class Quantiles(msgspec.Struct, frozen=True):
@@ -138,7 +139,9 @@ def as_text(graph: GraphDocument) -> str:
     """The graph for people: an edge a line, then what made no edge."""
     lines = [f"{edge.caller} -{edge.kind}-> {edge.callee}  {_label(edge)}{_median(edge)}" for edge in graph.edges]
     lines.append((f"{graph.spans} spans, " if graph.spans else "") + f"{len(graph.edges)} edges")
-    lines += [f"  {skipped.count} without an edge of their own: {skipped.reason}" for skipped in graph.skipped]
+    lines += [
+        f"  {skipped.count} made no edge of their own ({skipped.reason}): {Skip(skipped.reason).sentence}" for skipped in graph.skipped
+    ]
     return "\n".join(lines)
 
 

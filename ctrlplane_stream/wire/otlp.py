@@ -2,8 +2,10 @@
 
 OTLP/JSON differs from protobuf's JSON: trace and span ids are hexadecimal, enums are numbers (names are accepted), unknown
 fields are ignored (OpenTelemetry protocol specification, "JSON Protobuf Encoding"). Only what the engine reads is converted.
+Traces as Tempo hands them out are read too: protobuf's own JSON, with base64 ids and ``batches`` for ``resourceSpans``.
 """
 
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +15,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status, TracesData
 
 _ID_BYTES = 16
+_BASE64_LENGTHS = {24, 12}
+"""Of 16 and 8 bytes; in hexadecimal they take 32 and 16."""
 _KINDS = {
     f"SPAN_KIND_{name}": number for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
 }
@@ -46,7 +50,8 @@ def is_json(beginning: bytes) -> bool:
 
 
 def _request_from_json(document: Mapping[str, Any]) -> TracesData:
-    return TracesData(resource_spans=[_resource_spans(item) for item in _items(document, "resourceSpans")])
+    items = (item for name in ("resourceSpans", "batches") for item in _items(document, name))
+    return TracesData(resource_spans=[_resource_spans(item) for item in items])
 
 
 def _items(message: Mapping[str, Any], name: str) -> Iterable[Any]:
@@ -89,9 +94,11 @@ def _link(item: Mapping[str, Any]) -> Span.Link:
 
 
 def _identifier(value: str | None) -> bytes:
-    """An id's bytes: hexadecimal as OTLP/JSON says; raises ValueError for anything else."""
+    """An id's bytes: hexadecimal as OTLP/JSON says, base64 as protobuf's JSON does; raises ValueError for anything else."""
     if value is None or len(value) > 2 * _ID_BYTES:
         raise ValueError(f"not an id: {value!r}")
+    if len(value) in _BASE64_LENGTHS and value.endswith("="):
+        return b64decode(value, validate=True)
     return bytes.fromhex(value)
 
 

@@ -48,6 +48,7 @@ FORMS: dict[str, bytes] = {
     "json lines": LINES,
     "json lines, blank lines between": LINES.replace(b"\n", b"\n\n"),
     "one json document over many lines": json.dumps(json.loads(as_json(WHOLE, numbers_as_text=False)), indent=2).encode(),
+    "one document as Tempo hands out": json.dumps({"batches": MessageToDict(TracesData.FromString(WHOLE))["resourceSpans"]}).encode(),
     "one json document with a byte order mark": b"\xef\xbb\xbf" + as_json(WHOLE).encode(),
     "length-prefixed": LENGTHS,
     "one protobuf request": WHOLE,
