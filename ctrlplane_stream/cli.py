@@ -4,6 +4,7 @@ Loading lazily keeps `--help` and each worker role fast: the columnar libraries 
 to import than most commands take to run.
 """
 
+import logging
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -74,3 +75,5 @@ def main(**_: Any) -> None:
     Settings have a variable each (docs/settings.md). Any other option can be given as one too, by command and name:
     CTRLPLANE_HOST_PORT is `host --port`, CTRLPLANE_ARTIFACT_PUSH_SERVICE is `artifact push --service`. A flag wins.
     """
+    # Where no logs are set up, a library's warnings would go to standard error beside the one line that says what is wrong.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())

@@ -9,16 +9,14 @@ import time
 
 import click
 import msgspec
-from aiokafka.errors import KafkaError
 
 from ctrlplane_stream.commands.control import read_scope
-from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.commands.rollouts import all_rollouts
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import look
-from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 STATUS = {e.Word.ADVANCE: 0, e.Word.ABORT: 1, e.Word.WAIT: 2}
 NOTHING_KNOWN = 3
@@ -86,5 +84,5 @@ def advice(settings: Settings, as_json: bool, target: str, version: str | None, 
 def _state(settings: Settings, environment: str) -> State:
     try:
         return asyncio.run(look(settings, environment)).state
-    except (KafkaError, NoBroker, OSError) as error:
-        fail(str(error) or f"no broker answered at {settings.kafka_bootstrap_servers}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)

@@ -7,16 +7,24 @@ from typing import NoReturn
 
 import click
 import msgspec
-from aiokafka.errors import KafkaError
 
 from ctrlplane_stream.actuators.named import known_actuators
-from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import (
+    BROKER_TROUBLE,
+    EXIT_DIFFERENT,
+    broker_failed,
+    fail,
+    print_json,
+    require_broker,
+    takes_json,
+    takes_settings,
+)
 from ctrlplane_stream.commands.publishing import send, who_am_i
 from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, Problem, catalog_hash, read_catalog_file, read_catalog_record
 from ctrlplane_stream.wire.cloudevents import Unreadable
-from ctrlplane_stream.wire.kafka_clients import NoBroker, read_to_end
+from ctrlplane_stream.wire.kafka_clients import read_to_end
 
 KEY = "catalog"
 """The one key of the compacted topic ``catalog``."""
@@ -104,8 +112,8 @@ def _in_force(settings: Settings) -> CatalogRecord | None:
     require_broker(settings)
     try:
         return asyncio.run(_last(settings))
-    except (KafkaError, NoBroker, OSError) as error:
-        fail(str(error) or f"no broker answered at {settings.kafka_bootstrap_servers}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
 
 
 async def _last(settings: Settings) -> CatalogRecord | None:

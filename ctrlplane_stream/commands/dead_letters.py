@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from aiokafka.errors import KafkaError
 
-from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.dead_letters import TOPIC, DeadLetter, read_letter
-from ctrlplane_stream.wire.kafka_clients import NoBroker, producer, read_to_end
+from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 
 _EXCERPT_BYTES = 120
 _REPLAY_HEADER = "replay-of"
@@ -127,8 +126,8 @@ def _run(settings: Settings, work: Any) -> Any:
     require_broker(settings)
     try:
         return asyncio.run(work)
-    except (KafkaError, NoBroker, OSError) as error:
-        fail(f"{settings.kafka_bootstrap_servers}: {error or type(error).__name__}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
 
 
 async def _letters(settings: Settings, chosen: Chosen) -> AsyncIterator[DeadLetter]:

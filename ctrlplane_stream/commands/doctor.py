@@ -3,7 +3,7 @@
 import asyncio
 
 import click
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from ctrlplane_stream.commands.checkup import check_broker, check_clock, check_lag, check_settings, check_topics, check_versions
 from ctrlplane_stream.commands.findings import Finding, Health, wrong
@@ -55,5 +55,6 @@ async def examine(settings: Settings) -> list[Finding]:
         pass  # no topic of windows: said above, with the topics
     except (KafkaError, TopicError, OSError) as error:
         remedy = "see that it runs and that its address, protocol and credentials are the ones set"
-        findings.append(wrong("broker", f"{settings.kafka_bootstrap_servers}: {error or type(error).__name__}", remedy))
+        said = "nothing answers" if isinstance(error, KafkaConnectionError | OSError) else str(error) or type(error).__name__
+        findings.append(wrong("broker", f"{settings.kafka_bootstrap_servers}: {said}", remedy))
     return findings

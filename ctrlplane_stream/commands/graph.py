@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 import msgspec
-from aiokafka.errors import KafkaError
 
-from ctrlplane_stream.commands.options import fail, require_broker, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, require_broker, takes_settings
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.telemetry.graph_document import (
@@ -27,7 +26,7 @@ from ctrlplane_stream.telemetry.graph_document import (
     document_of_windows,
 )
 from ctrlplane_stream.telemetry.offline import Progress, windows_of
-from ctrlplane_stream.wire.kafka_clients import NoBroker, partition_of, read_since
+from ctrlplane_stream.wire.kafka_clients import partition_of, read_since
 
 FORMS: dict[str, Callable[[GraphDocument], str]] = {"text": as_text, "json": as_json, "dot": as_dot, "mermaid": as_mermaid}
 _decoder: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
@@ -74,8 +73,8 @@ def _live(settings: Settings, environment: str, minutes: float) -> GraphDocument
     require_broker(settings)
     try:
         parts = asyncio.run(_windows(settings, environment, time.time() - minutes * 60))
-    except (KafkaError, NoBroker, OSError) as error:
-        fail(f"no answer from {settings.kafka_bootstrap_servers}: {error}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
     if not parts:
         fail(f"no telemetry of {environment} within the last {minutes:g} minutes: does a worker of the role spans run? see `doctor`")
     return document_of_windows(parts)

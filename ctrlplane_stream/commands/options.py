@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 
 import click
 import msgspec
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from ctrlplane_stream.settings import SETTINGS, Setting, Settings, SettingsError, load
+from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 EXIT_DIFFERENT = 3
 
@@ -61,6 +63,20 @@ def require_broker(settings: Settings) -> None:
     """End the command where no broker is named."""
     if not settings.kafka_bootstrap_servers:
         fail("no broker is named: set KAFKA_BOOTSTRAP_SERVERS or --kafka-bootstrap-servers to host:port")
+
+
+BROKER_TROUBLE = (KafkaError, NoBroker, OSError)
+"""What a command must expect of a broker."""
+
+
+def broker_failed(settings: Settings, error: Exception) -> NoReturn:
+    """End the command in one line that says what to do; ``error`` is one of BROKER_TROUBLE."""
+    if isinstance(error, NoBroker):
+        fail(str(error))
+    if isinstance(error, KafkaConnectionError | OSError):
+        where = settings.kafka_bootstrap_servers
+        fail(f"no broker answers at {where}: see that it runs, and that address, protocol and credentials are right; `doctor` looks closer")
+    fail(f"{settings.kafka_bootstrap_servers}: {error or type(error).__name__}")
 
 
 def _option(setting: Setting) -> Callable[[Command], Command]:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 import msgspec
-from aiokafka.errors import KafkaError
 
-from ctrlplane_stream.commands.options import fail, print_json
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import Fact
 from ctrlplane_stream.model.policy import Policy
@@ -20,7 +19,7 @@ from ctrlplane_stream.stream.judging import Timing
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.wire.catalog_file import read_policy_file
 from ctrlplane_stream.wire.cloudevents import Unreadable
-from ctrlplane_stream.wire.kafka_clients import NoBroker, partition_of
+from ctrlplane_stream.wire.kafka_clients import partition_of
 
 _windows: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
 
@@ -41,8 +40,8 @@ def show_other_policy(settings: Settings, environment: str | None, file: Path, a
         fail(f"{file}:\n" + "\n".join(str(problem) for problem in policy))
     try:
         recordings = asyncio.run(_recordings(settings, environment))
-    except (KafkaError, NoBroker, OSError) as error:
-        fail(f"no answer from {settings.kafka_bootstrap_servers}: {error}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
     if not recordings:
         fail(f"nothing was recorded of {environment}" if environment else "no fact was recorded yet")
     timing = Timing(settings.partitions, settings.window_seconds, settings.lateness_seconds)

@@ -4,9 +4,8 @@ import asyncio
 import sys
 
 import click
-from aiokafka.errors import KafkaError
 
-from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import planning
 from ctrlplane_stream.decision.state import State
@@ -15,7 +14,6 @@ from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import look
-from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 
 @click.command()
@@ -32,8 +30,8 @@ def plan(settings: Settings, as_json: bool, references: tuple[str, ...], environ
     require_broker(settings)
     try:
         state = asyncio.run(look(settings, environment)).state
-    except (KafkaError, NoBroker) as error:
-        fail(f"no answer from {settings.kafka_bootstrap_servers}: {error}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
     artifacts = tuple(artifact for reference in references for artifact in _artifacts(state, reference))
     order = ReleaseOrder.CALLERS_FIRST if callers_first else ReleaseOrder.CALLEES_FIRST
     planned = planning.plan(state, artifacts, order)

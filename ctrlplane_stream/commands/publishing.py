@@ -5,11 +5,10 @@ import getpass
 import uuid
 
 import click
-from aiokafka.errors import KafkaError
 
-from ctrlplane_stream.commands.options import fail, print_json, require_broker
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, print_json, require_broker
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.wire.kafka_clients import NoBroker, publish
+from ctrlplane_stream.wire.kafka_clients import publish
 
 SOURCE = "ctrlplane-stream/cli"
 
@@ -31,8 +30,8 @@ def send(
     require_broker(settings)
     try:
         done = asyncio.run(publish(settings, topic, value, environment=environment, key=key))
-    except (KafkaError, NoBroker, OSError) as error:
-        fail(f"{what} was not written: {error or type(error).__name__}; is {settings.kafka_bootstrap_servers} the right broker?")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
     place = {"topic": done.topic, "partition": done.partition, "offset": done.offset}
     if as_json:
         print_json({"what": what, **place})

@@ -10,9 +10,16 @@ from pathlib import Path
 
 import click
 import msgspec
-from aiokafka.errors import KafkaError
 
-from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import (
+    BROKER_TROUBLE,
+    EXIT_DIFFERENT,
+    broker_failed,
+    print_json,
+    require_broker,
+    takes_json,
+    takes_settings,
+)
 from ctrlplane_stream.commands.other_policy import show_other_policy
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.build_id import build_id
@@ -61,8 +68,8 @@ def replay(settings: Settings, as_json: bool, environment: str | None, policy_fi
     started = time.monotonic()
     try:
         tally = asyncio.run(_replay(settings, partitions))
-    except KafkaError as error:
-        fail(f"no answer from {settings.kafka_bootstrap_servers}: {error}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
     seconds = time.monotonic() - started
     told = Replayed(build_id(), tally.facts, tally.decisions, tally.ignored_by_epoch, tally.parked, round(seconds, 3), tuple(tally.found))
     if as_json:

@@ -12,9 +12,8 @@ from itertools import groupby
 
 import click
 import msgspec
-from aiokafka.errors import KafkaError
 
-from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
@@ -22,7 +21,7 @@ from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import LookedAt, look
 from ctrlplane_stream.wire.cloudevents import Unreadable
-from ctrlplane_stream.wire.kafka_clients import NoBroker, read_to_end
+from ctrlplane_stream.wire.kafka_clients import read_to_end
 from ctrlplane_stream.wire.verdicts import read_verdict
 
 _REASONS_SHOWN = 30
@@ -192,8 +191,8 @@ def _looked(settings: Settings, environment: str) -> LookedAt:
     require_broker(settings)
     try:
         return asyncio.run(look(settings, environment))
-    except (KafkaError, NoBroker, OSError) as error:
-        fail(str(error) or f"no broker answered at {settings.kafka_bootstrap_servers}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
 
 
 async def _last_verdict(settings: Settings, rollout_id: str) -> Verdict | None:

@@ -11,6 +11,7 @@ from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.framework import MAX_REQUEST_BYTES, StreamApp
 from ctrlplane_stream.stream.ports import Letter, Record, Written
 from ctrlplane_stream.wire.kafka_access import client_options
+from ctrlplane_stream.wire.kafka_clients import begin
 
 _MOST_IN_FLIGHT = 2_000
 
@@ -97,7 +98,7 @@ class KafkaLogReader:
                 max_partition_fetch_bytes=4 * 1024 * 1024,
                 **client_options(self._settings),
             )
-            await consumer.start()
+            await begin(consumer)
             self._consumer = consumer
         return self._consumer
 

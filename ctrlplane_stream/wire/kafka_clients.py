@@ -35,11 +35,20 @@ def partition_of(environment: str, partitions: int) -> int:
     return int.from_bytes(hashlib.sha256(environment.encode()).digest()[:8], "big") % partitions
 
 
+async def begin(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Start the client; where that fails it is closed, which it does not do itself, and says so at the end of the process."""
+    try:
+        await client.start()
+    except BaseException:
+        await client.stop()
+        raise
+
+
 @asynccontextmanager
 async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer that waits for all in-sync replicas and repeats nothing twice."""
     client = AIOKafkaProducer(acks="all", enable_idempotence=True, max_request_size=_MAX_REQUEST_BYTES, **_options(settings))
-    await client.start()
+    await begin(client)
     try:
         yield client
     finally:
@@ -62,7 +71,7 @@ async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIO
     client = AIOKafkaConsumer(
         group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_bytes=_MAX_REQUEST_BYTES, **_options(settings)
     )
-    await client.start()
+    await begin(client)
     try:
         places = [TopicPartition(settings.topic(t), p) for t in topics for p in await _partitions(client, settings.topic(t))]
         client.assign(places)

@@ -1,5 +1,8 @@
 """What every command has in common, so that nobody has to look it up: help, `--json`, and one line for what is wrong."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ctrlplane_stream.cli import COMMANDS, main
+from ctrlplane_stream.local.processes import free_port
 
 _ENDLESS = frozenset({"leases"})
 """Has nothing to print: it watches until it is stopped."""
@@ -67,3 +71,26 @@ def test_any_option_can_be_given_as_a_variable_and_a_flag_wins(tmp_path: Path) -
     refused = {"CTRLPLANE_SIMULATE_SEEDS": "nonsense"}
     assert "'nonsense' is not A..B" in CliRunner().invoke(main, ["simulate"], env=refused).stderr
     assert CliRunner().invoke(main, ["simulate", "--seeds", "7"], env=refused).exit_code == 0
+
+
+_EXAMPLE = Path(__file__).parents[3] / "examples" / "catalog.yaml"
+_ARTIFACT = f"registry.example/shop/cart@sha256:{'ab' * 32}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "advice lab:shop/cart", f"artifact push {_ARTIFACT}", f"catalog apply {_EXAMPLE}", f"catalog diff {_EXAMPLE}",
+        "control pause lab --why x",
+        "dead-letters list", "dead-letters replay --all", "graph --live lab", "intake --http-port 0 --grpc-port 0",
+        f"plan {_ARTIFACT} --environment lab", "replay", "rollout lab/shop-cart/1", "rollouts lab", "topics apply", "topics plan",
+    ],
+)  # fmt: skip
+def test_a_broker_that_does_not_answer_is_said_in_one_line(words: str) -> None:
+    """In a process of its own, where everything would show: status 1, the address, and nothing of any library."""
+    environ = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
+    command = [sys.executable, "-m", "ctrlplane_stream", *words.split()]
+    done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert environ["KAFKA_BOOTSTRAP_SERVERS"] in done.stderr
