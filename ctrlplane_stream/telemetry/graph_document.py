@@ -11,6 +11,9 @@ from ctrlplane_stream.telemetry.offline import Recording
 from ctrlplane_stream.telemetry.reasons import Skip
 
 
+_SENTENCES = {reason.value: reason.sentence for reason in Skip}
+
+
 class Quantiles(msgspec.Struct, frozen=True):
     """Latency in milliseconds."""
 
@@ -139,9 +142,7 @@ def as_text(graph: GraphDocument) -> str:
     """The graph for people: an edge a line, then what made no edge."""
     lines = [f"{edge.caller} -{edge.kind}-> {edge.callee}  {_label(edge)}{_median(edge)}" for edge in graph.edges]
     lines.append((f"{graph.spans} spans, " if graph.spans else "") + f"{len(graph.edges)} edges")
-    lines += [
-        f"  {skipped.count} made no edge of their own ({skipped.reason}): {Skip(skipped.reason).sentence}" for skipped in graph.skipped
-    ]
+    lines += [f"  {skipped.count} made no edge of their own ({skipped.reason}): {_SENTENCES[skipped.reason]}" for skipped in graph.skipped]
     return "\n".join(lines)
 
 
