@@ -10,7 +10,6 @@ from ctrlplane_stream.model.windows import EdgeWindow, WindowPart
 from ctrlplane_stream.telemetry.offline import Recording
 from ctrlplane_stream.telemetry.reasons import Skip
 
-
 _SENTENCES = {reason.value: reason.sentence for reason in Skip}
 
 
