@@ -24,12 +24,14 @@ from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState
 from ctrlplane_stream.decision.judge.witnesses import hear
-from ctrlplane_stream.decision.stats.dispersion import Dispersion
+from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, GuardRole, Limit, Metric
 
 _LABELS = 8
 _NEW = CheckState()
+_NO_PAST = ServicePast()
+_NO_TOTALS = Totals()
 
 
 def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> StepState:
@@ -42,9 +44,12 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
     checks, calls, latencies = dict(state.checks), dict(state.calls), dict(state.latencies)
     for arms, same_arms in groupby(asked, key=attrgetter("arms")):
         group = list(same_arms)
-        pair = pair_of(group[0].guard, group[0].comparison, assignment, rows)
-        frame = _frame(state, assignment, group[0], pair, alpha)
+        guard = group[0].guard
+        pair = pair_of(guard, group[0].comparison, assignment, rows)
+        whole = _frame(state, assignment, group[0], pair, alpha)
+        services = assignment.entry_points if guard.role is GuardRole.ENTRY else (guard.service,)
         for question in group:
+            frame = whole._replace(scatter=scatter_of(state, services, question.metric))
             if question.metric is Metric.CALLS_PER_REQUEST:
                 _calls(question, pair, frame, assignment, checks, calls)
             else:
@@ -52,7 +57,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         _remember(latencies, arms, pair)
     checks |= hear(state, assignment, rows)
     for change in assignment.changed:
-        _arrivals_and_limits(checks, change, assignment, rows, state.quality)
+        _arrivals_and_limits(state, checks, change, assignment, rows)
     return StepState(
         rollout=state.rollout,
         step=state.step,
@@ -79,11 +84,11 @@ def limit_key(change: Change, limit: Limit) -> str:
     return f"limit|{change.service}|{limit.metric}"
 
 
-def past_of(state: StepState, services: tuple[str, ...]) -> tuple[Totals, Dispersion]:
+def past_of(state: StepState, services: tuple[str, ...]) -> Totals:
     """The baseline of one service, or of several together."""
-    pasts = [state.references.get(service, ServicePast()) for service in services]
+    pasts = [state.references.get(service, _NO_PAST) for service in services]
     if len(pasts) == 1:
-        return pasts[0].totals(), pasts[0].scatter
+        return pasts[0].totals()
     total = Totals()
     for past in pasts:
         t = past.totals()
@@ -94,18 +99,23 @@ def past_of(state: StepState, services: tuple[str, ...]) -> tuple[Totals, Disper
             total.errors + t.errors,
             latency=total.latency.plus(t.latency),
         )
-    return total, max((past.scatter for past in pasts), key=lambda scatter: scatter.design_effect, default=Dispersion())
+    return total
+
+
+def scatter_of(state: StepState, services: tuple[str, ...], metric: Metric) -> Dispersion:
+    """How much a metric scattered before the rollout; of several services, of the one that scattered most."""
+    found = [state.references.get(service, _NO_PAST).scatter_of(metric) for service in services]
+    return max(found, key=design_effect, default=UNSCATTERED) if len(found) != 1 else found[0]
 
 
 def _frame(state: StepState, assignment: Assignment, question: Question, pair: Pair, alpha: float) -> Frame:
-    totals, scatter = Totals(), Dispersion()
     past = question.comparison is Comparison.BASELINE
-    if past or question.guard.role is GuardRole.CHANGED:
-        totals, scatter = past_of(state, pair.past or (question.guard.service,))
+    known = past or question.guard.role is GuardRole.CHANGED
+    totals = past_of(state, pair.past or (question.guard.service,)) if known else _NO_TOTALS
     stable = f"{question.arms}|stable"
-    known = (totals.latency, state.latencies.get(stable, NOTHING))
+    latencies = (totals.latency, state.latencies.get(stable, NOTHING))
     known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
-    return Frame(assignment.policy, alpha, totals, scatter, known, known_gap, state.quality, past or pair.note is not None)
+    return Frame(assignment.policy, alpha, totals, UNSCATTERED, latencies, known_gap, state.quality, past or pair.note is not None)
 
 
 def _answer(question: Question, pair: Pair, frame: Frame, before: CheckState, assignment: Assignment, rows: Rows) -> CheckState:
@@ -155,7 +165,7 @@ def _remember(latencies: dict[str, Histogram], name: str, pair: Pair) -> None:
             latencies[f"{name}|{side}|gap"] = latencies.get(f"{name}|{side}|gap", NOTHING).plus(arm.gap)
 
 
-def _arrivals_and_limits(checks: dict[str, CheckState], change: Change, assignment: Assignment, rows: Rows, quality: Quality) -> None:
+def _arrivals_and_limits(state: StepState, checks: dict[str, CheckState], change: Change, assignment: Assignment, rows: Rows) -> None:
     candidate = version_arm(rows, change.service, change.candidate)
     stable = ArmWindow() if change.stable is None else version_arm(rows, change.service, change.stable)
     policy = assignment.policy
@@ -165,8 +175,9 @@ def _arrivals_and_limits(checks: dict[str, CheckState], change: Change, assignme
         checks[key] = check_arrivals(before, candidate.requests, stable.requests, assignment.weight, policy.sample_ratio_tolerance)
     for limit in policy.limits:
         share = limit_share(limit.metric, limit.maximum)
-        counts = [limit_counts(arm, limit.metric, limit.maximum, quality) for arm in (candidate, stable)]
-        checks[limit_key(change, limit)] = check_limit(checks.get(limit_key(change, limit), CheckState()), counts[0], counts[1], share)
+        key, scatter = limit_key(change, limit), scatter_of(state, (change.service,), limit.metric)
+        counts = [limit_counts(arm, limit.metric, limit.maximum, state.quality) for arm in (candidate, stable)]
+        checks[key] = check_limit(checks.get(key, _NEW), counts[0], counts[1], share, scatter)
 
 
 def _seen(state: StepState, change: Change, assignment: Assignment, rows: Rows) -> Seen:

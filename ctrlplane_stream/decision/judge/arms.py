@@ -5,11 +5,20 @@ What becomes an arm depends on the guard's role alone (design, "Version sets"); 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram, histogram
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure
+
+
+class Side(Enum):
+    """Whose clock latencies of calls are by."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    """The client's still, where the server tells none."""
 
 
 @dataclass(slots=True)
@@ -35,8 +44,15 @@ def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
     """A version of a service (None: all versions): what arrived by its own spans and by its callers', and what it called.
 
     Requests and errors are the larger of what servers and what callers saw, since either side alone misses some: roots have no caller,
-    timeouts no server error. Latency is the server's, or the client's where servers tell none.
+    timeouts no server error. Latency is the server's, or the client's where servers tell none. Added up once per window: not to be changed.
     """
+    if (service, version) not in rows.arms:
+        rows.arms[service, version] = _version_arm(rows, service, version)
+    arm: ArmWindow = rows.arms[service, version]
+    return arm
+
+
+def _version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
     arm = ArmWindow()
     for row in rows.services.get(service, ()):
         if version is None or row.version == version:
@@ -44,7 +60,7 @@ def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
             arm.errors += row.errors
             arm.estimated += row.estimated_requests
             arm.latency = arm.latency.plus(histogram(row.latency))
-    edges = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, server_latency=not arm.latency.counts)
+    edges = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, latency=None if arm.latency.counts else Side.SERVER)
     arm.requests, arm.errors = max(arm.requests, edges.requests), max(arm.errors, edges.errors)
     arm.estimated, arm.estimated_errors = max(arm.estimated, edges.estimated), edges.estimated_errors
     arm.latency, arm.gap = arm.latency if arm.latency.counts else edges.latency, edges.gap
@@ -62,10 +78,10 @@ def calls_arm(
     *,
     caller_version: str | None = None,
     callee_version: str | None = None,
-    server_latency: bool = False,
+    latency: Side = Side.CLIENT,
 ) -> ArmWindow:
     """The calls along edges, by the version of one end; latency as the client saw it, or the server."""
-    return _edge_arm(rows, keys, caller_version=caller_version, callee_version=callee_version, server_latency=server_latency)
+    return _edge_arm(rows, keys, caller_version=caller_version, callee_version=callee_version, latency=latency)
 
 
 def exposure_arm(rows: Rows, service: str, version: str, exposures: tuple[Exposure, ...], entry: str | None) -> ArmWindow:
@@ -97,22 +113,23 @@ def _edge_arm(
     *,
     caller_version: str | None = None,
     callee_version: str | None = None,
-    server_latency: bool,
+    latency: Side | None,
 ) -> ArmWindow:
     arm = ArmWindow()
     for key in keys:
         for row in rows.edges[key]:
             if caller_version in (None, row.caller_version) and callee_version in (None, row.callee_version):
-                _add_calls(arm, key, row, server_latency)
+                _add_calls(arm, key, row, latency)
     return arm
 
 
-def _add_calls(arm: ArmWindow, key: EdgeKey, row: EdgeWindow, server_latency: bool) -> None:
+def _add_calls(arm: ArmWindow, key: EdgeKey, row: EdgeWindow, latency: Side | None) -> None:
     arm.requests += row.calls
     arm.errors += row.errors
     arm.estimated += row.estimated_calls
     arm.estimated_errors += row.estimated_errors
     arm.requests_by_edge[key] = arm.requests_by_edge.get(key, 0.0) + row.calls
     arm.errors_by_edge[key] = arm.errors_by_edge.get(key, 0.0) + row.errors
-    arm.latency = arm.latency.plus(histogram(row.server if server_latency and row.server.indices else row.client))
+    if latency is not None:
+        arm.latency = arm.latency.plus(histogram(row.server if latency is Side.SERVER and row.server.indices else row.client))
     arm.gap = arm.gap.plus(histogram(row.gap))

@@ -12,10 +12,13 @@ import msgspec
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.stats.dispersion import Dispersion, residual_of_share
+from ctrlplane_stream.decision.stats.dispersion import LARGEST_OF_THE_PAST, Dispersion, residual_of_rate, residual_of_share
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION
+from ctrlplane_stream.model.verdicts import Metric
 
 GENERATION_WINDOWS = 30
+QUANTILES = {Metric.LATENCY_P50: 0.5, Metric.LATENCY_P99: 0.99, Metric.NETWORK_GAP: 0.9}
+"""The quantile of each latency metric; the gap is looked at where both a shift of all calls and a delay of some show."""
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -39,12 +42,36 @@ class Totals(msgspec.Struct, frozen=True):
     errors_estimated: float = 0.0
 
 
+class Scatters(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How much a service's latencies and calls scatter between windows: shares above the quantile so far, and calls per request."""
+
+    median: Dispersion = Dispersion()
+    tail: Dispersion = Dispersion()
+    gap: Dispersion = Dispersion()
+    calls: Dispersion = Dispersion()
+
+
 class ServicePast(msgspec.Struct, frozen=True):
-    """Two generations of totals and the scatter of the error share between windows."""
+    """Two generations of totals, the scatter of the error share between windows, and that of everything else."""
 
     older: Totals = Totals()
     newer: Totals = Totals()
     scatter: Dispersion = Dispersion()
+    scatters: Scatters = Scatters()
+
+    def scatter_of(self, metric: Metric) -> Dispersion:
+        """How much a metric scatters between windows beyond what independent requests would."""
+        match metric:
+            case Metric.LATENCY_P50:
+                return self.scatters.median
+            case Metric.LATENCY_P99:
+                return self.scatters.tail
+            case Metric.NETWORK_GAP:
+                return self.scatters.gap
+            case Metric.CALLS_PER_REQUEST:
+                return self.scatters.calls
+            case _:
+                return self.scatter
 
     def totals(self) -> Totals:
         """Both generations together."""
@@ -52,7 +79,7 @@ class ServicePast(msgspec.Struct, frozen=True):
 
     def frozen(self) -> "ServicePast":
         """The same past as one generation, which costs half the room."""
-        return ServicePast(Totals(), self.totals(), self.scatter)
+        return ServicePast(Totals(), self.totals(), self.scatter, self.scatters)
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -98,11 +125,39 @@ def _window_totals(rows: Rows, service: str) -> Totals:
 def _after(past: ServicePast, window: Totals) -> ServicePast:
     known = past.totals()
     residual = residual_of_share(window.errors, window.requests, known.errors, known.requests)
-    scatter = past.scatter if residual is None else past.scatter.after(residual)
+    scatter = past.scatter.after(residual, LARGEST_OF_THE_PAST)
+    scatters = _scattered(past.scatters, window, known)
     newer = _sum(past.newer, window)
     if newer.windows >= GENERATION_WINDOWS:
-        return ServicePast(newer, Totals(), scatter)
-    return ServicePast(past.older, newer, scatter)
+        return ServicePast(newer, Totals(), scatter, scatters)
+    return ServicePast(past.older, newer, scatter, scatters)
+
+
+def _scattered(scatters: Scatters, window: Totals, known: Totals) -> Scatters:
+    return Scatters(
+        _above_quantile(scatters.median, window.latency, known.latency, QUANTILES[Metric.LATENCY_P50]),
+        _above_quantile(scatters.tail, window.latency, known.latency, QUANTILES[Metric.LATENCY_P99]),
+        _above_quantile(scatters.gap, window.gap, known.gap, QUANTILES[Metric.NETWORK_GAP]),
+        _calls_scatter(scatters.calls, window, known),
+    )
+
+
+def _above_quantile(scatter: Dispersion, window: Histogram, known: Histogram, quantile: float) -> Dispersion:
+    """With the share of this window's latencies above the quantile of those before."""
+    total = known.total
+    bucket = known.last_bucket_below((1.0 - quantile) * total) if window.counts and total else None
+    if bucket is None:
+        return scatter
+    residual = residual_of_share(window.above(bucket), float(window.total), known.above(bucket), float(total))
+    return scatter.after(residual, LARGEST_OF_THE_PAST)
+
+
+def _calls_scatter(scatter: Dispersion, window: Totals, known: Totals) -> Dispersion:
+    """With this window's calls per request; sampled calls count as what was seen of them."""
+    each = max(1.0, window.estimated / window.requests) if window.requests else 1.0
+    made, before = sum(window.calls.values()) / each, sum(known.calls.values()) / each
+    residual = residual_of_rate(made, window.estimated / each, before, known.estimated / each) if before else None
+    return scatter.after(residual, LARGEST_OF_THE_PAST)
 
 
 def _sum(a: Totals, b: Totals) -> Totals:

@@ -6,14 +6,14 @@ from typing import NamedTuple
 import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow
-from ctrlplane_stream.decision.judge.baseline import Totals
+from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Quality, edge_totals
-from ctrlplane_stream.decision.judge.tails import QUANTILES, tail_of
+from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.betting import Sample
-from ctrlplane_stream.decision.stats.dispersion import Dispersion, residual_of_share, residual_of_shares
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate, residual_of_share, residual_of_shares
 from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh, weigh_against, weigh_rate
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_rate, upper_share
 from ctrlplane_stream.model.identity import EdgeKey
@@ -48,7 +48,7 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame) -> CheckState:
     margin = frame.policy.error_margin * frame.factor
     if pair.stable is None:
         state = _bounded(state, _past_failures(frame), margin, frame)
-        return _one_arm(state, candidate)
+        return _one_arm(state, candidate, frame)
     stable = _failures(pair.stable, frame.quality)
     state = _two_arms(state, candidate, stable, margin, _capped(_past_failures(frame)), frame)
     return _blamed(state, pair.candidate, pair.stable)
@@ -64,7 +64,7 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric) -> C
     gap = metric is Metric.NETWORK_GAP
     candidate = _slow(pair.candidate, tail.candidate, gap)
     if pair.stable is None:
-        return _one_arm(state, candidate)
+        return _one_arm(state, candidate, frame)
     return _two_arms(state, candidate, _slow(pair.stable, tail.stable, gap), 0.0, tail.known, frame, tail.expected)
 
 
@@ -74,8 +74,8 @@ def _choose_tail(state: CheckState, frame: Frame, metric: Metric, alone: bool) -
     tail = tail_of(known, QUANTILES[metric], policy.latency_margin * factor, policy.latency_slack_ms * 1000.0 * factor)
     if tail is None or not alone:
         return msgspec.structs.replace(state, tail=tail)
-    total = known.total / frame.scatter.design_effect
-    slow = known.above(tail.stable) / frame.scatter.design_effect
+    shrink = design_effect(frame.scatter)
+    total, slow = known.total / shrink, known.above(tail.stable) / shrink
     low, high = lower_share(slow, total, policy.false_pass / 2), upper_share(slow, total, frame.alpha / 2)
     return msgspec.structs.replace(state, tail=tail, bounds=Bounds(low, tail.expected, high))
 
@@ -84,7 +84,7 @@ def check_lost(state: CheckState, lost: float, called: float, weight: float, fra
     """Failed calls that no server answered, above the rate before the step: of the candidate's own share of the calls."""
     past = Counts(frame.past.lost, frame.past.called)
     state = _bounded(state, past, frame.policy.lost_margin * min(1.0, weight), frame)
-    return _one_arm(state, Counts(lost, called))
+    return _one_arm(state, Counts(lost, called), frame)
 
 
 def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame) -> CheckState:
@@ -96,12 +96,13 @@ def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame) -> C
         return state
     each = _calls_each(edge, pair.candidate)
     calls, requests = pair.candidate.calls.get(edge, (0.0, 0.0))[0], _estimated(pair.candidate) / each
-    bound = upper_rate(before / each, frame.past.estimated / each, frame.alpha / 2)
+    shrink = each * design_effect(frame.scatter)
+    bound = upper_rate(before / shrink, frame.past.estimated / shrink, frame.alpha / 2)
     limit = bound * (1.0 + frame.policy.calls_margin * frame.factor)
-    effect = state.scatter.design_effect * _counting_noise(pair.candidate, calls)
+    effect = design_effect(state.scatter, frame.scatter) * _counting_noise(pair.candidate, calls)
     evidence = weigh_rate(state.evidence, calls, requests, Past(state.candidate.events, state.candidate.total), limit, effect)
-    residual = _rate_residual(state, calls, requests)
-    return _next(state, evidence, Counts(calls, requests), None, residual, Counts(before, frame.past.estimated))
+    residual = residual_of_rate(calls, requests, state.candidate.events, state.candidate.total)
+    return _next(state, evidence, Counts(calls, requests), None, residual, effect, Counts(before, frame.past.estimated))
 
 
 def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, frame: Frame) -> CheckState:
@@ -113,13 +114,13 @@ def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, 
     if m <= 0 or n <= 0:
         return state
     ratio = 1.0 + frame.policy.calls_margin
-    effect = state.scatter.design_effect * max(_counting_noise(ours, x), _counting_noise(theirs, y))
+    effect = design_effect(state.scatter, frame.scatter) * max(_counting_noise(ours, x), _counting_noise(theirs, y))
     fair, most, least = m / (m + n), m * ratio / (m * ratio + n), m / (m + n * ratio)
     past = _raced(state.candidate, state.stable, m, n)
     up = weigh_against(state.evidence, x, x + y, past, most, most, fair, effect)
     missing = Past(past.candidate_total - past.candidate_events, past.candidate_total)
     down = weigh_against(state.opposite or Evidence(), y, x + y, missing, 1 - least, 1 - least, 1 - fair, effect)
-    after = _next(state, up, Counts(x, m), Counts(y, n), _race_residual(state, x, m, y, n))
+    after = _next(state, up, Counts(x, m), Counts(y, n), _race_residual(state, x, m, y, n), effect)
     return msgspec.structs.replace(after, opposite=down)
 
 
@@ -154,14 +155,6 @@ def _raced(candidate: Counts, stable: Counts, m: float, n: float) -> Past:
     return Past(calls * ours / (ours + theirs), calls) if ours + theirs > 0 else Past()
 
 
-def _rate_residual(state: CheckState, calls: float, requests: float) -> float | None:
-    if requests <= 0 or state.candidate.total <= 0:
-        return None
-    rate = (state.candidate.events + calls + 0.5) / (state.candidate.total + requests)
-    error = math.sqrt(rate * (1 / requests + 1 / state.candidate.total))
-    return (calls / requests - state.candidate.events / state.candidate.total) / error
-
-
 def _two_arms(
     state: CheckState, candidate: Counts, stable: Counts, margin: float, prior: Counts, frame: Frame, expected: float | None = None
 ) -> CheckState:
@@ -170,28 +163,21 @@ def _two_arms(
     x, m, y, n = candidate.events, candidate.total, stable.events, stable.total
     c, s = state.candidate, state.stable
     past = Past(c.events, c.total, prior.events + s.events, prior.total + s.total)
-    effect = state.scatter.design_effect if state.windows >= 5 else max(state.scatter.design_effect, frame.scatter.design_effect)
+    effect = design_effect(state.scatter, frame.scatter)
     evidence = weigh(state.evidence, Sample(x, m, y, n), past, margin, effect, expected)
     residual = residual_of_shares((x, m), (y, n), (c.events, c.total), (s.events, s.total))
-    return _next(state, evidence, candidate, stable, residual)
+    return _next(state, evidence, candidate, stable, residual, effect)
 
 
-def _one_arm(state: CheckState, candidate: Counts) -> CheckState:
+def _one_arm(state: CheckState, candidate: Counts, frame: Frame) -> CheckState:
     bounds = state.bounds
     if bounds is None or candidate.total <= 0 or bounds.limit >= 1.0:
         return state
-    c = state.candidate
-    evidence = weigh_against(
-        state.evidence,
-        candidate.events,
-        candidate.total,
-        Past(c.events, c.total),
-        bounds.limit,
-        bounds.floor,
-        bounds.expected,
-        state.scatter.design_effect,
-    )
-    return _next(state, evidence, candidate, None, residual_of_share(candidate.events, candidate.total, c.events, c.total))
+    c, effect = state.candidate, design_effect(state.scatter, frame.scatter)
+    past = Past(c.events, c.total)
+    limit, floor, expected = bounds.limit, bounds.floor, bounds.expected
+    evidence = weigh_against(state.evidence, candidate.events, candidate.total, past, limit, floor, expected, effect)
+    return _next(state, evidence, candidate, None, residual_of_share(candidate.events, candidate.total, c.events, c.total), effect)
 
 
 def _bounded(state: CheckState, past: Counts, margin: float, frame: Frame) -> CheckState:
@@ -199,11 +185,11 @@ def _bounded(state: CheckState, past: Counts, margin: float, frame: Frame) -> Ch
     past."""
     if state.bounds is not None or past.total <= 0:
         return state
-    shrink = frame.scatter.design_effect
+    shrink = design_effect(frame.scatter)
     events, total = past.events / shrink, past.total / shrink
     low, high = lower_share(events, total, frame.policy.false_pass / 2), upper_share(events, total, frame.alpha / 2)
     expected = (past.events + 0.1) / (past.total + 1.0)
-    return msgspec.structs.replace(state, bounds=Bounds(low + margin, expected, high + margin), stable=past, scatter=frame.scatter)
+    return msgspec.structs.replace(state, bounds=Bounds(low + margin, expected, high + margin), stable=past)
 
 
 def _failures(arm: ArmWindow, quality: Quality) -> Counts:
@@ -249,30 +235,38 @@ def _blamed(state: CheckState, candidate: ArmWindow, stable: ArmWindow) -> Check
 
 
 def _next(
-    state: CheckState, evidence: Evidence, candidate: Counts, stable: Counts | None, residual: float | None, past: Counts | None = None
+    state: CheckState,
+    evidence: Evidence,
+    candidate: Counts,
+    stable: Counts | None,
+    residual: float | None,
+    effect: float,
+    past: Counts | None = None,
 ) -> CheckState:
     return CheckState(
         evidence=evidence,
         opposite=state.opposite,
-        scatter=state.scatter if residual is None else state.scatter.after(residual),
+        scatter=state.scatter.after(residual),
         candidate=state.candidate.plus(candidate.events, candidate.total),
         stable=past or (state.stable if stable is None else state.stable.plus(stable.events, stable.total)),
         windows=state.windows + 1,
         tail=state.tail,
         bounds=state.bounds,
         edges=state.edges,
+        design_effect=effect,
     )
 
 
-def check_limit(state: CheckState, candidate: Counts, stable: Counts, maximum: float) -> CheckState:
-    """The candidate's share against an absolute limit; the stable arm is only counted, to tell what is pre-existing."""
+def check_limit(state: CheckState, candidate: Counts, stable: Counts, maximum: float, scatter: Dispersion) -> CheckState:
+    """The candidate's share against an absolute limit; the stable arm is only counted, to tell what is pre-existing. ``scatter`` is the
+    past's."""
     if candidate.total <= 0:
-        return _next(state, state.evidence, candidate, stable, None)
+        return _next(state, state.evidence, candidate, stable, None, state.design_effect)
     c = state.candidate
     past = Past(c.events, c.total)
-    effect = state.scatter.design_effect
+    effect = design_effect(state.scatter, scatter)
     evidence = weigh_against(state.evidence, candidate.events, candidate.total, past, maximum, maximum, maximum / 2, effect)
-    return _next(state, evidence, candidate, stable, residual_of_share(candidate.events, candidate.total, c.events, c.total))
+    return _next(state, evidence, candidate, stable, residual_of_share(candidate.events, candidate.total, c.events, c.total), effect)
 
 
 def check_arrivals(state: CheckState, candidate: float, stable: float, weight: float, tolerance: float) -> CheckState:
@@ -282,12 +276,12 @@ def check_arrivals(state: CheckState, candidate: float, stable: float, weight: f
         return state
     most = weight * tolerance / (weight * tolerance + 1 - weight)
     least = weight / (weight + (1 - weight) * tolerance)
-    c, effect = state.candidate, state.scatter.design_effect
+    c, effect = state.candidate, design_effect(state.scatter)
     up = weigh_against(state.evidence, candidate, total, Past(c.events, c.total), most, most, weight, effect)
     missing = Past(c.total - c.events, c.total)
     down = weigh_against(state.opposite or Evidence(), stable, total, missing, 1 - least, 1 - least, 1 - weight, effect)
     residual = residual_of_share(candidate, total, c.events, c.total)
-    after = _next(state, up, Counts(candidate, total), None, residual)
+    after = _next(state, up, Counts(candidate, total), None, residual, effect)
     return msgspec.structs.replace(after, opposite=down)
 
 

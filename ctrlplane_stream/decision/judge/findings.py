@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Iterator
 
 from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, past_of
+from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState
-from ctrlplane_stream.decision.judge.tails import QUANTILES
 from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, radius, ratio_of_rates
@@ -58,8 +58,8 @@ def _of_question(question: Question, state: StepState, assignment: Assignment, a
 def _finding(
     question: Question, check: CheckState, state: StepState, assignment: Assignment, alpha: float, edge: EdgeKey | None
 ) -> MetricEvidence:
-    log_e, threshold = harm_of(check), -math.log(alpha)
-    proof = question.proof
+    log_e, threshold = harm_of(check), question.threshold(alpha)
+    proof = question.threshold(assignment.policy.false_pass) if question.proof else None
     stable, candidate, effect, interval = _numbers(question, check, state, assignment, alpha)
     return MetricEvidence(
         name=question.metric,
@@ -75,9 +75,9 @@ def _finding(
         e_value=math.exp(min(_LARGEST, log_e)),
         p_value=min(1.0, math.exp(-log_e)),
         threshold=math.exp(threshold),
-        proof=math.exp(min(_LARGEST, check.evidence.best_safety)) if proof else None,
-        proof_threshold=1.0 / assignment.policy.false_pass if proof else None,
-        status=_status(check, log_e >= threshold, proof, assignment),
+        proof=math.exp(min(_LARGEST, check.evidence.best_safety)) if proof is not None else None,
+        proof_threshold=math.exp(proof) if proof is not None else None,
+        status=_status(check, log_e >= threshold, proof),
         windows=check.windows,
         missing=_missing(question, check),
     )
@@ -123,12 +123,12 @@ def edge_named(name: str) -> EdgeKey:
     return EdgeKey(caller, callee, EdgeKind(kind))
 
 
-def _status(check: CheckState, harmed: bool, proof: bool, assignment: Assignment) -> VerdictStatus:
+def _status(check: CheckState, harmed: bool, proof: float | None) -> VerdictStatus:
     if harmed:
         return VerdictStatus.FAIL
     if check.windows == 0:
         return VerdictStatus.NO_DATA
-    if proof and check.evidence.best_safety >= -math.log(assignment.policy.false_pass):
+    if proof is not None and check.evidence.best_safety >= proof:
         return VerdictStatus.PASS
     return VerdictStatus.INCONCLUSIVE
 
@@ -146,7 +146,7 @@ def _numbers(
     if candidate.total <= 0 or stable.total <= 0:
         return theirs, ours, None, None
     pair = (candidate.events, candidate.total), (stable.events, stable.total)
-    design = check.scatter.design_effect
+    design = check.design_effect
     if question.metric is Metric.CALLS_PER_REQUEST:
         ratio = candidate.events / candidate.total / (stable.events / stable.total) if stable.events else None
         return theirs, ours, ratio, ratio_of_rates(*pair, alpha, design)
@@ -159,7 +159,7 @@ def _of_latency(
 ) -> tuple[Arm, Arm, float | None, Interval | None]:
     q = QUANTILES[question.metric]
     ours, theirs = _histograms(question, state, assignment)
-    design = check.scatter.design_effect
+    design = check.design_effect
     c_low, c, c_high = _quantile_interval(ours, q, alpha / 2, design)
     s_low, s, s_high = _quantile_interval(theirs, q, alpha / 2, design)
     arms = Arm(check.stable.events, float(theirs.total), s), Arm(check.candidate.events, float(ours.total), c)
@@ -175,7 +175,7 @@ def _histograms(question: Question, state: StepState, assignment: Assignment) ->
     ours = state.latencies.get(f"{name}|candidate{end}", NOTHING)
     if question.comparison is not Comparison.BASELINE:
         return ours, state.latencies.get(f"{name}|stable{end}", NOTHING)
-    totals, _ = past_of(state, assignment.entry_points if question.guard.role is GuardRole.ENTRY else (question.guard.service,))
+    totals = past_of(state, assignment.entry_points if question.guard.role is GuardRole.ENTRY else (question.guard.service,))
     return ours, totals.gap if end else totals.latency
 
 

@@ -15,6 +15,7 @@ from ctrlplane_stream.model.verdicts import Assignment, Comparison, Metric
 
 _LEAST_SHARE = 1e-3
 NEVER = math.inf
+_NEW = CheckState()
 
 
 class Outlook(NamedTuple):
@@ -32,11 +33,11 @@ class Outlook(NamedTuple):
 
 def unproven(state: StepState, assignment: Assignment) -> tuple[Question, ...]:
     """The proofs that required guards still owe."""
-    wanted = -math.log(assignment.policy.false_pass)
+    level = assignment.policy.false_pass
     return tuple(
         question
         for question in questions(assignment)
-        if question.proof and state.checks.get(question.key, CheckState()).evidence.best_safety < wanted
+        if question.proof and state.checks.get(question.key, _NEW).evidence.best_safety < question.threshold(level)
     )
 
 
@@ -58,11 +59,11 @@ def requests_needed(stable: float, well: float, margin: float, ratio: float, fal
 
 
 def _outlook(question: Question, state: StepState, assignment: Assignment) -> Outlook:
-    check = state.checks.get(question.key, CheckState())
+    check = state.checks.get(question.key, _NEW)
     if check.windows == 0 or check.candidate.total <= 0:
         return Outlook(question, NEVER, NEVER, NEVER)
-    wanted = -math.log(assignment.policy.false_pass)
-    per_request = _growth(question, check, assignment) / check.scatter.design_effect
+    wanted = question.threshold(assignment.policy.false_pass)
+    per_request = _growth(question, check, assignment) / check.design_effect
     if per_request <= 0:
         return Outlook(question, NEVER, NEVER, NEVER)
     windows_each = state.windows / check.candidate.total / per_request

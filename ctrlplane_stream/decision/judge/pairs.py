@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ctrlplane_stream.decision.judge.arms import ArmWindow, calls_arm, edges_between, exposure_arm, version_arm
+from ctrlplane_stream.decision.judge.arms import ArmWindow, Side, calls_arm, edges_between, exposure_arm, version_arm
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole
 from ctrlplane_stream.model.windows import Exposure
@@ -74,10 +74,10 @@ def _arm_of_version(guard: Guard, changed: str, version: str, rows: Rows) -> Arm
             return calls_arm(rows, edges_between(rows, (guard.service,), (changed,), messages=False), callee_version=version)
         case GuardRole.CONSUMER:
             keys = edges_between(rows, (changed,), (guard.service,), messages=True)
-            return calls_arm(rows, keys, caller_version=version, server_latency=True)
+            return calls_arm(rows, keys, caller_version=version, latency=Side.SERVER)
         case _:
             keys = edges_between(rows, (changed,), (guard.service,), messages=False)
-            return calls_arm(rows, keys, caller_version=version, server_latency=True)
+            return calls_arm(rows, keys, caller_version=version, latency=Side.SERVER)
 
 
 def _pour(source: ArmWindow, into: ArmWindow) -> None:

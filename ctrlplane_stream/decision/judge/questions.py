@@ -5,6 +5,7 @@ is compared by exposure at its entry point, or along its calls to the changed se
 since an overload hurts all its callers alike; *collateral* with its own past; a *consumer* by the version that produced the message.
 """
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,6 +32,10 @@ class Question(NamedTuple):
     key: str
     margin: float
     proof: bool
+
+    def threshold(self, level: float) -> float:
+        """The log e-value that decides at this level. A past known only within bounds has spent half of the level on these."""
+        return -math.log(level / 2 if self.comparison is Comparison.BASELINE else level)
 
 
 @lru_cache(maxsize=64)

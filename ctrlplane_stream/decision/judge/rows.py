@@ -6,6 +6,7 @@ window that closes after it came, if that window still belongs to the same step;
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -36,6 +37,8 @@ class Rows:
     total: int = 0
     late: int = 0
     dropped: int = 0
+    arms: dict[tuple[str, str | None], Any] = field(default_factory=dict)
+    """What `arms.version_arm` has added up of these rows, since several questions ask for the same."""
 
 
 def sort_rows(closed: ClosedWindow, since_ms: int) -> Rows:

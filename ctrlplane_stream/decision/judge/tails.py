@@ -11,10 +11,6 @@ import math
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.state import Counts, Tail
 from ctrlplane_stream.model.sketch import SCALE, bucket_index
-from ctrlplane_stream.model.verdicts import Metric
-
-QUANTILES = {Metric.LATENCY_P50: 0.5, Metric.LATENCY_P99: 0.99, Metric.NETWORK_GAP: 0.9}
-"""The quantile of each latency metric; the gap is looked at where both a shift of all calls and a delay of some show."""
 
 MINIMUM_KNOWN = 30
 """Stable latencies needed before a tail is chosen; with fewer, the windows so far only teach."""

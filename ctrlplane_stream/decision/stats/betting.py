@@ -32,21 +32,30 @@ def log_capital(sample: Sample, stable: float, candidate: float, margin: float) 
     """The log e-value of one window for the alternative shares (``stable``, ``candidate``) against c - s <= margin (or >= it).
 
     The side tested is that away from which the alternative lies: ``candidate - stable`` above the margin bets against "no worse", below it
-    against "worse". Needs outcomes of both arms; 0 where one is empty. The alternative must not depend on this window.
+    against "worse". Needs outcomes of both arms; 0 where one is empty. The alternative must not depend on this window. Where the line
+    leaves no room on that side (stable fails always, so that nothing can be worse by the margin) there is nothing to bet on: 0.
     """
     m, n = sample.candidate_total, sample.stable_total
     if m <= 0 or n <= 0:
         return 0.0
     s0 = projection(stable, candidate, n, m, margin)
     c0 = s0 + margin
-    k = _admissible((candidate - c0) / (c0 * (1 - c0)), s0, c0, m / n)
-    back = -k * m / n
-    return (
-        sample.candidate_events * math.log1p(k * (1 - c0))
-        + (m - sample.candidate_events) * math.log1p(-k * c0)
-        + sample.stable_events * math.log1p(back * (1 - s0))
-        + (n - sample.stable_events) * math.log1p(-back * s0)
-    )
+    if (candidate > c0) != (candidate - stable > margin):
+        return 0.0
+    k = (candidate - c0) / (c0 * (1.0 - c0))
+    # The stake is cut so that every factor stays positive: 1 + k (y - c0) and 1 - k m / n (y - s0) for y in {0, 1}.
+    ratio = m / n
+    most = _NEVER_ALL / max(c0, ratio * (1.0 - s0)) if k > 0 else _NEVER_ALL / max(1.0 - c0, ratio * s0)
+    k = min(k, most) if k > 0 else max(k, -most)
+    back = -k * ratio
+    x, y = sample.candidate_events, sample.stable_events
+    log1p = math.log1p
+    won = (m - x) * log1p(-k * c0) + (n - y) * log1p(-back * s0)
+    if x:
+        won += x * log1p(k * (1.0 - c0))
+    if y:
+        won += y * log1p(back * (1.0 - s0))
+    return won
 
 
 def projection(stable: float, candidate: float, stable_total: float, candidate_total: float, margin: float) -> float:
@@ -54,13 +63,13 @@ def projection(stable: float, candidate: float, stable_total: float, candidate_t
 
     Exact for margin 0 (the pooled share); otherwise by reweighted averaging, whose error costs growth and never validity.
     """
-    low, high = max(0.0, -margin) + _EDGE, min(1.0, 1.0 - margin) - _EDGE
-    if margin == 0.0:
-        return min(high, max(low, (stable_total * stable + candidate_total * candidate) / (stable_total + candidate_total)))
     moved = candidate - margin
     point = (stable_total * stable + candidate_total * moved) / (stable_total + candidate_total)
+    if margin == 0.0:
+        return min(1.0 - _EDGE, max(_EDGE, point))
+    low, high = max(0.0, -margin) + _EDGE, min(1.0, 1.0 - margin) - _EDGE
     for _ in range(4):
-        point = min(high, max(low, point))
+        point = low if point < low else min(high, point)
         other = point + margin
         weight = stable_total * other * (1 - other)
         against = candidate_total * point * (1 - point)
@@ -88,10 +97,3 @@ def divergence(p: float, q: float) -> float:
     first = p * math.log(p / q) if p > 0 else 0.0
     second = (1 - p) * math.log((1 - p) / (1 - q)) if p < 1 else 0.0
     return max(0.0, first + second)
-
-
-def _admissible(k: float, s0: float, c0: float, ratio: float) -> float:
-    """The stake, cut so that every factor stays positive: 1 + k (y - c0) and 1 - k ratio (y - s0) for y in {0, 1}."""
-    if k > 0:
-        return min(k, _NEVER_ALL / max(c0, ratio * (1 - s0)))
-    return max(k, -_NEVER_ALL / max(1 - c0, ratio * s0))

@@ -3,17 +3,23 @@
 Where failures come in bunches, the difference between two arms scatters more from window to window than independent outcomes would, and
 where bunches outlast a window, neighbouring residuals agree. The design effect is the mean squared standardised residual (Pearson's
 dispersion; McCullagh and Nelder, Generalized Linear Models, 4.5) times (1 + r) / (1 - r) for the residuals' lag-one correlation r (the
-variance inflation of a first-order autoregression; Kish, Survey Sampling, for the name). It is shrunk towards 1 and taken from earlier
-windows only; a drift that both arms share cancels in the difference.
+variance inflation of a first-order autoregression; Kish, Survey Sampling, for the name). It is taken from earlier windows only, those of
+the step and those before it; a drift that both arms share cancels in the difference. Where no window is known nothing speaks for
+independence, and a prior of 2 is assumed, which weighs as much as five windows.
 """
 
 import math
 
 import msgspec
 
-_PRIOR_WINDOWS = 10.0
-_LARGEST_SQUARE = 9.0
-"""One residual counts as at most three standard deviations: a fault that begins must not explain itself away as scatter."""
+_PRIOR_EFFECT = 2.0
+_PRIOR_WINDOWS = 5.0
+_PAST_WINDOWS = 30.0
+"""The past counts as no more than this many windows, so that a step can tell that bunches have begun."""
+_LARGEST = 3.0
+"""One residual of a step counts as at most so many standard deviations: a fault that begins must not explain itself away as scatter."""
+LARGEST_OF_THE_PAST = 5.0
+"""The past is no fault of the candidate's; the cut only keeps one outage from standing for all."""
 _LARGEST_CORRELATION = 0.6
 
 
@@ -25,20 +31,28 @@ class Dispersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
     windows: float = 0.0
     last: float = 0.0
 
-    @property
-    def design_effect(self) -> float:
-        """At least 1; what the log capital of a window is divided by."""
-        known = self.windows + _PRIOR_WINDOWS
-        # Sampling noise alone would make half of all estimates exceed 1: only what is beyond one standard error counts.
-        scatter = (self.squares + _PRIOR_WINDOWS) / known - math.sqrt(2.0 / known)
-        correlation = self.products / (self.squares + _PRIOR_WINDOWS) - 1.0 / math.sqrt(known)
-        lasting = min(_LARGEST_CORRELATION, max(0.0, correlation))
-        return max(1.0, scatter) * (1.0 + lasting) / (1.0 - lasting)
-
-    def after(self, residual: float) -> "Dispersion":
-        """The sums with one more window's standardised residual."""
-        cut = math.copysign(min(abs(residual), math.sqrt(_LARGEST_SQUARE)), residual)
+    def after(self, residual: float | None, largest: float = _LARGEST) -> "Dispersion":
+        """The sums with one more window's standardised residual, cut at ``largest``; unchanged by None."""
+        if residual is None:
+            return self
+        cut = math.copysign(min(abs(residual), largest), residual)
         return Dispersion(self.squares + cut * cut, self.products + cut * self.last, self.windows + 1.0, cut)
+
+
+UNSCATTERED = Dispersion()
+
+
+def design_effect(now: Dispersion, past: Dispersion = UNSCATTERED) -> float:
+    """At least 1; what the log capital of the next window is divided by, from the windows of a step and from those before it."""
+    part = min(1.0, _PAST_WINDOWS / past.windows) if past.windows else 0.0
+    known = now.windows + part * past.windows
+    all_windows = known + _PRIOR_WINDOWS
+    squares = now.squares + part * past.squares
+    # Sampling noise alone would make half of all estimates exceed 1: only what is beyond one standard error counts.
+    scatter = (squares + _PRIOR_WINDOWS * _PRIOR_EFFECT - math.sqrt(2.0 * known)) / all_windows
+    correlation = (now.products + part * past.products) / (squares + _PRIOR_WINDOWS) - 1.0 / math.sqrt(all_windows)
+    lasting = min(_LARGEST_CORRELATION, max(0.0, correlation))
+    return max(1.0, scatter) * (1.0 + lasting) / (1.0 - lasting)
 
 
 def residual_of_shares(
@@ -54,6 +68,14 @@ def residual_of_shares(
     p, q = (x0 + x + 0.5) / (m0 + m + 1.0), (y0 + y + 0.5) / (n0 + n + 1.0)
     variance = p * (1 - p) * (1 / m + 1 / m0) + q * (1 - q) * (1 / n + 1 / n0)
     return ((x / m - y / n) - (x0 / m0 - y0 / n0)) / math.sqrt(variance)
+
+
+def residual_of_rate(events: float, exposure: float, events_before: float, exposure_before: float) -> float | None:
+    """The standardised change of a Poisson rate per unit of exposure in one window against earlier windows; None as there."""
+    if exposure <= 0 or exposure_before <= 0:
+        return None
+    rate = (events_before + events + 0.5) / (exposure_before + exposure)
+    return (events / exposure - events_before / exposure_before) / math.sqrt(rate * (1 / exposure + 1 / exposure_before))
 
 
 def residual_of_share(events: float, total: float, events_before: float, total_before: float) -> float | None:

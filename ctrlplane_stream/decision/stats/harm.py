@@ -11,6 +11,8 @@ divided by the design effect estimated from earlier windows (`dispersion`). Divi
 """
 
 import math
+from collections.abc import Sequence
+from operator import add
 
 import msgspec
 
@@ -21,6 +23,7 @@ _LOG_WEIGHTS = (math.log(0.4), math.log(0.2), math.log(0.2), math.log(0.2))
 _SAFETY_WEIGHTS = (math.log(0.75), math.log(0.25))
 _SMALLEST = 1e-4
 """Shares are kept this far from 0 and 1: nothing is known to be impossible."""
+_LARGEST = 1.0 - _SMALLEST
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -50,14 +53,16 @@ def weigh(evidence: Evidence, sample: Sample, past: Past, margin: float, design_
     if sample.candidate_total <= 0 or sample.stable_total <= 0:
         return evidence
     stable = _share(past.stable_events, past.stable_total)
-    harm = tuple(
-        log + log_capital(sample, stable, alternative, margin) / design_effect
-        for log, alternative in zip(evidence.harm, _alternatives(stable + margin, past), strict=True)
-    )
+    # Where stable fails (nearly) always nothing can be worse by the margin, and an alternative would lie on the other side.
+    bound = stable + margin
+    harm = [
+        log + log_capital(sample, stable, alternative, margin) / design_effect if alternative > bound else log
+        for log, alternative in zip(evidence.harm, _alternatives(bound, past), strict=True)
+    ]
     well = stable if expected is None else _inside(expected)
     safety = evidence.safety
-    if well < stable + margin:
-        alike, own = _harmless(well, stable + margin, past)
+    if well < bound:
+        alike, own = _harmless(well, bound, past)
         safety = (
             safety[0] + log_capital(sample, stable, alike, margin) / design_effect,
             safety[1] + log_capital(sample, stable, own, margin) / design_effect,
@@ -76,10 +81,10 @@ def weigh_against(
     if total <= 0:
         return evidence
     limit, floor, expected = _inside(limit), _inside(floor), _inside(expected)
-    harm = tuple(
+    harm = [
         log + log_capital_against(events, total, alternative, limit) / design_effect
         for log, alternative in zip(evidence.harm, _alternatives(limit, past), strict=True)
-    )
+    ]
     safety = evidence.safety
     if expected < floor:
         alike, own = _harmless(expected, floor, past)
@@ -99,10 +104,10 @@ def weigh_rate(evidence: Evidence, events: float, exposure: float, past: Past, l
         return evidence
     guess = (past.candidate_events + 20.0 * limit) / (past.candidate_total + 10.0)
     alternatives = (max(guess, 1.02 * limit), 1.3 * limit, 2.0 * limit, 5.0 * limit)
-    harm = tuple(
+    harm = [
         log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect
         for log, rate in zip(evidence.harm, alternatives, strict=True)
-    )
+    ]
     return _record(evidence, harm, evidence.safety)
 
 
@@ -116,24 +121,32 @@ def log_safety(evidence: Evidence) -> float:
     return _mixture(evidence.safety, _SAFETY_WEIGHTS)
 
 
-def _record(before: Evidence, harm: tuple[float, ...], safety: tuple[float, float]) -> Evidence:
+def _record(before: Evidence, harm: list[float], safety: tuple[float, float]) -> Evidence:
     a, b, c, d = harm
     best_harm = max(before.best_harm, _mixture(harm, _LOG_WEIGHTS))
     return Evidence((a, b, c, d), safety, best_harm, max(before.best_safety, _mixture(safety, _SAFETY_WEIGHTS)))
 
 
-def _mixture(logs: tuple[float, ...], weights: tuple[float, ...]) -> float:
-    weighted = [log + weight for log, weight in zip(logs, weights, strict=True)]
+def _mixture(logs: Sequence[float], weights: tuple[float, ...]) -> float:
+    weighted: list[float] = list(map(add, logs, weights))
     top = max(weighted)
-    return top + math.log(math.fsum(math.exp(value - top) for value in weighted))
+    exp, total = math.exp, 0.0
+    for value in weighted:
+        total += exp(value - top)
+    return top + math.log(total)
 
 
 def _alternatives(bound: float, past: Past) -> tuple[float, float, float, float]:
     """Candidate shares beyond the bound to bet on: its own past pulled to twice the bound, and fixed parts of the way to 1."""
     room = 1.0 - bound
     guess = (past.candidate_events + 10.0 * min(2.0 * bound, bound + 0.5 * room)) / (past.candidate_total + 10.0)
-    plugged = max(guess, bound + 0.01 * room)
-    return (_inside(plugged), *(_inside(bound + size * room) for size in _SIZES))  # type: ignore[return-value]
+    small, medium, large = _SIZES
+    return (
+        _inside(max(guess, bound + 0.01 * room)),
+        _inside(bound + small * room),
+        _inside(bound + medium * room),
+        _inside(bound + large * room),
+    )
 
 
 def _harmless(well: float, bound: float, past: Past) -> tuple[float, float]:
@@ -147,4 +160,8 @@ def _share(events: float, total: float) -> float:
 
 
 def _inside(share: float) -> float:
-    return min(1.0 - _SMALLEST, max(_SMALLEST, share))
+    if share < _SMALLEST:
+        return _SMALLEST
+    if share > _LARGEST:
+        return _LARGEST
+    return share

@@ -12,7 +12,7 @@ import pytest
 
 from ctrlplane_stream.decision.stats import multinomial_test
 from ctrlplane_stream.decision.stats.betting import Sample
-from ctrlplane_stream.decision.stats.dispersion import Dispersion, residual_of_shares
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_shares
 from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, lower_share, upper_share
 
@@ -24,7 +24,7 @@ def at_most(alpha: float, runs: int) -> float:
 
 
 def crossings(
-    shares: Callable[[int], tuple[float, float]], margin: float, seed: int, runs: int = 250, bunch: int = 1
+    shares: Callable[[int], tuple[float, float]], margin: float, seed: int, runs: int = 250, bunch: int = 1, corrected: bool = True
 ) -> tuple[float, float]:
     """The share of runs in which harm and safety ever crossed 1/ALPHA in 25 windows of 20 candidate and 60 stable requests."""
     rng = random.Random(seed)
@@ -35,11 +35,11 @@ def crossings(
             stable, candidate = shares(window)
             x = sum(bunch * (rng.random() < candidate) for _ in range(20 // bunch))
             y = sum(bunch * (rng.random() < stable) for _ in range(60 // bunch))
-            evidence = weigh(evidence, Sample(x, 20, y, 60), past, margin, dispersion.design_effect)
+            evidence = weigh(evidence, Sample(x, 20, y, 60), past, margin, design_effect(dispersion) if corrected else 1.0)
             residual = residual_of_shares(
                 (x, 20), (y, 60), (past.candidate_events, past.candidate_total), (past.stable_events, past.stable_total)
             )
-            dispersion = dispersion if residual is None else dispersion.after(residual)
+            dispersion = dispersion.after(residual)
             past = Past(past.candidate_events + x, past.candidate_total + 20, past.stable_events + y, past.stable_total + 60)
         harm += evidence.best_harm >= math.log(1 / ALPHA)
         safety += evidence.best_safety >= math.log(1 / ALPHA)
@@ -73,10 +73,18 @@ def test_harm_beyond_the_margin_is_found() -> None:
     assert safety <= at_most(ALPHA, 250)
 
 
-def test_failures_that_come_in_pairs_do_not_cry_wolf() -> None:
-    """Every outcome counted twice (a design effect of 2), identical versions, no margin: the scatter between windows gives it away."""
-    harm, _ = crossings(lambda _: (0.2, 0.2), 0.0, seed=14, bunch=2)
+@pytest.mark.parametrize("bunch", [2, 4])
+def test_failures_that_come_in_bunches_do_not_cry_wolf(bunch: int) -> None:
+    """Every outcome counted two or four times over, identical versions, no margin and no past: the scatter between windows gives it
+    away."""
+    harm, _ = crossings(lambda _: (0.2, 0.2), 0.0, seed=14, bunch=bunch)
     assert harm <= at_most(ALPHA, 250)
+
+
+def test_bunches_are_told_only_by_the_design_effect() -> None:
+    """The test of that test: taken for independent, outcomes counted four times over cry wolf in one run of four."""
+    harm, _ = crossings(lambda _: (0.2, 0.2), 0.0, seed=14, bunch=4, corrected=False)
+    assert harm >= 0.2
 
 
 def test_the_multinomial_test_may_be_looked_at_after_every_unit() -> None:

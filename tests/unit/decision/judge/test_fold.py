@@ -104,6 +104,24 @@ def test_errors_that_both_versions_have_are_no_harm(shop: Any, traffic: Any) -> 
     assert all(v.status is not VerdictStatus.FAIL for v in verdicts)
 
 
+def test_a_stable_version_that_always_fails_does_not_block_its_hotfix(shop: Any, traffic: Any) -> None:
+    """Nothing can be worse than 100% errors by the margin: the candidate that repairs them is proven, not taken for harm."""
+    guards = shop.assignment().guards[:2]
+    _, verdicts = shop.judge(traffic(stable_errors=360, candidate_errors=0), assignment=shop.assignment(guards=guards))
+    assert verdicts[-1].status is VerdictStatus.PASS
+
+
+def test_a_comparison_with_the_past_needs_twice_the_evidence(shop: Any, traffic: Any) -> None:
+    """Half of its error budget, and half of its chance of a false pass, is spent on the bounds of what the past was."""
+    _, verdicts = shop.judge(traffic(stable=0, candidate=400), windows=1, assignment=shop.assignment(weight=1.0, step=3))
+    past = next(m for m in verdicts[0].metrics if m.comparison is Comparison.BASELINE and m.proof is not None)
+    _, verdicts = shop.judge(traffic(), windows=1)
+    beside = next(m for m in verdicts[0].metrics if m.comparison is Comparison.VERSIONS and m.proof is not None)
+    assert past.proof_threshold == pytest.approx(2 * beside.proof_threshold)
+    lost = next(m for m in verdicts[0].metrics if m.name is Metric.LOST_CALLS)
+    assert lost.threshold == pytest.approx(2 * beside.threshold)
+
+
 def test_before_after_harm_says_what_else_could_explain_it(shop: Any, traffic: Any) -> None:
     """The database slows down for everybody during the step while another rollout moves: FAIL, and the other is named."""
     assignment = shop.assignment(concurrent=(Concurrent("db-9", "db", "#9"),))
