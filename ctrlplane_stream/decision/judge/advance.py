@@ -49,7 +49,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         whole = _frame(state, assignment, group[0], pair, alpha)
         services = assignment.entry_points if guard.role is GuardRole.ENTRY else (guard.service,)
         for question in group:
-            frame = whole._replace(scatter=scatter_of(state, services, question.metric))
+            frame = whole._replace(scatter=scatter_of(state, services, question.metric), proof=question.proof)
             if question.metric is Metric.CALLS_PER_REQUEST:
                 _calls(question, pair, frame, assignment, checks, calls)
             else:

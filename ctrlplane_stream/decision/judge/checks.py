@@ -35,6 +35,7 @@ class Frame(NamedTuple):
     known_gap: tuple[Histogram, Histogram]
     quality: Quality
     widened: bool = False
+    proof: bool = True
 
     @property
     def factor(self) -> float:
@@ -115,11 +116,11 @@ def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, 
         return state
     ratio = 1.0 + frame.policy.calls_margin
     effect = design_effect(state.scatter, frame.scatter) * max(_counting_noise(ours, x), _counting_noise(theirs, y))
-    fair, most, least = m / (m + n), m * ratio / (m * ratio + n), m / (m + n * ratio)
+    most, least = m * ratio / (m * ratio + n), m / (m + n * ratio)
     past = _raced(state.candidate, state.stable, m, n)
-    up = weigh_against(state.evidence, x, x + y, past, most, most, fair, effect)
+    up = weigh_against(state.evidence, x, x + y, past, most, effect)
     missing = Past(past.candidate_total - past.candidate_events, past.candidate_total)
-    down = weigh_against(state.opposite or Evidence(), y, x + y, missing, 1 - least, 1 - least, 1 - fair, effect)
+    down = weigh_against(state.opposite or Evidence(), y, x + y, missing, 1 - least, effect)
     after = _next(state, up, Counts(x, m), Counts(y, n), _race_residual(state, x, m, y, n), effect)
     return msgspec.structs.replace(after, opposite=down)
 
@@ -164,7 +165,7 @@ def _two_arms(
     c, s = state.candidate, state.stable
     past = Past(c.events, c.total, prior.events + s.events, prior.total + s.total)
     effect = design_effect(state.scatter, frame.scatter)
-    evidence = weigh(state.evidence, Sample(x, m, y, n), past, margin, effect, expected)
+    evidence = weigh(state.evidence, Sample(x, m, y, n), past, margin, effect, expected, frame.proof)
     residual = residual_of_shares((x, m), (y, n), (c.events, c.total), (s.events, s.total))
     return _next(state, evidence, candidate, stable, residual, effect)
 
@@ -175,8 +176,8 @@ def _one_arm(state: CheckState, candidate: Counts, frame: Frame) -> CheckState:
         return state
     c, effect = state.candidate, design_effect(state.scatter, frame.scatter)
     past = Past(c.events, c.total)
-    limit, floor, expected = bounds.limit, bounds.floor, bounds.expected
-    evidence = weigh_against(state.evidence, candidate.events, candidate.total, past, limit, floor, expected, effect)
+    proof = (bounds.floor, bounds.expected) if frame.proof else None
+    evidence = weigh_against(state.evidence, candidate.events, candidate.total, past, bounds.limit, effect, proof)
     return _next(state, evidence, candidate, None, residual_of_share(candidate.events, candidate.total, c.events, c.total), effect)
 
 
@@ -265,7 +266,7 @@ def check_limit(state: CheckState, candidate: Counts, stable: Counts, maximum: f
     c = state.candidate
     past = Past(c.events, c.total)
     effect = design_effect(state.scatter, scatter)
-    evidence = weigh_against(state.evidence, candidate.events, candidate.total, past, maximum, maximum, maximum / 2, effect)
+    evidence = weigh_against(state.evidence, candidate.events, candidate.total, past, maximum, effect)
     return _next(state, evidence, candidate, stable, residual_of_share(candidate.events, candidate.total, c.events, c.total), effect)
 
 
@@ -277,9 +278,9 @@ def check_arrivals(state: CheckState, candidate: float, stable: float, weight: f
     most = weight * tolerance / (weight * tolerance + 1 - weight)
     least = weight / (weight + (1 - weight) * tolerance)
     c, effect = state.candidate, design_effect(state.scatter)
-    up = weigh_against(state.evidence, candidate, total, Past(c.events, c.total), most, most, weight, effect)
+    up = weigh_against(state.evidence, candidate, total, Past(c.events, c.total), most, effect)
     missing = Past(c.total - c.events, c.total)
-    down = weigh_against(state.opposite or Evidence(), stable, total, missing, 1 - least, 1 - least, 1 - weight, effect)
+    down = weigh_against(state.opposite or Evidence(), stable, total, missing, 1 - least, effect)
     residual = residual_of_share(candidate, total, c.events, c.total)
     after = _next(state, up, Counts(candidate, total), None, residual, effect)
     return msgspec.structs.replace(after, opposite=down)

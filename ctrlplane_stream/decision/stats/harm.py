@@ -7,7 +7,7 @@ difference passes too. All alternatives come from earlier windows only.
 
 Requests of one arm that fail together (autocorrelation, bursts) carry less evidence than their number: the log capital of a window is
 divided by the design effect estimated from earlier windows (`dispersion`). Dividing by at least 1 keeps an exact e-value an e-value
-(Jensen).
+(Jensen, given the windows before, which fix the divisor).
 """
 
 import math
@@ -24,6 +24,8 @@ _SAFETY_WEIGHTS = (math.log(0.75), math.log(0.25))
 _SMALLEST = 1e-4
 """Shares are kept this far from 0 and 1: nothing is known to be impossible."""
 _LARGEST = 1.0 - _SMALLEST
+_ABANDONED = -30.0
+"""A bet on harm that has lost so much would need e**43 to win: no more is staked on it, which any bet is free to do."""
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -44,11 +46,20 @@ class Past(msgspec.Struct, frozen=True, array_like=True, gc=False):
     stable_total: float = 0.0
 
 
-def weigh(evidence: Evidence, sample: Sample, past: Past, margin: float, design_effect: float, expected: float | None = None) -> Evidence:
+def weigh(
+    evidence: Evidence,
+    sample: Sample,
+    past: Past,
+    margin: float,
+    design_effect: float,
+    expected: float | None = None,
+    proof: bool = True,
+) -> Evidence:
     """The evidence after one more window of two arms, about candidate minus stable share against ``margin``.
 
     ``design_effect`` (>= 1) and ``past`` must come from earlier windows. ``expected`` is the candidate's share where it does no harm
-    if that is not stable's share (a shifted latency threshold). A window with an empty arm changes nothing.
+    if that is not stable's share (a shifted latency threshold). Safety is weighed where ``proof`` asks for it. A window with an empty
+    arm changes nothing.
     """
     if sample.candidate_total <= 0 or sample.stable_total <= 0:
         return evidence
@@ -56,12 +67,12 @@ def weigh(evidence: Evidence, sample: Sample, past: Past, margin: float, design_
     # Where stable fails (nearly) always nothing can be worse by the margin, and an alternative would lie on the other side.
     bound = stable + margin
     harm = [
-        log + log_capital(sample, stable, alternative, margin) / design_effect if alternative > bound else log
+        log + log_capital(sample, stable, alternative, margin) / design_effect if log > _ABANDONED and alternative > bound else log
         for log, alternative in zip(evidence.harm, _alternatives(bound, past), strict=True)
     ]
     well = stable if expected is None else _inside(expected)
     safety = evidence.safety
-    if well < bound:
+    if proof and well < bound:
         alike, own = _harmless(well, bound, past)
         safety = (
             safety[0] + log_capital(sample, stable, alike, margin) / design_effect,
@@ -71,23 +82,30 @@ def weigh(evidence: Evidence, sample: Sample, past: Past, margin: float, design_
 
 
 def weigh_against(
-    evidence: Evidence, events: float, total: float, past: Past, limit: float, floor: float, expected: float, design_effect: float
+    evidence: Evidence,
+    events: float,
+    total: float,
+    past: Past,
+    limit: float,
+    design_effect: float,
+    proof: tuple[float, float] | None = None,
 ) -> Evidence:
-    """As `weigh`, for one arm against fixed shares: harm is a share above ``limit``, safety one below ``floor``.
+    """As `weigh`, for one arm against fixed shares: harm is a share above ``limit``.
 
-    ``expected`` is the share where there is no harm. For a baseline known only within bounds, ``limit`` builds on its upper and
-    ``floor`` on its lower one. An empty window changes nothing.
+    Where ``proof`` asks for it, safety is one below its first, the floor; its second is the share where there is no harm. For a baseline
+    known only within bounds, ``limit`` builds on its upper and the floor on its lower one. An empty window changes nothing.
     """
     if total <= 0:
         return evidence
-    limit, floor, expected = _inside(limit), _inside(floor), _inside(expected)
+    limit = _inside(limit)
     harm = [
-        log + log_capital_against(events, total, alternative, limit) / design_effect
+        log + log_capital_against(events, total, alternative, limit) / design_effect if log > _ABANDONED else log
         for log, alternative in zip(evidence.harm, _alternatives(limit, past), strict=True)
     ]
     safety = evidence.safety
-    if expected < floor:
-        alike, own = _harmless(expected, floor, past)
+    if proof is not None and _inside(proof[1]) < _inside(proof[0]):
+        floor = _inside(proof[0])
+        alike, own = _harmless(_inside(proof[1]), floor, past)
         safety = (
             safety[0] + log_capital_against(events, total, alike, floor) / design_effect,
             safety[1] + log_capital_against(events, total, own, floor) / design_effect,
@@ -105,7 +123,7 @@ def weigh_rate(evidence: Evidence, events: float, exposure: float, past: Past, l
     guess = (past.candidate_events + 20.0 * limit) / (past.candidate_total + 10.0)
     alternatives = (max(guess, 1.02 * limit), 1.3 * limit, 2.0 * limit, 5.0 * limit)
     harm = [
-        log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect
+        log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect if log > _ABANDONED else log
         for log, rate in zip(evidence.harm, alternatives, strict=True)
     ]
     return _record(evidence, harm, evidence.safety)
@@ -124,7 +142,8 @@ def log_safety(evidence: Evidence) -> float:
 def _record(before: Evidence, harm: list[float], safety: tuple[float, float]) -> Evidence:
     a, b, c, d = harm
     best_harm = max(before.best_harm, _mixture(harm, _LOG_WEIGHTS))
-    return Evidence((a, b, c, d), safety, best_harm, max(before.best_safety, _mixture(safety, _SAFETY_WEIGHTS)))
+    best_safety = before.best_safety if safety is before.safety else max(before.best_safety, _mixture(safety, _SAFETY_WEIGHTS))
+    return Evidence((a, b, c, d), safety, best_harm, best_safety)
 
 
 def _mixture(logs: Sequence[float], weights: tuple[float, ...]) -> float:
