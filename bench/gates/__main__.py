@@ -1,8 +1,13 @@
 """`python -m bench.gates`: run the measurement, print its tables, and put them into `docs/gates.md` with --write.
 
---runs N      rollouts of identical versions in each cell (40); faulty ones are half as many
---short       one condition, two rates, few rollouts: a minute
---seed S      the first seed (1); rollout i of a cell has seed S + i
+Every round draws one rollout of identical versions in each cell, every second round one of each fault. Rollout i of a cell has seed
+SEED + i, so that a round can be drawn again.
+
+--rounds N     rounds (40)
+--minutes M    no new round after so many minutes
+--short        one condition, two rates, few rounds: a minute
+--seed S       the first seed (1)
+--write        into the document, after every tenth round
 """
 
 import argparse
@@ -11,68 +16,83 @@ import platform
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 from bench.gates.cost import measure
-from bench.gates.report import Cell, fault_table, healthy_table, summary
+from bench.gates.report import Cell, FaultCell, conditions_table, fault_table, healthy_table, summary
 from bench.gates.rollouts import Run, run
 from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, Condition, Fault
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gates.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+FAULT_SEEDS = 10_000
+_RATES = (1.0, 10.0, 100.0, 1000.0)
+_Plan = tuple[float, Condition, Fault]
 
 
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m bench.gates")
-    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
-    rates = (100.0, 1000.0) if arguments.short else (1.0, 10.0, 100.0, 1000.0)
-    conditions = CONDITIONS[:1] if arguments.short else CONDITIONS
-    runs = 5 if arguments.short else arguments.runs
-    began = time.monotonic()
-    healthy = [(rps, c.name, several(rps, c, HEALTHY, runs, arguments.seed)) for rps in rates for c in conditions]
-    faulty = [
-        (rps, c.name, fault, several(rps, c, fault, max(3, runs // 2), arguments.seed + 10_000))
-        for c in (conditions[0], conditions[-1])[: len(conditions)]
-        for rps in rates
-        if rps >= (10 if c is conditions[0] else 100)
-        for fault in FAULTS
-    ]
-    text = document(healthy, faulty, runs, arguments.seed, time.monotonic() - began)
+    plans = planned(arguments.short)
+    cells: dict[_Plan, list[Run]] = {plan: [] for plan in plans}
+    began, rounds = time.monotonic(), 4 if arguments.short else arguments.rounds
+    for number in range(rounds):
+        if (time.monotonic() - began) / 60 > arguments.minutes:
+            break
+        for plan in plans:
+            if plan[2] is HEALTHY or number % 2 == 0:
+                cells[plan].append(one(plan, arguments.seed + number))
+        if arguments.write and number % 10 == 9:
+            write(document(cells, arguments.seed, time.monotonic() - began))
+    text = document(cells, arguments.seed, time.monotonic() - began)
     print(text)
     if arguments.write:
         write(text)
 
 
-def several(rps: float, condition: Condition, fault: Fault, count: int, seed: int) -> list[Run]:
-    """Rollouts with seeds from ``seed`` on."""
-    began = time.monotonic()
-    runs = [run(rps, condition, fault, seed + number) for number in range(count)]
-    ends = {outcome: sum(r.outcome == outcome for r in runs) for outcome in ("completed", "failed", "held")}
-    print(f"{rps:g}/s, {condition.name}, {fault.name}: {ends} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    for number, one in enumerate(runs):
-        unexpected = one.outcome != "completed" if fault is HEALTHY else one.outcome != "failed"
-        if unexpected and one.verdict is not None:
-            print(f"    seed {seed + number}: {one.outcome} at step {one.step}: {one.verdict.reason}", file=sys.stderr, flush=True)
-    return runs
+def planned(short: bool) -> list[_Plan]:
+    """Identical versions at all rates under all conditions; faults at 10 requests a second and more, at 10 in plain traffic only."""
+    rates, conditions = (_RATES[2:], CONDITIONS[:1]) if short else (_RATES, CONDITIONS)
+    healthy = [(rps, condition, HEALTHY) for rps, condition in product(rates, conditions)]
+    ill = product(rates, conditions, FAULTS)
+    return healthy + [(rps, c, fault) for rps, c, fault in ill if rps >= (10 if c is CONDITIONS[0] else 100)]
 
 
-def document(healthy: list[Cell], faulty: list[tuple[float, str, Fault, list[Run]]], runs: int, seed: int, seconds: float) -> str:
+def one(plan: _Plan, seed: int) -> Run:
+    """One rollout; what was not expected of it is told on stderr."""
+    rps, condition, fault = plan
+    result = run(rps, condition, fault, seed if fault is HEALTHY else seed + FAULT_SEEDS)
+    if result.outcome != ("completed" if fault is HEALTHY else "failed") and result.verdict is not None:
+        told = f"{rps:g}/s, {condition.name}, {fault.name}, seed {seed}: {result.outcome} at step {result.step}: {result.verdict.reason}"
+        print(told, file=sys.stderr, flush=True)
+    result.verdict = result.verdict if result.outcome == "failed" else None
+    return result
+
+
+def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
     """The measured part of the document."""
+    healthy: list[Cell] = [(rps, c.name, runs) for (rps, c, fault), runs in cells.items() if fault is HEALTHY]
+    faulty: list[FaultCell] = [(rps, c.name, fault, runs) for (rps, c, fault), runs in cells.items() if fault is not HEALTHY]
+    rounds = max(len(runs) for _, _, runs in healthy)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     head = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, in {seconds / 60:.0f} minutes on one core; "
-        f"`python -m bench.gates --runs {runs} --seed {seed}`. Intervals are 95% (Wilson). "
-        f"Rollout i of a cell has seed {seed} + i, or {seed + 10_000} + i with a fault."
+        f"`python -m bench.gates --rounds {rounds} --seed {seed}`, {sum(len(runs) for _, _, runs in healthy)} rollouts of identical "
+        f"versions and {sum(len(runs) for *_, runs in faulty)} with a fault. Intervals are 95% (Wilson). "
+        f"Rollout i of a cell has seed {seed} + i, or {seed + FAULT_SEEDS} + i with a fault."
     )
     parts = [
         [head],
         summary(healthy, faulty, measure()),
         ["### Identical versions"],
+        conditions_table(healthy),
         healthy_table(healthy),
         ["### The fault catalogue"],
         fault_table(faulty),

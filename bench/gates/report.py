@@ -8,6 +8,7 @@ from bench.gates.rollouts import Run
 from bench.gates.traffic import WINDOW_SECONDS, Fault
 
 Cell = tuple[float, str, list[Run]]
+FaultCell = tuple[float, str, Fault, list[Run]]
 
 
 def healthy_table(cells: Iterable[Cell]) -> list[str]:
@@ -28,25 +29,40 @@ def healthy_table(cells: Iterable[Cell]) -> list[str]:
     return lines
 
 
-def fault_table(cells: Iterable[tuple[float, str, Fault, list[Run]]]) -> list[str]:
+def conditions_table(cells: Sequence[Cell]) -> list[str]:
+    """False aborts and completions by rate and by condition, each over all of the other."""
+    lines = ["| | rollouts | false aborts | completed alone |", "|---|---|---|---|"]
+    for rps in dict.fromkeys(rps for rps, _, _ in cells):
+        lines.append(_line(f"{rps:g} requests/s, all conditions", [run for at, _, runs in cells if at == rps for run in runs]))
+    for name in dict.fromkeys(name for _, name, _ in cells):
+        lines.append(_line(f"{name}, all rates", [run for _, under, runs in cells if under == name for run in runs]))
+    return lines
+
+
+def _line(name: str, runs: list[Run]) -> str:
+    ends = [sum(run.outcome == outcome for run in runs) for outcome in ("failed", "completed")]
+    return f"| {name} | {len(runs)} | {share(ends[0], len(runs))} | {share(ends[1], len(runs))} |"
+
+
+def fault_table(cells: Iterable[FaultCell]) -> list[str]:
     """Found, rightly named, and how long it took against the oracle, by rate and fault."""
     lines = [
-        "| requests/s | condition | fault | rollouts | found | named rightly | seconds to FAIL | candidate requests | × oracle |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| requests/s | condition | fault | rollouts | found | named rightly | seconds to FAIL | × oracle | requests harmed | × oracle |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for rps, name, fault, runs in cells:
         failed = [run for run in runs if run.outcome == "failed"]
         seconds = [float(run.total * WINDOW_SECONDS) for run in failed]
-        ratios = [run.total / (run.oracle_fail or run.total) for run in failed]
         lines.append(
             f"| {rps:g} | {name} | {fault.name} | {len(runs)} | {share(len(failed), len(runs))} "
             f"| {share(sum(run.right(fault) for run in failed), len(failed))} | {spread(seconds, 0)} "
-            f"| {spread([run.candidate_requests for run in failed], 0)} | {spread(ratios, 2)} |"
+            f"| {spread([run.against_oracle for run in failed], 2)} | {spread([run.requests[-1] * fault.harmed for run in failed], 0)} "
+            f"| {spread([run.requests_against_oracle for run in failed], 2)} |"
         )
     return lines
 
 
-def summary(healthy: Sequence[Cell], faulty: Sequence[tuple[float, str, Fault, list[Run]]], cost: Cost) -> list[str]:
+def summary(healthy: Sequence[Cell], faulty: Sequence[FaultCell], cost: Cost) -> list[str]:
     """The lines that the promises are made of."""
     runs = [run for _, _, cell in healthy for run in cell]
     rich = [run for rps, _, cell in healthy if rps >= 100 for run in cell]
@@ -56,7 +72,7 @@ def summary(healthy: Sequence[Cell], faulty: Sequence[tuple[float, str, Fault, l
     completed = sum(run.outcome == "completed" for run in rich)
     wrong = sum(run.outcome == "failed" for run in runs)
     right = sum(run.right(fault) for run, fault in failed)
-    times = [run.total / (run.oracle_fail or run.total) for run, _ in failed]
+    harmed = [run.requests[-1] * fault.harmed for run, fault in failed]
     return [
         "| what | promised | measured |",
         "|---|---|---|",
@@ -65,7 +81,10 @@ def summary(healthy: Sequence[Cell], faulty: Sequence[tuple[float, str, Fault, l
         f"| duration of a proven healthy rollout, × oracle p50 / p95 | ≤ 1.5 | {spread([_against_oracle(r) for r in proven], 2)} |",
         f"| faults above the margin found, from 100 requests/s | ≥ 99% | {share(len(failed), len(ills))} |",
         f"| precision: FAILs that are true and rightly named | ≥ 95% | {share(right, len(failed) + wrong)} |",
-        f"| windows to FAIL, × oracle p50 / p95 | ≤ 1.5 at the median | {spread(times, 2)} |",
+        f"| time to FAIL, × oracle p50 / p95 | ≤ 1.5 at the median | {spread([run.against_oracle for run, _ in failed], 2)} |",
+        f"| seconds to FAIL p50 / p95 | – | {spread([float(run.total * WINDOW_SECONDS) for run, _ in failed], 0)} |",
+        f"| requests harmed, × oracle p50 / p95 | ≤ 1.5 at the median | {spread([run.requests_against_oracle for run, _ in failed], 2)} |",
+        f"| requests harmed p50 / p95 | – | {spread(harmed, 0)} |",
         f"| CPU of a verdict from the state, {cost.metrics} metrics of 50 guards | ≤ 5 ms | {cost.verdict_ms:.1f} ms |",
         f"| CPU of folding a window's rows into that state, besides | – | {cost.fold_ms:.1f} ms |",
         f"| state of a metric | ≤ 2 KB | {cost.state_bytes:.0f} bytes |",

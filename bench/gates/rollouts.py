@@ -69,7 +69,10 @@ _LATENCY = {Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP}
 
 @dataclass
 class Run:
-    """One rollout: how it ended, in how many windows of each step, and what the oracle needed on the same counts."""
+    """One rollout: how it ended, in how many windows of each step, and what the oracle needed on the same counts.
+
+    ``requests`` are the candidate's so far, after each window.
+    """
 
     outcome: str
     step: int
@@ -77,13 +80,23 @@ class Run:
     proven: list[bool] = field(default_factory=list)
     oracle_windows: list[int | None] = field(default_factory=list)
     oracle_fail: int | None = None
-    candidate_requests: float = 0.0
+    requests: list[int] = field(default_factory=list)
     verdict: Verdict | None = None
 
     @property
     def total(self) -> int:
         """Windows of all steps."""
         return sum(self.windows)
+
+    @property
+    def against_oracle(self) -> float:
+        """Windows until FAIL over the oracle's; 1 where the oracle had not found it yet."""
+        return self.total / (self.oracle_fail or self.total)
+
+    @property
+    def requests_against_oracle(self) -> float:
+        """Candidate requests until FAIL over the oracle's."""
+        return self.requests[-1] / max(1, self.requests[(self.oracle_fail or self.total) - 1])
 
     def right(self, fault: Fault) -> bool:
         """Whether the metric of the FAIL names the fault."""
@@ -137,12 +150,12 @@ def _step(system: System, baseline: Baseline, step: int, clock: int, fault: Faul
         closed = system.window(clock, WEIGHTS[step], fault)
         clock += 1
         state, verdict = judge_window(state, asked, closed)
+        result.requests.append(system.candidate_requests)
         for key, oracle in oracles:
             oracle.look(state, number, key)
         if verdict.status in {VerdictStatus.PASS, VerdictStatus.FAIL}:
             break
     result.windows.append(number)
-    result.candidate_requests += sum(seen.candidate for seen in state.seen.values())
     crossed = [oracle.crossed_at for _, oracle in oracles]
     if fault is HEALTHY:
         result.oracle_windows.append(None if None in crossed else max(policy.minimum_windows, *(c for c in crossed if c is not None)))

@@ -69,6 +69,13 @@ class Fault:
     dead: bool = False
     db_slower: float = 1.0
 
+    @property
+    def harmed(self) -> float:
+        """The share of the candidate's requests that the fault hurts."""
+        if self.errors:
+            return self.errors
+        return 0.05 if self.tail_slower > 1 and self.slower == 1 else 1.0
+
 
 HEALTHY = Fault("none")
 FAULTS = (
@@ -121,6 +128,8 @@ class System:
         self.phase = self.rng.random() * 2 * math.pi
         self.day_windows = 8640
         self.base_errors = 0.004
+        self.candidate_requests = 0
+        """Drawn so far, whatever telemetry shows of them."""
         self._late: dict[int, list[WindowPart]] = {}
 
     def window(self, number: int, weight: float, fault: Fault = HEALTHY, stable: str = STABLE) -> ClosedWindow:
@@ -128,6 +137,7 @@ class System:
         rate, wave = self._rate(number)
         share = weight * self.condition.skew if weight < 1 else 1.0
         counts = (self.rng.poisson(rate * (1 - share)), self.rng.poisson(rate * share))
+        self.candidate_requests += int(counts[1])
         edges: list[EdgeWindow] = []
         services: list[ServiceWindow] = []
         exposures: list[ExposureWindow] = []

@@ -44,8 +44,8 @@ class CheckState(msgspec.Struct, frozen=True, array_like=True):
     """The evidence on one question, or one edge of it, and the totals it rests on.
 
     ``opposite`` is the evidence on the other side of a two-sided question (calls missing); ``edges`` the four totals (candidate events
-    and total, stable events and total) by edge, of at most six edges, for blame; ``design_effect`` is what the last window's evidence was divided
-    by.
+    and total, stable events and total) by edge, of at most six edges, for blame. ``design_effect`` is what the last window's evidence
+    was divided by.
     """
 
     evidence: Evidence = Evidence()
