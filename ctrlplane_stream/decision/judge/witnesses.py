@@ -50,7 +50,9 @@ def hear(state: StepState, assignment: Assignment, rows: Rows) -> dict[str, Chec
         for metric in _METRICS:
             known = totals.gap if metric is Metric.NETWORK_GAP else totals.latency
             latencies, scatter = (known, NOTHING), past.scatter_of(metric)
-            frame = Frame(policy, policy.false_pass, totals, scatter, latencies, (NOTHING, NOTHING), state.quality, widened=True)
+            frame = Frame(
+                policy, policy.false_pass, totals, scatter, latencies, (NOTHING, NOTHING), state.quality, widened=True, proof=False
+            )
             key = f"{name}|{metric}"
             before = state.checks.get(key, _NEW)
             heard[key] = check_errors(before, pair, frame) if metric is Metric.ERROR_RATIO else check_tail(before, pair, frame, metric)
