@@ -22,9 +22,9 @@ from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
-from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState
+from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState, edge_named
 from ctrlplane_stream.decision.judge.witnesses import hear
-from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect
+from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, side_by_side
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, GuardRole, Limit, Metric
 
@@ -49,7 +49,9 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         whole = _frame(state, assignment, group[0], pair, alpha)
         services = assignment.entry_points if guard.role is GuardRole.ENTRY else (guard.service,)
         for question in group:
-            frame = whole._replace(scatter=scatter_of(state, services, question.metric), proof=question.proof)
+            scatter = scatter_of(state, services, question.metric)
+            together = question.comparison is not Comparison.BASELINE and not state.apart
+            frame = whole._replace(scatter=side_by_side(scatter) if together else scatter, proof=question.proof)
             if question.metric is Metric.CALLS_PER_REQUEST:
                 _calls(question, pair, frame, assignment, checks, calls)
             else:
@@ -70,6 +72,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         quality=_quality(state.quality, rows, assignment),
         windows=state.windows + 1,
         last_window=closed.window,
+        apart=state.apart,
         lag_seconds=closed.lag_seconds,
     )
 
@@ -140,15 +143,19 @@ def _calls(
     edges = _edges_asked(question, pair, frame, assignment, before)
     for name, edge in edges.items():
         key = f"{question.key}|{name}"
-        checks[key] = check_calls(checks.get(key, _NEW), pair, edge, each)
+        checks[key] = check_calls(checks.get(key, _NEW), pair, edge, each, question.guard.role is GuardRole.CHANGED)
     if fresh := [name for name in edges if name not in before]:
         begun[question.key] = (*before, *fresh)
 
 
 def _edges_asked(question: Question, pair: Pair, frame: Frame, assignment: Assignment, begun: tuple[str, ...]) -> dict[str, EdgeKey]:
     """At most six edges by name, those asked before and then the busiest of the past, of those that stable uses or used: a call that only
-    the candidate makes is new, not harm."""
-    seen = pair.candidate.calls if pair.stable is None else {**pair.candidate.calls, **pair.stable.calls}
+    the candidate makes is new, not harm, and one that a changed service made and makes no more is asked about."""
+    if pair.stable is not None:
+        seen = [*pair.candidate.calls, *pair.stable.calls]
+    else:
+        dropped = frame.past.calls if question.guard.role is GuardRole.CHANGED else ()
+        seen = [*pair.candidate.calls, *(edge_named(name) for name in dropped)]
     known = frame.past.calls if pair.stable is None else {str(edge): calls for edge, (calls, _) in pair.stable.calls.items()}
     wanted = {change.service for change in assignment.changed}
     edges = {str(edge): edge for edge in seen if question.guard.role is not GuardRole.CALLER or edge.callee in wanted}

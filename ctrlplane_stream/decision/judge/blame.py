@@ -3,8 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from ctrlplane_stream.decision.judge.findings import edge_named
-from ctrlplane_stream.decision.judge.state import StepState
+from ctrlplane_stream.decision.judge.state import StepState, edge_named
 from ctrlplane_stream.model.identity import EdgeKey
 from ctrlplane_stream.model.verdicts import (
     Assignment,

@@ -14,8 +14,8 @@ from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Qu
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.betting import Sample
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate, residual_of_share, residual_of_shares
-from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh, weigh_against, weigh_rate
-from ctrlplane_stream.decision.stats.intervals import lower_share, upper_rate, upper_share
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh, weigh_against, weigh_low_rate, weigh_rate
+from ctrlplane_stream.decision.stats.intervals import lower_rate, lower_share, upper_rate, upper_share
 from ctrlplane_stream.model.identity import EdgeKey
 from ctrlplane_stream.model.sketch import bucket_index
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric
@@ -88,8 +88,8 @@ def check_lost(state: CheckState, lost: float, called: float, weight: float, fra
     return _one_arm(state, Counts(lost, called), frame)
 
 
-def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame) -> CheckState:
-    """Calls per request along one edge: too many (retries, loops) or too few (a dependency no longer asked)."""
+def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame, missing: bool) -> CheckState:
+    """Calls per request along one edge: too many (retries, loops), or too few where a dependency that is ``missing`` counts."""
     if pair.stable is not None:
         return _race(state, pair.candidate, pair.stable, edge, frame)
     before = frame.past.calls.get(str(edge), 0.0)
@@ -98,12 +98,17 @@ def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame) -> C
     each = _calls_each(edge, pair.candidate)
     calls, requests = pair.candidate.calls.get(edge, (0.0, 0.0))[0], _estimated(pair.candidate) / each
     shrink = each * design_effect(frame.scatter)
-    bound = upper_rate(before / shrink, frame.past.estimated / shrink, frame.alpha / 2)
-    limit = bound * (1.0 + frame.policy.calls_margin * frame.factor)
+    known = before / shrink, frame.past.estimated / shrink, frame.alpha / 2
+    ratio = 1.0 + frame.policy.calls_margin * frame.factor
     effect = design_effect(state.scatter, frame.scatter) * _counting_noise(pair.candidate, calls)
-    evidence = weigh_rate(state.evidence, calls, requests, Past(state.candidate.events, state.candidate.total), limit, effect)
+    past = Past(state.candidate.events, state.candidate.total)
+    evidence = weigh_rate(state.evidence, calls, requests, past, upper_rate(*known) * ratio, effect)
     residual = residual_of_rate(calls, requests, state.candidate.events, state.candidate.total)
-    return _next(state, evidence, Counts(calls, requests), None, residual, effect, Counts(before, frame.past.estimated))
+    after = _next(state, evidence, Counts(calls, requests), None, residual, effect, Counts(before, frame.past.estimated))
+    least = lower_rate(*known) / ratio
+    if not missing or least <= 0:
+        return after
+    return msgspec.structs.replace(after, opposite=weigh_low_rate(state.opposite or Evidence(), calls, requests, past, least, effect))
 
 
 def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, frame: Frame) -> CheckState:

@@ -7,11 +7,11 @@ from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, pas
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
-from ctrlplane_stream.decision.judge.state import CheckState, StepState
+from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named
 from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, radius, ratio_of_rates
-from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.identity import EdgeKey
 from ctrlplane_stream.model.verdicts import (
     Arm,
     Assignment,
@@ -114,13 +114,6 @@ def _standing(check: CheckState) -> float:
     if check.opposite is None:
         return log_harm(check.evidence)
     return max(log_harm(check.evidence), log_harm(check.opposite)) - _TWO_SIDED
-
-
-def edge_named(name: str) -> EdgeKey:
-    """The edge behind its name in the state."""
-    caller, _, rest = name.partition(" -")
-    kind, _, callee = rest.partition("-> ")
-    return EdgeKey(caller, callee, EdgeKind(kind))
 
 
 def _status(check: CheckState, harmed: bool, proof: float | None) -> VerdictStatus:

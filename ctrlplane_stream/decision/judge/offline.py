@@ -80,6 +80,7 @@ class _Case(NamedTuple):
     baseline: Baseline
     comparison: str
     weight: float
+    apart: bool
 
 
 def judge_recordings(stable: Iterable[WindowPart], candidate: Iterable[WindowPart], policy: GatePolicy, window_seconds: int) -> Report:
@@ -102,6 +103,7 @@ def judge_recordings(stable: Iterable[WindowPart], candidate: Iterable[WindowPar
         baseline,
         "before/after: two recordings of different times, aligned from their starts; whatever else changed between them is in it",
         0.5,
+        apart=True,
     )
     return _judged(case, policy, window_seconds)
 
@@ -130,6 +132,7 @@ def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, w
         baseline,
         "same windows: versions side by side in one recording",
         min(0.99, new / total) if total else 0.5,
+        apart=False,
     )
     return _judged(case, policy, window_seconds)
 
@@ -141,7 +144,7 @@ def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
             verdict=VerdictStatus.NO_DATA, at_window=0, reason=reason, comparison=case.comparison, proven=False, culprit=None, windows=()
         )
     assignment = _assignment(case, policy, window_seconds)
-    state = begin(assignment, case.baseline)
+    state = msgspec.structs.replace(begin(assignment, case.baseline), apart=case.apart)
     verdicts: list[Verdict] = []
     for closed in case.windows:
         state, verdict = judge_window(state, assignment, closed)

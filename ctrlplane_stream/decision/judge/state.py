@@ -6,7 +6,7 @@ from ctrlplane_stream.decision.judge.baseline import ServicePast
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.stats.dispersion import Dispersion
 from ctrlplane_stream.decision.stats.harm import Evidence
-from ctrlplane_stream.model.identity import EdgeKey
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 
 
 class Counts(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -93,6 +93,7 @@ class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class StepState(msgspec.Struct, frozen=True):
     """All about one step of one rollout; another attempt or step begins anew with the same ``references``.
 
+    ``apart`` says that the windows of the versions are of different times, as recordings' are, so that a drift is in the difference.
     ``checks`` is by question, ``calls`` the edges begun of each question about calls per request, whose checks are named
     ``question|edge``; ``latencies`` are by arms and side.
     """
@@ -109,6 +110,14 @@ class StepState(msgspec.Struct, frozen=True):
     windows: int = 0
     last_window: int = -1
     lag_seconds: float = 0.0
+    apart: bool = False
+
+
+def edge_named(name: str) -> EdgeKey:
+    """The edge behind its name in the state."""
+    caller, _, rest = name.partition(" -")
+    kind, _, callee = rest.partition("-> ")
+    return EdgeKey(caller, callee, EdgeKind(kind))
 
 
 def edge_totals(

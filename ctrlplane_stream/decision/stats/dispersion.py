@@ -42,6 +42,14 @@ class Dispersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
 UNSCATTERED = Dispersion()
 
 
+def side_by_side(past: Dispersion) -> Dispersion:
+    """What a past says of two arms in the same windows, whose difference no drift of both touches: the scatter between neighbours alone.
+
+    Half the squared differences of neighbours add up to squares less products (von Neumann 1941, the mean square successive difference).
+    """
+    return Dispersion(past.squares - max(0.0, past.products), 0.0, past.windows, past.last) if past.windows else past
+
+
 def design_effect(now: Dispersion, past: Dispersion = UNSCATTERED) -> float:
     """At least 1; what the log capital of the next window is divided by, from the windows of a step and from those before it."""
     part = min(1.0, _PAST_WINDOWS / past.windows) if past.windows else 0.0

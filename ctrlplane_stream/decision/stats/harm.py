@@ -129,6 +129,19 @@ def weigh_rate(evidence: Evidence, events: float, exposure: float, past: Past, l
     return _record(evidence, harm, evidence.safety)
 
 
+def weigh_low_rate(evidence: Evidence, events: float, exposure: float, past: Past, limit: float, design_effect: float) -> Evidence:
+    """As `weigh_rate` where harm is a rate below ``limit`` (positive): calls that are no longer made."""
+    if exposure <= 0:
+        return evidence
+    guess = (past.candidate_events + 5.0 * limit) / (past.candidate_total + 10.0)
+    alternatives = (max(0.01 * limit, min(guess, limit / 1.02)), limit / 1.3, limit / 2.0, limit / 5.0)
+    harm = [
+        log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect if log > _ABANDONED else log
+        for log, rate in zip(evidence.harm, alternatives, strict=True)
+    ]
+    return _record(evidence, harm, evidence.safety)
+
+
 def log_harm(evidence: Evidence) -> float:
     """The mixture's log e-value for harm beyond the margin, as it stands."""
     return _mixture(evidence.harm, _LOG_WEIGHTS)

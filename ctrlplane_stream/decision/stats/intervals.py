@@ -70,3 +70,13 @@ def upper_rate(events: float, exposure: float, alpha: float) -> float:
         distance = middle - events + (events * math.log(events / middle) if events > 0 else 0.0)
         low, high = (middle, high) if distance < -math.log(alpha) else (low, middle)
     return high / exposure
+
+
+def lower_rate(events: float, exposure: float, alpha: float) -> float:
+    """A lower bound of a Poisson rate per unit of a complete, positive exposure, at confidence 1 - alpha; 0 where nothing was seen."""
+    low, high = 0.0, events
+    for _ in range(40 if events > 0 else 0):
+        middle = (low + high) / 2
+        distance = middle - events + events * math.log(events / middle)
+        low, high = (middle, high) if distance > -math.log(alpha) else (low, middle)
+    return low / exposure

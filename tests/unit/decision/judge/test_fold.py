@@ -268,6 +268,16 @@ def test_at_full_weight_the_candidate_is_held_against_the_past(shop: Any, traffi
     assert harmed[-1].culprit.metric is Metric.ERROR_RATIO
 
 
+@pytest.mark.parametrize("calls", [0.0, 1.0, 6.0])
+def test_at_full_weight_calls_that_multiply_or_are_no_longer_made_are_found(shop: Any, traffic: Any, calls: float) -> None:
+    """Two calls to the database per request before the rollout, and now none, half of them or three times as many."""
+    assignment = shop.assignment(weight=1.0, step=3, guards=shop.assignment().guards[:1])
+    _, verdicts = shop.judge(traffic(stable=0, candidate=400, candidate_calls=calls), assignment=assignment)
+    assert verdicts[-1].status is VerdictStatus.FAIL
+    assert verdicts[-1].culprit.metric is Metric.CALLS_PER_REQUEST
+    assert verdicts[-1].culprit.edge == EdgeKey("cart", "db", EdgeKind.DATABASE)
+
+
 def test_a_first_version_has_nothing_to_be_compared_with_and_soaks(shop: Any, traffic: Any) -> None:
     change = msgspec.structs.replace(shop.assignment().changed[0], stable=None)
     _, verdicts = shop.judge(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate, residual_of_share
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate, residual_of_share, side_by_side
 
 
 def scattered(size: float, windows: int, largest: float = 3.0) -> Dispersion:
@@ -36,6 +36,20 @@ def test_a_step_that_quietens_down_outweighs_a_long_past() -> None:
     """The past counts as thirty windows at most, however many it had."""
     past = scattered(3.0, 60)
     assert design_effect(scattered(1.0, 60), past) < design_effect(scattered(1.0, 10), past) / 1.5
+
+
+def test_a_drift_of_the_past_does_not_count_side_by_side() -> None:
+    """A level that shifted once for all is in a comparison with the past, and in no difference of two arms in the same windows."""
+    shifted = Dispersion()
+    for number in range(45):
+        shifted = shifted.after(3.0 if number >= 25 else 0.0, 5.0)
+    assert design_effect(Dispersion(), side_by_side(shifted)) < 1.2
+    assert design_effect(Dispersion(), shifted) > 10
+
+
+def test_bunches_within_windows_count_side_by_side_as_well() -> None:
+    bunched = scattered(3.0, 45, largest=5.0)
+    assert design_effect(Dispersion(), side_by_side(bunched)) == pytest.approx(design_effect(Dispersion(), bunched), rel=0.1)
 
 
 def test_one_wild_window_counts_as_three_standard_deviations() -> None:
