@@ -5,6 +5,7 @@ that a candidate never becomes its own yardstick. Between 30 windows and 60 the 
 the present's neighbour.
 """
 
+import math
 from collections.abc import Collection
 
 import msgspec
@@ -153,10 +154,13 @@ def _above_quantile(scatter: Dispersion, window: Histogram, known: Histogram, qu
 
 
 def _calls_scatter(scatter: Dispersion, window: Totals, known: Totals) -> Dispersion:
-    """With this window's calls per request; sampled calls count as what was seen of them."""
+    """With this window's calls per request. Sampled calls count as what was seen of them, and the noise of counting the sampled requests
+    is no scatter of the service's."""
     each = max(1.0, window.estimated / window.requests) if window.requests else 1.0
     made, before = sum(window.calls.values()) / each, sum(known.calls.values()) / each
     residual = residual_of_rate(made, window.estimated / each, before, known.estimated / each) if before else None
+    if residual is not None and each > 1.0:
+        residual /= math.sqrt(1.0 + made / window.requests)
     return scatter.after(residual, LARGEST_OF_THE_PAST)
 
 

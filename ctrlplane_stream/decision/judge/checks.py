@@ -100,10 +100,11 @@ def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame, miss
     shrink = each * design_effect(frame.scatter)
     known = before / shrink, frame.past.estimated / shrink, frame.alpha / 2
     ratio = 1.0 + frame.policy.calls_margin * frame.factor
-    effect = design_effect(state.scatter, frame.scatter) * _counting_noise(pair.candidate, calls)
+    noise = _counting_noise(state, edge, frame.past, pair.candidate)
+    effect = design_effect(state.scatter, frame.scatter) * noise
     past = Past(state.candidate.events, state.candidate.total)
     evidence = weigh_rate(state.evidence, calls, requests, past, upper_rate(*known) * ratio, effect)
-    residual = residual_of_rate(calls, requests, state.candidate.events, state.candidate.total)
+    residual = _quieted(residual_of_rate(calls, requests, state.candidate.events, state.candidate.total), noise)
     after = _next(state, evidence, Counts(calls, requests), None, residual, effect, Counts(before, frame.past.estimated))
     least = lower_rate(*known) / ratio
     if not missing or least <= 0:
@@ -120,13 +121,14 @@ def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, 
     if m <= 0 or n <= 0:
         return state
     ratio = 1.0 + frame.policy.calls_margin
-    effect = design_effect(state.scatter, frame.scatter) * max(_counting_noise(ours, x), _counting_noise(theirs, y))
+    noise = _counting_noise(state, edge, frame.past, ours, theirs)
+    effect = design_effect(state.scatter, frame.scatter) * noise
     most, least = m * ratio / (m * ratio + n), m / (m + n * ratio)
     past = _raced(state.candidate, state.stable, m, n)
     up = weigh_against(state.evidence, x, x + y, past, most, effect)
     missing = Past(past.candidate_total - past.candidate_events, past.candidate_total)
     down = weigh_against(state.opposite or Evidence(), y, x + y, missing, 1 - least, effect)
-    after = _next(state, up, Counts(x, m), Counts(y, n), _race_residual(state, x, m, y, n), effect)
+    after = _next(state, up, Counts(x, m), Counts(y, n), _quieted(_race_residual(state, x, m, y, n), noise), effect)
     return msgspec.structs.replace(after, opposite=down)
 
 
@@ -147,9 +149,18 @@ def _calls_each(edge: EdgeKey, *arms: ArmWindow) -> float:
     return max(1.0, estimated / seen) if seen else max(1.0, *(_estimated(arm) / arm.requests for arm in arms if arm.requests), 1.0)
 
 
-def _counting_noise(arm: ArmWindow, calls: float) -> float:
-    """How much the sampled count of requests adds to the variance of calls per request: 1 + calls / requests seen; 1 where all are seen."""
-    return 1.0 + calls / arm.requests if arm.estimated > arm.requests > 0 else 1.0
+def _counting_noise(state: CheckState, edge: EdgeKey, past: Totals, *arms: ArmWindow) -> float:
+    """How much the sampled count of requests adds to the variance of calls per request: 1 + calls per request, as known before the
+    window; 1 where all are seen."""
+    if all(arm.estimated <= arm.requests for arm in arms):
+        return 1.0
+    before = past.calls.get(str(edge), 0.0) / past.estimated if past.estimated else 1.0
+    return 1.0 + max(counts.events / counts.total if counts.total else before for counts in (state.candidate, state.stable)[: len(arms)])
+
+
+def _quieted(residual: float | None, noise: float) -> float | None:
+    """A residual in units of the variance that counting alone explains, which the design effect must not count again."""
+    return residual if residual is None else residual / math.sqrt(noise)
 
 
 def _raced(candidate: Counts, stable: Counts, m: float, n: float) -> Past:
