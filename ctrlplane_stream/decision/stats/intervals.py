@@ -10,6 +10,9 @@ import math
 
 from ctrlplane_stream.decision.stats.betting import divergence
 
+_LARGEST_LOG = 20.0
+"""Half a billion times as many is no bound that tells anybody anything."""
+
 
 def radius(standard_error: float, alpha: float, tuned_for: float) -> float:
     """Half the width of the confidence sequence at this standard error; tightest near standard error ``tuned_for`` (same unit,
@@ -36,13 +39,14 @@ def difference_of_shares(
 
 def ratio_of_rates(
     candidate: tuple[float, float], stable: tuple[float, float], alpha: float, design_effect: float = 1.0
-) -> tuple[float, float]:
-    """The interval of the ratio of two rates from (events, requests) of each, on the log scale; requests must be positive."""
+) -> tuple[float, float | None]:
+    """The interval of the ratio of two rates from (events, requests) of each, on the log scale; requests must be positive. None for an
+    upper end beyond all reason, where hardly anything was seen."""
     x, y = candidate[0] + 0.5, stable[0] + 0.5
     error = math.sqrt(design_effect * (1 / x + 1 / y))
     half = radius(error, alpha, 0.05)
     log_ratio = math.log(x / candidate[1]) - math.log(y / stable[1])
-    return math.exp(log_ratio - half), math.exp(log_ratio + half)
+    return math.exp(log_ratio - half), math.exp(log_ratio + half) if log_ratio + half < _LARGEST_LOG else None
 
 
 def upper_share(events: float, total: float, alpha: float) -> float:
