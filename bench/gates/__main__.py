@@ -4,10 +4,11 @@ Every round draws one rollout of identical versions in each cell, every second r
 SEED + i, so that a round can be drawn again.
 
 --rounds N     rounds (40)
---minutes M    no new round after so many minutes
+--minutes M    no new rollout after so many minutes
+--keep FILE    rollouts as JSON lines: those that are there are not drawn again, so that a measurement may be stopped and gone on with
 --short        one condition, two rates, few rounds: a minute
 --seed S       the first seed (1)
---write        into the document, after every tenth round
+--write        into the document
 """
 
 import argparse
@@ -18,6 +19,8 @@ import time
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+
+import msgspec
 
 from bench.gates.cost import measure
 from bench.gates.report import Cell, FaultCell, conditions_table, fault_table, healthy_table, summary
@@ -36,25 +39,71 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.gates")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
-    plans = planned(arguments.short)
-    cells: dict[_Plan, list[Run]] = {plan: [] for plan in plans}
-    began, rounds = time.monotonic(), 4 if arguments.short else arguments.rounds
-    for number in range(rounds):
-        if (time.monotonic() - began) / 60 > arguments.minutes:
+    plans, rounds = planned(arguments.short), 4 if arguments.short else arguments.rounds
+    kept = Kept(arguments.keep)
+    until = time.monotonic() + 60 * arguments.minutes
+    for number, plan in product(range(rounds), plans):
+        if time.monotonic() > until:
             break
-        for plan in plans:
-            if plan[2] is HEALTHY or number % 2 == 0:
-                cells[plan].append(one(plan, arguments.seed + number))
-        if arguments.write and number % 10 == 9:
-            write(document(cells, arguments.seed, time.monotonic() - began))
-    text = document(cells, arguments.seed, time.monotonic() - began)
+        if plan[2] is HEALTHY or number % 2 == 0:
+            kept.draw(plan, arguments.seed + number)
+    text = document({plan: kept.of(plan) for plan in plans}, arguments.seed, kept.seconds)
     print(text)
     if arguments.write:
         write(text)
+
+
+class Line(msgspec.Struct):
+    """One rollout as it is kept: what was drawn, the CPU seconds it took, and how it went."""
+
+    rps: float
+    condition: str
+    fault: str
+    seed: int
+    seconds: float
+    run: Run
+
+
+class Kept:
+    """Rollouts by what was drawn, in memory and in a file where one is named."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lines: dict[tuple[float, str, str, int], Line] = {}
+        if path is not None and path.exists():
+            for text in path.read_bytes().splitlines():
+                self._add(msgspec.json.decode(text, type=Line))
+
+    def draw(self, plan: _Plan, seed: int) -> None:
+        """Draw a rollout, unless it is there."""
+        rps, condition, fault = plan
+        if (rps, condition.name, fault.name, seed) in self._lines:
+            return
+        began = time.process_time()
+        result = one(plan, seed)
+        line = Line(rps, condition.name, fault.name, seed, time.process_time() - began, result)
+        self._add(line)
+        if self._path is not None:
+            with self._path.open("ab") as file:
+                file.write(msgspec.json.encode(line) + b"\n")
+
+    def of(self, plan: _Plan) -> list[Run]:
+        """The rollouts of a cell."""
+        wanted = (plan[0], plan[1].name, plan[2].name)
+        return [line.run for key, line in self._lines.items() if key[:3] == wanted]
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds of all of them."""
+        return sum(line.seconds for line in self._lines.values())
+
+    def _add(self, line: Line) -> None:
+        self._lines[line.rps, line.condition, line.fault, line.seed] = line
 
 
 def planned(short: bool) -> list[_Plan]:
@@ -72,7 +121,8 @@ def one(plan: _Plan, seed: int) -> Run:
     if result.outcome != ("completed" if fault is HEALTHY else "failed") and result.verdict is not None:
         told = f"{rps:g}/s, {condition.name}, {fault.name}, seed {seed}: {result.outcome} at step {result.step}: {result.verdict.reason}"
         print(told, file=sys.stderr, flush=True)
-    result.verdict = result.verdict if result.outcome == "failed" else None
+    failed = result.verdict if result.outcome == "failed" else None
+    result.verdict = msgspec.structs.replace(failed, metrics=()) if failed is not None else None
     return result
 
 
@@ -83,7 +133,7 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
     rounds = max(len(runs) for _, _, runs in healthy)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     head = (
-        f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, in {seconds / 60:.0f} minutes on one core; "
+        f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, in {seconds / 60:.0f} minutes of CPU; "
         f"`python -m bench.gates --rounds {rounds} --seed {seed}`, {sum(len(runs) for _, _, runs in healthy)} rollouts of identical "
         f"versions and {sum(len(runs) for *_, runs in faulty)} with a fault. Intervals are 95% (Wilson). "
         f"Rollout i of a cell has seed {seed} + i, or {seed + FAULT_SEEDS} + i with a fault."
