@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from ctrlplane_stream.actuators.by_hand import HandRefused
+from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, with_vacancy
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, expire, release, take
 from ctrlplane_stream.actuators.ledger_file import LedgerFolder
 from ctrlplane_stream.actuators.observing import Counted, note, observation
@@ -18,7 +21,7 @@ from ctrlplane_stream.actuators.shifting import instances_wanted, move
 from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
-from ctrlplane_stream.model.world import Cursor, TargetObserved
+from ctrlplane_stream.model.world import Cursor, TargetObserved, TargetWanted
 
 
 class DryRun:
@@ -33,6 +36,7 @@ class DryRun:
         self._ledgers: dict[Target, Ledger] = self._folder.load() if self._folder is not None else {}
         self._ready: dict[tuple[Target, str], int] = {}
         self._failures: dict[tuple[Target, str], str] = {}
+        self._sizes: dict[Target, dict[str, int]] = {}
         self._unreachable = 0
 
     async def observe(self, target: Target) -> TargetObserved:
@@ -99,15 +103,35 @@ class DryRun:
         """The ledger with everything done that time and readiness have made due."""
         before = self._ledgers.get(target, Ledger())
         ledger = expire(before, self._clock())
-        ready = {label: count.ready for label, count in self._counted(target, ledger).items()}
-        ledger = move(ledger, ready, self._full)
+        if ledger.wanted is not None and ledger.wanted.in_place:
+            ledger = self._exchanged(target, ledger, ledger.wanted)
+        else:
+            ready = {label: count.ready for label, count in self._counted(target, ledger).items()}
+            ledger = move(ledger, ready, self._full)
         if ledger != before:
             self._keep(target, ledger)
         return ledger
 
+    def _exchanged(self, target: Target, ledger: Ledger, wanted: TargetWanted) -> Ledger:
+        """The ledger after as many exchanges in place, one instance each, as readiness allows at once."""
+        goal = shares(ledger.goal, wanted, self._full)
+        sizes = self._sizes.get(target) or shares(ledger.weights, wanted, self._full)
+        while (after := next_sizes(goal, self._manned(target, sizes), leaving=False)) != sizes:
+            sizes = after
+        self._sizes[target] = sizes
+        before = {label: ledger.weights.get(label, 0) for label in goal}
+        weights = reached(self._manned(target, sizes), wanted.stable, before, ledger.goal)
+        return msgspec.structs.replace(ledger, weights=weights)
+
     def _counted(self, target: Target, ledger: Ledger) -> dict[str, Counted]:
+        if ledger.wanted is not None and ledger.wanted.in_place:
+            goal = shares(ledger.goal, ledger.wanted, self._full)
+            return with_vacancy(goal, self._manned(target, self._sizes.get(target, {})))
+        return self._manned(target, instances_wanted(ledger, self._full))
+
+    def _manned(self, target: Target, sizes: Mapping[str, int]) -> dict[str, Counted]:
         counted = {}
-        for label, instances in instances_wanted(ledger, self._full).items():
+        for label, instances in sizes.items():
             ready = min(instances, self._ready.get((target, label), instances))
             counted[label] = Counted(instances, ready, self._failures.get((target, label)))
         return counted

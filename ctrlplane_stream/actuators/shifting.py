@@ -17,7 +17,8 @@ from ctrlplane_stream.model.world import Capacity, WantedVersion
 def instances_wanted(ledger: Ledger, full: int) -> dict[str, int]:
     """Instances of each listed version of a routed target, where ``full`` of them carry the whole traffic.
 
-    A version that has weight, or is about to get it, keeps instances for it whatever capacity was named.
+    Side by side only; what changes in place has ``in_place.next_sizes``. A version that has weight, or is about to get it, keeps
+    instances for it whatever capacity was named.
     """
     listed = ledger.wanted.versions if ledger.wanted is not None else ()
     return {version.label: _instances(ledger, version, full) for version in listed}

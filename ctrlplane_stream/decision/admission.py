@@ -65,8 +65,6 @@ def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
             return f"{name} is only advised on (mode advise): another tool moves it{serves}"
         if entry is not None and entry.kind is ServiceKind.JOB:
             return f"{name} is a job, whose weight would be a share of its runs; that is not carried out yet"
-        if entry is not None and entry.policy.in_place:
-            return f"{name} must change in place (policy in_place), which is not carried out yet; nothing of it was touched"
     return None
 
 

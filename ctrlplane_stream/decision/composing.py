@@ -9,7 +9,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import version_sets as vs
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.graph import Graph
-from ctrlplane_stream.decision.targets import kind_of
+from ctrlplane_stream.decision.targets import kind_of, wants_in_place
 from ctrlplane_stream.decision.waves import cycles, waves
 from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import ServiceKind
@@ -47,6 +47,7 @@ def compose(
         order=order,
         hub=any(vs.is_hub(state.graph, name) for name in members),
         kinds={name: kind_of(draft, name) for name in sorted(members)},
+        in_place=tuple(name for name in sorted(members) if wants_in_place(draft, name)),
     )
 
 
@@ -101,7 +102,31 @@ def reachable(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
 
 def by_instances(version_set: e.VersionSet) -> bool:
     """Whether any changed service takes weight by instances, so that not every weight can be reached."""
-    return any(kind is not ServiceKind.ROUTED for kind in version_set.kinds.values()) or version_set.policy.in_place
+    return any(kind is not ServiceKind.ROUTED for kind in version_set.kinds.values())
+
+
+def steps_now(draft: Draft, version_set: e.VersionSet, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps as the instances that run now can show them: one for each where a service changes in place, else rounded down."""
+    if version_set.in_place:
+        stable = {u.service: u.stable for u in version_set.changed if u.stable is not None}
+        return one_by_one(steps, max(_instances(draft, name, stable.get(name)) for name in version_set.in_place))
+    if by_instances(version_set):
+        steps = reachable(steps, min((n for u in version_set.changed if (n := _instances(draft, u.service, u.stable))), default=0))
+    coarsest = max((draft.target(unit.service).granularity for unit in version_set.changed), default=1)
+    return reachable(steps, 100 // coarsest) if coarsest > 1 else steps
+
+
+def one_by_one(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
+    """A step for each of ``instances``, with the rules of the first of ``steps`` that gives as much; ``steps`` where none was seen."""
+    if instances <= 0 or len(steps) == 1:
+        return steps
+    weights = [(100 * count + instances // 2) // instances for count in range(1, instances + 1)]
+    return tuple(replace(next(step for step in steps if step.weight >= weight), weight=weight) for weight in weights)
+
+
+def _instances(draft: Draft, service: str, label: str | None) -> int:
+    seen = draft.target(service).seen(label) if label is not None else None
+    return seen.instances if seen is not None else 0
 
 
 def _blast_radius(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...], steps: tuple[Step, ...]) -> tuple[e.BlastRadius, ...]:

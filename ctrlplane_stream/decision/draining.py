@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import at_zero, owns
-from ctrlplane_stream.decision.targets import is_confirmed, kind_of, with_version
+from ctrlplane_stream.decision.targets import is_shown, with_version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import Capacity
 
@@ -57,7 +57,7 @@ def _undrained(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> st
             return f"{unit.service} {label} is not confirmed at weight 0"
         if not unit.weighted:
             return None
-    elif not is_confirmed(draft.target(unit.service), kind_of(draft, unit.service)):
+    elif not is_shown(draft, draft.target(unit.service)):
         return f"{unit.service} {label} is not confirmed at weight 0"
     return _still_met(draft, rollout, unit.service, label)
 

@@ -231,6 +231,8 @@ class VersionSet(msgspec.Struct, frozen=True):
     order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
     hub: bool = False
     kinds: dict[str, ServiceKind] = {}
+    in_place: tuple[str, ...] = ()
+    """Changed services that change in place, one instance at a time."""
 
 
 class Hold(msgspec.Struct, frozen=True):

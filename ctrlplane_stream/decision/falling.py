@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.targets import is_confirmed, kind_of, prepared, weighted
+from ctrlplane_stream.decision.targets import exchanges, is_shown, prepared, weighted
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import Capacity
 
@@ -35,7 +35,7 @@ def at_zero(draft: Draft, unit: e.Unit) -> bool:
     wanted = target.wanted(unit.candidate)
     if wanted is not None and wanted.weight > 0:
         return False
-    return not unit.weighted or (unit.service not in draft.telling and is_confirmed(target, kind_of(draft, unit.service)))
+    return not unit.weighted or (unit.service not in draft.telling and is_shown(draft, target))
 
 
 def serves(target: e.TargetEntry, label: str) -> bool:
@@ -49,7 +49,7 @@ def _fall_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
     wanted = target.wanted(unit.candidate)
     if wanted is None or wanted.weight == 0:
         return
-    if unit.stable is not None and not rollout.unsafe:
+    if unit.stable is not None and not rollout.unsafe and not exchanges(draft, target):
         stable = target.wanted(unit.stable)
         if stable is None or stable.capacity is Capacity.PARKED:
             draft.put_target(prepared(target, unit.stable))

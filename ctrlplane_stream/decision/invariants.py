@@ -137,11 +137,28 @@ def weights_are_whole(books: Books, fact: Fact, before: State, decision: Decisio
         yield from _raised(books, command, _rollout(decision.state, command.rollout))
 
 
+def _exchanged(command: Command, raised: int, seen: TargetObserved | None, rollout: e.Rollout | None) -> str | None:
+    """What is wrong with raising a candidate in place by so many percent, or None: all must be ready, and one instance follows another."""
+    versions = seen.versions if seen is not None else ()
+    instances = sum(v.instances for v in versions)
+    if any(v.ready < v.instances for v in versions):
+        return "while an instance is not ready"
+    if instances and rollout is not None and len(rollout.steps) > 1 and raised > 100 / instances + 1:
+        return f"by {raised} points with {instances} instances"
+    return None
+
+
 def _raised(books: Books, command: Command, rollout: e.Rollout | None) -> Iterator[Violation]:
     past = books.wanted.get(command.target.service)
     seen = books.observed.get(command.target.service)
     for version in command.wanted.versions:
         if version.weight <= (past.weight(version.label) if past is not None else 0) or (rollout is not None and rollout.unsafe):
+            continue
+        if command.wanted.in_place:
+            raised = version.weight - (past.weight(version.label) if past is not None else 0)
+            wrong = _exchanged(command, raised, seen, rollout) if version.label != command.wanted.stable else None
+            if wrong is not None:
+                yield Violation(1, f"{command.id}: {version.label} of {command.target} raised in place {wrong}")
             continue
         at = seen.version(version.label) if seen is not None else None
         share = 100 * at.ready / at.instances if at is not None and at.instances else 0.0

@@ -14,7 +14,7 @@ from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
-from ctrlplane_stream.decision.targets import is_confirmed, kind_of
+from ctrlplane_stream.decision.targets import is_shown
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import (
@@ -72,7 +72,7 @@ def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallbac
 
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     """The target with its last command closed, if the world shows what it wanted."""
-    if target.in_flight is not None and is_confirmed(target, kind_of(draft, target.service)):
+    if target.in_flight is not None and is_shown(draft, target):
         return replace(target, in_flight=None, over_edit=None, edited=None if target.over_edit is not None else target.edited)
     return target
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue, obstacle
+from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.judge.planning import Traffic, plan_step
 from ctrlplane_stream.decision.state import State
@@ -93,8 +94,9 @@ def _members(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, s
 def _steps(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> tuple[PlannedStep, ...]:
     waves = sorted({unit.wave for unit in version_set.changed})
     rates = {wave: _rate(draft, [u.service for u in version_set.changed if u.wave == wave]) for wave in waves}
-    steps = len(waves) * len(rollout.steps) + 1
-    return tuple(_step(draft, version_set, wave, step.weight, rates[wave], steps) for wave in waves for step in rollout.steps)
+    shown = steps_now(draft, version_set, rollout.steps)
+    steps = len(waves) * len(shown) + 1
+    return tuple(_step(draft, version_set, wave, step.weight, rates[wave], steps) for wave in waves for step in shown)
 
 
 def _rate(draft: Draft, services: list[str]) -> float:

@@ -14,12 +14,13 @@ from ctrlplane_stream.decision import assigning, gate, holds
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import obstacle, still_waits
 from ctrlplane_stream.decision.advising import advise
+from ctrlplane_stream.decision.composing import compose, steps_for, steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.stuck import watch_targets
-from ctrlplane_stream.decision.targets import failure, is_confirmed, kind_of, ready_weight, weights_of
+from ctrlplane_stream.decision.targets import failure, is_shown, ready_weight, weights_of
 from ctrlplane_stream.decision.transitions import move, next_place, window_now
 
 MAX_ROUNDS = 10_000
@@ -123,27 +124,17 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
 
 def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
     """Decide the set again by the graph and the stable versions of now: both may have changed while it queued."""
-    from ctrlplane_stream.decision.composing import by_instances, compose, reachable, steps_for
-
     old = draft.version_set(rollout.id)
     fresh = compose(draft, rollout.id, {u.service: u.candidate for u in rollout.units}, old.release, old.order)
     units = tuple(e.Unit(c.service, c.candidate, c.stable, c.wave) for c in fresh.changed)
-    steps = wanted = steps_for(fresh, rollout.cause)
-    if by_instances(fresh):
-        steps = reachable(wanted, _fewest_instances(draft, units))
-    coarsest = max((draft.target(unit.service).granularity for unit in units), default=1)
-    steps = reachable(steps, 100 // coarsest) if coarsest > 1 else steps
+    wanted = steps_for(fresh, rollout.cause)
+    steps = steps_now(draft, fresh, wanted)
     if steps != wanted:
         said = (", ".join(f"{step.weight}%" for step in some) for some in (wanted, steps))
-        draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} its world can show {next(said)}", rollout.id)
+        how = "one instance at a time, so" if fresh.in_place else "its world can show"
+        draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} {how} {next(said)}", rollout.id)
     draft.put(f"set/{rollout.id}", fresh)
     draft.put_rollout(replace(rollout, units=units, steps=steps))
-
-
-def _fewest_instances(draft: Draft, units: tuple[e.Unit, ...]) -> int:
-    """Instances of the stable version of the changed service that has the fewest; 0 where none was seen."""
-    seen = (draft.target(unit.service).seen(unit.stable) for unit in units if unit.stable is not None)
-    return min((version.instances for version in seen if version is not None), default=0)
 
 
 def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
@@ -163,8 +154,13 @@ def _unready(draft: Draft, rollout: e.Rollout) -> str | None:
     """Which candidate has not the ready capacity of a whole fleet, or None."""
     if rollout.unsafe and rollout.forced:
         return None
+    exchanged = draft.version_set(rollout.id).in_place
     for unit in rollout.units:
         target = draft.target(unit.service)
+        if unit.service in exchanged:
+            if (seen := next((v for v in target.observed if v.ready < v.instances), None)) is not None:
+                return f"{unit.service} {seen.label}: {seen.ready} of {seen.instances} instances ready, and the next waits for all"
+            continue
         if (ready := ready_weight(target, unit.candidate)) < 100:
             seen = target.seen(unit.candidate)
             counted = f"{seen.ready} of {seen.instances} instances ready" if seen is not None else "not seen yet"
@@ -175,9 +171,22 @@ def _unready(draft: Draft, rollout: e.Rollout) -> str | None:
 def _shifting(draft: Draft, rollout: e.Rollout) -> Answer:
     for unit in rollout.units:
         target = draft.target(unit.service)
-        if unit.wave == rollout.wave and (unit.service in draft.telling or not is_confirmed(target, kind_of(draft, unit.service))):
+        if unit.wave == rollout.wave and (unit.service in draft.telling or not is_shown(draft, target)):
+            if (why := _never_exchanged(draft, rollout, unit)) is not None:
+                return Event.STOP, why
             return f"waits for {unit.service} to show {unit.candidate} at {assigning.candidate_weight(rollout)}%"
     return Event.CONFIRMED, "the world shows the weight"
+
+
+def _never_exchanged(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
+    """That an instance which was exchanged in place does not become ready in time, or None."""
+    version_set = draft.version_set(rollout.id)
+    target, seconds = draft.target(unit.service), (draft.clock.steady - rollout.phase_since_steady) / 1000
+    late = unit.service in version_set.in_place and seconds > version_set.policy.ready_timeout_seconds
+    seen = target.seen(unit.candidate)
+    if not late or target.in_flight is None or target.in_flight.trouble is not None or seen is None or seen.ready == seen.instances:
+        return None
+    return f"{unit.service} {unit.candidate}: {seen.ready} of {seen.instances} exchanged instances ready after {seconds:.0f} s"
 
 
 def _gated(draft: Draft, rollout: e.Rollout) -> Answer:

@@ -6,7 +6,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.falling import serves
 from ctrlplane_stream.decision.phases import MOVING, Phase
-from ctrlplane_stream.decision.targets import is_confirmed, kind_of, tell_again
+from ctrlplane_stream.decision.targets import exchanges, is_shown, tell_again
 
 RETRY_SECONDS = 30
 """How long after trouble a target is told again; the actuator has retried by itself before it reports trouble."""
@@ -25,7 +25,8 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) 
     target = draft.target(unit.service)
     if unit.service in draft.telling:
         return None
-    if rollout.phase is Phase.ABORTING and (dead := _nowhere_to_go(target, unit)) is not None:
+    exchanged = exchanges(draft, target)
+    if rollout.phase is Phase.ABORTING and not exchanged and (dead := _nowhere_to_go(target, unit)) is not None:
         return f"{_whereabouts(target)}: {dead}"
     flight = target.in_flight
     if target.edited is not None:
@@ -48,7 +49,7 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) 
 def _restore(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> None:
     """Say again what is wanted of a target that strayed from it after it had been confirmed, unless somebody is to look at that first."""
     looked_at = any(hold.code in ("drift", "hand-edit") for hold in rollout.holds)
-    if target.rollout == rollout.id and not looked_at and not is_confirmed(target, kind_of(draft, target.service)):
+    if target.rollout == rollout.id and not looked_at and not is_shown(draft, target):
         tell_again(draft, target, "the target is no longer as it was left")
 
 

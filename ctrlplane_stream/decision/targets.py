@@ -69,6 +69,32 @@ def is_confirmed(target: e.TargetEntry, kind: ServiceKind) -> bool:
     )
 
 
+def is_shown(draft: Draft, target: e.TargetEntry) -> bool:
+    """``is_confirmed``, by how the service takes weight: what changes in place shows a weight once every instance is ready."""
+    if not exchanges(draft, target):
+        return is_confirmed(target, kind_of(draft, target.service))
+    settled = all(v.ready == v.instances for v in target.observed)
+    half_an_instance = 50 / max(1, sum(v.instances for v in target.observed))
+    wanted = {v.label: v.weight for v in target.live}
+    close = all(abs(wanted.get(v.label, 0) - v.weight) <= half_an_instance for v in target.observed)
+    whole = all(v.weight == wanted.get(v.label, 0) for v in target.observed if wanted.get(v.label, 0) in (0, 100))
+    known = all(weight == 0 or target.seen(label) is not None for label, weight in wanted.items())
+    return target.observed_sequence >= target.commanded_sequence and settled and close and whole and known
+
+
+def wants_in_place(draft: Draft, service: str) -> bool:
+    """Whether the catalog wants the service exchanged one instance at a time."""
+    entry = draft.service(service)
+    return entry is not None and entry.policy.in_place
+
+
+def exchanges(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether the target changes in place: as its rollout began, else as the catalog says now."""
+    if target.rollout is not None and draft.has(f"set/{target.rollout}"):
+        return target.service in draft.version_set(target.rollout).in_place
+    return wants_in_place(draft, target.service)
+
+
 def _same_share(wanted: int, seen: int, kind: ServiceKind) -> bool:
     if kind is ServiceKind.ROUTED or wanted in (0, 100):
         return wanted == seen
@@ -91,6 +117,7 @@ def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:
         stable=target.stable,
         lease_seconds=lease_seconds(draft, target) if partial else None,
         actuator=entry.actuator if (entry := draft.service(target.service)) is not None else "",
+        in_place=exchanges(draft, target),
     )
 
 

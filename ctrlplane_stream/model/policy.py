@@ -123,8 +123,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     maintenance: tuple[MaintenanceWindow, ...] = ()
     """When rollouts may start and step forward; empty: always. Aborts never wait."""
     in_place: bool = False
-    """For what cannot run side by side: one instance at a time, drained and verified before the next. Not carried out yet: a
-    service that asks for it is numbered and its rollouts are refused, rather than run side by side against its wish."""
+    """For what cannot run side by side: one instance at a time is drained, exchanged, and judged before the next. The steps are as
+    many as the instances, each with the rules of the first of ``steps`` that gives as much. While one is exchanged the target has one
+    less; nothing is kept for instant rollback, and going back takes as long. An actuator that cannot do it refuses with a reason."""
 
 
 def problems(policy: Policy) -> tuple[str, ...]:

@@ -45,6 +45,9 @@ class TargetWanted(msgspec.Struct, frozen=True):
     lease_seconds: float | None = None
     actuator: str = ""
     """The name of the actuator that the catalog gives the target; no actuator has the empty name."""
+    in_place: bool = False
+    """The target has no room for two versions: weight is the share of its instances, and one of them at a time is drained, exchanged
+    and ready before the next. An actuator that cannot do that refuses. Capacity then says only what is parked."""
 
     def weight(self, label: str) -> int:
         """The weight wanted for a version; 0 for one that is not listed."""

@@ -214,6 +214,8 @@ class Loop:
         for name in sorted(self.world.targets):
             if self.world.becomes_ready(name, self._looked_at_ms, self.now_ms):
                 self.tell_world(name, WorldCause.READINESS, "instances became ready")
+        for name in self.world.exchange(self.now_ms):
+            self.tell_world(name, WorldCause.READINESS, "an instance was exchanged")
         for name in self.world.expire_leases(self.now_ms):
             self.tell_world(name, WorldCause.LEASE_EXPIRED, "nobody renewed")
         self._looked_at_ms = self.now_ms

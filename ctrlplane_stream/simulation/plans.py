@@ -110,7 +110,7 @@ def plan(seed: int) -> Plan:
     rng = random.Random(seed)  # noqa: S311 - a seeded simulation, not a secret
     names = [f"s{i}" for i in range(rng.randint(1, 5))]
     rough = rng.random() < 0.5
-    services = tuple(_service(rng, name, names) for name in names)
+    services = _some_in_place(random.Random(seed + 3), tuple(_service(rng, name, names) for name in names))  # noqa: S311 - as above
     edges, acts = _edges(rng, names), _acts(rng, names)
     other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
     return Plan(
@@ -126,6 +126,13 @@ def plan(seed: int) -> Plan:
         twice=rng.choice((0.0, 0.2)) if rough else 0.0,
         start=rng.choice((2.0, 2.0, 15.0, 35.0)),
         staging=rng.random() < 0.1,
+    )
+
+
+def _some_in_place(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> tuple[ServiceInEnvironment, ...]:
+    """One service in six changes in place."""
+    return tuple(
+        msgspec.structs.replace(s, policy=msgspec.structs.replace(s.policy, in_place=True)) if rng.random() < 1 / 6 else s for s in services
     )
 
 

@@ -8,10 +8,12 @@ from enum import StrEnum
 
 import msgspec
 
+from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, with_vacancy
+from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeReported, OutcomeStatus
-from ctrlplane_stream.model.identity import Target
-from ctrlplane_stream.model.world import Capacity, Cursor, ObservedVersion, TargetObserved
+from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
+from ctrlplane_stream.model.world import Capacity, Cursor, ObservedVersion, TargetObserved, TargetWanted, WantedVersion
 
 INSTANCES = 4
 
@@ -33,6 +35,8 @@ class Instance(msgspec.Struct):
     weight: int = 0
     failure: str | None = None
     lost: bool = False
+    fresh: int | None = None
+    """How many of the instances wait for ``ready_at_ms``; None: all of them."""
 
 
 class WorldTarget(msgspec.Struct):
@@ -44,6 +48,8 @@ class WorldTarget(msgspec.Struct):
     lease_until_ms: int | None = None
     lease_expired: bool = False
     edited: str | None = None
+    goal: dict[str, int] | None = None
+    """The weights to be reached one instance at a time; None where versions run side by side."""
 
 
 class World:
@@ -90,7 +96,11 @@ class World:
         return None
 
     def _carry_out(self, target: WorldTarget, command: Command, now_ms: int) -> None:
+        if command.wanted.in_place:
+            self._take_in_place(target, command, now_ms)
+            return
         wanted = {v.label: v for v in command.wanted.versions}
+        target.goal = None
         target.versions = {label: v for label, v in target.versions.items() if label in wanted}
         for label, version in wanted.items():
             instances = 0 if version.capacity is Capacity.PARKED else INSTANCES
@@ -100,11 +110,57 @@ class World:
                 target.versions[label] = now
             now.instances = instances
             now.weight = version.weight
+        self._noted(target, command, now_ms)
+
+    @staticmethod
+    def _noted(target: WorldTarget, command: Command, now_ms: int) -> None:
         target.stable = command.wanted.stable
         lease = command.wanted.lease_seconds
         target.lease_until_ms = now_ms + round(lease * 1000) if lease is not None else None
         target.lease_expired = False
         target.edited = None
+
+    def _take_in_place(self, target: WorldTarget, command: Command, now_ms: int) -> None:
+        wanted = {v.label: v for v in command.wanted.versions}
+        kept = {label: v for label, v in target.versions.items() if label in wanted}
+        target.versions = {label: kept.get(label) or Instance(v.artifact.digest, 0, 0) for label, v in sorted(wanted.items())}
+        self._noted(target, command, now_ms)
+        target.goal = {label: v.weight for label, v in wanted.items()}
+        self._exchange(command.target.service, target, now_ms)
+
+    def exchange(self, now_ms: int) -> list[str]:
+        """Let every target that changes in place go on by one instance; the names of those where something changed."""
+        return [name for name, target in sorted(self.targets.items()) if target.goal is not None and self._exchange(name, target, now_ms)]
+
+    def _exchange(self, service: str, target: WorldTarget, now_ms: int) -> bool:
+        before = {label: (v.instances, v.weight) for label, v in target.versions.items()}
+        shares = self._shares(target)
+        sizes = next_sizes(shares, self._counted(target, now_ms), leaving=False)
+        for label, size in sizes.items():
+            version = target.versions[label]
+            if size > version.instances:
+                started = self._started(service, label, version.digest, size, now_ms)
+                fresh = size - version.instances
+                target.versions[label] = Instance(
+                    version.digest, size, started.ready_at_ms, version.weight, started.failure, version.lost, fresh
+                )
+            elif size < version.instances:
+                version.fresh = max(0, (version.fresh or 0) - (version.instances - size))
+                version.instances = size
+        weights_before = {label: v.weight for label, v in target.versions.items()}
+        weights = reached(self._counted(target, now_ms), target.stable, weights_before, target.goal or {})
+        for label, version in target.versions.items():
+            version.weight = weights[label]
+        return before != {label: (v.instances, v.weight) for label, v in target.versions.items()}
+
+    @staticmethod
+    def _shares(target: WorldTarget) -> dict[str, int]:
+        goal = target.goal or {}
+        listed = tuple(WantedVersion(label, Artifact("", "", ""), {}, Capacity.FULL, 0) for label in target.versions)
+        return shares(goal, TargetWanted(Target("", ""), ServiceKind.ROUTED, listed, target.stable), INSTANCES)
+
+    def _counted(self, target: WorldTarget, now_ms: int) -> dict[str, Counted]:
+        return {label: Counted(v.instances, self._ready(v, now_ms), v.failure) for label, v in target.versions.items()}
 
     def _started(self, service: str, label: str, digest: str, instances: int, now_ms: int) -> Instance:
         sickness = self.sick.get((service, label), Sickness.NONE)
@@ -119,8 +175,10 @@ class World:
     def observe(self, service: str, now_ms: int) -> TargetObserved:
         """What the target looks like."""
         target = self.target(service)
+        counted = self._counted(target, now_ms)
+        seen = with_vacancy(self._shares(target), counted) if target.goal is not None else counted
         versions = tuple(
-            ObservedVersion(label, v.digest, v.instances, self._ready(v, now_ms), v.weight, v.failure)
+            ObservedVersion(label, v.digest, seen[label].instances, seen[label].ready, v.weight, v.failure)
             for label, v in target.versions.items()
         )
         left = (target.lease_until_ms - now_ms) / 1000 if target.lease_until_ms is not None else None
@@ -128,7 +186,11 @@ class World:
         return msgspec.structs.replace(seen, granularity=self.granularity)
 
     def _ready(self, version: Instance, now_ms: int) -> int:
-        return version.instances if now_ms >= version.ready_at_ms and version.failure is None and not version.lost else 0
+        if version.lost:
+            return 0
+        if now_ms >= version.ready_at_ms and version.failure is None:
+            return version.instances
+        return version.instances - (version.instances if version.fresh is None else version.fresh)
 
     def becomes_ready(self, service: str, since_ms: int, now_ms: int) -> bool:
         """Whether any version of the service became ready in (since, now]."""
@@ -139,8 +201,8 @@ class World:
         gone: list[str] = []
         for service, target in sorted(self.targets.items()):
             if target.lease_until_ms is not None and now_ms >= target.lease_until_ms:
-                for label, version in target.versions.items():
-                    version.weight = 100 if label == target.stable else 0
+                weights = {label: 100 if label == target.stable else 0 for label in target.versions}
+                self._steer(target, weights)
                 target.lease_until_ms = None
                 target.lease_expired = True
                 gone.append(service)
@@ -149,7 +211,15 @@ class World:
     def edit(self, service: str, weights: dict[str, int], words: str) -> None:
         """Somebody changes weights by hand."""
         target = self.target(service)
-        for label, version in target.versions.items():
-            version.weight = weights.get(label, 0)
+        self._steer(target, {label: weights.get(label, 0) for label in target.versions})
         target.edited = words
         target.lease_until_ms = None
+
+    @staticmethod
+    def _steer(target: WorldTarget, weights: dict[str, int]) -> None:
+        """Weights move at once side by side, and as a new goal in place."""
+        if target.goal is not None:
+            target.goal = weights
+            return
+        for label, version in target.versions.items():
+            version.weight = weights[label]

@@ -29,7 +29,7 @@ def test_where_a_world_moves_all_or_nothing_the_steps_round_down_to_that_and_say
     assert "of the steps 10%, 50%, 100% its world can show 100%" in reasons(loop)
 
 
-@pytest.mark.parametrize("entry", [service("cart", replace(QUICK, in_place=True)), service("cart", kind=ServiceKind.JOB)])
+@pytest.mark.parametrize("entry", [service("cart", kind=ServiceKind.JOB)])
 def test_what_cannot_be_rolled_out_by_weights_is_refused_and_not_run_side_by_side(entry: ServiceInEnvironment) -> None:
     loop = Loop.of(catalog(entry))
     loop.push("cart", 1)

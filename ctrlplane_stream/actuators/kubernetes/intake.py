@@ -52,6 +52,11 @@ def _kind(memory: Memory, command: Command) -> Refusal | None:
     kind, before = command.wanted.kind, memory.ledger.wanted
     if kind is ServiceKind.JOB:
         return Refusal("this actuator runs services and consumers, no jobs")
+    if command.wanted.in_place:
+        return Refusal(
+            "this actuator runs versions side by side, each in a Deployment of its own, and exchanges no instances in place: "
+            "leave in_place out of the policy, or let a StatefulSet's own rolling update do it and set mode: advise"
+        )
     if before is not None and before.kind is not kind:
         return Refusal(f"{command.target} is {before.kind} here and cannot become {kind}: remove its objects and its memory first")
     return None

@@ -22,6 +22,11 @@ class Crew:
         return len(self._instances)
 
     @property
+    def leaving(self) -> bool:
+        """Whether an instance is still on its way out."""
+        return bool(self._leaving)
+
+    @property
     def ready(self) -> int:
         """Instances that are ready."""
         return sum(instance.ready for instance in self._instances)

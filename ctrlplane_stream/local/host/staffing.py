@@ -1,7 +1,7 @@
 """How a kind of service is staffed: which instances its ledger calls for, and when weight may move over to them.
 
 Make before break is enforced here whatever was commanded: instances come first, weight follows readiness, and only
-what has no weight goes.
+what has no weight goes. The exception is a target that changes in place, which never has more instances than it had.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,13 +9,15 @@ from typing import Protocol
 
 import msgspec
 
+from ctrlplane_stream.actuators.in_place import next_sizes, reached, with_vacancy
+from ctrlplane_stream.actuators.in_place import shares as shares_in_place
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.actuators.shifting import consumer_shares, instances_wanted, move, reached_weights
 from ctrlplane_stream.local.host.crew import Crew
 from ctrlplane_stream.local.host.instance import Instance
 from ctrlplane_stream.local.host.router import Router
-from ctrlplane_stream.model.world import Capacity, WantedVersion
+from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
 
 Recruit = Callable[[WantedVersion, bool], Instance]
 """Builds an instance of a version, standing by or not."""
@@ -52,6 +54,19 @@ class RoutedStaffing:
 
     def converge(self, ledger: Ledger) -> Ledger:
         """See ``Staffing``."""
+        moved = (
+            self._exchanged(ledger, ledger.wanted) if ledger.wanted is not None and ledger.wanted.in_place else self._side_by_side(ledger)
+        )
+        _forget(self._crews)
+        self._router.steer(moved.weights, {label: crew.backends() for label, crew in self._crews.items()})
+        return moved
+
+    def _exchanged(self, ledger: Ledger, wanted: TargetWanted) -> Ledger:
+        for version in wanted.versions:
+            _crew(self._crews, version, self._recruit, standby=False)
+        return exchanged(ledger, wanted, self._crews, self._full)
+
+    def _side_by_side(self, ledger: Ledger) -> Ledger:
         wanted = instances_wanted(ledger, self._full)
         for version in _listed(ledger):
             _crew(self._crews, version, self._recruit, standby=False).grow(wanted[version.label])
@@ -59,13 +74,12 @@ class RoutedStaffing:
         wanted = instances_wanted(moved, self._full)
         for label, crew in self._crews.items():
             crew.shrink(wanted.get(label, 0))
-        _forget(self._crews)
-        self._router.steer(moved.weights, {label: crew.backends() for label, crew in self._crews.items()})
         return moved
 
     def counted(self, ledger: Ledger) -> dict[str, Counted]:
         """See ``Staffing``."""
-        return {label: crew.counted() for label, crew in self._crews.items()}
+        counted = {label: crew.counted() for label, crew in self._crews.items()}
+        return _seen_in_place(ledger, counted, self._full)
 
     def pids(self) -> dict[str, list[int]]:
         """See ``Staffing``."""
@@ -91,6 +105,8 @@ class ConsumerStaffing:
 
     def converge(self, ledger: Ledger) -> Ledger:
         """See ``Staffing``."""
+        if ledger.wanted is not None and ledger.wanted.in_place:
+            return self._exchanged(ledger, ledger.wanted)
         shares = self._shares(ledger)
         for version in _listed(ledger):
             share = shares[version.label]
@@ -111,7 +127,7 @@ class ConsumerStaffing:
     def counted(self, ledger: Ledger) -> dict[str, Counted]:
         """See ``Staffing``."""
         crews = {**self._standing_by, **{label: crew for label, crew in self._polling.items() if crew.size > 0}}
-        return {label: crew.counted() for label, crew in crews.items()}
+        return _seen_in_place(ledger, {label: crew.counted() for label, crew in crews.items()}, self._total)
 
     def pids(self) -> dict[str, list[int]]:
         """See ``Staffing``."""
@@ -126,6 +142,16 @@ class ConsumerStaffing:
         for crew in (*self._polling.values(), *self._standing_by.values()):
             await crew.end()
 
+    def _exchanged(self, ledger: Ledger, wanted: TargetWanted) -> Ledger:
+        for version in wanted.versions:
+            _crew(self._polling, version, self._recruit, standby=False)
+        moved = exchanged(ledger, wanted, self._polling, self._total)
+        for crew in self._standing_by.values():
+            crew.shrink(0)
+        _forget(self._polling)
+        _forget(self._standing_by)
+        return moved
+
     def _shares(self, ledger: Ledger) -> dict[str, int]:
         return consumer_shares(ledger.goal, ledger.wanted.stable if ledger.wanted is not None else None, self._total)
 
@@ -133,6 +159,25 @@ class ConsumerStaffing:
         """Whether whatever gains is ready for its share, so that the others may go; of stable, one instance suffices."""
         stable = ledger.wanted.stable if ledger.wanted is not None else None
         return all(self._polling[label].ready >= (min(1, share) if label == stable else share) for label, share in shares.items())
+
+
+def exchanged(ledger: Ledger, wanted: TargetWanted, crews: Mapping[str, Crew], total: int) -> Ledger:
+    """One step of a change in place: at most one instance goes, or comes; the ledger with the weights that are ready now."""
+    goal = shares_in_place(ledger.goal, wanted, total)
+    counted = {label: crew.counted() for label, crew in crews.items()}
+    sizes = next_sizes(goal, counted, leaving=any(crew.leaving for crew in crews.values()))
+    for label, crew in crews.items():
+        crew.shrink(sizes.get(label, 0))
+        crew.grow(sizes.get(label, 0))
+    now = {label: crew.counted() for label, crew in crews.items()}
+    before = {version.label: ledger.weights.get(version.label, 0) for version in wanted.versions}
+    return msgspec.structs.replace(ledger, weights=reached(now, wanted.stable, before, ledger.goal))
+
+
+def _seen_in_place(ledger: Ledger, counted: dict[str, Counted], total: int) -> dict[str, Counted]:
+    if ledger.wanted is None or not ledger.wanted.in_place:
+        return counted
+    return with_vacancy(shares_in_place(ledger.goal, ledger.wanted, total), counted)
 
 
 def _listed(ledger: Ledger) -> tuple[WantedVersion, ...]:

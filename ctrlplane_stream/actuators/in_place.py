@@ -1,0 +1,76 @@
+"""How a target changes in place: never more instances than it has, one of them at a time, drained and ready before the next. Pure.
+
+For what cannot run side by side: a second fleet would not fit, or must not exist. Weight is the share of the instances, so there is no
+make before break: while one instance is exchanged the target has one less.
+"""
+
+from collections.abc import Mapping
+
+from ctrlplane_stream.actuators.observing import Counted
+from ctrlplane_stream.model.world import Capacity, TargetWanted
+
+
+def shares(goal: Mapping[str, int], wanted: TargetWanted, total: int) -> dict[str, int]:
+    """How many of ``total`` instances each listed version is to have; none where no version has weight.
+
+    Weights round to whole instances; the stable version (where that has no weight, the heaviest) takes the rest.
+    """
+    listed = [v.label for v in wanted.versions if v.capacity is not Capacity.PARKED or goal.get(v.label, 0)]
+    found = {v.label: (goal.get(v.label, 0) * total + 50) // 100 if v.label in listed else 0 for v in wanted.versions}
+    if not any(goal.values()):
+        return dict.fromkeys(found, 0)
+    heaviest = max(found, key=lambda label: (goal.get(label, 0), label))
+    rest = wanted.stable if wanted.stable is not None and goal.get(wanted.stable, 0) > 0 else heaviest
+    found[rest] = total - sum(count for label, count in found.items() if label != rest)
+    return found
+
+
+def next_sizes(wanted: Mapping[str, int], counted: Mapping[str, Counted], *, leaving: bool) -> dict[str, int]:
+    """How many instances of each version to have now, at most one away from what there is: ``wanted`` are the shares to end with.
+
+    ``leaving``: one is still on its way out, drained. Nothing follows it before it is gone, nothing is taken before all are
+    ready; of what has too many, one that is not ready goes first. Where nothing runs at all everything starts at once.
+    """
+    labels = sorted({*wanted, *counted})
+    have = {label: counted[label].instances if label in counted else 0 for label in labels}
+    if not any(have.values()) and not leaving:
+        return {label: wanted.get(label, 0) for label in labels}
+    if leaving:
+        return have
+    under = [label for label in labels if have[label] < wanted.get(label, 0)]
+    over = [label for label in labels if have[label] > wanted.get(label, 0)]
+    if under and sum(have.values()) < sum(wanted.values()):
+        return {**have, under[0]: have[under[0]] + 1}
+    sick = [label for label in over if counted[label].ready < counted[label].instances]
+    unready = any(count.ready < count.instances for count in counted.values())
+    if over and (sick or not unready):
+        gone = (sick or over)[0]
+        return {**have, gone: have[gone] - 1}
+    return have
+
+
+def with_vacancy(wanted: Mapping[str, int], counted: Mapping[str, Counted]) -> dict[str, Counted]:
+    """What is counted, and the instance that is being exchanged as one that is not ready yet of the version that gets it."""
+    missing = sum(wanted.values()) - sum(count.instances for count in counted.values())
+    gains = next((label for label in sorted(wanted) if counted.get(label, Counted()).instances < wanted[label]), None)
+    if missing <= 0 or gains is None:
+        return dict(counted)
+    there = counted.get(gains, Counted())
+    return {**counted, gains: Counted(there.instances + missing, there.ready, there.failure)}
+
+
+def reached(counted: Mapping[str, Counted], stable: str | None, before: Mapping[str, int], goal: Mapping[str, int]) -> dict[str, int]:
+    """The weights that the ready instances amount to, in percent summing to 100; ``before`` where none is ready, 0 where none is to serve.
+
+    Each rounds to the nearest; stable, or where that has none the version with most instances, takes the rest.
+    """
+    ready = {label: counted[label].ready if label in counted else 0 for label in sorted({*counted, *before})}
+    total = sum(ready.values())
+    if not any(goal.values()):
+        return dict.fromkeys(ready, 0)
+    if total == 0:
+        return dict(before)
+    weights = {label: (100 * count + total // 2) // total for label, count in ready.items()}
+    rest = stable if stable is not None and ready.get(stable, 0) > 0 else max(ready, key=lambda label: (ready[label], label))
+    weights[rest] = 100 - sum(weight for label, weight in weights.items() if label != rest)
+    return weights
