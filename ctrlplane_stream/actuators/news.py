@@ -66,6 +66,8 @@ def _by_drift(told: TargetObserved | None, seen: TargetObserved, wanted: TargetW
         return News(WorldCause.DRIFT, "the target took a command that is not the last one known here")
     if _digests(told) != _digests(seen):
         return News(WorldCause.DRIFT, f"versions are now {', '.join(sorted(_digests(seen))) or 'none'}")
+    if wanted.in_place and any(version.ready < version.instances for version in seen.versions):
+        return None  # Weights in place are shares of what is ready, and that is readiness.
     strayed = [
         f"{after.label} went from {before.weight} to {after.weight} instead of {wanted.weight(after.label)}"
         for after in seen.versions

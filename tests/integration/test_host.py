@@ -43,6 +43,7 @@ class Operator:
         kind: ServiceKind = ServiceKind.ROUTED,
         lease: float = 60.0,
         parked: tuple[str, ...] = (),
+        in_place: bool = False,
         **weights: int,
     ) -> tuple[Command, Cursor]:
         """The next command in order, and its cursor."""
@@ -58,7 +59,7 @@ class Operator:
         )
         partial = any(0 < weight < 100 for weight in weights.values())
         self.sequence += 1
-        wanted = TargetWanted(target, kind, versions, "#1", lease if partial else None)
+        wanted = TargetWanted(target, kind, versions, "#1", lease if partial else None, in_place=in_place)
         return Command(f"c{self.sequence}", Verb.SHIFT, target, self.sequence, wanted, "test"), Cursor(1, self.sequence)
 
     async def want(self, target: Target, **wish):
@@ -287,6 +288,52 @@ def test_a_consumer_takes_weight_by_whole_instances(host):
         await steps({"v1": "3/3@75", "v2": "1/1@25"}, v1=70, v2=30)
         await steps({"v1": "1/1@0", "v2": "4/4@100"}, v1=0, v2=100)
         await steps({"v1": "4/4@100", "v2": "0/0@0"}, v1=100, v2=0, parked=("v2",))
+
+    operate(host, play)
+
+
+def test_what_changes_in_place_never_has_more_instances_than_it_had(host):
+    """Four instances: one is drained, ended, exchanged and ready before the next goes, up and down again."""
+    ledger = Target("demo", "shop/ledger")
+
+    async def play(operator):
+        counted = []
+
+        async def watch():
+            while True:
+                seen = await operator.actuator.observe(ledger)
+                counted.append((sum(v.instances for v in seen.versions), sum(v.ready for v in seen.versions)))
+                await asyncio.sleep(0.01)
+
+        async def steps(see, **weights):
+            outcome = await operator.want(ledger, kind=ServiceKind.CONSUMER, in_place=True, **weights)
+            assert outcome.status is OutcomeStatus.APPLIED, outcome
+            await operator.see(ledger, **see)
+
+        await steps({"v1": "4/4@100"}, v1=100)
+        watching = asyncio.create_task(watch())
+        await steps({"v1": "3/3@75", "v2": "1/1@25"}, v1=75, v2=25)
+        await steps({"v1": "2/2@50", "v2": "2/2@50"}, v1=50, v2=50)
+        await steps({"v1": "4/4@100", "v2": "0/0@0"}, v1=100, v2=0)
+        watching.cancel()
+        assert {instances for instances, _ in counted} == {4}
+        assert {ready for _, ready in counted} == {3, 4}
+
+    operate(host, play)
+
+
+def test_a_routed_service_that_changes_in_place_is_behind_its_router_again(host):
+    """With one instance nobody serves while it is exchanged; then the new version does, and back."""
+
+    async def play(operator):
+        await operator.want(CART, in_place=True, v1=100)
+        await operator.see(CART, v1="1/1@100")
+        await operator.want(CART, in_place=True, v1=0, v2=100)
+        await operator.see(CART, v1="0/0@0", v2="1/1@100")
+        assert (await operator.ask())["CTRLPLANE_VERSION"] == "#2"
+        await operator.want(CART, in_place=True, v1=100, v2=0)
+        await operator.see(CART, v1="1/1@100", v2="0/0@0")
+        assert (await operator.ask())["CTRLPLANE_VERSION"] == "#1"
 
     operate(host, play)
 

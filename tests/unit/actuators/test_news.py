@@ -76,3 +76,10 @@ def test_rest_is_all_on_stable_and_all_ready():
     assert not at_rest(SEEN, WANTED)
     assert not at_rest(observed(v1=100, v2=0, ready=0), stable)
     assert not at_rest(SEEN, stable)
+
+
+def test_a_share_in_place_that_a_lost_instance_changes_is_readiness_and_no_drift():
+    want = msgspec.structs.replace(wanted(v1=50, v2=50), in_place=True)
+    told, seen = observed(v1=50, v2=50), observed(v1=100, v2=0, ready=0)
+    assert cause(told, seen, want) is WorldCause.READINESS
+    assert cause(told, seen, wanted(v1=50, v2=50)) is WorldCause.DRIFT
