@@ -3,11 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
-from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.policy import MaintenanceWindow
+from ctrlplane_stream.model.policy import MaintenanceWindow, Step
 from ctrlplane_stream.simulation.loop import QUICK, catalog, service
+from ctrlplane_stream.simulation.world import Sickness
 from tests.scenario.shop import SHOP, held, phase, reasons, shop, until, weights
 
 
@@ -170,5 +171,121 @@ def test_revert_to_any_earlier_version_works_also_when_it_was_deleted_long_ago()
     assert loop.driver.target("cart").wanted("#1") is None
     loop.say(Say.REVERT, service="cart", version="#1")
     until(loop, "cart/1", Phase.PREPARING)
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+@pytest.mark.parametrize("verb", list(Say))
+def test_every_verb_is_idempotent_by_its_id_and_says_who_and_why(verb: Say) -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    fact = OverrideRequested("x1", verb, "ada", "because it must be", service="cart", version="#1" if verb is Say.PIN else None)
+    first = loop.give(fact)
+    assert first is not None
+    assert any("by ada (because it must be)" in reason.text for reason in first.reasons)
+    before = [entry for entry in loop.driver.state.entries() if entry[0] != "clock"]
+    again = loop.give(fact)
+    assert again is not None
+    assert (again.disposition, list(again.outputs)) == ("ignored", [])
+    assert [entry for entry in loop.driver.state.entries() if entry[0] != "clock"] == before
+
+
+@pytest.mark.parametrize("at", [p for p in Phase if p not in (*ENDED, Phase.ADVISING)])
+@pytest.mark.parametrize("verb", [Say.ABORT, Say.PAUSE, Say.FREEZE])
+def test_abort_pause_and_freeze_are_refused_in_no_phase(verb: Say, at: Phase) -> None:
+    loop = shop()
+    loop.push("pay", 2)
+    loop.push("cart", 2)
+    id_ = "cart/2" if at is Phase.QUEUED else "pay/2"
+    if at is Phase.ABORTING:
+        until(loop, id_, Phase.VERIFYING)
+        loop.world.broken.add("pay")
+        loop.say(Say.ABORT, rollout=f"production/{id_}")
+    until(loop, id_, at)
+    decision = loop.say(verb, rollout=f"production/{id_}")
+    assert decision is not None
+    assert decision.disposition == "applied"
+
+
+@pytest.mark.parametrize(("scope", "moved"), [({"service": "cart"}, ["cart"]), ({}, ["cart", "island"])])
+def test_an_abort_reaches_a_service_or_the_whole_environment(scope: dict[str, str], moved: list[str]) -> None:
+    loop = shop()
+    for name in ("cart", "island"):
+        loop.push(name, 2)
+        until(loop, f"{name}/2", Phase.VERIFYING)
+    loop.say(Say.ABORT, **scope)
+    assert [name for name in ("cart", "island") if phase(loop, f"{name}/2") is Phase.ABORTING] == moved
+
+
+def test_promote_all_goes_through_every_step_that_has_no_failure() -> None:
+    loop = shop(policy=replace(QUICK, auto_promote=False, steps=(Step(10, 0, 300), Step(50, 0, 300), Step(100, 0, 300))))
+    loop.say(Say.PROMOTE, all_steps=True)
+    loop.run(60)
+    loop.judge.unsure.add("cart")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.PROMOTE, rollout="production/cart/2", all_steps=True)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_force_skips_no_readiness_and_force_with_unsafe_does() -> None:
+    loop = shop()
+    loop.world.sick["cart", "#2"] = Sickness.NEVER_READY
+    loop.push("cart", 2)
+    loop.run(2)
+    loop.say(Say.FORCE, rollout="production/cart/2")
+    loop.run(20)
+    assert weights(loop, "cart") == {"#1": 100}
+    loop.say(Say.FORCE, rollout="production/cart/2", unsafe=True)
+    loop.run(20)
+    assert weights(loop, "cart")["#2"] > 0
+
+
+def test_a_freeze_of_one_service_leaves_the_others_alone_and_an_unfreeze_lifts_its_own_scope_only() -> None:
+    loop = shop()
+    loop.say(Say.FREEZE, service="cart")
+    loop.say(Say.FREEZE)
+    loop.say(Say.UNFREEZE)
+    loop.push("cart", 2)
+    loop.push("island", 2)
+    loop.run(20)
+    assert (phase(loop, "cart/2"), phase(loop, "island/2")) == (Phase.QUEUED, Phase.VERIFYING)
+    assert "cart is frozen by ada until somebody unfreezes it: because" in (loop.driver.rollout("production/cart/2").waiting_for or "")  # type: ignore[union-attr]
+
+
+def test_a_pin_may_name_an_earlier_version_and_keeps_it_from_being_deleted() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.say(Say.PIN, service="cart", version="#1")
+    loop.run(1000)
+    assert "#1" in loop.world.target("cart").versions
+
+
+def test_what_cannot_be_done_is_refused_with_what_is_missing() -> None:
+    loop = shop()
+    for verb, more, words in (
+        (Say.PIN, {}, "pin needs a service"),
+        (Say.UNPIN, {}, "unpin needs a service"),
+        (Say.REVERT, {}, "revert needs a service"),
+        (Say.REVERT, {"service": "cart", "version": "#9"}, "has no version #9"),
+        (Say.RETRY, {"service": "cart"}, "was reverted or waits to be tried"),
+        (Say.PROMOTE, {}, "is under way that could do that"),
+    ):
+        decision = loop.say(verb, **more)
+        assert decision is not None
+        assert (decision.disposition, decision.reasons[0].code) == ("ignored", "override-refused")
+        assert words in decision.reasons[0].text
+
+
+def test_a_revert_while_a_newer_version_climbs_stops_that_one_first() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.VERIFYING)
+    loop.say(Say.REVERT, service="cart", version="#1")
+    until(loop, "cart/3", Phase.REVERTED)
     until(loop, "cart/1", Phase.COMPLETED)
     assert weights(loop, "cart") == {"#1": 100}

@@ -4,9 +4,11 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import OverrideVerb as Say
+from ctrlplane_stream.model.facts import VerdictGiven
 from ctrlplane_stream.model.policy import Supersede
+from ctrlplane_stream.model.verdicts import Comparison, Culprit, GuardRole, Metric, MetricEvidence, Verdict, VerdictStatus
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import phase, shop, until, weights
+from tests.scenario.shop import held, phase, shop, until, weights
 
 
 def test_two_unrelated_releases_run_side_by_side() -> None:
@@ -73,3 +75,91 @@ def test_a_queued_rollout_that_is_dropped_takes_nothing_from_the_one_that_moved_
     until(loop, "cart/2", Phase.COMPLETED)
     until(loop, "pay/2", Phase.REVERTED)
     assert weights(loop, "pay") == {"#2": 100}
+
+
+def test_an_old_one_in_the_queue_is_overtaken_by_younger_ones_until_it_has_waited_long() -> None:
+    loop = shop()
+    loop.push("pay", 2)
+    until(loop, "pay/2", Phase.VERIFYING)
+    loop.say(Say.PAUSE, rollout="production/pay/2")
+    loop.push("cart", 2)
+    queued_ms = loop.now_ms
+    loop.push("front", 2)
+    loop.run(20)
+    assert (phase(loop, "cart/2"), phase(loop, "front/2")) == (Phase.QUEUED, Phase.VERIFYING)
+    until(loop, "front/2", Phase.COMPLETED)
+    while loop.now_ms < queued_ms + 610_000:
+        loop.run(1)
+    loop.push("front", 3)
+    loop.run(20)
+    assert "waits until production/cart/2 is verified at 100" in (loop.driver.rollout("production/front/3").waiting_for or "")  # type: ignore[union-attr]
+    loop.say(Say.RESUME)
+    for id_ in ("pay/2", "cart/2", "front/3"):
+        until(loop, id_, Phase.COMPLETED)
+
+
+def test_a_harm_on_a_shared_guard_that_nobody_is_blamed_for_stops_both_and_reverts_the_last_to_step() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.push("stock", 2)
+    until(loop, "stock/2", Phase.VERIFYING)
+    give_shared_failure(loop, "cart/2", culprit=None)
+    assert (phase(loop, "stock/2"), held(loop, "cart/2")) == (Phase.ABORTING, ["beside"])
+    until(loop, "stock/2", Phase.REVERTED)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_harm_on_a_shared_guard_reverts_the_one_that_exposure_blames() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.push("stock", 2)
+    until(loop, "stock/2", Phase.VERIFYING)
+    give_shared_failure(loop, "stock/2", culprit=Culprit("cart", "#2", Metric.ERROR_RATIO))
+    assert phase(loop, "stock/2") is not Phase.ABORTING or phase(loop, "cart/2") is Phase.ABORTING
+    until(loop, "cart/2", Phase.REVERTED)
+    until(loop, "stock/2", Phase.COMPLETED)
+
+
+def give_shared_failure(loop: Loop, id_: str, culprit: Culprit | None) -> None:
+    """The judge fails a rollout on its caller front, which watches both."""
+    rollout = loop.driver.rollout(f"production/{id_}")
+    assert rollout is not None
+    harmed = MetricEvidence(
+        name=Metric.ERROR_RATIO, guard="front", role=GuardRole.CALLER, comparison=Comparison.BASELINE, status=VerdictStatus.FAIL
+    )
+    verdict = Verdict(
+        environment="production",
+        rollout=rollout.id,
+        step=rollout.step,
+        attempt=rollout.judged_attempt,
+        status=VerdictStatus.FAIL,
+        reason="front breaks",
+        metrics=(harmed,),
+        culprit=culprit,
+    )
+    loop.give(VerdictGiven(verdict))
+
+
+def test_at_a_hub_the_pair_of_candidates_is_an_arm_of_its_own() -> None:
+    names = [f"c{i:02}" for i in range(25)]
+    loop = Loop.of(catalog(*[service(n) for n in (*names, "hub")]))
+    for name in (*names[:1], "hub"):
+        loop.push(name, 1)
+    loop.run(150)
+    loop.edges(*[f"{name}>hub" for name in names])
+    loop.push("hub", 2)
+    until(loop, "hub/2", Phase.VERIFYING)
+    loop.push("c00", 2)
+    until(loop, "c00/2", Phase.VERIFYING)
+    asked = [a.assignment for a in loop.driver.assignments if a.assignment.rollout == "production/c00/2"]
+    assert [(c.service, c.version) for c in asked[-1].concurrent] == [("hub", "#2")]
+
+
+def test_a_newer_version_waits_for_the_running_one_to_finish_and_none_is_dropped_where_the_policy_finishes() -> None:
+    loop = shop(policy=replace(QUICK, supersede=Supersede.FINISH))
+    for number in (2, 3, 4):
+        loop.push("cart", number)
+    for number in (2, 3, 4):
+        until(loop, f"cart/{number}", Phase.COMPLETED, 1500)

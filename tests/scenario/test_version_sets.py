@@ -4,7 +4,8 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import EdgeKind
-from tests.scenario.shop import reasons, shop, until
+from ctrlplane_stream.simulation.loop import Loop, catalog, service
+from tests.scenario.shop import reasons, shop, until, weights
 
 
 def test_a_release_moves_callees_first_and_reverts_callers_first() -> None:
@@ -59,3 +60,58 @@ def test_a_message_edge_makes_the_consumer_a_guard_and_nobody_else() -> None:
         "pay": "callee",
         "island": "consumer",
     }
+
+
+def test_every_guard_is_explained_by_its_path_and_calls_and_every_neighbour_that_is_left_out_by_a_reason() -> None:
+    loop = shop()
+    loop.edges("pay>bank", "island>front")
+    loop.push("cart", 2)
+    found = loop.driver.version_set("production/cart/2")
+    assert found is not None
+    why = {g.guard.service: g.why for g in found.guards}
+    assert why["front"] == "calls it: front -call-> cart (1000 calls, 10/s)"
+    assert why["island"] == "calls it in 2 hops: island -call-> front (1000 calls, 10/s)"
+    assert why["pay"] == "is used by it: cart -call-> pay (1000 calls, 10/s)"
+    assert {left.service for left in found.left_out} == {"bank", "stock"}
+    assert all(left.why for left in found.left_out)
+
+
+def test_a_release_that_never_becomes_whole_is_dropped_and_said_so() -> None:
+    loop = shop()
+    loop.push("cart", 2, release="r1", release_size=2)
+    loop.run(3700)
+    assert "release r1 is dropped: only 1 of 2 services came; push it again whole" in reasons(loop)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_group_that_moves_together_is_one_set() -> None:
+    loop = Loop.of(catalog(service("cart", moves_together="g"), service("pay", moves_together="g")))
+    loop.push("cart", 1)
+    loop.push("pay", 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert [u.service for u in loop.driver.rollouts[0].units] == ["cart", "pay"]
+
+
+def test_a_declared_cycle_climbs_as_one_wave() -> None:
+    loop = shop(in_cycle_compatible=True)
+    loop.edges("pay>cart")
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    found = loop.driver.version_set("production/cart/2")
+    assert found is not None
+    assert {u.wave for u in found.changed} == {0}
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_versions_that_never_baked_together_are_named_after_a_revert() -> None:
+    loop = shop()
+    loop.push("pay", 2)
+    until(loop, "pay/2", Phase.COMPLETED)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("pay", 3)
+    until(loop, "pay/3", Phase.COMPLETED)
+    loop.judge.faulty.add(("cart", "#3"))
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.REVERTED)
+    assert "cart #2 baked against pay #2 and now serves beside #3: never seen together" in reasons(loop)

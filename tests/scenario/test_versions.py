@@ -2,11 +2,13 @@
 
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision.entities import VersionEntry
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Announce
-from ctrlplane_stream.model.facts import CatalogApplied
-from ctrlplane_stream.simulation.loop import Loop, catalog, service
-from tests.scenario.shop import SHOP, shop, until, weights
+from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Provenance
+from ctrlplane_stream.model.identity import Artifact
+from ctrlplane_stream.simulation.loop import Loop, catalog, digest, service
+from tests.scenario.shop import SHOP, reasons, shop, until, weights
 
 
 def test_a_configuration_change_is_a_version_of_the_same_artifact() -> None:
@@ -45,3 +47,46 @@ def test_a_completed_bake_announces_the_artifact_onward() -> None:
     loop.run(200)
     assert [(a.environment, a.artifact.service) for a in loop.driver.announcements] == [("production", "cart")]
     assert all(isinstance(a, Announce) for a in loop.driver.announcements)
+
+
+def test_a_tag_that_moves_is_a_new_artifact_and_keeps_its_provenance() -> None:
+    loop = shop()
+    loop.push("cart", 2, provenance=Provenance("abc123", "build 7", "ada", "latest", "resolved"))
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("cart", 3, provenance=Provenance("def456", "build 8", "ada", "latest", "resolved"))
+    assert "cart #3 is registry.example/cart@sha256:" in reasons(loop)
+    assert "of def456, resolved digest" in reasons(loop)
+    entry = loop.driver.state.find("version/cart/#2", VersionEntry)
+    assert entry is not None
+    assert (entry.provenance.tag, entry.provenance.commit) == ("latest", "abc123")
+
+
+def test_only_repositories_that_the_catalog_allows_start_anything() -> None:
+    loop = shop()
+    foreign = Artifact("cart", "registry.example/somebody-else", digest(9))
+    decision = loop.give(ArtifactPushed("e9", foreign))
+    assert decision is not None
+    assert (decision.disposition, loop.driver.target("cart").newest) == ("ignored", 1)
+    assert "takes images from registry.example/cart, not from" in decision.reasons[0].text
+
+
+def test_versions_are_numbered_in_the_order_of_arrival_whatever_is_repeated_or_late() -> None:
+    loop = shop()
+    for number in (3, 2, 3, 2, 1, 3):
+        loop.push("cart", number)
+    assert loop.driver.target("cart").newest == 3
+    labels = {n: loop.driver.state.find(f"version/cart/#{n}", VersionEntry) for n in (1, 2, 3)}
+    assert [v.artifact.digest[-1] for v in labels.values() if v is not None] == ["1", "3", "2"]
+
+
+def test_a_configuration_and_an_artifact_that_change_together_are_one_version_each_time() -> None:
+    loop = shop()
+    entries = [service(name) for name in (*SHOP, "island")]
+    changed = [replace(s, configuration={"limit": "5"}) if s.service == "cart" else s for s in entries]
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.give(CatalogApplied(catalog(*changed), "h2", "ada"))
+    until(loop, "cart/3", Phase.COMPLETED)
+    entry = loop.driver.state.find("version/cart/#3", VersionEntry)
+    assert entry is not None
+    assert (entry.artifact.digest, entry.configuration) == (digest(2), {"limit": "5"})
