@@ -25,6 +25,10 @@ START_MS = 1_700_000_000_000
 """When a driver's time begins, milliseconds since the epoch: a whole second, a whole window."""
 
 
+DECIDED_TWICE = 16
+"""Every so many facts one is decided a second time, and must come out the same."""
+
+
 class InvariantBroken(AssertionError):
     """A decision broke a promise of the rollout machine; the message names which and how."""
 
@@ -141,6 +145,8 @@ class Driver:
 
     def _check(self, before: State, fact: Fact, moment: Moment, decision: Decision) -> None:
         found = self._monitor.after(before, fact, moment, decision)
+        if self.offset % DECIDED_TWICE == 0 and not _same(decide(before, fact, moment), decision):
+            found.append(Violation(9, "the same fact on the same state was decided in another way"))
         self.violations += found
         if found and self._strict:
             self._keep(fact, moment, decision)
@@ -177,6 +183,11 @@ class Driver:
             delta=decision.delta,
             wake_at_ms=decision.wake_at_ms,
         )
+
+
+def _same(one: Decision, other: Decision) -> bool:
+    """Whether two decisions say and change the same."""
+    return (one.delta, one.outputs, one.reasons, one.wake_at_ms) == (other.delta, other.outputs, other.reasons, other.wake_at_ms)
 
 
 def _fact_in_short(fact: Fact) -> str:

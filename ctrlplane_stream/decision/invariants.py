@@ -13,7 +13,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision, Moment
 from ctrlplane_stream.decision.phases import ENDED, MOVING, Phase
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.commands import Command, Notify
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
@@ -58,7 +58,6 @@ class Books:
         self.stepped: tuple[int, str] | None = None
 
 
-_PASSING = (OverrideVerb.PROMOTE, OverrideVerb.SKIP, OverrideVerb.FORCE)
 Check = Callable[[Books, Fact, State, Decision], Iterator[Violation]]
 
 
@@ -172,6 +171,11 @@ def stable_keeps_its_capacity(books: Books, fact: Fact, before: State, decision:
     for command in commands_of(decision):
         rollout = _rollout(decision.state, command.rollout)
         if rollout is None:
+            stable = next((v for v in command.wanted.versions if v.label == command.wanted.stable), None)
+            if command.wanted.stable is not None and (stable is None or stable.capacity is not Capacity.FULL):
+                yield Violation(
+                    2, f"{command.id}: stable {command.wanted.stable} of {command.target} loses its capacity outside of any rollout"
+                )
             continue
         for unit in rollout.units:
             if unit.service != command.target.service or unit.stable is None:
@@ -203,6 +207,10 @@ def drained_before_parked(books: Books, fact: Fact, before: State, decision: Dec
         for version in past.versions if past is not None else ():
             now = next((v for v in command.wanted.versions if v.label == version.label), None)
             shrinks = version.capacity is not Capacity.PARKED and (now is None or now.capacity is Capacity.PARKED)
+            if shrinks and rollout is None:
+                yield Violation(
+                    4, f"{command.id}: {version.label} of {command.target} goes outside of any rollout without having been parked"
+                )
             if shrinks and rollout is not None and clock is not None and not rollout.unsafe:
                 yield from _not_drained(books, command, version.label, rollout, decision.state, clock.now_ms)
 
@@ -223,24 +231,48 @@ def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout,
 
 
 def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """5: no step forward without a PASS at this step (or a soak, marked), and none while blind."""
+    """5: no step forward without a PASS at this step (or a soak, marked), and none on a FAIL or while blind, whoever promotes."""
+    said = fact.verb if isinstance(fact, OverrideRequested) else None
     for rollout in _rollouts(decision.state):
         past = _rollout(before, rollout.id)
-        if past is None or past.phase is not Phase.VERIFYING or rollout.phase not in (Phase.SHIFTING, Phase.BAKING):
+        if past is None or not _went_forward(past, rollout) or past.phase is Phase.PREPARING:
             continue
-        if past.forced or past.skip_gate or rollout.forced:
+        if past.forced or past.skip_gate or rollout.forced or said in (OverrideVerb.SKIP, OverrideVerb.FORCE):
             continue
-        step = past.wave * len(past.steps) + past.step
-        if past.approved or past.promote_all or (isinstance(fact, OverrideRequested) and fact.verb in _PASSING):
-            continue
-        yield from _unproven_step(books, decision.state, rollout, step, past.judged_attempt)
+        bakes = past.phase is Phase.BAKING
+        waves = max(unit.wave for unit in past.units) + 1
+        step = waves * len(past.steps) if bakes else past.wave * len(past.steps) + past.step
+        verdict = books.verdicts.get((rollout.id, step, past.judged_attempt))
+        promoted = past.approved or past.promote_all or said is OverrideVerb.PROMOTE
+        if promoted:
+            yield from _blind_or_failed(rollout, step, verdict)
+        else:
+            yield from _unproven_step(books, decision.state, rollout, step, past.judged_attempt)
+
+
+def _went_forward(past: e.Rollout, now: e.Rollout) -> bool:
+    """Whether a rollout was given weight, or kept its candidates for good, by this decision."""
+    if past.phase is Phase.BAKING:
+        return now.phase is Phase.DRAINING and now.promoted
+    ways = {Phase.PREPARING: (Phase.SHIFTING,), Phase.VERIFYING: (Phase.SHIFTING, Phase.BAKING)}
+    return now.phase in ways.get(past.phase, ())
+
+
+def _blind_or_failed(rollout: e.Rollout, step: int, verdict: Verdict | None) -> Iterator[Violation]:
+    if verdict is None or verdict.no_data is NoDataCause.PIPELINE_LATE:
+        yield Violation(5, f"{rollout.id} left step {step + 1} blind")
+    elif verdict.status is VerdictStatus.FAIL:
+        yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL")
 
 
 def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """8: nothing goes forward while it is paused or frozen."""
+    """8: nothing goes forward while it is paused or frozen, and whoever forces is told on."""
     for rollout in _rollouts(decision.state):
         past = _rollout(before, rollout.id)
-        if past is None or past.phase is not Phase.VERIFYING or rollout.phase not in (Phase.SHIFTING, Phase.BAKING):
+        if past is not None and rollout.forced and not past.forced:
+            if not any(isinstance(output, Notify) and output.rollout == rollout.id for output in decision.outputs):
+                yield Violation(8, f"{rollout.id} is forced and nobody is told")
+        if past is None or not _went_forward(past, rollout):
             continue
         codes = {hold.code for hold in past.holds} & {"pause", "frozen"}
         if codes and not isinstance(fact, OverrideRequested) and codes & {hold.code for hold in rollout.holds}:
@@ -257,11 +289,8 @@ def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, at
             yield Violation(5, f"{rollout.id} left step {step + 1} without a PASS of {judge.name}, which is required")
         if judge.may_veto and word is VerdictStatus.FAIL:
             yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL of {judge.name}, which may veto")
-    if verdict is None or verdict.no_data is NoDataCause.PIPELINE_LATE:
-        yield Violation(5, f"{rollout.id} left step {step + 1} blind")
-    elif verdict.status is VerdictStatus.FAIL:
-        yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL")
-    elif verdict.status is not VerdictStatus.PASS:
+    yield from _blind_or_failed(rollout, step, verdict)
+    if verdict is not None and verdict.status not in (VerdictStatus.PASS, VerdictStatus.FAIL):
         approved = any(judge.may_approve and word is VerdictStatus.PASS for judge, word in words.items())
         soaked = Unsure.SOAK in (policy.on_unprovable, policy.on_no_data, policy.on_unknown_service)
         if not (approved or soaked) or step not in rollout.unproven:
@@ -298,7 +327,14 @@ def _serves_stable(state: State, rollout: e.Rollout) -> Iterator[Violation]:
 
 
 def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """7: a set ends all old or all new, as the world shows it."""
+    """7: a set ends all old or all new, as the world shows it; until then whoever does not act is named."""
+    for rollout in _rollouts(decision.state):
+        for unit in rollout.units:
+            target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
+            troubled = target is not None and target.rollout == rollout.id and target.edited is None and target.in_flight is not None
+            if troubled and target is not None and target.in_flight is not None and target.in_flight.trouble is not None:
+                if not any(text.startswith(f"{unit.service} ") for text in rollout.stuck):
+                    yield Violation(7, f"{rollout.id} does not name {unit.service}, which does not act: {target.in_flight.trouble}")
     for rollout in _just_ended(before, decision.state):
         if rollout.advice is not None:
             continue
@@ -387,8 +423,8 @@ def nothing_sleeps(books: Books, fact: Fact, before: State, decision: Decision) 
         for hold in rollout.holds:
             if not hold.text or hold.deadline_ms <= 0:
                 yield Violation(11, f"{rollout.id} is held for {hold.code} without a reason or a deadline")
-        if rollout.phase is Phase.QUEUED and not rollout.waiting_for:
-            yield Violation(11, f"{rollout.id} queues and does not say for what")
+        if not rollout.waiting_for and not rollout.holds:
+            yield Violation(11, f"{rollout.id} is {rollout.phase} and does not say what it waits for")
 
 
 CHECKS: tuple[Check, ...] = (

@@ -80,7 +80,10 @@ def _passed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 def _noting_proof(rollout: e.Rollout, because: str) -> e.Rollout:
     """Remember that a step was left without proof."""
     del because
-    return rollout if not rollout.unproven_now else replace(rollout, unproven=(*rollout.unproven, assigning.global_step(rollout)))
+    if not rollout.unproven_now:
+        return rollout
+    step = assigning.step_count(rollout) - 1 if rollout.phase is Phase.DRAINING else assigning.global_step(rollout)
+    return replace(rollout, unproven=(*rollout.unproven, step))
 
 
 def _climb(draft: Draft, rollout: e.Rollout, place: tuple[int, int], because: str) -> e.Rollout:
@@ -129,7 +132,7 @@ def watched(draft: Draft, rollout: e.Rollout, *, baking: bool) -> e.Rollout:
 
 def _baked(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     assigning.release(draft, rollout, because)
-    return good_forever(draft, rollout)
+    return good_forever(draft, replace(_noting_proof(rollout, because), unproven_now=False))
 
 
 def _stop(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:

@@ -1,5 +1,6 @@
 """The simulation must be able to fail: each planted violation of the machine's rules is found within 1,000 seeds."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,7 +38,8 @@ def _everywhere(name: str, new: Any) -> list[tuple[Any, str, Any]]:
 
 
 _weighted, _prepared, _with_version = targets.weighted, targets.prepared, targets.with_version
-_read, _commanded, _admitted = gate.read, targets._commanded, transitions._admitted
+_read, _commanded, _admitted, _watched = gate.read, targets._commanded, transitions._admitted, stuck.watch_targets
+_count = itertools.count()
 
 
 def _stable_shrinks(target: Any, label: str) -> Any:
@@ -67,6 +69,15 @@ def _loses_stable(draft: Any, moved: Any, because: str) -> Any:
 def _open_when_unsure(*args: Any) -> Reading:
     reading = _read(*args)
     return Reading(Gate.OPEN, "planted") if reading.gate is Gate.WAITING else reading
+
+
+def _open_when_blind(*args: Any) -> Reading:
+    reading = _read(*args)
+    return Reading(Gate.OPEN, "planted") if reading.gate is Gate.BLIND else reading
+
+
+def _by_chance(*args: Any) -> Reading:
+    return replace(_read(*args), text=f"planted {next(_count)}")
 
 
 def _refuse(draft: Any, fact: Any) -> tuple[bool, str]:
@@ -108,6 +119,12 @@ PLANTED: dict[str, Callable[[], list[tuple[Any, str, Any]]]] = {
     "nobody asks for time": lambda: [(timers, "wake_at_ms", lambda draft: None)],
     "a silent actuator is never told again": lambda: [(rollout, "watch_targets", lambda draft, r: r)],
     "holds hold nothing": lambda: [(rollout, "_unheld", lambda r: None)],
+    "several instances are exchanged at once": lambda: [(rollout, "steps_now", lambda draft, version_set, steps: steps)],
+    "an instance is exchanged before the last one is ready": lambda: [(rollout, "_unready", lambda *args: None)],
+    "force tells nobody": lambda: [(overrides, "notify", lambda *args: None)],
+    "a bake ends blind": lambda: [(gate, "read", _open_when_blind)],
+    "whoever does not act is not named": lambda: [(rollout, "watch_targets", lambda draft, r: replace(_watched(draft, r), stuck=()))],
+    "chance has a say": lambda: [(gate, "read", _by_chance)],
 }
 
 
