@@ -176,9 +176,9 @@ class World:
         """What the target looks like."""
         target = self.target(service)
         counted = self._counted(target, now_ms)
-        seen = with_vacancy(self._shares(target), counted) if target.goal is not None else counted
+        shown = with_vacancy(self._shares(target), counted) if target.goal is not None else counted
         versions = tuple(
-            ObservedVersion(label, v.digest, seen[label].instances, seen[label].ready, v.weight, v.failure)
+            ObservedVersion(label, v.digest, shown[label].instances, shown[label].ready, v.weight, v.failure)
             for label, v in target.versions.items()
         )
         left = (target.lease_until_ms - now_ms) / 1000 if target.lease_until_ms is not None else None
