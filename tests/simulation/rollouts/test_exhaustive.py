@@ -20,7 +20,7 @@ def test_every_interleaving_is_safe_and_none_is_a_trap(more: tuple[str, ...]) ->
 def test_a_core_that_parks_before_weight_zero_is_shown_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search can fail: a version that goes before its weight is seen to be 0 breaks a promise on some path."""
     monkeypatch.setattr(draining, "_undrained", lambda *args: None)
-    monkeypatch.setattr(falling, "is_confirmed", lambda *args: True)
+    monkeypatch.setattr(falling, "is_shown", lambda *args: True)
     with pytest.raises(Broken, match="invariant 4"):
         explore((*PUSHES, "say abort"))
 
