@@ -171,7 +171,8 @@ class Judge(Duty):
 
     async def _read_catalog(self) -> None:
         """Take over how long edges live where the catalog says otherwise by now."""
-        await self._catalog.refresh()
+        async with self._taking:
+            await self._catalog.refresh()
         for court in (court for courts in self._courts.values() for court in courts.values()):
             court.table.fade_windows = self._fade_windows(court.table.environment)
 
