@@ -65,15 +65,18 @@ def peer_of(attributes: Mapping[str, str]) -> Peer | None:
     """The peer that a caller's or consumer's attributes name, or None where they name nobody."""
     host, port = _host_and_port(attributes)
     address = f"{host}:{port}" if host and port else host
-    named = _service_name(attributes)
+    said = _service_name(attributes)
+    named = _shown(said)
+    if named != said:
+        address = address or said
     database = _first(attributes, DATABASES)
     if database:
-        return Peer(PeerKind.DATABASE, named or _database_name(database, attributes, host), address)
+        return Peer(PeerKind.DATABASE, named or _database_name(_plain(database), attributes, host), address)
     system = attributes.get("messaging.system", "")
     if system or _first(attributes, DESTINATIONS):
         destination = _destination_name(system, attributes)
         return Peer(PeerKind.DESTINATION, destination, destination)
-    name = named or _host_name(host) or attributes.get("rpc.service", "")
+    name = named or _host_name(host) or _shown(attributes.get("rpc.service", ""))
     return Peer(PeerKind.EXTERNAL, name[:_LONGEST], address) if name else None
 
 
@@ -131,6 +134,11 @@ def _host_name(host: str) -> str:
     return "ip-address"
 
 
+def _shown(name: str) -> str:
+    """A name that somebody gave, fit to be shown: of a URL its host, else without what looks generated in it."""
+    return _host_name(_from_url(name, "")[0]) if "://" in name else _plain(name)[:_LONGEST]
+
+
 def _plain(name: str) -> str:
-    """A database or destination name without what looks generated in it."""
+    """A name without what looks generated in it."""
     return _GENERATED.sub("*", name.partition("?")[0])

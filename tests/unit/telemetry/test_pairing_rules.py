@@ -232,6 +232,9 @@ def test_a_missing_parent_is_counted_not_forgotten(traces: SampleTraces) -> None
         ({"db.system": "mysql", "server.address": "db-1.internal"}, "mysql/db-1.internal", "database"),
         ({"peer.service": "ledger", "db.system": "mysql"}, "ledger", "database"),
         ({"peer.service": "bank"}, "bank", "external"),
+        ({"peer.service": "https://api.bank.example/pay/4711?token=secret"}, "api.bank.example", "external"),
+        ({"peer.service": "session-9f8e7d6c5b4a"}, "session-*", "external"),
+        ({"rpc.service": "ledger.v1.Ledger"}, "ledger.v1.Ledger", "external"),
         ({"service.peer.name": "bank", "service.peer.namespace": "pay", "peer.service": "x"}, "pay/bank", "external"),
         ({"db.system.name": "mongodb", "db.namespace": "t_550E8400-e29b-41d4-a716-446655440000"}, "mongodb/t_*", "database"),
         ({"db.system": "postgresql", "server.address": "/run/.s.PGSQL.5432"}, "postgresql/unix-socket", "database"),
@@ -278,6 +281,12 @@ def test_a_failed_call_to_a_service_of_the_catalog_is_a_failed_call_of_unknown_v
     client = traces.span("shop", CLIENT, error=True, attributes={"server.address": "cart.shop.svc", "server.port": 8080})
     (edge,) = Outcome([client], catalog={"cart.shop.svc": "cart"}).edges
     assert (edge.callee, edge.kind, edge.callee_version, edge.calls, edge.errors) == ("cart", "call", "unknown", 1, 1)
+
+
+def test_a_service_of_the_catalog_is_known_by_a_name_that_looks_generated(traces: SampleTraces) -> None:
+    """What may be shown and what is recognised are two things."""
+    client = traces.span("shop", CLIENT, error=True, attributes={"peer.service": "legacy-20041231"})
+    assert Outcome([client], catalog={"legacy-20041231": "legacy-20041231"}).calls == {("shop", "legacy-20041231", "call"): (1, 1)}
 
 
 def test_a_failed_call_to_a_learned_address_is_a_failed_call_in_its_own_window(traces: SampleTraces) -> None:
