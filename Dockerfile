@@ -1,13 +1,19 @@
 # The program with exactly the locked packages. Any of its commands: docker run ctrlplane-stream:0.1.0 doctor
+FROM python:3.11.11-bookworm AS compiled
+COPY ctrlplane_stream/telemetry/native/spans.c /spans.c
+RUN cc -std=c11 -O3 -shared -fPIC -o /spans.so /spans.c
+
 FROM python:3.11.11-slim-bookworm
 WORKDIR /opt/ctrlplane-stream
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 COPY pyproject.toml README.md ./
+COPY scripts/compile_native.py ./scripts/
 COPY topics ./topics
 COPY schemas ./schemas
 COPY deploy ./deploy
 COPY ctrlplane_stream ./ctrlplane_stream
+COPY --from=compiled /spans.so ./ctrlplane_stream/telemetry/native/
 RUN pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
 # By number: a cluster that admits no root cannot tell it from a name.
 RUN useradd --system --uid 10001 --home-dir /nonexistent ctrlplane

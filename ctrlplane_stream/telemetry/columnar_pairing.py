@@ -7,7 +7,7 @@ it one half at a time. So there is one set of rules, and the columns only are a 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,18 +16,19 @@ import polars as pl
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.model.windows import Exposure
 from ctrlplane_stream.telemetry.batches import Batch
-from ctrlplane_stream.telemetry.columnar_folding import buckets, numbered, sketch, tally
+from ctrlplane_stream.telemetry.columnar_folding import Grouping
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin
-from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, frame_of, halves_of, span_keys, trace_key, trace_keys
+from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, trace_key, trace_keys
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
+from ctrlplane_stream.telemetry.linking import links_of, traces_of
+from ctrlplane_stream.telemetry.native import Columns, library
 from ctrlplane_stream.telemetry.pairing import ReferencePairing, Settled, count_redelivered, most_in_traces, settle_finally, settle_now
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
-_CALLEE = (pl.col("kind") == Kind.SERVER) | (pl.col("kind") == Kind.CONSUMER)
-_CALLER = (pl.col("kind") == Kind.CLIENT) | (pl.col("kind") == Kind.PRODUCER)
+_OF_CALLERS = ("trace", "origin", "peer", "window", "duration", "flags", "weight")
 
 
 @dataclass(slots=True)
@@ -43,18 +44,25 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Fast:
-    """Traces of a close that take the fast way: all rows; callees with their callers' side; callers that nobody answered."""
+    """Traces of a close that take the fast way: all rows; callees with their callers' side; callers that nobody answered; their keys."""
 
     rows: pl.DataFrame
     calls: pl.DataFrame
     unanswered: pl.DataFrame
+    traces: pl.Series
 
 
 class ColumnarPairing:
     """See the module."""
 
-    def __init__(self, settings: SpanSettings, peers: KnownPeers, least_rows: int = 256) -> None:
-        """Where fewer than ``least_rows`` become visible, the reference takes them all: it is faster with few."""
+    def __init__(self, settings: SpanSettings, peers: KnownPeers, least_rows: int = 256, compiled: bool = True) -> None:
+        """Where fewer than ``least_rows`` become visible, the reference takes them all: it is faster with few.
+
+        ``compiled``: whether to use what is written in C, where there is a library.
+        """
+        found = library() if compiled else None
+        self._compiled = None if found is None else Columns(found)
+        self._group = Grouping(self._compiled)
         self._settings = settings
         self._least_rows = least_rows
         self._peers = peers
@@ -79,7 +87,7 @@ class ColumnarPairing:
     def windows(self) -> list[int]:
         """Windows that hold halves and have not been closed, ascending."""
         self._rest = self._unsettled()
-        return self._rest.select(self._window().unique().sort()).to_series().to_list()
+        return self._window(self._rest["end"]).unique().sort().to_list()
 
     def oldest_offset(self) -> int | None:
         """The oldest record that a half in memory came from, or None where nothing is held."""
@@ -97,15 +105,14 @@ class ColumnarPairing:
             self._pending_rows += batch.rows - first
             self._evict()
 
-    def _window(self) -> pl.Expr:
-        length = self._settings.window_ms * 1000
-        return (pl.col("end") // length) * self._settings.window_seconds
+    def _window(self, ends: pl.Series) -> pl.Series:
+        return ((ends // (self._settings.window_ms * 1000)) * self._settings.window_seconds).alias("window")
 
     def _unsettled(self) -> pl.DataFrame:
         """Everything received and not visible yet."""
         if not self._pending:
             return self._rest
-        fresh = frame_of(self._pending, self._tables)
+        fresh = frame_of(self._pending, self._tables, self._compiled)
         self._pending, self._pending_rows = [], 0
         return pl.concat([self._rest, fresh]) if len(self._rest) else fresh
 
@@ -113,8 +120,9 @@ class ColumnarPairing:
         """Settle what becomes visible with this window, and what came late, into ``fold``; then forget silent traces."""
         unsettled = self._unsettled()
         seen = unsettled["end"] < (window * 1000 + self._settings.window_ms) * 1000
-        self._rest = unsettled.filter(~seen) if not seen.all() else unsettled.clear()
-        visible = unsettled.filter(seen) if not seen.all() else unsettled
+        every = bool(seen.all())
+        self._rest = unsettled.clear() if every else chosen(unsettled, ~seen)
+        visible = unsettled if every else chosen(unsettled, seen)
         fast, slow = self._sorted_out(visible)
         slow = self._bounded(slow)
         self._slow.hold(len(slow))
@@ -129,35 +137,31 @@ class ColumnarPairing:
 
     def _sorted_out(self, visible: pl.DataFrame) -> tuple[_Fast, pl.DataFrame]:
         """The traces that take the fast way, and the rows of all others."""
-        rows = visible.with_columns(trace=trace_keys(), kind=pl.col("flags") & 7, window=self._window())
-        rows = rows.with_columns(key=span_keys("span"), above=span_keys("parent"))
-        met = self._met_before(rows["trace"])
-        rows, odd = _without(rows, [rows["trace"]] if len(rows) < self._least_rows else [*met, *self._unusual(rows)])
-        callees = rows.filter(_CALLEE & (pl.col("parent") != 0))
-        callers = rows.filter(_CALLER).with_row_index("caller")
-        calls = callees.join(callers.select(pl.all().name.suffix("_above")), left_on="above", right_on="key_above", how="left")
-        paired = (
-            (pl.col("high") == pl.col("high_above")) & (pl.col("low") == pl.col("low_above")) & (pl.col("parent") == pl.col("span_above"))
-        )
-        found = calls.select(paired.fill_null(False)).to_series()
-        answered = pl.repeat(False, len(callers), eager=True).scatter(calls["caller_above"].filter(found).unique(), True)
-        unanswered = callers.filter(~answered)
-        below = rows.filter(~_CALLEE & (pl.col("parent") != 0) & pl.col("above").is_in(unanswered["key"].implode()))
-        orphaned = calls["trace"].filter(~found)
-        if len(below) or len(orphaned):
-            unusual = pl.concat([below["trace"], orphaned]).unique()
-            usual = ~pl.col("trace").is_in(unusual.implode())
-            odd = pl.concat([odd, rows.filter(~usual).select(NAMES)])
-            rows, calls, unanswered = rows.filter(usual), calls.filter(usual), unanswered.filter(usual)
-        return _Fast(rows, calls, unanswered), odd
+        traces = traces_of(visible, self._compiled)
+        keys = traces.keys
+        kind = (visible["flags"] & 7).alias("kind")
+        rows = visible.hstack([keys[traces.number], kind, self._window(visible["end"])])
+        met = self._met_before(keys)
+        if len(rows) < self._least_rows:
+            return _Fast(rows.clear(), rows.clear(), rows.clear(), keys.clear()), visible
+        odd = self._unusual(rows, traces.number, keys.is_in(pl.concat(met).implode()) if met else falses(len(keys)))
+        links = links_of(rows, traces.number, odd, self._compiled)
+        usual = ~links.odd[traces.number]
+        every = bool(usual.all())
+        fast = rows if every else chosen(rows, usual)
+        called = usual & (links.above != 0)
+        up = links.above.filter(called) - 1
+        above = pl.DataFrame([rows[name][up].alias(f"{name}_above") for name in ("origin", "peer", "window", "duration", "end")])
+        calls = chosen(rows, called, ("origin", "kind", "window", "duration", "end", "flags", "weight")).hstack(above)
+        unanswered = chosen(rows, usual & ~links.answered & ((kind == Kind.CLIENT) | (kind == Kind.PRODUCER)), _OF_CALLERS)
+        return _Fast(fast, calls, unanswered, keys.filter(~links.odd)), visible.clear() if every else chosen(visible, ~usual)
 
-    def _met_before(self, traces: pl.Series) -> list[pl.Series]:
-        """The traces of which something was visible before. The fast ones among them are handed to the reference."""
+    def _met_before(self, fresh: pl.Series) -> list[pl.Series]:
+        """The traces, among those that became visible, of which something was before. Fast ones are handed to the reference."""
         slow = pl.Series([trace_key(trace) for trace in self._slow.traces], dtype=pl.UInt64)
         found = [slow] if len(slow) else []
         if not self._kept:
             return found
-        fresh = traces.unique()
         for kept in self._kept:
             met = kept.traces.filter(kept.traces.is_in(fresh.implode()))
             if len(met):
@@ -168,19 +172,15 @@ class ColumnarPairing:
                 kept.traces = kept.traces.filter(~kept.traces.is_in(met.implode()))
         return found
 
-    def _unusual(self, rows: pl.DataFrame) -> list[pl.Series]:
-        """Traces with span links, consumers that only fetched, repeated ids, several roots, or more halves than a trace may have."""
+    def _unusual(self, rows: pl.DataFrame, trace: pl.Series, met: pl.Series) -> pl.Series:
+        """By number of trace: whether it was met before, or has span links, consumers that only fetched, or too many halves."""
         flags = rows["flags"]
-        found = [rows["trace"].filter(((flags & (LINK | LINKED)) != 0) | ((flags & RECEIVE != 0) & (rows["kind"] == Kind.CONSUMER)))]
-        if rows["key"].n_unique() < len(rows):
-            found.append(rows["trace"].filter(rows["key"].is_duplicated()))
-        roots = rows["trace"].filter(rows["parent"] == 0)
-        if roots.n_unique() < len(roots):
-            found.append(roots.filter(roots.is_duplicated()))
+        own = ((flags & (LINK | LINKED)) != 0) | ((flags & RECEIVE != 0) & (rows["kind"] == Kind.CONSUMER))
+        odd = met.scatter(trace.filter(own).unique(), True) if own.any() else met
         if len(rows) > self._settings.max_trace_halves:
-            sizes = rows["trace"].alias("trace").value_counts()
-            found.append(sizes["trace"].filter(sizes["count"] > self._settings.max_trace_halves))
-        return found
+            sizes = trace.alias("trace").value_counts()
+            odd = odd.scatter(sizes["trace"].filter(sizes["count"] > self._settings.max_trace_halves), True)
+        return odd
 
     def _bounded(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Those of the rows bound for the reference that it may hold: no runaway trace beyond its own bound, then the newest."""
@@ -212,18 +212,26 @@ class ColumnarPairing:
         self._count(Skip.UNLINKED, rows.filter((pl.col("flags") & LINK) != 0))
 
     def _count_arrivals(self, rows: pl.DataFrame, fold: Fold) -> None:
-        self._count(Skip.LOCAL, rows.filter((pl.col("kind") < Kind.SERVER) & ((pl.col("flags") & RECEIVE) == 0)))
-        self._count(Skip.RECEIVE, rows.filter((pl.col("flags") & RECEIVE) != 0))
-        arrivals = rows.filter(_CALLEE)
-        self._count(Skip.ROOT, arrivals.filter(pl.col("parent") == 0))
+        kind, fetched = rows["kind"], (rows["flags"] & RECEIVE) != 0
+        arrived = (kind == Kind.SERVER) | (kind == Kind.CONSUMER)
+        arrivals = chosen(rows, arrived, ("origin", "window", "flags", "weight", "duration", "parent"))
+        self._add_skipped(Skip.LOCAL, (kind < Kind.SERVER) & ~fetched)
+        self._add_skipped(Skip.RECEIVE, fetched)
+        self._add_skipped(Skip.ROOT, arrivals["parent"] == 0)
         if not len(arrivals):
             return
-        number, names = numbered(self._placed(arrivals), ("origin", "place"))
-        into = [self._arrival(origin, self._window_at(arrivals, place), fold) for origin, place in names]
-        tally(number, _errors(arrivals), arrivals["weight"], self._tables.weights.values, lambda i: into[i].tally)
-        sketch(number, buckets(arrivals["duration"]), lambda i: into[i].latency)
-        for i, count in number.filter(arrivals["parent"] == 0).alias("name").value_counts().rows():
+        number, names = self._group.numbered(self._placed(arrivals), ("origin", "place"))
+        window_at = self._windows(arrivals)
+        into = [self._arrival(origin, window_at(place), fold) for origin, place in names]
+        self._group.tally(number, _errors(arrivals), arrivals["weight"], self._tables.weights.values, lambda i: into[i].tally)
+        self._group.sketch(number, arrivals["duration"], lambda i: into[i].latency)
+        for i, count in self._group.counted(number.filter(arrivals["parent"] == 0)):
             into[i].roots += count
+
+    def _add_skipped(self, reason: Skip, mask: pl.Series) -> None:
+        count = int(mask.sum())
+        if count:
+            self.skipped[reason] += count
 
     def _count(self, reason: Skip, rows: pl.DataFrame) -> None:
         if len(rows):
@@ -232,10 +240,12 @@ class ColumnarPairing:
     def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with their windows as small numbers, ``place``."""
         least = cast("int", rows["window"].min())
-        return rows.with_columns(place=(pl.col("window") - least) // self._settings.window_seconds)
+        return rows.hstack([((rows["window"] - least) // self._settings.window_seconds).alias("place")])
 
-    def _window_at(self, rows: pl.DataFrame, place: int) -> int:
-        return cast("int", rows["window"].min()) + place * self._settings.window_seconds
+    def _windows(self, rows: pl.DataFrame) -> Callable[[int], int]:
+        """The window of a ``place`` among these rows."""
+        least, seconds = cast("int", rows["window"].min()), self._settings.window_seconds
+        return lambda place: least + place * seconds
 
     def _arrival(self, number: int, window: int, fold: Fold) -> ArrivalCounts:
         origin = self._tables.origins.values[number]
@@ -245,55 +255,57 @@ class ColumnarPairing:
         if not len(calls):
             return
         origins, peers = self._tables.origins.values, self._tables.peers.values
-        _, pairs = numbered(calls, ("origin_above", "peer_above", "origin"))
+        _, pairs = self._group.numbered(calls, ("origin_above", "peer_above", "origin"))
         for caller, peer, callee in pairs:
             self._peers.learn_pair(origins[caller], peers[peer], origins[callee], window)
-        calls = calls.with_columns(window=pl.max_horizontal("window", "window_above"), message=pl.col("kind") == Kind.CONSUMER)
-        number, names = numbered(self._placed(calls), ("origin_above", "origin", "message", "place"))
-        into = []
+        own, other = calls["window"], calls["window_above"]
+        latest, message = own.zip_with(own >= other, other), calls["kind"] == Kind.CONSUMER
+        calls = calls.drop("window").hstack([latest, message.alias("message")])
+        number, names = self._group.numbered(self._placed(calls), ("origin_above", "origin", "message", "place"))
+        into, window_at = [], self._windows(calls)
         for caller, callee, message, place in names:
             above, below = origins[caller], origins[callee]
             kind = EdgeKind.MESSAGE if message else EdgeKind.CALL
             name = (above.service, below.service, kind, above.version, below.version)
-            into.append(fold.at(self._window_at(calls, place), below.environment).edge(name))
-        tally(number, _errors(calls), calls["weight"], self._tables.weights.values, lambda i: into[i].tally)
-        sketch(number, buckets(calls["duration"]), lambda i: into[i].server)
-        sketch(number, buckets(calls["duration_above"]), lambda i: into[i].client)
+            into.append(fold.at(window_at(place), below.environment).edge(name))
+        self._group.tally(number, _errors(calls), calls["weight"], self._tables.weights.values, lambda i: into[i].tally)
+        self._group.sketch(number, calls["duration"], lambda i: into[i].server)
+        self._group.sketch(number, calls["duration_above"], lambda i: into[i].client)
         gap = calls["duration_above"] - calls["duration"]
         waited = calls["end"] - calls["duration"] - calls["end_above"]
-        sketch(number, buckets(gap.zip_with(~calls["message"], waited)), lambda i: into[i].gap)
+        self._group.sketch(number, gap.zip_with(~calls["message"], waited), lambda i: into[i].gap)
 
     def _decide(self, fast: _Fast, window: int, fold: Fold, watched: Watched) -> None:
         callers = fast.unanswered
         names: list[tuple[int, ...]] = []
         if len(callers):
-            number, names = numbered(callers, ("origin", "peer"))
-            callers = callers.with_columns(who=number)
+            number, names = self._group.numbered(callers, ("origin", "peer"))
+            callers = callers.hstack([number.alias("who")])
         origins, peers = self._tables.origins.values, self._tables.peers.values
         settled = [settle_now(self._peers, origins[origin], peers[peer], window) for origin, peer in names]
         waiting = self._settle(callers, [origins[origin] for origin, _ in names], settled, fold)
         if watched:
             self._count_exposures(fast, callers, settled, watched, fold)
         first = cast("int", fast.rows["offset"].min())
-        self._kept.append(_Kept(window, fast.rows, waiting, fast.rows["trace"].unique(), first))
+        self._kept.append(_Kept(window, fast.rows, waiting, fast.traces, first))
 
     def _settle(self, callers: pl.DataFrame, origins: list[Origin], settled: Sequence[Settled | None], fold: Fold) -> pl.DataFrame:
         """Count the unanswered callers that are settled, by number ``who``; returns the others."""
         if not len(callers):
             return callers
         decided = pl.Series([one is not None for one in settled], dtype=pl.Boolean)[callers["who"]]
-        known = callers.filter(decided)
+        known = chosen(callers, decided)
         if len(known):
-            number, names = numbered(self._placed(known), ("who", "place"))
-            into = []
+            number, names = self._group.numbered(self._placed(known), ("who", "place"))
+            into, window_at = [], self._windows(known)
             for who, place in names:
                 origin, to = origins[who], settled[who]
                 assert to is not None
                 name = (origin.service, to.callee, to.kind, origin.version, UNKNOWN_VERSION)
-                into.append(fold.at(self._window_at(known, place), origin.environment).edge(name))
-            tally(number, _errors(known), known["weight"], self._tables.weights.values, lambda i: into[i].tally)
-            sketch(number, buckets(known["duration"]), lambda i: into[i].client)
-        return callers.filter(~decided)
+                into.append(fold.at(window_at(place), origin.environment).edge(name))
+            self._group.tally(number, _errors(known), known["weight"], self._tables.weights.values, lambda i: into[i].tally)
+            self._group.sketch(number, known["duration"], lambda i: into[i].client)
+        return chosen(callers, ~decided)
 
     def _count_exposures(self, fast: _Fast, callers: pl.DataFrame, settled: Sequence[Settled | None], watched: Watched, fold: Fold) -> None:
         """Exposure of the traces whose root is there, candidate by candidate."""
@@ -320,17 +332,17 @@ class ColumnarPairing:
         return callers.filter(pl.col("who").is_in(ours) & ((pl.col("flags") & ERROR) != 0))["trace"].unique()
 
     def _add_exposures(self, entries: pl.DataFrame, service: str, version: str, fold: Fold) -> None:
-        number, names = numbered(self._placed(entries), ("origin", "exposure", "place"))
-        into = []
+        number, names = self._group.numbered(self._placed(entries), ("origin", "exposure", "place"))
+        into, window_at = [], self._windows(entries)
         for origin, exposure, place in names:
             entry = self._tables.origins.values[origin]
-            at = fold.at(self._window_at(entries, place), entry.environment)
+            at = fold.at(window_at(place), entry.environment)
             into.append(at.exposure(entry.service, service, version, _EXPOSURES[exposure]))
-        for i, count in number.alias("name").value_counts().rows():
+        for i, count in self._group.counted(number):
             into[i].requests += count
-        for i, count in number.filter(_errors(entries) != 0).alias("name").value_counts().rows():
+        for i, count in self._group.counted(number.filter(_errors(entries) != 0)):
             into[i].errors += count
-        sketch(number, buckets(entries["duration"]), lambda i: into[i].latency)
+        self._group.sketch(number, entries["duration"], lambda i: into[i].latency)
 
     def _forget(self, window: int, fold: Fold) -> None:
         """Settle what is open in the fast traces that have been silent for the pairing time, and drop them."""
@@ -339,11 +351,11 @@ class ColumnarPairing:
             callers = self._kept.pop(0).open
             if not len(callers):
                 continue
-            number, names = numbered(callers, ("origin", "peer"))
+            number, names = self._group.numbered(callers, ("origin", "peer"))
             origins, peers = self._tables.origins.values, self._tables.peers.values
             found = [settle_finally(self._peers, origins[o], peers[p], window, self._settings.window_seconds) for o, p in names]
             self._settle(callers.with_columns(who=number), [origins[o] for o, _ in names], [_unless_skip(one) for one in found], fold)
-            for who, count in number.alias("name").value_counts().rows():
+            for who, count in self._group.counted(number):
                 reason = found[who]
                 if isinstance(reason, Skip):
                     self.skipped[reason] += count
@@ -373,12 +385,3 @@ def _unless_skip(found: Settled | Skip) -> Settled | None:
 def _errors(rows: pl.DataFrame) -> pl.Series:
     """1 where a row failed, else 0."""
     return (rows["flags"] & ERROR) // ERROR
-
-
-def _without(rows: pl.DataFrame, traces: Sequence[pl.Series]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of other traces, and the rows of these, as they came."""
-    named = pl.concat([series.cast(pl.UInt64) for series in traces]) if traces else pl.Series([], dtype=pl.UInt64)
-    if not len(named):
-        return rows, rows.clear().select(NAMES)
-    among = pl.col("trace").is_in(named.unique().implode())
-    return rows.filter(~among), rows.filter(among).select(NAMES)

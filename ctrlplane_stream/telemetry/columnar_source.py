@@ -30,7 +30,9 @@ from ctrlplane_stream.telemetry.columns import (
 )
 from ctrlplane_stream.telemetry.folding import LONGEST_US
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin, Peer
+from ctrlplane_stream.telemetry.half_columns import falses
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, ReferenceSource, SourceRecord
+from ctrlplane_stream.telemetry.native import LINKS, URL, Columns, Read, SpanReader, library
 from ctrlplane_stream.telemetry.origins import LONGEST_KEY_BYTES, Origins
 from ctrlplane_stream.telemetry.peers import HOSTS, KEYS, URLS, attribute, collect, fetch_kind, peer_of
 from ctrlplane_stream.telemetry.reading import LATEST_US, links_of
@@ -38,6 +40,7 @@ from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sampling import weight
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.wire.gen.halves_pb2 import HalfRecord
+from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Span
 from ctrlplane_stream.wire.otlp import Unreadable, request_bytes
 
 _CHUNK_BYTES = 4 << 20
@@ -75,16 +78,14 @@ class _Tables:
 
     def sorted_into(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with origins and peers numbered in order of value: so that records with the same ones have equal tables."""
-        used = rows["origin"].unique()
-        origins = sorted({self.origins[number] for number in used})
+        origins = sorted({self.origins[number] for number in _used(rows["origin"], len(self.origins))})
         peers = sorted(self.peers)
         by_origin, by_peer = {origin: i for i, origin in enumerate(origins)}, {peer: i + 1 for i, peer in enumerate(peers)}
         self.encoded = encode_tables(origins, peers, self.weights)
         numbers = [by_origin.get(origin, 0) for origin in self.origins]
-        return rows.with_columns(
-            origin=_looked_up(numbers, pl.UInt32, rows["origin"]),
-            peer=_looked_up([0, *(by_peer[peer] for peer in self.peers)], pl.UInt32, rows["peer"]),
-        )
+        origin = _looked_up(numbers, pl.UInt32, rows["origin"]).alias("origin")
+        peer = _looked_up([0, *(by_peer[peer] for peer in self.peers)], pl.UInt32, rows["peer"]).alias("peer")
+        return rows.drop("origin", "peer").hstack([origin, peer])
 
 
 class ColumnarSource:
@@ -92,13 +93,19 @@ class ColumnarSource:
 
     _MOST_CACHED = 16_384
 
-    def __init__(self, settings: SpanSettings, least_bytes: int = 64 << 10) -> None:
-        """Chunks of less than ``least_bytes`` go to the reference, which is faster with few spans (measured: about two hundred)."""
+    def __init__(self, settings: SpanSettings, least_bytes: int = 64 << 10, compiled: bool = True) -> None:
+        """Chunks of less than ``least_bytes`` go to the reference, which is faster with few spans (measured: about two hundred).
+
+        ``compiled``: whether to use the reader in C, where there is one.
+        """
         self._settings = settings
         self._least_bytes = least_bytes
         self._reference = ReferenceSource(settings)
         self._origins = Origins(settings.default_environment)
         self._described: dict[tuple[bytes, ...], Described] = {}
+        found = library() if compiled else None
+        self._columns = None if found is None else Columns(found)
+        self._spans = None if found is None else SpanReader(found, sorted(KEYS), frozenset(URLS))
 
     def batches(self, records: Sequence[SourceRecord], skipped: Counter[Skip]) -> Batches:
         """See :class:`~ctrlplane_stream.telemetry.halving.HalfSource`."""
@@ -119,26 +126,77 @@ class ColumnarSource:
             return self._reference.batches(records, skipped)
         passed: Counter[Skip] = Counter()
         try:
-            columns = decode_requests(readable)
-            if columns.record.n_unique() < len(records):
-                return self._reference.batches(records, skipped)  # some record holds no span, which it says of each
-            result = self._halves(records, columns, passed)
+            result = self._read(records, readable, passed) or self._decoded(records, decode_requests(readable), passed)
         except (ValueError, DecodeError, pl.exceptions.PolarsError, IndexError):
             return self._reference.batches(records, skipped)
         skipped.update(passed)
         return result
 
-    def _halves(self, records: Sequence[SourceRecord], columns: SpanColumns, skipped: Counter[Skip]) -> Batches:
+    def _read(self, records: Sequence[SourceRecord], values: Sequence[bytes], skipped: Counter[Skip]) -> Batches | None:
+        """The halves by the reader in C, or None where there is none or it declines."""
+        latest = [LATEST_US if r.received_ms is None else r.received_ms * 1000 for r in records]
+        read = None if self._spans is None else self._spans.read(values, latest)
+        if read is None:
+            return None
+        tables = _Tables([self._origins.of(resource) for resource in read.resources], {}, {})
+        for reason, count in (
+            (Skip.NO_TRACE_ID, read.no_trace_id),
+            (Skip.NO_SPAN_ID, read.no_span_id),
+            (Skip.NO_END_TIME, read.no_end_time),
+        ):
+            if count:
+                skipped[reason] += count
+        if not len(read.rows):
+            return Batches((), (), (), read.spans)
+        default = self._settings.sampling_multiplier
+        weights = [_number(weight, tables.weights) for weight in (default, *(weight(state, default) for state in read.states))]
+        flags, peer = self._understood(read, values, tables)
+        found = {name: read.rows[name] for name in (*_COLUMNS[:6], "record", "marks", "at", "size")}
+        weight_rows = _looked_up(weights, pl.UInt32, read.rows["state"]) if read.states else read.rows["state"]
+        rows = pl.DataFrame({**found, "flags": flags, "origin": read.rows["resource"], "peer": peer, "weight": weight_rows})
+        linked = ((rows["marks"] & LINKS) != 0) & ((rows["flags"] & 7) == Kind.CONSUMER)
+        if linked.any():
+            spans = ((at, Span.FromString(values[rec][start : start + size])) for at, rec, start, size in _places(rows, linked))
+            links = [(at, span.links, span.trace_id, span.parent_span_id) for at, span in spans]
+            rows = _with_copies(rows, links, self._settings.max_links, skipped)
+        return self._batches(records, rows, tables, read.spans)
+
+    def _understood(self, read: Read, values: Sequence[bytes], tables: _Tables) -> tuple[pl.Series, pl.Series]:
+        """Flags as in ``Half.flags`` but for the links, and peers (1 + index; 0: none), by what the attributes say."""
+        rows, flags, index = read.rows, read.rows["flags"], read.rows["combination"]
+        described = [self._describe(combination) for combination in read.combinations]
+        peers = [0, *(0 if one.peer is None else _number(one.peer, tables.peers) + 1 for one in described)]
+        peer = _looked_up(peers, pl.UInt32, index)
+        if any(one.homeless for one in described):
+            homeless = _looked_up([False, *(one.homeless for one in described)], pl.Boolean, index) & ((rows["marks"] & URL) != 0)
+            places = _places(rows, homeless)
+            spans = (Span.FromString(values[record][start : start + size]) for _, record, start, size in places)
+            found = [peer_of(collect(map(attribute, span.attributes))) for span in spans]
+            named = [0 if one is None else _number(one, tables.peers) + 1 for one in found]
+            peer = peer.scatter([at for at, _, _, _ in places], named)
+        if any(one.failed for one in described):
+            fails = _looked_up([False, *(one.failed for one in described)], pl.Boolean, index) & ((flags & 7) != Kind.CONSUMER)
+            flags = flags.zip_with(~fails, flags | ERROR)
+        if any(one.fetch for one in described):
+            fetches = _looked_up([0, *(one.fetch for one in described)], pl.UInt8, index)
+            flags = flags.zip_with(fetches == 0, (flags & ERROR) | fetches)
+        return flags, peer
+
+    def _decoded(self, records: Sequence[SourceRecord], columns: SpanColumns, skipped: Counter[Skip]) -> Batches:
+        if columns.record.n_unique() < len(records):
+            return self._reference.batches(records, skipped)  # some record holds no span, which it says of each
         spans = len(columns)
         tables = _Tables([self._origins.of(resource) for resource in columns.resources], {}, {})
         columns = _usable(columns, skipped)
         if not len(columns):
             return Batches((), (), (), spans)
         rows = self._with_links(columns, self._rows(columns, records, tables), skipped)
-        environments = {tables.origins[index].environment for index in rows["origin"].unique()}
-        return Batches(
-            tuple(_encoded(tables.sorted_into(rows), records, tables, self._settings.partitions)), tuple(sorted(environments)), (), spans
-        )
+        return self._batches(records, rows, tables, spans)
+
+    def _batches(self, records: Sequence[SourceRecord], rows: pl.DataFrame, tables: _Tables, spans: int) -> Batches:
+        environments = {tables.origins[index].environment for index in _used(rows["origin"], len(tables.origins))}
+        encoded = tuple(_encoded(tables.sorted_into(rows), records, tables, self._settings.partitions, self._columns))
+        return Batches(encoded, tuple(sorted(environments)), (), spans)
 
     def _rows(self, columns: SpanColumns, records: Sequence[SourceRecord], tables: _Tables) -> pl.DataFrame:
         """The halves of the spans, a row each; links are not looked at yet."""
@@ -222,26 +280,42 @@ class ColumnarSource:
         consumers = ((rows["flags"] & 7) == Kind.CONSUMER).arg_true()
         if not len(consumers):
             return rows
-        sources: list[int] = []
-        targets: list[tuple[bytes, bytes]] = []
-        linked: list[int] = []
-        for at, raw in zip(consumers, columns.field("links").take(consumers.to_arrow()).to_pylist(), strict=True):
-            if raw:
-                trace, parent = columns.field("trace_id")[at].as_py(), columns.field("parent_span_id")[at].as_py()
-                found = links_of(raw, trace, parent, self._settings.max_links, skipped)
-                linked += [at] * bool(found)
-                sources += [at] * len(found)
-                targets += found
-        if not sources:
-            return rows
-        copies = rows[sources].with_columns(
-            high=words_of(b"".join(trace[:8] for trace, _ in targets), len(targets)),
-            low=words_of(b"".join(trace[8:] for trace, _ in targets), len(targets)),
-            parent=words_of(b"".join(span for _, span in targets), len(targets)),
-            flags=rows["flags"][sources] | LINK,
-        )
-        marked = rows["flags"].scatter(linked, rows["flags"][linked] | LINKED)
-        return pl.concat([rows.with_columns(flags=marked), copies])
+        raw = columns.field("links").take(consumers.to_arrow()).to_pylist()
+        traces, parents = columns.field("trace_id"), columns.field("parent_span_id")
+        links = [(at, found, traces[at].as_py(), parents[at].as_py()) for at, found in zip(consumers, raw, strict=True) if found]
+        return _with_copies(rows, links, self._settings.max_links, skipped)
+
+
+_Links = tuple[int, Sequence[bytes], bytes, bytes]
+"""A consumer's row, its serialized links, its trace and its parent."""
+
+
+def _with_copies(rows: pl.DataFrame, links: Sequence[_Links], most: int, skipped: Counter[Skip]) -> pl.DataFrame:
+    """The rows, with a copy for each producer that a consumer is linked to."""
+    sources: list[int] = []
+    targets: list[tuple[bytes, bytes]] = []
+    linked: list[int] = []
+    for at, raw, trace, parent in links:
+        found = links_of(raw, trace, parent, most, skipped)
+        linked += [at] * bool(found)
+        sources += [at] * len(found)
+        targets += found
+    if not sources:
+        return rows
+    copies = rows[sources].with_columns(
+        high=words_of(b"".join(trace[:8] for trace, _ in targets), len(targets)),
+        low=words_of(b"".join(trace[8:] for trace, _ in targets), len(targets)),
+        parent=words_of(b"".join(span for _, span in targets), len(targets)),
+        flags=rows["flags"][sources] | LINK,
+    )
+    marked = rows["flags"].scatter(linked, rows["flags"][linked] | LINKED)
+    return pl.concat([rows.with_columns(flags=marked), copies])
+
+
+def _places(rows: pl.DataFrame, mask: pl.Series) -> list[tuple[int, int, int, int]]:
+    """Row, record, and where in the record it lies, of the spans where ``mask`` is true."""
+    found = mask.arg_true()
+    return list(zip(found, rows["record"][found], rows["at"][found], rows["size"][found], strict=True))
 
 
 def _chunks(records: Sequence[SourceRecord]) -> Iterator[Sequence[SourceRecord]]:
@@ -278,29 +352,46 @@ def _looked_up(values: Sequence[object], dtype: pl.DataType | type[pl.DataType],
     return pl.Series(values, dtype=dtype)[index]
 
 
+def _used(numbers: pl.Series, many: int) -> pl.Series:
+    """Which numbers below ``many`` are there, ascending."""
+    return falses(many).scatter(numbers, True).arg_true()
+
+
 def _number(value: Hashable, numbers: dict[Any, int]) -> int:
     """The number of a value, given out in order of appearance."""
     return numbers.setdefault(value, len(numbers))
 
 
-def _encoded(rows: pl.DataFrame, records: Sequence[SourceRecord], tables: _Tables, partitions: int) -> Iterator[HalvesRecordOut]:
+def _encoded(
+    rows: pl.DataFrame, records: Sequence[SourceRecord], tables: _Tables, partitions: int, compiled: Columns | None
+) -> Iterator[HalvesRecordOut]:
     """A batch for each destination that has rows, in order of destination; within it rows by record."""
     many = len(records)
-    keys = (((rows["high"] ^ rows["low"]) % partitions).cast(pl.UInt64) * many + rows["record"]).cast(pl.UInt64)
-    ordered = (keys * (1 << 32) + pl.int_range(0, len(rows), dtype=pl.UInt64, eager=True)).sort()
-    rows = rows[(ordered & 0xFFFFFFFF).cast(pl.UInt32)]
-    runs = (ordered // (1 << 32)).rle().struct.unnest()
-    columns = {name: bytes_of(rows[name]) for name in _COLUMNS}
+    if compiled is None:
+        key = (((rows["high"] ^ rows["low"]) % partitions) * many + rows["record"]).cast(pl.UInt32)
+    else:
+        key = compiled.partition_keys(rows["high"], rows["low"], rows["record"], partitions, many)
+    counts, columns = _ordered(key, partitions * many, {name: rows[name] for name in _COLUMNS}, compiled)
     widths = {name: len(columns[name]) // len(rows) for name in _COLUMNS}
     first = 0
-    by_destination: dict[int, list[tuple[int, int]]] = {}
-    for length, key in runs.iter_rows():
-        by_destination.setdefault(key // many, []).append((records[key % many].offset, length))
-    for partition, found in by_destination.items():
+    for partition in range(partitions):
+        own = counts[partition * many : (partition + 1) * many]
+        found = [(record.offset, length) for record, length in zip(records, own, strict=True) if length]
         last = first + sum(length for _, length in found)
-        cut = {name: bytes(columns[name][first * widths[name] : last * widths[name]]) for name in _COLUMNS}
-        yield HalvesRecordOut(partition, _record(records[0].source, records[-1].offset, found, cut, tables))
+        if last > first:
+            cut = {name: bytes(columns[name][first * widths[name] : last * widths[name]]) for name in _COLUMNS}
+            yield HalvesRecordOut(partition, _record(records[0].source, records[-1].offset, found, cut, tables))
         first = last
+
+
+def _ordered(key: pl.Series, keys: int, columns: dict[str, pl.Series], compiled: Columns | None) -> tuple[list[int], dict[str, memoryview]]:
+    """Columns in the order of a key below ``keys``, stable; and how many rows each key has."""
+    if compiled is not None:
+        counts, found = compiled.ordered(key, keys, columns)
+        return counts, {name: memoryview(column) for name, column in found.items()}
+    order = pl.select(pl.arg_sort_by(key, maintain_order=True)).to_series()
+    by_key = dict(key.alias("key").value_counts().iter_rows())
+    return [by_key.get(number, 0) for number in range(keys)], {name: bytes_of(column[order]) for name, column in columns.items()}
 
 
 def _record(source: int, through: int, runs: list[tuple[int, int]], columns: dict[str, bytes], tables: _Tables) -> bytes:

@@ -23,8 +23,8 @@ REFERENCE = Engine("reference", ReferenceSource, ReferencePairing)
 """One half at a time: short, and what the columnar engine must agree with."""
 
 
-def columnar(always: bool = False) -> Engine:
-    """Many halves at a time, and where there are few the reference's way, unless ``always``.
+def columnar(always: bool = False, compiled: bool = True) -> Engine:
+    """Many halves at a time, and where there are few the reference's way, unless ``always``; ``compiled``: by C, where there is any.
 
     Raises ImportError where one of its libraries is missing on this platform.
     """
@@ -32,8 +32,9 @@ def columnar(always: bool = False) -> Engine:
     from ctrlplane_stream.telemetry.columnar_source import ColumnarSource
 
     if always:
-        return Engine("columnar, always", partial(ColumnarSource, least_bytes=0), partial(ColumnarPairing, least_rows=0))
-    return Engine("columnar", ColumnarSource, ColumnarPairing)
+        source = partial(ColumnarSource, least_bytes=0, compiled=compiled)
+        return Engine("columnar, always", source, partial(ColumnarPairing, least_rows=0, compiled=compiled))
+    return Engine("columnar", partial(ColumnarSource, compiled=compiled), partial(ColumnarPairing, compiled=compiled))
 
 
 def default_engine() -> Engine:

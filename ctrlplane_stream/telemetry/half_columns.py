@@ -10,6 +10,7 @@ import pyarrow as pa
 from ctrlplane_stream.telemetry.batches import Batch, BatchTables
 from ctrlplane_stream.telemetry.columns import bytes_of, numbers_of
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind
+from ctrlplane_stream.telemetry.native import Columns
 
 TRACE_FACTOR = 0x9E3779B97F4A7C15
 """Odd constant by which ids are spread before they are folded into one word."""
@@ -69,11 +70,14 @@ class Tables:
         return known[1]
 
 
-def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables) -> pl.DataFrame:
+def falses(rows: int) -> pl.Series:
+    """So many times False."""
+    return pl.Series([False]).new_from_index(0, rows)
+
+
+def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables, compiled: Columns | None) -> pl.DataFrame:
     """The rows of some batches (offset, first row, batch), in order, with ``SCHEMA``."""
-    counts = pl.Series([batch.rows - first for _, first, batch in batches], dtype=pl.Int64)
-    which = pl.select(pl.int_range(0, len(batches), dtype=pl.UInt32).repeat_by(counts).explode()).to_series()
-    which = which if len(which) == int(counts.sum()) else which.drop_nulls()
+    which = _repeated([batch.rows - first for _, first, batch in batches], compiled)
     total = len(which)
     columns = {
         name: numbers_of(b"".join(_wide(batch, name)[8 * first :] for _, first, batch in batches), dtype, total)
@@ -89,7 +93,20 @@ def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables) -> pl.Da
         "weight": (weights, b"".join(_weight_rows(batch)[4 * first :] for _, first, batch in batches)),
     }
     numbered = {name: _global(numbers, rows, which, total) for name, (numbers, rows) in local.items()}
-    return pl.DataFrame({**columns, "flags": flags, **numbered, "offset": offsets}, schema=SCHEMA)
+    found_columns = {**columns, "flags": flags, **numbered, "offset": offsets}
+    return pl.DataFrame([found_columns[name].alias(name) for name in NAMES])
+
+
+def _repeated(counts: list[int], compiled: Columns | None) -> pl.Series:
+    """0, 1, 2 … each as often as ``counts`` (all positive) says."""
+    if compiled is not None:
+        return compiled.repeated(counts)
+    return pl.select(pl.int_range(0, len(counts), dtype=pl.UInt32).repeat_by(pl.Series(counts)).explode()).to_series()
+
+
+def chosen(rows: pl.DataFrame, mask: pl.Series, names: Sequence[str] | None = None) -> pl.DataFrame:
+    """The rows where ``mask`` is true, of some columns or of all. What ``DataFrame.filter`` gives, without its planner."""
+    return pl.DataFrame([rows[name].filter(mask) for name in (rows.columns if names is None else names)])
 
 
 def _wide(batch: Batch, name: str) -> bytes:
