@@ -69,9 +69,7 @@ async def measure(bootstrap: str, seconds: float) -> None:
         delays = await _delays(where)
         middle, late = delays[len(delays) // 2], delays[int(0.99 * len(delays))]
         print(f"{_TRACES_A_SECOND * 3} spans a second, a record each: {used:.1f}% of a core")
-        print(
-            f"published after window end + lateness: {middle:.2f} s at the median, {late:.2f} s at the 99th percentile of {len(delays)}"
-        )
+        print(f"published after window end + lateness: {middle:.2f} s at the median, {late:.2f} s at the 99th percentile of {len(delays)}")
 
 
 def main() -> None:

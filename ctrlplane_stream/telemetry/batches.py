@@ -191,15 +191,21 @@ def _batch(columns: HalfBatch) -> Batch | Unreadable:
 
 
 def _hold(tables: BatchTables, columns: HalfBatch) -> bool:
-    def highest(rows: bytes) -> int:
-        return max(memoryview(rows).cast("I"), default=0)
-
-    rows = len(columns.flags)
-    return not rows or (
-        highest(columns.origin_rows) < len(tables.origins)
-        and highest(columns.peer_rows) < len(tables.peers)
-        and highest(columns.weight_rows) < len(tables.weights)
+    return not columns.flags or (
+        _below(columns.origin_rows, len(tables.origins))
+        and _below(columns.peer_rows, len(tables.peers))
+        and _below(columns.weight_rows, len(tables.weights))
     )
+
+
+_BYTES = bytes(range(256))
+
+
+def _below(rows: bytes, limit: int) -> bool:
+    """Whether all numbers (little-endian, four bytes each) are below a limit; a table of up to 256 entries is checked by the byte."""
+    if limit <= len(_BYTES):
+        return rows[::4].translate(None, _BYTES[:limit]) == b"" and not any(rows[at::4].strip(b"\0") for at in (1, 2, 3))
+    return max(memoryview(rows).cast("I"), default=0) < limit
 
 
 def halves(batch: Batch, after: int) -> list[Half]:

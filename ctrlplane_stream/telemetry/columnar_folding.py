@@ -1,5 +1,6 @@
 """Adds whole columns of calls and arrivals to a fold: the same sums as one by one, grouped first."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, cast
@@ -12,6 +13,10 @@ from ctrlplane_stream.telemetry.native import Columns
 _CODES = 2_048
 _NONE = _CODES - 1
 _BOUNDS = pl.Series(FIRST_DURATIONS, dtype=pl.Int64)
+_GUESSES = pl.Series(
+    [bisect_right(FIRST_DURATIONS, ((64 | below) << bit) >> 6) for bit in range(64) for below in range(64)], dtype=pl.Int32
+)
+"""For each highest bit of a duration and each six bits below it: how many bounds are not above the smallest such duration."""
 
 
 class Grouping:
@@ -58,7 +63,7 @@ class Grouping:
         if self._compiled is None:
             key = number.cast(pl.UInt64) * _CODES + _codes(durations)
         else:
-            key = self._compiled.bucket_keys(number.cast(pl.UInt32), durations, _BOUNDS, _CODES)
+            key = self._compiled.bucket_keys(number.cast(pl.UInt32), durations, _BOUNDS, _GUESSES, _CODES)
         distinct, counts = self._counts(key)
         indices = ((distinct % _CODES).cast(pl.Int64) - 1).to_list()
         listed = counts.to_list()

@@ -24,7 +24,15 @@ from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chose
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
 from ctrlplane_stream.telemetry.native import Columns, library
-from ctrlplane_stream.telemetry.pairing import ReferencePairing, Settled, count_redelivered, most_in_traces, settle_finally, settle_now
+from ctrlplane_stream.telemetry.pairing import (
+    Fresh,
+    ReferencePairing,
+    Settled,
+    count_redelivered,
+    most_in_traces,
+    settle_finally,
+    settle_now,
+)
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
@@ -123,6 +131,13 @@ class ColumnarPairing:
         every = bool(seen.all())
         self._rest = unsettled.clear() if every else chosen(unsettled, ~seen)
         visible = unsettled if every else chosen(unsettled, seen)
+        fresh = self._settle_visible(visible, window, fold, watched) if len(visible) else []
+        self._slow.decide(fresh, window, fold, watched)
+        self._forget(window, fold)
+        self._slow.forget(window, fold, watched)
+
+    def _settle_visible(self, visible: pl.DataFrame, window: int, fold: Fold, watched: Watched) -> Fresh:
+        """Count what is proved; returns what went to the reference."""
         fast, slow = self._sorted_out(visible)
         slow = self._bounded(slow)
         self._slow.hold(len(slow))
@@ -131,9 +146,7 @@ class ColumnarPairing:
             self._count_arrivals(fast.rows, fold)
             self._count_calls(fast.calls, window, fold)
             self._decide(fast, window, fold, watched)
-        self._slow.decide(fresh, window, fold, watched)
-        self._forget(window, fold)
-        self._slow.forget(window, fold, watched)
+        return fresh
 
     def _sorted_out(self, visible: pl.DataFrame) -> tuple[_Fast, pl.DataFrame]:
         """The traces that take the fast way, and the rows of all others."""
@@ -260,7 +273,8 @@ class ColumnarPairing:
             self._peers.learn_pair(origins[caller], peers[peer], origins[callee], window)
         own, other = calls["window"], calls["window_above"]
         latest, message = own.zip_with(own >= other, other), calls["kind"] == Kind.CONSUMER
-        calls = calls.drop("window").hstack([latest, message.alias("message")])
+        kept = (calls[name] for name in calls.columns if name != "window")
+        calls = pl.DataFrame([*kept, latest, message.alias("message")])
         number, names = self._group.numbered(self._placed(calls), ("origin_above", "origin", "message", "place"))
         into, window_at = [], self._windows(calls)
         for caller, callee, message, place in names:

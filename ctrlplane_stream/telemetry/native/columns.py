@@ -109,12 +109,13 @@ class Columns:
             raise MemoryError
         return _series(distinct, pa.uint64(), found), _series(counts, pa.int64(), found)
 
-    def bucket_keys(self, number: pl.Series, durations: pl.Series, bounds: pl.Series, codes: int) -> pl.Series:
+    def bucket_keys(self, number: pl.Series, durations: pl.Series, bounds: pl.Series, guesses: pl.Series, codes: int) -> pl.Series:
         """``number * codes + bucket`` of each row; see ``bucket_keys`` of ``spans.c``."""
         keys = bytearray(8 * len(number))
-        (held, one), (also, other), (too, third) = _memory(number), _memory(durations), _memory(bounds)
-        self._library.bucket_keys(one, other, len(number), third, len(bounds), codes, _address(keys))
-        del held, also, too
+        held = [_memory(series) for series in (number, durations, bounds, guesses)]
+        one, other, third, fourth = (at for _, at in held)
+        self._library.bucket_keys(one, other, len(number), third, len(bounds), fourth, codes, _address(keys))
+        del held
         return _series(keys, pa.uint64(), len(number))
 
     def _count(self, key: pl.Series, number: bytearray | None) -> tuple[bytearray, bytearray, int]:

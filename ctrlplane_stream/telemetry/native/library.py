@@ -18,7 +18,7 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "number_traces": (_COUNT, (_POINTER, ctypes.c_uint64, _POINTER, _POINTER, _POINTER)),
     "link_halves": (None, (_POINTER,) * 6),
     "number_keys": (_COUNT, (_POINTER, _COUNT, _POINTER, ctypes.c_uint64, _POINTER, _POINTER, _POINTER)),
-    "bucket_keys": (None, (_POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _COUNT, _POINTER)),
+    "bucket_keys": (None, (_POINTER, _POINTER, _COUNT, _POINTER, _COUNT, _POINTER, _COUNT, _POINTER)),
 }
 """Result and arguments of each function of ``spans.c``."""
 

@@ -492,24 +492,17 @@ int64_t number_keys(const uint64_t *key, int64_t rows, uint32_t *table, uint64_t
   return found;
 }
 
-/* The sketch bucket of each duration, plus one: how many of the ``most`` ascending ``bounds`` are not above it; ``none`` for 0 and less.
- * Bounds 32 k and on belong to durations from 2 to the k, so that the search begins at the highest bit. */
-void bucket_keys(const uint32_t *number, const int64_t *duration, int64_t rows, const int64_t *bounds, int64_t most, int64_t codes, uint64_t *key) {
+/* ``number * codes`` plus the sketch bucket of each duration plus one: how many of the ``most`` ascending ``bounds`` are not above
+ * it; ``codes - 1`` for 0 and less. ``guess`` has the answer for the smallest value of each highest bit and six bits below it. */
+void bucket_keys(const uint32_t *number, const int64_t *duration, int64_t rows, const int64_t *bounds, int64_t most, const int32_t *guess, int64_t codes, uint64_t *key) {
   for (int64_t i = 0; i < rows; i++) {
-    int64_t low = 0, value = duration[i];
-    if (value <= 0) {
-      low = codes - 1;
-    } else {
-      int64_t high = most;
+    int64_t found = codes - 1, value = duration[i];
+    if (value > 0) {
       int bit = 63 - __builtin_clzll((uint64_t)value);
-      if (32 * (int64_t)bit < most && bounds[32 * bit] <= value) low = 32 * (int64_t)bit;
-      if (low + 33 < most && bounds[low + 33] > value) high = low + 33;
-      while (low < high) {
-        int64_t middle = (low + high) / 2;
-        if (bounds[middle] <= value) low = middle + 1;
-        else high = middle;
-      }
+      uint64_t below = bit >= 6 ? (uint64_t)value >> (bit - 6) : (uint64_t)value << (6 - bit);
+      found = guess[bit * 64 + (int)(below & 63)];
+      while (found < most && bounds[found] <= value) found++;
     }
-    key[i] = (uint64_t)number[i] * (uint64_t)codes + (uint64_t)low;
+    key[i] = (uint64_t)number[i] * (uint64_t)codes + (uint64_t)found;
   }
 }
