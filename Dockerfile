@@ -1,7 +1,7 @@
 # The program with exactly the locked packages. Any of its commands: docker run ctrlplane-stream:0.1.0 doctor
 FROM python:3.11.11-bookworm AS compiled
 COPY ctrlplane_stream/telemetry/native/spans.c /spans.c
-RUN cc -std=c11 -O3 -shared -fPIC -o /spans.so /spans.c
+RUN cc -std=c11 -O3 -shared -fPIC -DSOURCE_HASH="\"$(sha256sum /spans.c | cut -c1-16)\"" -o /spans.so /spans.c
 
 FROM python:3.11.11-slim-bookworm
 WORKDIR /opt/ctrlplane-stream

@@ -4,6 +4,7 @@ Without a compiler the package is complete and slower by half: what is done in C
 Run by itself it compiles and says what came of it: ``python scripts/compile_native.py``.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -23,9 +24,12 @@ def compiled() -> str | None:
     compiler = os.environ.get("CC") or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
     if compiler is None:
         return None if LIBRARY.exists() else "no C compiler: apt-get install gcc, or name one in CC"
+    version = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
     new = LIBRARY.with_suffix(f".{os.getpid()}")
     try:
-        done = subprocess.run([compiler, *FLAGS, "-o", str(new), str(SOURCE)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [compiler, *FLAGS, f'-DSOURCE_HASH="{version}"', "-o", str(new), str(SOURCE)], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             return f"{compiler} failed: {done.stderr[-2000:]}"
         new.replace(LIBRARY)  # at once: a process that runs keeps the old file

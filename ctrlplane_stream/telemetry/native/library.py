@@ -1,11 +1,14 @@
 """The compiled library, if there is one."""
 
 import ctypes
+import hashlib
 import sys
 from functools import cache
 from pathlib import Path
 
 LIBRARY = Path(__file__).parent / "spans.so"
+_SOURCE_HASH = hashlib.sha256((Path(__file__).parent / "spans.c").read_bytes()).hexdigest()[:16]
+"""Of the source that this module was written for, told at import: a library compiled of another would be called wrongly."""
 
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
@@ -30,6 +33,9 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         found = ctypes.CDLL(str(LIBRARY))
+        found.source_hash.restype = ctypes.c_char_p
+        if found.source_hash() != _SOURCE_HASH.encode():
+            return None
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(found, name)
             function.restype, function.argtypes = result, arguments

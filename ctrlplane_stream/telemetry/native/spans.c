@@ -9,6 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef SOURCE_HASH
+#define SOURCE_HASH ""
+#endif
+
+/* The first sixteen digits of this file's SHA-256, as it was when it was compiled: a library of another version is not used. */
+const char *source_hash(void) { return SOURCE_HASH; }
+
 enum { DECLINED = -1, TOO_SMALL = -2 };
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 enum { CLIENT = 3, CONSUMER = 5, ERROR = 8, MOST_SLICES = 32, MOST_ATTRIBUTES = 128, MARK_URL = 1, MARK_LINKS = 2 };
