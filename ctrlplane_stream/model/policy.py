@@ -15,6 +15,7 @@ class Mode(StrEnum):
     """Whether the engine acts."""
 
     ROLLOUT = "rollout"
+    """Decide and command: the engine rolls out what is pushed."""
     ADVISE = "advise"
     """Judge the rollouts that another tool makes, say what we would do, and command nothing."""
 
@@ -34,30 +35,33 @@ class Unsure(StrEnum):
     """What to do where the evidence cannot say: no data, an unprovable margin, an unknown service."""
 
     HOLD = "hold"
+    """Stay, tell people, and wait for one of them until the hold's deadline."""
     SOAK = "soak"
     """Stay for the step's maximum time without a FAIL, then go on, marked *unproven*."""
     ABORT = "abort"
+    """Take it for a FAIL: back to the last known good."""
 
 
 class OnDrift(StrEnum):
     """What to do where a target drifted."""
 
     HOLD = "hold"
+    """Leave it as it is, tell people, and wait for ``resume`` or ``abort``."""
     RESTORE = "restore"
     """Say it again once; a second drift holds."""
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step of weight.
-
-    ``min_seconds``: not left sooner even with proof, so that slow faults can show. ``max_seconds``: when the evidence
-    has not sufficed by then, ``on_unprovable`` decides. ``min_windows``: judged windows needed before a PASS counts.
-    """
+    """One step of weight. It is left when the evidence suffices, not when a timer rings; the times only bound that."""
 
     weight: int
+    """The candidate's share in percent. What cannot be reached (instances, a world that moves all or nothing) rounds down, and says so."""
     min_seconds: float = 60.0
+    """Not left sooner even with proof, so that slow faults can show."""
     max_seconds: float = 1800.0
+    """When the evidence has not sufficed by then, ``on_unprovable`` decides."""
     min_windows: int = 3
+    """Judged windows needed before a PASS counts."""
     approval: bool = False
     """Whether a person must promote out of this step."""
 
@@ -66,8 +70,11 @@ class MaintenanceWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """A weekly time in which rollouts may start and step: UTC weekdays (0 = Monday) and minutes of the day [from, to)."""
 
     weekdays: tuple[int, ...]
+    """Days on which it opens, 0 = Monday to 6."""
     from_minute: int
+    """Minute of the day at which it opens, 0 to 1439."""
     to_minute: int
+    """Minute of the day at which it closes, up to 1440; what crosses midnight is two windows."""
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,7 +97,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_seconds: float = 86_400.0
     """How long the previous version stays parked for instant rollback: the next working day."""
     surge_percent: int = 100
-    """Capacity allowed beyond the stable version's own; 100 means that a whole second fleet fits."""
+    """Capacity allowed beyond the stable version's own. At least 100, since stable keeps its own until the candidate has baked at full
+    weight: a second fleet must fit. What has no room for one sets ``in_place``, which takes nothing beyond."""
     gate: GatePolicy = GatePolicy()
     """What is judged and how strictly."""
     exposure_budget_requests: int | None = None
@@ -100,9 +108,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blind_limit_seconds: float = 120.0
     """After this long without telemetry the candidate goes back to weight 0, to be resumed when it is seen again."""
     on_unprovable: Unsure = Unsure.SOAK
-    """A step's traffic could not prove the margin in time: most services are too quiet to be held for that."""
+    """A step or a bake whose traffic could not prove the margin in time: most services are too quiet to be held for that. HOLD and ABORT
+    also keep the judge from passing anything unproven, whatever ``gate.on_unprovable`` says."""
     on_unknown_service: Unsure = Unsure.SOAK
-    """The service was never seen in a trace (confidence none)."""
+    """The service was never seen in a trace (confidence none): SOAK goes on slowly, HOLD wants somebody to promote it first."""
     supersede: Supersede = Supersede.QUEUE_LATEST
     """Newer versions wait for the running one, since a verdict already half paid for is worth having."""
     auto_promote: bool = True
@@ -142,6 +151,13 @@ def problems(policy: Policy) -> tuple[str, ...]:
     for name in ("bake_seconds", "drain_seconds", "lease_seconds", "ready_timeout_seconds", "retention_seconds"):
         if getattr(policy, name) < 0:
             found.append(f"{name} must not be negative")
+    if policy.surge_percent < 100 and not policy.in_place:
+        found.append("surge_percent below 100 leaves no room for a second fleet beside the stable one: make room, or set in_place")
+    for window in policy.maintenance:
+        if not 0 <= window.from_minute < window.to_minute <= 1440 or not all(0 <= day <= 6 for day in window.weekdays):
+            found.append(
+                "maintenance: weekdays lie in 0..6 (0 = Monday) and 0 <= from_minute < to_minute <= 1440; split what crosses midnight"
+            )
     if policy.drain_limit_seconds < policy.drain_seconds:
         found.append("drain_limit_seconds must be at least drain_seconds")
     return tuple(found)

@@ -40,10 +40,15 @@ class Metric(StrEnum):
     """What is measured."""
 
     ERROR_RATIO = "error_ratio"
+    """Share of requests that failed."""
     LATENCY_P50 = "latency_p50"
+    """Median time to answer."""
     LATENCY_P99 = "latency_p99"
+    """Time within which 99 of 100 requests were answered."""
     NETWORK_GAP = "network_gap"
+    """What the caller waited beyond what the callee took: a fault of the network shows nowhere else."""
     CALLS_PER_REQUEST = "calls_per_request"
+    """Calls that a service makes for each request: retries and lost caches show here."""
     LOST_CALLS = "lost_calls"
     """Failed client halves whose server never answered with a span, over the rate before the step."""
     SAMPLE_RATIO = "sample_ratio"
@@ -89,16 +94,22 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An absolute limit (SLO) of the changed services' metric: a share for ratios, milliseconds for latencies."""
 
     metric: Metric
+    """What is limited."""
     maximum: float
+    """The largest value that is no breach."""
 
 
 class OutsideJudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a judge outside the program may do: stop a step (veto), let an unproven one pass (approve), or be waited for (required)."""
 
     name: str
+    """The ``judge`` of its verdicts."""
     may_veto: bool = True
+    """Its FAIL stops the step."""
     may_approve: bool = False
+    """Its PASS lets a step pass that could not be proven; such a step waits for it rather than soak."""
     required: bool = False
+    """No step passes without its PASS."""
 
 
 class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +152,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     soak_windows: int = 12
     """Judged windows that an unprovable step soaks before it passes unproven."""
     on_unprovable: OnUnprovable = OnUnprovable.SOAK
+    """What the judge does with a step that this traffic cannot prove; a policy whose own ``on_unprovable`` holds or aborts outranks SOAK."""
     silent_windows: int = 3
     """Windows without one request to the candidate before the step has NO_DATA."""
     outside: tuple[OutsideJudge, ...] = ()

@@ -1,0 +1,32 @@
+"""What a policy may not say, each with the remedy."""
+
+import pytest
+from msgspec.structs import replace
+
+from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Step, problems
+
+
+def test_the_default_policy_has_no_problem() -> None:
+    assert problems(Policy()) == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (Policy(steps=()), "steps must end with weight 100"),
+        (Policy(steps=(Step(5), Step(50))), "steps must end with weight 100"),
+        (Policy(steps=(Step(50), Step(5), Step(100))), "must rise"),
+        (Policy(steps=(Step(100, min_seconds=9, max_seconds=1),)), "min_seconds is above max_seconds"),
+        (Policy(bake_seconds=-1), "bake_seconds must not be negative"),
+        (Policy(drain_seconds=60, drain_limit_seconds=30), "drain_limit_seconds must be at least drain_seconds"),
+        (Policy(surge_percent=25), "make room, or set in_place"),
+        (Policy(maintenance=(MaintenanceWindow((7,), 0, 60),)), "weekdays lie in 0..6"),
+        (Policy(maintenance=(MaintenanceWindow((0,), 1320, 120),)), "split what crosses midnight"),
+    ],
+)
+def test_what_is_wrong_is_said(wrong: Policy, said: str) -> None:
+    assert any(said in problem for problem in problems(wrong))
+
+
+def test_what_changes_in_place_needs_no_room_for_a_second_fleet() -> None:
+    assert problems(replace(Policy(in_place=True), surge_percent=0)) == ()
