@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ctrlplane_stream.decision import admission, phases
+from ctrlplane_stream.decision.couplings import COUPLINGS, Standing
 from ctrlplane_stream.decision.phases import ENDED, TRANSITIONS, Event, Phase
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "rollout.md"
@@ -16,10 +17,12 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "rollout.md"
 
 def page() -> str:
     """The whole page."""
-    head = "Generated from `ctrlplane_stream/decision/phases.py` and `admission.py` by `python scripts/rollout_doc.py`."
+    head = (
+        "Generated from `phases.py`, `couplings.py` and `admission.py` of `ctrlplane_stream/decision/` by `python scripts/rollout_doc.py`."
+    )
     return "\n".join(
         ["# The rollout machine", "", head, "", _essay(phases), "", _diagram(), "", "## Events", "", _events(), "",
-         "## Rollouts beside each other", "", _essay(admission), ""]
+         "## Rollouts beside each other", "", _essay(admission), "", _couplings(), ""]
     )  # fmt: skip
 
 
@@ -46,6 +49,12 @@ def _events() -> str:
 
 def _leads(event: Event) -> str:
     return ", ".join(f"{phase} → {row[event]}" for phase, row in TRANSITIONS.items() if event in row)
+
+
+def _couplings() -> str:
+    head = ["| a queued rollout, and another that … | " + " | ".join(Standing) + " |", "|---" * (len(Standing) + 1) + "|"]
+    rows = ["| " + " | ".join([relation, *(row[standing] for standing in Standing)]) + " |" for relation, row in COUPLINGS.items()]
+    return "\n".join([*head, *rows])
 
 
 def main(arguments: list[str]) -> int:

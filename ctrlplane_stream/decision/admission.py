@@ -2,15 +2,15 @@
 
 Two rollouts exclude each other if they move one service, and wait for each other if an edge joins what they move, until the
 first is verified at weight 100. That goes for rollouts of other tools too, for as long as they do not stand still. At a hub
-nobody waits: the pair of candidates is judged as an arm of its own. All others run side by side. The queue is first come, first
-served; one that could start may overtake an older one that cannot, but not once that one has waited long.
+nobody waits: the pair of candidates is judged as an arm of its own. All others run side by side: ``couplings.py`` has the table. The
+queue is first come, first served; one that could start may overtake an older one that cannot, but not once that has waited long.
 """
 
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision import version_sets as vs
 from ctrlplane_stream.decision.composing import compose, incompatible_cycle, steps_for
+from ctrlplane_stream.decision.couplings import COUPLINGS, Relation, Wait, relation, standing
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
@@ -21,7 +21,6 @@ from ctrlplane_stream.model.policy import Mode, Supersede
 
 AGEING_SECONDS = 600
 """After waiting this long a queued rollout is no longer overtaken by younger ones that would disturb it."""
-_VERIFIED = (Phase.BAKING, Phase.DRAINING)
 
 
 def enqueue(
@@ -157,33 +156,17 @@ def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> tu
         if other.id == rollout.id:
             earlier = False
             continue
-        if other.phase is Phase.QUEUED:
-            aged = draft.clock.steady - other.queued_steady > AGEING_SECONDS * 1000
-            if not (earlier and (aged or _same_service(other, services) is not None)):
-                continue
-        if (why := _between(draft, other, services)) is not None:
-            return why, other.id
+        if other.phase is Phase.QUEUED and not earlier:
+            continue
+        related, by = relation(draft, services, other)
+        wait = COUPLINGS[related][standing(draft, other)]
+        aged = draft.clock.steady - other.queued_steady > AGEING_SECONDS * 1000
+        if wait is Wait.ALWAYS or (earlier and (wait is Wait.BEHIND or (wait is Wait.BEHIND_AGED and aged))):
+            return _waiting(other, related, by), other.id
     return None
 
 
-def _stands_still(draft: Draft, other: e.Rollout) -> bool:
-    """Whether another tool has left its rollout at one share for longer than a hold of ours would be kept."""
-    limit = draft.version_set(other.id).policy.hold_deadline_seconds * 1000
-    return other.advice is not None and draft.clock.steady - (other.confirmed_steady or 0) > limit
-
-
-def _same_service(other: e.Rollout, services: tuple[str, ...]) -> str | None:
-    return next((u.service for u in other.units if u.service in services), None)
-
-
-def _between(draft: Draft, other: e.Rollout, services: tuple[str, ...]) -> str | None:
-    """What the other rollout has to do with these services, or None where they may move side by side."""
-    if (shared := _same_service(other, services)) is not None:
-        return f"waits for {other.id}, which moves {shared} too"
-    if other.bakes or _stands_still(draft, other) or (other.phase is Phase.DRAINING and other.promoted):
-        return None
-    theirs = tuple(u.service for u in other.units)
-    edge = vs.joined(draft.state.graph, services, theirs)
-    if edge is None or any(vs.is_hub(draft.state.graph, name) for name in (*services, *theirs)):
-        return None
-    return f"waits until {other.id} is verified at 100, since {edge} joins them"
+def _waiting(other: e.Rollout, related: Relation, by: str) -> str:
+    if related is Relation.SAME_SERVICE:
+        return f"waits for {other.id}, which moves {by} too"
+    return f"waits until {other.id} is verified at 100, since {by} joins them"

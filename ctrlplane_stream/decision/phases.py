@@ -16,7 +16,7 @@ Rules, in the order in which they matter: an abort is an event of every phase th
 back from ``aborting``; the only ways into ``shifting`` are readiness and a passed step; only a drained version ends a rollout.
 
 ``TRANSITIONS`` holds every pair of phase and event that means something. A pair that is missing is refused with a
-reason and changes nothing. What couples one rollout to another is in ``admission.py``; the diagram of
+reason and changes nothing. What couples one rollout to another is the table of ``couplings.py``; the diagram of
 ``docs/rollout.md`` is generated from this table.
 """
 

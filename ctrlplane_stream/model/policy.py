@@ -139,25 +139,33 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def problems(policy: Policy) -> tuple[str, ...]:
     """What is wrong with a policy beyond its types, each a sentence with the remedy; empty where all is well."""
+    found = [*_of_steps(policy), *_of_windows(policy)]
+    for name in ("bake_seconds", "drain_seconds", "lease_seconds", "ready_timeout_seconds", "retention_seconds"):
+        if getattr(policy, name) < 0:
+            found.append(f"{name} must not be negative")
+    if policy.surge_percent < 100 and not policy.in_place:
+        found.append("surge_percent below 100 leaves no room for a second fleet beside the stable one: make room, or set in_place")
+    if policy.drain_limit_seconds < policy.drain_seconds:
+        found.append("drain_limit_seconds must be at least drain_seconds")
+    return tuple(found)
+
+
+def _of_steps(policy: Policy) -> list[str]:
     found: list[str] = []
     weights = [step.weight for step in policy.steps]
     if not weights or weights[-1] != 100:
         found.append("steps must end with weight 100")
     if any(a >= b for a, b in pairwise(weights)) or any(not 0 < w <= 100 for w in weights):
         found.append("step weights must rise and lie in 1..100")
-    for step in policy.steps:
-        if step.min_seconds > step.max_seconds:
-            found.append(f"step {step.weight}: min_seconds is above max_seconds")
-    for name in ("bake_seconds", "drain_seconds", "lease_seconds", "ready_timeout_seconds", "retention_seconds"):
-        if getattr(policy, name) < 0:
-            found.append(f"{name} must not be negative")
-    if policy.surge_percent < 100 and not policy.in_place:
-        found.append("surge_percent below 100 leaves no room for a second fleet beside the stable one: make room, or set in_place")
+    late = [step.weight for step in policy.steps if step.min_seconds > step.max_seconds]
+    return [*found, *(f"step {weight}: min_seconds is above max_seconds" for weight in late)]
+
+
+def _of_windows(policy: Policy) -> list[str]:
+    found: list[str] = []
     for window in policy.maintenance:
-        if not 0 <= window.from_minute < window.to_minute <= 1440 or not all(0 <= day <= 6 for day in window.weekdays):
-            found.append(
-                "maintenance: weekdays lie in 0..6 (0 = Monday) and 0 <= from_minute < to_minute <= 1440; split what crosses midnight"
-            )
-    if policy.drain_limit_seconds < policy.drain_seconds:
-        found.append("drain_limit_seconds must be at least drain_seconds")
-    return tuple(found)
+        if not all(0 <= day <= 6 for day in window.weekdays):
+            found.append("maintenance: weekdays lie in 0..6, 0 is Monday")
+        if not 0 <= window.from_minute < window.to_minute <= 1440:
+            found.append("maintenance: 0 <= from_minute < to_minute <= 1440; split what crosses midnight")
+    return found

@@ -152,7 +152,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     soak_windows: int = 12
     """Judged windows that an unprovable step soaks before it passes unproven."""
     on_unprovable: OnUnprovable = OnUnprovable.SOAK
-    """What the judge does with a step that this traffic cannot prove; a policy whose own ``on_unprovable`` holds or aborts outranks SOAK."""
+    """What the judge does with a step that this traffic cannot prove; a policy's own ``on_unprovable`` outranks SOAK if it is not that."""
     silent_windows: int = 3
     """Windows without one request to the candidate before the step has NO_DATA."""
     outside: tuple[OutsideJudge, ...] = ()

@@ -113,7 +113,7 @@ PLANTED: dict[str, Callable[[], list[tuple[Any, str, Any]]]] = {
     "pause is refused": lambda: _verbs(OverrideVerb.PAUSE),
     "freeze is refused": lambda: _verbs(OverrideVerb.FREEZE),
     "command ids repeat": lambda: [(engine, "emit_commands", _numberless)],
-    "two rollouts move one target": lambda: [(admission, "_between", lambda *args: None)],
+    "two rollouts move one target": lambda: [(admission, "_conflict", lambda *args: None)],
     "two rollouts step in one window": lambda: [(rollout, "window_now", lambda draft: 2**60)],
     "the stable version is forgotten": lambda: _effects(transitions.Event.ADMITTED, _loses_stable),
     "nobody asks for time": lambda: [(timers, "wake_at_ms", lambda draft: None)],

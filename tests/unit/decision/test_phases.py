@@ -1,5 +1,6 @@
 """The table of phases is whole, and what is not in it is refused without a change."""
 
+from ctrlplane_stream.decision.couplings import COUPLINGS, Relation, Standing
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.entities import Clock
 from ctrlplane_stream.decision.phases import ENDED, MOVING, TRANSITIONS, Event, Phase, after
@@ -52,3 +53,8 @@ def test_a_pair_that_is_not_in_the_table_is_refused_with_a_reason_and_changes_no
             assert move(draft, rollout, event, "a test") == rollout
             assert draft.changes() == {}
             assert draft.reasons[0].code == "refused"
+
+
+def test_every_relation_has_an_answer_for_every_standing() -> None:
+    assert set(COUPLINGS) == set(Relation)
+    assert all(set(row) == set(Standing) for row in COUPLINGS.values())
