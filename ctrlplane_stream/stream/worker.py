@@ -63,7 +63,7 @@ async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
         loop.add_signal_handler(number, duty.stopping.set)
     if settings.metrics_port:
         duty.metrics.serve(settings.metrics_port)
-    await _start(duty, settings.stall_seconds or None)
+    await _start(duty, settings.stall_seconds or None, follow)
     await _stay(duty, Watchdog(duty, settings.stall_seconds), follow)
     if duty.failure is not None:
         _end_at_once()
@@ -76,7 +76,18 @@ async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
     return 0
 
 
-async def _start(duty: Duty, patience_seconds: float | None) -> None:
+async def _start(duty: Duty, patience_seconds: float | None, follow: int | None) -> None:
+    """Start the app. Told to end meanwhile, or left by the parent, the process ends at once: it has nothing in hand yet."""
+    starting = asyncio.ensure_future(_started(duty, patience_seconds))
+    while not starting.done():
+        await asyncio.wait({starting}, timeout=_WATCH_SECONDS)
+        if not starting.done() and (duty.stopping.is_set() or _is_orphan(follow)):
+            log.info("told to end before it had started")
+            _end_at_once(0)
+    starting.result()
+
+
+async def _started(duty: Duty, patience_seconds: float | None) -> None:
     try:
         await duty.check()
         await asyncio.wait_for(duty.app.start(), patience_seconds)
@@ -95,12 +106,16 @@ async def _stay(duty: Duty, watchdog: Watchdog, follow: int | None) -> None:
         if duty.app.crashed:
             duty.fail(duty.app.crash_reason or RuntimeError("the Faust app crashed"))
         watchdog.look()
-        if follow is not None and os.getppid() != follow:
+        if _is_orphan(follow):
             log.warning("the parent process is gone")
             duty.stopping.set()
 
 
-def _end_at_once() -> NoReturn:
+def _is_orphan(follow: int | None) -> bool:
+    return follow is not None and os.getppid() != follow
+
+
+def _end_at_once(status: int = EXIT_FAILED) -> NoReturn:
     """No clean-up: it would acknowledge and commit what is not safe."""
     logging.shutdown()
-    os._exit(EXIT_FAILED)
+    os._exit(status)

@@ -4,10 +4,11 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,36 @@ def test_roles_end_when_their_supervisor_is_killed(environ: dict[str, str], tmp_
         while [pid for pid in pids if _lives(pid)]:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of somebody who takes connections and never says a word, as a broker does that hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["told to end", "its supervisor killed"])
+def test_a_role_that_waits_for_a_broker_ends_when_it_is_to(silent: str, number: signal.Signals, tmp_path: Path) -> None:
+    """It has nothing in hand yet, so it waits for nothing: no orphan hangs on a broker that is gone."""
+    log = tmp_path / "worker.log"
+    with start({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": silent}, log) as worker:
+        wait_until(lambda: len(_children(worker.pid)) == len(ROLES), worker)
+        roles = _children(worker.pid)
+        os.kill(worker.pid, number)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while [pid for pid in roles if _lives(pid)]:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+    if number == signal.SIGKILL:
+        assert log.read_text().count("told to end before it had started") == len(ROLES)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 def test_a_role_without_a_broker_says_so_in_one_line(tmp_path: Path) -> None:
