@@ -138,6 +138,8 @@ def still_waits(draft: Draft, rollout: e.Rollout) -> bool:
 
 def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
     services = tuple(u.service for u in rollout.units)
+    if rollout.holds:
+        return rollout.holds[0].text
     for name in services:
         target = draft.target(name)
         if target.edited is not None:

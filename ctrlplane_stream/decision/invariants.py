@@ -235,7 +235,7 @@ def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision
     said = fact.verb if isinstance(fact, OverrideRequested) else None
     for rollout in _rollouts(decision.state):
         past = _rollout(before, rollout.id)
-        if past is None or not _went_forward(past, rollout) or past.phase is Phase.PREPARING:
+        if past is None or not _went_forward(past, rollout) or past.phase in (Phase.QUEUED, Phase.PREPARING):
             continue
         if past.forced or past.skip_gate or rollout.forced or said in (OverrideVerb.SKIP, OverrideVerb.FORCE):
             continue
@@ -251,10 +251,10 @@ def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision
 
 
 def _went_forward(past: e.Rollout, now: e.Rollout) -> bool:
-    """Whether a rollout was given weight, or kept its candidates for good, by this decision."""
+    """Whether a rollout was started or given weight, or kept its candidates for good, by this decision."""
     if past.phase is Phase.BAKING:
         return now.phase is Phase.DRAINING and now.promoted
-    ways = {Phase.PREPARING: (Phase.SHIFTING,), Phase.VERIFYING: (Phase.SHIFTING, Phase.BAKING)}
+    ways = {Phase.QUEUED: (Phase.PREPARING,), Phase.PREPARING: (Phase.SHIFTING,), Phase.VERIFYING: (Phase.SHIFTING, Phase.BAKING)}
     return now.phase in ways.get(past.phase, ())
 
 

@@ -99,7 +99,7 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
     """What stops a rollout in any phase under watch: an expired hold, or a version that fails by itself."""
-    if rollout.phase in _UNDER_WATCH:
+    if rollout.phase in (Phase.QUEUED, *_UNDER_WATCH):
         if (over := holds.expired(draft, rollout)) is not None:
             return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
         for unit in rollout.units:

@@ -289,3 +289,20 @@ def test_a_revert_while_a_newer_version_climbs_stops_that_one_first() -> None:
     until(loop, "cart/3", Phase.REVERTED)
     until(loop, "cart/1", Phase.COMPLETED)
     assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_pause_keeps_a_queued_rollout_in_the_queue_until_it_is_resumed_or_its_deadline_comes() -> None:
+    loop = shop(policy=replace(QUICK, hold_deadline_seconds=400))
+    loop.push("pay", 2)
+    for number in (2, 3):
+        loop.push("cart", number)
+        loop.say(Say.PAUSE, rollout=f"production/cart/{number}")
+    until(loop, "pay/2", Phase.COMPLETED)
+    loop.run(30)
+    assert (phase(loop, "cart/3"), held(loop, "cart/3")) == (Phase.QUEUED, ["pause"])
+    assert "paused by ada" in (loop.driver.rollout("production/cart/3").waiting_for or "")  # type: ignore[union-attr]
+    until(loop, "cart/3", Phase.REVERTED, 400)
+    loop.push("cart", 4)
+    loop.say(Say.PAUSE, rollout="production/cart/4")
+    loop.say(Say.RESUME, rollout="production/cart/4")
+    until(loop, "cart/4", Phase.COMPLETED)
