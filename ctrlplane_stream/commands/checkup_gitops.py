@@ -84,7 +84,7 @@ def _check_target(clone: Clone, history: History, target: Target, place: GitPlac
     try:
         sight = read_git_sight(clone, history, target, place, max_age_seconds=float("inf"))
     except MemoryUnreadable as error:
-        return [wrong(check, str(error), "revert that commit, or write one by hand whose trailers are those of the one before")]
+        return [wrong(check, str(error), "push an empty commit whose trailers are those of the one of ours before it")]
     found = [wrong(check, trouble, "commands for this target are refused until then") for trouble in sight.trouble.values()]
     if sight.edited is not None:
         found.append(note(check, f"edited by hand: {sight.edited}", "say `control resume`, or take the commit back"))

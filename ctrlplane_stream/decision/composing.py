@@ -94,7 +94,7 @@ def reachable(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
         return steps
     found: list[Step] = []
     for step in steps:
-        weight = step.weight * instances // 100 * 100 // instances
+        weight = -(-(step.weight * instances // 100 * 100) // instances)  # the least that is so many in whole percent: 34, not 33, of 3
         if weight > 0 and (not found or weight > found[-1].weight):
             found.append(replace(step, weight=weight))
     return tuple(found)

@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from ctrlplane_stream.actuators.gitops.actuator import GitOps
-from ctrlplane_stream.actuators.gitops.documents import documents_live, owned_at
+from ctrlplane_stream.actuators.gitops.documents import NotTold, documents_live, owned_at
 from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
 from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Repository, Weights, Writes
 from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
@@ -53,16 +55,56 @@ def test_a_release_is_declared_by_commits_and_moved_by_the_api(lab, tmp_path: Pa
 
 
 def test_doctor_asks_the_cluster_what_syncs_the_route(lab) -> None:
-    """A cluster without Argo CD and Flux has nothing that would put the route back."""
+    """Nothing at first; then an Application that tracks the route, told to leave it alone or not; and who may not ask says so."""
     namespace = lab.namespace()
-    lab.apply([route("shop-cart", ["main"])], namespace)
+    owned = owned_at(routed_place(namespace, SERVICE))
+    told = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "jsonPointers": ["/spec/rules"]}
 
-    async def run() -> None:
-        transport = HttpTransport(lab.product_access)
-        owned = owned_at(routed_place(namespace, SERVICE))
-        documents = await documents_live(transport, owned)
+    def said() -> list[Safety]:
+        documents = asyncio.run(_live(lab.admin_access, owned))
+        return [each.safety for part in owned for each in guard(part, documents, live=True)]
+
+    made = route("shop-cart", ["main"])
+    lab.apply([made], namespace)
+    assert said() == [Safety.SAFE]
+    tracking = f"shop:gateway.networking.k8s.io/HTTPRoute:{namespace}/shop-cart"
+    lab.apply([made | {"metadata": made["metadata"] | {"annotations": {"argocd.argoproj.io/tracking-id": tracking}}}], namespace)
+    lab.apply([APPLICATIONS, _application("other", told), _application("shop", {})], namespace)
+    assert said() == [Safety.UNSAFE]
+    lab.apply([_application("shop", told)], namespace)
+    assert said() == [Safety.SAFE]
+    with pytest.raises(NotTold, match="applications gave 403"):
+        asyncio.run(_live(lab.product_access, owned))
+
+
+async def _live(access, owned):
+    transport = HttpTransport(access)
+    try:
+        return await documents_live(transport, owned)
+    finally:
         await transport.close()
-        assert [each.manifest["metadata"]["name"] for each in documents] == ["shop-cart"]
-        assert [said.safety for each in owned for said in guard(each, documents, live=True)] == [Safety.SAFE]
 
-    asyncio.run(run())
+
+def _application(name: str, told: dict) -> dict:
+    spec = {"ignoreDifferences": [told] if told else [], "syncPolicy": {"syncOptions": ["RespectIgnoreDifferences=true"]}}
+    return {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": name}, "spec": spec}
+
+
+APPLICATIONS = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "applications.argoproj.io"},
+    "spec": {
+        "group": "argoproj.io",
+        "names": {"kind": "Application", "plural": "applications"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}

@@ -150,8 +150,8 @@ class GitOps:
 
     async def close(self) -> None:
         """End the threads; the clones stay, for next time."""
-        for desk in self._desks.values():
-            desk.close()
+        while self._desks:
+            self._desks.popitem()[1].close()
 
     def _look(self, clone: Clone, history: History, target: Target, place: GitPlace) -> GitSight:
         """The target as its branch has it now; what was seen at this very head before is what is there."""

@@ -93,7 +93,9 @@ class Remote:
         client, path = self._client()
         with _Reached(self.repository.url):
             result = client.send_pack(path.encode(), update, pack, progress=said.append)  # type: ignore[arg-type]
-        wrong = (result.ref_status or {}).get(self._ref)
+        if result.ref_status is None:
+            raise WorldUnreachable(f"{self.repository.url} does not say whether it took the commit; it is looked at again")
+        wrong = result.ref_status.get(self._ref)
         if wrong is None:
             return
         if any(sign in wrong for sign in _MOVED):
