@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ctrlplane_stream.actuators.gitops.actuator import GitOps
 from ctrlplane_stream.actuators.gitops.guarding import Document, Owned, Safety, guard
+from ctrlplane_stream.actuators.gitops.placement import read_git_placements
 from ctrlplane_stream.commands.checkup_gitops import check_gitops
 from ctrlplane_stream.commands.findings import Finding, Health
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetWanted, WantedVersion
 from ctrlplane_stream.settings import Settings
-from tests.contract.actuators.git_repositories import Bare
+from tests.contract.actuators.git_repositories import Bare, git
 
 EXAMPLES = Path(__file__).parents[3] / "examples/gitops"
 AGENTS = ("argo-cd", "flux")
@@ -54,6 +60,25 @@ def test_an_example_as_shipped_is_in_order(check, agent: str) -> None:
         }[agent]
     ]
     assert "not looked at" in found[-1].what
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_the_fields_of_an_example_are_written_and_nothing_else_of_it(check, tmp_path: Path, agent: str) -> None:
+    """Three lines in two files; a label with # in it is quoted."""
+    check(agent)
+    bare, placements = tmp_path / "repository/origin.git", read_git_placements(tmp_path / "gitops.yaml")
+    actuator = GitOps(placements.place, tmp_path / "clones")
+    for environment in ("staging", "production"):
+        target = Target(environment, "shop/cart")
+        one = WantedVersion("#1", Artifact("shop/cart", "registry.example/shop/cart", f"sha256:{1:064x}"), {}, Capacity.FULL, 100)
+        command = Command(environment, Verb.SHIFT, target, 1, TargetWanted(target, ServiceKind.ROUTED, (one,), "#1"), "the first")
+        assert asyncio.run(actuator.apply(command, Cursor(1, 1))).status is OutcomeStatus.APPLIED
+    changed = [line for line in git(bare, "diff", "-U0", "main~2", "main").splitlines() if line.startswith("+") and line[1] != "+"]
+    assert changed == [
+        f"+  cart: registry.example/shop/cart@sha256:{1:064x}",
+        f'+  cart.all: "#1=sha256:{1:064x}"',
+        f"+    digest: sha256:{1:064x}  # written by the release engine",
+    ]
 
 
 @pytest.mark.parametrize(
