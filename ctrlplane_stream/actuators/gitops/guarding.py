@@ -3,8 +3,8 @@
 Ours are the ``backendRefs`` of a named rule of a route, and the replicas of a Deployment that was adopted. An agent that
 syncs the same object from a repository puts them back unless it is told not to: Argo CD by ``ignoreDifferences`` together
 with ``RespectIgnoreDifferences=true`` (the first alone hides the difference and overwrites it at the next sync), Flux by
-an annotation on the object or by ``driftIgnoreRules``. Flux's ``ssa: Merge`` is not enough for a route, since its rules are
-one list to server-side apply.
+an annotation on the object or by rules in the Kustomization's ``ignore``. Flux's ``ssa: Merge`` is not enough for a route,
+since its rules are one list to server-side apply. Rules that choose by labels are not evaluated, and count as none.
 """
 
 import re
@@ -92,7 +92,7 @@ def _flux(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
     spec = agent.manifest.get("spec") or {}
     name = f"Flux Kustomization {_name(agent.manifest)}"
     modes = {mode for copy in copies for mode in _modes(copy.manifest)}
-    rules = spec.get("driftIgnoreRules") or []
+    rules = spec.get("ignore") or []
     if modes & {"ifnotpresent", "ignore", "disabled"} or any(_rule_covers(each, owned) for each in rules):
         return Guarded(Safety.SAFE, f"{name} leaves {owned} alone")
     if owned.rule is None and "merge" in modes and not any("replicas" in (copy.manifest.get("spec") or {}) for copy in copies):
@@ -210,10 +210,22 @@ def _jq_covers(expression: str, owned: Owned, index: int | None) -> bool:
 
 
 def _rule_covers(rule: Manifest, owned: Owned) -> bool:
-    """Whether a drift rule of Flux is for the object and hides the whole part that is ours."""
+    """Whether a drift rule of Flux is for the object and hides the whole part that is ours. Its target is written in patterns."""
     target = rule.get("target") or {}
-    fits = all(target.get(key) in (None, "", value) for key, value in (("kind", owned.kind), ("name", owned.name), ("group", owned.group)))
-    return fits and any(path in _pointers(owned, None) for path in rule.get("paths") or [])
+    parts = (("group", owned.group), ("kind", owned.kind), ("name", owned.name), ("namespace", owned.namespace))
+    fits = all(_matches(str(target.get(key) or ""), value) for key, value in parts)
+    return (
+        fits
+        and not {"labelSelector", "annotationSelector"} & set(target)
+        and any(path in _pointers(owned, None) for path in rule.get("paths") or [])
+    )
+
+
+def _matches(pattern: str, value: str) -> bool:
+    try:
+        return not pattern or re.fullmatch(pattern, value) is not None
+    except re.error:
+        return False
 
 
 def _rule_index(manifest: Manifest, owned: Owned) -> int | None:
@@ -228,7 +240,7 @@ def _argo_remedy(owned: Owned) -> str:
 
 
 def _flux_remedy(owned: Owned) -> str:
-    rule = f"driftIgnoreRules: [{{paths: [{_pointer(owned)}], target: {{kind: {owned.kind}, name: {owned.name}}}}}]"
+    rule = f"spec.ignore: [{{paths: [{_pointer(owned)}], target: {{kind: {owned.kind}, name: {owned.name}}}}}]"
     return f"annotate {owned.kind} {owned.name} with {_SSA}: IfNotPresent, or give the Kustomization {rule}"
 
 

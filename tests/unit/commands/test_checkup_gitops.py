@@ -144,7 +144,7 @@ FLUX = """
 apiVersion: kustomize.toolkit.fluxcd.io/v1
 kind: Kustomization
 metadata: {name: shop, namespace: flux-system}
-spec: {path: ./, driftIgnoreRules: RULES}
+spec: {path: ./, ignore: RULES}
 """
 MARKED = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -177,6 +177,9 @@ def _documents(*texts: str, file: str = "") -> list[Document]:
     [
         ("[{paths: [/spec/rules], target: {kind: HTTPRoute, name: shop}}]", Safety.SAFE),
         ("[{paths: [/spec/rules]}]", Safety.SAFE),
+        ('[{paths: [/spec/rules], target: {kind: ".*Route", namespace: shop}}]', Safety.SAFE),
+        ("[{paths: [/spec/rules], target: {labelSelector: a=b}}]", Safety.UNSAFE),
+        ("[{paths: [/spec/rules], target: {kind: '('}}]", Safety.UNSAFE),
         ("[{paths: [/spec/rules], target: {kind: HTTPRoute, name: other}}]", Safety.UNSAFE),
         ("[{paths: [/spec/hostnames]}]", Safety.UNSAFE),
         ("[]", Safety.UNSAFE),
