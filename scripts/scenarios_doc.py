@@ -13,9 +13,9 @@ PAGE = ROOT / "docs" / "scenarios.md"
 HEAD = """\
 # What the machine does, in sentences
 
-Generated from `tests/scenario/` by `scripts/scenarios_doc.py`: each sentence is a test in which the real `decide` runs against a simulated world
-and judge, and in which every promise of the machine is checked after every fact. A failing one prints its transcript, `time | fact | phases |
-commands | reasons`; `ctrlplane_stream.testing.Driver` gives you the same for scenarios of your own.
+Generated from `tests/scenario/` by `scripts/scenarios_doc.py`: each sentence is a test in which the real `decide` runs against a
+simulated world and judge, and in which every promise of the machine is checked after every fact. A failing one prints its
+transcript, `time | fact | phases | commands | reasons`; `ctrlplane_stream.testing.Driver` gives you the same for your own.
 """
 
 
