@@ -10,8 +10,24 @@ from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.control import OverrideData, write_control
 
+MEANINGS: dict[OverrideVerb, str] = {
+    OverrideVerb.PAUSE: "hold it where it is",
+    OverrideVerb.RESUME: "go on after a pause, or over an edit by hand",
+    OverrideVerb.PROMOTE: "on to the next step, or with --all-steps through all, without waiting for proof; never past a FAIL",
+    OverrideVerb.ABORT: "back to stable, now; acted on ahead of whatever is queued",
+    OverrideVerb.FREEZE: "nothing starts or steps forward in the scope, until unfreeze or for --for minutes",
+    OverrideVerb.UNFREEZE: "lift the freezes of the scope",
+    OverrideVerb.PIN: "stay at --version whatever is pushed",
+    OverrideVerb.UNPIN: "follow pushes again",
+    OverrideVerb.FORCE: "all further gates are passed over; make-before-break stays",
+    OverrideVerb.SKIP: "pass over the parked fact at --fact-offset, which no build can decide",
+    OverrideVerb.RETRY: "try a reverted version again",
+    OverrideVerb.REVERT: "back to --version, make-before-break",
+}
+"""Every verb in a line, for the help."""
 
-@click.command()
+
+@click.command(epilog="\b\n" + "\n".join(f"{verb:<9} {meaning}" for verb, meaning in MEANINGS.items()))
 @click.argument("verb", type=click.Choice([str(v) for v in OverrideVerb]))
 @click.argument("scope", metavar="ENVIRONMENT[:SERVICE] or ROLLOUT")
 @click.option("--why", required=True, help="The reason; it stays in the log.")

@@ -9,7 +9,7 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +31,8 @@ _CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 _START_SECONDS = 90.0
 _START_ATTEMPTS = 3
+_RUN_SECONDS = 1200.0
+"""For what is run to its end; fetching the jars over a slow line is the longest."""
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -232,9 +234,15 @@ def _fetch_jars(folder: Path) -> None:
 
 
 def _run(command: list[str], what: str) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise ChildFailed(f"{what} failed with status {done.returncode}:\n{done.stdout[-2000:]}")
+    """Run to its end. Whoever is interrupted meanwhile, or killed, takes it along."""
+    with tempfile.TemporaryDirectory(prefix="ctrlplane-run-") as folder:
+        child = ChildProcess(what, command, log=Path(folder) / "said")
+        try:
+            status = child.wait(_RUN_SECONDS)
+        finally:
+            child.kill()
+        if status != 0:
+            raise ChildFailed(f"{what} failed with status {status}:\n{child.log_tail(40)}")
 
 
 def _answers(bootstrap: str) -> bool:

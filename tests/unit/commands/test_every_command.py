@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from ctrlplane_stream.cli import COMMANDS, main
+from ctrlplane_stream.commands.control import MEANINGS
 from ctrlplane_stream.local.processes import free_port
+from ctrlplane_stream.model.facts import OverrideVerb
 
 _ENDLESS = frozenset({"leases"})
 """Has nothing to print: it watches until it is stopped."""
@@ -47,6 +49,13 @@ def test_a_command_can_be_read_by_a_program(path: tuple[str, ...]) -> None:
     """`--json`, whatever it prints."""
     flags = {flag for o in LEAVES[path].params if isinstance(o, click.Option) for flag in o.opts}
     assert "--json" in flags or path[0] in _ENDLESS
+
+
+def test_the_help_of_control_says_what_each_verb_does() -> None:
+    """A line each, of those that there are."""
+    assert list(MEANINGS) == list(OverrideVerb)
+    lines = [line.strip() for line in CliRunner().invoke(main, ["control", "--help"]).stdout.splitlines()]
+    assert [verb for verb in OverrideVerb if f"{verb:<9} {MEANINGS[verb]}" not in lines] == []
 
 
 def test_the_list_of_commands_is_whole_and_in_order() -> None:
