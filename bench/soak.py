@@ -1,12 +1,12 @@
-"""Memory of the span engine over a long run: ``python -m bench.soak [SPANS]`` (30 million by default), in process, in event time.
+"""Memory of the span engine over a long run: ``python -m bench.soak [--quick] [--spans N]``, 30 million by default, in process.
 
 Fresh ids and times at every round, so that nothing is a repetition; resident memory after each twentieth of the way. Flat after
 warm-up is what is wanted. The last line compares the second half of the run with its own beginning.
 """
 
+import argparse
 import os
 import random
-import sys
 import time
 
 from bench._replay import Recorded, resident_megabytes, traffic
@@ -54,7 +54,11 @@ class Chain:
 
 def main() -> None:
     """Run and print."""
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 30_000_000
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="three million spans")
+    parser.add_argument("--spans", type=int, default=30_000_000)
+    arguments = parser.parse_args()
+    wanted = 3_000_000 if arguments.quick else arguments.spans
     base: list[Recorded] = traffic(_RECORDS_A_STEP)
     chain, chance, now_ms, spans, due = Chain(), random.Random(1), _BEGIN_MS, 0, 0.0
     memory: list[float] = []

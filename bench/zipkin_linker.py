@@ -1,14 +1,14 @@
-"""The span engine beside Zipkin's own linker on the JVM, same spans, one run: ``python -m bench.zipkin_linker [RECORDS]``.
+"""The span engine beside Zipkin's own linker on the JVM, same spans, one run: ``python -m bench.zipkin_linker [--quick]``.
 
 Zipkin decodes its own proto3 and never OTLP, so the spans are converted beforehand, with their ten attributes as tags: the size in bytes of
 both is printed. Its linker counts calls and errors; ours makes windows, versions and latency sketches as well. CPU time of one thread,
-the best of thirty warmed-up rounds there (JIT and garbage collection of other threads not counted), of three here.
+the best of fifteen rounds there, warmed up by the others (JIT and garbage collection of other threads not counted), of three here.
 """
 
+import argparse
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ctrlplane_stream.telemetry.engines import columnar
 from ctrlplane_stream.telemetry.in_memory import call_counts
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
-_ROUNDS = 30
+_ROUNDS = 15
 _KINDS = {Span.SPAN_KIND_CLIENT: "CLIENT", Span.SPAN_KIND_SERVER: "SERVER"}
 _SOURCE = Path(__file__).parent / "zipkin" / "Peer.java"
 _POM = Path(__file__).parents[1] / "tests" / "contract" / "zipkin" / "pom.xml"
@@ -88,9 +88,12 @@ def _zipkin(values: list[bytes]) -> tuple[int, int, float]:
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a fifth of the spans")
+    arguments = parser.parse_args()
     traffic = Traffic()
     values, stamps = [], []
-    for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 400):
+    for _ in range(100 if arguments.quick else 500):
         values += traffic.requests(1)
         stamps.append(traffic.now_ms + 1_000)
     spans, calls, seconds = _zipkin(values)

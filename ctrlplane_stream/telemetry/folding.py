@@ -72,6 +72,9 @@ class Tally:
 
     def sums(self) -> tuple[int, int, float, float]:
         """Calls, errors, estimated calls, estimated errors."""
+        if len(self.by_weight) == 1:
+            ((weight, (calls, errors)),) = self.by_weight.items()
+            return calls, errors, weight * calls, weight * errors
         ordered = sorted(self.by_weight.items())
         return (
             sum(found[0] for _, found in ordered),
