@@ -139,6 +139,8 @@ def _baking(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -
     baked = f"baked {seconds:.0f} s over {ours.windows_judged} windows: {ours.reason}"
     if ours.status is VerdictStatus.PASS or rollout.approved or rollout.promote_all:
         return Reading(Gate.OPEN, baked, ours.status is VerdictStatus.PASS and ours.proven)
+    if policy.on_unprovable is not Unsure.SOAK and seconds < policy.bake_seconds + rollout.steps[-1].max_seconds:
+        return Reading(Gate.WAITING, f"baked long enough, and waits for proof: {ours.reason}")
     return _unprovable(policy, ours, seconds)
 
 

@@ -193,6 +193,10 @@ def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
     """The gate of a step or of the bake, whatever the answer leads to."""
     version_set = draft.version_set(rollout.id)
     reading = gate.read(draft.clock, rollout, version_set, draft.telemetry.window_seconds)
+    if reading.gate is gate.Gate.FAILED and rollout.cause == "revert":
+        text = f"a revert is not reverted by itself: {reading.text}"
+        draft.put_rollout(holds.hold(draft, rollout, holds.Condition("revert-fails", text)))
+        return text
     if reading.gate is gate.Gate.FAILED:
         return Event.STOP, reading.text
     if gate.is_blind_too_long(draft.clock, rollout, version_set.policy, draft.telemetry.window_seconds) and not (

@@ -108,8 +108,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     blind_limit_seconds: float = 120.0
     """After this long without telemetry the candidate goes back to weight 0, to be resumed when it is seen again."""
     on_unprovable: Unsure = Unsure.SOAK
-    """A step or a bake whose traffic could not prove the margin in time: most services are too quiet to be held for that. HOLD and ABORT
-    also keep the judge from passing anything unproven, whatever ``gate.on_unprovable`` says."""
+    """A step or a bake whose traffic could not prove the margin in time: most services are too quiet to be held for that. HOLD and
+    ABORT give a bake as long for it as the last step, besides its time, and keep the judge from passing anything unproven, whatever
+    ``gate.on_unprovable`` says."""
     on_unknown_service: Unsure = Unsure.SOAK
     """The service was never seen in a trace (confidence none): SOAK goes on slowly, HOLD wants somebody to promote it first."""
     supersede: Supersede = Supersede.QUEUE_LATEST

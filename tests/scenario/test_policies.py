@@ -105,7 +105,7 @@ def test_a_bake_that_proves_nothing_is_held_where_the_policy_holds() -> None:
     loop = climbing(replace(QUICK, on_unprovable=Unsure.HOLD))
     until(loop, "cart/2", Phase.BAKING)
     loop.judge.unsure.add("cart")
-    loop.run(100)
+    loop.run(380)
     assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.BAKING, ["unprovable"])
     loop.say(Say.PROMOTE, rollout="production/cart/2")
     until(loop, "cart/2", Phase.COMPLETED)
@@ -287,3 +287,15 @@ def test_people_are_told_of_holds_and_reverts_with_weights_deadline_and_the_next
     until(loop, "cart/2", Phase.REVERTED)
     assert loop.driver.notices[-1].event == "reverted"
     assert "cart serves #1" in loop.driver.notices[-1].text
+
+
+@pytest.mark.parametrize("policy", [replace(ONE_STEP, on_no_data=Unsure.ABORT), replace(ONE_STEP, on_unprovable=Unsure.ABORT)])
+def test_a_policy_that_aborts_when_unsure_reverts_no_revert(policy: Policy) -> None:
+    loop = climbing(policy)
+    until(loop, "cart/2", Phase.COMPLETED)
+    (loop.judge.silent if policy.on_no_data is Unsure.ABORT else loop.judge.unsure).add("cart")
+    loop.say(Say.REVERT, service="cart")
+    loop.run(300)
+    assert (phase(loop, "cart/1"), held(loop, "cart/1"), weights(loop, "cart")) == (Phase.VERIFYING, ["revert-fails"], {"#1": 100})
+    loop.say(Say.FORCE, rollout="production/cart/1")
+    until(loop, "cart/1", Phase.COMPLETED)
