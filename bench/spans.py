@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bench._span_traffic import Traffic
 from ctrlplane_stream.model.windows import WindowPart
+from ctrlplane_stream.stream.worker import collect_seldom
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import call_counts, feed
@@ -103,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the spans")
     arguments = parser.parse_args()
+    collect_seldom()
     records = 200 if arguments.quick else 2_000
     measure(records // 10, 12, 3, 8, REFERENCE, "reference, 8 partitions")
     measure(records, 12, 3, 8, columnar(), "columnar, 8 partitions")

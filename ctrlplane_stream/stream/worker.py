@@ -5,6 +5,7 @@ nothing: whatever was not acknowledged is read again.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -45,6 +46,16 @@ def build_app(settings: Settings, role: str) -> StreamApp:
     return new_duty(settings, role).app
 
 
+def collect_seldom() -> None:
+    """Let Python look for reference cycles every 50,000 new containers instead of every 700.
+
+    A window of many edges makes hundreds of thousands of small tuples and dicts and no cycle; looking among them each time was 40% of
+    its cost (docs/benchmarks.md, "Spans"). What is loaded by now is never looked at again.
+    """
+    gc.set_threshold(50_000, 20, 100)
+    gc.freeze()
+
+
 def run_role(settings: Settings, role: str, follow: int | None = None) -> int:
     """Run one role until it is told to end; returns the process's exit status. Does not return after a failure.
 
@@ -52,6 +63,7 @@ def run_role(settings: Settings, role: str, follow: int | None = None) -> int:
     """
     import uvloop
 
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(new_duty(settings, role), settings, follow))
 

@@ -7,6 +7,7 @@ understood once, by the reference's own rules. Whatever the columns cannot take 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -81,11 +82,17 @@ class _Tables:
         origins = sorted({self.origins[number] for number in _used(rows["origin"], len(self.origins))})
         peers = sorted(self.peers)
         by_origin, by_peer = {origin: i for i, origin in enumerate(origins)}, {peer: i + 1 for i, peer in enumerate(peers)}
-        self.encoded = encode_tables(origins, peers, self.weights)
+        self.encoded = _encoded_tables(tuple(origins), tuple(peers), tuple(self.weights))
         numbers = [by_origin.get(origin, 0) for origin in self.origins]
         origin = _looked_up(numbers, pl.UInt32, rows["origin"]).alias("origin")
         peer = _looked_up([0, *(by_peer[peer] for peer in self.peers)], pl.UInt32, rows["peer"]).alias("peer")
         return pl.DataFrame([*(rows[name] for name in rows.columns if name not in {"origin", "peer"}), origin, peer])
+
+
+@lru_cache(maxsize=64)
+def _encoded_tables(origins: tuple[Origin, ...], peers: tuple[Peer, ...], weights: tuple[float, ...]) -> bytes:
+    """Chunks of the same services have the same tables."""
+    return encode_tables(origins, peers, weights)
 
 
 class ColumnarSource:
