@@ -64,7 +64,8 @@ def is_confirmed(target: e.TargetEntry, kind: ServiceKind) -> bool:
     if target.observed_sequence < target.commanded_sequence:
         return False
     wanted = {v.label: v.weight for v in target.live}
-    return all(_same_share(wanted.get(seen.label, 0), seen.weight, kind) for seen in target.observed) and all(
+    grain = target.granularity
+    return all(_same_share(wanted.get(seen.label, 0), seen.weight, kind, grain) for seen in target.observed) and all(
         weight == 0 or target.seen(label) is not None for label, weight in wanted.items()
     )
 
@@ -95,8 +96,9 @@ def exchanges(draft: Draft, target: e.TargetEntry) -> bool:
     return wants_in_place(draft, target.service)
 
 
-def _same_share(wanted: int, seen: int, kind: ServiceKind) -> bool:
-    if kind is ServiceKind.ROUTED or wanted in (0, 100):
+def _same_share(wanted: int, seen: int, kind: ServiceKind, granularity: int) -> bool:
+    """Exactly the same where a route gives any share; where shares are of instances, near it and neither none nor all."""
+    if wanted in (0, 100) or (kind is ServiceKind.ROUTED and granularity == 1):
         return wanted == seen
     return seen not in (0, 100) and abs(wanted - seen) <= SHARE_TOLERANCE
 

@@ -235,6 +235,7 @@ def test_without_a_gateway_weight_is_a_share_of_pods_behind_one_service(lab, nam
         outcome = await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 70), version(SERVICE, 2, 30)))
         assert "#2 gets 25% instead of 30%" in outcome.reason
         await settled(actuator, TARGET, {"#1": 75, "#2": 25})
+        assert outcome.observed.granularity == 25
         await found(admin, ["v1"] * 3 + ["v2"])
         await actuator.apply(*command(TARGET, 4, version(SERVICE, 1, 100), version(SERVICE, 2, 0, Capacity.PARKED)))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})

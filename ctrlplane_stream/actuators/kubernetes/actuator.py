@@ -15,7 +15,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.by_hand import HandRefused
 from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict
-from ctrlplane_stream.actuators.kubernetes.behind_service import granularity
+from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granularity
 from ctrlplane_stream.actuators.kubernetes.due import due, remembered, written_off
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.health import counted
@@ -194,7 +194,8 @@ class Kubernetes:
             return TargetObserved(sight.target, ())
         ledger = msgspec.structs.replace(sight.memory.ledger, weights=in_force(sight))
         counts = {version.label: _with_refusal(counted(sight, version.label), refusals.get(version.label)) for version in sight.listed}
-        return observation(sight.target, ledger, counts, self._clock())
+        seen = observation(sight.target, ledger, counts, self._clock())
+        return seen if sight.routed else msgspec.structs.replace(seen, granularity=grain(sight.full))
 
 
 async def _stand_aside() -> None:

@@ -28,6 +28,15 @@ def shares(sight: Sight, ledger: Ledger) -> dict[str, int]:
     return consumer_shares(ledger.goal, stable, sight.full)
 
 
+def grain(full: int) -> int:
+    """The share in whole percent that one of ``full`` Pods stands for, so that there are no more such shares than Pods.
+
+    From 2 on wherever a share of Pods is not exactly a weight in percent: then weights are compared nearly.
+    """
+    exact = 100 // full
+    return exact if exact and 100 // exact == full else max(2, -(-100 // full))
+
+
 def granularity(sight: Sight, ledger: Ledger) -> str | None:
     """What rounding to whole Pods makes of the goal, in words; None where it is reached exactly."""
     reached = reached_weights(shares(sight, ledger))

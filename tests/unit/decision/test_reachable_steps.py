@@ -1,10 +1,16 @@
 """Steps of what takes weight by instances."""
 
 import pytest
+from msgspec.structs import replace
 
-from ctrlplane_stream.actuators.shifting import consumer_shares
+from ctrlplane_stream.actuators.kubernetes.behind_service import grain
+from ctrlplane_stream.actuators.shifting import consumer_shares, reached_weights
 from ctrlplane_stream.decision.composing import reachable
+from ctrlplane_stream.decision.entities import LiveVersion, TargetEntry
+from ctrlplane_stream.decision.targets import is_confirmed
+from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy
+from ctrlplane_stream.model.world import Capacity, ObservedVersion
 
 
 @pytest.mark.parametrize(
@@ -22,3 +28,17 @@ def test_a_step_is_reached_by_the_instances_that_it_was_rounded_to(instances: in
         shares = consumer_shares({"#1": 100 - step.weight, "#2": step.weight}, "#1", instances)
         assert shares["#2"] > 0
         assert reachable((step,), instances) == (step,)
+
+
+@pytest.mark.parametrize("pods", range(1, 120))
+def test_a_routed_service_without_a_gateway_shows_every_step_that_its_granularity_leaves(pods: int) -> None:
+    """Its weights are shares of Pods: near what was asked for, and a candidate with a step has a Pod."""
+    target = TargetEntry("cart", live=(), observed_sequence=1, commanded_sequence=1, granularity=grain(pods))
+    for step in reachable(Policy().steps, 100 // grain(pods)):
+        wanted = {"#1": 100 - step.weight, "#2": step.weight}
+        shown = reached_weights(consumer_shares(wanted, "#1", pods))
+        live = tuple(LiveVersion(label, Capacity.FULL, weight) for label, weight in wanted.items())
+        seen = tuple(ObservedVersion(label, "sha256:0", pods, pods, weight) for label, weight in shown.items())
+        assert is_confirmed(replace(target, live=live, observed=seen), ServiceKind.ROUTED), (wanted, shown)
+        unmoved = tuple(replace(each, weight=100 if each.label == "#1" else 0) for each in seen)
+        assert not is_confirmed(replace(target, live=live, observed=unmoved), ServiceKind.ROUTED)
