@@ -23,8 +23,9 @@ from pathlib import Path
 import msgspec
 
 from bench.gates.cost import measure
+from bench.gates.oracle import Truth
 from bench.gates.report import Cell, FaultCell, conditions_table, fault_table, healthy_table, summary
-from bench.gates.rollouts import Run, run
+from bench.gates.rollouts import TRUTHS, Run, run
 from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, Condition, Fault
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gates.md"
@@ -67,26 +68,30 @@ class Line(msgspec.Struct):
     seed: int
     seconds: float
     run: Run
+    truths: dict[str, Truth] = {}
 
 
 class Kept:
-    """Rollouts by what was drawn, in memory and in a file where one is named."""
+    """Rollouts by what was drawn, and the truths that were read for them, in memory and in a file where one is named."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lines: dict[tuple[float, str, str, int], Line] = {}
         if path is not None and path.exists():
             for text in path.read_bytes().splitlines():
-                self._add(msgspec.json.decode(text, type=Line))
+                line = msgspec.json.decode(text, type=Line)
+                TRUTHS.update(line.truths)
+                self._add(line)
 
     def draw(self, plan: _Plan, seed: int) -> None:
         """Draw a rollout, unless it is there."""
         rps, condition, fault = plan
         if (rps, condition.name, fault.name, seed) in self._lines:
             return
-        began = time.process_time()
+        began, known = time.process_time(), set(TRUTHS)
         result = one(plan, seed)
-        line = Line(rps, condition.name, fault.name, seed, time.process_time() - began, result)
+        truths = {name: found for name, found in TRUTHS.items() if name not in known}
+        line = Line(rps, condition.name, fault.name, seed, time.process_time() - began, result, truths)
         self._add(line)
         if self._path is not None:
             with self._path.open("ab") as file:

@@ -199,9 +199,19 @@ def _pilot(condition: Condition, fault: Fault, step: int) -> StepState:
     return state
 
 
-@cache
+TRUTHS: dict[str, Truth] = {}
+"""What was read from pilots, by condition, fault, step and question: a stopped measurement goes on with these."""
+
+
 def truth(key: str, condition: Condition, fault: Fault, step: int) -> Truth:
     """The true shares behind a question, to about a thousandth of themselves."""
+    name = f"{condition.name}|{fault.name}|{step}|{key}"
+    if name not in TRUTHS:
+        TRUTHS[name] = _read(key, condition, fault, step)
+    return TRUTHS[name]
+
+
+def _read(key: str, condition: Condition, fault: Fault, step: int) -> Truth:
     check = _pilot(condition, fault, step).checks[key]
     candidate = check.candidate.events / check.candidate.total
     if "|baseline|" in key:
