@@ -50,10 +50,11 @@ def plan_step(traffic: Traffic, detect: float, policy: GatePolicy, *, questions:
     budget."""
     rate, ratio = traffic.rps * traffic.weight, _ratio(traffic.weight)
     margin = min(policy.error_margin, detect / 2)
-    wanted = -math.log(policy.alpha / (questions * steps)) + _MIXTURE
+    wanted = -math.log(_left(policy.alpha, traffic.weight) / (questions * steps)) + _MIXTURE
     harmed = min(0.999, traffic.error_share + detect)
     found = wanted / growth(traffic.error_share, harmed, margin, ratio) / rate
-    errors = requests_needed(traffic.error_share, traffic.error_share, margin, ratio, policy.false_pass) / rate
+    false_pass = _left(policy.false_pass, traffic.weight)
+    errors = requests_needed(traffic.error_share, traffic.error_share, margin, ratio, false_pass) / rate
     tail = _latency_requests(traffic, policy) / rate
     longest = max(found, errors, tail, policy.minimum_samples / rate)
     windows = max(float(policy.minimum_windows), longest / traffic.window_seconds)
@@ -75,10 +76,15 @@ def _ratio(weight: float) -> float:
     return (1 - weight) / weight if weight < 1 else 10.0
 
 
+def _left(level: float, weight: float) -> float:
+    """What is left of a level for the step itself: half where the past is the other side, whose bounds take the rest."""
+    return level / 2 if weight >= 1 else level
+
+
 def _latency_requests(traffic: Traffic, policy: GatePolicy) -> float:
     sigma = math.log(traffic.p99_over_p50) / _P99_SCORE
     well = 0.5 * math.erfc((_P99_SCORE + math.log(1 + policy.latency_margin) / sigma) / math.sqrt(2))
-    return requests_needed(0.01, well, 0.0, _ratio(traffic.weight), policy.false_pass)
+    return requests_needed(0.01, well, 0.0, _ratio(traffic.weight), _left(policy.false_pass, traffic.weight))
 
 
 def _provable_margin(traffic: Traffic, policy: GatePolicy) -> float:
@@ -87,6 +93,7 @@ def _provable_margin(traffic: Traffic, policy: GatePolicy) -> float:
     low, high = 0.0, 1.0 - traffic.error_share - 1e-6
     for _ in range(40):
         middle = (low + high) / 2
-        need = requests_needed(traffic.error_share, traffic.error_share, middle, _ratio(traffic.weight), policy.false_pass)
+        level = _left(policy.false_pass, traffic.weight)
+        need = requests_needed(traffic.error_share, traffic.error_share, middle, _ratio(traffic.weight), level)
         low, high = (low, middle) if need / (traffic.rps * traffic.weight) <= seconds else (middle, high)
     return high

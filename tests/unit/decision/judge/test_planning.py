@@ -16,6 +16,13 @@ def test_ten_times_the_traffic_takes_a_tenth_of_the_time() -> None:
     assert math.isclose(slow.error_proof_seconds, 10 * fast.error_proof_seconds)
 
 
+def test_a_step_at_full_weight_needs_twice_the_evidence() -> None:
+    """With a past of ten times the requests beside it, like a weight of 1 in 11: a proof takes log(2 / 0.05) instead of log(1 / 0.05)."""
+    beside, past = plan(100, 1 / 11), plan(100, 1.0)
+    requests = [beside.error_proof_seconds * 100 / 11, past.error_proof_seconds * 100]
+    assert math.isclose(requests[1] / requests[0], math.log(40) / math.log(20))
+
+
 def test_a_larger_fault_is_found_sooner() -> None:
     assert plan(100, 0.1, 0.3).detect_seconds < plan(100, 0.1, 0.05).detect_seconds / 5
 
