@@ -6,7 +6,7 @@ import pytest
 
 from ctrlplane_stream.actuators.kubernetes.manifests import selector
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
@@ -68,6 +68,25 @@ def test_only_our_rule_of_a_route_changes(lab, namespace):
         assert after == before
 
     play(lab, routed_place(namespace, SERVICE), doing)
+
+
+def test_a_grpc_route_is_steered_like_any_other(lab, namespace):
+    """The kind is the placement's choice; the other route of that name is not touched."""
+    lab.apply([{**route("shop-cart", ["main"]), "kind": "GRPCRoute"}], namespace)
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 70), version(SERVICE, 2, 30)))
+        await settled(actuator, TARGET, {"#1": 70, "#2": 30})
+        (rule,) = (await admin.get(Kind.GRPC_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+        assert [(each["name"], each["weight"]) for each in rule["backendRefs"]] == [("shop-cart-v1", 70), ("shop-cart-v2", 30)]
+        assert rule["filters"][0]["type"] == "RequestHeaderModifier"
+        untouched = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+        assert [each["backendRefs"][0]["name"] for each in untouched] == ["before", "before"]
+
+    place = routed_place(namespace, SERVICE)
+    play(lab, Place(namespace, place.slug, template(), full=2, route=Route("shop-cart", "main", "GRPCRoute"), port=80), doing)
 
 
 def test_what_is_there_by_our_name_but_not_ours_is_left_alone(lab, namespace):
