@@ -2,15 +2,18 @@
 
 | module | what it is |
 |---|---|
-| ``objects`` | kinds, labels and annotations: the vocabulary of what we write |
+| ``objects``, ``selectors`` | kinds, labels and annotations: the vocabulary of what we write; what a label selector chooses |
 | ``access``, ``api`` | credentials, and a thin REST client with retries |
 | ``names``, ``placement`` | where a target lives and what its objects are called |
 | ``template``, ``manifests`` | from any template to the objects of one version: pure |
 | ``memory`` | the target's cell of compare-and-set: a ConfigMap |
 | ``sight`` | everything of one target, read from the API or from watches |
 | ``weights``, ``health``, ``strays`` | what a sight means: weights in force, readiness, what people changed: pure |
-| ``staffing``, ``due`` | what is to be written next, and why it may be: pure |
+| ``by_route``, ``behind_service``, ``autoscaling`` | how weight moves: by a route, by shares of Pods, beside autoscalers: pure |
+| ``steps``, ``due`` | what can be written; what is to be written next, and why it may be: pure |
+| ``intake``, ``adoption`` | what a command is held against before it is taken; taking over what runs already |
 | ``hands`` | carries one step out, guarded by what it was decided on |
-| ``actuator`` | the port, and the verbs of people |
+| ``actuator``, ``composition`` | the port and the verbs of people; the same with the clusters of a placement file |
 | ``watching``, ``leases`` | lists and watches instead of polling; leases honoured without the engine |
+| ``applying``, ``installation`` | the worker itself into a cluster |
 """

@@ -7,6 +7,7 @@ again, by anybody: what is due follows from what is there.
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -82,11 +83,11 @@ class Kubernetes:
             )
         try:
             taken = await self._take(command, cursor, place)
-            sight, refusals = await self.settle(command.target, place)
+            sight, refusals = await self.settle(command.target, place, taken if isinstance(taken, Sight) else None)
         except (MemoryUnreadable, ApiRefused) as error:
             return Outcome(OutcomeStatus.REFUSED, str(error))
-        refused = taken is not None and not taken.in_place
-        reason = taken.reason if taken is not None else _taken(sight, refusals)
+        refused = isinstance(taken, Refusal) and not taken.in_place
+        reason = taken.reason if isinstance(taken, Refusal) else _taken(sight, refusals)
         return Outcome(OutcomeStatus.REFUSED if refused else OutcomeStatus.APPLIED, reason, self._observed(sight, refusals))
 
     async def edit(self, target: Target, weights: Mapping[str, int], who: str, why: str) -> TargetObserved:
@@ -101,14 +102,14 @@ class Kubernetes:
         """See ``ByHand``."""
         return await self._by_hand(target, lambda ledger, now: break_glass(ledger, note(who, why, now)))
 
-    async def settle(self, target: Target, place: Place) -> tuple[Sight, dict[str, str]]:
+    async def settle(self, target: Target, place: Place, begun: Sight | None = None) -> tuple[Sight, dict[str, str]]:
         """Do what is due until nothing is; what is then seen, and what the API refused by version label.
 
-        Raises WorldUnreachable and MemoryUnreadable.
+        ``begun`` is the first sight to decide on, where one was had just now. Raises WorldUnreachable and MemoryUnreadable.
         """
         cluster, refusals = self._cluster_of(place), dict[str, str]()
         for _ in range(_ROUNDS):
-            sight = await read_sight(cluster, target, place)
+            sight, begun = begun or await read_sight(cluster, target, place), None
             steps = [step for step in due(sight, self._clock()) if _version_of(sight, step) not in refusals]
             if not steps:
                 return sight, refusals
@@ -126,18 +127,26 @@ class Kubernetes:
         return None
 
     async def _carry_out(self, hands: Hands, steps: list[Step], sight: Sight, refusals: dict[str, str]) -> None:
-        for step in steps:
-            try:
-                await hands.carry_out(step, sight)
-            except ApiRefused as error:
+        """The steps in their order, Deployments that are only scaled or stamped all at once; after a refusal no more."""
+        for _, together in itertools.groupby(steps, key=lambda step: id(step) if not isinstance(step, Scale) else 0):
+            group = list(together)
+            ends = await asyncio.gather(*(hands.carry_out(step, sight) for step in group), return_exceptions=True)
+            failed = [(step, end) for step, end in zip(group, ends, strict=True) if end is not None]
+            for step, error in failed:
                 version = _version_of(sight, step)
+                if not isinstance(error, ApiRefused):
+                    raise error
                 if version is None:
                     raise WorldUnreachable(str(error)) from error
                 refusals[version] = str(error)
+            if failed:
                 return
 
-    async def _take(self, command: Command, cursor: Cursor, place: Place) -> Refusal | None:
-        """None where the command was taken just now. Raises MemoryUnreadable, ApiRefused and WorldUnreachable."""
+    async def _take(self, command: Command, cursor: Cursor, place: Place) -> Refusal | Sight | None:
+        """What is seen with the command taken just now, or None where that has to be looked at anew.
+
+        Raises MemoryUnreadable, ApiRefused and WorldUnreachable.
+        """
         cluster = self._cluster_of(place)
         for _ in range(_ROUNDS):
             sight = await read_sight(cluster, command.target, place)
@@ -147,7 +156,7 @@ class Kubernetes:
                 await _stand_aside()
         raise WorldUnreachable(f"the memory of {command.target} keeps changing: is another worker at work on it?")
 
-    async def _take_once(self, command: Command, cursor: Cursor, place: Place, sight: Sight) -> Refusal | None:
+    async def _take_once(self, command: Command, cursor: Cursor, place: Place, sight: Sight) -> Refusal | Sight | None:
         hands = Hands(self._cluster_of(place))
         memory, now = sight.memory or Memory(command.target, place), self._clock()
         right = remembered(sight, memory, now)
@@ -161,8 +170,11 @@ class Kubernetes:
         prepared = await prepare(self._cluster_of(place), hands, sight, memory, command, place)
         if not isinstance(prepared, Prepared):
             return prepared
-        await hands.remember(msgspec.structs.replace(written_off(sight, prepared.memory), ledger=taken), sight.revision)
-        return None
+        kept = msgspec.structs.replace(written_off(sight, prepared.memory), ledger=taken)
+        revision = await hands.remember(kept, sight.revision)
+        if kept.adopted != memory.adopted or kept.place.route != sight.place.route:
+            return None  # What was just labelled, or another route, is not in sight.
+        return msgspec.structs.replace(sight, memory=kept, revision=revision, place=kept.place)
 
     async def _by_hand(self, target: Target, change: Callable[[Ledger, float], Ledger | Refusal]) -> TargetObserved:
         place = self._place_of(target)

@@ -6,6 +6,7 @@ times, with jittered backoff; then it is WorldUnreachable, and the caller's own 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -24,6 +25,8 @@ _TRIES = 4
 _REQUEST_SECONDS = 10.0
 _WATCH_SECONDS = 300
 """The server ends a watch after this long; a new one goes on where it ended."""
+_KNOWN_SECONDS = 5.0
+"""Credentials are asked for again after this long; they are renewed minutes before they end."""
 _LINE_BYTES = 8 * 1024 * 1024
 _LONGEST_ASKED_SECONDS = 2.0
 _AGAIN = (429, 500, 502, 503, 504)
@@ -96,13 +99,15 @@ class HttpTransport:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._session: aiohttp.ClientSession | None = None
+        self._known: str | None = None
+        self._known_until = 0.0
 
     async def send(self, request: Request) -> Reply:
         """See ``Transport``."""
         body = None if request.body is None else msgspec.json.encode(request.body)
-        async with self._open(await self._headers(request)).request(
-            request.method, self._access.server + request.path, params=request.query, data=body, headers=await self._headers(request)
-        ) as response:
+        headers, url = await self._headers(request), self._access.server + request.path
+        async with self._open().request(request.method, url, params=request.query, data=body, headers=headers) as response:
+            self._forget_if_refused(response.status)
             return Reply(response.status, await response.read(), _retry_after(response.headers.get("Retry-After")))
 
     async def lines(self, request: Request) -> AsyncIterator[bytes]:
@@ -110,7 +115,8 @@ class HttpTransport:
         headers = await self._headers(request)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS, sock_read=_WATCH_SECONDS + 30)
         url = self._access.server + request.path
-        async with self._open(headers).get(url, params=request.query, headers=headers, timeout=timeout) as response:
+        async with self._open().get(url, params=request.query, headers=headers, timeout=timeout) as response:
+            self._forget_if_refused(response.status)
             if response.status == 410:
                 raise Expired(request.path)
             response.raise_for_status()
@@ -124,7 +130,7 @@ class HttpTransport:
             await self._session.close()
             self._session = None
 
-    def _open(self, _headers: dict[str, str]) -> aiohttp.ClientSession:
+    def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(ssl=self._access.tls or True, limit=32)
             timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
@@ -132,9 +138,21 @@ class HttpTransport:
         return self._session
 
     async def _headers(self, request: Request) -> dict[str, str]:
-        authorization = await asyncio.to_thread(self._access.authorization)
+        authorization = await self._authorization()
         headers = {"Content-Type": request.content, "Accept": "application/json", "User-Agent": MANAGER}
         return headers | ({"Authorization": authorization} if authorization else {})
+
+    async def _authorization(self) -> str | None:
+        """The header's value, in a thread since asking may read files or run a program, and therefore not for every request."""
+        now = time.monotonic()
+        if now >= self._known_until:
+            self._known = await asyncio.to_thread(self._access.authorization)
+            self._known_until = now + _KNOWN_SECONDS
+        return self._known
+
+    def _forget_if_refused(self, status: int) -> None:
+        if status == 401:
+            self._known_until = 0.0
 
 
 class Cluster:

@@ -56,13 +56,11 @@ class Hands:
             case Remove(name):
                 await self._remove(sight, sight.deployments[name])
 
-    async def remember(self, memory: Memory, revision: str | None) -> None:
-        """Replace the memory at that revision; None: there is none yet."""
+    async def remember(self, memory: Memory, revision: str | None) -> str:
+        """Replace the memory at that revision (None: there is none yet); its new one."""
         manifest = memory_manifest(memory, revision)
-        if revision is None:
-            await self._cluster.create(Kind.CONFIG_MAP, memory.place.namespace, manifest)
-        else:
-            await self._cluster.replace(Kind.CONFIG_MAP, memory.place.namespace, manifest)
+        write = self._cluster.create if revision is None else self._cluster.replace
+        return revision_of(await write(Kind.CONFIG_MAP, memory.place.namespace, manifest))
 
     async def try_out(self, sight: Sight, version: WantedVersion) -> None:
         """Let the API server look at the Deployment that a version would have, and make nothing."""

@@ -80,7 +80,8 @@ async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) 
             if there is not None
             else Refusal(f"there is no Service {place.service} in {place.namespace}: make it, or correct the placement file")
         )
-    route = await cluster.get(place.route.api, place.namespace, place.route.name)
+    known = sight.place.route == place.route and sight.place.namespace == place.namespace
+    route = sight.route if known else await cluster.get(place.route.api, place.namespace, place.route.name)
     if route is None or rule_index(route, place.route.rule) is None:
         return Refusal(
             f"there is no rule named {place.route.rule} in {place.route.kind} {place.namespace}/{place.route.name}: "

@@ -185,6 +185,8 @@ class ControlPlane:
             "kubeconfig": self.kubeconfig(self.admin_token, "controllers"),
             "controllers": ",".join(_CONTROLLERS),
             "horizontal-pod-autoscaler-sync-period": "1s",
+            "kube-api-qps": 500,  # The default of 20 spares a server that others use too; here everybody would wait for it.
+            "kube-api-burst": 1000,
             "service-account-private-key-file": self._folder / "accounts.key",
             "secure-port": 0,
             "leader-elect": "false",
