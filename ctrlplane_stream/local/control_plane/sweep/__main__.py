@@ -1,4 +1,4 @@
-"""``python -m ctrlplane_stream.local.control_plane.sweep --plans N``: play N plans, print each, exit 1 on any problem."""
+"""``SWEEP=kubernetes make sweep``, or ``python -m`` this ``--plans N``: play N plans, print each, exit 1 on any problem."""
 
 import argparse
 import asyncio
@@ -17,13 +17,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plans", type=int, default=200, help="how many plans to play")
     parser.add_argument("--first", type=int, default=0, help="the first plan's number")
+    parser.add_argument("--missing", type=int, default=20, help="how many plans more in which watches miss events")
     parser.add_argument("--at-once", type=int, default=3, help="how many plans to play side by side")
     arguments = parser.parse_args()
     logging.getLogger("ctrlplane_stream").setLevel(logging.ERROR)
     began = time.monotonic()
     with open_lab() as lab:
         sweep = Sweep(lab, _print)
-        results = asyncio.run(sweep.play(range(arguments.first, arguments.first + arguments.plans), arguments.at_once))
+        numbers = range(arguments.first, arguments.first + arguments.plans)
+        results = asyncio.run(sweep.play(numbers, arguments.at_once, range(arguments.missing)))
     bad = [result for result in results if result.problems]
     faults = Counter(result.plan.fault.value for result in results)
     print(", ".join(f"{count} {fault}" for fault, count in sorted(faults.items())))

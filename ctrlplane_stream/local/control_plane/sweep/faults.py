@@ -1,13 +1,18 @@
 """A transport in which one thing goes wrong, at one request."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from ctrlplane_stream.actuators.kubernetes.api import HttpTransport, Reply, Request
+from ctrlplane_stream.actuators.kubernetes.api import Expired, HttpTransport, Reply, Request
 from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan
 
 Disturb = Callable[[Fault, Request], Awaitable[None]]
 """Does what concerns more than the request: touches its object, restarts the server, lets time jump."""
+
+
+_DEAF_SECONDS = 0.5
+_LOOK_SECONDS = 0.05
 
 
 class Killed(BaseException):
@@ -26,6 +31,7 @@ class FaultyTransport:
         self._earlier: dict[str, Reply] = {}
         self._stale_until = -1
         self._throttled = 0
+        self._deaf_until: float | None = None
         self._dead = False
         self.asleep = asyncio.Event()
         self.wake = asyncio.Event()
@@ -50,12 +56,31 @@ class FaultyTransport:
 
     async def lines(self, request: Request) -> AsyncIterator[bytes]:
         """See ``Transport``."""
-        async for line in self._inner.lines(request):
-            yield line
+        if not self._hears():
+            raise ConnectionResetError("nothing is heard")
+        begun, coming = self._deaf_until, aiter(self._inner.lines(request))
+        while (line := await self._heard(coming, begun)) is not None:
+            if self._hears():
+                yield line
 
     async def close(self) -> None:
         """See ``Transport``."""
         await self._inner.close()
+
+    def _hears(self) -> bool:
+        return self._deaf_until is None or time.monotonic() > self._deaf_until
+
+    async def _heard(self, coming: AsyncIterator[bytes], begun: float | None) -> bytes | None:
+        """The next line, None at the end; raises Expired after a time in which nothing was heard. ``begun``: until when when it began."""
+        line = asyncio.ensure_future(_next(coming))
+        try:
+            while not line.done():
+                await asyncio.wait({line}, timeout=_LOOK_SECONDS)
+                if begun != self._deaf_until and self._hears():
+                    raise Expired("too old resource version")
+            return line.result()
+        finally:
+            line.cancel()
 
     async def _before(self, request: Request, number: int) -> None:
         match self._plan.fault:
@@ -67,6 +92,8 @@ class FaultyTransport:
                 await self.wake.wait()
             case Fault.STALE_READS:
                 self._stale_until = number + 12 * self._plan.length
+            case Fault.MISSED_EVENTS:
+                self._deaf_until = time.monotonic() + _DEAF_SECONDS * self._plan.length
             case Fault.THROTTLED:
                 self._throttled = self._plan.length
             case Fault.CONFLICT | Fault.RESTART | Fault.LEASE_EXPIRED:
@@ -89,3 +116,7 @@ class FaultyTransport:
         reply = await self._inner.send(request)
         self._earlier[key] = reply
         return reply
+
+
+async def _next(coming: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(coming, None)

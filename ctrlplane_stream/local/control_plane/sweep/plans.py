@@ -26,6 +26,8 @@ class Fault(StrEnum):
     """The actuator falls asleep here; another goes on; the first wakes up commands later and goes on too."""
     RESTART = "API server restarted"
     """The API server is killed here and started again."""
+    MISSED_EVENTS = "missed events"
+    """The actuator looks by watches; from here on they hear nothing for a while, and then are too old to go on."""
     LEASE_EXPIRED = "lease expired"
     """Time jumps over the lease here, and the watcher of leases acts beside the actuator."""
 
@@ -73,3 +75,10 @@ def plan_of(number: int, requests: int, writes: int) -> Plan:
     at_write = fault in _AT_WRITES
     at = (turn // 2 * _STRIDE) % writes if at_write else chance.randrange(requests)
     return Plan(number, fault, at, at_write, chance.randrange(1, 4), promotes=turn % 2 == 1)
+
+
+def missing_plan_of(number: int, requests: int) -> Plan:
+    """The plan of that number among those whose watches miss events; they strike anywhere in a run of so many requests."""
+    chance = random.Random(f"missed {number}")  # noqa: S311
+    at, length = chance.randrange(requests), chance.randrange(1, 4)
+    return Plan(number, Fault.MISSED_EVENTS, at, at_write=False, length=length, promotes=number % 2 == 1)

@@ -7,7 +7,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.local.control_plane.lab import Lab
-from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan, plan_of
+from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan, missing_plan_of, plan_of
 from ctrlplane_stream.local.control_plane.sweep.trial import Result, prepare, trial
 
 
@@ -19,11 +19,15 @@ class Sweep:
         self._report = report
         self._endings: dict[bool, Manifest] = {}
 
-    async def play(self, numbers: Iterable[int], at_once: int) -> list[Result]:
-        """The results, in the order of the numbers. AssertionError where even an undisturbed run goes wrong."""
+    async def play(self, numbers: Iterable[int], at_once: int, missing: Iterable[int] = ()) -> list[Result]:
+        """The results, in the order of the numbers. AssertionError where even an undisturbed run goes wrong.
+
+        ``missing`` are the numbers of plans besides in which watches miss events.
+        """
         runs = await self._undisturbed_runs()
         requests, writes = min(run.requests for run in runs), min(run.writes for run in runs)
-        return await self._play([plan_of(number, requests, writes) for number in numbers], at_once)
+        plans = [plan_of(number, requests, writes) for number in numbers]
+        return await self._play([*plans, *(missing_plan_of(number, 2 * writes) for number in missing)], at_once)
 
     async def play_these(self, plans: Iterable[Plan], at_once: int) -> list[Result]:
         """The results of plans of one's own."""

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
+from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes, Views
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Request
 from ctrlplane_stream.actuators.kubernetes.leases import expire_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.local.control_plane.lab import Lab
 from ctrlplane_stream.local.control_plane.scene import route, routed_place
@@ -49,6 +50,7 @@ class Trial:
         self._count = [0, 0]
         self._jumped = 0.0
         self._transports: list[FaultyTransport] = []
+        self._copies: list[NamespaceCopy] = []
         self._sleeper: asyncio.Task[Outcome | TargetObserved] | None = None
         self._index = 0
         self._woken_after = 0
@@ -152,7 +154,15 @@ class Trial:
         transport = FaultyTransport(HttpTransport(self._lab.product_access), self._plan, self._count, self._disturb)
         self._transports.append(transport)
         cluster = self._lab.product(transport)
-        return Kubernetes(lambda _: self._place, lambda _: cluster, clock=lambda: time.time() + self._jumped)
+        views = self._watch(cluster) if self._plan.fault is Fault.MISSED_EVENTS else lambda _: None
+        return Kubernetes(lambda _: self._place, lambda _: cluster, views=views, clock=lambda: time.time() + self._jumped)
+
+    def _watch(self, cluster: Cluster) -> Views:
+        """A copy of the namespace to look at, as a worker has it."""
+        copy = NamespaceCopy(cluster, self._place.namespace, frozenset({Kind.HTTP_ROUTE}))
+        copy.start()
+        self._copies.append(copy)
+        return lambda _: copy if copy.current else None
 
     async def _disturb(self, fault: Fault, request: Request) -> None:
         match fault:
@@ -183,6 +193,8 @@ class Trial:
     async def _clean_up(self) -> None:
         if self._sleeper is not None:
             self._sleeper.cancel()
+        for copy in self._copies:
+            await copy.stop()
         for transport in self._transports:
             await transport.close()
 
