@@ -24,6 +24,7 @@ from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, MemoryUnreadable
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, read_sight
+from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Scale, Step
 from ctrlplane_stream.actuators.kubernetes.weights import in_force
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, release, take
@@ -68,7 +69,7 @@ class Kubernetes:
             return TargetObserved(target, ())
         try:
             held = await self._held(target, place)
-            if held is not None and not due(held, self._clock()):
+            if held is not None and not is_overtaken(held) and not due(held, self._clock()):
                 return self._observed(held)
             return self._observed(*await self.settle(target, place))
         except (MemoryUnreadable, ApiRefused) as error:
@@ -111,9 +112,10 @@ class Kubernetes:
         for _ in range(_ROUNDS):
             sight, begun = begun or await read_sight(cluster, target, place), None
             steps = [step for step in due(sight, self._clock()) if _version_of(sight, step) not in refusals]
-            if not steps:
+            if not steps and not is_overtaken(sight):
                 return sight, refusals
             try:
+                _not_overtaken(sight)
                 await self._carry_out(Hands(cluster), steps, sight, refusals)
             except Conflict:
                 await _stand_aside()
@@ -157,6 +159,7 @@ class Kubernetes:
         raise WorldUnreachable(f"the memory of {command.target} keeps changing: is another worker at work on it?")
 
     async def _take_once(self, command: Command, cursor: Cursor, place: Place, sight: Sight) -> Refusal | Sight | None:
+        _not_overtaken(sight)
         hands = Hands(self._cluster_of(place))
         memory, now = sight.memory or Memory(command.target, place), self._clock()
         right = remembered(sight, memory, now)
@@ -193,6 +196,7 @@ class Kubernetes:
 
     async def _change_once(self, sight: Sight, change: Callable[[Ledger, float], Ledger | Refusal]) -> None:
         """A hand's verb goes over what other hands did to the objects."""
+        _not_overtaken(sight)
         memory = sight.memory or Memory(sight.target, sight.place)
         ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
         changed = change(ledger, self._clock())
@@ -213,6 +217,11 @@ class Kubernetes:
 async def _stand_aside() -> None:
     """A short pause of random length, so that two writers do not keep meeting."""
     await asyncio.sleep(random.uniform(0, _ELBOW_SECONDS))  # noqa: S311
+
+
+def _not_overtaken(sight: Sight) -> None:
+    if is_overtaken(sight):
+        raise Conflict("the memory that was read is older than what was written by a later one")
 
 
 def _version_of(sight: Sight, step: Step) -> str | None:

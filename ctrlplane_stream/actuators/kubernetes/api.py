@@ -168,9 +168,11 @@ class Cluster:
         self._backoff = backoff_seconds
         self.written: dict[tuple[Kind, str], int] = {}
         """The latest revision that we wrote ourselves, by kind and namespace."""
+        self._seen: dict[str, int] = {}
+        """The latest revision seen of each object that is read or written by name, by its path."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """The object, or None where there is none."""
+        """The object, or None where there is none; never an older state of it than was seen or written here before."""
         reply = await self._ask(Request("GET", kind.path(namespace, name)), absent_ok=True)
         return None if reply.status == 404 else _manifest(reply)
 
@@ -233,8 +235,20 @@ class Cluster:
 
     def _wrote(self, kind: Kind, namespace: str, reply: Reply) -> Manifest:
         manifest = _manifest(reply)
-        self.written[kind, namespace] = max(self.written.get((kind, namespace), 0), int(revision_of(manifest)))
+        revision = int(revision_of(manifest))
+        self.written[kind, namespace] = max(self.written.get((kind, namespace), 0), revision)
+        path = kind.path(namespace, str(manifest["metadata"]["name"]))
+        self._seen[path] = max(self._seen.get(path, 0), revision)
         return manifest
+
+    def _is_older(self, path: str, manifest: Manifest) -> bool:
+        """Whether an object is read in an older state than it was known in: the server that answered lags behind."""
+        revision = (manifest.get("metadata") or {}).get("resourceVersion")
+        if revision is None or not str(revision).isdecimal():
+            return False
+        newest = self._seen.get(path, 0)
+        self._seen[path] = max(newest, int(revision))
+        return int(revision) < newest
 
     async def _ask(self, request: Request, *, absent_ok: bool = False) -> Reply:
         tries = AsyncRetrying(
@@ -253,6 +267,8 @@ class Cluster:
             reply = await self._transport.send(request)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _TryAgain(repr(error)) from error
+        if reply.status < 300 and request.method == "GET" and not request.query and self._is_older(request.path, _manifest(reply)):
+            raise _TryAgain("it answers with an older state than it told before")
         if reply.status < 300 or (absent_ok and reply.status == 404):
             return reply
         said = _message(reply)

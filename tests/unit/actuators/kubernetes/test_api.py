@@ -81,3 +81,28 @@ def test_a_guarded_patch_that_is_not_made_says_why(status, said, raised):
     with pytest.raises(raised):
         asked(transport, lambda cluster: cluster.patch(Kind.SERVICE, "shop", "cart", []))
     assert len(transport.asked) == 1
+
+
+def test_an_older_state_than_was_seen_before_is_no_answer():
+    """A server that lags behind is asked again; what it then says is newer, and rules."""
+    older, newer = FOUND, FOUND.replace(b'"7"', b'"12"')
+    transport = Scripted(Reply(200, newer), Reply(200, older), Reply(200, older), Reply(200, newer))
+
+    async def twice(cluster):
+        first = await cluster.get(Kind.SERVICE, "shop", "cart")
+        return first, await cluster.get(Kind.SERVICE, "shop", "cart")
+
+    assert [each["metadata"]["resourceVersion"] for each in asked(transport, twice)] == ["12", "12"]
+    assert len(transport.asked) == 4
+
+
+def test_an_object_that_was_written_is_never_read_as_it_was_before():
+    """Not even by a server that does not know yet."""
+    transport = Scripted(Reply(200, FOUND.replace(b'"7"', b'"12"')), Reply(200, FOUND))
+
+    async def written(cluster):
+        await cluster.patch(Kind.SERVICE, "shop", "cart", [])
+        await cluster.get(Kind.SERVICE, "shop", "cart")
+
+    with pytest.raises(WorldUnreachable, match="older state"):
+        asked(transport, written)

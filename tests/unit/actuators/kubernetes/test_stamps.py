@@ -1,0 +1,45 @@
+"""A memory that was read too old is known by the stamps of later ones."""
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.actuators.kubernetes.objects import STAMP
+from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
+from ctrlplane_stream.model.identity import Target
+
+PLACE = Place("shop", "shop-cart", route=Route("shop", "cart"))
+TARGET = Target("staging", "shop/cart")
+
+
+def sight(revision, *, deployment="7", route="7"):
+    """A target whose memory was read at that revision, with these stamps on its objects."""
+    record = msgspec.json.encode({"weights": {}, "stamp": route}).decode()
+    return Sight(
+        target=TARGET,
+        place=PLACE,
+        memory=None if revision is None else Memory(TARGET, PLACE),
+        revision=revision,
+        deployments={"shop-cart-v1": {"metadata": {"name": "shop-cart-v1", "annotations": {STAMP: deployment}}}},
+        services=(),
+        pods=(),
+        route={"metadata": {"annotations": {"ctrlplane-stream.dev/shop-cart": record}}, "spec": {}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "overtaken"),
+    [
+        (sight("7"), False),
+        (sight("9"), False),
+        (sight("8", deployment="9"), True),
+        (sight("8", route="10"), True),
+        (sight("8", deployment="", route="unknown"), False),
+        (sight(None, route="10"), False),
+    ],
+)
+def test_a_later_stamp_says_that_the_memory_is_old(seen, overtaken):
+    """By number and not by text; where the memory was deleted, everything begins anew."""
+    assert is_overtaken(seen) is overtaken
