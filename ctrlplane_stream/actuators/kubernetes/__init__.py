@@ -9,7 +9,7 @@
 | ``memory`` | the target's cell of compare-and-set: a ConfigMap |
 | ``sight`` | everything of one target, read from the API or from watches |
 | ``weights``, ``health``, ``strays`` | what a sight means: weights in force, readiness, what people changed: pure |
-| ``by_route``, ``behind_service``, ``autoscaling`` | how weight moves: by a route, by shares of Pods, beside autoscalers: pure |
+| ``by_route``, ``behind_service``, ``exchanging``, ``autoscaling`` | weight by a route, by shares of Pods, in place; autoscalers: pure |
 | ``steps``, ``stamps``, ``due`` | what can be written; whether a sight is too old; what is to be written next, and why it may be: pure |
 | ``intake``, ``adoption`` | what a command is held against before it is taken; taking over what runs already |
 | ``hands`` | carries one step out, guarded by what it was decided on |

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ctrlplane_stream.actuators.by_hand import HandRefused
+from ctrlplane_stream.actuators.in_place import shares as in_place_shares
+from ctrlplane_stream.actuators.in_place import with_vacancy
 from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granularity
 from ctrlplane_stream.actuators.kubernetes.due import due, remembered, written_off
@@ -210,6 +212,8 @@ class Kubernetes:
             return TargetObserved(sight.target, ())
         ledger = msgspec.structs.replace(sight.memory.ledger, weights=in_force(sight))
         counts = {version.label: _with_refusal(counted(sight, version.label), refusals.get(version.label)) for version in sight.listed}
+        if ledger.wanted is not None and ledger.wanted.in_place:
+            counts = with_vacancy(in_place_shares(ledger.goal, ledger.wanted, sight.full), counts)
         seen = observation(sight.target, ledger, counts, self._clock())
         return seen if sight.routed else msgspec.structs.replace(seen, granularity=grain(sight.full))
 
@@ -242,5 +246,7 @@ def _with_refusal(count: Counted, refusal: str | None) -> Counted:
 def _taken(sight: Sight, refusals: Mapping[str, str]) -> str:
     if refusals:
         return "taken, but " + "; ".join(f"{label}: {said}" for label, said in sorted(refusals.items()))
-    rounded = granularity(sight, sight.memory.ledger) if sight.memory is not None and not sight.routed else None
+    wanted = sight.memory.ledger.wanted if sight.memory is not None else None
+    by_shares = wanted is not None and not wanted.in_place and not sight.routed
+    rounded = granularity(sight, sight.memory.ledger) if sight.memory is not None and by_shares else None
     return f"taken; {rounded}" if rounded else "taken"

@@ -7,8 +7,9 @@ much. So capacity comes before weight and goes after it (invariants 2 and 4), wh
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.behind_service import shared_steps
+from ctrlplane_stream.actuators.kubernetes.behind_service import Steps, shared_steps
 from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
+from ctrlplane_stream.actuators.kubernetes.exchanging import exchange_steps
 from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, STAMP, annotation, label
@@ -16,7 +17,8 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Scale, Step
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, strays, words
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, by_replicas, in_force
-from ctrlplane_stream.actuators.ledger import expire
+from ctrlplane_stream.actuators.ledger import Ledger, expire
+from ctrlplane_stream.model.world import TargetWanted
 
 
 def due(sight: Sight, now: float) -> tuple[Step, ...]:
@@ -31,9 +33,16 @@ def due(sight: Sight, now: float) -> tuple[Step, ...]:
         return ()
     ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
     missing = _missing(sight, memory)
-    weights, more, less = routed_steps(sight, ledger) if sight.routed else shared_steps(sight, ledger)
+    weights, more, less = _weighed(sight, ledger, memory.ledger.wanted)
     first = (*weights, *missing) if missing else (*more, *weights, *_unstamped(sight, more))
     return first or (*less, *_unlisted(sight))
+
+
+def _weighed(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps, Steps, Steps]:
+    """Steps for weight, for more Pods and for fewer."""
+    if wanted.in_place:
+        return exchange_steps(sight, ledger, wanted)
+    return routed_steps(sight, ledger) if sight.routed else shared_steps(sight, ledger)
 
 
 def remembered(sight: Sight, memory: Memory, now: float) -> Memory:

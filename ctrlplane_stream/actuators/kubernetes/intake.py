@@ -30,7 +30,7 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     Versions that are new are tried out on the API server (dry run), whose refusal is ApiRefused. A Deployment that is
     adopted gets our labels here: harmless where the command is then not taken.
     """
-    refusal = _kind(memory, command) or await _ways(cluster, sight, command, place)
+    refusal = _kind(memory, command, place) or await _ways(cluster, sight, command, place)
     if refusal is not None:
         return refusal
     sized = await _sized(cluster, memory, place)
@@ -48,14 +48,14 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     return Prepared(memory)
 
 
-def _kind(memory: Memory, command: Command) -> Refusal | None:
+def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
     kind, before = command.wanted.kind, memory.ledger.wanted
     if kind is ServiceKind.JOB:
         return Refusal("this actuator runs services and consumers, no jobs")
-    if command.wanted.in_place:
+    if command.wanted.in_place and place.route is not None and kind is ServiceKind.ROUTED:
         return Refusal(
-            "this actuator runs versions side by side, each in a Deployment of its own, and exchanges no instances in place: "
-            "leave in_place out of the policy, or let a StatefulSet's own rolling update do it and set mode: advise"
+            f"{command.target} is to change in place, while the weights of a route need both versions beside each other: "
+            "name a service instead of the route in the placement file, or leave in_place out of the policy"
         )
     if before is not None and before.kind is not kind:
         return Refusal(f"{command.target} is {before.kind} here and cannot become {kind}: remove its objects and its memory first")

@@ -69,10 +69,11 @@ def command(
     lease: float | None = 60.0,
     kind: ServiceKind = ServiceKind.ROUTED,
     over_edit: str | None = None,
+    in_place: bool = False,
 ) -> tuple[Command, Cursor]:
     """A command and its cursor, in epoch 1."""
     partial = any(0 < each.weight < 100 for each in versions)
-    wanted = TargetWanted(target, kind, versions, stable, lease if partial else None)
+    wanted = TargetWanted(target, kind, versions, stable, lease if partial else None, in_place=in_place)
     return Command(f"c{sequence}", verb, target, sequence, wanted, "the test", over_edit=over_edit), Cursor(1, sequence)
 
 

@@ -1,0 +1,57 @@
+"""A target that changes in place: never more Pods than it has, one exchanged at a time, for what cannot run side by side. Pure.
+
+Each version still has its Deployment; their replicas together are ``full``. A Pod that leaves is drained by its own
+termination, and nothing follows before it is gone. Weight is the share of the ready Pods.
+"""
+
+import msgspec
+
+from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares
+from ctrlplane_stream.actuators.kubernetes.behind_service import Steps
+from ctrlplane_stream.actuators.kubernetes.health import ready
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest, name_of
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.steps import Remember, Remove, Scale
+from ctrlplane_stream.actuators.kubernetes.weights import replicas
+from ctrlplane_stream.actuators.ledger import Ledger
+from ctrlplane_stream.actuators.observing import Counted
+from ctrlplane_stream.model.world import TargetWanted
+
+
+def exchange_steps(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps, Steps, Steps]:
+    """Steps for weight, for one more Pod and for one fewer, of which there is one at a time; ``ledger`` with the weights in force."""
+    memory = sight.memory
+    assert memory is not None
+    if any(version.label not in memory.made for version in sight.listed):
+        return (), (), ()
+    goal = shares(ledger.goal, wanted, sight.full)
+    counted = {version.label: _counted(sight.serving(version.label)) for version in sight.listed}
+    sizes = next_sizes(goal, counted, leaving=_leaves(sight))
+    more = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size > replicas(sight.serving(label)))
+    less = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size < replicas(sight.serving(label)))
+    standing_by = tuple(each for version in sight.listed if (each := sight.standing_by(version.label)) is not None)
+    before = {label: ledger.weights.get(label, 0) for label in goal}
+    weights = reached(counted, wanted.stable, before, ledger.goal)
+    kept = msgspec.structs.replace(memory.ledger, weights=weights)
+    moved: Steps = () if memory.ledger.weights == weights else (Remember(msgspec.structs.replace(memory, ledger=kept)),)
+    return moved, more, (*less, *(Remove(name_of(each)) for each in standing_by))
+
+
+def _counted(deployment: Manifest | None) -> Counted:
+    wanted = replicas(deployment)
+    return Counted(wanted, min(wanted, ready(deployment)))
+
+
+def _leaves(sight: Sight) -> bool:
+    """Whether a Pod is on its way out, or is to be and nobody has told it yet: there are more than there should be.
+
+    Pods are counted as they are listed, for a list that is older than the Deployments then errs on the side of waiting. An
+    adopted Deployment's have no label of ours; of them its status tells.
+    """
+    there = [pod for pod in sight.pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
+    return len(there) > sum(map(replicas, sight.deployments.values())) or any(map(_has_too_many, sight.deployments.values()))
+
+
+def _has_too_many(deployment: Manifest) -> bool:
+    status = deployment.get("status") or {}
+    return int(status.get("replicas") or 0) + int(status.get("terminatingReplicas") or 0) > replicas(deployment)

@@ -1,0 +1,126 @@
+"""Changing in place on a real API server: never a Pod more than there is room for, one exchanged at a time."""
+
+import asyncio
+
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, template, version
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import ServiceKind, Target
+
+SERVICE = "shop/cart"
+TARGET = Target("staging", SERVICE)
+PODS = 3
+
+
+@pytest.fixture
+def namespace(lab):
+    made = lab.namespace()
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}}
+    lab.apply([{**service, "spec": {"selector": {"app": "cart"}, "ports": [{"port": 80, "targetPort": 8080}]}}], made)
+    return made
+
+
+def ordered(sequence, kind=ServiceKind.ROUTED, **weights):
+    """An order in place for these weights, as ``v1=100, v2=0``."""
+    versions = [version(SERVICE, int(label[1:]), weight) for label, weight in weights.items()]
+    return command(TARGET, sequence, *versions, kind=kind, in_place=True)
+
+
+async def counts(admin, namespace):
+    """Pods that are there, also those on their way out, and those that are ready, by version."""
+    there, ready = {}, {}
+    for pod in (await admin.select(Kind.POD, namespace, "app=cart"))[0]:
+        of = pod["metadata"]["labels"]["ctrlplane-stream.dev/version"]
+        there[of] = there.get(of, 0) + 1
+        conditions = {each["type"]: each["status"] for each in (pod.get("status") or {}).get("conditions") or []}
+        if conditions.get("Ready") == "True" and not pod["metadata"].get("deletionTimestamp"):
+            ready[of] = ready.get(of, 0) + 1
+    return there, ready
+
+
+@pytest.mark.parametrize("kind", [ServiceKind.ROUTED, ServiceKind.CONSUMER])
+def test_one_pod_at_a_time_is_exchanged_there_and_back(lab, namespace, kind):
+    """From #1 to #2 by thirds, and back at once: at every look at most 3 Pods, and while one is exchanged 2 serve."""
+
+    async def until(actuator, admin, **ready) -> None:
+        seen = None
+        for _ in range(1500):
+            seen = await actuator.observe(TARGET)
+            there, able = await counts(admin, namespace)
+            assert sum(there.values()) <= PODS, there
+            assert sum(able.values()) >= PODS - 1 or seen.cursor.sequence == 1, able
+            weights = {f"v{each.label[1:]}": each.weight for each in seen.versions if each.weight}
+            if able == ready and weights.keys() == ready.keys():
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"never saw {ready}; last seen {seen}")
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            place = Place(namespace, "shop-cart", template(PODS), full=PODS, service="cart")
+            actuator = kubernetes(cluster, (TARGET, place))
+            for sequence, (order, ready) in enumerate(
+                [
+                    ({"v1": 100}, {"v1": 3}),
+                    ({"v1": 100, "v2": 0}, {"v1": 3}),
+                    ({"v1": 67, "v2": 33}, {"v1": 2, "v2": 1}),
+                    ({"v1": 0, "v2": 100}, {"v2": 3}),
+                    ({"v1": 100, "v2": 0}, {"v1": 3}),
+                ],
+                1,
+            ):
+                outcome = await actuator.apply(*ordered(sequence, kind, **order))
+                assert outcome.status is OutcomeStatus.APPLIED, outcome
+                await until(actuator, admin, **ready)
+
+    asyncio.run(run())
+
+
+def test_an_instance_that_does_not_become_ready_is_the_last_to_be_exchanged(lab, namespace):
+    """The second Pod waits for the first: a candidate that never is ready costs one Pod and no more, and is the first to go."""
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            place = Place(namespace, "shop-cart", template(PODS), full=PODS, service="cart")
+            actuator = kubernetes(cluster, (TARGET, place))
+            never = version(SERVICE, 2, 0, behaviour="never-ready")
+            await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), never, in_place=True))
+            await _see(actuator, admin, namespace, {"v1": 3}, {"v1": 3})
+            never = version(SERVICE, 2, 100, behaviour="never-ready")
+            await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 0), never, in_place=True))
+            await _see(actuator, admin, namespace, {"v1": 2, "v2": 1}, {"v1": 2})
+            for _ in range(20):
+                assert {each.label: each.weight for each in (await actuator.observe(TARGET)).versions} == {"#1": 100, "#2": 0}
+            assert await counts(admin, namespace) == ({"v1": 2, "v2": 1}, {"v1": 2})
+            never = version(SERVICE, 2, 0, behaviour="never-ready")
+            await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 100), never, in_place=True))
+            await _see(actuator, admin, namespace, {"v1": 3}, {"v1": 3})
+
+    asyncio.run(run())
+
+
+async def _see(actuator, admin, namespace, there, ready) -> None:
+    for _ in range(1500):
+        await actuator.observe(TARGET)
+        if await counts(admin, namespace) == (there, ready):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"never saw {there}, {ready}: {await counts(admin, namespace)}")
+
+
+def test_a_route_is_no_way_to_change_in_place(lab, namespace):
+    """Its weights need both versions beside each other: refused in words, and nothing is made."""
+    lab.apply([route("shop-cart", ["main"])], namespace)
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE)))
+            outcome = await actuator.apply(*ordered(1, v1=100))
+            assert outcome.status is OutcomeStatus.REFUSED
+            assert "name a service instead" in outcome.reason
+            assert (await admin.select(Kind.DEPLOYMENT, namespace))[0] == ()
+
+    asyncio.run(run())
