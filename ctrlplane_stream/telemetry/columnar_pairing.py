@@ -20,7 +20,7 @@ from ctrlplane_stream.telemetry.columnar_folding import Grouping
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin
-from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, trace_key, trace_keys
+from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key, trace_keys
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
 from ctrlplane_stream.telemetry.native import Columns, library
@@ -63,10 +63,13 @@ class _Fast:
 class ColumnarPairing:
     """See the module."""
 
-    def __init__(self, settings: SpanSettings, peers: KnownPeers, least_rows: int = 256, compiled: bool = True) -> None:
+    def __init__(
+        self, settings: SpanSettings, peers: KnownPeers, least_rows: int = 256, compiled: bool = True, most_values: int = 65_536
+    ) -> None:
         """Where fewer than ``least_rows`` become visible, the reference takes them all: it is faster with few.
 
-        ``compiled``: whether to use what is written in C, where there is a library.
+        ``compiled``: whether to use what is written in C, where there is a library. Beyond ``most_values`` origins and peers those that
+        no half in memory has are forgotten: callers that speak to ever new addresses must not fill it.
         """
         found = library() if compiled else None
         self._compiled = None if found is None else Columns(found)
@@ -76,6 +79,7 @@ class ColumnarPairing:
         self._peers = peers
         self._slow = ReferencePairing(settings, peers)
         self._tables = Tables()
+        self._most_values = self._forget_values_at = most_values
         self._pending: list[tuple[int, int, Batch]] = []
         self._pending_rows = 0
         self._rest = pl.DataFrame(schema=SCHEMA)
@@ -135,6 +139,15 @@ class ColumnarPairing:
         self._slow.decide(fresh, window, fold, watched)
         self._forget(window, fold)
         self._slow.forget(window, fold, watched)
+        if self._tables.size > self._forget_values_at:
+            self._forget_values()
+
+    def _forget_values(self) -> None:
+        old, self._tables = self._tables, Tables()
+        self._rest = moved(self._rest, old, self._tables)
+        for kept in self._kept:
+            kept.rows, kept.open = moved(kept.rows, old, self._tables), moved(kept.open, old, self._tables)
+        self._forget_values_at = max(self._most_values, 2 * self._tables.size)
 
     def _settle_visible(self, visible: pl.DataFrame, window: int, fold: Fold, watched: Watched) -> Fresh:
         """Count what is proved; returns what went to the reference."""

@@ -33,7 +33,7 @@ def columnar(always: bool = False, compiled: bool = True) -> Engine:
 
     if always:
         source = partial(ColumnarSource, least_bytes=0, compiled=compiled)
-        return Engine("columnar, always", source, partial(ColumnarPairing, least_rows=0, compiled=compiled))
+        return Engine("columnar, always", source, partial(ColumnarPairing, least_rows=0, compiled=compiled, most_values=8))
     return Engine("columnar", partial(ColumnarSource, compiled=compiled), partial(ColumnarPairing, compiled=compiled))
 
 

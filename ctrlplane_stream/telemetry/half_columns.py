@@ -55,6 +55,11 @@ class Tables:
     weights: Numbers = field(default_factory=lambda: Numbers([]))
     _known: dict[int, tuple[BatchTables, _Numbered]] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """How many values are remembered."""
+        return len(self.origins.values) + len(self.peers.values) + len(self.weights.values)
+
     def numbers_of(self, tables: BatchTables) -> _Numbered:
         """The numbers of a batch's origins, peers and weights; for the same tables looked up once."""
         known = self._known.get(id(tables))
@@ -68,6 +73,17 @@ class Tables:
             )
             known = self._known[id(tables)] = (tables, numbered)
         return known[1]
+
+
+def moved(rows: pl.DataFrame, old: Tables, new: Tables) -> pl.DataFrame:
+    """The rows with the numbers of ``new`` in place of those of ``old``: so that values which no row has any more can be forgotten."""
+    found = []
+    for name, before, after in (("origin", old.origins, new.origins), ("peer", old.peers, new.peers), ("weight", old.weights, new.weights)):
+        used = rows[name].unique().to_list()
+        numbers = pl.Series([after.number(before.values[number]) for number in used], dtype=pl.UInt32)
+        table = pl.zeros(len(before.values), dtype=pl.UInt32, eager=True).scatter(used, numbers)
+        found.append(table[rows[name]].alias(name))
+    return rows.with_columns(found)
 
 
 def falses(rows: int) -> pl.Series:

@@ -6,8 +6,14 @@ import polars as pl
 import pytest
 
 from ctrlplane_stream.telemetry.columnar_folding import Grouping
+from ctrlplane_stream.telemetry.columnar_pairing import ColumnarPairing
+from ctrlplane_stream.telemetry.engines import Engine, columnar
 from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS, LONGEST_US, ZERO, Counts, bucket
+from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.in_memory import InMemoryChain
 from ctrlplane_stream.telemetry.native import Columns, library
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleTraces, request
+from ctrlplane_stream.telemetry.settings import SpanSettings
 
 _FOUND = library()
 compiled = pytest.mark.skipif(_FOUND is None, reason="no compiled library: python scripts/compile_native.py says why")
@@ -35,3 +41,18 @@ def test_counting_gives_every_key_once_in_ascending_order() -> None:
     distinct, counts = Columns(_FOUND).counted(pl.Series(keys, dtype=pl.UInt64))
     assert dict(zip(distinct, counts, strict=True)) == {key: keys.count(key) for key in set(keys)}
     assert distinct.to_list() == sorted(set(keys))
+
+
+@pytest.mark.parametrize("engine", [columnar(always=True), columnar(always=True, compiled=False)], ids=["C", "polars"])
+def test_addresses_that_no_half_in_memory_has_are_forgotten(engine: Engine) -> None:
+    """Clients that speak to ever new addresses: what stands for them is given up with their traces."""
+    settings = SpanSettings(partitions=1, window_ms=1_000, lateness_ms=1_000, pairing_ms=2_000)
+    chain, traces, now_ms = InMemoryChain(settings, engine), SampleTraces(), BEGINNING_MS
+    for turn in range(40):
+        attributes = [{"server.address": f"host{turn}-{i}.example"} for i in range(5)]
+        chain.receive([request([traces.span("shop", Kind.CLIENT, end_ms=now_ms, attributes=each) for each in attributes])], now_ms)
+        now_ms += 1_000
+        chain.advance(now_ms)
+    pairing = chain.pairs[0]._pairing
+    assert isinstance(pairing, ColumnarPairing)
+    assert pairing._tables.size < 80
