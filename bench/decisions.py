@@ -2,7 +2,8 @@
 
     python -m bench.decisions [--services 10000] [--edges 100000] [--json]
 
-Facts are those of a real (simulated) run of 50 services with many rollouts in parallel, decided again from nothing. Times are CPU
+Facts are those of simulated runs in which every service is released three times at once, ten services and fifty, decided again from
+nothing: the more rollouts are under way, the more of them each fact of time concerns. Times are CPU
 seconds of this process, which is all that deciding takes.
 """
 
@@ -21,7 +22,7 @@ from ctrlplane_stream.simulation.loop import Loop, catalog, service
 from ctrlplane_stream.testing import START_MS
 
 
-def recorded(services: int = 50) -> list[tuple[Fact, int]]:
+def recorded(services: int) -> list[tuple[Fact, int]]:
     """The facts of a busy run and when they came."""
     facts: list[tuple[Fact, int]] = []
     loop = Loop()
@@ -118,19 +119,22 @@ def main() -> None:
     parser.add_argument("--edges", type=int, default=100_000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    facts = recorded()
-    decided_rate, decided = decide_rate(facts)
+    few, many = recorded(10), recorded(50)
+    few_rate, _ = decide_rate(few)
+    many_rate, decided = decide_rate(many)
     state = large(options.services, options.edges)
     times = set_times(state, options.services)
     figures = {
-        "facts": len(facts),
-        "decide_facts_per_second": round(decided_rate),
+        "facts_10_services": len(few),
+        "decide_facts_per_second_10_services": round(few_rate),
+        "facts_50_services": len(many),
+        "decide_facts_per_second_50_services": round(many_rate),
         "fold_decisions_per_second": round(fold_rate(decided)),
         "set_ms_median": round(times[len(times) // 2], 2),
         "set_ms_p99": round(times[int(len(times) * 0.99)], 2),
         "edge_update_ms": round(edge_update(state), 3),
     }
-    print(json.dumps(figures) if options.json else "\n".join(f"{name:<28} {value}" for name, value in figures.items()))
+    print(json.dumps(figures) if options.json else "\n".join(f"{name:<38} {value}" for name, value in figures.items()))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ class Draft:
         self.moved: list[str] = []
         """Rollouts that were moved so far, once for each move: what others wait for may have changed."""
         self._changes: dict[str, Entry | None] = {}
+        self._known: dict[str, Entry | None] = {}
+        """Everything that was asked for or changed so far: a rule is asked many times in one decision."""
         self.put("clock", clock)
 
     @property
@@ -47,9 +49,10 @@ class Draft:
 
     def find(self, key: str, type_: type[E]) -> E | None:
         """The entry of a key as changed so far, or None."""
-        if key in self._changes:
-            return self._changes[key]  # type: ignore[return-value]
-        return self.state.find(key, type_)
+        known = self._known
+        if key not in known:
+            known[key] = self.state.find(key, type_)
+        return known[key]  # type: ignore[return-value]
 
     def has(self, key: str) -> bool:
         """Whether there is an entry of that key now."""
@@ -59,11 +62,11 @@ class Draft:
 
     def put(self, key: str, entry: msgspec.Struct) -> None:
         """Set an entry."""
-        self._changes[key] = entry
+        self._changes[key] = self._known[key] = entry
 
     def remove(self, key: str) -> None:
         """Take an entry away; nothing happens where there is none."""
-        self._changes[key] = None
+        self._changes[key] = self._known[key] = None
 
     def because(self, code: str, text: str, rollout: str | None = None) -> None:
         """Give a reason for what was decided."""

@@ -161,11 +161,17 @@ class TargetEntry(msgspec.Struct, frozen=True):
 
     def wanted(self, label: str) -> LiveVersion | None:
         """What is wanted of a version; None where it is not to exist."""
-        return next((v for v in self.live if v.label == label), None)
+        for version in self.live:
+            if version.label == label:
+                return version
+        return None
 
     def seen(self, label: str) -> ObservedVersion | None:
         """What was last seen of a version; None where there was nothing of it."""
-        return next((v for v in self.observed if v.label == label), None)
+        for version in self.observed:
+            if version.label == label:
+                return version
+        return None
 
 
 class ArrivalsEntry(msgspec.Struct, frozen=True):

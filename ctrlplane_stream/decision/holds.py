@@ -31,6 +31,8 @@ class Condition(msgspec.Struct, frozen=True):
 def review(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout with its holds as they are now; says what is new and what is over."""
     found = conditions(draft, rollout)
+    if not found and not rollout.holds:
+        return rollout
     before = {hold.code: hold for hold in rollout.holds}
     sticky = [hold for hold in rollout.holds if hold.sticky]
     passing = [_held(draft, rollout, c, before.get(c.code)) for c in found if c.code not in {h.code for h in sticky}]

@@ -15,10 +15,10 @@ RETRY_SECONDS = 30
 def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout with the exact list of targets that do not act, each told again when it is time."""
     if rollout.phase not in MOVING:
-        return replace(rollout, stuck=())
+        return replace(rollout, stuck=()) if rollout.stuck else rollout
     lost_after = draft.version_set(rollout.id).policy.lost_actuator_seconds
     found = [text for unit in rollout.units if (text := _trouble(draft, rollout, unit, lost_after)) is not None]
-    return replace(rollout, stuck=tuple(found))
+    return replace(rollout, stuck=tuple(found)) if found or rollout.stuck else rollout
 
 
 def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) -> str | None:

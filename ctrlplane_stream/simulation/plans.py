@@ -19,8 +19,8 @@ from ctrlplane_stream.testing import START_MS
 
 SWIFT = Policy(
     steps=(Step(20, 5, 60, 1), Step(100, 5, 60, 1)),
-    bake_seconds=10,
-    bake_windows=1,
+    bake_seconds=35,
+    bake_windows=3,
     ready_timeout_seconds=40,
     drain_seconds=10,
     drain_limit_seconds=60,
