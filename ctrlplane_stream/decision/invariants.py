@@ -24,6 +24,7 @@ from ctrlplane_stream.model.facts import (
     VerdictGiven,
     WorldChanged,
 )
+from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy, Unsure
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, NoDataCause, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity, TargetObserved, TargetWanted
@@ -53,6 +54,8 @@ class Books:
         self.outside: dict[tuple[str, str, int, int], VerdictStatus] = {}
         """(judge, rollout, step, attempt) to the last word of another."""
         self.overrides: set[str] = set()
+        self.freezes: dict[str, tuple[str | None, int | None]] = {}
+        """Freezes in force by id: the service (None: all) and when it ends."""
         self.weighted: set[tuple[str, str, str]] = set()
         self.window_seconds = 10.0
         self.stepped: tuple[int, str] | None = None
@@ -78,8 +81,18 @@ class Monitor:
                 if version.weight > 0 and command.rollout is not None:
                     self.books.weighted.add((command.rollout, command.target.service, version.label))
         if isinstance(fact, OverrideRequested):
-            self.books.overrides.add(fact.id)
+            _note_override(self.books, fact)
         return found
+
+
+def _note_override(books: Books, fact: OverrideRequested) -> None:
+    if fact.id in books.overrides:
+        return
+    books.overrides.add(fact.id)
+    if fact.verb is OverrideVerb.FREEZE:
+        books.freezes[fact.id] = (fact.service, fact.expires_ms)
+    elif fact.verb is OverrideVerb.UNFREEZE:
+        books.freezes = {id_: freeze for id_, freeze in books.freezes.items() if freeze[0] != fact.service}
 
 
 def commands_of(decision: Decision) -> list[Command]:
@@ -268,6 +281,22 @@ def _blind_or_failed(rollout: e.Rollout, step: int, verdict: Verdict | None) -> 
         yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL")
 
 
+def watches_what_is_there(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """5: a step is watched only once the world shows its weight, or a PASS would be of something else."""
+    for rollout in _rollouts(decision.state):
+        past = _rollout(before, rollout.id)
+        if past is None or past.phase is not Phase.SHIFTING or rollout.phase is not Phase.VERIFYING:
+            continue
+        for unit in rollout.units:
+            wanted = books.wanted.get(unit.service)
+            if unit.wave != rollout.wave or wanted is None or wanted.kind is not ServiceKind.ROUTED or wanted.in_place:
+                continue  # what goes by instances shows the nearest share that it has
+            seen = books.observed.get(unit.service)
+            at = seen.version(unit.candidate) if seen is not None else None
+            if at is None or at.weight != wanted.weight(unit.candidate):
+                yield Violation(5, f"{rollout.id} watches {unit.service} {unit.candidate}, which is not shown at its weight")
+
+
 def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """8: nothing goes forward while it is paused or frozen, and whoever forces is told on."""
     for rollout in _rollouts(decision.state):
@@ -280,6 +309,17 @@ def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) ->
         codes = {hold.code for hold in past.holds} & {"pause", "frozen"}
         if codes and not isinstance(fact, OverrideRequested) and codes & {hold.code for hold in rollout.holds}:
             yield Violation(8, f"{rollout.id} went forward while {' and '.join(sorted(codes))}")
+        yield from _stepped_though_frozen(books, fact, rollout, decision.state)
+
+
+def _stepped_though_frozen(books: Books, fact: Fact, rollout: e.Rollout, state: State) -> Iterator[Violation]:
+    clock = state.find("clock", e.Clock)
+    if clock is None or isinstance(fact, OverrideRequested):
+        return
+    for id_, (service, until_ms) in books.freezes.items():
+        covers = service is None or any(unit.service == service for unit in rollout.units)
+        if covers and (until_ms is None or until_ms > clock.now_ms):
+            yield Violation(8, f"{rollout.id} went forward though {id_} freezes {service or 'everything'}")
 
 
 def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, attempt: int) -> Iterator[Violation]:
@@ -307,9 +347,17 @@ def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision)
         if rollout is not None and not (rollout.forced or rollout.skip_gate or rollout.cause == "revert" or rollout.beside):
             if rollout.stopped_because is None:
                 yield Violation(6, f"{rollout.id} goes on in {rollout.phase} after a FAIL")
+        yield from _reverted_reverts(before, decision.state)
     for rollout in _just_ended(before, decision.state):
         if rollout.phase is Phase.REVERTED:
             yield from _serves_stable(decision.state, rollout)
+
+
+def _reverted_reverts(before: State, after: State) -> Iterator[Violation]:
+    for past in _rollouts(before):
+        now = _rollout(after, past.id)
+        if past.cause == "revert" and past.stopped_because is None and now is not None and now.stopped_because is not None:
+            yield Violation(6, f"{past.id} is a revert, and a verdict reverts it")
 
 
 def _just_ended(before: State, after: State) -> list[e.Rollout]:
@@ -436,6 +484,7 @@ CHECKS: tuple[Check, ...] = (
     aborts_only_fall,
     drained_before_parked,
     forward_on_proof,
+    watches_what_is_there,
     pauses_pause,
     failure_reverts,
     ends_are_consistent,

@@ -86,6 +86,8 @@ def _say(stage: Stage, act: Act) -> None:
         more["rollout"] = ours[-1] if ours else None
     if act.verb in (OverrideVerb.PIN, OverrideVerb.REVERT):
         more["version"] = f"#{act.number}"
+    if act.verb is OverrideVerb.REVERT and act.flag:  # what was good once is no longer
+        stage.loop.judge.faulty.add((act.service, f"#{act.number}"))
     if act.verb is OverrideVerb.PROMOTE:
         more["all_steps"] = act.flag
     if act.verb is OverrideVerb.FREEZE:

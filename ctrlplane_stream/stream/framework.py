@@ -34,8 +34,15 @@ class PositionedConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Seek to the committed offsets, and from there to the positions that the role names."""
-        await super().perform_seek()
         app = cast("StreamApp", self.app)
+        app.seeking = True
+        try:
+            await self._seek_for(app)
+        finally:
+            app.seeking = False
+
+    async def _seek_for(self, app: "StreamApp") -> None:
+        await super().perform_seek()
         if not app.holding:
             return
         assigned = frozenset((tp.topic, tp.partition) for tp in self.assignment())
@@ -74,6 +81,7 @@ class StreamApp(faust.App):
     """A Faust app whose role says where to read on. The callbacks may be set until the app starts.
 
     ``holding`` says whether what is assigned now is ours: Faust also seeks between losing partitions and getting new ones.
+    ``seeking`` is True from before the first seek until the positions are known and sought.
     ``sought`` is told where reading goes on in every partition, after each seek.
     ``released`` is called once every event in hand has been acknowledged and the partitions are about to go.
     """
@@ -82,6 +90,7 @@ class StreamApp(faust.App):
     released: Callable[[], None]
     sought: Callable[[Mapping[tuple[str, int], int]], None]
     holding: bool
+    seeking: bool
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -89,6 +98,7 @@ class StreamApp(faust.App):
         self.released = _nothing
         self.sought = _unheard
         self.holding = False
+        self.seeking = False
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.holding = False

@@ -47,6 +47,8 @@ class KafkaLogReader:
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
         self._busy = asyncio.Lock()
+        self.records_read = 0
+        """Rises with every record: whoever waits for a long recovery sees by it that there is one."""
 
     async def read(self, topic: str, partition: int, start: int, end: int | None = None) -> AsyncIterator[Record]:
         """Records of a stretch, in order. Readers take turns: do not read another stretch inside the loop."""
@@ -61,6 +63,7 @@ class KafkaLogReader:
             consumer.seek(place, start)
             while await consumer.position(place) < end:
                 for found in (await consumer.getmany(place, timeout_ms=1000, max_records=2_000)).get(place, ()):
+                    self.records_read += 1
                     if found.offset < end:
                         yield record_of(topic, found)
 

@@ -1,4 +1,5 @@
-"""Notices a consumer that has stalled for good: records wait and nothing was acknowledged, or it never gets its partitions.
+"""Notices a consumer that has stalled for good: records wait and nothing was acknowledged, it never gets its partitions, or it
+never finishes recovering them.
 
 Long-running consumers have been seen to stop fetching without an error; a restart mends it and costs seconds.
 """
@@ -24,6 +25,7 @@ class Watchdog:
         self._looked_at = 0.0
         self._held_at = time.monotonic()
         self._last: dict[tuple[str, int], tuple[int, float]] = {}
+        self._recovered_at, self._records_read = time.monotonic(), 0
 
     def look(self) -> None:
         """Fail the duty where it has stalled. Cheap: looks once a second at most."""
@@ -35,6 +37,7 @@ class Watchdog:
             self._held_at = now
         elif self._stall_seconds and now - self._held_at > self._stall_seconds:
             self._duty.fail(Stalled(f"the group gave us no answer about our partitions for {now - self._held_at:.0f} s"))
+        self._look_at_recovery(now)
         consumer: Any = self._duty.app._consumer
         if consumer is None:
             return
@@ -48,6 +51,13 @@ class Watchdog:
             self._duty.metrics.commit_age(self._own_name(topic), age)
             if self._stall_seconds and age > self._stall_seconds:
                 self._duty.fail(Stalled(f"{topic}: records wait and nothing was committed for {age:.0f} s"))
+
+    def _look_at_recovery(self, now: float) -> None:
+        """A recovery may take long, but not without reading anything."""
+        if not self._duty.app.seeking or self._duty.reader.records_read != self._records_read:
+            self._recovered_at, self._records_read = now, self._duty.reader.records_read
+        elif self._stall_seconds and now - self._recovered_at > self._stall_seconds:
+            self._duty.fail(Stalled(f"taking our partitions stands still for {now - self._recovered_at:.0f} s"))
 
     def _own_name(self, topic: str) -> str:
         """Topics are labelled by our own names, as everywhere."""

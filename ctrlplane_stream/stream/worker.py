@@ -101,7 +101,7 @@ async def _start(duty: Duty, patience_seconds: float | None, follow: int | None)
 
 async def _started(duty: Duty, patience_seconds: float | None) -> None:
     try:
-        await duty.check()
+        await asyncio.wait_for(duty.check(), patience_seconds)
         await asyncio.wait_for(duty.app.start(), patience_seconds)
     except NotReady as error:
         log.error("%s", error)

@@ -3,6 +3,7 @@
 import pytest
 
 from ctrlplane_stream.decision import draining, falling, rollout
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.simulation.exhaustive import Broken, explore
 
 PUSHES = ("push caller", "push callee")
@@ -27,5 +28,5 @@ def test_a_core_that_parks_before_weight_zero_is_shown_is_found(monkeypatch: pyt
 
 def test_a_core_that_never_ends_an_abort_is_a_trap(monkeypatch: pytest.MonkeyPatch) -> None:
     """The search sees what is stuck for ever."""
-    monkeypatch.setitem(rollout.__dict__, "RULES", {**rollout.RULES, rollout.Phase.ABORTING: lambda draft, r: "for ever"})
+    monkeypatch.setitem(rollout.__dict__, "RULES", {**rollout.RULES, Phase.ABORTING: lambda draft, r: "for ever"})
     assert explore((*PUSHES[:1], "say abort")).traps

@@ -20,7 +20,8 @@ class Worker:
         self.metrics = SimpleNamespace(lag=lambda *_: None, commit_age=lambda *_: None)
         self.settings = Settings()
         self.place = TP("facts", 0)
-        self.app = SimpleNamespace(holding=True, _consumer=self)
+        self.app = SimpleNamespace(holding=True, seeking=False, _consumer=self)
+        self.reader = SimpleNamespace(records_read=0)
 
     @property
     def _committed_offset(self) -> dict[TP, int]:
@@ -87,6 +88,25 @@ def test_a_worker_that_never_hears_of_its_partitions_is_a_stall(clock: list[floa
     worker.app.holding = False
     look(worker, clock, 12)
     assert isinstance(worker.failures[0], Stalled)
+
+
+def test_a_recovery_that_reads_nothing_is_a_stall(clock: list[float]) -> None:
+    """Seen in the crash sweep: a worker that began while the broker restarted claimed nothing and said nothing."""
+    worker = Worker()
+    worker.app.seeking = True
+    look(worker, clock, 12)
+    assert "partitions stands still" in str(worker.failures[0])
+
+
+def test_a_long_recovery_that_reads_on_is_no_stall(clock: list[float]) -> None:
+    worker = Worker()
+    worker.app.seeking = True
+
+    def read() -> None:
+        worker.reader.records_read += 1
+
+    look(worker, clock, 60, read)
+    assert worker.failures == []
 
 
 def test_no_limit_means_no_verdict(clock: list[float]) -> None:
