@@ -62,7 +62,7 @@ def _too_much(target: Any, candidate: str, stable: str | None, weight: int) -> A
 
 def _rising(target: Any, candidate: str, stable: str | None, weight: int) -> Any:
     now = target.wanted(candidate)
-    return _weighted(target, candidate, stable, 100 if stable is not None and now.weight < 100 else weight)
+    return _weighted(target, candidate, stable, min(99, now.weight + 10) if stable is not None and now.weight < 100 else weight)
 
 
 def _loses_stable(draft: Any, moved: Any, because: str) -> Any:
