@@ -128,7 +128,6 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weights are believed before they are shown": (5, lambda: _everywhere("is_confirmed", lambda *args: True)),
     "steps on less than a PASS": (5, lambda: [(gate, "read", _open_when_unsure)]),
     "a required judge is not waited for": (5, lambda: [(gate, "_outside", lambda *args: None)]),
-    "steps while telemetry is late": (5, lambda: [(gate, "_blindness", lambda *args: None)]),
     "a FAIL is noted and nothing else": (6, lambda: [(hearing, "_failed", lambda *args: None)]),
     "a stale verdict counts": (6, lambda: [(hearing, "_unheard", lambda *args: None)]),
     "a revert is reverted": (6, lambda: [(hearing, "_keep_revert", _reverts_a_revert)]),
