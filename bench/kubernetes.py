@@ -7,6 +7,7 @@ weight, from the command to the fact that says that the weight is in force.
 
 import argparse
 import asyncio
+import math
 import random
 import statistics
 import time
@@ -153,7 +154,7 @@ async def _changes(loops: _Loops, targets: list[Target], changes: int) -> None:
         await loops.reported(target, {"#1": 100 - weight, "#2": weight, "#3": 0})
         times.append(time.monotonic() - began)
     ranked = sorted(times)
-    middle, late = 1000 * statistics.median(ranked), 1000 * ranked[int(0.99 * len(ranked))]
+    middle, late = 1000 * statistics.median(ranked), 1000 * ranked[math.ceil(0.99 * len(ranked)) - 1]
     of = f"at the 99th percentile of {len(ranked)}, {1000 * ranked[-1]:.0f} ms at most"
     spent = 1000 * (time.process_time() - cpu) / changes
     print(f"one change of weight: {middle:.0f} ms in the middle, {late:.0f} ms {of}; {spent:.0f} ms of CPU each", flush=True)
