@@ -171,12 +171,19 @@ def planted(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
             setattr(module, name, old)
 
 
+def _cannot_show(name: str, seed: int) -> bool:
+    """Whether a seed is not worth playing: nobody reverts in it to a version that fails."""
+    return name == "a revert is reverted" and not any(act.verb is OverrideVerb.REVERT and act.flag for act in plan(seed).acts)
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_violation_is_found_within_a_thousand_seeds(name: str) -> None:
     """A copy of the core that breaks one promise does not survive the simulation, and it is that promise which is named."""
     number, changes = PLANTED[name]
     with planted(changes()):
         for seed in range(SEEDS):
+            if _cannot_show(name, seed):
+                continue
             if any(f"invariant {number}:" in text for text in Play(plan(seed)).run().broken):
                 return
     pytest.fail(f"{name!r} survived {SEEDS} seeds")
