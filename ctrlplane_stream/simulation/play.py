@@ -55,13 +55,13 @@ class Play:
         self._rng = random.Random(plan.seed + 1)  # noqa: S311 - a seeded simulation, not a secret
         self.services = {s.service: s for s in plan.services}
         self._catalogs = 1
-        self.loop = Loop.of(catalog(*plan.services, promote_from="staging" if plan.staging else None))
+        self.loop = Loop()
         self.loop.deliver = self._upstream
         self.loop.repeat = self._repeated
         self.loop.actuate = self._actuated
         self.loop.judge.outside = (OUTSIDE_JUDGE,)
         self.loop.world.start_seconds = plan.start
-        self.staging = self._before() if plan.staging else None
+        self.staging: Loop | None = None
         self._offered: list[Announce] = []
 
     def run(self) -> Outcome:
@@ -69,6 +69,7 @@ class Play:
         broken: tuple[str, ...] = ()
         driver = self.loop.driver
         try:
+            self._begin()
             self._chaos()
             self._calm()
             driver.restart()
@@ -92,6 +93,13 @@ class Play:
         self._catalogs += 1
         now = catalog(*self.services.values(), promote_from="staging" if self.plan.staging else None)
         self.loop.hear(CatalogApplied(now, f"h{self._catalogs}", "tests"))
+
+    def _begin(self) -> None:
+        """The catalog, which is the first fact of all, and the environment before this one where the plan has one."""
+        self.loop.give(
+            CatalogApplied(catalog(*self.services.values(), promote_from="staging" if self.plan.staging else None), "h1", "tests")
+        )
+        self.staging = self._before() if self.plan.staging else None
 
     def _before(self) -> Loop:
         """The environment before this one: calm, and it announces here what baked there."""
