@@ -40,7 +40,8 @@ PARTITIONS = 3
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _WAVES = 6
-_ROUNDS_FOR_KILLS = 30
+_ROUNDS_FOR_KILLS = 60
+_ROUNDS_A_TRY = 12
 _BY_CONTROL = 4
 """Every fourth input goes the whole way, through ``control`` and ingest."""
 _ARTIFACTS = 6
@@ -122,7 +123,7 @@ class _Trial:
         self.tally = Tally()
         self.starts = 0
         self.missed = 0
-        self._dying: set[str] = set()
+        self._dying: dict[str, Orders] = {}
         self._context = children()
         self._children: dict[str, ForkServerProcess] = {}
         self._kills = list(plan.kills)
@@ -147,14 +148,26 @@ class _Trial:
             await self._check()
 
     async def _wait_for_kills(self) -> None:
-        """Keep working until every kill of the plan has happened, within reason: some boundaries are rare."""
-        for _ in range(_ROUNDS_FOR_KILLS):
+        """Keep working until every kill of the plan has happened, within reason: some boundaries are rare.
+
+        Some lie in a recovery, and where it was short they were not reached: after a while it is tried again with a longer log.
+        """
+        for round_ in range(1, _ROUNDS_FOR_KILLS + 1):
             if not self._kills and not self._dying:
                 return
+            if round_ % _ROUNDS_A_TRY == 0:
+                self._try_again()
             await self._feed(12)
             await self._keep_alive(0.5)
         self.missed = len(self._kills) + len(self._dying)
         self._kills.clear()
+
+    def _try_again(self) -> None:
+        """Kill whoever has not died at its boundary yet, and start it again with the same orders."""
+        for name, orders in list(self._dying.items()):
+            self._kill(name)
+            self._start(name, orders=orders)
+            self._dying[name] = orders
 
     def end(self) -> None:
         """Leave no child behind."""
@@ -168,7 +181,7 @@ class _Trial:
         if kill and self._kills:
             boundary, nth = self._kills.pop(0)
             orders = msgspec.structs.replace(orders, boundary=boundary, nth=nth)
-            self._dying.add(name)
+            self._dying[name] = orders
         settings = msgspec.structs.replace(self.settings, instance=name)
         child = self._context.Process(target=run_child, args=(settings, orders), daemon=False)
         child.start()
@@ -181,7 +194,7 @@ class _Trial:
         while time.monotonic() < until:
             for name, child in self._children.items():
                 if child.exitcode is not None:
-                    self._dying.discard(name)
+                    self._dying.pop(name, None)
                     self._start(name, kill=True)
                     break
             await asyncio.sleep(_POLL_SECONDS)
