@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CTRLPLANE"})
-@click.version_option(package_name="ctrlplane-stream")
+@click.version_option(package_name="ctrlplane-stream", allow_from_autoenv=False)  # CTRLPLANE_VERSION is a version of somebody's service
 def main(**_: Any) -> None:
     """Roll out releases by what their traces say.
 

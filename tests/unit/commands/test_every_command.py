@@ -71,6 +71,12 @@ def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
     assert "did you mean rollouts or rollout?" in refused.stderr
 
 
+def test_the_label_that_actuators_give_a_version_is_no_option() -> None:
+    """CTRLPLANE_VERSION stands in the environment of every version that we start; a command run there works as anywhere."""
+    shown = CliRunner().invoke(main, ["simulate", "--seeds", "1..1"], env={"CTRLPLANE_VERSION": "#7"})
+    assert shown.exit_code == 0, shown.output
+
+
 def test_any_option_can_be_given_as_a_variable_and_a_flag_wins(tmp_path: Path) -> None:
     """By command and name, without a list that could be out of step."""
     catalog = tmp_path / "catalog.yaml"
