@@ -46,8 +46,8 @@ class Traffic:
         self._chance = random.Random(1)
         self.faulty: set[str] = set()
 
-    def second(self, weights: dict[str, dict[str, int]], now_ms: int) -> bytes:
-        """The spans of one second, as an OTLP request."""
+    def second(self, weights: dict[str, dict[str, int]], now_ms: int) -> list[bytes]:
+        """The spans of one second, as an OTLP request; none where there was no traffic."""
         spans = []
         for number in range(REQUESTS_A_SECOND if all(sum(w.values()) for w in weights.values()) else 0):
             front, cart = (self._chance.choices(list(w), list(w.values()))[0] for w in (weights["front"], weights["cart"]))
@@ -56,7 +56,7 @@ class Traffic:
             entry = self._traces.span("front", SpanKind.SERVER, version=front, milliseconds=20, **common)
             call = self._traces.span("front", SpanKind.CLIENT, entry, version=front, milliseconds=10, **common)
             spans += [entry, call, self._traces.span("cart", SpanKind.SERVER, call, version=cart, milliseconds=8, **common)]
-        return request(spans)
+        return [request(spans)] if spans else []
 
 
 class Loop:
@@ -97,7 +97,7 @@ class Loop:
             self.give(self._inbox.popleft())
         now, weights, stand = self.driver.now_ms, await self._live_weights(), await self._live_standing()
         self.stands += [stand] if [stand] != self.stands[-1:] else []
-        assert self._chain.receive([self.traffic.second(weights, now)], now) == []
+        assert self._chain.receive(self.traffic.second(weights, now), now) == []
         self._chain.advance(now)
         self._table.in_motion = self._bench.in_motion
         self._read_windows()
