@@ -1,6 +1,7 @@
 """Recorded requests sent again as if they were new: other ids, other times, the same traffic; and the CPU time that a process took."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bench._span_traffic import Traffic
 _TRACE, _SPAN, _PARENT, _START = b"\x0a\x10", b"\x12\x08", b"\x22\x08", b"\x39"
 _EIGHT = np.arange(8)
 Places = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,10 @@ class Recorded:
         return data.tobytes()
 
 
-def _change(data: npt.NDArray[np.uint8], places: Places, change: "object") -> None:
+def _change(data: npt.NDArray[np.uint8], places: Places, change: Callable[[Words], Words]) -> None:
     at = places[:, None] + _EIGHT
     words = np.ascontiguousarray(data[at]).view("<u8")[:, 0]
-    data[at] = change(words).astype("<u8")[:, None].view(np.uint8)  # type: ignore[operator]
+    data[at] = change(words).astype("<u8")[:, None].view(np.uint8)
 
 
 def recorded(value: bytes) -> Recorded:

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -116,14 +116,14 @@ class Site:
 
 
 @asynccontextmanager
-async def site(bootstrap: str, name: str, partitions: int = PARTITIONS) -> "Iterator[Site]":  # type: ignore[misc]
+async def site(bootstrap: str, name: str, partitions: int = PARTITIONS) -> AsyncIterator[Site]:
     """Topics of their own on the broker."""
     settings = Settings(kafka_bootstrap_servers=bootstrap, topic_prefix=f"bench-{os.getpid()}-{name}-", partitions=partitions)
     await ensure_topics(settings)
     folder = Path(tempfile.mkdtemp(prefix="bench-spans-"))
     made = Site(settings, folder)
     try:
-        yield made  # type: ignore[misc]
+        yield made
     finally:
         await made.reader.close()
         shutil.rmtree(folder, ignore_errors=True)
