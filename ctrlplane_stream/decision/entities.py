@@ -142,6 +142,8 @@ class TargetEntry(msgspec.Struct, frozen=True):
     live: tuple[LiveVersion, ...] = ()
     observed: tuple[ObservedVersion, ...] = ()
     observed_sequence: int = 0
+    moved_steady: int = 0
+    """When it was last seen to change, or was told something new: how long an exchange in place has stood still."""
     zero_since: dict[str, ZeroSince] = {}
     """Version label to when it was first seen at weight 0 after it last had one."""
     in_flight: InFlight | None = None

@@ -67,7 +67,8 @@ def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallbac
     now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)
     zero = {v.label: target.zero_since.get(v.label, now) for v in observed.versions if v.weight == 0}
     grain = min(100, max(1, observed.granularity))
-    return replace(target, observed=observed.versions, observed_sequence=sequence, zero_since=zero, granularity=grain)
+    moved = now.steady if observed.versions != target.observed else target.moved_steady
+    return replace(target, observed=observed.versions, observed_sequence=sequence, moved_steady=moved, zero_since=zero, granularity=grain)
 
 
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:

@@ -6,7 +6,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.falling import serves
 from ctrlplane_stream.decision.phases import MOVING, Phase
-from ctrlplane_stream.decision.targets import exchanges, is_shown, tell_again
+from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again
 
 RETRY_SECONDS = 30
 """How long after trouble a target is told again; the actuator has retried by itself before it reports trouble."""
@@ -16,12 +16,11 @@ def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout with the exact list of targets that do not act, each told again when it is time."""
     if rollout.phase not in MOVING:
         return replace(rollout, stuck=()) if rollout.stuck else rollout
-    lost_after = draft.version_set(rollout.id).policy.lost_actuator_seconds
-    found = [text for unit in rollout.units if (text := _trouble(draft, rollout, unit, lost_after)) is not None]
+    found = [text for unit in rollout.units if (text := _trouble(draft, rollout, unit)) is not None]
     return replace(rollout, stuck=tuple(found)) if found or rollout.stuck else rollout
 
 
-def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) -> str | None:
+def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     target = draft.target(unit.service)
     if unit.service in draft.telling:
         return None
@@ -35,15 +34,26 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit, lost_after: float) 
         _restore(draft, rollout, target)
         return None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
-    why = flight.trouble
-    if why is None and seconds > lost_after:
-        why = f"its actuator has not answered for {seconds:.0f} s"
+    why = flight.trouble or _silence(draft, rollout, target, seconds)
     if why is None:
         return f"{_whereabouts(target)}: told again (try {flight.tries})" if flight.tries > 1 else None
     if flight.trouble is None or seconds > RETRY_SECONDS:
         draft.put_target(replace(target, in_flight=replace(flight, trouble=why)))
         tell_again(draft, target, f"try {flight.tries + 1}: {why}")
     return f"{_whereabouts(target)}: {why}"
+
+
+def _silence(draft: Draft, rollout: e.Rollout, target: e.TargetEntry, seconds: float) -> str | None:
+    """That nothing was heard of the last command for longer than the policy allows, or None.
+
+    An exchange in place goes on for as long as its instances take, one after another: each has the time to become ready.
+    """
+    policy = draft.version_set(rollout.id).policy
+    if goes_on(draft, target):
+        still = (draft.clock.steady - target.moved_steady) / 1000
+        late = still > max(policy.lost_actuator_seconds, policy.ready_timeout_seconds)
+        return f"no instance was exchanged for {still:.0f} s" if late else None
+    return f"its actuator has not answered for {seconds:.0f} s" if seconds > policy.lost_actuator_seconds else None
 
 
 def _restore(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> None:

@@ -96,6 +96,12 @@ def exchanges(draft: Draft, target: e.TargetEntry) -> bool:
     return wants_in_place(draft, target.service)
 
 
+def goes_on(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether the actuator has taken the last command and exchanges instances by it, one after another, which takes its time."""
+    flight = target.in_flight
+    return flight is not None and flight.trouble is None and target.observed_sequence >= flight.sequence and exchanges(draft, target)
+
+
 def _same_share(wanted: int, seen: int, kind: ServiceKind, granularity: int) -> bool:
     """Exactly the same where a route gives any share; where shares are of instances, near it and neither none nor all."""
     if wanted in (0, 100) or (kind is ServiceKind.ROUTED and granularity == 1):
@@ -161,10 +167,14 @@ def emit_commands(draft: Draft) -> None:
 
 
 def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, *, leased: bool) -> e.TargetEntry:
-    tries = target.in_flight.tries + 1 if target.in_flight is not None and target.in_flight.trouble is not None else 1
+    flight, steady = target.in_flight, draft.clock.steady
+    tries = flight.tries + 1 if flight is not None and flight.trouble is not None else 1
+    told = e.InFlight(id_, telling.verb, draft.clock.sequence, steady, tries)
+    renewed = flight is not None and telling.verb is Verb.RENEW
     return replace(
         target,
-        in_flight=e.InFlight(id_, telling.verb, draft.clock.sequence, draft.clock.steady, tries),
+        in_flight=replace(told, verb=flight.verb, tries=flight.tries) if renewed and flight is not None else told,
+        moved_steady=target.moved_steady if renewed else steady,
         commanded_sequence=draft.clock.sequence,
         leased_ms=draft.clock.now_ms if leased else None,
     )

@@ -5,7 +5,7 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.draining import retire
 from ctrlplane_stream.decision.observing import lease_lapsed
 from ctrlplane_stream.decision.overrides import drop_freezes
-from ctrlplane_stream.decision.targets import lease_seconds
+from ctrlplane_stream.decision.targets import goes_on, lease_seconds
 from ctrlplane_stream.decision.transitions import window_now
 from ctrlplane_stream.decision.versioning import releases_due
 from ctrlplane_stream.model.commands import Verb
@@ -53,13 +53,13 @@ def renew(draft: Draft) -> None:
             if target.rollout != rollout.id or target.leased_ms is None or unit.service in draft.telling:
                 continue
             due = target.leased_ms + lease_seconds(draft, target) * 1000 / 3
-            if draft.clock.now_ms >= due and target.edited is None and _may_be_told(target):
+            if draft.clock.now_ms >= due and target.edited is None and _may_be_told(draft, target):
                 draft.tell(unit.service, Telling(Verb.RENEW, "the lease is renewed while the rollout is watched", rollout.id))
 
 
-def _may_be_told(target: e.TargetEntry) -> bool:
-    """Not while a command is under way: its outcome would be lost in the renewal."""
-    return target.in_flight is None or target.in_flight.verb == Verb.RENEW
+def _may_be_told(draft: Draft, target: e.TargetEntry) -> bool:
+    """Not while a command is under way, whose outcome would be lost in the renewal, unless it was taken and goes on for long."""
+    return target.in_flight is None or target.in_flight.verb == Verb.RENEW or goes_on(draft, target)
 
 
 def wake_at_ms(draft: Draft) -> int | None:

@@ -130,10 +130,13 @@ def plan(seed: int) -> Plan:
 
 
 def _some_in_place(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> tuple[ServiceInEnvironment, ...]:
-    """One service in six changes in place."""
-    return tuple(
-        msgspec.structs.replace(s, policy=msgspec.structs.replace(s.policy, in_place=True)) if rng.random() < 1 / 6 else s for s in services
-    )
+    """One service in six changes in place, a third of those with a lease shorter than an instance may take to become ready."""
+    return tuple(_in_place(rng, s) if rng.random() < 1 / 6 else s for s in services)
+
+
+def _in_place(rng: random.Random, s: ServiceInEnvironment) -> ServiceInEnvironment:
+    lease = rng.choice((SWIFT.lease_seconds, SWIFT.lease_seconds, 25.0))
+    return msgspec.structs.replace(s, policy=msgspec.structs.replace(s.policy, in_place=True, lease_seconds=lease))
 
 
 def _service(rng: random.Random, name: str, names: list[str]) -> ServiceInEnvironment:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.model.commands import Announce
 from ctrlplane_stream.model.facts import (
     ArtifactPushed,
@@ -25,11 +26,11 @@ from ctrlplane_stream.model.facts import (
 from ctrlplane_stream.model.identity import EdgeKey
 from ctrlplane_stream.simulation.deeds import DEEDS
 from ctrlplane_stream.simulation.loop import Loop, catalog
+from ctrlplane_stream.simulation.patience import Patience
 from ctrlplane_stream.simulation.plans import OUTSIDE_JUDGE, SWIFT, Deed, Plan
 from ctrlplane_stream.testing import InvariantBroken
 
 CHAOS_SECONDS = 240
-CALM_ROUNDS = 25
 CALM_SECONDS = 60
 DECIDED_AGAIN_EVERY = 20
 """Of so many seeds one is decided a second time from its facts, and must give the same bytes."""
@@ -143,17 +144,28 @@ class Play:
     def _calm(self) -> None:
         """Mend everything and wait for the end of every rollout."""
         self._mend_all()
-        for _ in range(CALM_ROUNDS):
+        patience = Patience(self.loop.world.start_seconds)
+        open_yet, waited = self._open(patience), 0
+        while open_yet or not waited:
+            if waited >= patience.seconds:
+                left = [f"{r.id} {r.phase} {r.waiting_for} {[h.code for h in r.holds]}" for r in open_yet]
+                raise InvariantBroken(f"invariant 11: not over after {waited} s though all is well: {left}")
             for loop in self._loops():
                 self._help_on(loop)
             self._run(CALM_SECONDS)
-            if not (open_yet := [r for loop in self._loops() for r in loop.driver.rollouts if r.ended_ms is None]):
-                break
-        else:
-            left = [f"{r.id} {r.phase} {r.waiting_for} {[h.code for h in r.holds]}" for r in open_yet]
-            raise InvariantBroken(f"invariant 11: not over though all is well: {left}")
+            open_yet, waited = self._open(patience), waited + CALM_SECONDS
         self._all_serve()
         self._all_arrived()
+
+    def _open(self, patience: Patience) -> list[e.Rollout]:
+        """The rollouts that are not over, each met by the patience."""
+        found = []
+        for loop in self._loops():
+            for rollout in loop.driver.rollouts:
+                if rollout.ended_ms is None:
+                    patience.meets(rollout, loop.driver.state)
+                    found.append(rollout)
+        return found
 
     def _mend_all(self) -> None:
         """Whatever was broken works again, and nothing is frozen."""

@@ -133,6 +133,38 @@ def test_a_lease_that_runs_out_goes_back_to_stable() -> None:
     assert instances(loop) == {"#1": 4}
 
 
+def test_an_exchange_that_goes_on_slowly_is_neither_stuck_nor_told_again() -> None:
+    """Each instance has the time to become ready; that is longer here than an actuator may say nothing."""
+    loop = shop(policy=replace(IN_PLACE, lost_actuator_seconds=20, ready_timeout_seconds=60))
+    loop.world.start_seconds = 50
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert instances(loop) == {"#1": 4}
+    assert "not every target does what is wanted" not in reasons(loop)
+    assert [c.because for c in loop.driver.commands if c.because.startswith("try ")] == []
+
+
+def test_an_exchange_that_stands_still_is_named() -> None:
+    loop = shop(policy=replace(IN_PLACE, ready_timeout_seconds=60))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.world.start_seconds = 100_000
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    loop.run(90)
+    assert held(loop, "cart/2") == ["stuck"]
+    assert "no instance was exchanged for 6" in reasons(loop)
+
+
+def test_the_lease_is_renewed_while_one_instance_takes_longer_than_it() -> None:
+    loop = shop(policy=replace(IN_PLACE, lease_seconds=30, ready_timeout_seconds=90))
+    loop.world.start_seconds = 80
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert instances(loop) == {"#2": 4}
+
+
 def test_a_plan_says_the_steps_that_the_instances_make() -> None:
     planned = plan(store().driver.state, (artifact("cart", 2),))
     assert [step.weight for step in planned.steps] == [25, 50, 75, 100]
