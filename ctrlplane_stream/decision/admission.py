@@ -9,6 +9,7 @@ queue is first come, first served; one that could start may overtake an older on
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.assigning import judged_on
 from ctrlplane_stream.decision.composing import compose, incompatible_cycle, steps_for
 from ctrlplane_stream.decision.couplings import COUPLINGS, Relation, Wait, relation, standing
 from ctrlplane_stream.decision.draft import Draft
@@ -45,7 +46,7 @@ def enqueue(
         draft.because("already-rolling", f"ignored: {id_} is under way ({previous.phase})", id_)
         return None
     version_set = compose(draft, id_, members, release, order)
-    rollout = _queued(draft, id_, version_set, cause, previous)
+    rollout = judged_on(previous, _queued(draft, id_, version_set, cause, previous))
     draft.put(f"set/{id_}", version_set)
     draft.put_rollout(rollout)
     index = draft.index
@@ -93,7 +94,6 @@ def _queued(draft: Draft, id_: str, version_set: e.VersionSet, cause: str, previ
         units=tuple(e.Unit(c.service, c.candidate, c.stable, c.wave) for c in version_set.changed),
         steps=steps_for(version_set, cause),
         attempt=previous.attempt + 1 if previous is not None else 1,
-        judged_attempt=previous.judged_attempt if previous is not None else 0,
         cause=cause,
         began_ms=clock.now_ms,
         queued_steady=clock.steady,

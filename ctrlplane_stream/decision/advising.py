@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import gate, holds
 from ctrlplane_stream.decision.admission import rollout_id
+from ctrlplane_stream.decision.assigning import judged_on
 from ctrlplane_stream.decision.composing import compose
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.notices import notify
@@ -93,7 +94,6 @@ def _begin(draft: Draft, service: str, candidate: str, stable: str, counts: dict
         units=(e.Unit(service, candidate, stable, 0, weighted=True),),
         steps=version_set.policy.steps,
         attempt=before.attempt + 1 if before is not None else 1,
-        judged_attempt=before.judged_attempt if before is not None else 0,
         cause="another tool",
         began_ms=clock.now_ms,
         queued_steady=clock.steady,
@@ -101,6 +101,7 @@ def _begin(draft: Draft, service: str, candidate: str, stable: str, counts: dict
         weights={service: _percent(counts)},
         advice=e.Advice(e.Word.WAIT, "it was just seen", clock.now_ms, share, heard_steady=clock.steady),
     )
+    rollout = judged_on(before, rollout)
     draft.put(f"set/{id_}", version_set)
     draft.put_rollout(rollout)
     index = draft.index

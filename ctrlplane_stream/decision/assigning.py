@@ -24,6 +24,19 @@ def step_count(rollout: e.Rollout) -> int:
     return (last_wave(rollout) + 1) * len(rollout.steps) + 1
 
 
+def judged_on(previous: e.Rollout | None, rollout: e.Rollout) -> e.Rollout:
+    """The rollout with its assignments counted on from those of the same rollout before it, if there was one.
+
+    The judge reads from the count how often the steps were climbed before, and spends less of the error budget each time. Where the
+    number of steps has changed the count goes on at the beginning of a pass, so that no pass is spent by more steps than it was split over.
+    """
+    if previous is None:
+        return rollout
+    before, steps = step_count(previous), step_count(rollout)
+    begun = -(-previous.judged_attempt // before) * steps if steps != before else 0
+    return replace(rollout, judged_attempt=max(previous.judged_attempt, begun))
+
+
 def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
     """Ask the judge to watch the rollout as it stands: this wave's candidates, or all of them while they bake."""
     version_set = draft.version_set(rollout.id)

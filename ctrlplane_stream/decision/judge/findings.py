@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, past_of
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_assignment, alpha_of_each, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named
 from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
@@ -217,7 +217,7 @@ def _of_change(change: Change, state: StepState, assignment: Assignment, alpha: 
 
 
 def _sample_ratio(change: Change, check: CheckState, assignment: Assignment) -> MetricEvidence:
-    log_e, alpha = harm_of(check), assignment.policy.alpha / max(1, assignment.steps)
+    log_e, alpha = harm_of(check), alpha_of_assignment(assignment)
     share = check.candidate.events / check.candidate.total if check.candidate.total else None
     return MetricEvidence(
         name=Metric.SAMPLE_RATIO,

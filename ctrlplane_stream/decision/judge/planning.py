@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 from ctrlplane_stream.decision.judge.outlook import NEVER, requests_needed
+from ctrlplane_stream.decision.judge.questions import FIRST_PASS
 from ctrlplane_stream.decision.stats.betting import growth
 from ctrlplane_stream.model.verdicts import GatePolicy
 
@@ -50,7 +51,7 @@ def plan_step(traffic: Traffic, detect: float, policy: GatePolicy, *, questions:
     budget."""
     rate, ratio = traffic.rps * traffic.weight, _ratio(traffic.weight)
     margin = min(policy.error_margin, detect / 2)
-    wanted = -math.log(_left(policy.alpha, traffic.weight) / (questions * steps)) + _MIXTURE
+    wanted = -math.log(_left(policy.alpha * FIRST_PASS, traffic.weight) / (questions * steps)) + _MIXTURE
     harmed = min(0.999, traffic.error_share + detect)
     found = wanted / growth(traffic.error_share, harmed, margin, ratio) / rate
     false_pass = _left(policy.false_pass, traffic.weight)

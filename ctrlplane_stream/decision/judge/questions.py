@@ -14,6 +14,10 @@ from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guar
 MAX_EDGES = 6
 """Calls per request are judged on this many edges of a service; each has its own part of the metric's error budget."""
 
+FIRST_PASS = 0.8
+"""What the first pass through the steps may spend of the error budget: it loses 0.2 nats of some 10 against a rollout that never repeats
+a step, and a second pass, which gets a tenth, needs a fifth more evidence."""
+
 ERRORS, P50, P99, GAP = Metric.ERROR_RATIO, Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP
 CALLS, LOST = Metric.CALLS_PER_REQUEST, Metric.LOST_CALLS
 VERSIONS, EXPOSURE, BASELINE = Comparison.VERSIONS, Comparison.EXPOSURE, Comparison.BASELINE
@@ -52,9 +56,21 @@ def questions(assignment: Assignment) -> tuple[Question, ...]:
 
 
 def alpha_of_each(assignment: Assignment, asked: int) -> float:
-    """The error budget of one question at one step: alpha over questions (limits are questions too) and steps."""
+    """The error budget of one question in one assignment: its part of alpha over the questions (limits are questions too)."""
     limits = len(assignment.policy.limits) * len(assignment.changed)
-    return assignment.policy.alpha / (max(1, asked + limits) * max(1, assignment.steps))
+    return alpha_of_assignment(assignment) / max(1, asked + limits)
+
+
+def alpha_of_assignment(assignment: Assignment) -> float:
+    """What one assignment may spend of alpha, so that all of a rollout's together never spend more, however often it climbs again.
+
+    ``attempt`` counts the assignments of a rollout, retries included, from 1. As many as there are steps make a pass, and each step of a
+    pass gets the same: the first pass has ``FIRST_PASS`` of alpha, pass r after it 1 / (r (r + 1)) of the rest, which sums to all of it.
+    """
+    steps = max(1, assignment.steps)
+    repeated = max(0, assignment.attempt - 1) // steps
+    share = FIRST_PASS if repeated == 0 else (1.0 - FIRST_PASS) / (repeated * (repeated + 1))
+    return assignment.policy.alpha * share / steps
 
 
 def change_of(assignment: Assignment, service: str) -> Change | None:
