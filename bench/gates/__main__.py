@@ -1,9 +1,10 @@
 """`python -m bench.gates`: run the measurement, print its tables, and put them into `docs/gates.md` with --write.
 
-Every round draws one rollout of identical versions in each cell, every second round one of each fault. Rollout i of a cell has seed
+Every round draws one rollout of identical versions in each cell, every second round (or Nth) one of each fault. Rollout i of a cell has seed
 SEED + i, so that a round can be drawn again.
 
 --rounds N     rounds (40)
+--faults-every N  rounds from one with faults to the next (2): a rate near 0 is bounded by many healthy rollouts, a median by few
 --minutes M    no new rollout after so many minutes
 --keep FILE    rollouts as JSON lines: those that are there are not drawn again, so that a measurement may be stopped and gone on with
 --short        one condition, two rates, few rounds: a minute
@@ -39,6 +40,7 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m bench.gates")
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--faults-every", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--short", action="store_true")
@@ -51,7 +53,7 @@ def main() -> None:
     for number, plan in product(range(rounds), plans):
         if time.monotonic() > until:
             break
-        if plan[2] is HEALTHY or number % 2 == 0:
+        if plan[2] is HEALTHY or number % arguments.faults_every == 0:
             kept.draw(plan, arguments.seed + number)
     text = document({plan: kept.of(plan) for plan in plans}, arguments.seed, kept.seconds)
     print(text)

@@ -1,7 +1,10 @@
 """A judge that knows the truth: the same questions, nulls, error budgets and windows, but every true share known beforehand.
 
-It bets with the best alternative there is (the log-optimal one), knows the past exactly, and needs no allowance for autocorrelation. No
-valid test that looks at the same counts is faster on average, so that the ratio of our time to its time is what not knowing costs.
+It bets with the best alternative there is (the log-optimal one) and knows the past exactly. It must be a valid test of the same counts
+all the same: where outcomes come in runs its capital is divided by their true design effect, and where calls and requests are sampled
+apart, so that both are counts with noise, by 1 + calls per request (first order; the likelihood ratio of the two by two table of calls and
+requests agrees within some percent). No valid test that looks at the same counts is much faster on average, so that the ratio of our time
+to its time is what not knowing costs.
 """
 
 import math
@@ -33,6 +36,8 @@ class Oracle:
     wanted: float
     safety: bool
     weight: float
+    noise: float = 1.0
+    """How many times as much the counts scatter as independent ones that are all seen: the true figure, which the judge must estimate."""
     log: float = 0.0
     crossed_at: int | None = None
     _before: tuple[Counts, Counts] = field(default=(Counts(), Counts()))
@@ -44,7 +49,7 @@ class Oracle:
         y, n = check.stable.events - self._before[1].events, check.stable.total - self._before[1].total
         self._before = check.candidate, check.stable
         if m > 0:
-            self.log += self._capital(x, m, y, n)
+            self.log += self._capital(x, m, y, n) / self.noise
         if self.crossed_at is None and self.log >= self.wanted:
             self.crossed_at = window
 

@@ -6,7 +6,7 @@ from functools import cache
 from bench.gates.oracle import Oracle, Truth, nats
 from bench.gates.traffic import CALLEES, CANDIDATE, COLLATERAL, HEALTHY, STABLE, WINDOW_SECONDS, Condition, Fault, System
 from ctrlplane_stream.decision.judge import Baseline, StepState, begin, judge_window, observe, sort_rows
-from ctrlplane_stream.decision.judge.questions import Question, alpha_of_each, questions
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
 from ctrlplane_stream.model.verdicts import (
     Assignment,
     Change,
@@ -111,7 +111,7 @@ def assignment(step: int, confirmed_window: int, policy: GatePolicy) -> Assignme
         rollout="cart-2",
         environment="prod",
         step=step,
-        attempt=1,
+        attempt=step + 1,
         changed=(Change("cart", CANDIDATE, STABLE),),
         guards=GUARDS,
         weight=WEIGHTS[step],
@@ -175,14 +175,27 @@ def _oracles(condition: Condition, fault: Fault, asked: Assignment, step: int, p
     for key in keys:
         question = by_key.get(key) or by_key.get("|".join(key.split("|")[:4]))
         if question is not None and (question.metric is not Metric.CALLS_PER_REQUEST or WEIGHTS[step] < 1.0):
-            found.append((key, _oracle(question, key, condition, fault, step, policy, nats(alpha), False)))
+            part = 2 * MAX_EDGES if question.metric is Metric.CALLS_PER_REQUEST else 1
+            found.append((key, _oracle(question, key, condition, fault, step, policy, nats(alpha / part), False)))
     return found
 
 
 def _oracle(
     question: Question, key: str, condition: Condition, fault: Fault, step: int, policy: GatePolicy, wanted: float, safety: bool
 ) -> Oracle:
-    return Oracle(question, truth(key, condition, fault, step), policy, wanted, safety, WEIGHTS[step])
+    known = truth(key, condition, fault, step)
+    return Oracle(question, known, policy, wanted, safety, WEIGHTS[step], _noise(question, known, condition))
+
+
+def _noise(question: Question, known: Truth, condition: Condition) -> float:
+    """How many times as much the counts of a question scatter as independent ones that are all seen."""
+    match question.metric:
+        case Metric.CALLS_PER_REQUEST:
+            return 1.0 + min(known.stable, known.candidate) if condition.sampled == "spans" else 1.0
+        case Metric.LOST_CALLS:
+            return 1.0
+        case metric:
+            return condition.bunched(metric is Metric.ERROR_RATIO)
 
 
 @cache

@@ -5,8 +5,8 @@
 Every window is drawn from one seeded generator. Arrivals are Poisson; bursts multiply each second's rate by a gamma variable (shape 2); a
 daily wave moves the rate by 50% and errors and latencies by 20%. Outcomes of one version with autocorrelation r come in runs of geometric
 length (mean 1/(1-r)), which is lag-one correlation r. Latencies are lognormal with a tenth of cache hits at one value, on the sketch's
-own buckets, so that ties abound. Sampling keeps every error and every slow request and one in ten of the rest; lost spans are lost by
-halves, late ones come 60 s later.
+own buckets, so that ties abound. Sampling keeps every error and every slow request and one in ten of the rest, by traces as tail samplers
+do or, where everything is wrong at once, by spans; lost spans are lost by halves, late ones come 60 s later.
 """
 
 import math
@@ -38,9 +38,18 @@ class Condition:
     bursts: bool = False
     wave: bool = False
     skew: float = 1.0
-    tail_sampled: bool = False
+    sampled: str = ""
+    """``traces``: a kept request has all its calls. ``spans``: each span is kept or dropped by itself, the worst there is."""
     lost: float = 0.0
     late: float = 0.0
+
+    def bunched(self, failures: bool) -> float:
+        """The true design effect of failures, or of latencies, of which sampling leaves few of a run: mean squared length over mean length
+        of the runs that `System` draws (Kish)."""
+        r = self.autocorrelation
+        runs = {length: (1 - r) ** 2 * r ** (length - 1) for length in range(2, _RUN_LENGTHS + 1)}
+        effect = 1.0 + sum(length * (length - 1) * share for length, share in runs.items())
+        return effect if failures or not self.sampled else 1.0 + (effect - 1.0) * _KEPT
 
 
 CONDITIONS = (
@@ -49,9 +58,9 @@ CONDITIONS = (
     Condition("bursts", bursts=True),
     Condition("daily wave", wave=True),
     Condition("skewed weights", skew=0.7),
-    Condition("tail sampling", tail_sampled=True),
+    Condition("tail sampling", sampled="traces"),
     Condition("5% lost, 5% late", lost=0.05, late=0.05),
-    Condition("all at once", 0.3, True, True, 0.7, True, 0.05, 0.05),
+    Condition("all at once", 0.3, True, True, 0.7, "spans", 0.05, 0.05),
 )
 
 
@@ -256,17 +265,29 @@ class System:
 
     def _degraded(self, part: WindowPart, number: int) -> WindowPart:
         condition = self.condition
-        if condition.tail_sampled:
-            part = replace_rows(part, [self._sampled_edge(e) for e in part.edges], [self._sampled_service(s) for s in part.services])
+        if condition.sampled:
+            part = self._sampled_part(part)
         if condition.late:
             part = self._split_late(part, number)
         if condition.lost:
             part = self._with_losses(part)
         return part
 
-    def _sampled_edge(self, e: EdgeWindow) -> EdgeWindow:
-        kept = int(self.rng.binomial(e.calls - e.errors, _KEPT))
-        calls = kept + e.errors
+    def _sampled_part(self, part: WindowPart) -> WindowPart:
+        """Every error and one success in ten; with all its calls, where traces are kept or dropped as a whole."""
+        kept: dict[tuple[str, str], tuple[int, ServiceWindow]] = {}
+        for s in part.services:
+            kept[s.service, s.version] = int(self.rng.binomial(s.requests - s.errors, _KEPT)), s
+        if self.condition.sampled == "traces" and ("checkout", "#1") in kept:
+            _, whole = kept["checkout", "#1"]
+            below = sum(n for (service, _), (n, _) in kept.items() if service == "cart")
+            kept["checkout", "#1"] = min(below, whole.requests - whole.errors), whole
+        services = [self._sampled_service(s, n) for n, s in kept.values()]
+        return replace_rows(part, [self._sampled_edge(e, kept) for e in part.edges], services)
+
+    def _sampled_edge(self, e: EdgeWindow, kept: dict[tuple[str, str], tuple[int, ServiceWindow]]) -> EdgeWindow:
+        successes, failures = self._kept_calls(e, kept)
+        calls = successes + failures + e.errors
         share = calls / e.calls if e.calls else 0.0
         return EdgeWindow(
             e.caller,
@@ -276,15 +297,27 @@ class System:
             e.callee_version,
             calls,
             e.errors,
-            kept / _KEPT + e.errors,
+            successes / _KEPT + failures + e.errors,
             e.errors,
             self._sampled(e.client, share),
             self._sampled(e.server, share),
             self._sampled(e.gap, share, slow=False),
         )
 
-    def _sampled_service(self, s: ServiceWindow) -> ServiceWindow:
-        kept = int(self.rng.binomial(s.requests - s.errors, _KEPT))
+    def _kept_calls(self, e: EdgeWindow, kept: dict[tuple[str, str], tuple[int, ServiceWindow]]) -> tuple[int, int]:
+        """Calls that did not fail, of requests that did not fail and of ones that did."""
+        well = e.calls - e.errors
+        if self.condition.sampled == "spans":
+            return int(self.rng.binomial(well, _KEPT)), 0
+        if (e.callee, e.callee_version) in kept and e.callee == "cart":
+            return min(well, kept[e.callee, e.callee_version][0]), 0
+        if (e.caller, e.caller_version) not in kept:
+            return int(self.rng.binomial(well, _KEPT)), 0
+        requests, caller = kept[e.caller, e.caller_version]
+        successes = int(self.rng.binomial(well, requests / max(1, caller.requests)))
+        return successes, int(self.rng.binomial(well - successes, caller.errors / max(1, caller.requests - requests)))
+
+    def _sampled_service(self, s: ServiceWindow, kept: int) -> ServiceWindow:
         requests = kept + s.errors
         share = requests / s.requests if s.requests else 0.0
         return ServiceWindow(s.service, s.version, requests, s.errors, kept / _KEPT + s.errors, s.roots, self._sampled(s.latency, share))

@@ -24,6 +24,10 @@ _PRIOR_CAP = 2000.0
 """The past weighs no more than this many requests in the guess of stable's share."""
 
 
+_WINDOWS_TO_TELL = 20.0
+"""Windows of the past from which its scatter tells whether calls are sampled with their requests."""
+
+
 class Frame(NamedTuple):
     """What a check needs besides its own state: the policy, its part of the error budget, the past, latencies so far, sampling."""
 
@@ -96,11 +100,11 @@ def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame, miss
     if frame.past.estimated <= 0 or before <= 0:
         return state
     each = _calls_each(edge, pair.candidate)
-    calls, requests = pair.candidate.calls.get(edge, (0.0, 0.0))[0], _estimated(pair.candidate) / each
-    shrink = each * design_effect(frame.scatter)
+    calls, requests = _made(edge, pair.candidate) / each, _estimated(pair.candidate) / each
+    noise = _counting_noise(state, edge, frame, pair.candidate)
+    shrink = each * design_effect(frame.scatter) * noise
     known = before / shrink, frame.past.estimated / shrink, frame.alpha / 2
     ratio = 1.0 + frame.policy.calls_margin * frame.factor
-    noise = _counting_noise(state, edge, frame.past, pair.candidate)
     effect = design_effect(state.scatter, frame.scatter) * noise
     past = Past(state.candidate.events, state.candidate.total)
     evidence = weigh_rate(state.evidence, calls, requests, past, upper_rate(*known) * ratio, effect)
@@ -116,12 +120,12 @@ def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, 
     """The next call is the candidate's with a share that its requests fix, whatever the common rate does (an inhomogeneous Poisson
     race)."""
     each = _calls_each(edge, ours, theirs)
-    x, y = ours.calls.get(edge, (0.0, 0.0))[0], theirs.calls.get(edge, (0.0, 0.0))[0]
+    x, y = _made(edge, ours) / each, _made(edge, theirs) / each
     m, n = _estimated(ours) / each, _estimated(theirs) / each
     if m <= 0 or n <= 0:
         return state
     ratio = 1.0 + frame.policy.calls_margin
-    noise = _counting_noise(state, edge, frame.past, ours, theirs)
+    noise = _counting_noise(state, edge, frame, ours, theirs)
     effect = design_effect(state.scatter, frame.scatter) * noise
     most, least = m * ratio / (m * ratio + n), m / (m + n * ratio)
     past = _raced(state.candidate, state.stable, m, n)
@@ -149,13 +153,37 @@ def _calls_each(edge: EdgeKey, *arms: ArmWindow) -> float:
     return max(1.0, estimated / seen) if seen else max(1.0, *(_estimated(arm) / arm.requests for arm in arms if arm.requests), 1.0)
 
 
-def _counting_noise(state: CheckState, edge: EdgeKey, past: Totals, *arms: ArmWindow) -> float:
-    """How much the sampled count of requests adds to the variance of calls per request: 1 + calls per request, as known before the
-    window; 1 where all are seen."""
+def _made(edge: EdgeKey, arm: ArmWindow) -> float:
+    """The calls that an arm made along an edge, as many as those seen stand for: kept errors stand for themselves, the rest for more."""
+    seen, estimated = arm.calls.get(edge, (0.0, 0.0))
+    return max(seen, estimated)
+
+
+def _counting_noise(state: CheckState, edge: EdgeKey, frame: Frame, *arms: ArmWindow) -> float:
+    """How much the sampled count of requests adds to the variance of calls per request, as known before the window; 1 where all are seen.
+
+    Where spans are sampled one by one, the count of requests scatters as the count of calls does: 1 + calls per request. Where whole
+    traces are kept, the calls of a kept request are all there, and nothing is added. Which of the two it is the past shows by its scatter.
+    """
     if all(arm.estimated <= arm.requests for arm in arms):
         return 1.0
+    past = frame.past
     before = past.calls.get(str(edge), 0.0) / past.estimated if past.estimated else 1.0
-    return 1.0 + max(counts.events / counts.total if counts.total else before for counts in (state.candidate, state.stable)[: len(arms)])
+    calls = max(counts.events / counts.total if counts.total else before for counts in (state.candidate, state.stable)[: len(arms)])
+    return 1.0 + calls * _sampled_apart(frame)
+
+
+def _sampled_apart(frame: Frame) -> float:
+    """From 0 (calls are kept with their requests) to 1 (apart from them, or nothing is known), one standard error on the safe side.
+
+    The past's residuals are in units of what sampling apart would explain; what it does explain is read from their mean square.
+    """
+    past, scatter = frame.past, frame.scatter
+    each = sum(past.calls.values()) / past.estimated if past.estimated else 0.0
+    if each <= 0.0 or scatter.windows < _WINDOWS_TO_TELL:
+        return 1.0
+    squares = scatter.squares / scatter.windows * (1.0 + math.sqrt(2.0 / scatter.windows))
+    return min(1.0, max(0.0, (squares * (1.0 + each) - 1.0) / each))
 
 
 def _quieted(residual: float | None, noise: float) -> float | None:
