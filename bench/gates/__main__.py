@@ -1,7 +1,7 @@
 """`python -m bench.gates`: run the measurement, print its tables, and put them into `docs/gates.md` with --write.
 
-Every round draws one rollout of identical versions in each cell, every second round (or Nth) one of each fault. Rollout i of a cell has seed
-SEED + i, so that a round can be drawn again.
+Every round draws one rollout of identical versions in each cell, every second round one of each fault. Rollout i of a cell has
+seed SEED + i, so that a round can be drawn again.
 
 --rounds N     rounds (40)
 --faults-every N  rounds from one with faults to the next (2): a rate near 0 is bounded by many healthy rollouts, a median by few
