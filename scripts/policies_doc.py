@@ -32,7 +32,7 @@ WORDS: tuple[tuple[type[msgspec.Struct], str], ...] = (
     (verdicts.OutsideJudge, "An outside judge (`gate.outside`)"),
     (policy.MaintenanceWindow, "A maintenance window (`maintenance`)"),
 )
-ENUMS: tuple[type[StrEnum], ...] = (policy.Mode, policy.Supersede, policy.Unsure, verdicts.OnUnprovable, verdicts.Metric)
+ENUMS: tuple[type[StrEnum], ...] = (policy.Mode, policy.Supersede, policy.Unsure, policy.OnDrift, verdicts.OnUnprovable, verdicts.Metric)
 
 
 def page() -> str:
@@ -74,6 +74,8 @@ def _name(field: ast.stmt) -> str | None:
 def _default(field: Any) -> str:
     if field.default is msgspec.NODEFAULT:
         return "required" if field.default_factory is msgspec.NODEFAULT else "empty"
+    if field.default is msgspec.UNSET:
+        return "unset"
     if isinstance(field.default, msgspec.Struct):
         return "see below"
     if isinstance(field.default, tuple) and field.default and isinstance(field.default[0], policy.Step):

@@ -53,7 +53,7 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         steps=step_count(rollout),
         window_seconds=max(1, round(draft.telemetry.window_seconds)),
         entry_points=version_set.entry_points,
-        policy=_gate(version_set.policy),
+        policy=_gate(version_set.policy, baking=baking),
         concurrent=tuple(
             Concurrent(other.id, unit.service, unit.candidate)
             for other in concurrent(draft, rollout)
@@ -66,9 +66,10 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
     draft.outputs.append(JudgeAssigned(assignment))
 
 
-def _gate(policy: Policy) -> GatePolicy:
+def _gate(policy: Policy, *, baking: bool) -> GatePolicy:
     """What the judge is to go by: it passes nothing unproven where the policy holds or aborts on what cannot be proven."""
-    if policy.on_unprovable is Unsure.SOAK or policy.gate.on_unprovable is not OnUnprovable.SOAK:
+    answer = policy.unprovable_bake if baking else policy.on_unprovable
+    if answer is Unsure.SOAK or policy.gate.on_unprovable is not OnUnprovable.SOAK:
         return policy.gate
     return replace(policy.gate, on_unprovable=OnUnprovable.HOLD)
 

@@ -26,6 +26,8 @@ class Gate(StrEnum):
     NO_DATA = "no-data"
     BLIND = "blind"
     UNPROVABLE = "unprovable"
+    UNJUDGED = "unjudged"
+    """A judge whose PASS is required has not given it in time."""
     FAILED = "failed"
 
 
@@ -44,12 +46,12 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     policy = version_set.policy
     if (blind := _blindness(clock, rollout, policy, window_seconds)) is not None:
         return Reading(Gate.BLIND, blind)
-    if (outside := _outside(rollout, policy)) is not None:
+    seconds = (clock.steady - (rollout.confirmed_steady or 0)) / 1000
+    if (outside := _outside(rollout, policy, seconds)) is not None:
         return outside
     ours = rollout.heard.get(OUR_JUDGE)
     if ours is None:
         return Reading(Gate.WAITING, "waits for the first window to be judged")
-    seconds = (clock.steady - (rollout.confirmed_steady or 0)) / 1000
     if ours.status is VerdictStatus.FAIL:
         return Reading(Gate.WAITING, f"failed, and only force goes on: {ours.reason}")
     if ours.status is VerdictStatus.NO_DATA:
@@ -91,15 +93,30 @@ def _blindness(clock: e.Clock, rollout: e.Rollout, policy: Policy, window_second
     return None
 
 
-def _outside(rollout: e.Rollout, policy: Policy) -> Reading | None:
+def _outside(rollout: e.Rollout, policy: Policy, seconds: float) -> Reading | None:
     """What outside judges make of it, or None where they leave it to ours."""
+    patience = proof_seconds(rollout, policy)
     for judge in policy.gate.outside:
         heard = rollout.heard.get(judge.name)
         if heard is not None and heard.status is VerdictStatus.FAIL and judge.may_veto:
             return Reading(Gate.FAILED, f"{judge.name}: {heard.reason}")
         if judge.required and not _passed(heard):
+            if seconds >= patience:
+                return Reading(Gate.UNJUDGED, f"no PASS from {judge.name} in {seconds:.0f} s, and the policy requires it")
             return Reading(Gate.WAITING, f"waits for a PASS from {judge.name}")
     return None
+
+
+def proof_seconds(rollout: e.Rollout, policy: Policy) -> float:
+    """How long the step, or the bake, may take for its evidence."""
+    if rollout.bakes:
+        return policy.bake_seconds + rollout.steps[-1].max_seconds
+    return rollout.steps[rollout.step].max_seconds
+
+
+def may_veto(policy: Policy, judge: str) -> bool:
+    """Whether a FAIL of this judge stops the step: ours always does, an outside one where the policy lets it."""
+    return judge == OUR_JUDGE or any(outside.name == judge and outside.may_veto for outside in policy.gate.outside)
 
 
 def _passed(heard: e.Heard | None) -> bool:
@@ -139,9 +156,11 @@ def _baking(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -
     baked = f"baked {seconds:.0f} s over {ours.windows_judged} windows: {ours.reason}"
     if ours.status is VerdictStatus.PASS or rollout.approved or rollout.promote_all:
         return Reading(Gate.OPEN, baked, ours.status is VerdictStatus.PASS and ours.proven)
-    if policy.on_unprovable is not Unsure.SOAK and seconds < policy.bake_seconds + rollout.steps[-1].max_seconds:
+    if (judge := _approved_outside(rollout, policy.gate.outside)) is not None:
+        return Reading(Gate.OPEN, f"{judge} approves what could not be proven; {baked}", proven=False)
+    if policy.unprovable_bake is not Unsure.SOAK and seconds < proof_seconds(rollout, policy):
         return Reading(Gate.WAITING, f"baked long enough, and waits for proof: {ours.reason}")
-    return _unprovable(policy, ours, seconds)
+    return _unprovable(policy, policy.unprovable_bake, ours, seconds)
 
 
 def _verifying(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -> Reading:
@@ -158,13 +177,13 @@ def _verifying(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float
         return Reading(Gate.OPEN, f"{judge} approves what could not be proven", proven=False)
     if seconds < step.max_seconds:
         return Reading(Gate.WAITING, ours.reason)
-    return _unprovable(policy, ours, seconds)
+    return _unprovable(policy, policy.on_unprovable, ours, seconds)
 
 
-def _unprovable(policy: Policy, ours: e.Heard, seconds: float) -> Reading:
+def _unprovable(policy: Policy, answer: Unsure, ours: e.Heard, seconds: float) -> Reading:
     waits = policy.gate.on_unprovable is not OnUnprovable.SOAK or any(judge.may_approve for judge in policy.gate.outside)
-    if policy.on_unprovable is Unsure.SOAK and not waits:
+    if answer is Unsure.SOAK and not waits:
         return Reading(Gate.OPEN, f"no harm shown in {seconds:.0f} s, but no proof either: {ours.reason}", proven=False)
-    if policy.on_unprovable is Unsure.ABORT:
+    if answer is Unsure.ABORT:
         return Reading(Gate.FAILED, f"could not be proven in {seconds:.0f} s: {ours.reason}")
     return Reading(Gate.UNPROVABLE, f"could not be proven in {seconds:.0f} s: {ours.reason}")

@@ -1,7 +1,8 @@
 """Verdicts as they come in: heard by the step they name, remembered in short, and acted on at once where they fail it.
 
-A verdict about another attempt is ignored. A FAIL stops the rollout that the evidence blames: the one whose candidate is
-named as the culprit; on a guard shared with others, where nobody is named, the last one that stepped. The others stop too until it is gone.
+A verdict about another attempt is ignored, and one of a judge without a veto stops nothing. A FAIL stops the rollout that the
+evidence blames: the one whose candidate is named as the culprit; on a guard shared with others, where nobody is named, the last one that
+stepped. The others stop too until it is gone.
 """
 
 from msgspec.structs import replace
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import concurrent, global_step, step_count
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.gate import may_veto
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import VerdictGiven
@@ -28,6 +30,8 @@ def on_verdict(draft: Draft, fact: VerdictGiven) -> bool:
     rollout = _noted(draft, rollout, verdict)
     draft.put_rollout(rollout)
     draft.because(f"verdict:{verdict.status}", f"{verdict.judge}, step {verdict.step + 1}: {verdict.reason}", rollout.id)
+    if not may_veto(draft.version_set(rollout.id).policy, verdict.judge):
+        return True
     if verdict.status is VerdictStatus.FAIL:
         _failed(draft, rollout, verdict)
     elif (why := _budget_spent(draft, rollout, verdict)) is not None:

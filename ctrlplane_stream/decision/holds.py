@@ -5,6 +5,7 @@ and everything that lowers a weight never wait for a hold.
 """
 
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import msgspec
 from msgspec.structs import replace
@@ -18,7 +19,9 @@ from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
 _GATED = (Phase.VERIFYING, Phase.BAKING)
 _FORWARD = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
-_HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE)
+_HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED)
+_NEXT = MappingProxyType({"approval": "promote", "unprovable": "promote", "no-data": "promote", "unjudged": "skip"})
+"""The verb that is most likely wanted next, by the code of a hold; ``resume`` for any other."""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -66,7 +69,7 @@ def lifted(rollout: e.Rollout, *codes: str) -> e.Rollout:
 def announce(draft: Draft, rollout: e.Rollout, held: e.Hold) -> None:
     """Say that a rollout is held, with reason, deadline and what to type."""
     draft.because(f"held:{held.code}", f"{rollout.id} is held in {rollout.phase}: {held.text}", rollout.id)
-    verb = "promote" if held.code in ("approval", "unprovable", "no-data") else "resume"
+    verb = _NEXT.get(held.code, "resume")
     notify(draft, rollout, "held", f"{rollout.id} is held: {held.text}", verb, held.deadline_ms)
 
 

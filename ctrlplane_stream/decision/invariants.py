@@ -335,7 +335,7 @@ def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, at
     yield from _blind_or_failed(rollout, step, verdict)
     if verdict is not None and verdict.status not in (VerdictStatus.PASS, VerdictStatus.FAIL):
         approved = any(judge.may_approve and word is VerdictStatus.PASS for judge, word in words.items())
-        soaked = Unsure.SOAK in (policy.on_unprovable, policy.on_no_data, policy.on_unknown_service)
+        soaked = Unsure.SOAK in (policy.on_unprovable, policy.unprovable_bake, policy.on_no_data, policy.on_unknown_service)
         if not (approved or soaked) or step not in rollout.unproven:
             yield Violation(5, f"{rollout.id} left step {step + 1} on {verdict.status} without saying so")
 
@@ -344,13 +344,23 @@ def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision)
     """6: a FAIL at the current step stops the rollout or the one that is blamed; a reverted one serves its stable version."""
     if isinstance(fact, VerdictGiven) and fact.verdict.status is VerdictStatus.FAIL and decision.disposition is Disposition.APPLIED:
         rollout = _rollout(decision.state, fact.verdict.rollout)
-        if rollout is not None and not (rollout.forced or rollout.skip_gate or rollout.cause == "revert" or rollout.beside):
+        stops = rollout is not None and _stops(decision.state, rollout.id, fact.verdict.judge)
+        if rollout is not None and not stops and (rollout.stopped_because or "").startswith(f"{fact.verdict.judge}: "):
+            yield Violation(5, f"{rollout.id} stops on a FAIL of {fact.verdict.judge}, which has no veto")
+        if rollout is not None and stops and not (rollout.forced or rollout.skip_gate or rollout.cause == "revert" or rollout.beside):
             if rollout.stopped_because is None:
                 yield Violation(6, f"{rollout.id} goes on in {rollout.phase} after a FAIL")
         yield from _reverted_reverts(before, decision.state)
     for rollout in _just_ended(before, decision.state):
         if rollout.phase is Phase.REVERTED:
             yield from _serves_stable(decision.state, rollout)
+
+
+def _stops(state: State, rollout: str, judge: str) -> bool:
+    """Whether a FAIL of this judge stops the rollout by its policy."""
+    version_set = state.find(f"set/{rollout}", e.VersionSet)
+    outside = version_set.policy.gate.outside if version_set is not None else ()
+    return judge == OUR_JUDGE or any(known.name == judge and known.may_veto for known in outside)
 
 
 def _reverted_reverts(before: State, after: State) -> Iterator[Violation]:

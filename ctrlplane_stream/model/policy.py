@@ -109,8 +109,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """After this long without telemetry the candidate goes back to weight 0, to be resumed when it is seen again."""
     on_unprovable: Unsure = Unsure.SOAK
     """A step or a bake whose traffic could not prove the margin in time: most services are too quiet to be held for that. HOLD and
-    ABORT give a bake as long for it as the last step, besides its time, and keep the judge from passing anything unproven, whatever
-    ``gate.on_unprovable`` says."""
+    ABORT keep the judge from passing anything unproven, whatever ``gate.on_unprovable`` says."""
+    # Unset rather than a default: the hash of a catalog that does not say it stays what it was.
+    on_unprovable_bake: Unsure | msgspec.UnsetType = msgspec.UNSET
+    """The same of the bake alone. Unset: as ``on_unprovable``, but HOLD where that is ABORT, since every step was proven by then, a bake
+    has only the past to compare with, and what is not proven is no harm. HOLD and ABORT give the bake as long for its proof as the
+    last step, besides its own time."""
     on_unknown_service: Unsure = Unsure.SOAK
     """The service was never seen in a trace (confidence none): SOAK goes on slowly, HOLD wants somebody to promote it first."""
     supersede: Supersede = Supersede.QUEUE_LATEST
@@ -136,6 +140,13 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For what cannot run side by side: one instance at a time is drained, exchanged, and judged before the next. The steps are as
     many as the instances, each with the rules of the first of ``steps`` that gives as much. While one is exchanged the target has one
     less; nothing is kept for instant rollback, and going back takes as long. An actuator that cannot do it refuses with a reason."""
+
+    @property
+    def unprovable_bake(self) -> Unsure:
+        """What is done with a bake that cannot be proven: as said, else as with a step, but never worse than held."""
+        if not isinstance(self.on_unprovable_bake, msgspec.UnsetType):
+            return self.on_unprovable_bake
+        return Unsure.HOLD if self.on_unprovable is Unsure.ABORT else self.on_unprovable
 
 
 def problems(policy: Policy) -> tuple[str, ...]:

@@ -113,9 +113,13 @@ def _unsure(stage: Stage, act: Act) -> None:
     stage.loop.judge.unsure.add(act.service)
 
 
+def _slander(stage: Stage, act: Act) -> None:
+    stage.loop.judge.slandered.add(act.service)
+
+
 def _mend(stage: Stage, act: Act) -> None:
     loop = stage.loop
-    for troubled in (loop.world.broken, loop.world.liars, loop.world.mute, loop.judge.unsure):
+    for troubled in (loop.world.broken, loop.world.liars, loop.world.mute, loop.judge.unsure, loop.judge.slandered):
         troubled.discard(act.service)
 
 
@@ -261,6 +265,7 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.REMOVE: _remove,
     Deed.RETUNE: _retune,
     Deed.GAG: _gag,
+    Deed.SLANDER: _slander,
     Deed.ELSEWHERE: _elsewhere,
 }
 """Every deed has a row."""

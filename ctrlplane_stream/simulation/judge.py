@@ -36,6 +36,8 @@ class SimulatedJudge:
         self.outside: tuple[str, ...] = ()
         """Judges besides ours, which know the truth too."""
         self.outside_silent = False
+        self.slandered: set[str] = set()
+        """Services of which the outside judges say FAIL, whatever is true."""
         self.telemetry = Telemetry()
         self.fail_after = 2
         self.pass_after = 3
@@ -60,7 +62,7 @@ class SimulatedJudge:
         return () if self.outside_silent or judging.windows < self.fail_after else self.outside
 
     def _outside(self, judging: Judging, name: str) -> Verdict:
-        bad = any((c.service, c.candidate) in self.faulty for c in judging.assignment.changed)
+        bad = any((c.service, c.candidate) in self.faulty or c.service in self.slandered for c in judging.assignment.changed)
         status = VerdictStatus.FAIL if bad else VerdictStatus.PASS
         return msgspec.structs.replace(self._say(judging, 0, status, f"{name} has looked"), judge=name, window=None, proven=False)
 

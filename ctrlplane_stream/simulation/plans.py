@@ -66,6 +66,7 @@ class Deed(StrEnum):
     REMOVE = "remove from the catalog"
     RETUNE = "another policy"
     GAG = "outside judges fall silent"
+    SLANDER = "outside judges are wrong"
     ELSEWHERE = "another tool moves"
 
 
@@ -111,7 +112,9 @@ def plan(seed: int) -> Plan:
     names = [f"s{i}" for i in range(rng.randint(1, 5))]
     rough = rng.random() < 0.5
     services = _some_in_place(random.Random(seed + 3), tuple(_service(rng, name, names) for name in names))  # noqa: S311 - as above
+    services = _of_other_ways(random.Random(seed + 5), services)  # noqa: S311 - as above
     edges, acts = _edges(rng, names), _acts(rng, names)
+    acts += _later_mishaps(random.Random(seed + 4), names)  # noqa: S311 - as above
     other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
     return Plan(
         seed=seed,
@@ -137,6 +140,15 @@ def _some_in_place(rng: random.Random, services: tuple[ServiceInEnvironment, ...
 def _in_place(rng: random.Random, s: ServiceInEnvironment) -> ServiceInEnvironment:
     lease = rng.choice((SWIFT.lease_seconds, SWIFT.lease_seconds, 25.0))
     return msgspec.structs.replace(s, policy=msgspec.structs.replace(s.policy, in_place=True, lease_seconds=lease))
+
+
+def _of_other_ways(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> tuple[ServiceInEnvironment, ...]:
+    """What policies came to say later, drawn by itself: one in four answers for a bake by itself."""
+    found = []
+    for entry in services:
+        answer = rng.choice(list(Unsure)) if rng.random() < 0.25 else msgspec.UNSET
+        found.append(msgspec.structs.replace(entry, policy=msgspec.structs.replace(entry.policy, on_unprovable_bake=answer)))
+    return tuple(found)
 
 
 def _service(rng: random.Random, name: str, names: list[str]) -> ServiceInEnvironment:
@@ -257,15 +269,22 @@ _ENDS = {
     Deed.MUTE: Deed.MEND,
     Deed.UNSURE: Deed.MEND,
     Deed.GAG: Deed.FLOW,
+    Deed.SLANDER: Deed.MEND,
     Deed.CUT: Deed.FLOW,
     Deed.LATE: Deed.FLOW,
 }
 """Mishaps that end, and what ends them."""
+_LATER_MISHAPS = (Deed.SLANDER,)
+"""Mishaps that came to be known later: drawn by themselves, so that a seed's other acts stay what they were."""
 _NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE)
 
 
-def _mishap(rng: random.Random, names: list[str]) -> list[Act]:
-    deed = rng.choice([d for d in Deed if d not in _NO_MISHAPS])
+def _later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:
+    return [act for deed in _LATER_MISHAPS if rng.random() < 0.15 for act in _mishap(rng, names, deed)]
+
+
+def _mishap(rng: random.Random, names: list[str], deed: Deed | None = None) -> list[Act]:
+    deed = deed or rng.choice([d for d in Deed if d not in (*_NO_MISHAPS, *_LATER_MISHAPS)])
     at, name = rng.uniform(5, 180), rng.choice(names)
     act = Act(at, deed, name, rng.randint(1, 80), other=rng.choice(names), flag=rng.random() < 0.3)
     end = _ENDS.get(deed)

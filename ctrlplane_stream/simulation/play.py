@@ -172,9 +172,9 @@ class Play:
         loop = self.loop
         loop.deliver, loop.repeat, loop.skew_ms = lambda fact: [(0.0, fact)], list, 0
         loop.actuate = lambda: [loop.actuation_seconds]
-        for troubled in (loop.world.broken, loop.world.liars, loop.world.mute, loop.judge.silent, loop.judge.unsure):
+        world, judge = loop.world, loop.judge
+        for troubled in (world.broken, world.liars, world.mute, judge.silent, judge.unsure, judge.slandered):
             troubled.clear()
-        judge = loop.judge
         judge.telemetry.cut = judge.telemetry.late = judge.outside_silent = False
         for target in loop.world.targets.values():
             for version in target.versions.values():

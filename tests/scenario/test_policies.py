@@ -37,15 +37,15 @@ def climbing(policy: Policy) -> Loop:
     return loop
 
 
-def say(loop: Loop, judge: str, status: VerdictStatus, **more: object) -> None:
-    """A judge speaks about the step of cart #2."""
+def say(loop: Loop, judge: str, status: VerdictStatus, step: int | None = None, **more: object) -> None:
+    """A judge speaks about the step of cart #2; the bake comes after the last of them."""
     rollout = loop.driver.rollout("production/cart/2")
     assert rollout is not None
     verdict = Verdict(
         judge=judge,
         environment="production",
         rollout=rollout.id,
-        step=rollout.step,
+        step=rollout.step if step is None else step,
         attempt=rollout.judged_attempt,
         status=status,
         reason="so it says",
@@ -109,6 +109,32 @@ def test_a_bake_that_proves_nothing_is_held_where_the_policy_holds() -> None:
     assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.BAKING, ["unprovable"])
     loop.say(Say.PROMOTE, rollout="production/cart/2")
     until(loop, "cart/2", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize(
+    ("policy", "ends"),
+    [
+        (replace(QUICK, on_unprovable=Unsure.ABORT), Phase.BAKING),
+        (replace(QUICK, on_unprovable=Unsure.HOLD, on_unprovable_bake=Unsure.SOAK), Phase.COMPLETED),
+        (replace(QUICK, on_unprovable_bake=Unsure.ABORT), Phase.REVERTED),
+    ],
+)
+def test_a_bake_without_proof_reverts_a_healthy_version_only_where_the_policy_says_so_of_bakes(policy: Policy, ends: Phase) -> None:
+    loop = climbing(policy)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.judge.unsure.add("cart")
+    loop.run(500)
+    assert phase(loop, "cart/2") is ends
+    assert held(loop, "cart/2") == (["unprovable"] if ends is Phase.BAKING else [])
+
+
+def test_an_outside_judge_may_approve_a_bake_that_could_not_be_proven() -> None:
+    loop = climbing(replace(QUICK, on_unprovable=Unsure.HOLD, gate=GatePolicy(outside=(OutsideJudge("business", may_approve=True),))))
+    until(loop, "cart/2", Phase.BAKING)
+    loop.judge.unsure.add("cart")
+    loop.run(20)
+    say(loop, "business", VerdictStatus.PASS, step=3)
+    until(loop, "cart/2", Phase.DRAINING)
 
 
 def test_the_old_version_is_parked_after_the_drain_time_and_deleted_after_the_retention() -> None:
@@ -197,6 +223,25 @@ def test_an_outside_judge_may_veto() -> None:
     loop = climbing(replace(QUICK, gate=GatePolicy(outside=(OutsideJudge("business"),))))
     say(loop, "business", VerdictStatus.FAIL)
     assert phase(loop, "cart/2") is Phase.ABORTING
+
+
+def test_an_outside_judge_without_a_veto_stops_nothing() -> None:
+    loop = climbing(replace(QUICK, gate=GatePolicy(outside=(OutsideJudge("business", may_veto=False),))))
+    say(loop, "business", VerdictStatus.FAIL)
+    loop.run(40)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.VERIFYING, {"#1": 50, "#2": 50})
+    assert "business, step 1: " in reasons(loop)
+
+
+def test_a_required_judge_that_never_passes_a_step_holds_it_with_a_deadline_and_may_be_skipped() -> None:
+    loop = climbing(replace(ONE_STEP, gate=GatePolicy(outside=(OutsideJudge("business", may_veto=False, required=True),))))
+    say(loop, "business", VerdictStatus.FAIL)
+    loop.run(100)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.VERIFYING, ["unjudged"])
+    assert loop.driver.notices[-1].next_command.startswith("ctrlplane-stream control skip production/cart/2")
+    loop.say(Say.SKIP, rollout="production/cart/2")
+    loop.run(10)
+    assert weights(loop, "cart") == {"#2": 100}
 
 
 def test_an_outside_judge_that_is_required_is_waited_for() -> None:

@@ -128,6 +128,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weights are believed before they are shown": (5, lambda: _everywhere("is_confirmed", lambda *args: True)),
     "steps on less than a PASS": (5, lambda: [(gate, "read", _open_when_unsure)]),
     "a required judge is not waited for": (5, lambda: [(gate, "_outside", lambda *args: None)]),
+    "a judge without a veto stops a step": (5, lambda: [(hearing, "may_veto", lambda *args: True)]),
     "a FAIL is noted and nothing else": (6, lambda: [(hearing, "_failed", lambda *args: None)]),
     "a stale verdict counts": (6, lambda: [(hearing, "_unheard", lambda *args: None)]),
     "a revert is reverted": (6, lambda: [(hearing, "_keep_revert", _reverts_a_revert)]),
