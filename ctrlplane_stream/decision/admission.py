@@ -144,6 +144,8 @@ def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
         target = draft.target(name)
         if target.edited is not None:
             return f"{name} was edited by hand ({target.edited}); resume says that we may go on over it"
+        if target.strayed is not None:
+            return f"{name} is not as it was left ({target.strayed}); resume says that we may restore it"
         if draft.clock.steady < target.blocked_until_steady:
             left = (target.blocked_until_steady - draft.clock.steady) / 1000
             return f"{name} was reverted and takes no new rollout for another {left:.0f} s"

@@ -94,7 +94,8 @@ def retire(draft: Draft) -> None:
     for service in draft.index.retiring:
         target = draft.target(service)
         gone = [v for v in target.live if _may_go(target, v) and (v.parked_until_steady or 0) <= draft.clock.steady]
-        if gone and target.rollout is None:
+        as_left = target.strayed is None and target.edited is None  # or the deletion would undo what somebody is to look at first
+        if gone and target.rollout is None and as_left:
             labels = [v.label for v in gone]
             target = replace(target, live=tuple(v for v in target.live if v.label not in labels))
             draft.put_target(target)

@@ -156,6 +156,10 @@ class TargetEntry(msgspec.Struct, frozen=True):
     over_edit: str | None = None
     """The edit by hand that an operator said to go over, until a command of ours is confirmed."""
     edited: str | None = None
+    strayed: str | None = None
+    """How it is not as it was left at rest, by nobody's known hand; None once it is again, or somebody said resume."""
+    restored_ms: int | None = None
+    """When it was last told again after a drift."""
     blocked_until_steady: int = 0
     """No new rollout before this (hold after a revert)."""
     granularity: int = 1

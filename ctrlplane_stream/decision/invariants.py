@@ -312,6 +312,14 @@ def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) ->
         yield from _stepped_though_frozen(books, fact, rollout, decision.state)
 
 
+def drift_is_left(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """8: a target that strayed at rest is told nothing before somebody resumes it or it is as it was left."""
+    for command in commands_of(decision):
+        target = decision.state.find(f"target/{command.target.service}", e.TargetEntry)
+        if target is not None and target.strayed is not None:
+            yield Violation(8, f"{command.id}: {command.target} is written over though it strayed: {target.strayed}")
+
+
 def _stepped_though_frozen(books: Books, fact: Fact, rollout: e.Rollout, state: State) -> Iterator[Violation]:
     clock = state.find("clock", e.Clock)
     if clock is None or isinstance(fact, OverrideRequested):
@@ -496,6 +504,7 @@ CHECKS: tuple[Check, ...] = (
     forward_on_proof,
     watches_what_is_there,
     pauses_pause,
+    drift_is_left,
     failure_reverts,
     ends_are_consistent,
     never_refused,

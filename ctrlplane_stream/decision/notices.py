@@ -2,8 +2,25 @@
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.targets import weights_of
+from ctrlplane_stream.decision.targets import weights_now, weights_of
 from ctrlplane_stream.model.commands import Notify
+
+
+def notify_of_target(draft: Draft, service: str, event: str, text: str, verb: str) -> None:
+    """Tell people about a target that no rollout moves. ``verb`` is the control verb that is most likely wanted next."""
+    catalog = draft.find("catalog", e.CatalogEntry)
+    number = sum(1 for output in draft.outputs if isinstance(output, Notify))
+    draft.outputs.append(
+        Notify(
+            id=f"{draft.environment}/{draft.clock.sequence}/n{number}",
+            event=event,
+            text=text,
+            rollout=None,
+            weights=weights_now(draft, (service,)),
+            next_command=f"ctrlplane-stream control {verb} {draft.environment}:{service} --why REASON",
+            webhook=catalog.notify if catalog is not None else None,
+        )
+    )
 
 
 def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, deadline_ms: int | None = None) -> None:

@@ -8,15 +8,15 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.advising import arrived_elsewhere, first_seen
-from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.drifting import drifted, moving, strays, unrestored
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
-from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
 from ctrlplane_stream.decision.targets import is_shown
 from ctrlplane_stream.decision.transitions import move
-from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
     EdgesFaded,
@@ -27,7 +27,7 @@ from ctrlplane_stream.model.facts import (
     WorldCause,
     WorldChanged,
 )
-from ctrlplane_stream.model.policy import OnDrift, Unsure
+from ctrlplane_stream.model.policy import Unsure
 from ctrlplane_stream.model.world import TargetObserved
 
 
@@ -46,6 +46,8 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
     draft.because(f"outcome:{fact.status}", f"{service} {flight.verb} {fact.status}: {fact.reason}", target.rollout)
     if fact.status is OutcomeStatus.REFUSED and fact.observed is not None and fact.observed.edited is not None:
         _edited(draft, service, fact.observed.edited)
+    if fact.status in (OutcomeStatus.REFUSED, OutcomeStatus.FAILED):
+        unrestored(draft, service, fact.reason)
     if fact.observed is not None and fact.observed.lease_expired:
         lease_lapsed(draft, service, f"the lease on {service} expired")
     return True
@@ -72,7 +74,9 @@ def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallbac
 
 
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
-    """The target with its last command closed, if the world shows what it wanted."""
+    """The target with its last command closed, if the world shows what it wanted; then it has not strayed either."""
+    if target.strayed is not None and is_shown(draft, target):
+        target = replace(target, strayed=None)
     if target.in_flight is not None and is_shown(draft, target):
         return replace(target, in_flight=None, over_edit=None, edited=None if target.over_edit is not None else target.edited)
     return target
@@ -96,26 +100,20 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
         lease_lapsed(draft, service, f"the lease on {service} expired and the target went to stable: {detail}")
     elif fact.cause is WorldCause.BREAK_GLASS:
         _stop(draft, service, f"somebody aborted on {service} itself: {detail}")
-    elif fact.cause is WorldCause.DRIFT:
-        _drifted(draft, service, detail)
+    elif fact.cause is WorldCause.DRIFT or strays(draft, draft.target(service)):
+        drifted(draft, service, detail)
     return True
 
 
-def _moving(draft: Draft, service: str) -> e.Rollout | None:
-    id_ = draft.target(service).rollout
-    rollout = draft.rollout(id_) if id_ is not None else None
-    return rollout if rollout is not None and rollout.phase not in ENDED else None
-
-
 def _stop(draft: Draft, service: str, because: str) -> None:
-    rollout = _moving(draft, service)
+    rollout = moving(draft, service)
     if rollout is not None and rollout.phase is not Phase.ABORTING:
         move(draft, rollout, Event.STOP, because)
 
 
 def _edited(draft: Draft, service: str, edit: str) -> None:
     draft.put_target(replace(draft.target(service), edited=edit))
-    rollout = _moving(draft, service)
+    rollout = moving(draft, service)
     if rollout is None:
         draft.because("hand-edit", f"{service} was edited by hand ({edit}); no rollout of it starts until somebody says resume")
         return
@@ -123,23 +121,12 @@ def _edited(draft: Draft, service: str, edit: str) -> None:
     draft.put_rollout(hold(draft, rollout, Condition("hand-edit", text)))
 
 
-def _drifted(draft: Draft, service: str, detail: str) -> None:
-    rollout = _moving(draft, service)
-    if rollout is None:
-        return
-    policy = draft.version_set(rollout.id).policy
-    if policy.on_drift is OnDrift.RESTORE and all(h.code != "drift" for h in rollout.holds):
-        draft.tell(service, Telling(Verb.SHIFT, f"restored after drift: {detail}", rollout.id))
-        return
-    draft.put_rollout(hold(draft, rollout, Condition("drift", f"{service} is not as it was left: {detail}")))
-
-
 def lease_lapsed(draft: Draft, service: str, why: str) -> None:
     """Nobody judged for as long as the lease: the rollout ends on stable or waits there, as its policy says."""
     target = draft.target(service)
     if target.leased_ms is not None:
         draft.put_target(replace(target, leased_ms=None))
-    rollout = _moving(draft, service)
+    rollout = moving(draft, service)
     if rollout is None or rollout.phase in (Phase.ABORTING, Phase.DRAINING):
         return
     ends = draft.version_set(rollout.id).policy.on_lease_expired is Unsure.ABORT

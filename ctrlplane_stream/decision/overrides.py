@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
@@ -89,6 +90,7 @@ def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
         if target.edited is not None:
             draft.put_target(replace(target, over_edit=target.edited, edited=None))
             tell_again(draft, draft.target(name), f"{fact.who} resumes over the edit by hand: {fact.why}")
+        resume(draft, name, f"{fact.who} resumes after a drift: {fact.why}")
     found = [r for r in in_scope(draft, fact) if r.holds]
     for rollout in found:
         draft.put_rollout(replace(lifted(_noted(rollout, fact)), retreats=0))

@@ -46,9 +46,9 @@ class OnDrift(StrEnum):
     """What to do where a target drifted."""
 
     HOLD = "hold"
-    """Leave it as it is, tell people, and wait for ``resume`` or ``abort``."""
+    """Leave it as it is, tell people, and wait for ``resume`` or ``abort``; no rollout of it starts before."""
     RESTORE = "restore"
-    """Say it again once; a second drift holds."""
+    """Say it again once; a second drift within an hour holds."""
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,7 +127,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a rollout does whose target went to stable by itself because nobody judged: ABORT ends it there; HOLD waits
     at weight 0 for a person (SOAK means the same)."""
     on_drift: OnDrift = OnDrift.HOLD
-    """A target is no longer as our last command left it, by nobody's known hand."""
+    """A target is no longer as our last command left it, by nobody's known hand, whether a rollout moves it or not: HOLD, since whoever
+    changed it may know why, and two controllers that write over each other do more harm than a weight that strayed."""
     lease_seconds: float = 300.0
     """How long a partial weight stands without the engine before the target goes to stable by itself."""
     hold_deadline_seconds: float = 86_400.0

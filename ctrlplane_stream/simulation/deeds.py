@@ -21,6 +21,7 @@ from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
 from ctrlplane_stream.simulation.loop import Loop
 from ctrlplane_stream.simulation.plans import Act, Deed, Plan, policy_of
 from ctrlplane_stream.simulation.world import Sickness, WorldTarget
+from ctrlplane_stream.testing import START_MS
 
 _SICKNESS = {"never ready": Sickness.NEVER_READY, "crashes": Sickness.CRASHES}
 
@@ -145,6 +146,27 @@ def _drift(stage: Stage, act: Act) -> None:
         stage.loop.tell_world(act.service, WorldCause.DRIFT, f"weight {act.number} of unknown hand")
 
 
+_CALM_COMES_MS = START_MS + 230_000
+"""Nothing is put off until after this: by then everything is about to be mended."""
+
+
+def _stray_at_rest(stage: Stage, act: Act) -> None:
+    """A target loses traffic of its stable version, to another one where one runs, as soon as no rollout moves it."""
+    target, known = stage.loop.world.target(act.service), stage.loop.driver.target(act.service)
+    stable = target.versions.get(known.stable or "")
+    if stable is None or known.rollout is not None:
+        if stage.loop.now_ms < _CALM_COMES_MS:
+            stage.loop.at(5, lambda: _stray_at_rest(stage, act))
+        return
+    if target.goal is not None:
+        return
+    others = [label for label in _running(target) if label != known.stable]
+    stable.weight = act.number
+    if others:
+        target.versions[others[-1]].weight = 100 - act.number
+    stage.loop.tell_world(act.service, WorldCause.DRIFT, f"{known.stable} went from 100 to {act.number}")
+
+
 def _glass(stage: Stage, act: Act) -> None:
     target = stage.loop.world.target(act.service)
     if target.stable is not None and target.stable in target.versions:
@@ -266,6 +288,7 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.RETUNE: _retune,
     Deed.GAG: _gag,
     Deed.SLANDER: _slander,
+    Deed.STRAY_AT_REST: _stray_at_rest,
     Deed.ELSEWHERE: _elsewhere,
 }
 """Every deed has a row."""

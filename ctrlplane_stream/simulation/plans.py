@@ -67,6 +67,7 @@ class Deed(StrEnum):
     RETUNE = "another policy"
     GAG = "outside judges fall silent"
     SLANDER = "outside judges are wrong"
+    STRAY_AT_REST = "drift at rest"
     ELSEWHERE = "another tool moves"
 
 
@@ -274,7 +275,7 @@ _ENDS = {
     Deed.LATE: Deed.FLOW,
 }
 """Mishaps that end, and what ends them."""
-_LATER_MISHAPS = (Deed.SLANDER,)
+_LATER_MISHAPS = (Deed.SLANDER, Deed.STRAY_AT_REST)
 """Mishaps that came to be known later: drawn by themselves, so that a seed's other acts stay what they were."""
 _NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE)
 

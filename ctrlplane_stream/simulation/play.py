@@ -198,6 +198,8 @@ class Play:
             if stable is not None:  # whoever forced a version that never came up has to bring it up
                 stable.failure, stable.ready_at_ms = None, min(stable.ready_at_ms, loop.now_ms)
             loop.tell_world(name, WorldCause.READINESS)
+            if loop.driver.target(name).strayed is not None:
+                loop.say(OverrideVerb.RESUME, service=name)
 
     def _all_serve(self) -> None:
         """At the end every target that ever had a stable version serves it whole."""

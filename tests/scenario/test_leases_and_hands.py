@@ -7,8 +7,8 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
-from ctrlplane_stream.model.policy import Unsure
-from ctrlplane_stream.simulation.loop import QUICK
+from ctrlplane_stream.model.policy import OnDrift, Unsure
+from ctrlplane_stream.simulation.loop import QUICK, Loop
 from tests.scenario.shop import held, phase, shop, until, weights
 
 
@@ -87,3 +87,65 @@ def test_a_target_that_strays_after_its_weight_was_confirmed_is_told_again_when_
     loop.say(Say.RESUME, rollout="production/cart/2")
     loop.run(5)
     assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+
+
+def at_rest(answer: OnDrift) -> Loop:
+    """A shop whose cart, at rest, has lost 60% of its traffic to nobody knows what."""
+    loop = shop(policy=replace(QUICK, on_drift=answer))
+    stray(loop)
+    return loop
+
+
+def stray(loop: Loop) -> None:
+    """Cart's stable version loses traffic, by nobody's known hand."""
+    loop.world.target("cart").versions["#1"].weight = 40
+    loop.tell_world("cart", WorldCause.DRIFT, "#1 went from 100 to 40")
+    loop.run(5)
+
+
+def test_a_target_that_drifts_at_rest_is_reported_and_left_until_somebody_resumes() -> None:
+    loop = at_rest(OnDrift.HOLD)
+    told = loop.driver.notices[-1]
+    assert (told.event, told.next_command) == ("drift", "ctrlplane-stream control resume production:cart --why REASON")
+    loop.push("cart", 2)
+    loop.run(60)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.QUEUED, {"#1": 40})
+    assert "is not as it was left" in (loop.driver.rollout("production/cart/2").waiting_for or "")  # type: ignore[union-attr]
+    loop.say(Say.RESUME, service="cart")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_target_that_drifts_at_rest_is_restored_once_an_hour_where_the_policy_says_so() -> None:
+    loop = at_rest(OnDrift.RESTORE)
+    assert weights(loop, "cart") == {"#1": 100}
+    stray(loop)
+    assert weights(loop, "cart") == {"#1": 40}
+    assert loop.driver.notices[-1].event == "drift"
+
+
+def test_a_target_that_returns_by_itself_has_not_strayed_any_more() -> None:
+    loop = at_rest(OnDrift.HOLD)
+    loop.world.target("cart").versions["#1"].weight = 100
+    loop.tell_world("cart", WorldCause.DRIFT, "#1 went from 40 to 100")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_target_at_rest_that_cannot_be_restored_is_reported() -> None:
+    loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
+    loop.world.broken.add("cart")
+    stray(loop)
+    assert "could not be restored (the cluster does not answer)" in loop.driver.notices[-1].text
+
+
+def test_nothing_is_deleted_from_a_target_that_strayed_since_that_would_restore_it() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.world.target("cart").versions["#2"].weight = 40
+    loop.tell_world("cart", WorldCause.DRIFT, "#2 went from 100 to 40")
+    loop.run(700)
+    assert weights(loop, "cart") == {"#2": 40}
+    loop.say(Say.RESUME, service="cart")
+    loop.run(40)
+    assert (weights(loop, "cart"), sorted(loop.world.target("cart").versions)) == ({"#2": 100}, ["#2"])

@@ -151,6 +151,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "a silent actuator is never told again": (11, lambda: [(rollout, "watch_targets", lambda draft, r: r)]),
     "several instances are exchanged at once": (1, lambda: [(rollout, "steps_now", lambda draft, version_set, steps: steps)]),
     "an instance is exchanged before the last one is ready": (1, lambda: [(rollout, "_unready", lambda *args: None)]),
+    "what strayed at rest is written over": (8, lambda: [(admission, "_closed", lambda *args: None)]),
     "force tells nobody": (8, lambda: [(overrides, "notify", lambda *args: None)]),
     "a bake ends blind": (5, lambda: [(gate, "read", _open_when_blind)]),
     "whoever does not act is not named": (7, lambda: [(rollout, "watch_targets", lambda draft, r: replace(_watched(draft, r), stuck=()))]),

@@ -1,0 +1,85 @@
+"""Targets that are no longer as they were left, by nobody's known hand: reported or said again, as the policy chooses.
+
+What changed a target may know why it did, and two controllers that write over each other harm more than a weight that strayed: so the
+default is to say so and to wait, and what is restored is restored once, since a second drift within the hour is somebody's will.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.holds import Condition, hold
+from ctrlplane_stream.decision.notices import notify_of_target
+from ctrlplane_stream.decision.phases import ENDED
+from ctrlplane_stream.decision.targets import exchanges, is_shown, tell_again
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.policy import OnDrift, Policy
+
+CONTESTED_MS = 3_600_000
+"""A drift so soon after one that was restored is not restored: somebody else goes on writing."""
+
+
+def moving(draft: Draft, service: str) -> e.Rollout | None:
+    """The rollout that moves the service, or None."""
+    id_ = draft.target(service).rollout
+    rollout = draft.rollout(id_) if id_ is not None else None
+    return rollout if rollout is not None and rollout.phase not in ENDED else None
+
+
+def drifted(draft: Draft, service: str, detail: str) -> None:
+    """Answer a drift as the policy says: of the rollout that moves the target, or of the service at rest."""
+    rollout = moving(draft, service)
+    target = draft.target(service)
+    looked_at = target.strayed is not None or (rollout is not None and any(h.code == "drift" for h in rollout.holds))
+    if _policy(draft, service, rollout).on_drift is OnDrift.RESTORE and not looked_at and not _contested(draft, target):
+        draft.put_target(replace(target, restored_ms=draft.clock.now_ms))
+        draft.tell(service, Telling(Verb.SHIFT, f"restored after drift: {detail}", target.rollout))
+    elif rollout is not None:
+        draft.put_rollout(hold(draft, rollout, Condition("drift", f"{service} is not as it was left: {detail}")))
+    elif not is_shown(draft, target):
+        stray(draft, service, detail)
+
+
+def stray(draft: Draft, service: str, detail: str) -> None:
+    """Remember that a target at rest strayed, and tell people once."""
+    target = draft.target(service)
+    draft.put_target(replace(target, strayed=detail))
+    if target.strayed is None:
+        text = f"{service} is not as it was left: {detail}. resume restores it, and no rollout of it starts before"
+        draft.because("strayed", text)
+        notify_of_target(draft, service, "drift", text, "resume")
+
+
+def strays(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether a target at rest, whose last command was shown once, shows something else, which nobody has reported as drift."""
+    if target.stable is None or target.rollout is not None or target.in_flight is not None:
+        return False
+    if target.strayed is not None or target.edited is not None or exchanges(draft, target):
+        return False
+    return not is_shown(draft, target)
+
+
+def resume(draft: Draft, service: str, because: str) -> None:
+    """Say again what is wanted of a target that strayed at rest; nothing where it did not."""
+    target = draft.target(service)
+    if target.strayed is not None:
+        draft.put_target(replace(target, strayed=None, restored_ms=draft.clock.now_ms))
+        tell_again(draft, draft.target(service), because)
+
+
+def unrestored(draft: Draft, service: str, why: str) -> None:
+    """A target at rest was told again, and does not do it: people are told, since no rollout watches it."""
+    target = draft.target(service)
+    if target.rollout is None and target.restored_ms is not None and not is_shown(draft, target):
+        stray(draft, service, f"it could not be restored ({why})")
+
+
+def _policy(draft: Draft, service: str, rollout: e.Rollout | None) -> Policy:
+    if rollout is not None:
+        return draft.version_set(rollout.id).policy
+    entry = draft.service(service)
+    return entry.policy if entry is not None else Policy()
+
+
+def _contested(draft: Draft, target: e.TargetEntry) -> bool:
+    return target.restored_ms is not None and draft.clock.now_ms - target.restored_ms < CONTESTED_MS
