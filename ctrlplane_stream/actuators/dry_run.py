@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ctrlplane_stream.actuators.by_hand import HandRefused
-from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, with_vacancy
+from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus, with_vacancy
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, expire, release, take
 from ctrlplane_stream.actuators.ledger_file import LedgerFolder
 from ctrlplane_stream.actuators.observing import Counted, note, observation
@@ -116,7 +116,8 @@ class DryRun:
         """The ledger after as many exchanges in place, one instance each, as readiness allows at once."""
         goal = shares(ledger.goal, wanted, self._full)
         sizes = self._sizes.get(target) or shares(ledger.weights, wanted, self._full)
-        while (after := next_sizes(goal, self._manned(target, sizes), leaving=False)) != sizes:
+        room = surplus(wanted, self._full)
+        while (after := next_sizes(goal, self._manned(target, sizes), leaving=False, surplus=room)) != sizes:
             sizes = after
         self._sizes[target] = sizes
         before = {label: ledger.weights.get(label, 0) for label in goal}

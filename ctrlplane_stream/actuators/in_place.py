@@ -1,7 +1,8 @@
 """How a target changes in place: never more instances than it has, one of them at a time, drained and ready before the next. Pure.
 
 For what cannot run side by side: a second fleet would not fit, or must not exist. Weight is the share of the instances, so there is no
-make before break: while one instance is exchanged the target has one less.
+make before break: while one instance is exchanged the target has one less. Where there is some room, but not for a second fleet, a
+portion of that size is made before as many go, so that never less than the whole is ready.
 """
 
 from collections.abc import Mapping
@@ -25,8 +26,14 @@ def shares(goal: Mapping[str, int], wanted: TargetWanted, total: int) -> dict[st
     return found
 
 
-def next_sizes(wanted: Mapping[str, int], counted: Mapping[str, Counted], *, leaving: bool) -> dict[str, int]:
-    """How many instances of each version to have now, at most one away from what there is: ``wanted`` are the shares to end with.
+def surplus(wanted: TargetWanted, total: int) -> int:
+    """How many instances more than ``total`` the target may have while they are exchanged; 0 in place."""
+    return max(1, total * wanted.surplus_percent // 100) if wanted.surplus_percent else 0
+
+
+def next_sizes(wanted: Mapping[str, int], counted: Mapping[str, Counted], *, leaving: bool, surplus: int = 0) -> dict[str, int]:
+    """How many instances of each version to have now, at most one (or ``surplus``) away from what there is: ``wanted`` are the shares
+    to end with.
 
     ``leaving``: one is still on its way out, drained. Nothing follows it before it is gone, nothing is taken before all are
     ready; of what has too many, one that is not ready goes first. Where nothing runs at all everything starts at once.
@@ -39,6 +46,8 @@ def next_sizes(wanted: Mapping[str, int], counted: Mapping[str, Counted], *, lea
         return have
     under = [label for label in labels if have[label] < wanted.get(label, 0)]
     over = [label for label in labels if have[label] > wanted.get(label, 0)]
+    if surplus and over:
+        return _in_portions(wanted, counted, have, surplus)
     if under and sum(have.values()) < sum(wanted.values()):
         return {**have, under[0]: have[under[0]] + 1}
     sick = [label for label in over if counted[label].ready < counted[label].instances]
@@ -46,6 +55,24 @@ def next_sizes(wanted: Mapping[str, int], counted: Mapping[str, Counted], *, lea
     if over and (sick or not unready):
         gone = (sick or over)[0]
         return {**have, gone: have[gone] - 1}
+    return have
+
+
+def _in_portions(wanted: Mapping[str, int], counted: Mapping[str, Counted], have: dict[str, int], surplus: int) -> dict[str, int]:
+    """Make a portion, then take as much away once everything is ready; what is not ready and has to go anyway goes first."""
+    under = [label for label in have if have[label] < wanted.get(label, 0)]
+    over = [label for label in have if have[label] > wanted.get(label, 0)]
+    sick = [label for label in over if counted[label].ready < counted[label].instances]
+    unready = any(count.ready < count.instances for count in counted.values())
+    beyond = sum(have.values()) - sum(wanted.values())
+    if sick:
+        return {**have, sick[0]: have[sick[0]] - 1}
+    if beyond > 0 and not unready:
+        gone = min(beyond, have[over[0]] - wanted.get(over[0], 0))
+        return {**have, over[0]: have[over[0]] - gone}
+    if under and beyond < surplus and (beyond < 0 or not unready):
+        more = min(surplus - beyond, wanted[under[0]] - have[under[0]])
+        return {**have, under[0]: have[under[0]] + more}
     return have
 
 

@@ -48,6 +48,7 @@ def compose(
         hub=any(vs.is_hub(state.graph, name) for name in members),
         kinds={name: kind_of(draft, name) for name in sorted(members)},
         in_place=tuple(name for name in sorted(members) if wants_in_place(draft, name)),
+        surplus_percent={name: room for name in sorted(members) if (room := _surplus_percent(draft, name))},
     )
 
 
@@ -107,10 +108,11 @@ def by_instances(version_set: e.VersionSet) -> bool:
 
 def steps_now(draft: Draft, version_set: e.VersionSet, steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps as the instances that run now can show them: one for each where a service changes in place, else rounded down."""
-    if version_set.in_place:
+    strictly = [name for name in version_set.in_place if name not in version_set.surplus_percent]
+    if strictly:
         stable = {u.service: u.stable for u in version_set.changed if u.stable is not None}
-        return one_by_one(steps, max(_instances(draft, name, stable.get(name)) for name in version_set.in_place))
-    if by_instances(version_set):
+        return one_by_one(steps, max(_instances(draft, name, stable.get(name)) for name in strictly))
+    if by_instances(version_set) or version_set.in_place:
         steps = reachable(steps, min((n for u in version_set.changed if (n := _instances(draft, u.service, u.stable))), default=0))
     coarsest = max((draft.target(unit.service).granularity for unit in version_set.changed), default=1)
     return reachable(steps, 100 // coarsest) if coarsest > 1 else steps
@@ -122,6 +124,11 @@ def one_by_one(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
         return steps
     weights = [(100 * count + instances // 2) // instances for count in range(1, instances + 1)]
     return tuple(replace(next(step for step in steps if step.weight >= weight), weight=weight) for weight in weights)
+
+
+def _surplus_percent(draft: Draft, service: str) -> int:
+    entry = draft.service(service)
+    return entry.policy.surplus_percent if entry is not None else 0
 
 
 def _instances(draft: Draft, service: str, label: str | None) -> int:

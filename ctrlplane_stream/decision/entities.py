@@ -244,7 +244,9 @@ class VersionSet(msgspec.Struct, frozen=True):
     hub: bool = False
     kinds: dict[str, ServiceKind] = {}
     in_place: tuple[str, ...] = ()
-    """Changed services that change in place, one instance at a time."""
+    """Changed services whose instances are exchanged: one at a time in place, or in portions where the policy leaves some room."""
+    surplus_percent: dict[str, int] = {}
+    """By how much each of those that have some room may exceed its size meanwhile."""
 
 
 class Hold(msgspec.Struct, frozen=True):

@@ -155,7 +155,7 @@ def _exchanged(command: Command, raised: int, seen: TargetObserved | None, rollo
     instances = sum(v.instances for v in versions)
     if any(v.ready < v.instances for v in versions):
         return "while an instance is not ready"
-    if instances and rollout is not None and len(rollout.steps) > 1 and raised > 100 / instances + 1:
+    if instances and not command.wanted.surplus_percent and rollout is not None and len(rollout.steps) > 1 and raised > 100 / instances + 1:
         return f"by {raised} points with {instances} instances"
     return None
 

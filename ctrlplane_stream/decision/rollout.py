@@ -131,7 +131,7 @@ def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
     steps = steps_now(draft, fresh, wanted)
     if steps != wanted:
         said = (", ".join(f"{step.weight}%" for step in some) for some in (wanted, steps))
-        how = "one instance at a time, so" if fresh.in_place else "its world can show"
+        how = "one instance at a time, so" if set(fresh.in_place) - set(fresh.surplus_percent) else "its world can show"
         draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} {how} {next(said)}", rollout.id)
     draft.put(f"set/{rollout.id}", fresh)
     draft.put_rollout(replace(rollout, units=units, steps=steps))

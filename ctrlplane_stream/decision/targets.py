@@ -84,9 +84,9 @@ def is_shown(draft: Draft, target: e.TargetEntry) -> bool:
 
 
 def wants_in_place(draft: Draft, service: str) -> bool:
-    """Whether the catalog wants the service exchanged one instance at a time."""
+    """Whether the catalog wants the service's instances exchanged, in place or in portions, rather than two fleets side by side."""
     entry = draft.service(service)
-    return entry is not None and entry.policy.in_place
+    return entry is not None and entry.policy.exchanges
 
 
 def exchanges(draft: Draft, target: e.TargetEntry) -> bool:
@@ -94,6 +94,14 @@ def exchanges(draft: Draft, target: e.TargetEntry) -> bool:
     if target.rollout is not None and draft.has(f"set/{target.rollout}"):
         return target.service in draft.version_set(target.rollout).in_place
     return wants_in_place(draft, target.service)
+
+
+def _surplus_percent(draft: Draft, target: e.TargetEntry) -> int:
+    """By how much an exchange may exceed the target's size: as its rollout began, else as the catalog says now."""
+    if target.rollout is not None and draft.has(f"set/{target.rollout}"):
+        return draft.version_set(target.rollout).surplus_percent.get(target.service, 0)
+    entry = draft.service(target.service)
+    return entry.policy.surplus_percent if entry is not None else 0
 
 
 def goes_on(draft: Draft, target: e.TargetEntry) -> bool:
@@ -118,14 +126,17 @@ def kind_of(draft: Draft, service: str) -> ServiceKind:
 def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:
     """The whole desired state of a target, with a lease wherever a weight is partial."""
     partial = any(0 < v.weight < 100 for v in target.live)
+    entry = draft.service(target.service)
+    in_place = exchanges(draft, target)
     return TargetWanted(
         target=Target(draft.environment, target.service),
         kind=kind_of(draft, target.service),
         versions=tuple(_wanted_version(draft, target.service, v) for v in target.live),
         stable=target.stable,
         lease_seconds=lease_seconds(draft, target) if partial else None,
-        actuator=entry.actuator if (entry := draft.service(target.service)) is not None else "",
-        in_place=exchanges(draft, target),
+        actuator=entry.actuator if entry is not None else "",
+        in_place=in_place,
+        surplus_percent=_surplus_percent(draft, target) if in_place else 0,
     )
 
 

@@ -97,8 +97,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention_seconds: float = 86_400.0
     """How long the previous version stays parked for instant rollback: the next working day."""
     surge_percent: int = 100
-    """Capacity allowed beyond the stable version's own. At least 100, since stable keeps its own until the candidate has baked at full
-    weight: a second fleet must fit. What has no room for one sets ``in_place``, which takes nothing beyond."""
+    """Capacity allowed beyond the stable version's own. At 100 a second fleet fits: stable keeps its own until the candidate has baked at
+    full weight, and going back is a shift of traffic. Below, the candidate's fleet grows in portions of at most so much (at least one
+    instance): a portion starts and is ready, takes its share, and as much of stable is drained and goes; never less than the whole is
+    ready, but going back takes as long as coming. Steps round down to whole instances. For no room at all there is ``in_place``."""
     gate: GatePolicy = GatePolicy()
     """What is judged and how strictly."""
     exposure_budget_requests: int | None = None
@@ -143,6 +145,16 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     less; nothing is kept for instant rollback, and going back takes as long. An actuator that cannot do it refuses with a reason."""
 
     @property
+    def exchanges(self) -> bool:
+        """Whether instances of the candidate take the places of stable's, since there is no room for both fleets whole."""
+        return self.in_place or self.surge_percent < 100
+
+    @property
+    def surplus_percent(self) -> int:
+        """By how much a fleet whose instances are exchanged may exceed its size meanwhile; 0 in place."""
+        return self.surge_percent if self.exchanges and not self.in_place else 0
+
+    @property
     def unprovable_bake(self) -> Unsure:
         """What is done with a bake that cannot be proven: as said, else as with a step, but never worse than held."""
         if not isinstance(self.on_unprovable_bake, msgspec.UnsetType):
@@ -156,8 +168,8 @@ def problems(policy: Policy) -> tuple[str, ...]:
     for name in ("bake_seconds", "drain_seconds", "lease_seconds", "ready_timeout_seconds", "retention_seconds"):
         if getattr(policy, name) < 0:
             found.append(f"{name} must not be negative")
-    if policy.surge_percent < 100 and not policy.in_place:
-        found.append("surge_percent below 100 leaves no room for a second fleet beside the stable one: make room, or set in_place")
+    if policy.surge_percent < 1 and not policy.in_place:
+        found.append("surge_percent must be at least 1, so that something can start before something goes: make room, or set in_place")
     if policy.drain_limit_seconds < policy.drain_seconds:
         found.append("drain_limit_seconds must be at least drain_seconds")
     return tuple(found)

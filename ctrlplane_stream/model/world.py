@@ -48,6 +48,9 @@ class TargetWanted(msgspec.Struct, frozen=True):
     in_place: bool = False
     """The target has no room for two versions: weight is the share of its instances, and one of them at a time is drained, exchanged
     and ready before the next. An actuator that cannot do that refuses. Capacity then says only what is parked."""
+    surplus_percent: int = 0
+    """Of a target that changes in place: by how much of its size it may have more instances meanwhile, at least one. Then a portion
+    of that size is ready before as many go, and the whole is never less than ready. 0: never more instances than it has."""
 
     def weight(self, label: str) -> int:
         """The weight wanted for a version; 0 for one that is not listed."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, with_vacancy
+from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus, with_vacancy
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeReported, OutcomeStatus
@@ -48,6 +48,8 @@ class WorldTarget(msgspec.Struct):
     lease_until_ms: int | None = None
     lease_expired: bool = False
     edited: str | None = None
+    surplus: int = 0
+    """How many instances more than it has it may have while they are exchanged."""
     goal: dict[str, int] | None = None
     """The weights to be reached one instance at a time; None where versions run side by side."""
 
@@ -125,6 +127,7 @@ class World:
         kept = {label: v for label, v in target.versions.items() if label in wanted}
         target.versions = {label: kept.get(label) or Instance(v.artifact.digest, 0, 0) for label, v in sorted(wanted.items())}
         self._noted(target, command, now_ms)
+        target.surplus = surplus(command.wanted, INSTANCES)
         target.goal = {label: v.weight for label, v in wanted.items()}
         self._exchange(command.target.service, target, now_ms)
 
@@ -135,7 +138,7 @@ class World:
     def _exchange(self, service: str, target: WorldTarget, now_ms: int) -> bool:
         before = {label: (v.instances, v.weight) for label, v in target.versions.items()}
         shares = self._shares(target)
-        sizes = next_sizes(shares, self._counted(target, now_ms), leaving=False)
+        sizes = next_sizes(shares, self._counted(target, now_ms), leaving=False, surplus=target.surplus)
         for label, size in sizes.items():
             version = target.versions[label]
             if size > version.instances:

@@ -174,3 +174,51 @@ def test_the_steps_are_said_openly() -> None:
     loop = store()
     loop.push("cart", 2)
     assert "of the steps 10%, 50%, 100% one instance at a time, so 25%, 50%, 75%, 100%" in reasons(loop)
+
+
+def cramped() -> Loop:
+    """A shop with room for one instance beyond the four of each service."""
+    return shop(policy=replace(QUICK, surge_percent=25))
+
+
+def test_with_some_room_instances_are_made_before_as_many_go() -> None:
+    loop = cramped()
+    loop.push("cart", 2)
+    most, fewest = 0, 4
+    for _ in range(400):
+        loop.run(1)
+        most = max(most, sum(instances(loop).values()))
+        fewest = min(fewest, sum(v.ready for v in loop.world.observe("cart", loop.now_ms).versions))
+    assert (phase(loop, "cart/2"), instances(loop)) == (Phase.COMPLETED, {"#2": 4})
+    assert (most, fewest) == (5, 4)
+
+
+def test_with_some_room_the_steps_are_those_of_the_policy_as_instances_can_show_them() -> None:
+    loop = cramped()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    asked = [c.wanted.weight("#2") for c in loop.driver.commands if c.verb is Verb.SHIFT and c.target.service == "cart"]
+    assert asked[1:] == [50, 100]
+    assert "of the steps 10%, 50%, 100% its world can show 50%, 100%" in reasons(loop)
+
+
+def test_with_some_room_a_fault_goes_back_in_portions_too() -> None:
+    loop = cramped()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    fewest = 4
+    while not loop.driver.rollout("production/cart/2") or phase(loop, "cart/2") is not Phase.REVERTED:
+        loop.run(1)
+        fewest = min(fewest, sum(v.ready for v in loop.world.observe("cart", loop.now_ms).versions))
+    assert (fewest, instances(loop), weights(loop, "cart")) == (4, {"#1": 4}, {"#1": 100})
+
+
+def test_with_some_room_a_version_that_crashes_costs_stable_nothing() -> None:
+    loop = cramped()
+    loop.world.sick["cart", "#2"] = Sickness.CRASHES
+    loop.push("cart", 2)
+    fewest = 4
+    for _ in range(120):
+        loop.run(1)
+        fewest = min(fewest, sum(v.ready for v in loop.world.observe("cart", loop.now_ms).versions))
+    assert (phase(loop, "cart/2"), fewest, instances(loop)) == (Phase.REVERTED, 4, {"#1": 4})

@@ -109,7 +109,9 @@ def _unfit(sight: GitSight, command: Command) -> Refusal | None:
     if command.wanted.kind is ServiceKind.JOB:
         return Refusal("a commit switches services and consumers, no jobs")
     if command.wanted.in_place:
-        return Refusal("a commit exchanges all instances or none: leave in_place out of the policy and let the cluster exchange them")
+        return Refusal(
+            "a commit exchanges all instances or none: leave in_place (and surge_percent below 100) out of the policy and let the cluster exchange them"
+        )
     listed = command.wanted.versions
     shown: dict[tuple[str, ...], str] = {}
     for version in listed:

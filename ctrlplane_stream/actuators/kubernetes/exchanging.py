@@ -1,12 +1,14 @@
 """A target that changes in place: never more Pods than it has, one exchanged at a time, for what cannot run side by side. Pure.
 
+With some room (``surplus_percent``) a portion of so many Pods is ready before as many leave.
+
 Each version still has its Deployment; their replicas together are ``full``. A Pod that leaves is drained by its own
 termination, and nothing follows before it is gone. Weight is the share of the ready Pods.
 """
 
 import msgspec
 
-from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares
+from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus
 from ctrlplane_stream.actuators.kubernetes.behind_service import Steps
 from ctrlplane_stream.actuators.kubernetes.health import ready
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest, name_of
@@ -26,7 +28,7 @@ def exchange_steps(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[
         return (), (), ()
     goal = shares(ledger.goal, wanted, sight.full)
     counted = {version.label: _counted(sight.serving(version.label)) for version in sight.listed}
-    sizes = next_sizes(goal, counted, leaving=_leaves(sight))
+    sizes = next_sizes(goal, counted, leaving=_leaves(sight), surplus=surplus(wanted, sight.full))
     more = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size > replicas(sight.serving(label)))
     less = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size < replicas(sight.serving(label)))
     standing_by = tuple(each for version in sight.listed if (each := sight.standing_by(version.label)) is not None)

@@ -55,7 +55,7 @@ def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
     if command.wanted.in_place and place.route is not None and kind is ServiceKind.ROUTED:
         return Refusal(
             f"{command.target} is to change in place, while the weights of a route need both versions beside each other: "
-            "name a service instead of the route in the placement file, or leave in_place out of the policy"
+            "name a service instead of the route in the placement file, or leave in_place (and surge_percent below 100) out of the policy"
         )
     if before is not None and before.kind is not kind:
         return Refusal(f"{command.target} is {before.kind} here and cannot become {kind}: remove its objects and its memory first")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from ctrlplane_stream.actuators.in_place import next_sizes, reached, with_vacancy
+from ctrlplane_stream.actuators.in_place import next_sizes, reached, surplus, with_vacancy
 from ctrlplane_stream.actuators.in_place import shares as shares_in_place
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.observing import Counted
@@ -162,10 +162,10 @@ class ConsumerStaffing:
 
 
 def exchanged(ledger: Ledger, wanted: TargetWanted, crews: Mapping[str, Crew], total: int) -> Ledger:
-    """One step of a change in place: at most one instance goes, or comes; the ledger with the weights that are ready now."""
+    """One step of a change in place: at most one instance, or one portion, goes or comes; the ledger with the weights that are ready now."""
     goal = shares_in_place(ledger.goal, wanted, total)
     counted = {label: crew.counted() for label, crew in crews.items()}
-    sizes = next_sizes(goal, counted, leaving=any(crew.leaving for crew in crews.values()))
+    sizes = next_sizes(goal, counted, leaving=any(crew.leaving for crew in crews.values()), surplus=surplus(wanted, total))
     for label, crew in crews.items():
         crew.shrink(sizes.get(label, 0))
         crew.grow(sizes.get(label, 0))

@@ -54,6 +54,26 @@ def test_a_change_in_place_ends_at_its_shares_and_never_takes_two_or_adds_one(ol
     assert have == want
 
 
+@given(weights, weights, totals, st.integers(1, 4), st.data())
+def test_an_exchange_in_portions_is_never_beyond_its_surplus_and_never_below_its_size(
+    old: int, new: int, total: int, room: int, data: st.DataObject
+) -> None:
+    """From any shares to any others, instances becoming ready when they like: all that are needed are ready at any moment."""
+    have = shares({"#1": 100 - old, "#2": old}, _wanted(100 - old, old), total)
+    want = shares({"#1": 100 - new, "#2": new}, _wanted(100 - new, new), total)
+    ready = dict(have)
+    for number in range(24 * total + 8):
+        counted = {label: Counted(have[label], ready[label]) for label in have}
+        after = next_sizes(want, counted, leaving=False, surplus=room)
+        assert total <= sum(after.values()) <= total + room
+        ready = {label: min(ready[label], after[label]) for label in have}
+        assert sum(ready.values()) >= total
+        have = after
+        if number % 8 == 0 or data.draw(st.booleans()):
+            ready = dict(have)
+    assert have == want
+
+
 @given(weights, totals)
 def test_what_is_not_ready_goes_first_and_nothing_else_goes_meanwhile(new: int, total: int) -> None:
     """An instance of the version that has too many and is not ready is the one that is taken; else everybody waits."""

@@ -19,7 +19,7 @@ def test_the_default_policy_has_no_problem() -> None:
         (Policy(steps=(Step(100, min_seconds=9, max_seconds=1),)), "min_seconds is above max_seconds"),
         (Policy(bake_seconds=-1), "bake_seconds must not be negative"),
         (Policy(drain_seconds=60, drain_limit_seconds=30), "drain_limit_seconds must be at least drain_seconds"),
-        (Policy(surge_percent=25), "make room, or set in_place"),
+        (Policy(surge_percent=0), "make room, or set in_place"),
         (Policy(maintenance=(MaintenanceWindow((7,), 0, 60),)), "weekdays lie in 0..6"),
         (Policy(maintenance=(MaintenanceWindow((0,), 1320, 120),)), "split what crosses midnight"),
     ],
@@ -30,3 +30,8 @@ def test_what_is_wrong_is_said(wrong: Policy, said: str) -> None:
 
 def test_what_changes_in_place_needs_no_room_for_a_second_fleet() -> None:
     assert problems(replace(Policy(in_place=True), surge_percent=0)) == ()
+    assert problems(Policy(surge_percent=25)) == ()
+
+
+def test_there_is_a_surplus_only_where_there_is_room_for_less_than_a_second_fleet() -> None:
+    assert [p.surplus_percent for p in (Policy(), Policy(surge_percent=25), Policy(surge_percent=25, in_place=True))] == [0, 25, 0]
