@@ -17,7 +17,7 @@ from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import ReleaseOrder
-from ctrlplane_stream.model.identity import ServiceKind, version_number
+from ctrlplane_stream.model.identity import version_number
 from ctrlplane_stream.model.policy import Mode, Supersede
 
 AGEING_SECONDS = 600
@@ -56,15 +56,13 @@ def enqueue(
 
 
 def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
-    """Why one of the services cannot be rolled out by weights at all, or None: better refused than run side by side unasked."""
+    """Why one of the services cannot be rolled out by us at all, or None."""
     for name in services:
         entry = draft.service(name)
         if entry is not None and entry.policy.mode is Mode.ADVISE:
             known = draft.find(f"advised/{name}", e.AdvisedEntry)
             serves = f" from {known.stable}" if known is not None and known.stable is not None else ""
             return f"{name} is only advised on (mode advise): another tool moves it{serves}"
-        if entry is not None and entry.kind is ServiceKind.JOB:
-            return f"{name} is a job, whose weight would be a share of its runs; that is not carried out yet"
     return None
 
 

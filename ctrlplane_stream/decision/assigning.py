@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.runs import is_job
 from ctrlplane_stream.model.commands import JudgeAssigned, JudgeReleased
 from ctrlplane_stream.model.policy import Policy, Unsure
 from ctrlplane_stream.model.verdicts import Assignment, Change, Concurrent, GatePolicy, Guard, GuardRole, OnUnprovable
@@ -40,7 +41,8 @@ def judged_on(previous: e.Rollout | None, rollout: e.Rollout) -> e.Rollout:
 def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
     """Ask the judge to watch the rollout as it stands: this wave's candidates, or all of them while they bake."""
     version_set = draft.version_set(rollout.id)
-    changed = tuple(u for u in rollout.units if baking or u.wave == rollout.wave)
+    there = tuple(u for u in rollout.units if baking or u.wave == rollout.wave)
+    changed = tuple(u for u in there if not is_job(version_set, u.service)) or there  # a job's evidence is its runs
     assignment = Assignment(
         rollout=rollout.id,
         environment=rollout.environment,

@@ -9,6 +9,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import version_sets as vs
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.graph import Graph
+from ctrlplane_stream.decision.runs import is_job, only_jobs
 from ctrlplane_stream.decision.targets import kind_of, wants_in_place
 from ctrlplane_stream.decision.waves import cycles, waves
 from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
@@ -48,7 +49,7 @@ def compose(
         hub=any(vs.is_hub(state.graph, name) for name in members),
         kinds={name: kind_of(draft, name) for name in sorted(members)},
         in_place=tuple(name for name in sorted(members) if wants_in_place(draft, name)),
-        surplus_percent={name: room for name in sorted(members) if (room := _surplus_percent(draft, name))},
+        surplus_percent={name: room for name in sorted(members) if wants_in_place(draft, name) and (room := _surplus_percent(draft, name))},
     )
 
 
@@ -103,17 +104,20 @@ def reachable(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
 
 def by_instances(version_set: e.VersionSet) -> bool:
     """Whether any changed service takes weight by instances, so that not every weight can be reached."""
-    return any(kind is not ServiceKind.ROUTED for kind in version_set.kinds.values())
+    return any(kind is ServiceKind.CONSUMER for kind in version_set.kinds.values())
 
 
 def steps_now(draft: Draft, version_set: e.VersionSet, steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps as the instances that run now can show them: one for each where a service changes in place, else rounded down."""
+    if only_jobs(version_set):
+        return steps[-1:]
     strictly = [name for name in version_set.in_place if name not in version_set.surplus_percent]
     if strictly:
         stable = {u.service: u.stable for u in version_set.changed if u.stable is not None}
         return one_by_one(steps, max(_instances(draft, name, stable.get(name)) for name in strictly))
     if by_instances(version_set) or version_set.in_place:
-        steps = reachable(steps, min((n for u in version_set.changed if (n := _instances(draft, u.service, u.stable))), default=0))
+        shares = [u for u in version_set.changed if not is_job(version_set, u.service)]
+        steps = reachable(steps, min((n for u in shares if (n := _instances(draft, u.service, u.stable))), default=0))
     coarsest = max((draft.target(unit.service).granularity for unit in version_set.changed), default=1)
     return reachable(steps, 100 // coarsest) if coarsest > 1 else steps
 

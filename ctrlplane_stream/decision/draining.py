@@ -2,7 +2,8 @@
 
 A version is drained when its weight is confirmed 0, the windows since then have closed, and no request has arrived at it for the
 drain time; or when the upper limit has passed, since a stray long poll must not keep a version for ever. Telemetry that says that real
-traffic still arrives holds even so: then the weight was not what the world said.
+traffic still arrives holds even so: then the weight was not what the world said. A version of a job is drained when none of its runs is
+under way, or at the same limit.
 """
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import at_zero, owns
+from ctrlplane_stream.decision.runs import is_job, still_running
 from ctrlplane_stream.decision.targets import is_shown, with_version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import Capacity
@@ -68,6 +70,9 @@ def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> st
     if zero is None:
         return f"{service} {label} was not yet seen at weight 0" if draft.target(service).seen(label) is not None else None
     seconds = (draft.clock.steady - zero.steady) / 1000
+    if is_job(draft.version_set(rollout.id), service):
+        under_way = still_running(draft.target(service), label)
+        return f"{service} {label}: {under_way} runs are under way" if under_way and seconds < policy.drain_limit_seconds else None
     arrivals = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
     if seconds >= policy.drain_limit_seconds:
         share = _share(arrivals, label)

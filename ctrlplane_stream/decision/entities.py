@@ -372,6 +372,10 @@ class Rollout(msgspec.Struct, frozen=True):
     unsafe: bool = False
     promoted: bool = False
     """The candidates have baked and are stable; what drains are the old versions."""
+    runs: dict[str, int] = {}
+    """Of each job that it moves: runs of the candidate that ended well since the weight was confirmed."""
+    runs_before: dict[str, int] = {}
+    """What the world had counted of them by then."""
     unproven: tuple[int, ...] = ()
     unproven_now: bool = False
     """The gate of this step is open on something less than proof."""

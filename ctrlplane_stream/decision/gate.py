@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision import runs
 from ctrlplane_stream.model.policy import Policy, Unsure
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, NoDataCause, OnUnprovable, OutsideJudge, VerdictStatus
 
@@ -44,12 +45,16 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     if rollout.skip_gate or rollout.forced:
         return _skipped(clock, rollout, version_set.policy)
     policy = version_set.policy
-    if (blind := _blindness(clock, rollout, policy, window_seconds)) is not None:
+    if (blind := _blindness(clock, rollout, version_set, window_seconds)) is not None:
         return Reading(Gate.BLIND, blind)
     seconds = (clock.steady - (rollout.confirmed_steady or 0)) / 1000
     if (outside := _outside(rollout, policy, seconds)) is not None:
         return outside
     ours = rollout.heard.get(OUR_JUDGE)
+    if (few := runs.missing(rollout, policy)) is not None and not (rollout.approved or rollout.promote_all):
+        return Reading(Gate.WAITING, few)
+    if _by_runs(rollout, version_set):
+        return _of_runs(rollout, policy, ours, seconds, few)
     if ours is None:
         return Reading(Gate.WAITING, "waits for the first window to be judged")
     if ours.status is VerdictStatus.FAIL:
@@ -59,6 +64,24 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     if rollout.bakes:
         return _baking(rollout, policy, ours, seconds)
     return _verifying(rollout, policy, ours, seconds)
+
+
+def _by_runs(rollout: e.Rollout, version_set: e.VersionSet) -> bool:
+    """Whether runs are all the evidence that there will be; what another tool moves is judged by its traffic alone."""
+    return rollout.advice is None and runs.only_jobs(version_set)
+
+
+def _of_runs(rollout: e.Rollout, policy: Policy, ours: e.Heard | None, seconds: float, few: str | None) -> Reading:
+    """The gate of a set of jobs: their runs are its evidence, and a judge may only object."""
+    if ours is not None and ours.status is VerdictStatus.FAIL:
+        return Reading(Gate.WAITING, f"failed, and only force goes on: {ours.reason}")
+    least = policy.bake_seconds if rollout.bakes else rollout.steps[rollout.step].min_seconds
+    if seconds < least:
+        return Reading(Gate.WAITING, f"stays {least:.0f} s ({seconds:.0f} s so far)")
+    if few is not None:
+        return Reading(Gate.OPEN, f"an operator promotes on fewer runs: {few}", proven=False)
+    said = ", ".join(f"{count} of {name}" for name, count in sorted(rollout.runs.items()))
+    return Reading(Gate.OPEN, f"runs ended well: {said}")
 
 
 def _skipped(clock: e.Clock, rollout: e.Rollout, policy: Policy) -> Reading:
@@ -76,19 +99,21 @@ def quiet_seconds(clock: e.Clock, rollout: e.Rollout, window_seconds: float) -> 
     return max(0.0, (clock.steady - (rollout.confirmed_steady or 0)) / 1000 - FIRST_WORD_WINDOWS * window_seconds)
 
 
-def is_blind_too_long(clock: e.Clock, rollout: e.Rollout, policy: Policy, window_seconds: float) -> bool:
+def is_blind_too_long(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_seconds: float) -> bool:
     """Whether telemetry was lost for longer than the policy lets a candidate serve unseen (and for some windows at least)."""
-    limit = max(policy.blind_limit_seconds, BLIND_WINDOWS * window_seconds)
-    blind = _blindness(clock, rollout, policy, window_seconds) is not None
+    limit = max(version_set.policy.blind_limit_seconds, BLIND_WINDOWS * window_seconds)
+    blind = _blindness(clock, rollout, version_set, window_seconds) is not None
     return blind and quiet_seconds(clock, rollout, window_seconds) > limit
 
 
-def _blindness(clock: e.Clock, rollout: e.Rollout, policy: Policy, window_seconds: float) -> str | None:
+def _blindness(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_seconds: float) -> str | None:
+    if _by_runs(rollout, version_set):
+        return None
     quiet = quiet_seconds(clock, rollout, window_seconds)
     ours = rollout.heard.get(OUR_JUDGE)
     if ours is not None and ours.no_data == NoDataCause.PIPELINE_LATE:
         return f"telemetry is late ({ours.reason}); nothing was seen for {quiet:.0f} s"
-    if quiet > max(policy.blind_limit_seconds / 2, BLIND_WINDOWS * window_seconds):
+    if quiet > max(version_set.policy.blind_limit_seconds / 2, BLIND_WINDOWS * window_seconds):
         return f"no verdict for {quiet:.0f} s: the judge or the telemetry before it stands still"
     return None
 

@@ -13,7 +13,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision, Moment
 from ctrlplane_stream.decision.phases import ENDED, MOVING, Phase
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.commands import Command, Notify
+from ctrlplane_stream.model.commands import Command, JudgeAssigned, Notify
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
@@ -59,6 +59,10 @@ class Books:
         self.weighted: set[tuple[str, str, str]] = set()
         self.window_seconds = 10.0
         self.stepped: tuple[int, str] | None = None
+        self.runs: dict[tuple[str, str], int] = {}
+        """(service, label) to the most runs of it that were seen to have ended well."""
+        self.runs_before: dict[tuple[str, str], int] = {}
+        """(rollout, service) to how many of its candidate's were seen by when the step was confirmed."""
 
 
 Check = Callable[[Books, Fact, State, Decision], Iterator[Violation]]
@@ -82,6 +86,7 @@ class Monitor:
                     self.books.weighted.add((command.rollout, command.target.service, version.label))
         if isinstance(fact, OverrideRequested):
             _note_override(self.books, fact)
+        _note_runs(self.books, decision)
         return found
 
 
@@ -95,6 +100,14 @@ def _note_override(books: Books, fact: OverrideRequested) -> None:
         books.freezes = {id_: freeze for id_, freeze in books.freezes.items() if freeze[0] != fact.service}
 
 
+def _note_runs(books: Books, decision: Decision) -> None:
+    for output in decision.outputs:
+        rollout = _rollout(decision.state, output.assignment.rollout) if isinstance(output, JudgeAssigned) else None
+        for unit in rollout.units if rollout is not None else ():
+            if rollout is not None:
+                books.runs_before[rollout.id, unit.service] = books.runs.get((unit.service, unit.candidate), 0)
+
+
 def commands_of(decision: Decision) -> list[Command]:
     """The commands among the outputs."""
     return [output for output in decision.outputs if isinstance(output, Command)]
@@ -106,6 +119,8 @@ def _note_fact(books: Books, fact: Fact, moment: Moment) -> None:
         last = books.observed.get(service)
         if last is None or fact.observed.cursor is None or last.cursor is None or fact.observed.cursor >= last.cursor:
             books.observed[service] = fact.observed
+            for version in fact.observed.versions:
+                books.runs[service, version.label] = max(version.runs, books.runs.get((service, version.label), 0))
             _note_weights(books, service, fact.observed, moment.at_ms)
     elif isinstance(fact, ArrivalsObserved):
         books.window_seconds = fact.window_seconds
@@ -241,6 +256,11 @@ def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout,
         yield Violation(4, f"{command.id}: {label} of {service} goes while its weight is not confirmed 0")
         return
     policy = version_set.policy
+    if command.wanted.kind is ServiceKind.JOB:
+        at = seen.version(label) if seen is not None else None
+        if at is not None and at.running and now_ms - zero < policy.drain_limit_seconds * 1000:
+            yield Violation(4, f"{command.id}: {label} of {service} goes while {at.running} of its runs are under way")
+        return
     quiet_ms = min(now_ms - zero, books.closed_ms - books.met.get((service, label), 0))
     if quiet_ms < policy.drain_seconds * 1000 and now_ms - zero < policy.drain_limit_seconds * 1000:
         yield Violation(4, f"{command.id}: {label} of {service} goes {quiet_ms / 1000:.1f} s after its last request")
@@ -260,10 +280,28 @@ def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision
         step = waves * len(past.steps) if bakes else past.wave * len(past.steps) + past.step
         verdict = books.verdicts.get((rollout.id, step, past.judged_attempt))
         promoted = past.approved or past.promote_all or said is OverrideVerb.PROMOTE
+        version_set = decision.state.find(f"set/{rollout.id}", e.VersionSet)
+        kinds = version_set.kinds if version_set is not None else {}
+        if not promoted:
+            yield from _too_few_runs(books, past, step, version_set)
+        if kinds and all(kind is ServiceKind.JOB for kind in kinds.values()):
+            continue
         if promoted:
             yield from _blind_or_failed(rollout, step, verdict)
         else:
             yield from _unproven_step(books, decision.state, rollout, step, past.judged_attempt)
+
+
+def _too_few_runs(books: Books, past: e.Rollout, step: int, version_set: e.VersionSet | None) -> Iterator[Violation]:
+    """A job goes forward on runs that ended well, as many as its step or its bake wants."""
+    for unit in past.units if version_set is not None else ():
+        there = past.phase is Phase.BAKING or (unit.wave == past.wave and past.steps[past.step].weight == 100)
+        if version_set is None or version_set.kinds.get(unit.service) is not ServiceKind.JOB or not there:
+            continue
+        wanted = version_set.policy.bake_windows if past.phase is Phase.BAKING else past.steps[past.step].min_windows
+        had = books.runs.get((unit.service, unit.candidate), 0) - books.runs_before.get((past.id, unit.service), 0)
+        if had < wanted:
+            yield Violation(5, f"{past.id} left step {step + 1} on {had} of {wanted} runs of {unit.service}")
 
 
 def _went_forward(past: e.Rollout, now: e.Rollout) -> bool:
@@ -289,7 +327,7 @@ def watches_what_is_there(books: Books, fact: Fact, before: State, decision: Dec
             continue
         for unit in rollout.units:
             wanted = books.wanted.get(unit.service)
-            if unit.wave != rollout.wave or wanted is None or wanted.kind is not ServiceKind.ROUTED or wanted.in_place:
+            if unit.wave != rollout.wave or wanted is None or wanted.kind is ServiceKind.CONSUMER or wanted.in_place:
                 continue  # what goes by instances shows the nearest share that it has
             seen = books.observed.get(unit.service)
             at = seen.version(unit.candidate) if seen is not None else None

@@ -14,6 +14,7 @@ from ctrlplane_stream.decision.admission import enqueue, obstacle
 from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.judge.planning import Traffic, plan_step
+from ctrlplane_stream.decision.runs import is_job, only_jobs
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.versioning import number
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
@@ -132,7 +133,10 @@ def in_words(planned: Plan) -> list[str]:
     lines += [f"  not watched {left.service}: {left.why}" for left in chosen.left_out]
     lines += [f"policy of {chosen.policy_of}, confidence {chosen.confidence}:"]
     radius: Mapping[tuple[int, int], e.BlastRadius] = {(b.wave, b.weight): b for b in chosen.blast_radius}
-    lines += [_step_in_words(step, radius.get((step.wave, step.weight))) for step in planned.steps]
+    lines += [_step_in_words(step, radius.get((step.wave, step.weight))) for step in planned.steps if not only_jobs(chosen)]
+    last = chosen.policy.steps[-1]
+    jobs = [unit.service for unit in chosen.changed if is_job(chosen, unit.service)]
+    lines += [f"  {name} takes the next runs, and goes on after {last.min_windows} that end well" for name in jobs]
     return [*lines, f"  then it bakes for {planned.bake_seconds:g} s and drains the old version"]
 
 

@@ -19,6 +19,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
 from ctrlplane_stream.decision.targets import failure, is_shown, ready_weight, weights_of
 from ctrlplane_stream.decision.transitions import move, next_place, window_now
@@ -75,6 +76,7 @@ def _progress(draft: Draft, id_: str) -> None:
 def _up_to_date(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     rollout = watch_targets(draft, _after_neighbour(draft, rollout))
     if rollout.phase in (Phase.VERIFYING, Phase.BAKING):
+        rollout = counted(draft, rollout)
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
         rollout = replace(rollout, unproven_now=reading.gate is gate.Gate.OPEN and not reading.proven)
     rollout = holds.review(draft, rollout)
@@ -131,7 +133,8 @@ def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
     steps = steps_now(draft, fresh, wanted)
     if steps != wanted:
         said = (", ".join(f"{step.weight}%" for step in some) for some in (wanted, steps))
-        how = "one instance at a time, so" if set(fresh.in_place) - set(fresh.surplus_percent) else "its world can show"
+        how = "a job has all runs or none, so" if only_jobs(fresh) else "its world can show"
+        how = "one instance at a time, so" if set(fresh.in_place) - set(fresh.surplus_percent) else how
         draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} {how} {next(said)}", rollout.id)
     draft.put(f"set/{rollout.id}", fresh)
     draft.put_rollout(replace(rollout, units=units, steps=steps))
@@ -199,7 +202,7 @@ def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
         return text
     if reading.gate is gate.Gate.FAILED:
         return Event.STOP, reading.text
-    if gate.is_blind_too_long(draft.clock, rollout, version_set.policy, draft.telemetry.window_seconds) and not (
+    if gate.is_blind_too_long(draft.clock, rollout, version_set, draft.telemetry.window_seconds) and not (
         rollout.forced or rollout.skip_gate
     ):
         if all(unit.stable is not None for unit in rollout.units):

@@ -86,7 +86,7 @@ def is_shown(draft: Draft, target: e.TargetEntry) -> bool:
 def wants_in_place(draft: Draft, service: str) -> bool:
     """Whether the catalog wants the service's instances exchanged, in place or in portions, rather than two fleets side by side."""
     entry = draft.service(service)
-    return entry is not None and entry.policy.exchanges
+    return entry is not None and entry.policy.exchanges and entry.kind is not ServiceKind.JOB
 
 
 def exchanges(draft: Draft, target: e.TargetEntry) -> bool:

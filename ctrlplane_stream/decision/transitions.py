@@ -17,6 +17,7 @@ from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase, after
 from ctrlplane_stream.decision.promoting import ended, good_forever
+from ctrlplane_stream.decision.runs import counted_from, shown_weight
 from ctrlplane_stream.decision.targets import prepared, weighted
 from ctrlplane_stream.model.commands import Verb
 
@@ -89,9 +90,10 @@ def _noting_proof(rollout: e.Rollout, because: str) -> e.Rollout:
 def _climb(draft: Draft, rollout: e.Rollout, place: tuple[int, int], because: str) -> e.Rollout:
     climbed = replace(rollout, wave=place[0], step=place[1], approved=False, skip_gate=False, confirmed_steady=None, unproven_now=False)
     units: list[e.Unit] = []
+    version_set = draft.version_set(rollout.id)
     for unit in climbed.units:
-        if unit.wave == climbed.wave:
-            weight = 100 if unit.stable is None else assigning.candidate_weight(climbed)
+        weight = 100 if unit.stable is None else shown_weight(version_set, unit.service, assigning.candidate_weight(climbed))
+        if unit.wave == climbed.wave and weight > 0:
             draft.put_target(weighted(draft.target(unit.service), unit.candidate, unit.stable, weight))
             draft.tell(unit.service, Telling(Verb.SHIFT, f"{unit.candidate} to {weight}%: {because}", climbed.id))
             units.append(replace(unit, weighted=True))
@@ -126,6 +128,7 @@ def watched(draft: Draft, rollout: e.Rollout, *, baking: bool) -> e.Rollout:
         evidence_steady=None,
         heard={},
     )
+    fresh = counted_from(draft, fresh)
     assigning.assign(draft, fresh, baking=baking)
     return fresh
 

@@ -76,7 +76,11 @@ class ObservedVersion(msgspec.Struct, frozen=True):
     ready: int
     weight: int
     failure: str | None = None
-    """A crash loop, a failed start or a lost readiness in the world's own words; None while all is well."""
+    """A crash loop, a failed start, a lost readiness or a failed run in the world's own words; None while all is well."""
+    runs: int = 0
+    """Of a job: how many of its runs ended well, ever."""
+    running: int = 0
+    """Of a job: how many of its runs are under way."""
 
 
 class TargetObserved(msgspec.Struct, frozen=True):

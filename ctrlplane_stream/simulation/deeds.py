@@ -44,6 +44,7 @@ def _push(stage: Stage, act: Act) -> None:
     label = f"#{loop.driver.target(act.service).newest + 1}"
     if act.flavour == "faulty":
         loop.judge.faulty.add((act.service, label))
+        loop.world.failing.add((act.service, label))
         if stage.staging is not None and act.number % 2:
             stage.staging.judge.faulty.add((act.service, f"#{stage.staging.driver.target(act.service).newest + 1}"))
     elif act.flavour in _SICKNESS:
@@ -89,6 +90,7 @@ def _say(stage: Stage, act: Act) -> None:
         more["version"] = f"#{act.number}"
     if act.verb is OverrideVerb.REVERT and act.flag:  # what was good once is no longer
         stage.loop.judge.faulty.add((act.service, f"#{act.number}"))
+        stage.loop.world.failing.add((act.service, f"#{act.number}"))
     if act.verb is OverrideVerb.PROMOTE:
         more["all_steps"] = act.flag
     if act.verb is OverrideVerb.FREEZE:

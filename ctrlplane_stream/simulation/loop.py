@@ -214,6 +214,8 @@ class Loop:
         for name in sorted(self.world.targets):
             if self.world.becomes_ready(name, self._looked_at_ms, self.now_ms):
                 self.tell_world(name, WorldCause.READINESS, "instances became ready")
+        for name in self.world.run_jobs(self.now_ms):
+            self.tell_world(name, WorldCause.READINESS, "a run began or ended")
         for name in self.world.exchange(self.now_ms):
             self.tell_world(name, WorldCause.READINESS, "an instance was exchanged")
         for name in self.world.expire_leases(self.now_ms):
@@ -240,5 +242,6 @@ class Loop:
         ours = {
             name: {label: v.weight for label, v in target.versions.items() if v.weight and name not in self.judge.silent}
             for name, target in sorted(self.world.targets.items())
+            if target.kind is not ServiceKind.JOB
         }
         return ours | {name: dict(requests) for name, requests in sorted(self.elsewhere.items()) if name not in self.judge.silent}

@@ -144,13 +144,15 @@ def _in_place(rng: random.Random, s: ServiceInEnvironment) -> ServiceInEnvironme
 
 
 def _of_other_ways(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> tuple[ServiceInEnvironment, ...]:
-    """What came to be known later, drawn by itself: one in four answers for a bake by itself, one in six has room for a portion only."""
+    """What came to be known later, drawn by itself: one in four answers for a bake by itself, one in six has room for
+    a portion only, one in eight is a job."""
     found = []
     for entry in services:
         answer = rng.choice(list(Unsure)) if rng.random() < 0.25 else msgspec.UNSET
         surge = rng.choice((25, 50, 60)) if rng.random() < 1 / 6 else 100
         policy = msgspec.structs.replace(entry.policy, on_unprovable_bake=answer, surge_percent=surge)
-        found.append(msgspec.structs.replace(entry, policy=policy))
+        kind = ServiceKind.JOB if rng.random() < 1 / 8 else entry.kind
+        found.append(msgspec.structs.replace(entry, policy=policy, kind=kind))
     return tuple(found)
 
 

@@ -16,6 +16,10 @@ from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity, Cursor, ObservedVersion, TargetObserved, TargetWanted, WantedVersion
 
 INSTANCES = 4
+SCHEDULE_MS = 8_000
+"""How often a job is run, the last run over or not."""
+RUN_MS = 5_000
+"""How long a run takes; every fourth takes three times as long."""
 
 
 class Sickness(StrEnum):
@@ -35,6 +39,8 @@ class Instance(msgspec.Struct):
     weight: int = 0
     failure: str | None = None
     lost: bool = False
+    ends_ms: tuple[int, ...] = ()
+    """Of a job: when the runs that are under way end."""
     fresh: int | None = None
     """How many of the instances wait for ``ready_at_ms``; None: all of them."""
 
@@ -48,6 +54,9 @@ class WorldTarget(msgspec.Struct):
     lease_until_ms: int | None = None
     lease_expired: bool = False
     edited: str | None = None
+    kind: ServiceKind = ServiceKind.ROUTED
+    next_run_ms: int = 0
+    """Of a job: when its schedule comes round again."""
     surplus: int = 0
     """How many instances more than it has it may have while they are exchanged."""
     goal: dict[str, int] | None = None
@@ -63,6 +72,10 @@ class World:
         self.start_seconds = start_seconds
         self.granularity = 1
         self.sick: dict[tuple[str, str], Sickness] = {}
+        self.runs: dict[tuple[str, str], int] = {}
+        """How many runs of each version of a job ended well, ever."""
+        self.failing: set[tuple[str, str]] = set()
+        """Versions of jobs whose runs fail."""
         self.broken: set[str] = set()
         self.liars: set[str] = set()
         """Targets that say *applied* and do nothing."""
@@ -103,6 +116,7 @@ class World:
             return
         wanted = {v.label: v for v in command.wanted.versions}
         target.goal = None
+        target.kind = command.wanted.kind
         target.versions = {label: v for label, v in target.versions.items() if label in wanted}
         for label, version in wanted.items():
             instances = 0 if version.capacity is Capacity.PARKED else INSTANCES
@@ -112,6 +126,7 @@ class World:
                 target.versions[label] = now
             now.instances = instances
             now.weight = version.weight
+            now.ends_ms = now.ends_ms if instances else ()
         self._noted(target, command, now_ms)
 
     @staticmethod
@@ -131,6 +146,28 @@ class World:
         target.goal = {label: v.weight for label, v in wanted.items()}
         self._exchange(command.target.service, target, now_ms)
 
+    def run_jobs(self, now_ms: int) -> list[str]:
+        """Start the runs that are due and end those that are over; the names of the jobs where something changed."""
+        jobs = [(name, target) for name, target in sorted(self.targets.items()) if target.kind is ServiceKind.JOB]
+        return [name for name, target in jobs if self._run_job(name, target, now_ms)]
+
+    def _run_job(self, service: str, target: WorldTarget, now_ms: int) -> bool:
+        changed = False
+        for label, version in target.versions.items():
+            over = [end for end in version.ends_ms if end <= now_ms]
+            version.ends_ms = tuple(end for end in version.ends_ms if end > now_ms)
+            bad = (service, label) in self.failing
+            if over:
+                self.runs[service, label] = self.runs.get((service, label), 0) + (0 if bad else len(over))
+                version.failure = "a run failed: exit 1" if bad else version.failure
+                changed = True
+            if version.weight == 100 and now_ms >= target.next_run_ms and self._ready(version, now_ms):
+                long = 3 if (self.runs.get((service, label), 0) + len(version.ends_ms)) % 4 == 3 else 1
+                version.ends_ms += (now_ms + RUN_MS * long,)
+                target.next_run_ms = now_ms + SCHEDULE_MS
+                changed = True
+        return changed
+
     def exchange(self, now_ms: int) -> list[str]:
         """Let every target that changes in place go on by one instance; the names of those where something changed."""
         return [name for name, target in sorted(self.targets.items()) if target.goal is not None and self._exchange(name, target, now_ms)]
@@ -145,7 +182,7 @@ class World:
                 started = self._started(service, label, version.digest, size, now_ms)
                 fresh = size - version.instances
                 target.versions[label] = Instance(
-                    version.digest, size, started.ready_at_ms, version.weight, started.failure, version.lost, fresh
+                    version.digest, size, started.ready_at_ms, version.weight, started.failure, version.lost, fresh=fresh
                 )
             elif size < version.instances:
                 version.fresh = max(0, (version.fresh or 0) - (version.instances - size))
@@ -181,7 +218,16 @@ class World:
         counted = self._counted(target, now_ms)
         shown = with_vacancy(self._shares(target), counted) if target.goal is not None else counted
         versions = tuple(
-            ObservedVersion(label, v.digest, shown[label].instances, shown[label].ready, v.weight, v.failure)
+            ObservedVersion(
+                label,
+                v.digest,
+                shown[label].instances,
+                shown[label].ready,
+                v.weight,
+                v.failure,
+                self.runs.get((service, label), 0),
+                len(v.ends_ms),
+            )
             for label, v in target.versions.items()
         )
         left = (target.lease_until_ms - now_ms) / 1000 if target.lease_until_ms is not None else None

@@ -1,10 +1,8 @@
 """Services that do not take weight by routed traffic."""
 
-import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
@@ -27,15 +25,6 @@ def test_where_a_world_moves_all_or_nothing_the_steps_round_down_to_that_and_say
     until(loop, "cart/2", Phase.COMPLETED)
     assert {v.weight for c in loop.driver.commands for v in c.wanted.versions} == {0, 100}
     assert "of the steps 10%, 50%, 100% its world can show 100%" in reasons(loop)
-
-
-@pytest.mark.parametrize("entry", [service("cart", kind=ServiceKind.JOB)])
-def test_what_cannot_be_rolled_out_by_weights_is_refused_and_not_run_side_by_side(entry: ServiceInEnvironment) -> None:
-    loop = Loop.of(catalog(entry))
-    loop.push("cart", 1)
-    loop.run(30)
-    assert loop.driver.commands == []
-    assert "not carried out yet" in reasons(loop)
 
 
 def test_a_policy_that_only_advises_commands_nothing() -> None:

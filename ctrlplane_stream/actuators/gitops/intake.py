@@ -110,7 +110,8 @@ def _unfit(sight: GitSight, command: Command) -> Refusal | None:
         return Refusal("a commit switches services and consumers, no jobs")
     if command.wanted.in_place:
         return Refusal(
-            "a commit exchanges all instances or none: leave in_place (and surge_percent below 100) out of the policy and let the cluster exchange them"
+            "a commit exchanges all instances or none: leave in_place (and surge_percent below 100) out of the policy and "
+            "let the cluster exchange them"
         )
     listed = command.wanted.versions
     shown: dict[tuple[str, ...], str] = {}

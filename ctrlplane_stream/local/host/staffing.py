@@ -162,7 +162,7 @@ class ConsumerStaffing:
 
 
 def exchanged(ledger: Ledger, wanted: TargetWanted, crews: Mapping[str, Crew], total: int) -> Ledger:
-    """One step of a change in place: at most one instance, or one portion, goes or comes; the ledger with the weights that are ready now."""
+    """One step of a change in place: one instance or one portion at most goes or comes; the ledger with the weights that are ready now."""
     goal = shares_in_place(ledger.goal, wanted, total)
     counted = {label: crew.counted() for label, crew in crews.items()}
     sizes = next_sizes(goal, counted, leaving=any(crew.leaving for crew in crews.values()), surplus=surplus(wanted, total))
