@@ -14,11 +14,11 @@ from ctrlplane_stream.decision.composing import compose, incompatible_cycle, ste
 from ctrlplane_stream.decision.couplings import COUPLINGS, Relation, Wait, relation, standing
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
-from ctrlplane_stream.decision.phases import ENDED, Event, Phase
-from ctrlplane_stream.decision.transitions import move
+from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.superseding import is_extended, make_way, with_withdrawn
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import version_number
-from ctrlplane_stream.model.policy import Mode, Supersede
+from ctrlplane_stream.model.policy import Mode
 
 AGEING_SECONDS = 600
 """After waiting this long a queued rollout is no longer overtaken by younger ones that would disturb it."""
@@ -31,28 +31,31 @@ def enqueue(
     if (unable := _unable(draft, tuple(sorted(members)))) is not None:
         draft.because("unsupported", f"refused: {unable}")
         return None
-    members = _superseding(draft, members, cause)
+    wanted, members = members, with_withdrawn(draft, members)
     names = tuple(sorted(members))
     if (cycle := incompatible_cycle(draft, names)) is not None:
-        draft.because(
-            "cycle",
-            f"refused: {' and '.join(cycle)} call each other and change together; declare in_cycle_compatible for each in the "
-            "catalog if their versions get on, or release them one by one",
-        )
+        draft.because("cycle", _refused_cycle(cycle))
         return None
     id_ = rollout_id(draft, names[0], members[names[0]])
     previous = draft.rollout(id_)
-    if previous is not None and previous.phase not in ENDED:
+    if previous is not None and previous.phase not in ENDED and not is_extended(draft, previous, wanted, members):
         draft.because("already-rolling", f"ignored: {id_} is under way ({previous.phase})", id_)
         return None
+    make_way(draft, wanted, cause, id_)
     version_set = compose(draft, id_, members, release, order)
-    rollout = judged_on(previous, _queued(draft, id_, version_set, cause, previous))
     draft.put(f"set/{id_}", version_set)
-    draft.put_rollout(rollout)
-    index = draft.index
-    draft.put("index", replace(index, rollouts=(*index.rollouts, id_), ended=tuple(i for i in index.ended if i != id_)))
+    draft.put_rollout(judged_on(previous, _queued(draft, id_, version_set, cause, previous)))
+    rollouts, ended = (tuple(i for i in ids if i != id_) for ids in (draft.index.rollouts, draft.index.ended))
+    draft.put("index", replace(draft.index, rollouts=(*rollouts, id_), ended=ended))
     draft.because("queued", f"{id_}: {'; '.join(version_set.explanation)}", id_)
     return id_
+
+
+def _refused_cycle(cycle: tuple[str, ...]) -> str:
+    return (
+        f"refused: {' and '.join(cycle)} call each other and change together; declare in_cycle_compatible for each in the "
+        "catalog if their versions get on, or release them one by one"
+    )
 
 
 def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
@@ -93,32 +96,12 @@ def _queued(draft: Draft, id_: str, version_set: e.VersionSet, cause: str, previ
         steps=steps_for(version_set, cause),
         attempt=previous.attempt + 1 if previous is not None else 1,
         cause=cause,
+        holds=previous.holds if previous is not None else (),  # of one that was still queued; what has ended is not held
         began_ms=clock.now_ms,
         queued_steady=clock.steady,
         phase_since_steady=clock.steady,
         timeline=(e.Passage(Phase.QUEUED, 0, 0, clock.now_ms),),
     )
-
-
-def _superseding(draft: Draft, members: dict[str, str], cause: str) -> dict[str, str]:
-    """Withdraw what the new set makes pointless; the members, with those that a withdrawn release still wanted to move."""
-    merged = dict(members)
-    for rollout in draft.rollouts():
-        ours = [u.service for u in rollout.units if u.service in members]
-        if not ours:
-            continue
-        if rollout.advice is not None:
-            continue
-        policy = draft.version_set(rollout.id).policy.supersede
-        newer = f"superseded by {', '.join(f'{name} {members[name]}' for name in ours)}"
-        if rollout.phase is Phase.QUEUED and policy is not Supersede.FINISH:
-            for unit in rollout.units:
-                merged.setdefault(unit.service, unit.candidate)
-            move(draft, rollout, Event.STOP, newer)
-        elif policy is Supersede.RESTART or cause == "revert":
-            if rollout.phase not in (Phase.ABORTING, Phase.QUEUED) and rollout.phase is not Phase.DRAINING:
-                move(draft, rollout, Event.STOP, newer)
-    return merged
 
 
 def obstacle(draft: Draft, rollout: e.Rollout) -> tuple[str, str | None] | None:

@@ -57,6 +57,8 @@ class Books:
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
         """Freezes in force by id: the service (None: all) and when it ends."""
         self.weighted: set[tuple[str, str, str]] = set()
+        self.mover: dict[str, str] = {}
+        """Service to the rollout that last had it told something."""
         self.window_seconds = 10.0
         self.stepped: tuple[int, str] | None = None
         self.runs: dict[tuple[str, str], int] = {}
@@ -81,6 +83,8 @@ class Monitor:
         for command in commands_of(decision):
             self.books.command_ids.add(command.id)
             self.books.wanted[command.target.service] = command.wanted
+            if command.rollout is not None:
+                self.books.mover[command.target.service] = command.rollout
             for version in command.wanted.versions:
                 if version.weight > 0 and command.rollout is not None:
                     self.books.weighted.add((command.rollout, command.target.service, version.label))
@@ -501,6 +505,9 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
         if past is not None and past.stable is not None and command.wanted.stable is None:
             yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
         mover = _rollout(decision.state, command.rollout)
+        other = _rollout(decision.state, books.mover.get(command.target.service))
+        if mover is not None and other is not None and other.id != mover.id and other.phase in MOVING:
+            yield Violation(10, f"{command.id}: {mover.id} has {command.target} told, which {other.id} moves")
         if mover is not None and mover.advice is not None:
             yield Violation(10, f"{command.id}: {command.target} is commanded, though another tool moves it")
     yield from _one_step_a_window(books, before, decision.state)

@@ -221,7 +221,7 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
             move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
         return True, f"{service} returns to {label}" if stopped else f"{service} serves {label} already"
     id_ = enqueue(draft, {service: label}, "revert")
-    return id_ is not None, f"{service} returns to {label}: {id_}"
+    return id_ is not None, f"{service} returns to {label}: {id_}" if id_ is not None else f"refused: {service} {label} is not started anew"
 
 
 def _earlier(draft: Draft, service: str) -> str | None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import (
     BuildChanged,
@@ -87,10 +88,10 @@ def _say(stage: Stage, act: Act) -> None:
         ours = [r.id for r in stage.loop.driver.rollouts if any(u.service == act.service for u in r.units)]
         more["rollout"] = ours[-1] if ours else None
     if act.verb in (OverrideVerb.PIN, OverrideVerb.REVERT):
-        more["version"] = f"#{act.number}"
+        more["version"] = _named(stage, act)
     if act.verb is OverrideVerb.REVERT and act.flag:  # what was good once is no longer
-        stage.loop.judge.faulty.add((act.service, f"#{act.number}"))
-        stage.loop.world.failing.add((act.service, f"#{act.number}"))
+        stage.loop.judge.faulty.add((act.service, _named(stage, act)))
+        stage.loop.world.failing.add((act.service, _named(stage, act)))
     if act.verb is OverrideVerb.PROMOTE:
         more["all_steps"] = act.flag
     if act.verb is OverrideVerb.FREEZE:
@@ -98,6 +99,13 @@ def _say(stage: Stage, act: Act) -> None:
     if act.flavour == "unsafe":
         more["unsafe"] = True
     stage.loop.say(act.verb, **more)
+
+
+def _named(stage: Stage, act: Act) -> str:
+    """The version that an operator names: the one that was good before the stable one, or where there is none a version by its number."""
+    target = stage.loop.driver.target(act.service)
+    earlier = [label for label in target.baked if label != target.stable]
+    return earlier[-1] if earlier else f"#{act.number}"
 
 
 def _break(stage: Stage, act: Act) -> None:
@@ -262,6 +270,18 @@ def _elsewhere(stage: Stage, act: Act) -> None:
     stage.loop.moves(act.service, **({label: share, f"v{act.number - 1}": 100 - share} if act.number > 1 else {label: share}))
 
 
+def _second_thoughts(stage: Stage, act: Act) -> None:
+    """As soon as a version has become stable, and the one before it drains: revert it, and abort that while it queues."""
+    done = [u.service for r in stage.loop.driver.rollouts if r.phase is Phase.DRAINING and r.promoted for u in r.units if u.stable]
+    if not done:
+        stage.loop.at(1, lambda: _second_thoughts(stage, act))
+        return
+    stage.loop.say(OverrideVerb.REVERT, service=done[0])
+    for rollout in stage.loop.driver.rollouts:
+        if rollout.phase is Phase.QUEUED and rollout.cause == "revert":
+            stage.loop.say(OverrideVerb.ABORT, rollout=rollout.id)
+
+
 DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.PUSH: _push,
     Deed.RELEASE: _push,
@@ -292,5 +312,6 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.SLANDER: _slander,
     Deed.STRAY_AT_REST: _stray_at_rest,
     Deed.ELSEWHERE: _elsewhere,
+    Deed.SECOND_THOUGHTS: _second_thoughts,
 }
 """Every deed has a row."""

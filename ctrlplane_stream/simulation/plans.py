@@ -69,6 +69,7 @@ class Deed(StrEnum):
     SLANDER = "outside judges are wrong"
     STRAY_AT_REST = "drift at rest"
     ELSEWHERE = "another tool moves"
+    SECOND_THOUGHTS = "reverts what is just completing, and thinks better of it"
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -115,6 +116,7 @@ def plan(seed: int) -> Plan:
     services = _some_in_place(random.Random(seed + 3), tuple(_service(rng, name, names) for name in names))  # noqa: S311 - as above
     services = _of_other_ways(random.Random(seed + 5), services)  # noqa: S311 - as above
     edges, acts = _edges(rng, names), _acts(rng, names)
+    acts += _second_thoughts(random.Random(seed + 6))  # noqa: S311 - as above
     acts += _later_mishaps(random.Random(seed + 4), names)  # noqa: S311 - as above
     other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
     return Plan(
@@ -190,6 +192,7 @@ def policy_of(rng: random.Random) -> Policy:
         maintenance=(closed,) if rng.random() < 0.05 else (),
         hold_after_revert_seconds=rng.choice((0.0, 0.0, 0.0, 30.0)),
         in_place=rng.random() < 0.03,
+        drain_seconds=rng.choice((10.0, 10.0, 10.0, 50.0)),  # shorter than the bake, and longer
     )
 
 
@@ -255,17 +258,23 @@ def _release(rng: random.Random, names: list[str], numbers: dict[str, int]) -> l
 
 def _override(rng: random.Random, names: list[str]) -> Act:
     verb = rng.choice(_VERBS)
-    scope = rng.choice(names) if rng.random() < 0.7 or verb in (OverrideVerb.PIN, OverrideVerb.UNPIN) else ""
+    scope = rng.choice(names) if rng.random() < 0.7 or verb in (OverrideVerb.PIN, OverrideVerb.UNPIN, OverrideVerb.REVERT) else ""
+    late = verb is OverrideVerb.REVERT  # only then is there anything to go back to
     return Act(
-        rng.uniform(10, 220),
+        rng.uniform(130 if late else 10, 220),
         Deed.SAY,
         scope,
         rng.randint(1, 3),
         verb=verb,
         flavour="unsafe" if rng.random() < 0.15 else "",
         other="rollout" if scope and rng.random() < 0.3 else "",
-        flag=rng.random() < 0.3,
+        flag=rng.random() < (0.7 if late else 0.3),
     )
+
+
+def _second_thoughts(rng: random.Random) -> list[Act]:
+    """In one run of ten somebody is so undecided."""
+    return [Act(rng.uniform(40, 160), Deed.SECOND_THOUGHTS)] if rng.random() < 0.1 else []
 
 
 _ENDS = {
@@ -281,7 +290,7 @@ _ENDS = {
 """Mishaps that end, and what ends them."""
 _LATER_MISHAPS = (Deed.SLANDER, Deed.STRAY_AT_REST)
 """Mishaps that came to be known later: drawn by themselves, so that a seed's other acts stay what they were."""
-_NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE)
+_NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE, Deed.SECOND_THOUGHTS)
 
 
 def _later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Announce
 from ctrlplane_stream.model.facts import (
     ArtifactPushed,
@@ -64,6 +65,8 @@ class Play:
         self.loop.world.start_seconds = plan.start
         self.staging: Loop | None = None
         self._offered: list[Announce] = []
+        self._failing: set[str] = set()
+        """Reverts that failed before the patient operator, who first tries whether promoting helps."""
 
     def run(self) -> Outcome:
         """Play to the end."""
@@ -156,6 +159,7 @@ class Play:
             open_yet, waited = self._open(patience), waited + CALM_SECONDS
         self._all_serve()
         self._all_arrived()
+        self._none_forgotten()
 
     def _open(self, patience: Patience) -> list[e.Rollout]:
         """The rollouts that are not over, each met by the patience."""
@@ -187,10 +191,12 @@ class Play:
             loop.say(OverrideVerb.UNFREEZE, service=name)
 
     def _help_on(self, loop: Loop) -> None:
-        """Do what a patient operator does: force what cannot be reverted, resume, promote, and look at every target."""
+        """Do what a patient operator does: resume, promote, force a revert that fails again, and look at every target."""
         for rollout in loop.driver.rollouts:
             if any(hold.code == "revert-fails" for hold in rollout.holds):
-                loop.say(OverrideVerb.FORCE, rollout=rollout.id)
+                if rollout.id in self._failing:
+                    loop.say(OverrideVerb.FORCE, rollout=rollout.id)
+                self._failing.add(rollout.id)
         loop.say(OverrideVerb.RESUME)
         loop.say(OverrideVerb.PROMOTE, all_steps=True)
         for name, target in sorted(loop.world.targets.items()):
@@ -223,6 +229,21 @@ class Play:
             pushed = f"pair/{service}/{announce.artifact.digest}/"
             if not any(key.startswith(pushed) for key, _ in self.loop.driver.state.entries()):
                 raise InvariantBroken(f"invariant 7: {announce.id} baked in staging and never got a number here")
+
+    def _none_forgotten(self) -> None:
+        """Whatever gave way in the queue to a newer set moved on in that one or in one after it."""
+        for loop in self._loops():
+            rollouts = loop.driver.rollouts
+            for gone in rollouts:
+                if (
+                    len(gone.timeline) < 2
+                    or gone.timeline[1].phase != Phase.ABORTING
+                    or "superseded by" not in (gone.stopped_because or "")
+                ):
+                    continue
+                later = {u.service for r in rollouts if r.id != gone.id and r.began_ms >= gone.timeline[1].at_ms for u in r.units}
+                if lost := [u.service for u in gone.units if u.service not in later]:
+                    raise InvariantBroken(f"invariant 7: {gone.id} gave way ({gone.stopped_because}), and nothing moves {lost} after it")
 
     def _upstream(self, fact: Fact) -> list[tuple[float, Fact]]:
         """What becomes of a report on its way to the log: lost, repeated, late."""

@@ -126,6 +126,18 @@ def test_revert_returns_to_an_earlier_version_make_before_break() -> None:
     assert weights(loop, "cart") == {"#1": 100}
 
 
+def test_a_revert_to_what_is_queued_leaves_it_queued() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    loop.run(5)
+    loop.push("cart", 3)
+    decision = loop.say(Say.REVERT, service="cart", version="#3")
+    assert phase(loop, "cart/3") is Phase.QUEUED
+    assert decision is not None
+    assert "cart #3 is not started anew" in decision.reasons[-1].text
+    until(loop, "cart/3", Phase.COMPLETED)
+
+
 def test_a_revert_that_fails_is_held_and_never_itself_reverted() -> None:
     loop = shop()
     loop.push("cart", 2)

@@ -8,7 +8,7 @@ from ctrlplane_stream.model.facts import VerdictGiven
 from ctrlplane_stream.model.policy import Supersede
 from ctrlplane_stream.model.verdicts import Comparison, Culprit, GuardRole, Metric, MetricEvidence, Verdict, VerdictStatus
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import held, phase, shop, until, weights
+from tests.scenario.shop import held, phase, reasons, shop, until, weights
 
 
 def test_two_unrelated_releases_run_side_by_side() -> None:
@@ -163,3 +163,31 @@ def test_a_newer_version_waits_for_the_running_one_to_finish_and_none_is_dropped
         loop.push("cart", number)
     for number in (2, 3, 4):
         until(loop, f"cart/{number}", Phase.COMPLETED, 1500)
+
+
+def test_a_newer_version_of_one_member_of_a_queued_release_moves_with_the_others() -> None:
+    """The queued set goes on under its own id, which its first member gave it, and what it moved is not forgotten."""
+    loop = shop()
+    loop.push("cart", 2)
+    loop.run(5)
+    for name, number in (("cart", 3), ("pay", 2)):
+        loop.push(name, number, release="r1", release_size=2)
+    loop.say(Say.PAUSE, rollout="production/cart/3")
+    loop.push("pay", 3)
+    assert held(loop, "cart/3") == ["pause"]
+    loop.say(Say.RESUME, rollout="production/cart/3")
+    until(loop, "cart/3", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#3": 100}, {"#3": 100})
+
+
+def test_a_set_that_is_refused_takes_nothing_from_the_queue() -> None:
+    """A queued release and a newer version that would close a cycle of versions which do not get on."""
+    loop = shop()
+    loop.edges("pay>cart")
+    loop.push("cart", 2)
+    loop.run(5)
+    loop.push("pay", 2)
+    loop.push("cart", 3, release="r1", release_size=2)
+    loop.push("pay", 3, release="r1", release_size=2)
+    assert "call each other and change together" in reasons(loop)
+    until(loop, "pay/2", Phase.COMPLETED)

@@ -29,6 +29,7 @@ from ctrlplane_stream.decision.gate import Gate, Reading
 from ctrlplane_stream.decision.phases import Event
 from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import OverrideVerb
+from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.plans import plan
 from ctrlplane_stream.simulation.play import Play
@@ -83,6 +84,15 @@ def _open_when_blind(*args: Any) -> Reading:
     return Reading(Gate.OPEN, "planted") if reading.gate is Gate.BLIND else reading
 
 
+def _open_to_promote(clock: Any, moved: Any, *more: Any) -> Reading:
+    """A gate at which an operator's promote passes a FAIL as it passes missing proof."""
+    unheard = {
+        name: replace(heard, status=VerdictStatus.INCONCLUSIVE) if heard.status is VerdictStatus.FAIL else heard
+        for name, heard in moved.heard.items()
+    }
+    return _read(clock, replace(moved, heard=unheard) if moved.approved or moved.promote_all else moved, *more)
+
+
 def _by_chance(*args: Any) -> Reading:
     return replace(_read(*args), text=f"planted {next(_count)}")
 
@@ -130,6 +140,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "steps on less than a PASS": (5, lambda: [(gate, "read", _open_when_unsure)]),
     "a required judge is not waited for": (5, lambda: [(gate, "_outside", lambda *args: None)]),
     "a judge without a veto stops a step": (5, lambda: [(hearing, "may_veto", lambda *args: True)]),
+    "promote passes a FAIL": (5, lambda: [(gate, "read", _open_to_promote)]),
     "a FAIL is noted and nothing else": (6, lambda: [(hearing, "_failed", lambda *args: None)]),
     "a stale verdict counts": (6, lambda: [(hearing, "_unheard", lambda *args: None)]),
     "a revert is reverted": (6, lambda: [(hearing, "_keep_revert", _reverts_a_revert)]),
@@ -137,6 +148,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
         7,
         lambda: [(falling, "at_zero", lambda *args: True), (rollout, "drain", lambda *args: None)],
     ),
+    "what gives way in the queue is forgotten": (7, lambda: [(admission, "with_withdrawn", lambda draft, members: members)]),
     "abort is refused": (8, lambda: _verbs(OverrideVerb.ABORT)),
     "pause is refused": (8, lambda: _verbs(OverrideVerb.PAUSE)),
     "freeze is refused": (8, lambda: _verbs(OverrideVerb.FREEZE)),
@@ -146,6 +158,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "an artifact is announced twice": (9, lambda: [(promoting, "_announce", _announced_twice)]),
     "a decision depends on more than its facts": (9, lambda: [(engine, "_finish", _counting)]),
     "two rollouts move one target": (10, lambda: [(admission, "_conflict", lambda *args: None)]),
+    "a queued rollout takes what another moves": (10, lambda: _everywhere("owns", lambda *args: True)),
     "two rollouts step in one window": (10, lambda: [(rollout, "window_now", lambda draft: 2**60)]),
     "the stable version is forgotten": (10, lambda: _effects(Event.ADMITTED, _loses_stable)),
     "nobody asks for time": (11, lambda: [(timers, "wake_at_ms", lambda draft: None)]),
@@ -177,8 +190,9 @@ def planted(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
 
 
 def _cannot_show(name: str, seed: int) -> bool:
-    """Whether a seed is not worth playing: nobody reverts in it to a version that fails."""
-    return name == "a revert is reverted" and not any(act.verb is OverrideVerb.REVERT and act.flag for act in plan(seed).acts)
+    """Whether a seed is not worth playing: only a revert to a version that fails lives on with a FAIL, and nobody does that in it."""
+    of_reverts = ("a revert is reverted", "promote passes a FAIL")
+    return name in of_reverts and not any(act.verb is OverrideVerb.REVERT and act.flag for act in plan(seed).acts)
 
 
 @pytest.mark.parametrize("name", PLANTED)
