@@ -1,4 +1,4 @@
-"""Compiles ctrlplane_stream/telemetry/native/spans.c in place where a C compiler is. Part of building the package (pyproject.toml).
+"""Compiles ctrlplane_stream/telemetry/native/*.c in place where a C compiler is. Part of building the package (pyproject.toml).
 
 Without a compiler the package is complete and slower by half: what is done in C has its twin in Python. CC names another compiler.
 Run by itself it compiles and says what came of it: ``python scripts/compile_native.py``.
@@ -14,8 +14,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path(__file__).parent.parent / "ctrlplane_stream" / "telemetry" / "native" / "spans.c"
-LIBRARY = SOURCE.with_suffix(".so")
+FOLDER = Path(__file__).parent.parent / "ctrlplane_stream" / "telemetry" / "native"
+LIBRARY = FOLDER / "spans.so"
 FLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-Wconversion", "-shared", "-fPIC")
 
 
@@ -24,11 +24,13 @@ def compiled() -> str | None:
     compiler = os.environ.get("CC") or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
     if compiler is None:
         return None if LIBRARY.exists() else "no C compiler: apt-get install gcc, or name one in CC"
-    version = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
+    sources = sorted(path for path in FOLDER.iterdir() if path.suffix in {".c", ".h"})
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    units = [str(path) for path in sources if path.suffix == ".c"]
     new = LIBRARY.with_suffix(f".{os.getpid()}")
     try:
         done = subprocess.run(
-            [compiler, *FLAGS, f'-DSOURCE_HASH="{version}"', "-o", str(new), str(SOURCE)], capture_output=True, text=True, check=False
+            [compiler, *FLAGS, f'-DSOURCE_HASH="{version}"', "-o", str(new), *units], capture_output=True, text=True, check=False
         )
         if done.returncode:
             return f"{compiler} failed: {done.stderr[-2000:]}"

@@ -30,11 +30,16 @@ def columnar(always: bool = False, compiled: bool = True) -> Engine:
     """
     from ctrlplane_stream.telemetry.columnar_pairing import ColumnarPairing
     from ctrlplane_stream.telemetry.columnar_source import ColumnarSource
+    from ctrlplane_stream.telemetry.native import library
+    from ctrlplane_stream.telemetry.native_source import NativeSource
 
+    found = library() if compiled else None
+    source = ColumnarSource if found is None else partial(NativeSource, found)
     if always:
-        source = partial(ColumnarSource, least_bytes=0, compiled=compiled)
-        return Engine("columnar, always", source, partial(ColumnarPairing, least_rows=0, compiled=compiled, most_values=8))
-    return Engine("columnar", partial(ColumnarSource, compiled=compiled), partial(ColumnarPairing, compiled=compiled))
+        return Engine(
+            "columnar, always", partial(source, least_bytes=0), partial(ColumnarPairing, least_rows=0, compiled=compiled, most_values=8)
+        )
+    return Engine("columnar", source, partial(ColumnarPairing, compiled=compiled))
 
 
 def default_engine() -> Engine:

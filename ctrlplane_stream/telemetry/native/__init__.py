@@ -1,4 +1,4 @@
-"""What is done in C where it was compiled: reading spans into columns, bringing columns into order, linking halves, counting.
+"""What is done in C where it was compiled: reading spans into rows, writing halves, linking halves, counting.
 
 Each has its twin in Python, which says what is right; the reader declines whatever is unusual, so that the rules stay there.
 ``scripts/compile_native.py`` makes the library when the package is built. Without a compiler, or on a big-endian machine,
@@ -6,7 +6,22 @@ there is none, and all goes as without.
 """
 
 from ctrlplane_stream.telemetry.native.columns import Columns, Links, Traces
+from ctrlplane_stream.telemetry.native.halves import FAILED, HOMELESS, Body, RowsToHalves
 from ctrlplane_stream.telemetry.native.library import library
-from ctrlplane_stream.telemetry.native.reading import LINKS, URL, Read, SpanReader
+from ctrlplane_stream.telemetry.native.reading import LINKS, ROW, URL, Read, SpanReader
 
-__all__ = ["LINKS", "URL", "Columns", "Links", "Read", "SpanReader", "Traces", "library"]
+__all__ = [
+    "FAILED",
+    "HOMELESS",
+    "LINKS",
+    "ROW",
+    "URL",
+    "Body",
+    "Columns",
+    "Links",
+    "Read",
+    "RowsToHalves",
+    "SpanReader",
+    "Traces",
+    "library",
+]

@@ -1,14 +1,12 @@
-"""Serialized requests into columns, by ``read_spans`` of ``spans.c``."""
+"""Serialized requests into rows, by ``read_spans`` of reading.c."""
 
 import ctypes
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
-
-import polars as pl
-import pyarrow as pa
 
 from ctrlplane_stream.telemetry.folding import LONGEST_US
+from ctrlplane_stream.telemetry.native.library import address
 
 URL, LINKS = 1, 2
 """Marks of a row: it has an attribute that holds a URL; it has span links."""
@@ -18,22 +16,8 @@ _MOST_ITEMS, _MOST_SLICES = 1 << 14, 1 << 16
 _TYPICAL_BYTES, _LEAST_BYTES = 160, 37
 """Bytes that a span takes: seldom less than the one, never less than the other."""
 
-_COLUMNS = {
-    "high": pa.uint64(),
-    "low": pa.uint64(),
-    "span": pa.uint64(),
-    "parent": pa.uint64(),
-    "end": pa.int64(),
-    "duration": pa.int64(),
-    "flags": pa.uint8(),
-    "marks": pa.uint8(),
-    "record": pa.uint32(),
-    "resource": pa.uint32(),
-    "state": pa.uint32(),
-    "combination": pa.uint32(),
-    "at": pa.uint32(),
-    "size": pa.uint32(),
-}
+ROW = struct.Struct("<QQQQqqIIIIIIIBBH")
+"""``Row`` of rows.h: high, low, span, parent, end, duration, record, at, size, resource, state, combination, peer, flags, marks, to."""
 
 
 class _Keys(ctypes.Structure):
@@ -60,7 +44,7 @@ class _Distinct(ctypes.Structure):
 class _Reading(ctypes.Structure):
     _fields_ = (
         ("capacity", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in _COLUMNS),
+        ("row", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("rows", "spans", "no_trace_id", "no_span_id", "no_end_time", "longest_us")),
         ("latest_us", ctypes.POINTER(ctypes.c_int64)),
         ("keys", _Keys),
@@ -72,12 +56,13 @@ class _Reading(ctypes.Structure):
 
 @dataclass(slots=True)
 class Read:
-    """Usable spans of some requests, in order, a row each with the columns of ``spans.c``; and what their numbers stand for.
+    """Usable spans of some requests, in order, a ``Row`` of rows.h each in ``memory``; and what their numbers stand for.
 
-    ``state`` and ``combination`` are 1 + index, 0 for none. The columns are valid until the reader reads again.
+    The memory is the reader's and valid until it reads again.
     """
 
-    rows: pl.DataFrame
+    memory: bytearray
+    rows: int
     spans: int
     no_trace_id: int
     no_span_id: int
@@ -105,7 +90,7 @@ class SpanReader:
         )
         for name in ("resources", "states", "combinations"):
             setattr(self._reading, name, _distinct())
-        self._memory: dict[str, bytearray] = {}
+        self._memory = bytearray()
 
     def read(self, values: Sequence[bytes], latest_us: Sequence[int]) -> Read | None:
         """The spans of serialized requests, none ending after its request's ``latest_us``; None where the reader declines."""
@@ -123,16 +108,15 @@ class SpanReader:
     def _make_room(self, rows: int) -> None:
         if rows <= self._reading.capacity:
             return
-        for name, dtype in _COLUMNS.items():
-            memory = self._memory[name] = bytearray(rows * dtype.bit_width // 8)
-            setattr(self._reading, name, ctypes.addressof(ctypes.c_uint8.from_buffer(memory)))
+        self._memory = bytearray(rows * ROW.size)
+        self._reading.row = address(self._memory)
         self._reading.capacity = rows
 
     def _result(self, values: Sequence[bytes]) -> Read:
         reading = self._reading
-        columns = {name: _series(self._memory[name], dtype, reading.rows) for name, dtype in _COLUMNS.items()}
         return Read(
-            pl.DataFrame(columns),
+            self._memory,
+            reading.rows,
             reading.spans,
             reading.no_trace_id,
             reading.no_span_id,
@@ -141,10 +125,6 @@ class SpanReader:
             [one for (one,) in _items(reading.states, values)],
             _items(reading.combinations, values),
         )
-
-
-def _series(memory: bytearray, dtype: pa.DataType, rows: int) -> pl.Series:
-    return cast("pl.Series", pl.from_arrow(pa.Array.from_buffers(dtype, rows, [None, pa.py_buffer(memory)])))
 
 
 def _distinct() -> _Distinct:

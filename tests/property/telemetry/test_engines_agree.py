@@ -10,7 +10,7 @@ from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Batch, Watch, decode, halves
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.half import Half
-from ctrlplane_stream.telemetry.halving import Batches, SourceRecord
+from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed
 from ctrlplane_stream.telemetry.random_traces import random_spans, tidy_spans
 from ctrlplane_stream.telemetry.reasons import Skip
@@ -41,6 +41,10 @@ def read(engine: Engine, records: list[SourceRecord]) -> tuple[object, ...]:
     return placed(batches), batches.environments, [bad.offset for bad in batches.unreadable], batches.spans, skipped
 
 
+def encoded(engine: Engine, records: list[SourceRecord]) -> tuple[HalvesRecordOut, ...]:
+    return engine.source(SETTINGS).batches(records, Counter()).encoded
+
+
 @settings(max_examples=60, deadline=None)
 @given(SEEDS)
 def test_both_readers_make_the_same_halves(seed: int) -> None:
@@ -50,6 +54,14 @@ def test_both_readers_make_the_same_halves(seed: int) -> None:
         for i in range(rng.randint(1, 4))
     ]
     assert read(COLUMNAR, records) == read(PLAIN, records) == read(REFERENCE, records)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SEEDS)
+def test_with_and_without_a_compiler_usual_spans_give_the_same_bytes(seed: int) -> None:
+    rng = random.Random(seed)
+    records = [SourceRecord(3, 10 + i, request(tidy_spans(rng.randrange(10**9))), BEGINNING_MS) for i in range(rng.randint(1, 4))]
+    assert encoded(COLUMNAR, records) == encoded(PLAIN, records)
 
 
 @settings(max_examples=80, deadline=None)

@@ -1,0 +1,83 @@
+"""Rows of spans into the columns of ``span-halves``, by halves.c."""
+
+import ctypes
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ctrlplane_stream.telemetry.native.library import address, address_of
+
+FAILED, HOMELESS = 128, 256
+"""Marks of what a combination of attributes means; below them are the flags of a span that fetched or settled messages."""
+
+MOST_PARTITIONS = 1 << 16
+
+
+class _Writing(ctypes.Structure):
+    _fields_ = (
+        ("partitions", ctypes.c_int64),
+        ("records", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("origin", "peer", "weight", "counts", "next", "columns")),
+    )
+
+
+_COLUMNS_BYTES = 10 * ctypes.sizeof(ctypes.c_void_p)
+
+
+@dataclass(slots=True)
+class Body:
+    """What one destination gets: how many rows of each record, and the columns as fields of a HalfBatch; empty where it gets none."""
+
+    counts: Sequence[int]
+    columns: bytes
+
+
+class RowsToHalves:
+    """Not thread-safe."""
+
+    def __init__(self, found: ctypes.CDLL, partitions: int) -> None:
+        """Raises ValueError for more partitions than a row can name."""
+        if partitions >= MOST_PARTITIONS:
+            raise ValueError(f"at most {MOST_PARTITIONS - 1} partitions: {partitions}")
+        self._library = found
+        self._partitions = partitions
+        self._into = bytearray()
+
+    def understand(
+        self, memory: bytearray, rows: int, meaning: Sequence[int], peers: Sequence[int], resources: int
+    ) -> "tuple[bytes, array[int]]":
+        """Complete rows by what their attributes mean, by combination, 0 for none; see halves.c.
+
+        Returns for each of the resources whether any row has it, and the rows that Python has to look at.
+        """
+        said, peer = array("H", meaning), array("I", peers)
+        used, special = bytearray(resources), array("I", bytes(4 * rows))
+        arguments = (address_of(said), address_of(peer), self._partitions, address(used), address_of(special))
+        count = self._library.understand(address(memory), rows, *arguments)
+        return bytes(used), special[:count]
+
+    def bodies(
+        self, memory: bytearray, rows: int, records: int, origins: Sequence[int], peers: Sequence[int], weights: Sequence[int] | None
+    ) -> list[Body]:
+        """The rows by destination, with the tables' numbers: ``origins`` by resource, ``peers``, ``weights`` by state (None: all alike)."""
+        counts, following = array("q", bytes(8 * self._partitions * records)), array("q", bytes(8 * self._partitions * records))
+        columns, ends = bytearray(_COLUMNS_BYTES * self._partitions), array("q", bytes(8 * self._partitions))
+        origin, peer, weight = array("I", origins), array("I", peers), None if weights is None else array("I", weights)
+        self._library.count_rows(address(memory), rows, records, address_of(counts))
+        room = self._library.room_for_halves(rows, self._partitions)
+        if len(self._into) < room:
+            self._into = bytearray(room)
+        writing = _Writing(
+            self._partitions,
+            records,
+            address_of(origin),
+            address_of(peer),
+            None if weight is None else address_of(weight),
+            address_of(counts),
+            address_of(following),
+            address(columns),
+        )
+        self._library.write_halves(ctypes.byref(writing), address(memory), rows, address(self._into), address_of(ends))
+        written = memoryview(self._into)
+        starts = (0, *ends)
+        return [Body(counts[p * records : (p + 1) * records], bytes(written[starts[p] : starts[p + 1]])) for p in range(self._partitions)]

@@ -1,0 +1,117 @@
+"""From OTLP to halves in C: rows of a chunk of records are read, completed and written by destination without an object for each.
+
+What attributes and resources mean is asked of Python once per distinct content; so are the few spans whose URL decides or that have
+links. What the reader in C declines is read by columns (:class:`~ctrlplane_stream.telemetry.columnar_source.ColumnarSource`).
+"""
+
+import ctypes
+from collections import Counter
+from collections.abc import Sequence
+
+from ctrlplane_stream.telemetry.columnar_source import ColumnarSource
+from ctrlplane_stream.telemetry.describing import ChunkTables, Describer, number_of, peer_by_all
+from ctrlplane_stream.telemetry.half import LINK, LINKED
+from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
+from ctrlplane_stream.telemetry.native import FAILED, HOMELESS, LINKS, ROW, URL, Body, Read, RowsToHalves, SpanReader
+from ctrlplane_stream.telemetry.origins import Origins
+from ctrlplane_stream.telemetry.peers import KEYS, URLS
+from ctrlplane_stream.telemetry.reading import LATEST_US, links_of
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.sampling import weight
+from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.wire.gen.halves_pb2 import HalfRecord
+from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Span
+
+_PEER, _FLAGS = 12, 13
+"""Places in a row."""
+
+
+class NativeSource(ColumnarSource):
+    """See the module. Keeps only caches, and memory that is used again."""
+
+    def __init__(self, found: ctypes.CDLL, settings: SpanSettings, least_bytes: int = 16 << 10) -> None:
+        """Chunks of less than ``least_bytes`` go to the reference, which is faster with few spans (measured)."""
+        super().__init__(settings, least_bytes)
+        self._settings = settings
+        self._meanings = Describer()
+        self._known_origins = Origins(settings.default_environment)
+        self._reader = SpanReader(found, sorted(KEYS), frozenset(URLS))
+        self._writer = RowsToHalves(found, settings.partitions)
+
+    def _halved(self, records: Sequence[SourceRecord], values: Sequence[bytes], skipped: Counter[Skip]) -> Batches:
+        latest = [LATEST_US if r.received_ms is None else r.received_ms * 1000 for r in records]
+        read = self._reader.read(values, latest)
+        if read is None:
+            return super()._halved(records, values, skipped)
+        for reason, count in (
+            (Skip.NO_TRACE_ID, read.no_trace_id),
+            (Skip.NO_SPAN_ID, read.no_span_id),
+            (Skip.NO_END_TIME, read.no_end_time),
+        ):
+            if count:
+                skipped[reason] += count
+        return self._written(records, values, read, skipped) if read.rows else Batches((), (), (), read.spans)
+
+    def _written(self, records: Sequence[SourceRecord], values: Sequence[bytes], read: Read, skipped: Counter[Skip]) -> Batches:
+        tables = ChunkTables([self._known_origins.of(resource) for resource in read.resources], {}, {})
+        default = self._settings.sampling_multiplier
+        weights = [number_of(weight(state, default) if state else default, tables.weights) for state in (b"", *read.states)]
+        resources = self._complete(values, read, tables, skipped)
+        used = [number for number, there in enumerate(resources) if there]
+        encoded, origins, peers = tables.encoded(used)
+        found = self._writer.bodies(read.memory, read.rows, len(records), origins, peers, weights if tables.many_weights else None)
+        out = [HalvesRecordOut(p, _record(records, body, encoded)) for p, body in enumerate(found) if body.columns]
+        environments = {tables.origins[number].environment for number in used}
+        return Batches(tuple(out), tuple(sorted(environments)), (), read.spans)
+
+    def _complete(self, values: Sequence[bytes], read: Read, tables: ChunkTables, skipped: Counter[Skip]) -> bytes:
+        """Give the rows what their attributes mean, and consumers with links their copies; returns by resource whether it is used."""
+        described = [self._meanings.describe(combination) for combination in read.combinations]
+        meaning = [0, *(one.fetch | FAILED * one.failed | HOMELESS * one.homeless for one in described)]
+        peers = [0, *(tables.peer_number(one.peer) for one in described)]
+        used, special = self._writer.understand(read.memory, read.rows, meaning, peers, len(read.resources))
+        copies: list[bytes] = []
+        for at in special:
+            row = list(ROW.unpack_from(read.memory, at * ROW.size))
+            record, start, size, marks = row[6], row[7], row[8], row[14]
+            span = Span.FromString(values[record][start : start + size])
+            if marks & URL:
+                row[_PEER] = tables.peer_number(peer_by_all(span.attributes))
+            if marks & LINKS:
+                found = links_of(span.links, span.trace_id, span.parent_span_id, self._settings.max_links, skipped)
+                copies += [_copy(row, trace, producer, self._settings.partitions) for trace, producer in found]
+                row[_FLAGS] |= LINKED if found else 0
+            ROW.pack_into(read.memory, at * ROW.size, *row)
+        if copies:
+            read.memory = bytearray(read.memory[: read.rows * ROW.size]) + b"".join(copies)
+            read.rows += len(copies)
+        return used
+
+
+def _copy(row: Sequence[int], trace: bytes, producer: bytes, partitions: int) -> bytes:
+    """The row of a consumer as a child of a producer that it is linked to."""
+    high, low = int.from_bytes(trace[:8], "little"), int.from_bytes(trace[8:], "little")
+    parent = int.from_bytes(producer, "little")
+    return ROW.pack(high, low, row[2], parent, *row[4:_FLAGS], row[_FLAGS] | LINK, row[14], (high ^ low) % partitions)
+
+
+def _record(records: Sequence[SourceRecord], body: Body, tables: bytes) -> bytes:
+    """The columns of a destination with what goes before them, in the order of the fields' numbers."""
+    record = HalfRecord()
+    batch = record.batch
+    batch.source, batch.through, batch.tables = records[0].source, records[-1].offset, tables
+    for source, rows in zip(records, body.counts, strict=True):
+        if rows:
+            batch.offsets.append(source.offset)
+            batch.rows.append(rows)
+    head: bytes = batch.SerializeToString()
+    return b"".join((b"\x0a", _varint(len(head) + len(body.columns)), head, body.columns))
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number >= 128:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
