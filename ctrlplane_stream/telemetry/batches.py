@@ -1,10 +1,11 @@
 """Records of ``span-halves``: bytes to words and back. The words are ``Batch``, ``Watermark`` and ``Watch``.
 
 ``Batch`` keeps its columns as bytes, as they came: the reference makes ``Half`` rows of them (:func:`halves`), the
-columnar path maps them without a loop.
+columnar path maps them without a loop, the one in C reads them where they lie.
 """
 
 import struct
+from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer, PeerKind
+from ctrlplane_stream.telemetry.native import COLUMNS, BatchReader, FoundBatch, library
 from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord, Tables
 from ctrlplane_stream.wire.otlp import Unreadable
 
@@ -45,6 +47,22 @@ class BatchTables(msgspec.Struct, frozen=True):
     weights: tuple[float, ...]
 
 
+_WIDTHS = dict.fromkeys(COLUMNS, 8) | {"flags": 1, "origin": 4, "peer": 4, "weight": 4}
+
+
+class HalfColumns(msgspec.Struct, frozen=True):
+    """The columns of ``rows`` halves in ``value``; ``start`` says where each of ``COLUMNS`` begins, -1 for weights that are all alike."""
+
+    value: bytes
+    rows: int
+    start: "array[int]"
+
+    def column(self, name: str) -> bytes:
+        """A column as halves.proto has it; empty where weights are all alike."""
+        start = self.start[COLUMNS.index(name)]
+        return self.value[start : start + _WIDTHS[name] * self.rows] if start >= 0 else b""
+
+
 class Batch(msgspec.Struct, frozen=True):
     """Halves of one source partition for one ``span-halves`` partition, as columns.
 
@@ -54,13 +72,13 @@ class Batch(msgspec.Struct, frozen=True):
     source: int
     through: int
     runs: tuple[tuple[int, int], ...]
-    columns: HalfBatch
+    columns: HalfColumns
     tables: BatchTables
 
     @property
     def rows(self) -> int:
         """How many halves the batch holds."""
-        return len(self.columns.flags)
+        return self.columns.rows
 
 
 HalvesRecord = Batch | Watermark | Watch
@@ -148,10 +166,31 @@ def _uint32(values: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(values)}I", *values)
 
 
+_FOUND = library()
+_READER = None if _FOUND is None else BatchReader(_FOUND)
+
+
 def decode(value: bytes | None) -> HalvesRecord | Unreadable:
     """The word that a record of ``span-halves`` holds, or why it holds none."""
     if value is None:
         return Unreadable("the record has no value")
+    found = None if _READER is None else _READER.read(value)
+    if found is not None:
+        return _placed(found, value)
+    return _mark(value) if len(value) < _SHORT else _decoded(value)
+
+
+def _placed(found: FoundBatch, value: bytes) -> Batch | Unreadable:
+    try:
+        tables = _tables(found.tables)
+    except (DecodeError, ValueError) as error:
+        return _broken(error)
+    if found.origins > len(tables.origins) or found.peers > len(tables.peers) or found.weights > len(tables.weights):
+        return _HOLDS_NOT
+    return Batch(found.source, found.through, found.runs, HalfColumns(value, found.rows, found.start), tables)
+
+
+def _decoded(value: bytes) -> HalvesRecord | Unreadable:
     try:
         record = HalfRecord.FromString(value)
     except DecodeError as error:
@@ -166,6 +205,17 @@ def decode(value: bytes | None) -> HalvesRecord | Unreadable:
             return Watch(record.watch.environment, record.watch.service, tuple(record.watch.versions))
         case _:
             return Unreadable("a record of span-halves without a batch, watermark or watch")
+
+
+_SHORT = 1_024
+_mark = lru_cache(maxsize=256)(_decoded)
+"""Watermarks come to all partitions alike, and mostly to the same worker."""
+
+_HOLDS_NOT = Unreadable("a row of a batch of span-halves names an origin, peer or weight that the batch does not hold")
+
+
+def _broken(error: Exception) -> Unreadable:
+    return Unreadable(f"the tables of a batch of span-halves are broken: {error}")
 
 
 def _batch(columns: HalfBatch) -> Batch | Unreadable:
@@ -184,10 +234,24 @@ def _batch(columns: HalfBatch) -> Batch | Unreadable:
     try:
         tables = _tables(columns.tables)
     except (DecodeError, ValueError) as error:
-        return Unreadable(f"the tables of a batch of span-halves are broken: {error}")
+        return _broken(error)
     if len(columns.offsets) != len(columns.rows) or not _hold(tables, columns):
-        return Unreadable("a row of a batch of span-halves names an origin, peer or weight that the batch does not hold")
-    return Batch(columns.source, columns.through, tuple(zip(columns.offsets, columns.rows, strict=True)), columns, tables)
+        return _HOLDS_NOT
+    return Batch(columns.source, columns.through, tuple(zip(columns.offsets, columns.rows, strict=True)), _joined(columns), tables)
+
+
+def _joined(batch: HalfBatch) -> HalfColumns:
+    found = (
+        *(batch.traces_high, batch.traces_low, batch.spans, batch.parents, batch.ends, batch.durations),
+        *(batch.flags, batch.origin_rows, batch.peer_rows, batch.weight_rows),
+    )
+    start, at = array("q"), 0
+    for column in found:
+        start.append(at)
+        at += len(column)
+    if not found[-1]:
+        start[-1] = -1
+    return HalfColumns(b"".join(found), len(batch.flags), start)
 
 
 def _hold(tables: BatchTables, columns: HalfBatch) -> bool:
@@ -195,6 +259,7 @@ def _hold(tables: BatchTables, columns: HalfBatch) -> bool:
         _below(columns.origin_rows, len(tables.origins))
         and _below(columns.peer_rows, len(tables.peers))
         and _below(columns.weight_rows, len(tables.weights))
+        and tables.weights != ()
     )
 
 
@@ -210,13 +275,13 @@ def _below(rows: bytes, limit: int) -> bool:
 
 def halves(batch: Batch, after: int) -> list[Half]:
     """The rows of a batch whose source offset is above ``after``, in order."""
-    columns = batch.columns
-    high, low, spans, parents = columns.traces_high, columns.traces_low, columns.spans, columns.parents
+    column = batch.columns.column
+    high, low, spans, parents = column("high"), column("low"), column("span"), column("parent")
     first = sum(rows for offset, rows in batch.runs if offset <= after)
     origins, peers, weights = batch.tables.origins, batch.tables.peers, batch.tables.weights
-    weight_rows = memoryview(columns.weight_rows).cast("I") if columns.weight_rows else None
-    ends, durations = memoryview(columns.ends).cast("q"), memoryview(columns.durations).cast("q")
-    origin_rows, peer_rows = memoryview(columns.origin_rows).cast("I"), memoryview(columns.peer_rows).cast("I")
+    weight_rows = memoryview(column("weight")).cast("I") if column("weight") else None
+    ends, durations = memoryview(column("end")).cast("q"), memoryview(column("duration")).cast("q")
+    origin_rows, peer_rows = memoryview(column("origin")).cast("I"), memoryview(column("peer")).cast("I")
     return [
         Half(
             high[8 * i : 8 * i + 8] + low[8 * i : 8 * i + 8],
@@ -233,6 +298,6 @@ def halves(batch: Batch, after: int) -> list[Half]:
             bool(flags & LINKED),
             bool(flags & RECEIVE),
         )
-        for i, flags in enumerate(columns.flags)
+        for i, flags in enumerate(column("flags"))
         if i >= first
     ]

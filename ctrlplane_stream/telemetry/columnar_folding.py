@@ -1,6 +1,5 @@
 """Adds whole columns of calls and arrivals to a fold: the same sums as one by one, grouped first."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, cast
@@ -8,22 +7,14 @@ from typing import Any, cast
 import polars as pl
 
 from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS, ZERO, Counts, Tally
-from ctrlplane_stream.telemetry.native import Columns
 
 _CODES = 2_048
 _NONE = _CODES - 1
 _BOUNDS = pl.Series(FIRST_DURATIONS, dtype=pl.Int64)
-_GUESSES = pl.Series(
-    [bisect_right(FIRST_DURATIONS, ((64 | below) << bit) >> 6) for bit in range(64) for below in range(64)], dtype=pl.Int32
-)
-"""For each highest bit of a duration and each six bits below it: how many bounds are not above the smallest such duration."""
 
 
 class Grouping:
-    """Numbers and counts rows by what they have in common: in C where it was compiled, else in polars."""
-
-    def __init__(self, compiled: Columns | None) -> None:
-        self._compiled = compiled
+    """Numbers and counts rows by what they have in common."""
 
     def numbered(self, rows: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.Series, list[tuple[Any, ...]]]:
         """For each row the number of its combination of small integers in ``columns``, and the combinations."""
@@ -33,11 +24,8 @@ class Grouping:
             if size == 1:
                 continue
             key = key * size + rows[name].cast(pl.UInt64)
-        if self._compiled is None:
-            distinct = key.unique().sort()
-            number = distinct.search_sorted(key).cast(pl.UInt32)
-        else:
-            number, distinct = self._compiled.numbered(key)
+        distinct = key.unique().sort()
+        number = distinct.search_sorted(key).cast(pl.UInt32)
         return number, _parts(distinct, columns, sizes)
 
     def counted(self, number: pl.Series) -> list[tuple[int, int]]:
@@ -60,10 +48,7 @@ class Grouping:
 
     def sketch(self, number: pl.Series, durations: pl.Series, into: Callable[[int], Counts]) -> None:
         """Count rows by number and sketch bucket of whole microseconds into the counts that ``into`` gives for a number."""
-        if self._compiled is None:
-            key = number.cast(pl.UInt64) * _CODES + _codes(durations)
-        else:
-            key = self._compiled.bucket_keys(number.cast(pl.UInt32), durations, _BOUNDS, _GUESSES, _CODES)
+        key = number.cast(pl.UInt64) * _CODES + _codes(durations)
         distinct, counts = self._counts(key)
         indices = ((distinct % _CODES).cast(pl.Int64) - 1).to_list()
         listed = counts.to_list()
@@ -77,10 +62,8 @@ class Grouping:
 
     def _counts(self, key: pl.Series) -> tuple[pl.Series, pl.Series]:
         """The distinct keys, ascending, and how often each is there."""
-        if self._compiled is None:
-            found = key.alias("key").value_counts().sort("key")
-            return found["key"], found["count"]
-        return self._compiled.counted(key)
+        found = key.alias("key").value_counts().sort("key")
+        return found["key"], found["count"]
 
     def _counted(self, key: pl.Series) -> tuple[list[int], list[int]]:
         distinct, counts = self._counts(key)

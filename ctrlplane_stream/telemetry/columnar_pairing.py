@@ -16,20 +16,19 @@ import polars as pl
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.model.windows import Exposure
 from ctrlplane_stream.telemetry.batches import Batch
+from ctrlplane_stream.telemetry.bounding import Bounds
 from ctrlplane_stream.telemetry.columnar_folding import Grouping
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin
-from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key, trace_keys
+from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
-from ctrlplane_stream.telemetry.native import Columns, library
 from ctrlplane_stream.telemetry.pairing import (
     Fresh,
     ReferencePairing,
     Settled,
     count_redelivered,
-    most_in_traces,
     settle_finally,
     settle_now,
 )
@@ -63,21 +62,18 @@ class _Fast:
 class ColumnarPairing:
     """See the module."""
 
-    def __init__(
-        self, settings: SpanSettings, peers: KnownPeers, least_rows: int = 256, compiled: bool = True, most_values: int = 65_536
-    ) -> None:
+    def __init__(self, settings: SpanSettings, peers: KnownPeers, least_rows: int = 256, most_values: int = 65_536) -> None:
         """Where fewer than ``least_rows`` become visible, the reference takes them all: it is faster with few.
 
-        ``compiled``: whether to use what is written in C, where there is a library. Beyond ``most_values`` origins and peers those that
-        no half in memory has are forgotten: callers that speak to ever new addresses must not fill it.
+        Beyond ``most_values`` origins and peers those that no half in memory has are forgotten: callers that speak to ever new addresses
+        must not fill it.
         """
-        found = library() if compiled else None
-        self._compiled = None if found is None else Columns(found)
-        self._group = Grouping(self._compiled)
+        self._group = Grouping()
         self._settings = settings
         self._least_rows = least_rows
         self._peers = peers
         self._slow = ReferencePairing(settings, peers)
+        self._bounds = Bounds(settings, self._slow)
         self._tables = Tables()
         self._most_values = self._forget_values_at = most_values
         self._pending: list[tuple[int, int, Batch]] = []
@@ -124,7 +120,7 @@ class ColumnarPairing:
         """Everything received and not visible yet."""
         if not self._pending:
             return self._rest
-        fresh = frame_of(self._pending, self._tables, self._compiled)
+        fresh = frame_of(self._pending, self._tables)
         self._pending, self._pending_rows = [], 0
         return pl.concat([self._rest, fresh]) if len(self._rest) else fresh
 
@@ -152,7 +148,7 @@ class ColumnarPairing:
     def _settle_visible(self, visible: pl.DataFrame, window: int, fold: Fold, watched: Watched) -> Fresh:
         """Count what is proved; returns what went to the reference."""
         fast, slow = self._sorted_out(visible)
-        slow = self._bounded(slow)
+        slow = self._bounds.bounded(slow)
         self._slow.hold(len(slow))
         fresh = self._slow.join(halves_of(slow, self._tables), window, fold) if len(slow) else []
         if len(fast.rows):
@@ -163,7 +159,7 @@ class ColumnarPairing:
 
     def _sorted_out(self, visible: pl.DataFrame) -> tuple[_Fast, pl.DataFrame]:
         """The traces that take the fast way, and the rows of all others."""
-        traces = traces_of(visible, self._compiled)
+        traces = traces_of(visible)
         keys = traces.keys
         kind = (visible["flags"] & 7).alias("kind")
         rows = visible.hstack([keys[traces.number], kind, self._window(visible["end"])])
@@ -171,7 +167,7 @@ class ColumnarPairing:
         if len(rows) < self._least_rows:
             return _Fast(rows.clear(), rows.clear(), rows.clear(), keys.clear()), visible
         odd = self._unusual(rows, traces.number, keys.is_in(pl.concat(met).implode()) if met else falses(len(keys)))
-        links = links_of(rows, traces.number, odd, self._compiled)
+        links = links_of(rows, traces.number, odd)
         usual = ~links.odd[traces.number]
         every = bool(usual.all())
         fast = rows if every else chosen(rows, usual)
@@ -208,35 +204,6 @@ class ColumnarPairing:
             odd = odd.scatter(sizes["trace"].filter(sizes["count"] > self._settings.max_trace_halves), True)
         return odd
 
-    def _bounded(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Those of the rows bound for the reference that it may hold: no runaway trace beyond its own bound, then the newest."""
-        if len(rows) > self._settings.max_trace_halves:
-            rows = self._without_runaways(rows)
-        surplus = self._slow.held + len(rows) - most_in_traces(self._settings)
-        if surplus > 0:
-            surplus -= self._slow.evict(surplus)
-        if surplus <= 0:
-            return rows
-        rows = rows.sort("end", "offset")
-        self._give_up(rows.head(surplus), Skip.EVICTED)
-        return rows.slice(surplus)
-
-    def _without_runaways(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """What a trace has beyond its bound, counted before it is made objects of: a million spans must not take the worker down."""
-        most = self._settings.max_trace_halves
-        rows = rows.with_columns(trace=trace_keys()).sort("end", "span", "offset")
-        callee = (pl.col("flags") & 7).is_in([int(Kind.SERVER), int(Kind.CONSUMER)])
-        side = pl.struct("trace", "span", callee.alias("side"), pl.when((pl.col("flags") & LINK) != 0).then("parent").alias("link"))
-        rows = rows.with_columns(first=side.is_first_distinct().cast(pl.Int64))
-        rows = rows.with_columns(over=(pl.col("first").cum_sum() - pl.col("first")).over("trace") >= most)
-        self._give_up(rows.filter("over"), Skip.TRACE_TOO_LARGE)
-        return rows.filter(~pl.col("over")).select(NAMES)
-
-    def _give_up(self, rows: pl.DataFrame, reason: Skip) -> None:
-        """Count the spans among rows under a reason; copies that stand for links are counted as such."""
-        self._count(reason, rows.filter((pl.col("flags") & LINK) == 0))
-        self._count(Skip.UNLINKED, rows.filter((pl.col("flags") & LINK) != 0))
-
     def _count_arrivals(self, rows: pl.DataFrame, fold: Fold) -> None:
         kind, fetched = rows["kind"], (rows["flags"] & RECEIVE) != 0
         arrived = (kind == Kind.SERVER) | (kind == Kind.CONSUMER)
@@ -258,10 +225,6 @@ class ColumnarPairing:
         count = int(mask.sum())
         if count:
             self.skipped[reason] += count
-
-    def _count(self, reason: Skip, rows: pl.DataFrame) -> None:
-        if len(rows):
-            self.skipped[reason] += len(rows)
 
     def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with their windows as small numbers, ``place``."""
@@ -399,7 +362,7 @@ class ColumnarPairing:
         if surplus > 0:
             rows = self._unsettled()
             self._rest = rows.slice(surplus)
-            self._give_up(rows.head(surplus), Skip.EVICTED)
+            self._bounds.give_up_rows(rows.head(surplus), Skip.EVICTED)
 
 
 _EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)

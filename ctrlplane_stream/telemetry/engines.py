@@ -31,15 +31,15 @@ def columnar(always: bool = False, compiled: bool = True) -> Engine:
     from ctrlplane_stream.telemetry.columnar_pairing import ColumnarPairing
     from ctrlplane_stream.telemetry.columnar_source import ColumnarSource
     from ctrlplane_stream.telemetry.native import library
+    from ctrlplane_stream.telemetry.native_pairing import NativePairing
     from ctrlplane_stream.telemetry.native_source import NativeSource
 
     found = library() if compiled else None
     source = ColumnarSource if found is None else partial(NativeSource, found)
+    pairing = ColumnarPairing if found is None else partial(NativePairing, found)
     if always:
-        return Engine(
-            "columnar, always", partial(source, least_bytes=0), partial(ColumnarPairing, least_rows=0, compiled=compiled, most_values=8)
-        )
-    return Engine("columnar", source, partial(ColumnarPairing, compiled=compiled))
+        return Engine("columnar, always", partial(source, least_bytes=0), partial(pairing, least_rows=0, most_values=8))
+    return Engine("columnar", source, pairing)
 
 
 def default_engine() -> Engine:

@@ -5,11 +5,10 @@ result does not depend on the order of adding, to the last bit.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.model.sketch import EMPTY, Sketch, bucket_index
+from ctrlplane_stream.model.sketch import EMPTY, Sketch, bucket_index, merge
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
 
 ZERO = -(1 << 30)
@@ -40,22 +39,31 @@ def bucket(duration_us: int) -> int:
     return bisect_right(FIRST_DURATIONS, duration_us) - 1 if duration_us > 0 else ZERO
 
 
-Counts = dict[int, int]
-"""Durations counted by bucket."""
+class Counts(dict[int, int]):
+    """Durations counted by bucket, one by one; and those that were counted all at once, ``whole``."""
+
+    whole: Sketch = EMPTY
+
+    def put(self, sketch: Sketch) -> None:
+        """Add durations that were counted at once."""
+        self.whole = sketch if self.whole is EMPTY else merge((self.whole, sketch))
 
 
 def sketch_of(counts: Counts) -> Sketch:
     """The sketch that these counts make."""
     if not counts:
-        return EMPTY
+        return counts.whole
     indices = sorted(counts)[1:] if ZERO in counts else sorted(counts)
-    return Sketch(tuple(indices), tuple(map(counts.__getitem__, indices)), counts.get(ZERO, 0))
+    found = Sketch(tuple(indices), tuple(map(counts.__getitem__, indices)), counts.get(ZERO, 0))
+    return found if counts.whole is EMPTY else merge((counts.whole, found))
 
 
-def add_counts(into: Counts, counts: Mapping[int, int]) -> None:
+def add_counts(into: Counts, counts: Counts) -> None:
     """Add counts by bucket to others."""
     for index, count in counts.items():
         into[index] = into.get(index, 0) + count
+    if counts.whole is not EMPTY:
+        into.put(counts.whole)
 
 
 @dataclass(slots=True)
@@ -93,9 +101,9 @@ class EdgeCounts:
     """What one edge between two versions adds up to."""
 
     tally: Tally = field(default_factory=Tally)
-    client: Counts = field(default_factory=dict)
-    server: Counts = field(default_factory=dict)
-    gap: Counts = field(default_factory=dict)
+    client: Counts = field(default_factory=Counts)
+    server: Counts = field(default_factory=Counts)
+    gap: Counts = field(default_factory=Counts)
 
 
 @dataclass(slots=True)
@@ -104,7 +112,7 @@ class ArrivalCounts:
 
     tally: Tally = field(default_factory=Tally)
     roots: int = 0
-    latency: Counts = field(default_factory=dict)
+    latency: Counts = field(default_factory=Counts)
 
 
 @dataclass(slots=True)
@@ -113,7 +121,7 @@ class ExposureCounts:
 
     requests: int = 0
     errors: int = 0
-    latency: Counts = field(default_factory=dict)
+    latency: Counts = field(default_factory=Counts)
 
 
 @dataclass(slots=True)

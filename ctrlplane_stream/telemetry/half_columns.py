@@ -1,5 +1,6 @@
 """Halves as columns: what one partition holds of them, with origins, peers and weights as numbers."""
 
+from array import array
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,6 @@ import pyarrow as pa
 from ctrlplane_stream.telemetry.batches import Batch, BatchTables
 from ctrlplane_stream.telemetry.columns import bytes_of, numbers_of
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind
-from ctrlplane_stream.telemetry.native import Columns
 
 TRACE_FACTOR = 0x9E3779B97F4A7C15
 """Odd constant by which ids are spread before they are folded into one word."""
@@ -24,6 +24,8 @@ SCHEMA = {name: pl.UInt64 if dtype == pa.uint64() else pl.Int64 for name, dtype 
     "offset": pl.Int64,
 }
 NAMES = list(SCHEMA)
+ARROW = _WIDE | {name: pa.uint32() for name in ("flags", "origin", "peer", "weight")} | {"offset": pa.int64()}
+"""Types as C has them."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class Numbers:
         return found
 
 
-_Numbered = tuple[list[int], list[int], list[int]]
+_Numbered = tuple["array[int]", "array[int]", "array[int]"]
 _MOST_KNOWN = 512
 
 
@@ -67,9 +69,9 @@ class Tables:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             numbered = (
-                [self.origins.number(origin) for origin in tables.origins],
-                [self.peers.number(peer) for peer in tables.peers],
-                [self.weights.number(weight) for weight in tables.weights],
+                array("I", [self.origins.number(origin) for origin in tables.origins]),
+                array("I", [self.peers.number(peer) for peer in tables.peers]),
+                array("I", [self.weights.number(weight) for weight in tables.weights]),
             )
             known = self._known[id(tables)] = (tables, numbered)
         return known[1]
@@ -91,21 +93,21 @@ def falses(rows: int) -> pl.Series:
     return pl.Series([False]).new_from_index(0, rows)
 
 
-def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables, compiled: Columns | None) -> pl.DataFrame:
+def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables) -> pl.DataFrame:
     """The rows of some batches (offset, first row, batch), in order, with ``SCHEMA``."""
-    which = _repeated([batch.rows - first for _, first, batch in batches], compiled)
+    which = _repeated([batch.rows - first for _, first, batch in batches])
     total = len(which)
     columns = {
-        name: numbers_of(b"".join(_wide(batch, name)[8 * first :] for _, first, batch in batches), dtype, total)
+        name: numbers_of(b"".join(batch.columns.column(name)[8 * first :] for _, first, batch in batches), dtype, total)
         for name, dtype in _WIDE.items()
     }
-    flags = numbers_of(b"".join(batch.columns.flags[first:] for _, first, batch in batches), pa.uint8(), total)
+    flags = numbers_of(b"".join(batch.columns.column("flags")[first:] for _, first, batch in batches), pa.uint8(), total)
     offsets = pl.Series([offset for offset, _, _ in batches], dtype=pl.Int64)[which]
     found = [tables.numbers_of(batch.tables) for _, _, batch in batches]
     origins, peers, weights = [one[0] for one in found], [one[1] for one in found], [one[2] for one in found]
     local = {
-        "origin": (origins, b"".join(batch.columns.origin_rows[4 * first :] for _, first, batch in batches)),
-        "peer": (peers, b"".join(batch.columns.peer_rows[4 * first :] for _, first, batch in batches)),
+        "origin": (origins, b"".join(batch.columns.column("origin")[4 * first :] for _, first, batch in batches)),
+        "peer": (peers, b"".join(batch.columns.column("peer")[4 * first :] for _, first, batch in batches)),
         "weight": (weights, b"".join(_weight_rows(batch)[4 * first :] for _, first, batch in batches)),
     }
     numbered = {name: _global(numbers, rows, which, total) for name, (numbers, rows) in local.items()}
@@ -113,10 +115,8 @@ def frame_of(batches: Sequence[tuple[int, int, Batch]], tables: Tables, compiled
     return pl.DataFrame([found_columns[name].alias(name) for name in NAMES])
 
 
-def _repeated(counts: list[int], compiled: Columns | None) -> pl.Series:
+def _repeated(counts: list[int]) -> pl.Series:
     """0, 1, 2 … each as often as ``counts`` (all positive) says."""
-    if compiled is not None:
-        return compiled.repeated(counts)
     return pl.select(pl.int_range(0, len(counts), dtype=pl.UInt32).repeat_by(pl.Series(counts)).explode()).to_series()
 
 
@@ -125,28 +125,11 @@ def chosen(rows: pl.DataFrame, mask: pl.Series, names: Sequence[str] | None = No
     return pl.DataFrame([rows[name].filter(mask) for name in (rows.columns if names is None else names)])
 
 
-def _wide(batch: Batch, name: str) -> bytes:
-    columns = batch.columns
-    match name:
-        case "high":
-            return columns.traces_high
-        case "low":
-            return columns.traces_low
-        case "span":
-            return columns.spans
-        case "parent":
-            return columns.parents
-        case "end":
-            return columns.ends
-        case _:
-            return columns.durations
-
-
 def _weight_rows(batch: Batch) -> bytes:
-    return batch.columns.weight_rows or bytes(4 * batch.rows)
+    return batch.columns.column("weight") or bytes(4 * batch.rows)
 
 
-def _global(numbers: list[list[int]], rows: bytes, which: pl.Series, total: int) -> pl.Series:
+def _global(numbers: Sequence["array[int]"], rows: bytes, which: pl.Series, total: int) -> pl.Series:
     """Batch-local numbers as global ones."""
     bases, base = [], 0
     for found in numbers:

@@ -1,31 +1,45 @@
 """Finds, in columns, which halves belong to each other: the traces by number, the caller of each callee, and which traces are unusual.
 
-In C where it was compiled; else by joins, with the same outcome.
+By joins; the twin in C goes trace by trace (settling.c), with the same outcome.
 """
+
+from dataclasses import dataclass
 
 import polars as pl
 
 from ctrlplane_stream.telemetry.half import Kind
-from ctrlplane_stream.telemetry.half_columns import TRACE_FACTOR, trace_keys
-from ctrlplane_stream.telemetry.native import Columns, Links, Traces
+from ctrlplane_stream.telemetry.half_columns import trace_keys
 
 
-def traces_of(rows: pl.DataFrame, compiled: Columns | None) -> Traces:
+@dataclass(slots=True)
+class Traces:
+    """The trace of each half by number, in order of appearance; and each trace's id folded into a word, ``trace``."""
+
+    number: pl.Series
+    keys: pl.Series
+
+
+@dataclass(slots=True)
+class Links:
+    """By trace, whether its shape is unusual; by row, 1 + the row of a callee's caller, and whether a callee answered a caller."""
+
+    odd: pl.Series
+    above: pl.Series
+    answered: pl.Series
+
+
+def traces_of(rows: pl.DataFrame) -> Traces:
     """The traces of halves (``high``, ``low``), numbered in order of appearance."""
-    if compiled is not None:
-        return compiled.traces(rows, TRACE_FACTOR)
     distinct = rows.select("high", "low").unique(maintain_order=True)
     numbers = distinct.with_row_index("number")
     number = rows.select("high", "low").join(numbers, on=["high", "low"], how="left", maintain_order="left")["number"]
     return Traces(number, distinct.select(trace=trace_keys()).to_series())
 
 
-def links_of(rows: pl.DataFrame, trace: pl.Series, odd: pl.Series, compiled: Columns | None) -> Links:
-    """See :class:`~ctrlplane_stream.telemetry.native.Links`. A trace becomes odd where an id comes twice, there are several roots, a
+def links_of(rows: pl.DataFrame, trace: pl.Series, odd: pl.Series) -> Links:
+    """See :class:`Links`. A trace becomes odd where an id comes twice, there are several roots, a
     callee's caller is not there, or something lies below a caller that no callee answered; what is odd already stays so.
     """
-    if compiled is not None:
-        return compiled.links(rows, trace, odd)
     kind = pl.col("flags") & 7
     halves = rows.select("span", "parent", kind=kind, trace=trace).with_row_index("at")
     named = halves.select("trace", "span", up=pl.col("at") + 1).unique(["trace", "span"], keep="first", maintain_order=True)

@@ -374,7 +374,7 @@ def most_in_traces(settings: SpanSettings) -> int:
 
 def count_redelivered(skipped: Counter[Skip], batch: Batch, rows: int) -> None:
     """Count the spans among the first rows of a batch as redelivered; the copies that stand for their links go with them."""
-    skipped.update(Skip.REDELIVERED for flags in batch.columns.flags[:rows] if not flags & LINK)
+    skipped.update(Skip.REDELIVERED for flags in batch.columns.column("flags")[:rows] if not flags & LINK)
 
 
 def _why_without(callee: Half, found: NoCaller | None) -> Skip:

@@ -1,17 +1,21 @@
 """What is done in C gives what its twins in Python give, also at the edges that random traffic seldom meets."""
 
 import random
+from ctypes import CDLL, addressof, c_int64, c_uint64, c_void_p
 
 import polars as pl
 import pytest
 
+from ctrlplane_stream.model.sketch import Sketch
 from ctrlplane_stream.telemetry.columnar_folding import Grouping
 from ctrlplane_stream.telemetry.columnar_pairing import ColumnarPairing
 from ctrlplane_stream.telemetry.engines import Engine, columnar
-from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS, LONGEST_US, ZERO, Counts, bucket
+from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS, LONGEST_US, ZERO, Counts, bucket, sketch_of
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain
-from ctrlplane_stream.telemetry.native import Columns, library
+from ctrlplane_stream.telemetry.native import library
+from ctrlplane_stream.telemetry.native.pairing import counted, prepared
+from ctrlplane_stream.telemetry.native_pairing import NativePairing
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleTraces, request
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
@@ -24,23 +28,54 @@ def _edges() -> list[int]:
     return [value for value in (*near, -5, 0, 1, 2, LONGEST_US) if value <= LONGEST_US]
 
 
-@pytest.mark.parametrize("columns", [None, pytest.param(_FOUND and Columns(_FOUND), marks=compiled)], ids=["polars", "C"])
-def test_every_duration_falls_into_the_bucket_that_the_sketch_gives_it(columns: Columns | None) -> None:
+def test_every_duration_falls_into_the_bucket_that_the_sketch_gives_it_in_columns() -> None:
     durations = _edges()
-    counts: list[Counts] = [{} for _ in durations]
-    Grouping(columns).sketch(pl.Series(range(len(durations)), dtype=pl.UInt32), pl.Series(durations, dtype=pl.Int64), counts.__getitem__)
+    counts = [Counts() for _ in durations]
+    Grouping().sketch(pl.Series(range(len(durations)), dtype=pl.UInt32), pl.Series(durations, dtype=pl.Int64), counts.__getitem__)
     assert [list(each) for each in counts] == [[bucket(duration)] for duration in durations]
     assert ZERO in counts[durations.index(0)]
 
 
+def _sketches(found: CDLL, durations: list[list[int]]) -> list[Sketch]:
+    """What C makes of some durations each."""
+    found.slot_of.argtypes = c_void_p, c_uint64, c_uint64
+    found.observe.argtypes = c_void_p, c_int64, c_int64, c_int64
+    found.lay_out.argtypes = (c_void_p,)
+    counts = prepared(1)
+    for number, each in enumerate(durations):
+        slot = found.slot_of(addressof(counts), number, 0)
+        for duration in each:
+            assert found.observe(addressof(counts), slot, 0, duration) == 0
+    assert found.lay_out(addressof(counts)) == 0
+    sketches = [row.sketches[0] for row in counted(counts)]
+    found.free_counts(addressof(counts))
+    return sketches
+
+
+def _counted(durations: list[int]) -> Sketch:
+    counts = Counts()
+    for duration in durations:
+        counts[bucket(duration)] = counts.get(bucket(duration), 0) + 1
+    return sketch_of(counts)
+
+
 @compiled
-def test_counting_gives_every_key_once_in_ascending_order() -> None:
-    chance = random.Random(5)
-    keys = [chance.choice((0, 1, 2**64 - 1, chance.getrandbits(64))) for _ in range(5_000)]
+def test_every_duration_falls_into_the_bucket_that_the_sketch_gives_it_in_c() -> None:
     assert _FOUND is not None
-    distinct, counts = Columns(_FOUND).counted(pl.Series(keys, dtype=pl.UInt64))
-    assert dict(zip(distinct, counts, strict=True)) == {key: keys.count(key) for key in set(keys)}
-    assert distinct.to_list() == sorted(set(keys))
+    durations = [[duration] for duration in _edges()]
+    assert _sketches(_FOUND, durations) == [_counted(each) for each in durations]
+
+
+@compiled
+def test_sketches_of_few_and_of_many_durations_are_those_of_the_reference() -> None:
+    """Around the number at which a sketch of C begins to count by bucket; near each other and from one end of time to the other."""
+    assert _FOUND is not None
+    chance = random.Random(5)
+    near = [[int(chance.lognormvariate(9, 1)) for _ in range(many)] for many in range(40)]
+    far = [
+        [chance.choice((-1, 0, 1, LONGEST_US, chance.randrange(1 << chance.randrange(1, 53)))) for _ in range(many)] for many in range(40)
+    ]
+    assert _sketches(_FOUND, near + far) == [_counted(each) for each in near + far]
 
 
 @pytest.mark.parametrize("engine", [columnar(always=True), columnar(always=True, compiled=False)], ids=["C", "polars"])
@@ -54,5 +89,5 @@ def test_addresses_that_no_half_in_memory_has_are_forgotten(engine: Engine) -> N
         now_ms += 1_000
         chain.advance(now_ms)
     pairing = chain.pairs[0]._pairing
-    assert isinstance(pairing, ColumnarPairing)
+    assert isinstance(pairing, ColumnarPairing | NativePairing)
     assert pairing._tables.size < 80

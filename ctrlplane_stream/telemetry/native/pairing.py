@@ -1,0 +1,243 @@
+"""Halves in memory, and what C makes of them when a window closes. Calls, and nothing else: the rules are in native_pairing.py."""
+
+import ctypes
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from ctrlplane_stream.model.sketch import EMPTY, Sketch
+from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS
+from ctrlplane_stream.telemetry.native.library import address, address_of
+from ctrlplane_stream.telemetry.native.structures import HALF, Block, Candidate, Closing, Counts, Names, Pool
+
+_TALLY = struct.Struct("<qqII")
+_SIZES = {"i": 4, "I": 4, "q": 8}
+_WORDS = HALF.size // 8
+_WIDE, _NARROW = ("high", "low", "span", "parent", "end", "duration", "offset"), ("origin", "peer", "weight", "flags")
+_GUESSES = array("i", bytes(4 * 64 * 64))
+"""For each highest bit of a duration and each six bits below it: how many bounds are not above the smallest such duration."""
+_BOUNDS = array("q", FIRST_DURATIONS)
+NOBODY = (1 << 32) - 1
+
+
+def _guess() -> None:
+    found = 0
+    for at in range(64 * 64):
+        bit, below = divmod(at, 64)
+        while found < len(FIRST_DURATIONS) and FIRST_DURATIONS[found] <= ((64 | below) << bit) >> 6:
+            found += 1
+        _GUESSES[at] = found
+
+
+_guess()
+
+
+@dataclass(slots=True)
+class Counted:
+    """What was counted under one name (``a``, ``b``): ``tallies`` are (weight's number, calls, errors)."""
+
+    a: int
+    b: int
+    tallies: list[tuple[int, int, int]]
+    roots: int
+    sketches: list[Sketch]
+
+
+class Halves:
+    """Halves one after the other, in memory of C's."""
+
+    __slots__ = ("_library", "at", "pool")
+
+    def __init__(self, found: ctypes.CDLL) -> None:
+        self._library = found
+        self.pool = Pool()
+        self.at = ctypes.addressof(self.pool)
+
+    def __len__(self) -> int:
+        return int(self.pool.count)
+
+    def __del__(self) -> None:
+        self._library.free_pool(self.at)
+
+    def append(self, value: bytes, start: "array[int]", rows: int, first: int, offset: int, numbers: "Sequence[array[int]]") -> None:
+        """Take in the rows of a batch from ``first`` on; see pool.c."""
+        tables = (address_of(each) for each in numbers)
+        _checked(self._library.append_halves(self.at, value, address_of(start), rows, first, offset, *tables))
+
+    def drop(self, many: int) -> None:
+        """Give up the first ``many``."""
+        self._library.drop_first(self.at, many)
+
+
+class Settled:
+    """Traces that were settled together, in memory of C's."""
+
+    __slots__ = ("_library", "at", "block")
+
+    def __init__(self, found: ctypes.CDLL, closing: Closing) -> None:
+        """Takes the block over from a close."""
+        self._library = found
+        self.block = Block.from_buffer_copy(closing.block)
+        self.at = ctypes.addressof(self.block)
+        ctypes.memset(ctypes.addressof(closing.block), 0, ctypes.sizeof(Block))
+
+    def __len__(self) -> int:
+        return int(self.block.pool.count)
+
+    def __del__(self) -> None:
+        self._library.free_block(self.at)
+
+    @property
+    def opens(self) -> int:
+        """How many callers are open."""
+        return int(self.block.opens)
+
+
+class PairingLibrary:
+    """The functions of C that pair. Each raises MemoryError where there is no memory."""
+
+    def __init__(self, found: ctypes.CDLL, window_us: int) -> None:
+        self._library = found
+        self._window_us = window_us
+
+    def halves(self) -> Halves:
+        """Memory for halves."""
+        return Halves(self._library)
+
+    @contextmanager
+    def closing(self, waiting: Halves, before_us: int) -> Iterator[Closing]:
+        """Move the halves that end before a time out of those that wait, and tell their traces apart."""
+        closing = Closing(arrivals=prepared(1), calls=prepared(3))
+        at = ctypes.addressof(closing)
+        try:
+            _checked(self._library.move_ended(waiting.at, before_us, at))
+            _checked(self._library.find_traces(at))
+            yield closing
+        finally:
+            self._library.end_closing(at)
+
+    def mark_held(self, closing: Closing, keys: "array[int]") -> None:
+        """Traces of which the reference holds something go to it."""
+        self._library.mark_held(ctypes.addressof(closing), address_of(keys), len(keys))
+
+    def take_met(self, closing: Closing, kept: Settled, into: Halves) -> None:
+        """Move the traces of which something has come since out of what was settled before."""
+        _checked(self._library.take_met(ctypes.addressof(closing), kept.at, into.at))
+
+    def settle(self, closing: Closing, most: int, origins: int) -> Settled:
+        """Settle the traces of usual shape and of at most ``most`` halves; ``origins`` is how many there are."""
+        _checked(self._library.settle(ctypes.addressof(closing), self._window_us, most, origins))
+        return Settled(self._library, closing)
+
+    def spoken(self, kept: Settled, many: int) -> "array[int]":
+        """How many open callers spoke to each of so many."""
+        of = array("q", bytes(8 * many))
+        self._library.count_spoken(kept.at, address_of(of))
+        return of
+
+    def count_open(self, kept: Settled, settled: bytearray) -> list[Counted]:
+        """Count the open callers whose ``settled`` (by whom they spoke to) is set. a: whom; b: window; one sketch: durations."""
+        with self._counts(1) as counts:
+            _checked(self._library.count_open(kept.at, address(settled), self._window_us, ctypes.addressof(counts)))
+            return counted(counts)
+
+    def count_exposures(
+        self, kept: Settled, candidates: Sequence[tuple[int, int, int]], environments: "array[int]", called: "array[int]"
+    ) -> list[Counted]:
+        """Count the traces that entered, by candidate (origin, environment, service); see opens.c."""
+        watched = (Candidate * len(candidates))(*(Candidate(*each) for each in candidates))
+        with self._counts(1) as counts:
+            arguments = address_of(environments), address_of(called), self._window_us, ctypes.addressof(counts)
+            _checked(self._library.count_exposures(kept.at, watched, len(candidates), *arguments))
+            return counted(counts)
+
+    def least_offset(self, kept: Settled) -> int:
+        """The oldest record that any of the halves came from; there is at least one."""
+        found: int = self._library.least_offset(kept.at)
+        return found
+
+    def mark_numbers(self, pool: Halves | Settled, used: Sequence[bytearray]) -> None:
+        """Mark the numbers of origins, peers and weights that the halves have."""
+        self._library.mark_numbers(pool.at, *map(address, used))
+
+    def renumber(self, pool: Halves | Settled, numbers: "Sequence[array[int]]") -> None:
+        """Give the halves other numbers."""
+        self._library.renumber(pool.at, *map(address_of, numbers))
+
+    @contextmanager
+    def _counts(self, width: int) -> Iterator[Counts]:
+        counts = prepared(width)
+        try:
+            yield counts
+        finally:
+            self._library.free_counts(ctypes.addressof(counts))
+
+
+def prepared(width: int) -> Counts:
+    """Counts with so many sketches a name."""
+    bounds, guess = address_of(_BOUNDS), address_of(_GUESSES)
+    return Counts(width=width, bounds=bounds, most=len(_BOUNDS), guess=guess)
+
+
+def counted(counts: Counts) -> list[Counted]:
+    """What was counted and laid out, by order of appearance."""
+    many, width = counts.names.count, counts.width
+    names = _numbers(counts.names.name, "q", 2 * many)
+    tally_of, roots = _numbers(counts.tally_of, "I", many), _numbers(counts.roots, "I", many)
+    sketches = _sketches(counts, many * width)
+    tallies = list(_tallies(counts))
+    found = []
+    for i in range(many):
+        own, at = [], tally_of[i]
+        while at:
+            calls, errors, weight, at = tallies[at - 1]
+            own.append((weight, calls, errors))
+        found.append(Counted(names[2 * i], names[2 * i + 1], own, roots[i], sketches[width * i : width * (i + 1)]))
+    return found
+
+
+def _tallies(counts: Counts) -> Iterator[tuple[int, ...]]:
+    """(Calls, errors, weight, 1 + next) of each tally."""
+    return _TALLY.iter_unpack(ctypes.string_at(counts.tally or 0, _TALLY.size * counts.tallies)) if counts.tallies else iter(())
+
+
+def _sketches(counts: Counts, many: int) -> list[Sketch]:
+    index, found = _numbers(counts.index, "i", counts.buckets), _numbers(counts.found, "I", counts.buckets)
+    made, begin = [], 0
+    for end, zero in zip(_numbers(counts.end, "I", many), _numbers(counts.zero, "I", many), strict=True):
+        made.append(Sketch(tuple(index[begin:end]), tuple(found[begin:end]), zero) if end > begin or zero else EMPTY)
+        begin = end
+    return made
+
+
+def pairs_of(names: Names) -> list[tuple[int, int]]:
+    """The names, by number."""
+    words = _numbers(names.name, "q", 2 * names.count)
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+def memory_of(pool: Pool, many: int | None = None) -> bytes:
+    """The first ``many`` halves, or all, as bytes."""
+    count = pool.count if many is None else many
+    return ctypes.string_at(pool.half, HALF.size * count) if count else b""
+
+
+def column_of(memory: bytes, name: str) -> bytes:
+    """One column of halves, of eight bytes a half, or of four: ``origin``, ``peer``, ``weight``, ``flags``."""
+    if name in _WIDE:
+        return memoryview(memory).cast("q")[_WIDE.index(name) :: _WORDS].tobytes()
+    return memoryview(memory).cast("I")[2 * len(_WIDE) + _NARROW.index(name) :: 2 * _WORDS].tobytes()
+
+
+def _numbers(at: int | None, code: Literal["i", "I", "q"], many: int) -> list[int]:
+    if not many or at is None:
+        return []
+    return memoryview(ctypes.string_at(at, many * _SIZES[code])).cast(code).tolist()
+
+
+def _checked(failed: int) -> None:
+    if failed < 0:
+        raise MemoryError("no memory left to pair halves in")

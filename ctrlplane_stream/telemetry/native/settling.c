@@ -1,0 +1,197 @@
+/* Settles the traces of the usual shape: who called whom, and what that adds up to. The rules are in columnar_pairing.py. */
+#include "traces.h"
+
+/* What the settling of one close needs besides: memory for links, sums at hand, and the window of the last half. */
+typedef struct {
+  Closing *c;
+  int64_t window_us, origins;
+  uint32_t *table;               /* open addressing over 1 + half of a trace */
+  uint32_t *above;               /* of each half of a trace 1 + the one above it; 0: none */
+  uint8_t *answered;
+  struct { int64_t window, slot; } *arrival, *call; /* the slot last used: by origin, by pair */
+  int64_t calls_known;
+  int64_t begin, window;         /* of the window last asked for */
+  int64_t open_room;
+} Settling;
+
+static int64_t window_of(Settling *s, int64_t end) {
+  uint64_t into = (uint64_t)end - (uint64_t)s->begin;
+  if (into < (uint64_t)s->window_us && s->window != INT64_MIN) return s->window;
+  s->window = end / s->window_us - (end % s->window_us < 0);
+  s->begin = s->window * s->window_us;
+  return s->window;
+}
+
+/* Brings the halves into the order of their traces; ``first`` gets where each trace begins, and ``*largest`` the most halves of one. */
+static int64_t group(Closing *c, int64_t *largest) {
+  const Traces *t = &c->traces;
+  Block *b = &c->block;
+  uint32_t sum = 0;
+  b->first = malloc((size_t)(t->traces + 1) * sizeof *b->first);
+  if (!b->first || reserve(&b->pool, c->seen.count)) return DECLINED;
+  *largest = 0;
+  for (int64_t k = 0; k < t->traces; k++) {
+    b->first[k] = sum;
+    sum += t->size[k];
+    if (t->size[k] > *largest) *largest = t->size[k];
+  }
+  for (int64_t i = 0; i < c->seen.count; i++) b->pool.half[b->first[t->trace[i]]++] = c->seen.half[i];
+  for (int64_t k = t->traces; k > 0; k--) b->first[k] = b->first[k - 1];
+  b->first[0] = 0;
+  b->pool.count = c->seen.count;
+  return 0;
+}
+
+static inline uint32_t *place(const Settling *s, uint64_t mask, const Half *half, uint64_t span) {
+  uint64_t at = mixed(0, span) & mask;
+  while (s->table[at] && half[s->table[at] - 1].span != span) at = (at + 1) & mask;
+  return &s->table[at];
+}
+
+/* Finds for each half of a trace the one above it; returns whether the trace is odd: an id comes twice, there are several roots, a
+ * callee's caller is not there, something lies below a caller that no callee answered, or it has links or consumers that only fetched. */
+static int link_trace(Settling *s, const Half *half, int64_t size) {
+  uint64_t slots = 4;
+  int roots = 0, odd = 0;
+  while (slots < 2 * (uint64_t)size) slots *= 2;
+  memset(s->table, 0, slots * sizeof *s->table);
+  memset(s->answered, 0, (size_t)size);
+  for (int64_t i = 0; i < size; i++) {
+    uint32_t flags = half[i].flags, *at = place(s, slots - 1, half, half[i].span);
+    odd |= *at != 0 || flags & (LINK | LINKED) || (flags & RECEIVE && (flags & KIND) == CONSUMER);
+    if (!*at) *at = (uint32_t)(i + 1);
+    roots += half[i].parent == 0;
+  }
+  if (odd || roots > 1) return 1;
+  for (int64_t i = 0; i < size; i++) {
+    uint32_t up = half[i].parent ? *place(s, slots - 1, half, half[i].parent) : 0;
+    s->above[i] = up;
+    if (!half[i].parent || !callee(half[i].flags)) continue;
+    if (!up || !caller(half[up - 1].flags)) return 1;
+    s->answered[up - 1] = 1;
+  }
+  for (int64_t i = 0; i < size; i++)
+    if (!callee(half[i].flags) && s->above[i] && caller(half[s->above[i] - 1].flags) && !s->answered[s->above[i] - 1]) return 1;
+  return 0;
+}
+
+static int64_t count_arrival(Settling *s, const Half *h) {
+  int64_t window = window_of(s, h->end);
+  Counts *c = &s->c->arrivals;
+  if (s->arrival[h->origin].window != window) {
+    s->arrival[h->origin].slot = slot_of(c, h->origin, (uint64_t)window);
+    s->arrival[h->origin].window = window;
+  }
+  int64_t slot = s->arrival[h->origin].slot;
+  if (slot < 0 || tally(c, slot, h->weight, h->flags)) return DECLINED;
+  c->roots[slot] += h->parent == 0;
+  s->c->roots += h->parent == 0;
+  return observe(c, slot, 0, h->duration);
+}
+
+static int64_t count_call(Settling *s, const Half *above, const Half *h) {
+  Counts *c = &s->c->calls;
+  uint64_t both = (uint64_t)above->origin << 32 | h->origin;
+  int message = (h->flags & KIND) == CONSUMER;
+  int64_t own = window_of(s, h->end), other = window_of(s, above->end);
+  int64_t window = (int64_t)((uint64_t)(own > other ? own : other) << 1) | message;
+  int64_t pair = number_of(&s->c->pairs, both, above->peer);
+  if (pair < 0) return DECLINED;
+  if (pair >= s->calls_known) {
+    void *grown = realloc(s->call, (size_t)s->c->pairs.room * sizeof *s->call);
+    if (!grown) return DECLINED;
+    s->call = grown;
+    for (; s->calls_known < s->c->pairs.room; s->calls_known++) s->call[s->calls_known].window = INT64_MIN;
+  }
+  if (s->call[pair].window != window) {
+    s->call[pair].slot = slot_of(c, both, (uint64_t)window);
+    s->call[pair].window = window;
+  }
+  int64_t slot = s->call[pair].slot;
+  uint64_t gap = message ? (uint64_t)h->end - (uint64_t)h->duration - (uint64_t)above->end : (uint64_t)above->duration - (uint64_t)h->duration;
+  if (slot < 0 || tally(c, slot, h->weight, h->flags)) return DECLINED;
+  return observe(c, slot, 0, above->duration) || observe(c, slot, 1, h->duration) || observe(c, slot, 2, (int64_t)gap) ? DECLINED : 0;
+}
+
+static int64_t leave_open(Settling *s, const Half *h, int64_t at) {
+  Block *b = &s->c->block;
+  if (b->opens >= s->open_room) {
+    int64_t room = s->open_room ? 2 * s->open_room : 256;
+    Open *grown = realloc(b->open, (size_t)room * sizeof *grown);
+    if (!grown) return DECLINED;
+    b->open = grown;
+    s->open_room = room;
+  }
+  int64_t who = number_of(&s->c->spoken, h->origin, h->peer);
+  b->open[b->opens++] = (Open){(uint32_t)at, (uint32_t)who};
+  return who < 0 ? DECLINED : 0;
+}
+
+/* Counts a trace that was linked; ``begin`` is where its first half lies in the block. */
+static int64_t count_trace(Settling *s, const Half *half, int64_t size, int64_t begin) {
+  for (int64_t i = 0; i < size; i++) {
+    const Half *h = &half[i];
+    uint32_t kind = h->flags & KIND;
+    s->c->local += kind < SERVER && !(h->flags & RECEIVE);
+    s->c->received += (h->flags & RECEIVE) != 0;
+    if (callee(kind)) {
+      if (count_arrival(s, h)) return DECLINED;
+      if (s->above[i] && count_call(s, &half[s->above[i] - 1], h)) return DECLINED;
+    } else if (caller(kind) && !s->answered[i] && leave_open(s, h, begin + i)) {
+      return DECLINED;
+    }
+  }
+  return 0;
+}
+
+static int64_t settle_each(Settling *s, int64_t most) {
+  Closing *c = s->c;
+  Traces *t = &c->traces;
+  Block *b = &c->block;
+  int64_t kept = 0, traces = 0, odd = 0;
+  for (int64_t k = 0; k < t->traces; k++) {
+    int64_t begin = b->first[k], size = b->first[k + 1] - begin;
+    Half *half = b->pool.half + begin;
+    if (t->odd[k] || size > most || link_trace(s, half, size)) {
+      t->odd[k] = 1;
+      odd += size;
+      continue;
+    }
+    if (kept != begin) memmove(b->pool.half + kept, half, (size_t)size * sizeof *half);
+    if (count_trace(s, b->pool.half + kept, size, kept)) return DECLINED;
+    b->key[traces] = t->key[k];
+    b->first[traces++] = (uint32_t)kept;
+    kept += size;
+  }
+  b->first[traces] = (uint32_t)kept;
+  b->traces = traces;
+  b->pool.count = kept;
+  if (reserve(&c->odd, odd)) return DECLINED;
+  for (int64_t i = 0; odd && i < c->seen.count; i++)
+    if (t->odd[t->trace[i]]) c->odd.half[c->odd.count++] = c->seen.half[i];
+  return 0;
+}
+
+/* Settles what was seen: usual traces into ``c->block`` and the counts, the halves of all others into ``c->odd``. Origins are numbered
+ * below ``origins``; a trace of more than ``most`` halves is odd. 0, or DECLINED where there is no memory. */
+int64_t settle(Closing *c, int64_t window_us, int64_t most, int64_t origins) {
+  int64_t largest, failed = group(c, &largest);
+  uint64_t slots = 4;
+  if (failed) return failed;
+  if (largest > most) largest = most;
+  while (slots < 2 * (uint64_t)largest) slots *= 2;
+  Settling s = {.c = c, .window_us = window_us, .origins = origins, .window = INT64_MIN};
+  s.table = malloc(slots * sizeof *s.table);
+  s.above = malloc((size_t)(largest + 1) * sizeof *s.above);
+  s.answered = malloc((size_t)largest + 1);
+  s.arrival = malloc((size_t)(origins + 1) * sizeof *s.arrival);
+  c->block.key = malloc((size_t)(c->traces.traces + 1) * sizeof *c->block.key);
+  failed = s.table && s.above && s.answered && s.arrival && c->block.key ? 0 : DECLINED;
+  for (int64_t i = 0; !failed && i < origins; i++) s.arrival[i].window = INT64_MIN;
+  if (!failed) failed = settle_each(&s, most);
+  if (!failed) failed = lay_out(&c->arrivals);
+  if (!failed) failed = lay_out(&c->calls);
+  void *all[] = {s.table, s.above, s.answered, s.arrival, s.call};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+  return failed;
+}

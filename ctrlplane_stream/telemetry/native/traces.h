@@ -1,0 +1,44 @@
+/* The traces of the halves that become visible together, and those that were settled before. */
+#ifndef CTRLPLANE_TRACES_H
+#define CTRLPLANE_TRACES_H
+
+#include "counts.h"
+#include "pool.h"
+
+/* Traces by number, in order of appearance; open addressing over 1 + number. */
+typedef struct {
+  int64_t traces;
+  uint64_t *key;        /* of each its id folded into a word; different ones may rarely share one */
+  uint8_t *odd;         /* of each whether its shape is unusual, so that the reference has to settle it */
+  uint32_t *size;       /* of each how many halves it has */
+  uint32_t *trace;      /* of each half its trace */
+  uint32_t *table;
+  uint64_t mask;
+} Traces;
+
+/* A caller that nobody answered: its half by number, and the number of whom it spoke to. */
+typedef struct { uint32_t half, who; } Open;
+
+/* Traces that were settled together: their halves trace by trace, in order of arrival within one. */
+typedef struct {
+  Pool pool;
+  int64_t traces;
+  uint64_t *key;
+  uint32_t *first;      /* of each trace its first half; one more at the end */
+  int64_t opens;
+  Open *open;           /* by half, ascending */
+} Block;
+
+/* What is done when a window closes. */
+typedef struct {
+  Pool seen, odd;       /* what became visible, and what of it the reference has to settle; both in order of arrival */
+  Traces traces;
+  Block block;          /* what was settled here */
+  int64_t local, received, roots; /* halves that make no edge, by reason */
+  Counts arrivals;      /* a: origin; b: window; sketch: durations */
+  Counts calls;         /* a: callers' origin << 32 | callees'; b: window << 1 | whether a message; sketches: client, server, gap */
+  Names pairs;          /* of the calls. a: callers' origin << 32 | callees'; b: callers' peer */
+  Names spoken;         /* of the open callers. a: origin; b: peer */
+} Closing;
+
+#endif

@@ -1,0 +1,307 @@
+"""Pairing in C: what :class:`~ctrlplane_stream.telemetry.columnar_pairing.ColumnarPairing` does, by the same rules, without columns.
+
+Halves wait in the order they came. When a window closes, C settles the traces of usual shape and counts; here is decided what the
+counts mean: whose edges they are, who stands behind a peer, what is forgotten. All other traces go to the reference.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from ctypes import CDLL
+from dataclasses import dataclass
+
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
+from ctrlplane_stream.model.windows import Exposure
+from ctrlplane_stream.telemetry.batches import Batch
+from ctrlplane_stream.telemetry.bounding import Bounds, frame_of_memory
+from ctrlplane_stream.telemetry.exposures import Watched
+from ctrlplane_stream.telemetry.folding import EdgeCounts, Fold, Tally
+from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer
+from ctrlplane_stream.telemetry.half_columns import Tables, halves_of, trace_key
+from ctrlplane_stream.telemetry.known_peers import KnownPeers
+from ctrlplane_stream.telemetry.native import NOBODY, Counted, Halves, PairingLibrary, Settled
+from ctrlplane_stream.telemetry.native.pairing import column_of, counted, memory_of, pairs_of
+from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Pool
+from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing, Visible, count_redelivered, settle_finally, settle_now
+from ctrlplane_stream.telemetry.pairing import Settled as SettledCaller
+from ctrlplane_stream.telemetry.reasons import Skip
+from ctrlplane_stream.telemetry.settings import SpanSettings
+
+_EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)
+_KINDS = tuple(Kind) + (Kind.UNSPECIFIED,) * 2
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Traces that were settled here when ``window`` closed; ``spoken`` is whom their open callers spoke to (origin, peer), by number."""
+
+    window: int
+    traces: Settled
+    spoken: list[tuple[int, int]]
+    first_offset: int
+
+
+class NativePairing:
+    """See the module."""
+
+    def __init__(self, found: CDLL, settings: SpanSettings, peers: KnownPeers, least_rows: int = 64, most_values: int = 65_536) -> None:
+        """Where fewer than ``least_rows`` become visible, the reference takes them all: it is as fast with few.
+
+        Beyond ``most_values`` origins and peers those that no half in memory has are forgotten: callers that speak to ever new addresses
+        must not fill it.
+        """
+        self._library = PairingLibrary(found, settings.window_ms * 1000)
+        self._settings = settings
+        self._least_rows = least_rows
+        self._peers = peers
+        self._slow = ReferencePairing(settings, peers)
+        self._bounds = Bounds(settings, self._slow)
+        self._tables = Tables()
+        self._most_values = self._forget_values_at = most_values
+        self._waiting = self._library.halves()
+        self._kept: list[_Kept] = []
+
+    @property
+    def skipped(self) -> Counter[Skip]:
+        """Spans without an edge of their own, by reason."""
+        return self._slow.skipped
+
+    @property
+    def held(self) -> int:
+        """Halves in memory."""
+        return len(self._waiting) + sum(len(kept.traces) for kept in self._kept) + self._slow.held
+
+    @property
+    def windows(self) -> list[int]:
+        """Windows that hold halves and have not been closed, ascending."""
+        ends = memoryview(column_of(memory_of(self._waiting.pool), "end")).cast("q")
+        window_us = self._settings.window_ms * 1000
+        return sorted({end // window_us * self._settings.window_seconds for end in ends})
+
+    def oldest_offset(self) -> int | None:
+        """The oldest record that a half in memory came from, or None where nothing is held."""
+        found = [self._slow.oldest_offset(), *(kept.first_offset for kept in self._kept)]
+        if len(self._waiting):
+            found.append(HALF.unpack(memory_of(self._waiting.pool, 1))[5])
+        return min((offset for offset in found if offset is not None), default=None)
+
+    def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
+        """Take in the rows of a batch above source offset ``after``; they are looked at when a window closes."""
+        first = sum(rows for at, rows in batch.runs if at <= after)
+        if first:
+            count_redelivered(self.skipped, batch, first)
+        if first < batch.rows:
+            columns = batch.columns
+            self._waiting.append(columns.value, columns.start, columns.rows, first, offset, self._tables.numbers_of(batch.tables))
+            self._evict()
+
+    def close(self, window: int, fold: Fold, watched: Watched) -> None:
+        """Settle what becomes visible with this window, and what came late, into ``fold``; then forget silent traces."""
+        before_us = (window * 1000 + self._settings.window_ms) * 1000
+        fresh: Fresh = []
+        if len(self._waiting):
+            with self._library.closing(self._waiting, before_us) as closing:
+                if closing.seen.count:
+                    fresh = self._settle_visible(closing, window, fold, watched)
+        self._slow.decide(fresh, window, fold, watched)
+        self._forget(window, fold)
+        self._slow.forget(window, fold, watched)
+        if self._tables.size > self._forget_values_at:
+            self._forget_values()
+
+    def _settle_visible(self, closing: Closing, window: int, fold: Fold, watched: Watched) -> Fresh:
+        """Count what is proved; returns what went to the reference."""
+        self._meet(closing)
+        if closing.seen.count < self._least_rows:
+            return self._join(closing.seen, window, fold)
+        settled = self._library.settle(closing, self._settings.max_trace_halves, len(self._tables.origins.values))
+        fresh = self._join(closing.odd, window, fold)
+        if len(settled):
+            for reason, count in ((Skip.LOCAL, closing.local), (Skip.RECEIVE, closing.received), (Skip.ROOT, closing.roots)):
+                if count:
+                    self.skipped[reason] += count
+            self._count_arrivals(counted(closing.arrivals), fold)
+            self._learn(pairs_of(closing.pairs), window)
+            self._count_calls(counted(closing.calls), fold)
+            self._decide(_Kept(window, settled, pairs_of(closing.spoken), self._library.least_offset(settled)), window, fold, watched)
+        return fresh
+
+    def _meet(self, closing: Closing) -> None:
+        """Hand traces of which something was before, and something comes now, to the reference."""
+        held = array("Q", [trace_key(trace) for trace in self._slow.traces])
+        if held:
+            self._library.mark_held(closing, held)
+        for kept in self._kept:
+            met = self._library.halves()
+            self._library.take_met(closing, kept.traces, met)
+            if len(met):
+                self._slow.adopt(self._objects(memory_of(met.pool)), kept.window)
+
+    def _join(self, pool: Pool, window: int, fold: Fold) -> Fresh:
+        """Give halves to the reference, as many as it may hold."""
+        if not pool.count:
+            return []
+        memory = memory_of(pool)
+        if self._bounds.fit(pool.count):
+            visible = self._objects(memory)
+        else:
+            visible = halves_of(self._bounds.bounded(frame_of_memory(memory)), self._tables)
+        self._slow.hold(len(visible))
+        return self._slow.join(visible, window, fold) if visible else []
+
+    def _objects(self, memory: bytes) -> Visible:
+        """Halves as the reference has them, with their offsets."""
+        origins, peers, weights = self._tables.origins.values, self._tables.peers.values, self._tables.weights.values
+        return [
+            (
+                offset,
+                Half(
+                    trace,
+                    span,
+                    parent,
+                    _KINDS[flags & 7],
+                    bool(flags & ERROR),
+                    end,
+                    duration,
+                    origins[origin],
+                    peers[peer],
+                    weights[weight],
+                    bool(flags & LINK),
+                    bool(flags & LINKED),
+                    bool(flags & RECEIVE),
+                ),
+            )
+            for trace, span, parent, end, duration, offset, origin, peer, weight, flags in HALF.iter_unpack(memory)
+        ]
+
+    def _window(self, place: int) -> int:
+        """The window that C calls ``place``."""
+        return place * self._settings.window_seconds
+
+    def _count_arrivals(self, rows: Sequence[Counted], fold: Fold) -> None:
+        for row in rows:
+            origin = self._tables.origins.values[row.a]
+            counts = fold.at(self._window(row.b), origin.environment).arrival(origin.service, origin.version)
+            self._tally(counts.tally, row)
+            counts.roots += row.roots
+            counts.latency.put(row.sketches[0])
+
+    def _tally(self, into: Tally, row: Counted) -> None:
+        weights = self._tables.weights.values
+        for weight, calls, errors in row.tallies:
+            into.add(calls, errors, weights[weight])
+
+    def _learn(self, pairs: Sequence[tuple[int, int]], window: int) -> None:
+        origins, peers = self._tables.origins.values, self._tables.peers.values
+        for both, peer in pairs:
+            self._peers.learn_pair(origins[both >> 32], peers[peer], origins[both & NOBODY], window)
+
+    def _count_calls(self, rows: Sequence[Counted], fold: Fold) -> None:
+        origins = self._tables.origins.values
+        for row in rows:
+            above, below = origins[row.a >> 32], origins[row.a & NOBODY]
+            kind = EdgeKind.MESSAGE if row.b & 1 else EdgeKind.CALL
+            name = (above.service, below.service, kind, above.version, below.version)
+            counts = fold.at(self._window(row.b >> 1), below.environment).edge(name)
+            self._tally(counts.tally, row)
+            client, server, gap = row.sketches
+            counts.client.put(client)
+            counts.server.put(server)
+            counts.gap.put(gap)
+
+    def _callers(self, kept: _Kept) -> list[tuple[Origin, Peer | None]]:
+        origins, peers = self._tables.origins.values, self._tables.peers.values
+        return [(origins[origin], peers[peer]) for origin, peer in kept.spoken]
+
+    def _decide(self, kept: _Kept, window: int, fold: Fold, watched: Watched) -> None:
+        """Settle the callers that nobody answered, where that can be done now, and the exposure of the traces that entered."""
+        settled = [settle_now(self._peers, origin, peer, window) for origin, peer in self._callers(kept)]
+        if watched:
+            self._count_exposures(kept, settled, watched, fold)
+        self._settle(kept, settled, fold)
+        self._kept.append(kept)
+
+    def _settle(self, kept: _Kept, settled: Sequence[SettledCaller | None], fold: Fold) -> None:
+        """Count the open callers that are settled, by whom they spoke to; the others stay open."""
+        if not kept.traces.opens:
+            return
+        callers = self._callers(kept)
+        for row in self._library.count_open(kept.traces, bytearray(one is not None for one in settled)):
+            origin, to = callers[row.a][0], settled[row.a]
+            assert to is not None
+            name = (origin.service, to.callee, to.kind, origin.version, UNKNOWN_VERSION)
+            counts: EdgeCounts = fold.at(self._window(row.b), origin.environment).edge(name)
+            self._tally(counts.tally, row)
+            counts.client.put(row.sketches[0])
+
+    def _count_exposures(self, kept: _Kept, settled: Sequence[SettledCaller | None], watched: Watched, fold: Fold) -> None:
+        """Exposure of the traces whose root is there, candidate by candidate."""
+        origins = self._tables.origins
+        environments = {environment: number for number, environment in enumerate(watched)}
+        services: dict[str, int] = {}
+        names = [(e, s, version) for e, candidates in watched.items() for s, versions in candidates.items() for version in versions]
+        candidates = [
+            (origins.by_value.get(Origin(e, s, version), NOBODY), environments[e], services.setdefault(s, len(services)))
+            for e, s, version in names
+        ]
+        of_origin = array("I", [environments.get(origin.environment, NOBODY) for origin in origins.values])
+        called = array("I", [_called(one, services) for one in settled])
+        for row in self._library.count_exposures(kept.traces, candidates, of_origin, called):
+            (_, service, version), entry = names[row.a >> 32], origins.values[row.a & NOBODY]
+            fold_at = fold.at(self._window(row.b >> 2), entry.environment)
+            counts = fold_at.exposure(entry.service, service, version, _EXPOSURES[row.b & 3])
+            counts.requests += sum(calls for _, calls, _ in row.tallies)
+            counts.errors += sum(errors for _, _, errors in row.tallies)
+            counts.latency.put(row.sketches[0])
+
+    def _forget(self, window: int, fold: Fold) -> None:
+        """Settle what is open in the traces that have been silent for the pairing time, and drop them."""
+        settings = self._settings
+        line_ms = window * 1000 + settings.window_ms
+        while self._kept and self._kept[0].window * 1000 + settings.window_ms + settings.pairing_ms <= line_ms:
+            kept = self._kept.pop(0)
+            open_by = self._library.spoken(kept.traces, len(kept.spoken))
+            found: list[SettledCaller | None] = []
+            for (origin, peer), count in zip(self._callers(kept), open_by, strict=True):
+                one = settle_finally(self._peers, origin, peer, window, settings.window_seconds) if count else None
+                if isinstance(one, Skip):
+                    self.skipped[one] += count
+                found.append(None if isinstance(one, Skip) else one)
+            self._settle(kept, found, fold)
+
+    def _evict(self) -> None:
+        """Give up the oldest halves beyond the cap: settled traces first, then what arrived first."""
+        surplus = self.held - self._settings.max_halves
+        while surplus > 0 and self._kept:
+            oldest = self._kept.pop(0).traces
+            self.skipped[Skip.EVICTED] += oldest.opens
+            surplus -= len(oldest)
+        if surplus > 0:
+            surplus -= self._slow.evict(surplus)
+        if surplus > 0:
+            flags = memoryview(column_of(memory_of(self._waiting.pool, surplus), "flags")).cast("I")
+            self._bounds.give_up(sum(1 for each in flags if each & LINK), surplus, Skip.EVICTED)
+            self._waiting.drop(surplus)
+
+    def _forget_values(self) -> None:
+        """Number anew what halves in memory have, and forget the rest."""
+        old, self._tables = self._tables, Tables()
+        tables = ((old.origins, self._tables.origins), (old.peers, self._tables.peers), (old.weights, self._tables.weights))
+        used = [bytearray(len(before.values)) for before, _ in tables]
+        pools: list[Halves | Settled] = [self._waiting, *(kept.traces for kept in self._kept)]
+        for pool in pools:
+            self._library.mark_numbers(pool, used)
+        numbers = [
+            array("I", [after.number(value) if there else 0 for value, there in zip(before.values, marks, strict=True)])
+            for (before, after), marks in zip(tables, used, strict=True)
+        ]
+        for pool in pools:
+            self._library.renumber(pool, numbers)
+        for kept in self._kept:
+            kept.spoken = [(numbers[0][origin], numbers[1][peer]) for origin, peer in kept.spoken]
+        self._forget_values_at = max(self._most_values, 2 * self._tables.size)
+
+
+def _called(settled: SettledCaller | None, services: dict[str, int]) -> int:
+    """The number of the service that a caller is settled to have called, or NOBODY."""
+    return services.get(settled.callee, NOBODY) if settled is not None and settled.kind is EdgeKind.CALL else NOBODY
