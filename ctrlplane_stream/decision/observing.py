@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
-from ctrlplane_stream.decision.targets import is_shown
+from ctrlplane_stream.decision.targets import is_shown, tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
@@ -100,6 +100,8 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
         lease_lapsed(draft, service, f"the lease on {service} expired and the target went to stable: {detail}")
     elif fact.cause is WorldCause.BREAK_GLASS:
         _stop(draft, service, f"somebody aborted on {service} itself: {detail}")
+    elif before.edited is not None and fact.cause is WorldCause.DRIFT and fact.observed.edited is None:
+        _handed_back(draft, service)
     elif fact.cause is WorldCause.DRIFT or strays(draft, draft.target(service)):
         drifted(draft, service, detail)
     return True
@@ -119,6 +121,18 @@ def _edited(draft: Draft, service: str, edit: str) -> None:
         return
     text = f"{service} was edited by hand: {edit}. resume goes on over it, abort returns to stable"
     draft.put_rollout(hold(draft, rollout, Condition("hand-edit", text)))
+
+
+def _handed_back(draft: Draft, service: str) -> None:
+    """Whoever edited the target released it there: the pause is over, and what is wanted of it is said again."""
+    target = replace(draft.target(service), edited=None)
+    draft.put_target(target)
+    draft.because("handed-back", f"{service} was released by whoever edited it by hand", target.rollout)
+    rollout = moving(draft, service)
+    if rollout is not None:
+        draft.put_rollout(lifted(rollout, "hand-edit"))
+    if not is_shown(draft, target) and target.stable is not None:
+        tell_again(draft, target, "released by whoever edited it by hand")
 
 
 def lease_lapsed(draft: Draft, service: str, why: str) -> None:

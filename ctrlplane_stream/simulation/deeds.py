@@ -147,6 +147,18 @@ def _edit(stage: Stage, act: Act) -> None:
     stage.loop.tell_world(act.service, WorldCause.HAND_EDIT, f"weight {act.number}")
 
 
+def _hand_back(stage: Stage, act: Act) -> None:
+    """Somebody edits a target by hand and releases it after a while, without a word to the engine."""
+    _edit(stage, act)
+
+    def release() -> None:
+        if stage.loop.world.target(act.service).edited is not None:
+            stage.loop.world.release(act.service, stage.loop.now_ms)
+            stage.loop.tell_world(act.service, WorldCause.DRIFT, "the hand edit was released on the target")
+
+    stage.loop.at(act.number / 2, release)
+
+
 def _drift(stage: Stage, act: Act) -> None:
     """A target that a rollout moves is otherwise than it was left, and nobody knows by whom."""
     target = stage.loop.world.target(act.service)
@@ -311,6 +323,7 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.GAG: _gag,
     Deed.SLANDER: _slander,
     Deed.STRAY_AT_REST: _stray_at_rest,
+    Deed.HAND_BACK: _hand_back,
     Deed.ELSEWHERE: _elsewhere,
     Deed.SECOND_THOUGHTS: _second_thoughts,
 }

@@ -68,6 +68,7 @@ class Deed(StrEnum):
     GAG = "outside judges fall silent"
     SLANDER = "outside judges are wrong"
     STRAY_AT_REST = "drift at rest"
+    HAND_BACK = "edited and handed back"
     ELSEWHERE = "another tool moves"
     SECOND_THOUGHTS = "reverts what is just completing, and thinks better of it"
 
@@ -288,7 +289,7 @@ _ENDS = {
     Deed.LATE: Deed.FLOW,
 }
 """Mishaps that end, and what ends them."""
-_LATER_MISHAPS = (Deed.SLANDER, Deed.STRAY_AT_REST)
+_LATER_MISHAPS = (Deed.SLANDER, Deed.STRAY_AT_REST, Deed.HAND_BACK)
 """Mishaps that came to be known later: drawn by themselves, so that a seed's other acts stay what they were."""
 _NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE, Deed.SECOND_THOUGHTS)
 

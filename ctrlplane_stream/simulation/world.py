@@ -16,6 +16,8 @@ from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity, Cursor, ObservedVersion, TargetObserved, TargetWanted, WantedVersion
 
 INSTANCES = 4
+RELEASED_LEASE_MS = 45_000
+"""The lease of a partial weight that is handed back."""
 SCHEDULE_MS = 8_000
 """How often a job is run, the last run over or not."""
 RUN_MS = 5_000
@@ -263,6 +265,13 @@ class World:
         self._steer(target, {label: weights.get(label, 0) for label in target.versions})
         target.edited = words
         target.lease_until_ms = None
+
+    def release(self, service: str, now_ms: int) -> None:
+        """Whoever changed weights by hand hands the target back; a partial weight is on a lease again."""
+        target = self.target(service)
+        target.edited = None
+        if any(0 < version.weight < 100 for version in target.versions.values()):
+            target.lease_until_ms = now_ms + RELEASED_LEASE_MS
 
     @staticmethod
     def _steer(target: WorldTarget, weights: dict[str, int]) -> None:

@@ -51,6 +51,21 @@ def test_an_edit_by_hand_is_a_pause_until_somebody_resumes_over_it() -> None:
     until(loop, "cart/2", Phase.COMPLETED)
 
 
+def test_a_target_that_is_handed_back_on_itself_needs_no_resume() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.edit("cart", {"#1": 60, "#2": 40}, "weight 40 by hand")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 40 by hand")
+    loop.run(30)
+    assert held(loop, "cart/2") == ["hand-edit"]
+    loop.world.release("cart", loop.now_ms)
+    loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
+    loop.run(3)
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == ([], {"#1": 90, "#2": 10})
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_a_break_glass_abort_ends_the_rollout() -> None:
     loop = shop()
     loop.push("cart", 2)

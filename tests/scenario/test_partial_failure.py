@@ -56,6 +56,36 @@ def test_a_lost_outcome_is_found_by_telling_again() -> None:
     until(loop, "cart/2", Phase.COMPLETED)
 
 
+def test_commands_that_are_carried_out_twice_and_answered_late_change_nothing() -> None:
+    loop = shop()
+    loop.actuate = lambda: [0.5, 7.0]
+    loop.deliver = lambda fact: [(0.0, fact), (9.0, fact)]
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    asked = [c.wanted.weight("#2") for c in loop.driver.commands if c.verb is Verb.SHIFT and c.target.service == "cart"]
+    assert asked[1:] == [10, 50, 100]
+
+
+def test_where_one_target_of_a_set_cannot_act_all_go_back_or_the_set_is_held_with_what_is_where() -> None:
+    loop = shop()
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.run(130)
+    assert (weights(loop, "pay"), phase(loop, "cart/2")) == ({"#2": 100}, Phase.VERIFYING)
+    loop.world.broken.add("pay")
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    loop.run(120)
+    rollout = loop.driver.rollout("production/cart/2")
+    assert rollout is not None
+    assert (weights(loop, "cart"), weights(loop, "pay"), rollout.phase) == ({"#1": 100}, {"#2": 100}, Phase.ABORTING)
+    assert [text.split(" ")[0] for text in rollout.stuck] == ["pay"]
+    assert "seen #1 0% (4/4 ready), #2 100% (4/4 ready)" in rollout.stuck[0]
+    loop.world.broken.clear()
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "pay") == {"#1": 100}
+
+
 def test_a_clock_that_jumps_ends_neither_bake_nor_drain() -> None:
     loop = shop()
     loop.push("cart", 2)
