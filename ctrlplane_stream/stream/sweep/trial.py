@@ -37,7 +37,8 @@ from ctrlplane_stream.wire.topics import topic_specs
 
 TOPICS = ("artifacts", "catalog", "control", "health-verdicts", "facts", "decisions", "engine-snapshots", "dead-letters")
 PARTITIONS = 3
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 120.0
+"""After so long without any progress a trial is stuck: long, since a busy machine may give a worker little time."""
 _POLL_SECONDS = 0.1
 _WAVES = 6
 _ROUNDS_FOR_KILLS = 60
@@ -340,19 +341,22 @@ class _Trial:
         return sent
 
     async def _settle(self) -> bool:
-        """Wait until every fact is decided; False (and a problem) where that does not happen."""
+        """Wait until every fact is decided; False (and a problem) where nothing more is decided though something is left."""
         self._deadline = time.monotonic() + _PATIENCE_SECONDS
-        waiting: Sequence[str] = ()
-        while time.monotonic() < self._deadline:
+        await self._keep_alive(0.3)
+        least = left = [await self._undecided(p) for p in range(PARTITIONS)]
+        while any(left) and time.monotonic() < self._deadline:
             await self._keep_alive(0.3)
-            waiting = [w for p in range(PARTITIONS) if (w := await self._undecided(p))]
-            if not waiting:
-                return True
-        self.problems.append(f"stuck: {'; '.join(waiting)}")
-        return False
+            left = [await self._undecided(p) for p in range(PARTITIONS)]
+            fewer = [min(now, before) for now, before in zip(left, least, strict=True)]
+            if fewer != least:
+                least, self._deadline = fewer, time.monotonic() + _PATIENCE_SECONDS
+        if any(left):
+            self.problems.append("stuck: " + "; ".join(f"{n} facts of partition {p} undecided" for p, n in enumerate(left) if n))
+        return not any(left)
 
-    async def _undecided(self, partition: int) -> str:
-        """What is left to decide on a partition, in words; empty where nothing is. Time goes on being told meanwhile."""
+    async def _undecided(self, partition: int) -> int:
+        """How many facts are left to decide on a partition. Time goes on being told meanwhile."""
         lines: dict[str, Line] = {}
         end = self._settled[partition] = await self.facts_reader.end("facts", partition)
         fence = Fence()
@@ -368,7 +372,7 @@ class _Trial:
             if not isinstance(fact, Unreadable):
                 line = lines.get(fact.environment)
                 left += line is None or not line.has_decided(found.offset)
-        return f"{left} facts of partition {partition} undecided" if left else ""
+        return left
 
     async def _check(self) -> None:
         rules = SweepRules(Orders(mended=False), lambda _: None)
