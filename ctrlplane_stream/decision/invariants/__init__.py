@@ -1,0 +1,58 @@
+"""The promises of the rollout machine as executable checks, made after every fact by somebody who does not trust it.
+
+The monitor keeps its own books from facts and commands alone and compares: it shares no rule with the code that it checks.
+It runs in the driver for tests and users, in the simulation, and can run beside a worker. Numbers are those of
+``docs/architecture.md``.
+"""
+
+from ctrlplane_stream.decision.engine import Decision, Moment
+from ctrlplane_stream.decision.invariants.books import Books, Check, Violation, note_commands, note_fact, note_override, note_runs
+from ctrlplane_stream.decision.invariants.capacity import (
+    aborts_only_fall,
+    drained_before_parked,
+    stable_keeps_its_capacity,
+    weights_are_whole,
+)
+from ctrlplane_stream.decision.invariants.ends import ends_are_consistent, failure_reverts
+from ctrlplane_stream.decision.invariants.order import commands_are_unique, nothing_sleeps, one_mover_per_target
+from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
+from ctrlplane_stream.decision.invariants.proof import forward_on_proof, watches_what_is_there
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.facts import Fact, OverrideRequested
+
+__all__ = ["CHECKS", "Books", "Check", "Monitor", "Violation"]
+
+CHECKS: tuple[Check, ...] = (
+    weights_are_whole,
+    stable_keeps_its_capacity,
+    aborts_only_fall,
+    drained_before_parked,
+    forward_on_proof,
+    watches_what_is_there,
+    pauses_pause,
+    drift_is_left,
+    failure_reverts,
+    ends_are_consistent,
+    never_refused,
+    commands_are_unique,
+    one_mover_per_target,
+    nothing_sleeps,
+)
+"""All of them, in the order of their numbers."""
+
+
+class Monitor:
+    """Checks one environment, fact by fact, from its first."""
+
+    def __init__(self) -> None:
+        self.books = Books()
+
+    def after(self, before: State, fact: Fact, moment: Moment, decision: Decision) -> list[Violation]:
+        """What the decision of this fact broke; empty where all promises hold."""
+        note_fact(self.books, fact, moment)
+        found = [violation for check in CHECKS for violation in check(self.books, fact, before, decision)]
+        note_commands(self.books, decision)
+        if isinstance(fact, OverrideRequested):
+            note_override(self.books, fact)
+        note_runs(self.books, decision)
+        return found

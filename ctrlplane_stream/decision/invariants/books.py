@@ -1,0 +1,144 @@
+"""What the monitor notes of facts and commands, and how the checks read the state."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.engine import Decision, Moment
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.commands import Command, JudgeAssigned
+from ctrlplane_stream.model.facts import (
+    ArrivalsObserved,
+    Fact,
+    OutcomeReported,
+    OverrideRequested,
+    OverrideVerb,
+    VerdictGiven,
+    WorldChanged,
+)
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
+from ctrlplane_stream.model.world import TargetObserved, TargetWanted
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """A broken promise: its number, and what happened."""
+
+    invariant: int
+    text: str
+
+
+class Books:
+    """What the monitor noted of the past, per environment."""
+
+    def __init__(self) -> None:
+        self.command_ids: set[str] = set()
+        self.wanted: dict[str, TargetWanted] = {}
+        self.observed: dict[str, TargetObserved] = {}
+        self.met: dict[tuple[str, str], int] = {}
+        """(service, label) to the end of the last window with a request of it, in ms of the spans' own clocks."""
+        self.closed_ms = 0
+        """The end of the last window that closed, by the same clocks."""
+        self.zero_since: dict[tuple[str, str], int] = {}
+        self.verdicts: dict[tuple[str, int, int], Verdict] = {}
+        """(rollout, step, attempt) to the last word of our judge."""
+        self.outside: dict[tuple[str, str, int, int], VerdictStatus] = {}
+        """(judge, rollout, step, attempt) to the last word of another."""
+        self.overrides: set[str] = set()
+        self.freezes: dict[str, tuple[str | None, int | None]] = {}
+        """Freezes in force by id: the service (None: all) and when it ends."""
+        self.weighted: set[tuple[str, str, str]] = set()
+        self.mover: dict[str, str] = {}
+        """Service to the rollout that last had it told something."""
+        self.window_seconds = 10.0
+        self.stepped: tuple[int, str] | None = None
+        self.runs: dict[tuple[str, str], int] = {}
+        """(service, label) to the most runs of it that were seen to have ended well."""
+        self.runs_before: dict[tuple[str, str], int] = {}
+        """(rollout, service) to how many of its candidate's were seen by when the step was confirmed."""
+
+
+Check = Callable[[Books, Fact, State, Decision], Iterator[Violation]]
+"""A promise: what a decision broke of it, by the books, the fact and the state before."""
+
+
+def note_commands(books: Books, decision: Decision) -> None:
+    """Note what was told to whom."""
+    for command in commands_of(decision):
+        books.command_ids.add(command.id)
+        books.wanted[command.target.service] = command.wanted
+        if command.rollout is not None:
+            books.mover[command.target.service] = command.rollout
+        for version in command.wanted.versions:
+            if version.weight > 0 and command.rollout is not None:
+                books.weighted.add((command.rollout, command.target.service, version.label))
+
+
+def note_override(books: Books, fact: OverrideRequested) -> None:
+    """Note the freezes that people say and lift."""
+    if fact.id in books.overrides:
+        return
+    books.overrides.add(fact.id)
+    if fact.verb is OverrideVerb.FREEZE:
+        books.freezes[fact.id] = (fact.service, fact.expires_ms)
+    elif fact.verb is OverrideVerb.UNFREEZE:
+        books.freezes = {id_: freeze for id_, freeze in books.freezes.items() if freeze[0] != fact.service}
+
+
+def note_runs(books: Books, decision: Decision) -> None:
+    """Note how many runs were seen by when a step began to be judged."""
+    for output in decision.outputs:
+        rollout = rollout_of(decision.state, output.assignment.rollout) if isinstance(output, JudgeAssigned) else None
+        for unit in rollout.units if rollout is not None else ():
+            if rollout is not None:
+                books.runs_before[rollout.id, unit.service] = books.runs.get((unit.service, unit.candidate), 0)
+
+
+def commands_of(decision: Decision) -> list[Command]:
+    """The commands among the outputs."""
+    return [output for output in decision.outputs if isinstance(output, Command)]
+
+
+def note_fact(books: Books, fact: Fact, moment: Moment) -> None:
+    """Note what the world and the judges say."""
+    if isinstance(fact, OutcomeReported | WorldChanged) and fact.observed is not None:
+        service = fact.target.service
+        last = books.observed.get(service)
+        if last is None or fact.observed.cursor is None or last.cursor is None or fact.observed.cursor >= last.cursor:
+            books.observed[service] = fact.observed
+            for version in fact.observed.versions:
+                books.runs[service, version.label] = max(version.runs, books.runs.get((service, version.label), 0))
+            _note_weights(books, service, fact.observed, moment.at_ms)
+    elif isinstance(fact, ArrivalsObserved):
+        books.window_seconds = fact.window_seconds
+        end = int((fact.window + fact.window_seconds) * 1000)
+        books.closed_ms = max(books.closed_ms, end)
+        for service, counts in fact.arrivals.items():
+            for label, count in counts.items():
+                if count > 0:
+                    books.met[service, label] = max(end, books.met.get((service, label), 0))
+    elif isinstance(fact, VerdictGiven):
+        v = fact.verdict
+        if v.judge == OUR_JUDGE:
+            books.verdicts[v.rollout, v.step, v.attempt] = v
+        else:
+            books.outside[v.judge, v.rollout, v.step, v.attempt] = v.status
+
+
+def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
+    for version in observed.versions:
+        if version.weight == 0:
+            books.zero_since.setdefault((service, version.label), at_ms)
+        else:
+            books.zero_since.pop((service, version.label), None)
+
+
+def rollouts_of(state: State) -> list[e.Rollout]:
+    """The rollouts that have not ended."""
+    index = state.find("index", e.Index) or e.Index()
+    return [r for id_ in index.rollouts if (r := state.find(f"rollout/{id_}", e.Rollout)) is not None]
+
+
+def rollout_of(state: State, id_: str | None) -> e.Rollout | None:
+    """A rollout by its id, or None."""
+    return state.find(f"rollout/{id_}", e.Rollout) if id_ is not None else None

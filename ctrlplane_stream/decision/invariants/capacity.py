@@ -1,0 +1,126 @@
+"""Promises 1 to 4: weights are whole and carried, the stable version stays, an abort only falls, nothing goes before it has drained."""
+
+from collections.abc import Iterator
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.engine import Decision
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.facts import (
+    Fact,
+)
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.world import Capacity, TargetObserved
+
+
+def weights_are_whole(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """1: weights sum to 100, or 0 where nothing was ever stable; nothing rises above its observed ready capacity."""
+    for command in commands_of(decision):
+        total = sum(v.weight for v in command.wanted.versions)
+        if total not in ((100,) if command.wanted.stable is not None else (0, 100)):
+            yield Violation(1, f"{command.id}: weights of {command.target} sum to {total}")
+        yield from _raised(books, command, rollout_of(decision.state, command.rollout))
+
+
+def _exchanged(command: Command, raised: int, seen: TargetObserved | None, rollout: e.Rollout | None) -> str | None:
+    """What is wrong with raising a candidate in place by so many percent, or None: all must be ready, and one instance follows another."""
+    versions = seen.versions if seen is not None else ()
+    instances = sum(v.instances for v in versions)
+    if any(v.ready < v.instances for v in versions):
+        return "while an instance is not ready"
+    if instances and not command.wanted.surplus_percent and rollout is not None and len(rollout.steps) > 1 and raised > 100 / instances + 1:
+        return f"by {raised} points with {instances} instances"
+    return None
+
+
+def _raised(books: Books, command: Command, rollout: e.Rollout | None) -> Iterator[Violation]:
+    past = books.wanted.get(command.target.service)
+    seen = books.observed.get(command.target.service)
+    for version in command.wanted.versions:
+        if version.weight <= (past.weight(version.label) if past is not None else 0) or (rollout is not None and rollout.unsafe):
+            continue
+        if command.wanted.in_place:
+            raised = version.weight - (past.weight(version.label) if past is not None else 0)
+            wrong = _exchanged(command, raised, seen, rollout) if version.label != command.wanted.stable else None
+            if wrong is not None:
+                yield Violation(1, f"{command.id}: {version.label} of {command.target} raised in place {wrong}")
+            continue
+        at = seen.version(version.label) if seen is not None else None
+        share = 100 * at.ready / at.instances if at is not None and at.instances else 0.0
+        falling_back = rollout is not None and any(u.stable == version.label for u in rollout.units) and share > 0
+        if share < version.weight and not falling_back:
+            yield Violation(1, f"{command.id}: {version.label} of {command.target} raised to {version.weight}% with {share:.0f}% ready")
+
+
+def stable_keeps_its_capacity(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """2: the stable version is wanted whole until the candidate has baked and it has drained."""
+    for command in commands_of(decision):
+        rollout = rollout_of(decision.state, command.rollout)
+        if rollout is None:
+            stable = next((v for v in command.wanted.versions if v.label == command.wanted.stable), None)
+            if command.wanted.stable is not None and (stable is None or stable.capacity is not Capacity.FULL):
+                yield Violation(
+                    2, f"{command.id}: stable {command.wanted.stable} of {command.target} loses its capacity outside of any rollout"
+                )
+            continue
+        for unit in rollout.units:
+            if unit.service != command.target.service or unit.stable is None:
+                continue
+            kept = next((v for v in command.wanted.versions if v.label == unit.stable), None)
+            if kept is None or kept.capacity is not Capacity.FULL:
+                if not (rollout.promoted and rollout.phase is Phase.DRAINING):
+                    yield Violation(2, f"{command.id}: stable {unit.stable} of {unit.service} loses its capacity in {rollout.phase}")
+
+
+def aborts_only_fall(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """3: during an abort no candidate's weight rises."""
+    for command in commands_of(decision):
+        rollout = rollout_of(decision.state, command.rollout)
+        past = books.wanted.get(command.target.service)
+        if rollout is None or past is None or rollout.stopped_because is None:
+            continue
+        for unit in rollout.units:
+            if unit.service == command.target.service and command.wanted.weight(unit.candidate) > past.weight(unit.candidate):
+                yield Violation(3, f"{command.id}: {unit.candidate} of {unit.service} rises during an abort")
+
+
+def drained_before_parked(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """4: nothing is scaled down before its weight is confirmed 0, in the object and in arrivals, and the drain has passed."""
+    clock = decision.state.find("clock", e.Clock)
+    for command in commands_of(decision):
+        past = books.wanted.get(command.target.service)
+        rollout = rollout_of(decision.state, command.rollout)
+        for version in past.versions if past is not None else ():
+            now = next((v for v in command.wanted.versions if v.label == version.label), None)
+            shrinks = version.capacity is not Capacity.PARKED and (now is None or now.capacity is Capacity.PARKED)
+            if shrinks and rollout is None:
+                yield Violation(
+                    4, f"{command.id}: {version.label} of {command.target} goes outside of any rollout without having been parked"
+                )
+            if shrinks and rollout is not None and clock is not None and not rollout.unsafe:
+                yield from _not_drained(books, command, version.label, rollout, decision.state, clock.now_ms)
+
+
+def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout, state: State, now_ms: int) -> Iterator[Violation]:
+    service = command.target.service
+    if (rollout.id, service, label) not in books.weighted and all((u.service, u.stable) != (service, label) for u in rollout.units):
+        return
+    zero = books.zero_since.get((service, label))
+    version_set = state.find(f"set/{rollout.id}", e.VersionSet)
+    seen = books.observed.get(service)
+    if zero is None and command.wanted.in_place and seen is not None and seen.version(label) is None:
+        return  # In place a version is given weight before it runs; this one the world never had.
+    if zero is None or version_set is None:
+        yield Violation(4, f"{command.id}: {label} of {service} goes while its weight is not confirmed 0")
+        return
+    policy = version_set.policy
+    if command.wanted.kind is ServiceKind.JOB:
+        at = seen.version(label) if seen is not None else None
+        if at is not None and at.running and now_ms - zero < policy.drain_limit_seconds * 1000:
+            yield Violation(4, f"{command.id}: {label} of {service} goes while {at.running} of its runs are under way")
+        return
+    quiet_ms = min(now_ms - zero, books.closed_ms - books.met.get((service, label), 0))
+    if quiet_ms < policy.drain_seconds * 1000 and now_ms - zero < policy.drain_limit_seconds * 1000:
+        yield Violation(4, f"{command.id}: {label} of {service} goes {quiet_ms / 1000:.1f} s after its last request")

@@ -1,0 +1,85 @@
+"""Promises 6 and 7: what fails is reverted, a revert is not, and whatever ends is all old or all new."""
+
+from collections.abc import Iterator
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.engine import Decision
+from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout_of, rollouts_of
+from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.decisions import Disposition
+from ctrlplane_stream.model.facts import (
+    Fact,
+    VerdictGiven,
+)
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, VerdictStatus
+
+
+def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """6: a FAIL at the current step stops the rollout or the one that is blamed; a reverted one serves its stable version."""
+    if isinstance(fact, VerdictGiven) and fact.verdict.status is VerdictStatus.FAIL and decision.disposition is Disposition.APPLIED:
+        rollout = rollout_of(decision.state, fact.verdict.rollout)
+        stops = rollout is not None and _stops(decision.state, rollout.id, fact.verdict.judge)
+        if rollout is not None and not stops and (rollout.stopped_because or "").startswith(f"{fact.verdict.judge}: "):
+            yield Violation(5, f"{rollout.id} stops on a FAIL of {fact.verdict.judge}, which has no veto")
+        if rollout is not None and stops and not (rollout.forced or rollout.skip_gate or rollout.cause == "revert" or rollout.beside):
+            if rollout.stopped_because is None:
+                yield Violation(6, f"{rollout.id} goes on in {rollout.phase} after a FAIL")
+        yield from _reverted_reverts(before, decision.state)
+    for rollout in _just_ended(before, decision.state):
+        if rollout.phase is Phase.REVERTED:
+            yield from _serves_stable(decision.state, rollout)
+
+
+def _stops(state: State, rollout: str, judge: str) -> bool:
+    """Whether a FAIL of this judge stops the rollout by its policy."""
+    version_set = state.find(f"set/{rollout}", e.VersionSet)
+    outside = version_set.policy.gate.outside if version_set is not None else ()
+    return judge == OUR_JUDGE or any(known.name == judge and known.may_veto for known in outside)
+
+
+def _reverted_reverts(before: State, after: State) -> Iterator[Violation]:
+    for past in rollouts_of(before):
+        now = rollout_of(after, past.id)
+        if past.cause == "revert" and past.stopped_because is None and now is not None and now.stopped_because is not None:
+            yield Violation(6, f"{past.id} is a revert, and a verdict reverts it")
+
+
+def _just_ended(before: State, after: State) -> list[e.Rollout]:
+    found = [rollout_of(after, r.id) for r in rollouts_of(before)]
+    return [r for r in found if r is not None and r.phase in ENDED]
+
+
+def _serves_stable(state: State, rollout: e.Rollout) -> Iterator[Violation]:
+    for unit in rollout.units:
+        target = state.find(f"target/{unit.service}", e.TargetEntry)
+        if target is None or target.stable == unit.candidate:
+            continue
+        for live in target.live:
+            if live.label == unit.candidate and live.weight != 0:
+                yield Violation(6, f"{rollout.id} is reverted with {unit.candidate} of {unit.service} at {live.weight}%")
+            if live.label == target.stable and live.weight != 100 and target.rollout in (None, rollout.id):
+                yield Violation(6, f"{rollout.id} is reverted with stable {live.label} of {unit.service} at {live.weight}%")
+
+
+def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """7: a set ends all old or all new, as the world shows it; until then whoever does not act is named."""
+    for rollout in rollouts_of(decision.state):
+        for unit in rollout.units:
+            target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
+            troubled = target is not None and target.rollout == rollout.id and target.edited is None and target.in_flight is not None
+            if troubled and target is not None and target.in_flight is not None and target.in_flight.trouble is not None:
+                if not any(text.startswith(f"{unit.service} ") for text in rollout.stuck):
+                    yield Violation(7, f"{rollout.id} does not name {unit.service}, which does not act: {target.in_flight.trouble}")
+    for rollout in _just_ended(before, decision.state):
+        if rollout.advice is not None:
+            continue
+        new: list[bool] = []
+        for unit in rollout.units:
+            seen = books.observed.get(unit.service)
+            at = seen.version(unit.candidate) if seen is not None else None
+            new.append(at is not None and at.weight > 0)
+        if rollout.phase is Phase.COMPLETED and not all(new):
+            yield Violation(7, f"{rollout.id} completed, but not every target shows its candidate")
+        if rollout.phase is Phase.REVERTED and any(new) and "stable already" not in (rollout.stopped_because or ""):
+            yield Violation(7, f"{rollout.id} is reverted, but a target still shows its candidate")

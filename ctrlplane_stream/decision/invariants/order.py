@@ -1,0 +1,76 @@
+"""Promises 9 to 11: once per id, one mover per target, and nothing sleeps."""
+
+from collections.abc import Iterator
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.engine import Decision
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
+from ctrlplane_stream.decision.phases import MOVING, Phase
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.facts import (
+    Fact,
+)
+
+
+def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """9: a command is emitted at most once per id, and one target gets at most one per decision."""
+    ids = [command.id for command in commands_of(decision)]
+    if len(set(ids)) != len(ids) or any(id_ in books.command_ids for id_ in ids):
+        yield Violation(9, f"a command id is used twice: {ids}")
+    targets = [command.target for command in commands_of(decision)]
+    if len(set(targets)) != len(targets):
+        yield Violation(9, f"a target is told twice in one decision: {targets}")
+    if any(command.sequence != decision.sequence for command in commands_of(decision)):
+        yield Violation(9, "a command carries another sequence than its decision")
+
+
+def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """10: at most one rollout moves any target; only one steps forward in a window; the stable version is never lost."""
+    movers: dict[str, str] = {}
+    for rollout in rollouts_of(decision.state):
+        for unit in rollout.units if rollout.phase in MOVING else ():
+            target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
+            owner = target.rollout if target is not None else None
+            if owner != rollout.id and rollout.phase not in (Phase.ABORTING, Phase.DRAINING):
+                yield Violation(10, f"{rollout.id} moves {unit.service}, which belongs to {owner}")
+            if owner == rollout.id and movers.setdefault(unit.service, rollout.id) != rollout.id:
+                yield Violation(10, f"{unit.service} is moved by {movers[unit.service]} and {rollout.id}")
+    for command in commands_of(decision):
+        past = before.find(f"target/{command.target.service}", e.TargetEntry)
+        if past is not None and past.stable is not None and command.wanted.stable is None:
+            yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
+        mover = rollout_of(decision.state, command.rollout)
+        other = rollout_of(decision.state, books.mover.get(command.target.service))
+        if mover is not None and other is not None and other.id != mover.id and other.phase in MOVING:
+            yield Violation(10, f"{command.id}: {mover.id} has {command.target} told, which {other.id} moves")
+        if mover is not None and mover.advice is not None:
+            yield Violation(10, f"{command.id}: {command.target} is commanded, though another tool moves it")
+    yield from _one_step_a_window(books, before, decision.state)
+
+
+def _one_step_a_window(books: Books, before: State, after: State) -> Iterator[Violation]:
+    clock = after.find("clock", e.Clock)
+    for rollout in rollouts_of(after):
+        past = rollout_of(before, rollout.id)
+        if clock is None or past is None or rollout.phase is not Phase.SHIFTING or all(u.stable is None for u in rollout.units):
+            continue
+        if past.phase is Phase.SHIFTING and (past.wave, past.step) == (rollout.wave, rollout.step):
+            continue
+        window = int(clock.now_ms // (books.window_seconds * 1000))
+        if books.stepped is not None and books.stepped[0] == window and books.stepped[1] != rollout.id:
+            yield Violation(10, f"{rollout.id} steps in the window in which {books.stepped[1]} stepped")
+        books.stepped = (window, rollout.id)
+
+
+def nothing_sleeps(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """11: while a rollout is active time is asked for, and whatever is held has a reason and a deadline."""
+    rollouts = rollouts_of(decision.state)
+    clock = decision.state.find("clock", e.Clock)
+    if rollouts and clock is not None and (decision.wake_at_ms is None or decision.wake_at_ms > clock.now_ms + 5_000):
+        yield Violation(11, f"rollouts are active, but time is not asked for within 5 s ({decision.wake_at_ms})")
+    for rollout in rollouts:
+        for hold in rollout.holds:
+            if not hold.text or hold.deadline_ms <= 0:
+                yield Violation(11, f"{rollout.id} is held for {hold.code} without a reason or a deadline")
+        if not rollout.waiting_for and not rollout.holds:
+            yield Violation(11, f"{rollout.id} is {rollout.phase} and does not say what it waits for")

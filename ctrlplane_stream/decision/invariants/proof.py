@@ -1,0 +1,104 @@
+"""Promise 5: no step forward but on proof of what is there."""
+
+from collections.abc import Iterator
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.engine import Decision
+from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout_of, rollouts_of
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.facts import (
+    Fact,
+    OverrideRequested,
+    OverrideVerb,
+)
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.policy import Policy, Unsure
+from ctrlplane_stream.model.verdicts import NoDataCause, Verdict, VerdictStatus
+
+
+def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """5: no step forward without a PASS at this step (or a soak, marked), and none on a FAIL or while blind, whoever promotes."""
+    said = fact.verb if isinstance(fact, OverrideRequested) else None
+    for rollout in rollouts_of(decision.state):
+        past = rollout_of(before, rollout.id)
+        if past is None or not went_forward(past, rollout) or past.phase in (Phase.QUEUED, Phase.PREPARING):
+            continue
+        if past.forced or past.skip_gate or rollout.forced or said in (OverrideVerb.SKIP, OverrideVerb.FORCE):
+            continue
+        bakes = past.phase is Phase.BAKING
+        waves = max(unit.wave for unit in past.units) + 1
+        step = waves * len(past.steps) if bakes else past.wave * len(past.steps) + past.step
+        verdict = books.verdicts.get((rollout.id, step, past.judged_attempt))
+        promoted = past.approved or past.promote_all or said is OverrideVerb.PROMOTE
+        version_set = decision.state.find(f"set/{rollout.id}", e.VersionSet)
+        kinds = version_set.kinds if version_set is not None else {}
+        if not promoted:
+            yield from _too_few_runs(books, past, step, version_set)
+        if kinds and all(kind is ServiceKind.JOB for kind in kinds.values()):
+            continue
+        if promoted:
+            yield from _blind_or_failed(rollout, step, verdict)
+        else:
+            yield from _unproven_step(books, decision.state, rollout, step, past.judged_attempt)
+
+
+def _too_few_runs(books: Books, past: e.Rollout, step: int, version_set: e.VersionSet | None) -> Iterator[Violation]:
+    """A job goes forward on runs that ended well, as many as its step or its bake wants."""
+    for unit in past.units if version_set is not None else ():
+        there = past.phase is Phase.BAKING or (unit.wave == past.wave and past.steps[past.step].weight == 100)
+        if version_set is None or version_set.kinds.get(unit.service) is not ServiceKind.JOB or not there:
+            continue
+        wanted = version_set.policy.bake_windows if past.phase is Phase.BAKING else past.steps[past.step].min_windows
+        had = books.runs.get((unit.service, unit.candidate), 0) - books.runs_before.get((past.id, unit.service), 0)
+        if had < wanted:
+            yield Violation(5, f"{past.id} left step {step + 1} on {had} of {wanted} runs of {unit.service}")
+
+
+def went_forward(past: e.Rollout, now: e.Rollout) -> bool:
+    """Whether a rollout was started or given weight, or kept its candidates for good, by this decision."""
+    if past.phase is Phase.BAKING:
+        return now.phase is Phase.DRAINING and now.promoted
+    ways = {Phase.QUEUED: (Phase.PREPARING,), Phase.PREPARING: (Phase.SHIFTING,), Phase.VERIFYING: (Phase.SHIFTING, Phase.BAKING)}
+    return now.phase in ways.get(past.phase, ())
+
+
+def _blind_or_failed(rollout: e.Rollout, step: int, verdict: Verdict | None) -> Iterator[Violation]:
+    if verdict is None or verdict.no_data is NoDataCause.PIPELINE_LATE:
+        yield Violation(5, f"{rollout.id} left step {step + 1} blind")
+    elif verdict.status is VerdictStatus.FAIL:
+        yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL")
+
+
+def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, attempt: int) -> Iterator[Violation]:
+    version_set = state.find(f"set/{rollout.id}", e.VersionSet)
+    policy = version_set.policy if version_set is not None else Policy()
+    verdict = books.verdicts.get((rollout.id, step, attempt))
+    words = {judge: books.outside.get((judge.name, rollout.id, step, attempt)) for judge in policy.gate.outside}
+    for judge, word in words.items():
+        if judge.required and word is not VerdictStatus.PASS:
+            yield Violation(5, f"{rollout.id} left step {step + 1} without a PASS of {judge.name}, which is required")
+        if judge.may_veto and word is VerdictStatus.FAIL:
+            yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL of {judge.name}, which may veto")
+    yield from _blind_or_failed(rollout, step, verdict)
+    if verdict is not None and verdict.status not in (VerdictStatus.PASS, VerdictStatus.FAIL):
+        approved = any(judge.may_approve and word is VerdictStatus.PASS for judge, word in words.items())
+        soaked = Unsure.SOAK in (policy.on_unprovable, policy.unprovable_bake, policy.on_no_data, policy.on_unknown_service)
+        if not (approved or soaked) or step not in rollout.unproven:
+            yield Violation(5, f"{rollout.id} left step {step + 1} on {verdict.status} without saying so")
+
+
+def watches_what_is_there(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """5: a step is watched only once the world shows its weight, or a PASS would be of something else."""
+    for rollout in rollouts_of(decision.state):
+        past = rollout_of(before, rollout.id)
+        if past is None or past.phase is not Phase.SHIFTING or rollout.phase is not Phase.VERIFYING:
+            continue
+        for unit in rollout.units:
+            wanted = books.wanted.get(unit.service)
+            if unit.wave != rollout.wave or wanted is None or wanted.kind is ServiceKind.CONSUMER or wanted.in_place:
+                continue  # what goes by instances shows the nearest share that it has
+            seen = books.observed.get(unit.service)
+            at = seen.version(unit.candidate) if seen is not None else None
+            if at is None or at.weight != wanted.weight(unit.candidate):
+                yield Violation(5, f"{rollout.id} watches {unit.service} {unit.candidate}, which is not shown at its weight")
