@@ -285,6 +285,7 @@ class Heard(msgspec.Struct, frozen=True):
     windows_judged: int = 0
     proven: bool = False
     no_data: str | None = None
+    contradicted: bool = False
 
 
 class Word(StrEnum):

@@ -1,4 +1,4 @@
-"""What the verdicts of a step mean for going on: pass, wait, no data, blind, unprovable or fail.
+"""What the verdicts of a step mean for going on: pass, wait, no data, blind, unprovable, contradicted or fail.
 
 The statistics are the judge's; here its last word, the words of outside judges and the clock are read together. A gate that is
 forced is open whatever anybody says; an operator's ``promote`` accepts missing proof, but neither a FAIL nor blindness.
@@ -29,6 +29,8 @@ class Gate(StrEnum):
     UNPROVABLE = "unprovable"
     UNJUDGED = "unjudged"
     """A judge whose PASS is required has not given it in time."""
+    CONTRADICTED = "contradicted"
+    """Arrivals contradict the weight."""
     FAILED = "failed"
 
 
@@ -183,6 +185,8 @@ def _baking(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -
         return Reading(Gate.OPEN, baked, ours.status is VerdictStatus.PASS and ours.proven)
     if (judge := _approved_outside(rollout, policy.gate.outside)) is not None:
         return Reading(Gate.OPEN, f"{judge} approves what could not be proven; {baked}", proven=False)
+    if ours.contradicted:
+        return Reading(Gate.CONTRADICTED, ours.reason)
     if policy.unprovable_bake is not Unsure.SOAK and seconds < proof_seconds(rollout, policy):
         return Reading(Gate.WAITING, f"baked long enough, and waits for proof: {ours.reason}")
     return _unprovable(policy, policy.unprovable_bake, ours, seconds)
@@ -200,6 +204,8 @@ def _verifying(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float
         return Reading(Gate.OPEN, f"an operator promotes on less than proof: {ours.reason}", proven=False)
     if (judge := _approved_outside(rollout, policy.gate.outside)) is not None:
         return Reading(Gate.OPEN, f"{judge} approves what could not be proven", proven=False)
+    if ours.contradicted and seconds >= step.min_seconds:
+        return Reading(Gate.CONTRADICTED, ours.reason)
     if seconds < step.max_seconds:
         return Reading(Gate.WAITING, ours.reason)
     return _unprovable(policy, policy.on_unprovable, ours, seconds)

@@ -66,6 +66,7 @@ def _noted(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
         windows_judged=verdict.windows_judged,
         proven=verdict.proven,
         no_data=verdict.no_data,
+        contradicted=verdict.contradicted,
     )
     sighted = verdict.judge == OUR_JUDGE and verdict.no_data is not NoDataCause.PIPELINE_LATE
     return replace(

@@ -19,8 +19,10 @@ from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
 _GATED = (Phase.VERIFYING, Phase.BAKING)
 _FORWARD = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
-_HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED)
-_NEXT = MappingProxyType({"approval": "promote", "unprovable": "promote", "no-data": "promote", "unjudged": "skip"})
+_HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED, gate.Gate.CONTRADICTED)
+_NEXT = MappingProxyType(
+    {"approval": "promote", "unprovable": "promote", "no-data": "promote", "contradicted": "promote", "unjudged": "skip"}
+)
 """The verb that is most likely wanted next, by the code of a hold; ``resume`` for any other."""
 
 

@@ -302,4 +302,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[MetricEvidence, ...] = ()
     culprit: Culprit | None = None
     no_data: NoDataCause | None = None
+    contradicted: bool = False
+    """What arrives contradicts the weight that the world confirmed: no time mends that, so nothing soaks through it."""
     coverage: Coverage = Coverage()

@@ -26,13 +26,17 @@ class Judging(msgspec.Struct):
 
 
 class SimulatedJudge:
-    """Verdicts of one environment. ``faulty`` holds (service, label); ``silent`` services get no requests; ``unsure`` ones never prove."""
+    """Verdicts of one environment. ``faulty`` holds (service, label); ``silent`` services get no requests; ``unsure`` ones never prove.
+
+    Requests to a ``bypassed`` service arrive past what splits them by weight.
+    """
 
     def __init__(self, environment: str) -> None:
         self.environment = environment
         self.faulty: set[tuple[str, str]] = set()
         self.silent: set[str] = set()
         self.unsure: set[str] = set()
+        self.bypassed: set[str] = set()
         self.outside: tuple[str, ...] = ()
         """Judges besides ours, which know the truth too."""
         self.outside_silent = False
@@ -80,6 +84,9 @@ class SimulatedJudge:
         if bad and judging.windows >= self.fail_after:
             culprit = Culprit(bad[0][0], bad[0][1], Metric.ERROR_RATIO)
             return self._say(judging, window, VerdictStatus.FAIL, f"errors of {bad[0][0]} {bad[0][1]}", culprit=culprit)
+        if not bad and any(name in self.bypassed for name in services):
+            verdict = self._say(judging, window, VerdictStatus.INCONCLUSIVE, "arrivals do not follow the weight")
+            return msgspec.structs.replace(verdict, contradicted=assignment.weight < 1)
         if bad or judging.windows < self.pass_after or any(name in self.unsure for name in services):
             return self._say(judging, window, VerdictStatus.INCONCLUSIVE, "more windows are needed")
         return self._say(judging, window, VerdictStatus.PASS, "within its margins")

@@ -9,7 +9,7 @@ from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.policy import Step
 from ctrlplane_stream.simulation.loop import QUICK
 from ctrlplane_stream.simulation.world import Sickness
-from tests.scenario.shop import held, phase, shop, until, weights
+from tests.scenario.shop import held, phase, reasons, shop, until, weights
 
 
 def test_a_good_release_climbs_every_step_bakes_and_parks_the_old_version() -> None:
@@ -108,3 +108,28 @@ def test_every_command_names_its_reason_and_no_ended_rollout_is_left_moving() ->
     until(loop, "cart/2", Phase.COMPLETED)
     assert all(isinstance(c, Command) and c.because for c in loop.driver.commands)
     assert all(r.phase in ENDED for r in loop.driver.rollouts)
+
+
+def test_arrivals_that_contradict_the_weight_hold_a_step_and_nothing_soaks_through_it() -> None:
+    """The policy soaks what cannot be proven; but a weight that does not reach the traffic has proven nothing at all, however long."""
+    loop = shop()
+    loop.judge.bypassed.add("cart")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.run(int(3 * QUICK.steps[0].max_seconds - QUICK.hold_deadline_seconds / 2))
+    assert held(loop, "cart/2") == ["contradicted"]
+    assert "arrivals do not follow the weight" in reasons(loop)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    loop.judge.bypassed.clear()
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_whoever_knows_better_promotes_a_step_that_arrivals_contradict() -> None:
+    loop = shop()
+    loop.judge.bypassed.add("cart")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.run(60)
+    loop.say(Say.PROMOTE, rollout="production/cart/2")
+    loop.run(30)
+    assert weights(loop, "cart") == {"#1": 50, "#2": 50}

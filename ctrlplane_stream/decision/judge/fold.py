@@ -110,14 +110,15 @@ def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEviden
                 no_data=NoDataCause.SILENT_SERVICE,
             )
         if seen.due >= _DUE:
-            return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, one_version(change, seen), metrics=found)
+            return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, one_version(change, seen), metrics=found, contradicted=True)
     return None
 
 
 def _mismatch(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict | None:
     for evidence in found:
         if evidence.name is Metric.SAMPLE_RATIO and evidence.e_value >= evidence.threshold:
-            return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, wrong_ratio(evidence, assignment.weight), metrics=found)
+            reason = wrong_ratio(evidence, assignment.weight)
+            return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, reason, metrics=found, contradicted=True)
     return None
 
 
@@ -185,6 +186,7 @@ def _verdict(
     proven: bool = False,
     culprit: Culprit | None = None,
     no_data: NoDataCause | None = None,
+    contradicted: bool = False,
     coverage: Coverage | None = None,
 ) -> Verdict:
     return Verdict(
@@ -200,5 +202,6 @@ def _verdict(
         metrics=metrics,
         culprit=culprit,
         no_data=no_data,
+        contradicted=contradicted,
         coverage=coverage or _coverage(state, state.lag_seconds),
     )

@@ -213,6 +213,7 @@ def test_arrivals_far_from_the_weight_do_not_pass(shop: Any, traffic: Any) -> No
     _, verdicts = shop.judge(traffic(stable=200, candidate=200), windows=10)
     assert verdicts[-1].status is VerdictStatus.INCONCLUSIVE
     assert "50.0% of the requests arrive at the candidate, whose weight is 10%" in verdicts[-1].reason
+    assert verdicts[-1].contradicted
 
 
 def test_low_traffic_says_what_it_cannot_prove_and_soaks(shop: Any, traffic: Any) -> None:
