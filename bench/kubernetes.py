@@ -21,7 +21,7 @@ from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
-from ctrlplane_stream.actuators.reconcile import Reconciler
+from ctrlplane_stream.actuators.reconcile import Pace, Reconciler
 from ctrlplane_stream.local.control_plane.lab import Lab, open_lab
 from ctrlplane_stream.local.control_plane.scene import command, route, routed_place, settled, version
 from ctrlplane_stream.model.commands import Command
@@ -125,7 +125,7 @@ async def _side_by_side(actuator: Kubernetes, targets: list[Target]) -> None:
     async def one(target: Target) -> None:
         async with places:
             await actuator.apply(*_order(target, 1, 0))
-            await settled(actuator, target, {"#1": 100, "#2": 0, "#3": 0}, 300.0)
+            await settled(actuator, target, {"#1": 100, "#2": 0, "#3": 0}, 300.0, Pace().moving_seconds)
 
     await asyncio.gather(*(one(target) for target in targets))
 

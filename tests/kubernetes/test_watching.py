@@ -3,11 +3,13 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
-from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport
+from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Reply
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.sight import NotHeld
 from ctrlplane_stream.actuators.kubernetes.watching import Copy, NamespaceCopy
 from ctrlplane_stream.local.control_plane.scene import command, route, routed_place, version
 from ctrlplane_stream.model.identity import Target
@@ -51,6 +53,11 @@ async def until(holds, what: str) -> None:
     raise AssertionError(what)
 
 
+def heard_all(copy: NamespaceCopy) -> bool:
+    """Whether the copy has heard of everything that was written."""
+    return all(each.current for each in copy.copies.values())
+
+
 async def rolled_out(actuator) -> None:
     """#1 stable with everything, #2 beside it without weight, both ready."""
     await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
@@ -76,11 +83,32 @@ def test_a_target_at_rest_is_observed_without_a_request(lab, namespace):
     async def run() -> None:
         async with watched(lab, namespace) as (actuator, transport, copy):
             await rolled_out(actuator)
-            await until(lambda: copy.current, "copies become current")
+            await until(lambda: heard_all(copy), "copies become current")
             before = transport.count
             seen = [await actuator.observe(TARGET) for _ in range(100)]
             assert transport.count == before
             assert {v.weight for v in seen[-1].versions} == {100, 0}
+
+    asyncio.run(run())
+
+
+def test_what_one_target_writes_costs_another_no_request(lab, namespace):
+    """A copy that has not heard yet of what was written for one target shows the others all the same, but not that one."""
+
+    async def run() -> None:
+        async with watched(lab, namespace) as (actuator, transport, copy):
+            await rolled_out(actuator)
+            await until(lambda: heard_all(copy), "copies become current")
+            for kind in (Kind.DEPLOYMENT, Kind.CONFIG_MAP):
+                of_another = {"resourceVersion": "999999999", "name": "other", "labels": {"ctrlplane-stream.dev/service": "other"}}
+                copy._cluster._wrote(kind, namespace, Reply(200, msgspec.json.encode({"metadata": of_another})))
+            before = transport.count
+            await actuator.observe(TARGET)
+            assert transport.count == before
+            with pytest.raises(NotHeld):
+                await copy.select(Kind.DEPLOYMENT, namespace, "ctrlplane-stream.dev/service=other")
+            with pytest.raises(NotHeld):
+                await copy.get(Kind.CONFIG_MAP, namespace, "other")
 
     asyncio.run(run())
 

@@ -19,12 +19,13 @@ from ctrlplane_stream.actuators.in_place import shares as in_place_shares
 from ctrlplane_stream.actuators.in_place import with_vacancy
 from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granularity
-from ctrlplane_stream.actuators.kubernetes.due import due, remembered, written_off
+from ctrlplane_stream.actuators.kubernetes.due import due, remembered, strays_anew, written_off
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, MemoryUnreadable
 from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.recent import Recent
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, read_sight
 from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Scale, Step
@@ -112,8 +113,8 @@ class Kubernetes:
         """
         cluster, refusals = self._cluster_of(place), dict[str, str]()
         for _ in range(_ROUNDS):
-            sight, begun = begun or await read_sight(cluster, target, place), None
-            steps = [step for step in due(sight, self._clock()) if _version_of(sight, step) not in refusals]
+            sight, begun = begun or await _look(cluster, target, place), None
+            steps = [step for step in due(sight, self._clock(), refusals) if _version_of(sight, step) not in refusals]
             if not steps and not is_overtaken(sight):
                 return sight, refusals
             try:
@@ -153,7 +154,7 @@ class Kubernetes:
         """
         cluster = self._cluster_of(place)
         for _ in range(_ROUNDS):
-            sight = await read_sight(cluster, command.target, place)
+            sight = await _look(cluster, command.target, place)
             try:
                 return await self._take_once(command, cursor, place, sight)
             except Conflict:
@@ -216,6 +217,12 @@ class Kubernetes:
             counts = with_vacancy(in_place_shares(ledger.goal, ledger.wanted, sight.full), counts)
         seen = observation(sight.target, ledger, counts, self._clock())
         return seen if sight.routed else msgspec.structs.replace(seen, granularity=grain(sight.full))
+
+
+async def _look(cluster: Cluster, target: Target, place: Place) -> Sight:
+    """What is there, to decide a write on. Where somebody seems to have touched what is ours, it is the newest there is that says so."""
+    sight = await read_sight(Recent(cluster), target, place)
+    return await read_sight(cluster, target, place) if strays_anew(sight) else sight
 
 
 async def _stand_aside() -> None:

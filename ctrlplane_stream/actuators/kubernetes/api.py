@@ -16,7 +16,7 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
-from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Kind, Manifest, revision_of
+from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, SERVICE, Kind, Manifest, label, name_of, revision_of
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _JSON_PATCH = "application/json-patch+json"
@@ -170,18 +170,39 @@ class Cluster:
         """The latest revision that we wrote ourselves, by kind and namespace."""
         self._seen: dict[str, int] = {}
         """The latest revision seen of each object that is read or written by name, by its path."""
+        self._written_of: dict[tuple[Kind, str, str], int] = {}
+        self._listed: dict[tuple[Kind, str], int] = {}
+        """The latest revision at which a list was read, by kind and namespace."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """The object, or None where there is none; never an older state of it than was seen or written here before."""
         reply = await self._ask(Request("GET", kind.path(namespace, name)), absent_ok=True)
         return None if reply.status == 404 else _manifest(reply)
 
-    async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
-        """The objects that the label selector chooses, in the order of their names, and the revision of the list."""
+    def seen(self, kind: Kind, namespace: str, name: str) -> int:
+        """The latest revision of that object that was read or written here by name; 0 where none was."""
+        return self._seen.get(kind.path(namespace, name), 0)
+
+    def written_of(self, kind: Kind, namespace: str, service: str) -> int:
+        """The latest revision that was written here of an object that carries our label for that service (its slug); 0 where none was."""
+        return self._written_of.get((kind, namespace, service), 0)
+
+    def known(self, kind: Kind, namespace: str) -> int:
+        """The latest revision of that kind and namespace that was listed or written here; 0 where none was."""
+        return max(self.written.get((kind, namespace), 0), self._listed.get((kind, namespace), 0))
+
+    async def select(self, kind: Kind, namespace: str, selector: str = "", *, since: int | None = None) -> tuple[tuple[Manifest, ...], str]:
+        """The objects that the label selector chooses, in the order of their names, and the revision of the list.
+
+        The newest there is; with ``since`` any that is not older than that revision, which the server has at hand.
+        """
         query = {"labelSelector": selector} if selector else {}
+        query |= {} if since is None else {"resourceVersion": str(since), "resourceVersionMatch": "NotOlderThan"}
         found = _manifest(await self._ask(Request("GET", kind.path(namespace), query)))
         items = sorted(found.get("items") or [], key=lambda item: str(item["metadata"]["name"]))
-        return tuple(items), str(found["metadata"]["resourceVersion"])
+        revision = str(found["metadata"]["resourceVersion"])
+        self._listed[kind, namespace] = max(self._listed.get((kind, namespace), 0), int(revision))
+        return tuple(items), revision
 
     async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         """The object as made; Conflict where one of that name is there."""
@@ -237,8 +258,9 @@ class Cluster:
         manifest = _manifest(reply)
         revision = int(revision_of(manifest))
         self.written[kind, namespace] = max(self.written.get((kind, namespace), 0), revision)
-        path = kind.path(namespace, str(manifest["metadata"]["name"]))
+        path, service = kind.path(namespace, name_of(manifest)), label(manifest, SERVICE) or ""
         self._seen[path] = max(self._seen.get(path, 0), revision)
+        self._written_of[kind, namespace, service] = max(self.written_of(kind, namespace, service), revision)
         return manifest
 
     def _is_older(self, path: str, manifest: Manifest) -> bool:

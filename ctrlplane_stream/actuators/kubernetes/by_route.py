@@ -37,7 +37,10 @@ def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
 
 
 def _steer(sight: Sight, ledger: Ledger) -> Steps:
-    """The rule with the versions that may take traffic, parked ones left out; no step where it is so already."""
+    """The rule with the versions that may take traffic, parked ones left out; no step where it is so already.
+
+    Nor where none of them takes any and the rule was never ours: until then what was there before us serves.
+    """
     rule = sight.place.route
     assert rule is not None
     if sight.route is None or sight.memory is None or not ledger.weights:
@@ -47,6 +50,8 @@ def _steer(sight: Sight, ledger: Ledger) -> Steps:
     ]
     weights = {backend_name(sight, label): ledger.weights.get(label, 0) for label in kept}
     last = recorded(sight.route, sight.place.slug)
+    if last is None and not any(weights.values()):
+        return ()
     in_place = last is not None and last.stamp == sight.revision and last.weights == weights
     return () if in_place and backends(sight.route, rule.rule) == weights else (Steer(weights),)
 

@@ -5,6 +5,8 @@ that ran out, an edit to report), then what is missing, then weight, and only wh
 much. So capacity comes before weight and goes after it (invariants 2 and 4), whenever the one who writes is killed.
 """
 
+from collections.abc import Collection
+
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.behind_service import Steps, shared_steps
@@ -21,8 +23,11 @@ from ctrlplane_stream.actuators.ledger import Ledger, expire
 from ctrlplane_stream.model.world import TargetWanted
 
 
-def due(sight: Sight, now: float) -> tuple[Step, ...]:
-    """The next steps, in their order; empty where all is as it should be, or a person's edit stands. ``now``: unix seconds."""
+def due(sight: Sight, now: float, refused: Collection[str] = ()) -> tuple[Step, ...]:
+    """The next steps, in their order; empty where all is as it should be, or a person's edit stands. ``now``: unix seconds.
+
+    ``refused`` are the labels of versions that the API server will not have: they are not asked for again, nor waited for.
+    """
     memory = sight.memory
     if memory is None or memory.ledger.wanted is None:
         return ()
@@ -32,7 +37,7 @@ def due(sight: Sight, now: float) -> tuple[Step, ...]:
     if memory.ledger.edited is not None and memory.hands_off:
         return ()
     ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
-    missing = _missing(sight, memory)
+    missing = _missing(sight, memory, refused)
     weights, more, less = _weighed(sight, ledger, memory.ledger.wanted)
     first = (*weights, *missing) if missing else (*more, *weights, *_unstamped(sight, more))
     return first or (*less, *_unlisted(sight))
@@ -48,7 +53,7 @@ def _weighed(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps,
 def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
     """The memory with everything that time and people have made due: an expired lease, an edit, what is over and done."""
     there = strays(sight)
-    new = {name: said for name, said in there.items() if memory.accepted.get(name) != said}
+    new = _untold(there, memory)
     if new:
         ledger = msgspec.structs.replace(
             memory.ledger, goal=_listed_only(sight), weights=_listed_only(sight), lease_until=None, edited=words(sight, new)
@@ -63,6 +68,15 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
     )
 
 
+def strays_anew(sight: Sight) -> bool:
+    """Whether somebody seems to have touched what is ours since it was last told."""
+    return sight.memory is not None and bool(_untold(strays(sight), sight.memory))
+
+
+def _untold(there: dict[str, str], memory: Memory) -> dict[str, str]:
+    return {name: said for name, said in there.items() if memory.accepted.get(name) != said}
+
+
 def written_off(sight: Sight, memory: Memory) -> Memory:
     """The memory for whoever goes over an edit: what was taken away is to be made again."""
     gone = {name.partition(" ")[2] for name, said in memory.accepted.items() if said == IS_GONE}
@@ -75,17 +89,14 @@ def _listed_only(sight: Sight) -> dict[str, int]:
     return {version.label: weights.get(version.label, 0) for version in sight.listed}
 
 
-def _missing(sight: Sight, memory: Memory) -> tuple[Step, ...]:
-    """What is to be made before anything of it may run."""
-    steps: list[Step] = []
-    for version in sight.listed:
-        if version.label in memory.made:
-            continue
-        steps.append(Make(version) if sight.serving(version.label) is None else Complete(version))
-    whole = [step.version.label for step in steps if isinstance(step, Complete)]
-    if whole and len(whole) == len(steps):
-        steps.append(Remember(msgspec.structs.replace(memory, made=(*memory.made, *whole))))
-    return tuple(steps)
+def _missing(sight: Sight, memory: Memory, refused: Collection[str]) -> tuple[Step, ...]:
+    """What is to be made before anything of it may run, and that it was made."""
+    absent = [version for version in sight.listed if version.label not in memory.made and version.label not in refused]
+    if not absent:
+        return ()
+    steps: list[Step] = [Make(version) if sight.serving(version.label) is None else Complete(version) for version in absent]
+    whole = tuple(version.label for version in absent)
+    return (*steps, Remember(msgspec.structs.replace(memory, made=(*memory.made, *whole))))
 
 
 def _unstamped(sight: Sight, scaled: tuple[Step, ...]) -> tuple[Step, ...]:

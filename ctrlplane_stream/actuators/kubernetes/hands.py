@@ -46,7 +46,9 @@ class Hands:
             case Make(version, standby):
                 await self._make(sight, version, standby)
             case Complete(version):
-                await self._complete(sight, version)
+                owner = sight.serving(version.label)
+                assert owner is not None
+                await self._complete(sight, version, owner)
             case Scale(name, replicas):
                 await self._scale(sight, sight.deployments[name], replicas)
             case Floor(name, replicas):
@@ -65,8 +67,13 @@ class Hands:
     async def try_out(self, sight: Sight, version: WantedVersion) -> None:
         """Let the API server look at the Deployment that a version would have, and make nothing."""
         manifest = deployment(sight.place, sight.target, version)
-        await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))
-        await self._cluster.apply(Kind.DEPLOYMENT, sight.place.namespace, manifest, dry_run=True)
+        try:
+            tried = await self._cluster.apply(Kind.DEPLOYMENT, sight.place.namespace, manifest, dry_run=True)
+        except (ApiRefused, Conflict):
+            await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))  # Where that is why, it says so better.
+            raise
+        if tried["metadata"].get("resourceVersion"):  # One of that name is there already.
+            await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))
 
     async def adopt(self, sight: Sight, version: WantedVersion, found: Manifest) -> None:
         """Put our labels on a running Deployment; its Pods are not touched. The guard is its whole revision."""
@@ -84,11 +91,11 @@ class Hands:
         hidden = sight.memory.hidden if sight.memory is not None else ()
         manifest = deployment(sight.place, sight.target, version, standby=standby, hidden=hidden)
         await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))
-        await self._cluster.apply(Kind.DEPLOYMENT, sight.place.namespace, manifest)
+        made = await self._cluster.apply(Kind.DEPLOYMENT, sight.place.namespace, manifest)
+        if not standby:
+            await self._complete(sight, version, made)
 
-    async def _complete(self, sight: Sight, version: WantedVersion) -> None:
-        owner = sight.serving(version.label)
-        assert owner is not None
+    async def _complete(self, sight: Sight, version: WantedVersion, owner: Manifest) -> None:
         adopted = sight.memory is not None and version.label in sight.memory.adopted
         owned = (
             await adopted_service(self._cluster, sight, version, owner)

@@ -32,7 +32,10 @@ class Reader(Protocol):
 
 
 class NotHeld(LookupError):
-    """A reader that keeps copies keeps none of this kind: a target's memory names a way that the placement file no longer has."""
+    """A reader that keeps copies has not heard yet of what was written, or keeps none of this kind.
+
+    That is where a target's memory names a way that the placement file no longer has.
+    """
 
 
 class Sight(msgspec.Struct, frozen=True):

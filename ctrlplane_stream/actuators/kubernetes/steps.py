@@ -13,14 +13,14 @@ class Remember(msgspec.Struct, frozen=True):
 
 
 class Make(msgspec.Struct, frozen=True):
-    """Make a version's Deployment, without replicas. ``standby``: the one that only proves that it starts."""
+    """Make a version's Deployment, without replicas, and what it owns. ``standby``: the one that proves that it starts, owning nothing."""
 
     version: WantedVersion
     standby: bool = False
 
 
 class Complete(msgspec.Struct, frozen=True):
-    """Make what a version's Deployment owns."""
+    """Make what a version's Deployment owns, where it is there already: adopted, or whoever made it did not come that far."""
 
     version: WantedVersion
 

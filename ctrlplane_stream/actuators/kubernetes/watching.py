@@ -2,7 +2,7 @@
 
 One list, then events; a watch that ends or breaks goes on from the last revision seen, and one that is too old for the
 server (410 Gone) begins with a list again. A copy is only shown while it is current: it was listed, its watch stands,
-and it has seen everything that we wrote ourselves. It serves looking alone; whoever writes reads afresh.
+and it has heard of everything that we wrote ourselves of what is asked for. It serves looking alone; whoever writes reads afresh.
 """
 
 import asyncio
@@ -42,11 +42,18 @@ class Copy:
         self.changed = asyncio.Event()
 
     @property
+    def stands(self) -> bool:
+        """Whether it was listed and its watch stands."""
+        return self._standing and self._revision is not None
+
+    @property
     def current(self) -> bool:
-        """Whether the copy may be shown: see above."""
-        if not self._standing or self._revision is None:
-            return False
-        return int(self._revision) >= self._cluster.written.get((self.kind, self._namespace), 0)
+        """Whether all of the copy may be shown: see above."""
+        return self.has_heard(self._cluster.written.get((self.kind, self._namespace), 0))
+
+    def has_heard(self, revision: int) -> bool:
+        """Whether the copy stands and goes as far as that revision."""
+        return self._standing and self._revision is not None and int(self._revision) >= revision
 
     def get(self, name: str) -> Manifest | None:
         """The object of that name."""
@@ -125,13 +132,14 @@ class NamespaceCopy:
     def __init__(self, cluster: Cluster, namespace: str, more: frozenset[Kind]) -> None:
         """``more``: kinds besides those that every target has."""
         kinds = (*_ALWAYS, *sorted(more, key=str))
+        self._cluster, self._namespace = cluster, namespace
         self.copies = {kind: Copy(cluster, kind, namespace, "" if kind in _ROUTES else SERVICE) for kind in kinds}
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def current(self) -> bool:
-        """Whether all of it may be shown."""
-        return all(copy.current for copy in self.copies.values())
+        """Whether it may be asked."""
+        return all(copy.stands for copy in self.copies.values())
 
     def start(self) -> None:
         """Begin to keep it, in the running event loop."""
@@ -146,13 +154,14 @@ class NamespaceCopy:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """See ``Reader``. Raises NotHeld."""
-        return self._copy(kind).get(name)
+        return self._copy(kind, self._cluster.seen(kind, self._namespace, name)).get(name)
 
     async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
         """See ``Reader``; the selector is always one of a service. Raises NotHeld."""
-        return self._copy(kind).of_service(selector.partition("=")[2]), ""
+        service = selector.partition("=")[2]
+        return self._copy(kind, self._cluster.written_of(kind, self._namespace, service)).of_service(service), ""
 
-    def _copy(self, kind: Kind) -> Copy:
-        if kind not in self.copies:
+    def _copy(self, kind: Kind, revision: int) -> Copy:
+        if kind not in self.copies or not self.copies[kind].has_heard(revision):
             raise NotHeld(kind.manifest_kind)
         return self.copies[kind]

@@ -77,8 +77,10 @@ def command(
     return Command(f"c{sequence}", verb, target, sequence, wanted, "the test", over_edit=over_edit), Cursor(1, sequence)
 
 
-async def settled(actuator: Actuator, target: Target, weights: dict[str, int], seconds: float = 30.0) -> TargetObserved:
-    """Look until the weights are these, and all instances that are to run are ready. AssertionError after that long."""
+async def settled(
+    actuator: Actuator, target: Target, weights: dict[str, int], seconds: float = 30.0, every: float = 0.02
+) -> TargetObserved:
+    """Look until the weights are these, and all instances that are to run are ready. AssertionError after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
         seen = await actuator.observe(target)
@@ -86,4 +88,4 @@ async def settled(actuator: Actuator, target: Target, weights: dict[str, int], s
         if whole and {each.label: each.weight for each in seen.versions} == weights:
             return seen
         assert time.monotonic() < deadline, f"never saw {weights}; last seen: {seen}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every)
