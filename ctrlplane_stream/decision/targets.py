@@ -14,6 +14,8 @@ from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
 
 SHARE_TOLERANCE = 15
 """By how many points a share of instances may differ from the weight and still count as that weight."""
+_NAMED = 12
+"""So many services of a version set are named in a command, changed and watched ones each; the rest are counted."""
 
 
 def with_version(target: e.TargetEntry, live: e.LiveVersion) -> e.TargetEntry:
@@ -172,9 +174,29 @@ def emit_commands(draft: Draft) -> None:
                 because=telling.because,
                 rollout=telling.rollout,
                 over_edit=target.over_edit,
+                version_set=_set_in_words(draft, telling.rollout),
             )
         )
         draft.put_target(_commanded(draft, target, telling, id_, leased=wanted.lease_seconds is not None))
+
+
+def _set_in_words(draft: Draft, id_: str | None) -> str:
+    """What a rollout moves, from which version to which, and what it watches, each with its version, the first of many."""
+    rollout = draft.rollout(id_) if id_ is not None else None
+    if rollout is None:
+        return ""
+    moved = [f"{u.service} {u.candidate}" + (f" instead of {u.stable}" if u.stable is not None else "") for u in rollout.units]
+    said = {"", *(unit.service for unit in rollout.units)}  # The entry points together are a guard without a name.
+    guards = dict.fromkeys(each.guard.service for each in draft.version_set(rollout.id).guards)
+    watched = [service for service in guards if service not in said]
+    named = [f"{name} {draft.target(name).stable or ''}".rstrip() for name in watched[:_NAMED]]
+    return _listed(moved) + (f"; watched: {_listed(named, len(watched))}" if watched else "")
+
+
+def _listed(texts: list[str], count: int | None = None) -> str:
+    """The first of them with commas between, and how many more there are."""
+    more = (len(texts) if count is None else count) - len(texts[:_NAMED])
+    return ", ".join(texts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, *, leased: bool) -> e.TargetEntry:

@@ -35,7 +35,8 @@ class Command(msgspec.Struct, frozen=True, tag_field="type", tag="command"):
     """Bring ``target`` into the state ``wanted``. The id is unique for ever; the cursor's sequence rises per target.
 
     ``over_edit`` is the hand edit, in the words of the observation, that an operator told us to go over: a target
-    edited by hand refuses every command that does not name that very edit.
+    edited by hand refuses every command that does not name that very edit. ``version_set`` is the whole set in words: what moves
+    with this target, and what is watched; empty where no rollout moves it.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Command(msgspec.Struct, frozen=True, tag_field="type", tag="command"):
     because: str
     rollout: str | None = None
     over_edit: str | None = None
+    version_set: str = ""
 
 
 class JudgeAssigned(msgspec.Struct, frozen=True, tag_field="type", tag="judge-assigned"):

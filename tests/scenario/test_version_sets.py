@@ -21,6 +21,16 @@ def test_a_release_moves_callees_first_and_reverts_callers_first() -> None:
     assert down == ["cart", "pay"]
 
 
+def test_every_command_of_a_rollout_says_the_whole_set() -> None:
+    """What moves, from which version to which, and what is watched with its version: for whoever reads the world and not our log."""
+    loop = shop()
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    said = {c.version_set for c in loop.driver.commands if c.rollout == "production/cart/2" and c.verb is Verb.SHIFT}
+    assert said == {"pay #2 instead of #1, cart #2 instead of #1; watched: front #1"}
+
+
 def test_a_removal_moves_callers_first() -> None:
     loop = shop()
     for name in ("cart", "pay"):

@@ -7,6 +7,7 @@
 | ``remote``, ``clone`` | fetch and push by dulwich; a bare clone, and commits made on it |
 | ``memory``, ``history`` | what a target remembers of us, in commit trailers; the last commit of ours for each target |
 | ``sight``, ``intake`` | what a head of the branch means; from a command to a commit |
+| ``desk`` | one repository's thread; what moves at once is one commit |
 | ``actuator`` | the port and the verbs of people over a repository alone |
 | ``with_cluster`` | the same beside the Kubernetes actuator: commits declare, the API moves weight |
 | ``guarding`` | whether Argo CD and Flux leave alone what we own: pure |

@@ -10,7 +10,7 @@ from dulwich.objects import Commit, ObjectID
 from dulwich.walk import ORDER_TOPO
 
 from ctrlplane_stream.actuators.gitops.clone import Clone
-from ctrlplane_stream.actuators.gitops.memory import Memory, read_memory, target_of
+from ctrlplane_stream.actuators.gitops.memory import Memory, read_memory, targets_of
 from ctrlplane_stream.actuators.gitops.placement import Field
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble, value_at
 from ctrlplane_stream.model.identity import Target
@@ -39,7 +39,7 @@ class History:
         """What the target remembers at ``head``, or None where no commit of ours is for it. Raises MemoryUnreadable."""
         self._read_to(head)
         kept = self._kept.get(target)
-        return None if kept is None else read_memory(kept.text, kept.commit)
+        return None if kept is None else read_memory(kept.text, kept.commit, target)
 
     def _read_to(self, head: ObjectID) -> None:
         if head == self._through:
@@ -52,7 +52,7 @@ class History:
         new: dict[Target, Kept] = {}
         for entry in repo.get_walker(include=[head], exclude=[known] if known is not None else [], order=ORDER_TOPO):
             text = entry.commit.message.decode(errors="replace")
-            if b"Ctrlplane-Target: " in entry.commit.message and (target := target_of(text)) is not None:
+            for target in targets_of(text) if b"Ctrlplane-Target: " in entry.commit.message else ():
                 new.setdefault(target, Kept(entry.commit.id.decode(), text))
         self._kept |= new
         self._through = head

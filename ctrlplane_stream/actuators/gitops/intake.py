@@ -27,7 +27,7 @@ class Change(msgspec.Struct, frozen=True):
     memory: Memory
     serving: str | None
     subject: str
-    story: str
+    story: tuple[str, ...]
 
 
 def whole(goal: Mapping[str, int], stable: str | None) -> dict[str, int]:
@@ -65,7 +65,7 @@ def change_by(sight: GitSight, command: Command, cursor: Cursor, now: float) -> 
     return change
 
 
-def change_to(sight: GitSight, ledger: Ledger, what: str, story: str, *, as_is: bool = False) -> Change | Refusal:
+def change_to(sight: GitSight, ledger: Ledger, what: str, story: tuple[str, ...], *, as_is: bool = False) -> Change | Refusal:
     """What to commit so that the ledger's goal is declared, or why that cannot be. ``as_is``: the fields are right as they are."""
     if sight.trouble:
         return Refusal("; ".join(trouble for _, trouble in sorted(sight.trouble.items())))
@@ -132,12 +132,19 @@ def _subject(before: str | None, after: str | None, changed: bool, what: str) ->
     return f"{after or 'back to what was there before us'} instead of {before or 'what was there'}"
 
 
-def _story(command: Command) -> str:
+def _story(command: Command) -> tuple[str, ...]:
     wanted = command.wanted
     versions = ", ".join(f"{v.label}{' (stable)' if v.label == wanted.stable else ''} at {v.weight}%" for v in wanted.versions)
-    lines = [f"Why: {one_line(command.because) or 'no reason given'}.", f"Version set: {versions or 'none'}."]
-    if command.rollout is not None:
-        lines.append(f"Rollout: {one_line(command.rollout)}.")
-    if (rounded := rounding(wanted)) is not None:
-        lines.append(f"Granularity: {rounded}.")
-    return "\n".join(lines).replace("..\n", ".\n")
+    rounded = rounding(wanted)
+    return (
+        _sentence(f"Why: {command.because or 'no reason given'}"),
+        _sentence(f"Version set: {command.version_set}") if command.version_set else "",
+        _sentence(f"{command.target.service}: {versions or 'no version'}"),
+        _sentence(f"Rollout: {command.rollout}") if command.rollout is not None else "",
+        _sentence(f"Granularity: {rounded}") if rounded is not None else "",
+    )
+
+
+def _sentence(text: str) -> str:
+    """On one line, with one full stop."""
+    return one_line(text).removesuffix(".") + "."

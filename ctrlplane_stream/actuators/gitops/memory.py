@@ -1,13 +1,15 @@
 """What a target remembers of us, in the message of a commit: the ledger, what was written where, what was there before.
 
 The last commit of ours for a target, found by its trailers, is the target's cell of compare-and-set: a new one is pushed
-only onto the head that was looked at, so of two writers one finds that the branch has moved, and looks again. People
-read the message; we read the trailers::
+only onto the head that was looked at, so of two writers one finds that the branch has moved, and looks again. A commit may move
+several targets of one version set; each then has trailers of its own. People read the message; we read the trailers::
 
     shop/cart in production: #2 instead of #1
 
-    Because the step passed.
-    Rollout production/shop-cart/2, versions #1 (stable) and #2.
+    Why: the step passed.
+    Version set: shop/cart #2 instead of #1; watched: shop/front #7.
+    shop/cart: #1 (stable) at 0%, #2 at 100%.
+    Rollout: production/shop-cart/2.
 
     Ctrlplane-Target: production:shop/cart
     Ctrlplane-Cursor: 3.118
@@ -16,7 +18,9 @@ read the message; we read the trailers::
 """
 
 import hashlib
+import itertools
 import re
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -24,6 +28,8 @@ from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Cursor, TargetWanted, WantedVersion
 
+_NAMED = 3
+"""So many targets are named in the first line of a message; the rest are counted."""
 _TRAILER = re.compile(r"^Ctrlplane-(Target|Cursor|Memory): (.+)$", re.MULTILINE)
 
 
@@ -51,35 +57,54 @@ def _hashed(version: WantedVersion) -> WantedVersion:
     return msgspec.structs.replace(version, configuration={"sha256": digest})
 
 
-def message(target: Target, memory: Memory, subject: str, story: str, serving: str | None) -> str:
-    """A commit's whole message. ``serving`` is the version that gets the traffic."""
-    cursor = memory.ledger.cursor
-    wanted = memory.ledger.wanted
-    trailers = [f"Ctrlplane-Target: {target}"]
+class Told(msgspec.Struct, frozen=True):
+    """What a commit says of one target: its memory, what changes in a few words, the lines of its story, and who gets the traffic."""
+
+    target: Target
+    memory: Memory
+    subject: str
+    story: tuple[str, ...]
+    serving: str | None
+
+
+def message(told: Sequence[Told]) -> str:
+    """The whole message of a commit that moves these targets, of one environment; what they have in common is said once."""
+    lines = itertools.chain.from_iterable(itertools.zip_longest(*(each.story for each in told)))
+    story = "\n".join(dict.fromkeys(line for line in lines if line))
+    trailers = "\n".join(itertools.chain.from_iterable(_trailers_of(each) for each in told))
+    return "\n\n".join(filter(None, [one_line(_subject(told)), story, trailers])) + "\n"
+
+
+def _subject(told: Sequence[Told]) -> str:
+    first = told[0].target
+    if len(told) == 1:
+        return f"{first.service} in {first.environment}: {told[0].subject}"
+    named = [f"{each.target.service} {each.subject}" for each in told[:_NAMED]]
+    more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+    return f"{len(told)} services in {first.environment}: {'; '.join(named)}{more}"
+
+
+def _trailers_of(told: Told) -> Iterator[str]:
+    cursor, wanted = told.memory.ledger.cursor, told.memory.ledger.wanted
+    yield f"Ctrlplane-Target: {told.target}"
     if cursor is not None:
-        trailers.append(f"Ctrlplane-Cursor: {cursor.epoch}.{cursor.sequence}")
+        yield f"Ctrlplane-Cursor: {cursor.epoch}.{cursor.sequence}"
     for version in wanted.versions if wanted is not None else ():
-        notes = [
-            text for text, holds in (("serving", version.label == serving), ("stable", wanted and version.label == wanted.stable)) if holds
-        ]
-        trailers.append(" ".join([f"Ctrlplane-Version: {version.label} {version.artifact}", *notes]))
-    kept = msgspec.structs.replace(memory, ledger=msgspec.structs.replace(memory.ledger, cursor=None, weights={}))
-    trailers.append(f"Ctrlplane-Memory: {msgspec.json.encode(kept, order='deterministic').decode()}")
-    return "\n\n".join(filter(None, [one_line(f"{target.service} in {target.environment}: {subject}"), story, "\n".join(trailers)])) + "\n"
+        serves, stable = version.label == told.serving, wanted is not None and version.label == wanted.stable
+        notes = [text for text, holds in (("serving", serves), ("stable", stable)) if holds]
+        yield " ".join([f"Ctrlplane-Version: {version.label} {version.artifact}", *notes])
+    kept = msgspec.structs.replace(told.memory, ledger=msgspec.structs.replace(told.memory.ledger, cursor=None, weights={}))
+    yield f"Ctrlplane-Memory: {msgspec.json.encode(kept, order='deterministic').decode()}"
 
 
-def target_of(text: str) -> Target | None:
-    """The target whose memory a commit message holds, or None where it holds none."""
-    found = _trailers(text)
-    if "Target" not in found or "Memory" not in found:
-        return None
-    environment, _, service = found["Target"].partition(":")
-    return Target(environment, service)
+def targets_of(text: str) -> tuple[Target, ...]:
+    """The targets whose memory a commit message holds; none where it is not ours."""
+    return tuple(target for target, trailers in _blocks(text).items() if "Memory" in trailers)
 
 
-def read_memory(text: str, commit: str) -> Memory:
-    """The memory in the message of ``commit``. Raises MemoryUnreadable."""
-    found = _trailers(text)
+def read_memory(text: str, commit: str, target: Target) -> Memory:
+    """The memory of a target in the message of ``commit``. Raises MemoryUnreadable."""
+    found = _blocks(text).get(target, {})
     try:
         memory = msgspec.json.decode(found["Memory"], type=Memory)
         epoch, _, sequence = found["Cursor"].partition(".")
@@ -96,7 +121,13 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _trailers(text: str) -> dict[str, str]:
-    """Our trailers, from the last paragraph only."""
-    last = text.rstrip().rpartition("\n\n")[2]
-    return {match[1]: match[2] for match in _TRAILER.finditer(last)}
+def _blocks(text: str) -> dict[Target, dict[str, str]]:
+    """Our trailers by target, from the last paragraph only; those of a target begin with its name."""
+    found: dict[Target, dict[str, str]] = {}
+    block: dict[str, str] = {}
+    for match in _TRAILER.finditer(text.rstrip().rpartition("\n\n")[2]):
+        if match[1] == "Target":
+            environment, _, service = match[2].partition(":")
+            block = found[Target(environment, service)] = {}
+        block[match[1]] = match[2]
+    return found

@@ -22,12 +22,18 @@ _numbers = itertools.count(1)
 class Lab:
     """A running cluster with its fake kubelet. ``product`` is what the actuator gets; ``admin`` is for the tests' own hands."""
 
-    def __init__(self, plane: ControlPlane, kubelet: FakeKubelet) -> None:
+    def __init__(self, plane: ControlPlane, kubelet: FakeKubelet | None) -> None:
         self.plane = plane
-        self.kubelet = kubelet
+        self._kubelet = kubelet
         authority = str(plane.certificate_authority)
         self.admin_access: Access = token_access(plane.server, plane.admin_token, authority)
         self.product_access: Access = token_access(plane.server, plane.tokens[USER], authority)
+
+    @property
+    def kubelet(self) -> FakeKubelet:
+        """What plays the nodes."""
+        assert self._kubelet is not None, "this cluster has an API server alone"
+        return self._kubelet
 
     def admin(self) -> Cluster:
         """A client that may do everything."""
@@ -57,6 +63,16 @@ def open_lab() -> Iterator[Lab]:
     with ControlPlane((USER,)) as plane:
         admin = token_access(plane.server, plane.admin_token, str(plane.certificate_authority))
         with FakeKubelet(admin) as kubelet:
-            lab = Lab(plane, kubelet)
-            lab.apply([each for path in plane.crds for each in yaml.safe_load_all(path.read_text()) if each])
-            yield lab
+            yield _with_routes(Lab(plane, kubelet))
+
+
+@contextmanager
+def open_api_server() -> Iterator[Lab]:
+    """A cluster of an API server alone, where nothing ever runs, that ends with the ``with``. Raises ChildFailed."""
+    with ControlPlane((USER,), controllers=False) as plane:
+        yield _with_routes(Lab(plane, None))
+
+
+def _with_routes(lab: Lab) -> Lab:
+    lab.apply([each for path in lab.plane.crds for each in yaml.safe_load_all(path.read_text()) if each])
+    return lab

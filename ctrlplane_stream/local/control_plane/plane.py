@@ -38,9 +38,13 @@ _START_ATTEMPTS = 3
 
 
 class ControlPlane:
-    """A cluster from ``with`` to its end. ``users`` are names that get a token each, without any rights."""
+    """A cluster from ``with`` to its end. ``users`` are names that get a token each, without any rights.
 
-    def __init__(self, users: tuple[str, ...] = (), environ: Mapping[str, str] = os.environ) -> None:
+    Without ``controllers`` it takes and tells what is applied, and nothing of it ever runs: for a second cluster, and soon there.
+    """
+
+    def __init__(self, users: tuple[str, ...] = (), environ: Mapping[str, str] = os.environ, *, controllers: bool = True) -> None:
+        self._controlled = controllers
         self._programs = control_plane_folder(environ)
         self._folder = scratch_folder("kubernetes")
         self.admin_token = secrets.token_hex(16)
@@ -81,7 +85,8 @@ class ControlPlane:
                 self._end_children()
                 if attempt == _START_ATTEMPTS or "address already in use" not in str(failure):
                     raise
-        self._start_controllers()
+        if self._controlled:
+            self._start_controllers()
         return self
 
     def start_api_server(self) -> None:

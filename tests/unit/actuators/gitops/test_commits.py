@@ -33,7 +33,7 @@ def test_a_commit_says_who_what_and_why_and_changes_one_line(scene: Scene) -> No
     assert author == "Release engine <release@shop.example>"
     assert subject == "shop/cart in production: #2 instead of #1"
     assert "Why: every guard passed Ctrlplane-Cursor: 9.9." in body
-    assert "Version set: #1 (stable) at 0%, #2 at 100%. Rollout: production/shop-cart/2." in body
+    assert "shop/cart: #1 (stable) at 0%, #2 at 100%. Rollout: production/shop-cart/2." in body
     assert git(scene.bare.path, "log", "-1", "--format=%(trailers:key=Ctrlplane-Cursor,valueonly)", "main").strip() == "1.3"
     assert git(scene.bare.path, "diff", "--numstat", "main~1", "main").split() == ["1", "1", FILE]
 
