@@ -52,15 +52,23 @@ def test_it_is_a_compose_file(compose_schema: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", _SERVICES)
-def test_every_image_is_pinned_to_a_whole_version(name: str) -> None:
-    """major.minor.patch, never a moving tag."""
-    assert re.search(r":\d+\.\d+\.\d+(-[a-z]+)?$", _SERVICES[name]["image"])
+def test_every_image_is_pinned_to_a_whole_version_and_what_others_built_to_its_digest(name: str) -> None:
+    """major.minor.patch, never a moving tag; ours is built here and has no digest before that."""
+    digest = "" if name in _OURS else "@sha256:[0-9a-f]{64}"
+    assert re.search(rf":\d+\.\d+\.\d+(-[a-z]+)?{digest}$", _SERVICES[name]["image"])
+
+
+def test_our_image_stands_on_images_of_one_content() -> None:
+    """Each stage of the Dockerfile begins at a digest."""
+    begun = re.findall(r"^FROM (\S+)", (_ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(begun) == 2
+    assert all(re.search(r":\d+\.\d+\.\d+[a-z-]*@sha256:[0-9a-f]{64}$", image) for image in begun)
 
 
 def test_the_parts_are_of_the_versions_that_the_tests_run() -> None:
     """The broker and the Collector of Compose are the ones tried here."""
-    assert _SERVICES["kafka"]["image"].endswith(f":{KAFKA_VERSION}")
-    assert _SERVICES["collector"]["image"].endswith(f":{COLLECTOR_VERSION}")
+    assert f":{KAFKA_VERSION}@" in _SERVICES["kafka"]["image"]
+    assert f":{COLLECTOR_VERSION}@" in _SERVICES["collector"]["image"]
 
 
 def test_nothing_is_reachable_from_another_machine_and_no_port_twice() -> None:
