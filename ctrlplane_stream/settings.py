@@ -249,6 +249,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Every field and its value as it may be printed: ``***`` in place of a secret that is set."""
         return {s.name: "***" if s.secret and getattr(self, s.name) else getattr(self, s.name) for s in SETTINGS}
 
+    def variables(self) -> dict[str, str]:
+        """What a process is told to have these settings, secrets in plain text: a variable for each that is not at its default."""
+        values = ((s.variable, getattr(self, s.name)) for s in SETTINGS if getattr(self, s.name) != s.default)
+        return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values}
+
     def topic(self, name: str) -> str:
         """The name of one of our topics on the broker."""
         return f"{self.topic_prefix}{name}"

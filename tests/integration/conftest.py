@@ -3,13 +3,17 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.local import collector
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
-from ctrlplane_stream.local.processes import accepts, free_port
+from ctrlplane_stream.local.processes import ChildProcess, accepts, free_port
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.worker import ROLES
 from ctrlplane_stream.wire.topic_admin import ensure_topics
@@ -34,6 +38,32 @@ def topics(kafka_settings: Settings) -> Settings:
     """The same, with all topics of ``topics/`` made, four partitions each."""
     asyncio.run(ensure_topics(kafka_settings))
     return kafka_settings
+
+
+@pytest.fixture
+def environ(topics: Settings) -> dict[str, str]:
+    """What a user would export to reach them, with windows of a second."""
+    brisk = msgspec.structs.replace(topics, window_seconds=1, lateness_seconds=1)
+    return {**os.environ, **brisk.variables()}
+
+
+@pytest.fixture
+def run(environ: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs `ctrlplane-stream` with these words, and returns its exit status and what it said."""
+
+    def command(*words: str) -> "subprocess.CompletedProcess[str]":
+        whole = [sys.executable, "-m", "ctrlplane_stream", *words]
+        return subprocess.run(whole, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False)
+
+    return command
+
+
+@pytest.fixture
+def worker(environ: dict[str, str], tmp_path: Path) -> Iterator[ChildProcess]:
+    """All roles of the worker."""
+    command = [sys.executable, "-m", "ctrlplane_stream", "worker"]
+    with ChildProcess("worker", command, log=tmp_path / "worker.log", environ=environ) as child:
+        yield child
 
 
 @pytest.fixture(scope="session")

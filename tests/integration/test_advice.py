@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -28,6 +26,7 @@ services:
     images: [registry.example/cart]
     environments: {lab: {}}
 """
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 ROUNDS_A_SECOND, REQUESTS_A_ROUND = 4, 25
 
 pytestmark = pytest.mark.timeout(400)
@@ -69,38 +68,9 @@ class OtherTool:
         return [entry, call, traces.span("cart", Kind.SERVER, call, version=version, environment="lab", end_ms=end, error=bad)]
 
 
-@pytest.fixture
-def environ(topics: Settings) -> dict[str, str]:
-    """What a user would export, with windows of a second."""
-    return {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": topics.kafka_bootstrap_servers,
-        "CTRLPLANE_TOPIC_PREFIX": topics.topic_prefix,
-        "CTRLPLANE_PARTITIONS": str(topics.partitions),
-        "CTRLPLANE_WINDOW_SECONDS": "1",
-        "CTRLPLANE_LATENESS_SECONDS": "1",
-    }
-
-
-@pytest.fixture
-def worker(environ: dict[str, str], tmp_path: Path) -> Iterator[ChildProcess]:
-    """All roles of the worker."""
-    with ChildProcess(
-        "worker", [sys.executable, "-m", "ctrlplane_stream", "worker"], log=tmp_path / "worker.log", environ=environ
-    ) as child:
-        yield child
-
-
-def test_the_rollout_of_another_tool_is_advised_to_abort(
-    topics: Settings, environ: dict[str, str], worker: ChildProcess, tmp_path: Path
-) -> None:
+def test_the_rollout_of_another_tool_is_advised_to_abort(topics: Settings, run: Run, worker: ChildProcess, tmp_path: Path) -> None:
     """From spans alone to exit status 1, with the evidence on `rollout`; what the catalog names is never touched."""
     (tmp_path / "catalog.yaml").write_text(CATALOG)
-
-    def run(*words: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "ctrlplane_stream", *words]
-        return subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200, check=False)
-
     assert run("catalog", "apply", str(tmp_path / "catalog.yaml")).returncode == 0
     with OtherTool(topics) as other:
         _until_settled(run, worker)
@@ -115,11 +85,11 @@ def test_the_rollout_of_another_tool_is_advised_to_abort(
     assert explained["verdict"]["culprit"]["version"] == "v2"
 
 
-def _until_settled(run: object, worker: ChildProcess) -> None:
+def _until_settled(run: Run, worker: ChildProcess) -> None:
     """Wait until the engine knows which version serves: the graph of the shop is known then."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        planned = run("plan", "registry.example/cart@sha256:" + "ab" * 32, "--environment", "lab")  # type: ignore[operator]
+        planned = run("plan", "registry.example/cart@sha256:" + "ab" * 32, "--environment", "lab")
         if "only advised on" in planned.stdout and "v1" in planned.stdout:
             return
         time.sleep(1)

@@ -40,6 +40,7 @@ services:
 KEY, PASSWORD = "a-key-that-nobody-should-see", "a-password-that-nobody-should-see"
 IMAGE = "registry.example/shop/cart"
 ROLLOUT = "lab/shop-cart/1"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -106,47 +107,9 @@ def redis(tmp_path: Path, require: Callable[[list[str]], None]) -> Iterator[Real
 
 
 @pytest.fixture
-def environ(topics: Settings, redis: RealRedis) -> dict[str, str]:
-    """What a user would export to reach the broker and Redis, with windows of a second."""
-    return {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": topics.kafka_bootstrap_servers,
-        "CTRLPLANE_TOPIC_PREFIX": topics.topic_prefix,
-        "CTRLPLANE_PARTITIONS": str(topics.partitions),
-        "CTRLPLANE_WINDOW_SECONDS": "1",
-        "CTRLPLANE_LATENESS_SECONDS": "1",
-        "CTRLPLANE_REDIS_URL": redis.url,
-    }
-
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def run(environ: dict[str, str]) -> Run:
-    """Runs `ctrlplane-stream` with these words."""
-
-    def command(*words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "ctrlplane_stream", *words],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return command
-
-
-@pytest.fixture
-def worker(environ: dict[str, str], tmp_path: Path) -> Iterator[ChildProcess]:
-    """All roles of the worker."""
-    with ChildProcess(
-        "worker", [sys.executable, "-m", "ctrlplane_stream", "worker"], log=tmp_path / "worker.log", environ=environ
-    ) as child:
-        yield child
+def environ(environ: dict[str, str], redis: RealRedis) -> dict[str, str]:
+    """What a user would export, Redis besides."""
+    return {**environ, "CTRLPLANE_REDIS_URL": redis.url}
 
 
 def _until(run: Run, words: tuple[str, ...], holds: Callable[[Any], bool], seconds: float, worker: ChildProcess) -> Any:

@@ -15,8 +15,7 @@ _GARBAGE = b"\xff\x00 not JSON"
 
 
 def _run(settings: Settings, *arguments: str) -> Result:
-    environ = {"KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers, "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix}
-    return CliRunner().invoke(dead_letters, arguments, env=environ)
+    return CliRunner().invoke(dead_letters, arguments, env=settings.variables())
 
 
 def test_a_replayed_letter_is_the_record_that_it_was(topics: Settings) -> None:

@@ -17,12 +17,7 @@ from ctrlplane_stream.wire.topic_admin import admin_client
 
 
 def _run(settings: Settings, *arguments: str) -> Result:
-    environ = {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-        "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
-        "CTRLPLANE_PARTITIONS": str(settings.partitions),
-    }
-    return CliRunner().invoke(doctor, arguments, env=environ)
+    return CliRunner().invoke(doctor, arguments, env=settings.variables())
 
 
 def _by_check(result: Result) -> dict[str, dict[str, str]]:

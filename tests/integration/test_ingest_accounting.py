@@ -96,12 +96,7 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[ChildProcess]:
     """All roles, on topics that exist and a catalog that is applied."""
     asyncio.run(ensure_topics(settings))
     asyncio.run(publish(settings, "catalog", msgspec.json.encode(catalog()), key="catalog"))
-    environ = {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-        "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
-        "CTRLPLANE_PARTITIONS": str(PARTITIONS),
-    }
+    environ = {**os.environ, **settings.variables()}
     command = [sys.executable, "-m", "ctrlplane_stream", "worker"]
     with ChildProcess("worker", command, log=tmp_path / "worker.log", environ=environ) as child:
         yield child

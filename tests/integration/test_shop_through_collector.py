@@ -52,15 +52,10 @@ class Running:
         self._folder, self._stack = folder, stack
         self._children: list[ChildProcess] = []
         self.is_open = False
+        brisk = {"window_seconds": 1, "lateness_seconds": 1, "pairing_seconds": 6, "metrics_port": metrics_port}
         self._environ = {
             **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-            "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
-            "CTRLPLANE_PARTITIONS": str(settings.partitions),
-            "CTRLPLANE_WINDOW_SECONDS": "1",
-            "CTRLPLANE_LATENESS_SECONDS": "1",
-            "CTRLPLANE_PAIRING_SECONDS": "6",
-            "CTRLPLANE_METRICS_PORT": str(self.metrics_port),
+            **msgspec.structs.replace(settings, **brisk).variables(),
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.ports[1]}",
             "OTEL_RESOURCE_ATTRIBUTES": f"deployment.environment.name={ENVIRONMENT}",
         }

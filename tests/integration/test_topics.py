@@ -15,12 +15,7 @@ from ctrlplane_stream.wire.topics import topic_specs
 
 
 def _run(settings: Settings, *arguments: str) -> Result:
-    environ = {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-        "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
-        "CTRLPLANE_PARTITIONS": str(settings.partitions),
-    }
-    return CliRunner().invoke(topics, arguments, env=environ)
+    return CliRunner().invoke(topics, arguments, env=settings.variables())
 
 
 def test_a_plan_changes_nothing_and_an_apply_is_complete(kafka_settings: Settings) -> None:

@@ -27,13 +27,7 @@ def environ(kafka: EmbeddedKafka | NamedKafka, topic_prefix: str) -> dict[str, s
     """What a worker is told: topics of this test's own."""
     settings = Settings(kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=topic_prefix, partitions=2)
     asyncio.run(ensure_topics(settings))
-    return {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
-        "CTRLPLANE_TOPIC_PREFIX": topic_prefix,
-        "CTRLPLANE_PARTITIONS": "2",
-        "CTRLPLANE_INSTANCE": "one",
-    }
+    return {**os.environ, **settings.variables(), "CTRLPLANE_INSTANCE": "one"}
 
 
 def start(environ: dict[str, str], log: Path, *flags: str) -> ChildProcess:

@@ -11,6 +11,26 @@ from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import held, phase, reasons, shop, until, weights
 
 
+def hub_and_callers() -> Loop:
+    """A hub that 25 services call, of which ``c00`` runs, as the hub does."""
+    callers = [f"c{i:02}" for i in range(25)]
+    loop = Loop.of(catalog(*[service(name) for name in (*callers, "hub")]))
+    for name in ("c00", "hub"):
+        loop.push(name, 1)
+    loop.run(150)
+    loop.edges(*[f"{name}>hub" for name in callers])
+    return loop
+
+
+def two_under_one_caller() -> Loop:
+    """``cart`` and then ``stock`` under way, neither in the other's way: ``front`` calls both."""
+    loop = shop()
+    for name in ("cart", "stock"):
+        loop.push(name, 2)
+        until(loop, f"{name}/2", Phase.VERIFYING)
+    return loop
+
+
 def test_two_unrelated_releases_run_side_by_side() -> None:
     loop = shop()
     loop.push("cart", 2)
@@ -53,14 +73,9 @@ def test_a_newer_version_restarts_the_running_one_where_the_policy_says_so() -> 
 
 
 def test_a_hub_does_not_hold_up_its_callers() -> None:
-    names = [f"c{i:02}" for i in range(25)]
-    loop = Loop.of(catalog(*[service(n) for n in (*names, "hub")]))
-    for name in (*names[:1], "hub"):
-        loop.push(name, 1)
-    loop.run(150)
-    loop.edges(*[f"{name}>hub" for name in names])
+    loop = hub_and_callers()
     loop.push("hub", 2)
-    loop.push(names[0], 2)
+    loop.push("c00", 2)
     loop.run(20)
     assert phase(loop, "c00/2") is not Phase.QUEUED
 
@@ -99,11 +114,7 @@ def test_an_old_one_in_the_queue_is_overtaken_by_younger_ones_until_it_has_waite
 
 
 def test_a_harm_on_a_shared_guard_that_nobody_is_blamed_for_stops_both_and_reverts_the_last_to_step() -> None:
-    loop = shop()
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.VERIFYING)
-    loop.push("stock", 2)
-    until(loop, "stock/2", Phase.VERIFYING)
+    loop = two_under_one_caller()
     give_shared_failure(loop, "cart/2", culprit=None)
     assert (phase(loop, "stock/2"), held(loop, "cart/2")) == (Phase.ABORTING, ["beside"])
     until(loop, "stock/2", Phase.REVERTED)
@@ -111,11 +122,7 @@ def test_a_harm_on_a_shared_guard_that_nobody_is_blamed_for_stops_both_and_rever
 
 
 def test_a_harm_on_a_shared_guard_reverts_the_one_that_exposure_blames() -> None:
-    loop = shop()
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.VERIFYING)
-    loop.push("stock", 2)
-    until(loop, "stock/2", Phase.VERIFYING)
+    loop = two_under_one_caller()
     give_shared_failure(loop, "stock/2", culprit=Culprit("cart", "#2", Metric.ERROR_RATIO))
     assert phase(loop, "stock/2") is not Phase.ABORTING or phase(loop, "cart/2") is Phase.ABORTING
     until(loop, "cart/2", Phase.REVERTED)
@@ -143,12 +150,7 @@ def give_shared_failure(loop: Loop, id_: str, culprit: Culprit | None) -> None:
 
 
 def test_at_a_hub_the_pair_of_candidates_is_an_arm_of_its_own() -> None:
-    names = [f"c{i:02}" for i in range(25)]
-    loop = Loop.of(catalog(*[service(n) for n in (*names, "hub")]))
-    for name in (*names[:1], "hub"):
-        loop.push(name, 1)
-    loop.run(150)
-    loop.edges(*[f"{name}>hub" for name in names])
+    loop = hub_and_callers()
     loop.push("hub", 2)
     until(loop, "hub/2", Phase.VERIFYING)
     loop.push("c00", 2)

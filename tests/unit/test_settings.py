@@ -2,7 +2,7 @@
 
 import pytest
 
-from ctrlplane_stream.settings import SETTINGS, Setting, Settings, SettingsError, load
+from ctrlplane_stream.settings import SETTINGS, Protocol, SaslMechanism, Setting, Settings, SettingsError, load
 
 _SECRETS = [s for s in SETTINGS if s.secret]
 
@@ -17,6 +17,24 @@ def test_a_flag_wins_over_the_environment_and_an_absent_flag_does_not() -> None:
     environ = {"CTRLPLANE_PARTITIONS": "4", "CTRLPLANE_TOPIC_PREFIX": "a-"}
     settings = load(environ, {"partitions": 16, "topic_prefix": None})
     assert (settings.partitions, settings.topic_prefix) == (16, "a-")
+
+
+def test_another_process_can_be_told_the_same_settings() -> None:
+    """Whatever kind a field is of, its variable says it; what is at its default is not said."""
+    assert Settings().variables() == {}
+    told = Settings(
+        kafka_security_protocol=Protocol.SASL_SSL,
+        kafka_sasl_mechanism=SaslMechanism.PLAIN,
+        kafka_sasl_password="open-sesame",
+        kafka_ssl_check_hostname=False,
+        partitions=3,
+        lateness_seconds=1.5,
+        topic_prefix="a-",
+    )
+    assert set(told.variables()) == {
+        f"KAFKA_{name}" for name in ("SECURITY_PROTOCOL", "SASL_MECHANISM", "SASL_PASSWORD", "SSL_CHECK_HOSTNAME")
+    } | {f"CTRLPLANE_{name}" for name in ("PARTITIONS", "LATENESS_SECONDS", "TOPIC_PREFIX")}
+    assert load(told.variables()) == told
 
 
 @pytest.mark.parametrize(
