@@ -288,8 +288,13 @@ def load(environ: Mapping[str, str], flags: Mapping[str, object] | None = None) 
         try:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
-            raise SettingsError(f"{variable(name)}: {str(error).split(' - at ')[0]}") from None
+            raise SettingsError(f"{variable(name)}: {_said(name, value)}{str(error).split(' - at ')[0]}") from None
     return msgspec.convert(given, Settings, strict=False)
+
+
+def _said(name: str, value: object) -> str:
+    """What was given, so that nobody has to guess where it came from; nothing of a secret."""
+    return "" if next(s.secret for s in SETTINGS if s.name == name) else f"{value!r} cannot be. "
 
 
 def _default(name: str) -> Any:

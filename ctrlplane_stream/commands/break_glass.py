@@ -4,7 +4,6 @@ It speaks to the target's world alone. The engine, once it is back, finds what w
 """
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 
 import click
@@ -13,6 +12,7 @@ from ctrlplane_stream.actuators.by_hand import ByHand, HandRefused
 from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named
 from ctrlplane_stream.actuators.port import Actuator, WorldUnreachable
 from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
+from ctrlplane_stream.commands.publishing import who_am_i
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import TargetObserved
 from ctrlplane_stream.settings import Settings
@@ -26,9 +26,9 @@ def break_glass() -> None:
     """Steer a target directly, without Kafka and without the engine."""
 
 
-@break_glass.command()
+@break_glass.command(short_help="Move all traffic of TARGET to stable, now.")
 @click.argument("target")
-@click.option("--who", default=getpass.getuser, help="Whom to name. [the user]")
+@click.option("--who", default=who_am_i, help="Whom to name. [the user]")
 @click.option("--why", default="", help="The reason, for whoever finds it later.")
 @_in_world
 @takes_settings("host_url", "kubernetes_", "gitops_")

@@ -20,19 +20,32 @@ MEANINGS: dict[OverrideVerb, str] = {
     OverrideVerb.PIN: "stay at --version whatever is pushed",
     OverrideVerb.UNPIN: "follow pushes again",
     OverrideVerb.FORCE: "all further gates are passed over; make-before-break stays",
-    OverrideVerb.SKIP: "pass over the parked fact at --fact-offset, which no build can decide",
+    OverrideVerb.SKIP: "pass over the gate of this step, or the parked fact at --fact-offset, which no build can decide",
     OverrideVerb.RETRY: "try a reverted version again",
     OverrideVerb.REVERT: "back to --version, make-before-break",
 }
 """Every verb in a line, for the help."""
 
+_FOR_VERBS: dict[str, frozenset[OverrideVerb]] = {
+    "--version": frozenset({OverrideVerb.PIN, OverrideVerb.REVERT, OverrideVerb.RETRY}),
+    "--all-steps": frozenset({OverrideVerb.PROMOTE}),
+    "--for": frozenset({OverrideVerb.FREEZE}),
+    "--fact-offset": frozenset({OverrideVerb.SKIP}),
+}
+"""Options that mean something to some verbs only."""
+
+_WHOLE = frozenset({OverrideVerb.FREEZE, OverrideVerb.UNFREEZE})
+"""Verbs that never end with one rollout."""
+
+_OF_A_SERVICE = frozenset({OverrideVerb.PIN, OverrideVerb.UNPIN})
+
 
 @click.command(epilog="\b\n" + "\n".join(f"{verb:<9} {meaning}" for verb, meaning in MEANINGS.items()))
-@click.argument("verb", type=click.Choice([str(v) for v in OverrideVerb]))
+@click.argument("verb", metavar="VERB", type=click.Choice([str(v) for v in OverrideVerb]))
 @click.argument("scope", metavar="ENVIRONMENT[:SERVICE] or ROLLOUT")
 @click.option("--why", required=True, help="The reason; it stays in the log.")
 @click.option("--who", default=None, help="Who overrules; default: the user's name.")
-@click.option("--version", help="The version label to pin or revert to, such as '#3'.")
+@click.option("--version", help="pin, revert, retry: the version's label, such as '#3'.")
 @click.option("--all-steps", is_flag=True, help="promote: through all steps.")
 @click.option("--unsafe", is_flag=True, help="Permit what would break make-before-break.")
 @click.option("--for", "for_minutes", type=click.FloatRange(0, min_open=True), help="freeze: minutes until it ends by itself.")
@@ -44,11 +57,14 @@ def control(
     settings: Settings, as_json: bool, verb: str, scope: str, why: str, who: str | None, version: str | None, all_steps: bool,
     unsafe: bool, for_minutes: float | None, fact_offset: int | None, event_id: str | None,
 ) -> None:  # fmt: skip
-    """Overrule the engine on a rollout (its id), a service (ENVIRONMENT:SERVICE) or a whole environment.
+    """Overrule the engine on a rollout (its id), a service (ENVIRONMENT:SERVICE) or a whole environment. The verbs are below.
 
     abort, pause and freeze are never refused. Everything else keeps make-before-break unless --unsafe is given.
     """
     environment, service, rollout = read_scope(scope)
+    given = {"--version": version, "--all-steps": all_steps, "--for": for_minutes, "--fact-offset": fact_offset}
+    used = frozenset(name for name, value in given.items() if value is not None and value is not False)
+    _refuse_what_cannot_be(OverrideVerb(verb), scope, why, used)
     data = OverrideData(
         verb=OverrideVerb(verb),
         environment=environment,
@@ -63,6 +79,22 @@ def control(
         fact_offset=fact_offset,
     )
     send(settings, "control", write_control(event_id or new_id(), SOURCE, data), f"{verb} {scope}", as_json, environment=environment)
+
+
+def _refuse_what_cannot_be(verb: OverrideVerb, scope: str, why: str, given: frozenset[str]) -> None:
+    """A usage error for what the engine could only refuse, or would take for something else."""
+    environment, service, rollout = read_scope(scope)
+    if not environment or service == "":
+        raise click.UsageError(f"{scope!r} is no ENVIRONMENT, ENVIRONMENT:SERVICE or ROLLOUT")
+    if not why.strip():
+        raise click.UsageError("--why must say why: it stays in the log")
+    if verb in _WHOLE and rollout is not None:
+        raise click.UsageError(f"{verb} takes ENVIRONMENT or ENVIRONMENT:SERVICE, and not a rollout; to hold that, pause it")
+    if verb in _OF_A_SERVICE and service is None:
+        raise click.UsageError(f"{verb} takes ENVIRONMENT:SERVICE")
+    for name in sorted(given):
+        if verb not in _FOR_VERBS[name]:
+            raise click.UsageError(f"{name} means nothing to {verb}; it is for {', '.join(sorted(_FOR_VERBS[name]))}")
 
 
 def read_scope(scope: str) -> tuple[str, str | None, str | None]:

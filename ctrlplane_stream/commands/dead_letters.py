@@ -68,7 +68,7 @@ def dead_letters() -> None:
     """List what could not be used, with reasons, and replay it."""
 
 
-@dead_letters.command("list")
+@dead_letters.command("list", short_help="Show dead letters and why they are here.")
 @takes_settings("kafka_", "topic_")
 @_choosing
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most letters shown, newest last.")
@@ -88,7 +88,7 @@ def list_command(
         click.echo(f"  {count} from {origin or 'an unknown topic'}: {why[:160]}")
 
 
-@dead_letters.command("replay")
+@dead_letters.command("replay", short_help="Write dead letters back to where they were.")
 @takes_settings("kafka_", "topic_")
 @_choosing
 @click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")

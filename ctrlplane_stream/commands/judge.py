@@ -80,7 +80,7 @@ def gates() -> None:
     """What gates can find and prove."""
 
 
-@gates.command()
+@gates.command(short_help="How long a step must last to find a fault.")
 @click.option("--rps", type=click.FloatRange(min=0, min_open=True), required=True, help="Requests a second of the whole service.")
 @click.option("--weight", type=_Share(), required=True, help="The candidate's share of them: 5% or 0.05.")
 @click.option("--detect", type=_Share(), required=True, help="The rise of the error share that must be found: 2% or 0.02.")

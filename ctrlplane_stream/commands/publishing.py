@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 import uuid
 
 import click
@@ -19,8 +20,11 @@ def new_id() -> str:
 
 
 def who_am_i() -> str:
-    """The user's name, for events that say who sent them."""
-    return getpass.getuser()
+    """The user's name, for events that say who sent them; its number where it has no name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def send(

@@ -55,7 +55,8 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
         return False
     label, new = number(draft, service, artifact, fact.provenance)
     if not new:
-        hint = f"control revert --service {artifact.service} --version {label} returns to it, control retry reruns it"
+        place = f"{draft.environment}:{artifact.service} --version '{label}'"
+        hint = f"`control revert {place}` returns to it, `control retry {place}` tries it again"
         draft.because("known-version", f"ignored: {artifact} with this configuration is already version {label}; {hint}")
         return False
     made = fact.provenance.commit or "an unnamed commit"

@@ -104,7 +104,8 @@ async def _start(producer: AIOKafkaProducer, topic: str, bootstrap: str) -> None
     try:
         await producer.start()
     except KafkaError as error:
-        raise NoTopic(f"no broker answers at {bootstrap}: {error}; start it, or name another in KAFKA_BOOTSTRAP_SERVERS") from error
+        where = f"no broker answers at {bootstrap}"
+        raise NoTopic(f"{where}: see that it runs, and that address, protocol and credentials are right; `doctor` looks closer") from error
     await producer.client.add_topic(topic)
     if not producer.client.cluster.partitions_for_topic(topic):
         raise NoTopic(f"the broker at {bootstrap} has no topic {topic}: run `ctrlplane-stream topics apply`")

@@ -58,10 +58,41 @@ def test_the_help_of_control_says_what_each_verb_does() -> None:
     assert [verb for verb in OverrideVerb if f"{verb:<9} {MEANINGS[verb]}" not in lines] == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("freeze lab/shop-cart/1 --why x", "freeze takes ENVIRONMENT or ENVIRONMENT:SERVICE"),
+        ("unfreeze lab/shop-cart/1 --why x", "and not a rollout"),
+        ("pin lab --why x", "pin takes ENVIRONMENT:SERVICE"),
+        ("pause lab --why x --for 5", "--for means nothing to pause; it is for freeze"),
+        ("abort lab --why x --fact-offset 0", "--fact-offset means nothing to abort; it is for skip"),
+        ("promote lab --why x --version #1", "it is for pin, retry, revert"),
+        ("abort : --why x", "is no ENVIRONMENT, ENVIRONMENT:SERVICE or ROLLOUT"),
+        ("abort lab: --why x", "is no ENVIRONMENT, ENVIRONMENT:SERVICE or ROLLOUT"),
+        ("abrot lab --why x", "Invalid value for 'VERB'"),
+    ],
+)
+def test_control_writes_nothing_that_would_be_refused_or_taken_for_something_else(words: str, said: str) -> None:
+    """A usage error before a broker is needed: a rollout does not freeze its whole environment."""
+    refused = CliRunner().invoke(main, ["control", *words.split()], env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
+
+
+def test_control_wants_a_reason_that_says_something() -> None:
+    """An empty one would be a dead letter."""
+    refused = CliRunner().invoke(main, ["control", "abort", "lab", "--why", " "], env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    assert (refused.exit_code, "--why must say why" in refused.stderr) == (2, True)
+
+
 def test_the_list_of_commands_is_whole_and_in_order() -> None:
     """`ctrlplane-stream` alone shows them all, each with a line."""
     text = CliRunner().invoke(main, ["--help"]).stdout
     assert [name for name in sorted(COMMANDS) if name not in text] == []
+    groups = [name for name in COMMANDS if isinstance(main.get_command(click.Context(main), name), click.Group)]
+    lists = [CliRunner().invoke(main, words).stdout for words in (["--help"], *([name, "--help"] for name in groups))]
+    assert len(lists) > 4
+    broken = [line for shown in lists for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage")]
+    assert broken == []
 
 
 def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
