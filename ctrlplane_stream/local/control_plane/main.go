@@ -1,7 +1,7 @@
-// One binary that is etcd, kube-apiserver, kube-controller-manager or kube-scheduler, by the name that it is called by.
+// One binary that is etcd, kube-apiserver, kube-controller-manager, kube-scheduler or kubectl, by the name that it is called by.
 //
 // It exists so that tests and the embedded default run against a real control plane without containers: the parts share
-// nearly all of their code, so one binary costs a third of four.
+// nearly all of their code, so one binary costs a third of five.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	"k8s.io/kubectl/pkg/cmd"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
@@ -25,6 +26,7 @@ func main() {
 		"kube-apiserver":          apiserver.NewAPIServerCommand,
 		"kube-controller-manager": controllers.NewControllerManagerCommand,
 		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
+		"kubectl":                 cmd.NewDefaultKubectlCommand,
 	}
 	name := filepath.Base(os.Args[0])
 	if name == "etcd" {
@@ -33,7 +35,7 @@ func main() {
 	}
 	part, known := parts[name]
 	if !known {
-		fmt.Fprintln(os.Stderr, "call me etcd, kube-apiserver, kube-controller-manager or kube-scheduler, not "+name)
+		fmt.Fprintln(os.Stderr, "call me etcd, kube-apiserver, kube-controller-manager, kube-scheduler or kubectl, not "+name)
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(part()))

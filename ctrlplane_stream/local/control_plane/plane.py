@@ -138,6 +138,11 @@ class ControlPlane:
         except (OSError, urllib.error.URLError):
             return False
 
+    @property
+    def programs(self) -> Path:
+        """The folder in which ``kubectl`` lies, of the server's own version."""
+        return self._programs
+
     def kubeconfig(self, token: str, name: str = "test") -> Path:
         """A kubeconfig file for that token; its one context has that name."""
         path = self._folder / f"{name}.kubeconfig"
