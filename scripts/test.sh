@@ -2,11 +2,13 @@
 # The tests in two stages, each with its own summary: first what needs no broker (at most five minutes), then what stands on
 # real parts. PYTEST_ARGS is handed to both; where it names tests of its own, there is one stage with just those.
 # A stage that collects nothing is no failure, unless none collected anything.
+# TEST_WORKERS processes share the second stage, which mostly waits (tests/spreading.py says how); PYTEST_ARGS="-n0 --pdb" is for looking.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 read -ra arguments <<<"${PYTEST_ARGS:-}"
 first=(tests/unit tests/property tests/scenario tests/simulation)
 first_limit_seconds=300
+workers=${TEST_WORKERS:-3}
 ran=0
 
 stage() { # stage NAME PYTEST_ARGUMENT …
@@ -34,6 +36,6 @@ else
   took=$((SECONDS - began))
   ((took <= first_limit_seconds)) || echo "the first stage took ${took} s, more than the ${first_limit_seconds} s that it should"
   wait "$building" || cat "$binaries"
-  stage "second stage: on real parts" "${second[@]}" "${arguments[@]}"
+  stage "second stage: on real parts" -n "$workers" "${second[@]}" "${arguments[@]}"
 fi
 [[ $ran == 1 ]] || { echo "no test was collected" >&2; exit 5; }

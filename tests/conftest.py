@@ -8,12 +8,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka, missing_parts, open_broker
+from tests.spreading import ByGroup, longest_first
 
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
+_LEFT = "left running"
+_left_by_workers = pytest.StashKey[list[str]]()
 _PR_SET_CHILD_SUBREAPER = 36
 
 # No deadline: how long an example takes says more of the machine than of the code. CI draws the same examples each time, so that
@@ -58,15 +65,36 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByGroup:
+    """With ``-n``: whole groups go to workers, see there."""
+    return ByGroup(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker of ``-n``: the same order for all, and what takes longest first."""
+    if hasattr(config, "workerinput"):
+        longest_first(items)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the session where a test left a process running."""
+    """Fail the session where a test left a process running; a worker of ``-n`` tells the one who can."""
     left = _running_children()
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[_LEFT] = left
+        return
+    left = list(dict.fromkeys([*session.config.stash.get(_left_by_workers, []), *left]))
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             reporter.write_line("\nleft running by the tests:\n  " + "\n  ".join(left), red=True)
+
+
+def pytest_testnodedown(node: "WorkerController", error: object) -> None:
+    """Hear from a worker that ends what it leaves."""
+    output = getattr(node, "workeroutput", None) or {}
+    node.config.stash.setdefault(_left_by_workers, []).extend(output.get(_LEFT, []))
 
 
 def _running_children() -> list[str]:

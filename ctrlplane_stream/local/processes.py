@@ -12,6 +12,7 @@ long as the process (the pool behind ``asyncio.to_thread`` does).
 import atexit
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,6 +26,11 @@ from typing import Self
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _POLL_SECONDS = 0.02
+
+_PORTS = (20000, 32000)
+_chance = random.SystemRandom()
+_given: set[int] = set()
+"""Ports that ``free_port`` gave in the life of this process: what is meant to listen there may not do so yet."""
 
 _alive: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
 
@@ -122,11 +128,25 @@ class ChildProcess:
 
 
 def free_port() -> int:
-    """A TCP port that is free on loopback now; whoever binds it first has it."""
+    """A TCP port that is free on loopback now and that this process has not given before; whoever binds it first has it.
+
+    It lies below those that the kernel gives to outgoing connections (by default from 32768 on), which would else take it before
+    the program that it is meant for listens.
+    """
+    while True:
+        port = _chance.randrange(*_PORTS)
+        if port not in _given and _can_bind(port):
+            _given.add(port)
+            return port
+
+
+def _can_bind(port: int) -> bool:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:

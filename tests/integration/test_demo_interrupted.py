@@ -62,6 +62,11 @@ class Demo:
                 continue
         return found
 
+    async def topics(self, bootstrap: str) -> list[str]:
+        """What it made on a broker: its topics begin with its process id, since other demos may use the broker too."""
+        async with admin_client(Settings(kafka_bootstrap_servers=bootstrap)) as client:
+            return [name for name in await client.list_topics() if name.startswith(f"ctrlplane-demo-{self._process.pid}-")]
+
 
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize(
@@ -79,14 +84,9 @@ def test_an_interrupted_demo_leaves_nothing(
     """Exit status 1, one line that says so, nothing that runs, no temporary file, and no topic on a broker that is not its own."""
     demo = Demo(tmp_path, kafka.bootstrap if shared else "")
     demo.wait_for(moment)
-    assert not shared or asyncio.run(_demo_topics(kafka.bootstrap)), "a shared broker is worked on under a prefix"
+    assert not shared or asyncio.run(demo.topics(kafka.bootstrap)), "a shared broker is worked on under a prefix"
     assert demo.interrupt(number) == 1, demo.said()
     assert "interrupted; nothing is left running" in demo.said().splitlines()[-1]
     assert demo.processes() == []
     assert list(demo.scratch.iterdir()) == []
-    assert asyncio.run(_demo_topics(kafka.bootstrap)) == []
-
-
-async def _demo_topics(bootstrap: str) -> list[str]:
-    async with admin_client(Settings(kafka_bootstrap_servers=bootstrap)) as client:
-        return [name for name in await client.list_topics() if name.startswith("ctrlplane-demo-")]
+    assert asyncio.run(demo.topics(kafka.bootstrap)) == []

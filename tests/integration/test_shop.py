@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import random
 import signal
 import socket
 import sys
@@ -24,7 +23,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.load_report import Request, by_entry, read_requests
-from ctrlplane_stream.local.processes import ChildProcess
+from ctrlplane_stream.local.processes import ChildProcess, free_port
 from ctrlplane_stream.local.shop import touched
 from ctrlplane_stream.local.shop.images import Behaviour, digest
 from ctrlplane_stream.local.shop.orders_topic import create_orders_topic
@@ -105,7 +104,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def start_one(service: str, **environ: str) -> Started:
-            port = _port()
+            port = free_port()
             started = Started(service, port, tmp_path / f"{port}.log", environ)
             stack.callback(started.process.kill)
             return started
@@ -119,8 +118,8 @@ def run(kafka: EmbeddedKafka | NamedKafka, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("shop")
     settings = Settings(kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=f"shop{os.getpid()}-")
     asyncio.run(_create_topics(settings))
-    ports = {service.name: _port() for service in SERVICES}
-    intake_port = _port()
+    ports = {service.name: free_port() for service in SERVICES}
+    intake_port = free_port()
     environ = {
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
         "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
@@ -314,18 +313,6 @@ def test_a_consumer_on_standby_is_ready_and_takes_nothing(start: Start, kafka: E
     start("shop/fulfilment", CTRLPLANE_STANDBY="1", **environ).wait_ready()
     start("shop/fulfilment", **environ).wait_ready()
     assert asyncio.run(_members(settings)) == 1
-
-
-def _port() -> int:
-    """A free port below those that the kernel gives to outgoing connections, so that none of these takes it before we do."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def _has_read(port: int) -> bool:

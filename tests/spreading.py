@@ -1,0 +1,33 @@
+"""How several pytest workers share the tests (``pytest -n``): each real part is started once by each worker that uses it.
+
+Tests on real parts mostly wait, for windows to close, sessions to end, leases to lapse; so more of them run at once than there are
+cores. Those of a file stay together and in order, as they share its fixtures. Those of one cluster do so too, and the demo's.
+"""
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+_TOGETHER = ("tests/integration/test_demo", "tests/kubernetes/")
+"""Beginnings of names whose tests one worker runs. They take longest, so they begin first."""
+
+
+def group(nodeid: str) -> str:
+    """What a test is run together with: a beginning of ``_TOGETHER``, else its file."""
+    return next((name for name in _TOGETHER if nodeid.startswith(name)), nodeid.partition("::")[0])
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Put what takes longest first, everything else in the order that it has."""
+    order = {name: place for place, name in enumerate(_TOGETHER)}
+    items.sort(key=lambda item: order.get(group(item.nodeid), len(order)))
+
+
+class ByGroup(LoadScopeScheduling):
+    """A worker that is done takes the next group."""
+
+    def __init__(self, config: pytest.Config, log: object) -> None:
+        super().__init__(config, log)
+        self.config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
