@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import click
 import msgspec
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from ctrlplane_stream.commands.options import fail, print_json
+from ctrlplane_stream.commands.options import broker_failed, fail, print_json
 from ctrlplane_stream.local.demo.audience import NotSeen
 from ctrlplane_stream.local.demo.play import chosen_acts, play_demo
 from ctrlplane_stream.local.demo.report import DemoReport, words
@@ -21,6 +23,8 @@ from ctrlplane_stream.local.demo.stage import Stage
 from ctrlplane_stream.local.kafka import missing_parts, open_broker
 from ctrlplane_stream.local.processes import ChildFailed
 from ctrlplane_stream.local.scratch import scratch_folder
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 _LOAD_AGAIN_SECONDS = 3500.0
 """A load is served for an hour at most; where the demo is kept, another follows."""
@@ -47,6 +51,8 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     missing = missing_parts()
     if missing:
         fail("; ".join(missing))
+    if report is not None and not report.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {report.absolute().parent} to write it to", param_hint="--report")
     console = Console(stderr=as_json)
     folder = scratch_folder("demo")
     try:
@@ -55,6 +61,10 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
             outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began, _AtEnd(console, report, as_json, keep)))
     except (ChildFailed, NotSeen) as error:
         fail(str(error))
+    except (KafkaError, NoBroker) as error:
+        broker_failed(Settings(kafka_bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "the demo's own address")), error)
+    except OSError as error:
+        fail(f"{error}")
     except KeyboardInterrupt:
         fail("interrupted; nothing is left running")
     finally:

@@ -123,6 +123,13 @@ class EmbeddedKafka:
         """What the broker wrote."""
         return self._folder / "broker.log"
 
+    @property
+    def trouble(self) -> str | None:
+        """A line with its last words where it ended by itself; None where it runs, or was told to end."""
+        if self._process is None or self._process.running:
+            return None
+        return f"Kafka ended with status {self._process.returncode}: {self._process.log_tail(3)}"
+
     def start(self) -> Self:
         """Serve: returns when a metadata request was answered. Raises ChildFailed with the broker's last words."""
         if self.port:

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.local.demo.audience import NotSeen
 from ctrlplane_stream.local.demo.report import ActReport, report_rollout
 from ctrlplane_stream.local.shop.topology import SERVICES
+from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 if TYPE_CHECKING:
     from ctrlplane_stream.local.demo.stage import Stage
@@ -45,12 +47,14 @@ class Act(msgspec.Struct, frozen=True):
 
 
 async def play(act: Act, stage: "Stage") -> ActReport:
-    """Play an act and report; what it waited for in vain is a broken promise, not an exception."""
+    """Play an act and report; what it waited for in vain, or could not say, is a broken promise and no exception."""
     findings, began = Findings(), time.monotonic()
     try:
         await act.play(stage, findings)
     except NotSeen as missing:
         findings.failures.append(str(missing))
+    except (KafkaError, NoBroker, OSError) as error:
+        findings.failures.append("; ".join(stage.troubles()) or f"the broker does not take what is said: {error!r}")
     requests = stage.requests()
     rollouts = tuple(
         report_rollout(stage.audience, stage.audience.rollout(r.id) or r, requests, [s.name for s in SERVICES]) for r in findings.rollouts

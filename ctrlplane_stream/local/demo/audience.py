@@ -5,6 +5,7 @@ Nothing here talks to the engine. What the report says comes from the topics, so
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Self
 
@@ -21,6 +22,8 @@ from ctrlplane_stream.wire.kafka_clients import NoBroker, reader
 
 _POLL_MS = 100
 _RETRY_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
+"""How often whoever waits looks by itself: where a part has died, no record comes that would wake it."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -105,11 +108,14 @@ class Audience:
         def done() -> bool:
             return holds() or bool(self.troubles()) or (self._task is not None and self._task.done())
 
-        try:
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(done)
-        except TimeoutError:
-            raise NotSeen(f"{what}: not seen within {seconds:g} s; rollouts: {self._summary()}") from None
+        until = time.monotonic() + seconds
+        while not done():
+            left = until - time.monotonic()
+            if left <= 0:
+                raise NotSeen(f"{what}: not seen within {seconds:g} s; rollouts: {self._summary()}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LOOK_SECONDS)), self._changed:
+                    await self._changed.wait()
         if self._task is not None and self._task.done():
             self._task.result()
         if not holds():

@@ -55,7 +55,7 @@ class Stage:
         self._builds: dict[str, int] = {}
         self._requests = parts.folder / "requests.jsonl"
         self.audience = audience
-        audience.troubles = parts.troubles
+        audience.troubles = self.troubles
         self.setup_ended_ms = 0
         self.last_rollout: Rollout | None = None
 
@@ -148,6 +148,11 @@ class Stage:
         await asyncio.to_thread(self._kafka.start)
 
     # What can be seen.
+
+    def troubles(self) -> list[str]:
+        """A line for each part that ended by itself."""
+        broker = self._kafka.trouble if isinstance(self._kafka, EmbeddedKafka) else None
+        return [*self._parts.troubles(), *([broker] if broker else [])]
 
     def requests(self) -> list[Request]:
         """Every request of the load generator that has ended."""
