@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka, missing_parts, open_broker
-from tests.spreading import ByGroup, longest_first
+from tests.spreading import by_group, longest_first
 
 if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
     from xdist.workermanage import WorkerController
 
 _LEFT = "left running"
@@ -65,9 +66,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByGroup:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> "LoadScopeScheduling":
     """With ``-n``: whole groups go to workers, see there."""
-    return ByGroup(config, log)
+    return by_group(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -91,6 +93,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             reporter.write_line("\nleft running by the tests:\n  " + "\n  ".join(left), red=True)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: "WorkerController", error: object) -> None:
     """Hear from a worker that ends what it leaves."""
     output = getattr(node, "workeroutput", None) or {}

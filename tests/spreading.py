@@ -4,8 +4,12 @@ Tests on real parts mostly wait, for windows to close, sessions to end, leases t
 cores. Those of a file stay together and in order, as they share its fixtures. Those of one cluster do so too, and the demo's.
 """
 
+from typing import TYPE_CHECKING
+
 import pytest
-from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 _TOGETHER = ("tests/integration/test_demo", "tests/kubernetes/")
 """Beginnings of names whose tests one worker runs. They take longest, so they begin first."""
@@ -22,12 +26,13 @@ def longest_first(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(group(item.nodeid), len(order)))
 
 
-class ByGroup(LoadScopeScheduling):
-    """A worker that is done takes the next group."""
+def by_group(config: pytest.Config, log: object) -> "LoadScopeScheduling":
+    """Hands whole groups to workers: who is done takes the next."""
+    from xdist.scheduler import LoadScopeScheduling  # without -n nobody needs it
 
-    def __init__(self, config: pytest.Config, log: object) -> None:
-        super().__init__(config, log)
-        self.config.option.loadscopereorder = False
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
 
-    def _split_scope(self, nodeid: str) -> str:
-        return group(nodeid)
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
