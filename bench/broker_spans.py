@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -25,6 +24,7 @@ from bench._replay import Recorded, cpu_seconds, traffic
 from ctrlplane_stream.local.collector import Collector
 from ctrlplane_stream.local.kafka import open_broker
 from ctrlplane_stream.local.processes import ChildProcess
+from ctrlplane_stream.local.workers import start_worker
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
@@ -62,14 +62,8 @@ class Site:
     @contextmanager
     def worker(self, role: str, instance: str) -> Iterator[ChildProcess]:
         """A worker as users start it."""
-        command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", role, "--instance", instance]
-        environ = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
-            "CTRLPLANE_TOPIC_PREFIX": self.settings.topic_prefix,
-            "CTRLPLANE_PARTITIONS": str(self.settings.partitions),
-        }
-        with ChildProcess(f"{role} {instance}", command, log=self._folder / f"{role}-{instance}.log", environ=environ) as child:
+        told = msgspec.structs.replace(self.settings, instance=instance)
+        with start_worker(told, role, self._folder / f"{role}-{instance}.log") as child:
             yield child
 
     async def ends(self, topic: str) -> list[int]:

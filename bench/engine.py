@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +21,7 @@ from aiokafka import AIOKafkaProducer
 
 from ctrlplane_stream.local.kafka import open_broker
 from ctrlplane_stream.local.processes import ChildProcess
+from ctrlplane_stream.local.workers import start_worker
 from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, ServiceEntry, ServiceOverride
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import CatalogApplied, EdgeSeen, EdgesObserved, Fact, FactRecord, OverrideVerb, TimePassed, VerdictGiven
@@ -75,14 +75,8 @@ class Bench:
     @contextmanager
     def worker(self, instance: str) -> Iterator[ChildProcess]:
         """An engine worker as users start it."""
-        command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", "engine", "--instance", instance]
-        environ = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka_bootstrap_servers,
-            "CTRLPLANE_TOPIC_PREFIX": self.settings.topic_prefix,
-            "CTRLPLANE_PARTITIONS": str(PARTITIONS),
-        }
-        with ChildProcess(f"worker {instance}", command, log=self._folder / f"{instance}.log", environ=environ) as child:
+        told = msgspec.structs.replace(self.settings, instance=instance)
+        with start_worker(told, "engine", self._folder / f"{instance}.log") as child:
             yield child
 
     async def feed(self, environments: int, each: int, start: int = 0) -> int:

@@ -115,8 +115,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _meta("Most records that an agent takes at once", unit="records", why="Bounds what a crash repeats; larger gains little", ge=1),
     ] = 500
     batch_seconds: Annotated[
-        float, _meta("How long a batch may wait for company", unit="s", why="Well under what a person notices", ge=0)
-    ] = 0.02
+        float,
+        _meta(
+            "How long spans that were read may wait for others before they are worked on",
+            unit="s",
+            why="Many at once cost a third. No window waits for it, since what is read is worked on at once when one may close",
+            ge=0,
+        ),
+    ] = 1.0
     stall_seconds: Annotated[
         float,
         _meta(

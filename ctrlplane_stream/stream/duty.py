@@ -13,10 +13,10 @@ from aiokafka.errors import KafkaError
 from faust import EventT
 
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.batches import batches
-from ctrlplane_stream.stream.framework import StreamApp, new_app, raw_topic, sleep_unless
+from ctrlplane_stream.stream.batches import Gathering, Limits
+from ctrlplane_stream.stream.framework import ONE_BY_ONE, Reading, StreamApp, new_app, raw_topic, sleep_unless
 from ctrlplane_stream.stream.gaps import without_gaps
-from ctrlplane_stream.stream.kafka_io import AppOutbox, KafkaLogReader, record_of_event
+from ctrlplane_stream.stream.kafka_io import AppOutbox, KafkaLogReader, records_of_event
 from ctrlplane_stream.stream.metrics import Metrics
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
@@ -44,10 +44,10 @@ class NotReady(RuntimeError):
 class Duty:
     """One role in one process."""
 
-    def __init__(self, settings: Settings, role: str) -> None:
+    def __init__(self, settings: Settings, role: str, reading: Reading = ONE_BY_ONE) -> None:
         self.settings = settings
         self.role = role
-        self.app: StreamApp = new_app(settings, role)
+        self.app: StreamApp = new_app(settings, role, reading)
         self.outbox = AppOutbox(self.app, settings)
         self.reader = KafkaLogReader(settings)
         self.metrics = Metrics(role)
@@ -56,7 +56,9 @@ class Duty:
         self._consumed: list[str] = []
         self._gap_reader = KafkaLogReader(settings)
         self._expected: dict[tuple[str, int], int] = {}
+        self._gatherings: list[Gathering] = []
         self.app.sought = self._expected.update
+        self.app.releasing = self.hurry
         self._cleanups: list[Callable[[], Awaitable[None]]] = [self.reader.close, self._gap_reader.close]
 
     async def check(self) -> None:
@@ -72,25 +74,37 @@ class Duty:
             if counts[name] != n:
                 raise NotReady(f"topic {name} has {counts[name]} partitions and CTRLPLANE_PARTITIONS is {n}: they must be the same")
 
-    def consume(self, topic: str, handle: Handle) -> None:
-        """An agent: batches of the topic to ``handle``, acknowledged once it returns."""
+    def consume(self, topic: str, handle: Handle, limits: Limits | None = None) -> Gathering:
+        """An agent: batches of the topic to ``handle``, acknowledged once it returns. Without ``limits`` no record waits for others."""
         self._consumed.append(topic)
+        gathering = Gathering(limits or Limits(self.settings.batch_records), self._patient)
+        self._gatherings.append(gathering)
 
         async def body(stream: Any) -> None:
-            async for events in batches(stream, self.settings.batch_records):
+            async for events in gathering.batches(stream):
                 await self._handled(topic, events, handle)
 
         self.app.agent(raw_topic(self.app, self.settings, topic), name=f"{self.role}-{topic}", concurrency=1)(body)
+        return gathering
+
+    def hurry(self) -> None:
+        """Let nothing that was read wait any longer for others: the partitions or the process are about to go."""
+        for gathering in self._gatherings:
+            gathering.hurry()
+
+    def _patient(self) -> bool:
+        return self.app.holding and not self.stopping.is_set()
 
     async def _handled(self, topic: str, events: Sequence[EventT[Any]], handle: Handle) -> None:
+        records = [record for event in events for record in records_of_event(topic, event)]
         try:
-            await handle(await self._whole(topic, [record_of_event(topic, event) for event in events]))
+            await handle(await self._whole(topic, records))
         except Exception as error:
             self.fail(error)
             await asyncio.Event().wait()  # never acknowledge: the process is about to end
         for event in events:
             event.ack()
-        self.metrics.consumed(topic, len(events))
+        self.metrics.consumed(topic, len(records))
 
     async def _whole(self, topic: str, records: list[Record]) -> list[Record]:
         """The batch with whatever was passed over on its way to us, partition by partition."""

@@ -13,17 +13,32 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import faust
+import msgspec
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
 
 from ctrlplane_stream.settings import Protocol, Settings
+from ctrlplane_stream.stream.bundles import BundlingConsumer
 from ctrlplane_stream.wire.kafka_access import ssl_context
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
-FETCH_BYTES = 256 * 1024
-"""Fetched per partition and round: small, so that a long queue on one topic never keeps another waiting for long."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How a role reads from the broker."""
+
+    fetch_bytes: int = 256 * 1024
+    """Fetched per partition and round: small, so that a long queue on one topic never keeps another waiting for long."""
+    buffered: int = 1_000
+    """Messages that wait in a topic's queue before fetching its partitions pauses."""
+    bundled: bool = False
+    """Whether the records of a fetch travel together; see ``bundles``."""
+
+
+ONE_BY_ONE = Reading()
+
 
 Positions = Callable[[frozenset[tuple[str, int]]], Awaitable[Mapping[tuple[str, int], int]]]
 """From the (topic, partition) pairs assigned to where reading goes on; pairs that are left out start where Faust says."""
@@ -54,6 +69,10 @@ class PositionedConsumer(driver.Consumer):
         app.sought({(tp.topic, tp.partition): self._read_offset.get(tp) or 0 for tp in self.assignment()})
 
 
+class PositionedBundlingConsumer(PositionedConsumer, BundlingConsumer):
+    """Both: bundles, from where the role says."""
+
+
 class IdempotentProducer(driver.Producer):
     """Faust's producer with Kafka's own protection against repeated writes."""
 
@@ -66,6 +85,12 @@ class Transport(driver.Transport):
 
     Consumer = PositionedConsumer
     Producer = IdempotentProducer
+
+
+class BundlingTransport(Transport):
+    """The same, with bundles."""
+
+    Consumer = PositionedBundlingConsumer
 
 
 class NoTables(TableManager):
@@ -83,11 +108,14 @@ class StreamApp(faust.App):
     ``holding`` says whether what is assigned now is ours: Faust also seeks between losing partitions and getting new ones.
     ``seeking`` is True from before the first seek until the positions are known and sought.
     ``sought`` is told where reading goes on in every partition, after each seek.
+    ``releasing`` is called when partitions are about to go: what is in hand should be finished soon.
     ``released`` is called once every event in hand has been acknowledged and the partitions are about to go.
     """
 
     positions: Positions
+    releasing: Callable[[], None]
     released: Callable[[], None]
+    bundled: bool
     sought: Callable[[Mapping[tuple[str, int], int]], None]
     holding: bool
     seeking: bool
@@ -95,13 +123,16 @@ class StreamApp(faust.App):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.positions = _wherever
+        self.releasing = _nothing
         self.released = _nothing
+        self.bundled = False
         self.sought = _unheard
         self.holding = False
         self.seeking = False
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.holding = False
+        self.releasing()
         await super()._on_partitions_revoked(revoked)
         self.released()
 
@@ -113,7 +144,8 @@ class StreamApp(faust.App):
         """Nothing: state lives in topics, and a worker leaves no folder where it was started."""
 
     def _new_transport(self) -> Transport:
-        return Transport(self.conf.broker_consumer, self)
+        transport = BundlingTransport if self.bundled else Transport
+        return transport(self.conf.broker_consumer, self)
 
     def _new_producer_transport(self) -> Transport:
         return Transport(self.conf.broker_producer, self)
@@ -131,10 +163,10 @@ async def _wherever(assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, 
     return {}
 
 
-def new_app(settings: Settings, role: str, *, fetch_bytes: int = FETCH_BYTES) -> StreamApp:
+def new_app(settings: Settings, role: str, reading: Reading = ONE_BY_ONE) -> StreamApp:
     """An app for one role: its consumer group is ``<prefix>ctrlplane-<role>``."""
     session = settings.session_timeout_seconds
-    return StreamApp(
+    app = StreamApp(
         f"{settings.topic_prefix}ctrlplane-{role}",
         broker=[URL(f"kafka://{host.strip()}") for host in settings.kafka_bootstrap_servers.split(",")],
         broker_credentials=_credentials(settings),
@@ -148,13 +180,13 @@ def new_app(settings: Settings, role: str, *, fetch_bytes: int = FETCH_BYTES) ->
         broker_client_id=f"ctrlplane-{role}",
         consumer_group_instance_id=f"{settings.instance}-{role}" if settings.instance else None,
         consumer_auto_offset_reset="earliest",
-        consumer_max_fetch_size=fetch_bytes,
+        consumer_max_fetch_size=reading.fetch_bytes,
         producer_acks=-1,
         producer_linger=0,
         producer_max_batch_size=1024 * 1024,
         producer_max_request_size=MAX_REQUEST_BYTES,
         producer_request_timeout=60.0,
-        stream_buffer_maxsize=1_000,
+        stream_buffer_maxsize=reading.buffered,
         stream_wait_empty=True,
         stream_recovery_delay=0.0,
         topic_disable_leader=True,
@@ -169,6 +201,8 @@ def new_app(settings: Settings, role: str, *, fetch_bytes: int = FETCH_BYTES) ->
         cython_optimizations=True,
         loghandlers=[],
     )
+    app.bundled = reading.bundled
+    return app
 
 
 def raw_topic(app: StreamApp, settings: Settings, name: str) -> Any:

@@ -6,8 +6,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from faust import EventT
+from faust.types import Message
 
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.bundles import messages_of
 from ctrlplane_stream.stream.framework import MAX_REQUEST_BYTES, StreamApp
 from ctrlplane_stream.stream.ports import Letter, Record, Written
 from ctrlplane_stream.wire.kafka_access import client_options
@@ -106,9 +108,12 @@ class KafkaLogReader:
         return self._consumer
 
 
-def record_of_event(topic: str, event: EventT[Any]) -> Record:
-    """The record of one of Faust's events in our words; ``topic`` is our own name for it."""
-    message = event.message
+def records_of_event(topic: str, event: EventT[Any]) -> list[Record]:
+    """The records that one of Faust's events brought, in our words; ``topic`` is our own name for it."""
+    return [_record_of_message(topic, message) for message in messages_of(event)]
+
+
+def _record_of_message(topic: str, message: Message) -> Record:
     at_ms = round(message.timestamp * 1000)
     headers = message.headers.items() if isinstance(message.headers, Mapping) else message.headers or ()
     return Record(topic, message.partition, message.offset, at_ms, message.key, message.value, tuple(headers))

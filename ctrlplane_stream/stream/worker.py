@@ -80,6 +80,7 @@ async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
     if duty.failure is not None:
         _end_at_once()
     log.info("stopping")
+    duty.hurry()
     try:
         await asyncio.wait_for(duty.app.stop(), _STOP_SECONDS)
         await duty.close()

@@ -148,18 +148,23 @@ class HalvesStage:
                 known[environment] = None
         return result
 
+    def stands_at(self, source: int, now_ms: int, caught_up: bool) -> int | None:
+        """The time that the source's watermark would have; None while nothing can be said."""
+        time_ms = now_ms if caught_up else self._received.get(source)
+        return None if time_ms is None else min(time_ms, now_ms)
+
     def watermark(self, source: int, now_ms: int, caught_up: bool) -> bytes | None:
         """The source's watermark, for every partition of ``span-halves``; None while nothing can be said.
 
         A source read to its end stands at ``now_ms``; one with a backlog at the time stamp of the last record read, and
-        before the first such record it says nothing. Write it about once a second, after what was read before.
+        before the first such record it says nothing. Write it soon after it would let a window close, after what was read before.
         """
-        time_ms = now_ms if caught_up else self._received.get(source)
+        time_ms = self.stands_at(source, now_ms, caught_up)
         if time_ms is None:
             return None
         idle = caught_up and not self._read_since.pop(source, False)
         environments = tuple(sorted(self._environments.get(source, {})))
-        return encode_watermark(Watermark(source, min(time_ms, now_ms), now_ms, idle, environments))
+        return encode_watermark(Watermark(source, time_ms, now_ms, idle, environments))
 
     def forget(self, source: int) -> None:
         """Drop what is remembered of a source partition that moved to another worker."""

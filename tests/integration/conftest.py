@@ -14,6 +14,7 @@ import pytest
 from ctrlplane_stream.local import collector
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.processes import ChildProcess, accepts, free_port
+from ctrlplane_stream.local.workers import Workers
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.worker import ROLES
 from ctrlplane_stream.wire.topic_admin import ensure_topics
@@ -80,3 +81,12 @@ def metrics_port() -> int:
         port = free_port()
         if not any(accepts(port + i) for i in range(len(ROLES))):
             return port
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[Workers]:
+    """Workers that end with the test."""
+    made = Workers(tmp_path)
+    yield made
+    for child in made.children.values():
+        child.stop()

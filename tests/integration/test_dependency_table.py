@@ -1,19 +1,14 @@
 """The dependency table on a real broker: it outlives its worker, moves with its partition, and ages by the catalog's word."""
 
 import asyncio
-import os
-import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
-from ctrlplane_stream.local.processes import ChildProcess
+from ctrlplane_stream.local.workers import Workers
 from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry
 from ctrlplane_stream.model.facts import EdgesFaded, EdgesObserved, Fact, Origin
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
@@ -41,41 +36,6 @@ def settings(kafka: EmbeddedKafka | NamedKafka, topic_prefix: str) -> Settings:
     record = CatalogRecord(catalog, catalog_hash(catalog), None, "test")
     asyncio.run(send(told, "catalog", 0, [msgspec.json.encode(record)]))
     return told
-
-
-@pytest.fixture
-def workers(settings: Settings, tmp_path: Path) -> Iterator["Workers"]:
-    """Workers of the judge role, which keeps the table."""
-    workers = Workers(settings, tmp_path)
-    yield workers
-    for child in workers.children.values():
-        child.stop()
-
-
-class Workers:
-    """Workers of the judge role by name."""
-
-    def __init__(self, settings: Settings, logs: Path) -> None:
-        self._logs = logs
-        self._environ = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-            "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
-            "CTRLPLANE_PARTITIONS": str(PARTITIONS),
-            "CTRLPLANE_WINDOW_SECONDS": str(SECONDS),
-        }
-        self.children: dict[str, ChildProcess] = {}
-
-    def start(self, name: str) -> None:
-        """Start a worker of this name."""
-        command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", "judge"]
-        environ = self._environ | {"CTRLPLANE_INSTANCE": name}
-        self.children[name] = ChildProcess(f"judge-{name}", command, log=self._logs / f"{name}.log", environ=environ)
-
-    def kill(self, name: str) -> None:
-        """SIGKILL."""
-        os.kill(self.children[name].pid, signal.SIGKILL)
-        self.children.pop(name).kill()
 
 
 async def send(settings: Settings, topic: str, partition: int, values: list[bytes]) -> None:
@@ -115,9 +75,8 @@ def table_through(settings: Settings, number: int, workers: Workers) -> dict[Edg
         head, edges = asyncio.run(table(settings))
         if head.step is not None and head.step >= BEGINNING + number * SECONDS:
             return edges
-        tails = "\n".join(child.log_tail() for child in workers.children.values())
-        assert all(child.running for child in workers.children.values()), tails
-        assert time.monotonic() < deadline, f"the table stands at {head.step}\n{tails}"
+        workers.check()
+        assert time.monotonic() < deadline, f"the table stands at {head.step}\n{workers.tails()}"
 
 
 async def facts(settings: Settings) -> dict[Origin, Fact]:
@@ -134,12 +93,12 @@ async def facts(settings: Settings) -> dict[Origin, Fact]:
 @pytest.mark.timeout(240)
 def test_the_table_is_the_same_though_its_worker_was_killed_and_another_took_over(settings: Settings, workers: Workers) -> None:
     """Sums and sightings are those of every window once; an unused edge fades by the catalog's word, and never by its caller's silence."""
-    workers.start("one")
+    workers.start(settings, "judge", "one")
     publish(settings, range(15))
     table_through(settings, 1, workers)
     workers.kill("one")
     publish(settings, range(15, 30))
-    workers.start("two")
+    workers.start(settings, "judge", "two")
     publish(settings, range(30, WINDOWS))
     edges = table_through(settings, WINDOWS - 1, workers)
     assert {edge: record.calls for edge, record in edges.items()} == {STEADY: 3 * WINDOWS, SILENT: 3}

@@ -2,19 +2,19 @@
 
 import asyncio
 import json
-import os
 import random
-import sys
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ctrlplane_stream.local.processes import ChildProcess, free_port
+from ctrlplane_stream.local.processes import free_port
+from ctrlplane_stream.local.workers import start_worker
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.telemetry.batches import Batch, decode
 from ctrlplane_stream.telemetry.half import Kind
@@ -109,16 +109,8 @@ class Spans:
 
     def __init__(self, settings: Settings, log: Path) -> None:
         self.port = free_port()
-        environ = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-            "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
-            "CTRLPLANE_PARTITIONS": str(settings.partitions),
-            "CTRLPLANE_METRICS_PORT": str(self.port),
-        }
-        self.child = ChildProcess(
-            "spans", [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", "spans"], log=log, environ=environ
-        )
+        told = msgspec.structs.replace(settings, metrics_port=self.port)
+        self.child = start_worker(told, "spans", log)
 
     def told(self) -> dict[tuple[str, str], int]:
         """(family, value of its first label) → number; counters only."""

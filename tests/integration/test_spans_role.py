@@ -1,18 +1,13 @@
 """The spans role under live traffic while workers die, come back, join and leave: every call is counted once, and all can be read again."""
 
 import asyncio
-import os
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
-from ctrlplane_stream.local.processes import ChildProcess
+from ctrlplane_stream.local.workers import Workers
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.roles.spans import span_settings
@@ -48,44 +43,6 @@ def settings(kafka: EmbeddedKafka | NamedKafka, topic_prefix: str) -> Settings:
     return told
 
 
-@pytest.fixture
-def workers(settings: Settings, tmp_path: Path) -> Iterator["Workers"]:
-    """Workers of the spans role that can be killed; one is running."""
-    workers = Workers(settings, tmp_path)
-    workers.start("one")
-    yield workers
-    for child in workers.children.values():
-        child.stop()
-
-
-class Workers:
-    """Workers of the spans role, each a static member, as a supervisor would keep them."""
-
-    def __init__(self, settings: Settings, logs: Path) -> None:
-        self._logs = logs
-        self._environ = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-            "CTRLPLANE_TOPIC_PREFIX": settings.topic_prefix,
-            "CTRLPLANE_PARTITIONS": str(PARTITIONS),
-            "CTRLPLANE_WINDOW_SECONDS": str(WINDOW_SECONDS),
-            "CTRLPLANE_LATENESS_SECONDS": str(settings.lateness_seconds),
-            "CTRLPLANE_PAIRING_SECONDS": str(settings.pairing_seconds),
-        }
-        self.children: dict[str, ChildProcess] = {}
-
-    def start(self, name: str) -> None:
-        """Start a worker of this name."""
-        command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", "spans"]
-        environ = self._environ | {"CTRLPLANE_INSTANCE": name}
-        self.children[name] = ChildProcess(f"spans-{name}", command, log=self._logs / f"{name}.log", environ=environ)
-
-    def kill(self, name: str) -> None:
-        """SIGKILL."""
-        os.kill(self.children[name].pid, signal.SIGKILL)
-        self.children.pop(name).kill()
-
-
 def round_of_traces(traces: SampleTraces) -> tuple[bytes, bytes]:
     """Callers' halves in one record and callees' in another, as two collectors would send them."""
     now_ms = time.time() * 1000
@@ -107,10 +64,10 @@ async def drive(settings: Settings, workers: Workers) -> None:
                 await client.send_and_wait(settings.topic("otlp_spans"), value, partition=(i + place) % PARTITIONS)
             if i == RESTART_AT:
                 workers.kill("one")
-                workers.start("one")
+                workers.start(settings, "spans", "one")
             if i == JOIN_AT:
-                workers.start("two")
-                workers.start("three")
+                workers.start(settings, "spans", "two")
+                workers.start(settings, "spans", "three")
             if i == LEAVE_AT:
                 workers.kill("two")
             await asyncio.sleep(0.25)
@@ -137,9 +94,8 @@ async def closed_through(settings: Settings, end: float, workers: Workers) -> Pa
         parts, closed = await windows(settings)
         if len(closed) == PARTITIONS and min(closed.values()) > end:
             return {name: part for name, part in parts.items() if part.window <= end}
-        tails = "\n".join(child.log_tail() for child in workers.children.values())
-        assert all(child.running for child in workers.children.values()), tails
-        assert time.monotonic() < deadline, f"closed {closed}, wanted {end}\n{tails}"
+        workers.check()
+        assert time.monotonic() < deadline, f"closed {closed}, wanted {end}\n{workers.tails()}"
         await asyncio.sleep(0.5)
 
 
@@ -171,6 +127,7 @@ def test_every_call_is_counted_once_while_workers_die_join_and_leave(settings: S
 
     And the log can be read again: ``span-halves`` gives the very windows that were published, ``otlp_spans`` the same sums.
     """
+    workers.start(settings, "spans", "one")
     asyncio.run(drive(settings, workers))
     end = time.time()
     parts = asyncio.run(closed_through(settings, end, workers))

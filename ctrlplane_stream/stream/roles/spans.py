@@ -13,9 +13,12 @@ from faust.types import TP
 
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.batches import Limits
 from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.duty import Duty
+from ctrlplane_stream.stream.framework import Reading
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.marking import Marks
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
@@ -31,7 +34,11 @@ from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
 
 SPANS, HALVES, WINDOWS, CHECKPOINTS = "otlp_spans", "span-halves", "telemetry-windows", "pair-checkpoints"
-_WATERMARK_SECONDS = 1.0
+_READING = Reading(fetch_bytes=512 << 10, buffered=32, bundled=True)
+_MOST_SOURCE_RECORDS = 5_000
+_MOST_SOURCE_BYTES = 32 << 20
+"""Halved at once at most: some 75,000 spans, well under a tenth of a second."""
+_WATERMARK_SECONDS = 0.25
 _CATALOG_SECONDS = 15.0
 
 
@@ -57,12 +64,13 @@ class Spans(Duty):
     """The partitions of ``otlp_spans`` and ``span-halves`` that are ours."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, "spans")
+        super().__init__(settings, "spans", _READING)
         self._told = span_settings(settings)
         engine = default_engine()
         self._pairing = engine.pairing
         self._halving = HalvesStage(self._told, engine.source(self._told))
         self._halved: dict[int, int] = {}
+        self._marks = Marks(self._told.window_ms, self._told.lateness_ms)
         self._writing_halves = asyncio.Lock()
         self._pairs: dict[int, PairStage] = {}
         self._next: dict[int, int] = {}
@@ -70,7 +78,7 @@ class Spans(Duty):
         catalog_reader = KafkaLogReader(settings)
         self.at_end(catalog_reader.close)
         self._catalog = CatalogBook(catalog_reader, settings.partitions)
-        self.consume(SPANS, self._halve)
+        self._gathered = self.consume(SPANS, self._halve, Limits(_MOST_SOURCE_RECORDS, _MOST_SOURCE_BYTES, settings.batch_seconds))
         self.consume(HALVES, self._pair)
         self.every(_WATERMARK_SECONDS, self._mark, on_the_clock=True)  # windows end, and lateness with them, on whole seconds
         self.every(_CATALOG_SECONDS, self._read_catalog)
@@ -93,15 +101,21 @@ class Spans(Duty):
             self.metrics.skipped(reason, count)
 
     async def _mark(self) -> None:
-        """A watermark of each source partition that is ours, to every partition of the halves, after what was read before."""
+        """Watermarks of our source partitions that let a window close, to every partition of the halves, after what was read before."""
         topic = self.settings.topic(SPANS)
+        mine = sorted(tp for tp in self.app.consumer.assignment() if tp.topic == topic and tp.partition in self._halved)
+        if not any(self._marks.due(tp.partition, wall_clock_ms()) for tp in mine):
+            return
+        await self._gathered.settled()
         async with self._writing_halves:
-            now_ms = wall_clock_ms()
-            mine = sorted(tp for tp in self.app.consumer.assignment() if tp.topic == topic and tp.partition in self._halved)
-            values = [self._halving.watermark(tp.partition, now_ms, self._caught_up(tp)) for tp in mine]
-            await self.outbox.send(
-                [Letter(HALVES, p, None, value) for value in values if value is not None for p in range(self.settings.partitions)]
-            )
+            now_ms, letters = wall_clock_ms(), list[Letter]()
+            for source, caught_up in [(tp.partition, self._caught_up(tp)) for tp in mine if tp.partition in self._halved]:
+                time_ms = self._halving.stands_at(source, now_ms, caught_up)
+                if time_ms is not None and self._marks.due(source, time_ms):
+                    value = self._halving.watermark(source, now_ms, caught_up)
+                    letters += [Letter(HALVES, p, None, value) for p in range(self.settings.partitions)]
+                    self._marks.wrote(source, time_ms)
+            await self.outbox.send(letters)
 
     def _caught_up(self, tp: TP) -> bool:
         """Whether everything that the broker has of the partition was read; False while the broker has not said yet."""
@@ -114,6 +128,7 @@ class Spans(Duty):
         letters: list[Letter] = []
         windows = pairs = 0
         moved: dict[int, PairStage] = {}
+        before = {p: self._pairs[p].skipped for p in {found.partition for found in records} if p in self._pairs}
         for found in records:
             stage = self._pairs.get(found.partition)
             if stage is None:
@@ -122,14 +137,13 @@ class Spans(Duty):
             if isinstance(record, otlp.Unreadable):
                 letters.append(self.refuse(found, Unreadable(record.reason)))
                 continue
-            before = stage.skipped
             for out in stage.feed(found.offset, record):
                 moved[found.partition] = stage
                 windows += 1
                 pairs += pairs_of(out)
                 letters.append(self._window(out.environment, msgspec.json.encode(out)))
-            self._count_unpaired(before, stage.skipped)
             self._next[found.partition] = found.offset + 1
+        self._count_unpaired(before)
         await self.outbox.send(letters)
         self.metrics.produced(Product.WINDOWS, windows)
         self.metrics.produced(Product.PAIRS, pairs)
@@ -137,11 +151,12 @@ class Spans(Duty):
             [Letter(CHECKPOINTS, p, str(p).encode(), checkpoints.encode(stage.checkpoint())) for p, stage in moved.items()]
         )
 
-    def _count_unpaired(self, before: Mapping[Skip, int], after: Mapping[Skip, int]) -> None:
-        """Tell of the spans that came to have no edge of their own, by reason."""
-        for reason, count in after.items():
-            if count > before.get(reason, 0):
-                self.metrics.unpaired(reason, count - before.get(reason, 0))
+    def _count_unpaired(self, before: Mapping[int, Mapping[Skip, int]]) -> None:
+        """Tell of the spans that came to have no edge of their own, by reason, since what each partition had said before."""
+        for partition, counts in before.items():
+            for reason, count in self._pairs[partition].skipped.items():
+                if count > counts.get(reason, 0):
+                    self.metrics.unpaired(reason, count - counts.get(reason, 0))
 
     def _window(self, environment: str, value: bytes) -> Letter:
         return Letter(WINDOWS, partition_of(environment, self.settings.partitions), environment.encode(), value)
@@ -194,5 +209,6 @@ class Spans(Duty):
         for source in list(self._halved):
             self._halving.forget(source)
         self._halved.clear()
+        self._marks.forget()
         self._pairs.clear()
         self._next.clear()
