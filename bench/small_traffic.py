@@ -12,7 +12,7 @@ import time
 import msgspec
 
 from bench._replay import cpu_seconds
-from bench.broker_spans import Site, site
+from bench._site import Site, site
 from ctrlplane_stream.local.kafka import open_broker
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.half import Kind

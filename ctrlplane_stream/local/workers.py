@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,11 +11,14 @@ from ctrlplane_stream.local.processes import ChildFailed, ChildProcess
 from ctrlplane_stream.settings import Settings
 
 
-def start_worker(settings: Settings, role: str, log: Path) -> ChildProcess:
-    """A worker of this role, as a user starts it: it runs from now on and may take seconds until it has its partitions."""
+def start_worker(settings: Settings, role: str, log: Path, environ: Mapping[str, str] | None = None) -> ChildProcess:
+    """A worker of this role, as a user starts it: it runs from now on and may take seconds until it has its partitions.
+
+    ``environ`` comes on top of our own environment and of what the settings say.
+    """
     command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", role]
     name = f"{role} {settings.instance}".strip()
-    return ChildProcess(name, command, log=log, environ={**os.environ, **settings.variables()})
+    return ChildProcess(name, command, log=log, environ={**os.environ, **settings.variables(), **(environ or {})})
 
 
 class Workers:
