@@ -1,8 +1,8 @@
 """A world of memory: it obeys every rule of the port and starts nothing.
 
 For a first look at what the engine would do, for simulations, and for whoever tests against the port. Versions are
-ready at once unless told otherwise; what can go wrong is scripted: ``unready``, ``fail``, ``unreachable``. With a
-folder it outlives its process.
+ready at once, and a job has run well once more whenever somebody looks, unless told otherwise; what can go wrong is
+scripted: ``unready``, ``fail``, ``unreachable``. With a folder it outlives its process.
 """
 
 import time
@@ -20,7 +20,7 @@ from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.actuators.shifting import instances_wanted, move
 from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.facts import OutcomeStatus
-from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import Cursor, TargetObserved, TargetWanted
 
 
@@ -36,12 +36,14 @@ class DryRun:
         self._ledgers: dict[Target, Ledger] = self._folder.load() if self._folder is not None else {}
         self._ready: dict[tuple[Target, str], int] = {}
         self._failures: dict[tuple[Target, str], str] = {}
+        self._runs: dict[tuple[Target, str], int] = {}
         self._sizes: dict[Target, dict[str, int]] = {}
         self._unreachable = 0
 
     async def observe(self, target: Target) -> TargetObserved:
         """See the port."""
         self._reach()
+        self._run(target)
         return self._observed(target)
 
     async def apply(self, command: Command, cursor: Cursor) -> Outcome:
@@ -89,6 +91,15 @@ class DryRun:
             self._unreachable -= 1
             raise WorldUnreachable("the dry-run world was told not to answer")
 
+    def _run(self, target: Target) -> None:
+        """Let the version of a job that has the weight run once, if it is ready."""
+        ledger = self._now(target)
+        if ledger.wanted is None or ledger.wanted.kind is not ServiceKind.JOB:
+            return
+        for label, weight in ledger.weights.items():
+            if weight == 100 and (target, label) not in self._ready:
+                self._runs[target, label] = self._runs.get((target, label), 0) + 1
+
     def _by_hand(self, target: Target, changed: Ledger | Refusal) -> TargetObserved:
         if isinstance(changed, Refusal):
             raise HandRefused(changed.reason)
@@ -128,7 +139,9 @@ class DryRun:
         if ledger.wanted is not None and ledger.wanted.in_place:
             goal = shares(ledger.goal, ledger.wanted, self._full)
             return with_vacancy(goal, self._manned(target, self._sizes.get(target, {})))
-        return self._manned(target, instances_wanted(ledger, self._full))
+        manned = self._manned(target, instances_wanted(ledger, self._full))
+        ran = {label: msgspec.structs.replace(count, runs=self._runs.get((target, label), 0)) for label, count in manned.items()}
+        return ran if ledger.wanted is not None and ledger.wanted.kind is ServiceKind.JOB else manned
 
     def _manned(self, target: Target, sizes: Mapping[str, int]) -> dict[str, Counted]:
         counted = {}

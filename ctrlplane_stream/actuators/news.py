@@ -4,7 +4,8 @@ import msgspec
 
 from ctrlplane_stream.actuators.wanted import retreats
 from ctrlplane_stream.model.facts import WorldCause
-from ctrlplane_stream.model.world import TargetObserved, TargetWanted
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.world import ObservedVersion, TargetObserved, TargetWanted
 
 
 class News(msgspec.Struct, frozen=True):
@@ -20,7 +21,7 @@ def news(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted
     Whatever else changed travels in the observation itself; a person's hand outranks the lease, the lease outranks
     drift, and drift outranks readiness.
     """
-    return _by_hand(told, seen) or _by_lease(told, seen) or _by_drift(told, seen, wanted) or _by_readiness(told, seen)
+    return _by_hand(told, seen) or _by_lease(told, seen) or _by_drift(told, seen, wanted) or _by_readiness(told, seen, wanted)
 
 
 def told_by_outcome(told: TargetObserved | None, seen: TargetObserved) -> TargetObserved | None:
@@ -77,11 +78,18 @@ def _by_drift(told: TargetObserved | None, seen: TargetObserved, wanted: TargetW
     return News(WorldCause.DRIFT, "; ".join(strayed)) if strayed else None
 
 
-def _by_readiness(told: TargetObserved | None, seen: TargetObserved) -> News | None:
-    if told is not None and told.versions == seen.versions:
+def _by_readiness(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted) -> News | None:
+    if told is not None and _but_for_runs(told, wanted) == _but_for_runs(seen, wanted):
         return None
     parts = [f"{v.label} {v.ready}/{v.instances} ready at {v.weight}%{f' ({v.failure})' if v.failure else ''}" for v in seen.versions]
     return News(WorldCause.READINESS, ", ".join(parts) or "nothing runs")
+
+
+def _but_for_runs(seen: TargetObserved, wanted: TargetWanted) -> tuple[ObservedVersion, ...]:
+    """The versions, without the runs of a stable job that nothing is decided on: a fact for each would say nothing."""
+    if wanted.kind is not ServiceKind.JOB or not retreats(wanted):
+        return seen.versions
+    return tuple(msgspec.structs.replace(v, runs=0, running=0) if v.label == wanted.stable else v for v in seen.versions)
 
 
 def _digests(seen: TargetObserved) -> dict[str, str]:

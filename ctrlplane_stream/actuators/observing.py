@@ -16,6 +16,10 @@ class Counted(msgspec.Struct, frozen=True):
     instances: int = 0
     ready: int = 0
     failure: str | None = None
+    runs: int = 0
+    """Of a job: runs that ended well, ever."""
+    running: int = 0
+    """Of a job: runs that are under way."""
 
 
 def observation(target: Target, ledger: Ledger, counted: Mapping[str, Counted], now: float) -> TargetObserved:
@@ -25,7 +29,18 @@ def observation(target: Target, ledger: Ledger, counted: Mapping[str, Counted], 
     for version in listed:
         count = counted.get(version.label, Counted())
         weight = ledger.weights.get(version.label, 0)
-        versions.append(ObservedVersion(version.label, version.artifact.digest, count.instances, count.ready, weight, count.failure))
+        versions.append(
+            ObservedVersion(
+                version.label,
+                version.artifact.digest,
+                count.instances,
+                count.ready,
+                weight,
+                count.failure,
+                count.runs,
+                count.running,
+            )
+        )
     return TargetObserved(
         target=target,
         versions=tuple(versions),
