@@ -35,6 +35,8 @@ def _drain_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     label = leaving(rollout, unit)
     target = draft.target(unit.service)
     live = target.wanted(label) if label is not None else None
+    if label is None and owns(draft, rollout, unit) and (unit.service in draft.telling or target.in_flight is not None):
+        return f"{unit.service} is being told that {unit.candidate} is stable"
     if label is None or live is None or not owns(draft, rollout, unit):
         return None
     if live.capacity is Capacity.PARKED:

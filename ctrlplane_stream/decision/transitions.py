@@ -135,6 +135,9 @@ def watched(draft: Draft, rollout: e.Rollout, *, baking: bool) -> e.Rollout:
 
 def _baked(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     assigning.release(draft, rollout, because)
+    for unit in rollout.units:
+        if unit.stable is None:  # nothing is parked after it, so nothing else would tell the target what it is to fall back to
+            draft.tell(unit.service, Telling(Verb.SHIFT, f"{unit.candidate} is stable from here on", rollout.id))
     return good_forever(draft, replace(_noting_proof(rollout, because), unproven_now=False))
 
 

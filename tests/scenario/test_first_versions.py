@@ -26,6 +26,13 @@ def test_a_first_version_that_fails_is_held_at_weight_zero_and_says_so() -> None
     assert "no last known good" in loop.driver.notices[-1].text
 
 
+def test_a_first_version_that_baked_is_what_its_target_falls_back_to() -> None:
+    loop = Loop.of(catalog(service("cart")))
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert loop.world.target("cart").stable == "#1"
+
+
 def test_a_service_never_seen_waits_for_a_person_where_the_policy_says_hold() -> None:
     loop = Loop.of(catalog(service("cart", replace(QUICK, on_unknown_service=Unsure.HOLD))))
     loop.push("cart", 1)

@@ -43,7 +43,7 @@ def test_a_release_climbs_by_one_instance_a_step_and_never_has_more_than_there_w
             seen.append(weights(loop, "cart"))
     assert phase(loop, "cart/2") is Phase.COMPLETED
     asked = [c.wanted.weight("#2") for c in loop.driver.commands if c.verb is Verb.SHIFT and c.target.service == "cart"]
-    assert asked[1:] == [25, 50, 75, 100]
+    assert [weight for weight in asked if weight] == [25, 50, 75, 100]
     assert (most, instances(loop)) == (4, {"#2": 4})
 
 
@@ -198,7 +198,7 @@ def test_with_some_room_the_steps_are_those_of_the_policy_as_instances_can_show_
     loop.push("cart", 2)
     until(loop, "cart/2", Phase.COMPLETED)
     asked = [c.wanted.weight("#2") for c in loop.driver.commands if c.verb is Verb.SHIFT and c.target.service == "cart"]
-    assert asked[1:] == [50, 100]
+    assert [weight for weight in asked if weight] == [50, 100]
     assert "of the steps 10%, 50%, 100% its world can show 50%, 100%" in reasons(loop)
 
 

@@ -63,7 +63,7 @@ def test_commands_that_are_carried_out_twice_and_answered_late_change_nothing() 
     loop.push("cart", 2)
     until(loop, "cart/2", Phase.COMPLETED)
     asked = [c.wanted.weight("#2") for c in loop.driver.commands if c.verb is Verb.SHIFT and c.target.service == "cart"]
-    assert asked[1:] == [10, 50, 100]
+    assert [weight for weight in asked if weight] == [10, 50, 100]
 
 
 def test_where_one_target_of_a_set_cannot_act_all_go_back_or_the_set_is_held_with_what_is_where() -> None:
