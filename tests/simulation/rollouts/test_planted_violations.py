@@ -31,7 +31,7 @@ from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity
-from ctrlplane_stream.simulation.plans import plan
+from ctrlplane_stream.simulation.plans import Deed, plan
 from ctrlplane_stream.simulation.play import Play
 
 SEEDS = 1_000
@@ -190,7 +190,12 @@ def planted(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
 
 
 def _cannot_show(name: str, seed: int) -> bool:
-    """Whether a seed is not worth playing: only a revert to a version that fails lives on with a FAIL, and nobody does that in it."""
+    """Whether a seed is not worth playing: only a revert to a version that fails lives on with a FAIL, and nobody does that in it; and
+    only a judge that is wrong and has no veto can show that it has none."""
+    if name == "a judge without a veto stops a step":
+        drawn = plan(seed)
+        wrong = any(act.deed is Deed.SLANDER for act in drawn.acts)
+        return not wrong or all(judge.may_veto for s in drawn.services for judge in s.policy.gate.outside)
     of_reverts = ("a revert is reverted", "promote passes a FAIL")
     return name in of_reverts and not any(act.verb is OverrideVerb.REVERT and act.flag for act in plan(seed).acts)
 
