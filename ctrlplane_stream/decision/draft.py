@@ -18,6 +18,13 @@ from ctrlplane_stream.model.decisions import Reason
 E = TypeVar("E", bound=msgspec.Struct)
 
 
+class _Unasked(msgspec.Struct, frozen=True):
+    """Stands for a key that nobody asked for yet, where None stands for one without an entry."""
+
+
+_UNASKED = _Unasked()
+
+
 class Telling(msgspec.Struct, frozen=True):
     """That a target is to be told its desired state: why, and on behalf of which rollout."""
 
@@ -49,10 +56,10 @@ class Draft:
 
     def find(self, key: str, type_: type[E]) -> E | None:
         """The entry of a key as changed so far, or None."""
-        known = self._known
-        if key not in known:
-            known[key] = self.state.find(key, type_)
-        return known[key]  # type: ignore[return-value]
+        found = self._known.get(key, _UNASKED)
+        if found is _UNASKED:
+            found = self._known[key] = self.state.find(key, type_)
+        return found  # type: ignore[return-value]
 
     def has(self, key: str) -> bool:
         """Whether there is an entry of that key now."""
@@ -126,13 +133,8 @@ class Draft:
 
     def changes(self) -> dict[str, Entry | None]:
         """What truly changed, in the order of the keys."""
-        return {key: self._changes[key] for key in sorted(self._changes) if self._differs(key, self._changes[key])}
-
-    def _differs(self, key: str, slot: Entry | None) -> bool:
-        if slot is None:
-            return key in self.state
-        before = self.state.find(key, type(slot))
-        return before is None or before != slot
+        changes, find = self._changes, self.state.find
+        return {key: slot for key in sorted(changes) if (slot := changes[key]) is not (before := find(key, Entry)) and slot != before}
 
 
 def delta_of(changes: dict[str, Entry | None]) -> dict[str, msgspec.Raw]:

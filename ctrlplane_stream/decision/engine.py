@@ -65,8 +65,9 @@ class Decision(msgspec.Struct, frozen=True):
 
 def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     """Decide one fact. Pure; deterministic to the byte; raises only on a programming error."""
-    time_told = isinstance(fact, TimePassed) or moment.at_ms - _now_ms(state) > MAX_ADVANCE_MS
-    draft = Draft(state, _advanced(state, moment, time_told=time_told))
+    before = state.find("clock", e.Clock)
+    time_told = isinstance(fact, TimePassed) or moment.at_ms - (before.now_ms if before is not None else 0) > MAX_ADVANCE_MS
+    draft = Draft(state, _advanced(before, moment, time_told=time_told))
     if repeated := _repeated(draft, moment.origin):
         draft.because("repeated", repeated)
         return _finish(draft, Disposition.IGNORED)
@@ -80,16 +81,11 @@ def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     return _finish(draft, Disposition.APPLIED if applied else Disposition.IGNORED)
 
 
-def _now_ms(state: State) -> int:
-    clock = state.find("clock", e.Clock)
-    return clock.now_ms if clock is not None else 0
-
-
 def _about(draft: Draft, fact: Fact) -> tuple[str, ...] | None:
     """The rollouts that a fact can move by itself; None for facts that may concern any."""
     if isinstance(fact, VerdictGiven):
         return (fact.verdict.rollout,)
-    if isinstance(fact, OutcomeReported | WorldChanged):
+    if isinstance(fact, (OutcomeReported, WorldChanged)):
         owner = draft.target(fact.target.service).rollout
         return (owner,) if owner is not None else ()
     if isinstance(fact, ArrivalsObserved):
@@ -127,8 +123,7 @@ def _absorb(draft: Draft, fact: Fact) -> bool:  # noqa: C901 - one line per kind
             assert_never(fact)
 
 
-def _advanced(state: State, moment: Moment, *, time_told: bool = False) -> e.Clock:
-    before = state.find("clock", e.Clock)
+def _advanced(before: e.Clock | None, moment: Moment, *, time_told: bool = False) -> e.Clock:
     if before is None:
         return e.Clock(now_ms=moment.at_ms, steady=0, sequence=1, told_ms=moment.at_ms)
     now = max(before.now_ms, moment.at_ms)
@@ -169,7 +164,7 @@ def minimal_abort(state: State, override: OverrideRequested) -> tuple[Command, .
     For while an environment is parked: ``decide`` cannot be trusted then, so this reads targets only. The state is not changed; the
     abort is decided in its turn once the environment goes on.
     """
-    draft = Draft(state, _advanced(state, Moment(-1, 0, None)))
+    draft = Draft(state, _advanced(state.find("clock", e.Clock), Moment(-1, 0, None)))
     for rollout in in_scope(draft, override):
         for unit in rollout.units:
             target = draft.target(unit.service)

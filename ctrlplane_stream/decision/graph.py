@@ -79,13 +79,10 @@ class Graph:
 
     def with_changes(self, changes: Mapping[str, Any], known: Container[str]) -> "Graph":
         """The graph after state changes; ``known`` are the keys before them. Changes of numbers alone cost nothing."""
-        present = {
-            edge_of_key(key): value is not None
-            for key, value in changes.items()
-            if key.startswith("edge/") and (value is None) == (key in known)
-        }
-        if not present:
+        keys = [key for key in changes if key.startswith("edge/") and (changes[key] is None) == (key in known)]
+        if not keys:
             return self
+        present = {edge_of_key(key): changes[key] is not None for key in keys}
         outgoing = _merged(self._outgoing, present, lambda edge: edge.caller)
         return Graph(outgoing, _merged(self._incoming, present, lambda edge: edge.callee))
 

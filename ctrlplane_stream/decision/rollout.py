@@ -70,17 +70,22 @@ def _progress(draft: Draft, id_: str) -> None:
         draft.put_rollout(replace(moved, weights=weights_of(draft, moved)))
         return
     latest = draft.rollout(id_) or rollout
-    draft.put_rollout(replace(latest, waiting_for=answer, weights=weights_of(draft, latest)))
+    weights = weights_of(draft, latest)
+    if latest.waiting_for != answer or latest.weights != weights:
+        draft.put_rollout(replace(latest, waiting_for=answer, weights=weights))
 
 
-def _up_to_date(draft: Draft, rollout: e.Rollout) -> e.Rollout:
-    rollout = watch_targets(draft, _after_neighbour(draft, rollout))
+def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
+    rollout = watch_targets(draft, _after_neighbour(draft, before))
     if rollout.phase in (Phase.VERIFYING, Phase.BAKING):
         rollout = counted(draft, rollout)
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
-        rollout = replace(rollout, unproven_now=reading.gate is gate.Gate.OPEN and not reading.proven)
+        unproven = reading.gate is gate.Gate.OPEN and not reading.proven
+        if unproven is not rollout.unproven_now:
+            rollout = replace(rollout, unproven_now=unproven)
     rollout = holds.review(draft, rollout)
-    draft.put_rollout(rollout)
+    if rollout is not before:
+        draft.put_rollout(rollout)
     return rollout
 
 

@@ -130,14 +130,11 @@ class State:
 
     def with_changes(self, changes: Mapping[str, Slot | None]) -> "State":
         """This state with entries put (or, where None, removed)."""
-        with self._slots.mutate() as slots:
-            for key, slot in changes.items():
-                if slot is not None:
-                    slots[key] = slot
-                elif key in slots:
-                    del slots[key]
-            changed = slots.finish()
-        return State(self.environment, changed, self.graph.with_changes(changes, self._slots))
+        slots: Map[str, Slot] = self._slots.update(changes)  # type: ignore[arg-type]  # those that are None go in the next line
+        for key, slot in changes.items():
+            if slot is None:
+                slots = slots.delete(key)
+        return State(self.environment, slots, self.graph.with_changes(changes, self._slots))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, State):
