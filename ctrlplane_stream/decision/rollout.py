@@ -31,7 +31,8 @@ Answer = tuple[Event, str] | str | None
 """An event with its reason, or a sentence that says what is waited for."""
 Rule = Callable[[Draft, e.Rollout], Answer]
 
-_UNDER_WATCH = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
+_STOPPABLE = (Phase.QUEUED, Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
+_GATED = (Phase.VERIFYING, Phase.BAKING)
 MAX_RETREATS = 3
 """After so many retreats a blind rollout waits for a person instead of trying again."""
 
@@ -77,7 +78,7 @@ def _progress(draft: Draft, id_: str) -> None:
 
 def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
     rollout = watch_targets(draft, _after_neighbour(draft, before))
-    if rollout.phase in (Phase.VERIFYING, Phase.BAKING):
+    if rollout.phase in _GATED:
         rollout = counted(draft, rollout)
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
         unproven = reading.gate is gate.Gate.OPEN and not reading.proven
@@ -97,7 +98,7 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     if other is not None and other.phase not in ENDED:
         return rollout
     alone = replace(rollout, beside=None)
-    if alone.phase not in (Phase.VERIFYING, Phase.BAKING):
+    if alone.phase not in _GATED:
         return alone
     from ctrlplane_stream.decision.transitions import watched
 
@@ -106,7 +107,7 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
     """What stops a rollout in any phase under watch: an expired hold, or a version that fails by itself."""
-    if rollout.phase in (Phase.QUEUED, *_UNDER_WATCH):
+    if rollout.phase in _STOPPABLE:
         if (over := holds.expired(draft, rollout)) is not None:
             return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
         for unit in rollout.units:
@@ -148,14 +149,12 @@ def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
 def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
     if not fall(draft, rollout, "back to weight 0 before it may climb again"):
         return "candidates return to weight 0"
-    policy = draft.version_set(rollout.id).policy
-    waits = _unready(draft, rollout)
-    seconds = (draft.clock.steady - rollout.phase_since_steady) / 1000
-    if waits is not None:
-        if seconds > policy.ready_timeout_seconds and not rollout.stuck:
+    if (waits := _unready(draft, rollout)) is not None:
+        seconds = (draft.clock.steady - rollout.phase_since_steady) / 1000
+        if seconds > draft.version_set(rollout.id).policy.ready_timeout_seconds and not rollout.stuck:
             return Event.STOP, f"not ready after {seconds:.0f} s: {waits}"
         return waits
-    return _forward(draft, rollout, (0, 0)) or (Event.READY, "every candidate is ready")
+    return _unheld(rollout) or _turn(draft, rollout) or (Event.READY, "every candidate is ready")
 
 
 def _unready(draft: Draft, rollout: e.Rollout) -> str | None:
@@ -221,10 +220,9 @@ def _verifying(draft: Draft, rollout: e.Rollout) -> Answer:
     if (answer := _gated(draft, rollout)) is not None:
         return answer
     why = _open_text(draft, rollout)
-    place = next_place(rollout)
-    if place is None:
+    if next_place(rollout) is None:
         return _unheld(rollout) or (Event.VERIFIED, why)
-    return _forward(draft, rollout, place) or (Event.PASSED, why)
+    return _forward(draft, rollout) or (Event.PASSED, why)
 
 
 def _open_text(draft: Draft, rollout: e.Rollout) -> str:
@@ -242,17 +240,17 @@ def _unheld(rollout: e.Rollout) -> str | None:
     return f"held: {rollout.holds[0].text}" if rollout.holds else None
 
 
-def _forward(draft: Draft, rollout: e.Rollout, place: tuple[int, int]) -> str | None:
+def _forward(draft: Draft, rollout: e.Rollout) -> str | None:
     """Why no candidate may take more weight now, or None."""
-    if rollout.holds:
-        return _unheld(rollout)
-    if (waits := _unready(draft, rollout)) is not None:
-        return waits
-    first_ever = all(u.stable is None for u in rollout.units)
+    return _unheld(rollout) or _unready(draft, rollout) or _turn(draft, rollout)
+
+
+def _turn(draft: Draft, rollout: e.Rollout) -> str | None:
+    """That another rollout has stepped forward in this window, or None."""
     known = draft.telemetry
-    if known.stepped_window >= window_now(draft) and known.stepped_by != rollout.id and not first_ever:
-        return f"waits for the next window, since {known.stepped_by} stepped in this one"
-    return None
+    if known.stepped_by == rollout.id or known.stepped_window < window_now(draft) or all(u.stable is None for u in rollout.units):
+        return None
+    return f"waits for the next window, since {known.stepped_by} stepped in this one"
 
 
 def _draining(draft: Draft, rollout: e.Rollout) -> Answer:

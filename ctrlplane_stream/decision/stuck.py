@@ -24,8 +24,7 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     target = draft.target(unit.service)
     if unit.service in draft.telling:
         return None
-    exchanged = exchanges(draft, target)
-    if rollout.phase is Phase.ABORTING and not exchanged and (dead := _nowhere_to_go(target, unit)) is not None:
+    if rollout.phase is Phase.ABORTING and not exchanges(draft, target) and (dead := _nowhere_to_go(target, unit)) is not None:
         return f"{_whereabouts(target)}: {dead}"
     flight = target.in_flight
     if target.edited is not None:

@@ -66,10 +66,10 @@ def is_confirmed(target: e.TargetEntry, kind: ServiceKind) -> bool:
     if target.observed_sequence < target.commanded_sequence:
         return False
     wanted = {v.label: v.weight for v in target.live}
-    grain = target.granularity
-    return all(_same_share(wanted.get(seen.label, 0), seen.weight, kind, grain) for seen in target.observed) and all(
-        weight == 0 or target.seen(label) is not None for label, weight in wanted.items()
-    )
+    for seen in target.observed:
+        if not _same_share(wanted.get(seen.label, 0), seen.weight, kind, target.granularity):
+            return False
+    return all(weight == 0 or target.seen(label) is not None for label, weight in wanted.items())
 
 
 def is_shown(draft: Draft, target: e.TargetEntry) -> bool:
@@ -93,9 +93,8 @@ def wants_in_place(draft: Draft, service: str) -> bool:
 
 def exchanges(draft: Draft, target: e.TargetEntry) -> bool:
     """Whether the target changes in place: as its rollout began, else as the catalog says now."""
-    if target.rollout is not None and draft.has(f"set/{target.rollout}"):
-        return target.service in draft.version_set(target.rollout).in_place
-    return wants_in_place(draft, target.service)
+    began = draft.find(f"set/{target.rollout}", e.VersionSet) if target.rollout is not None else None
+    return target.service in began.in_place if began is not None else wants_in_place(draft, target.service)
 
 
 def _surplus_percent(draft: Draft, target: e.TargetEntry) -> int:
