@@ -31,13 +31,15 @@ find_python() {
   exit 1
 }
 
+has_jars() { compgen -G "${XDG_CACHE_HOME:-$HOME/.cache}/ctrlplane-stream/kafka/*/.recipe" >/dev/null; }
+
 wanted_by() { # wanted_by PART: PROGRAM PACKAGE [OTHERWISE], a line each
   local otherwise="or name a broker in KAFKA_BOOTSTRAP_SERVERS"
   case $1 in
     broker)
       [[ -z ${KAFKA_BOOTSTRAP_SERVERS:-} ]] || return 0
       echo "java openjdk-17-jre-headless $otherwise"
-      compgen -G "${XDG_CACHE_HOME:-$HOME/.cache}/ctrlplane-stream/kafka/*/.recipe" >/dev/null || echo "mvn maven $otherwise" ;;
+      has_jars || echo "mvn maven $otherwise" ;;
     test) printf '%s\n' "redis-server redis-server" "git git" "openssl openssl" ;;
   esac
 }
@@ -81,6 +83,7 @@ install_all() { # install_all PART: what the part wants
 broker() {
   [[ -z ${KAFKA_BOOTSTRAP_SERVERS:-} ]] || return 0
   install_all broker
+  has_jars || echo "fetching Kafka's jars with Maven, once"
   .venv/bin/python -c "from ctrlplane_stream.local.kafka import broker_jars; broker_jars()"
 }
 

@@ -35,6 +35,7 @@ else
   stage "first stage: unit, property, scenario, simulation" "${first[@]}" "${arguments[@]}"
   took=$((SECONDS - began))
   ((took <= first_limit_seconds)) || echo "the first stage took ${took} s, more than the ${first_limit_seconds} s that it should"
+  if kill -0 "$building" 2>/dev/null; then echo "waiting for the Collector and the control plane: they are built once, which takes minutes"; fi
   wait "$building" || cat "$binaries"
   stage "second stage: on real parts" -n "$workers" "${second[@]}" "${arguments[@]}"
 fi

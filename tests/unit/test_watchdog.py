@@ -22,14 +22,18 @@ def test_it():
 """
 
 
-@pytest.mark.parametrize(("body", "status"), [(_LEAVES_A_GRANDCHILD, 1), (_LEAVES_NOTHING, 0)], ids=["an orphaned grandchild", "nothing"])
-def test_a_session_fails_where_a_test_leaves_a_process_running(tmp_path: Path, body: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("body", "status", "workers"),
+    [(_LEAVES_A_GRANDCHILD, 1, "0"), (_LEAVES_NOTHING, 0, "0"), (_LEAVES_A_GRANDCHILD, 1, "1"), (_LEAVES_NOTHING, 0, "1")],
+    ids=["an orphaned grandchild", "nothing", "an orphaned grandchild of a worker's", "nothing by a worker"],
+)
+def test_a_session_fails_where_a_test_leaves_a_process_running(tmp_path: Path, body: str, status: int, workers: str) -> None:
     """Orphans are named, and the exit status tells; a session that leaves nothing passes."""
     (tmp_path / "conftest.py").write_text(_CONFTEST.read_text())
     (tmp_path / "test_leak.py").write_text(body)
     # In a group of its own, so that what it leaves behind can be ended here.
     session = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-n", workers, str(tmp_path)],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -41,7 +45,8 @@ def test_a_session_fails_where_a_test_leaves_a_process_running(tmp_path: Path, b
     finally:
         _end_group(session.pid)
     assert session.returncode == status, output
-    assert ("left running by the tests" in output) == bool(status)
+    assert output.count("left running by the tests") == status
+    assert output.count("time.sleep(60)") == status, "named once"
 
 
 def _end_group(leader: int) -> None:
