@@ -294,13 +294,19 @@ def load(environ: Mapping[str, str], flags: Mapping[str, object] | None = None) 
         try:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
-            raise SettingsError(f"{variable(name)}: {_said(name, value)}{str(error).split(' - at ')[0]}") from None
+            raise SettingsError(f"{variable(name)}: {_said(name, value)}{_wanted(name, error)}") from None
     return msgspec.convert(given, Settings, strict=False)
 
 
 def _said(name: str, value: object) -> str:
     """What was given, so that nobody has to guess where it came from; nothing of a secret."""
     return "" if next(s.secret for s in SETTINGS if s.name == name) else f"{value!r} cannot be. "
+
+
+def _wanted(name: str, error: Exception) -> str:
+    """What can be instead."""
+    default = _default(name)
+    return f"It is one of {', '.join(type(default))}" if isinstance(default, StrEnum) else str(error).split(" - at ")[0]
 
 
 def _default(name: str) -> Any:

@@ -101,7 +101,7 @@ class ProcessHost:
         except RetryError as error:
             cause = error.last_attempt.exception()
             raise WorldUnreachable(
-                f"the process host at {self._url} does not answer ({cause!r}): is `ctrlplane-stream host` running?"
+                f"the process host at {self._url} does not answer ({str(cause) or repr(cause)}): is `ctrlplane-stream host` running?"
             ) from cause
 
     async def _ask_once(self, method: str, path: str, word: object) -> tuple[int, bytes]:

@@ -8,7 +8,7 @@ import click
 
 from ctrlplane_stream.actuators.host_api import DEFAULT_PORT
 from ctrlplane_stream.actuators.ledger_file import LedgerUnreadable
-from ctrlplane_stream.commands.options import fail, print_json, takes_json
+from ctrlplane_stream.commands.options import PORT, fail, print_json, takes_json
 from ctrlplane_stream.local.host.daemon import FolderTaken, run
 from ctrlplane_stream.local.host.settings import SHOP_SERVICE, HostSettings
 
@@ -19,11 +19,11 @@ def _state_folder() -> Path:
 
 
 @click.command()
-@click.option("--port", default=DEFAULT_PORT, show_default=True, help="Port on 127.0.0.1; 0 takes a free one and prints it.")
+@click.option("--port", type=PORT, default=DEFAULT_PORT, show_default=True, help="Port on 127.0.0.1; 0 takes a free one and prints it.")
 @click.option("--folder", type=click.Path(path_type=Path), default=None, help="Ledgers and logs. [~/.local/state/ctrlplane-stream/host]")
 @click.option("--program", default=None, help="Command line of an instance. [the sample shop's service]")
-@click.option("--full", default=1, show_default=True, help="Instances that carry the whole traffic of a routed service.")
-@click.option("--consumer-instances", default=4, show_default=True, help="Instances of a consumer in total.")
+@click.option("--full", type=click.IntRange(1), default=1, show_default=True, help="Instances that carry all traffic of a routed service.")
+@click.option("--consumer-instances", type=click.IntRange(1), default=4, show_default=True, help="Instances of a consumer in total.")
 @click.option("--otlp-endpoint", default=None, help="Where instances send telemetry. [$OTEL_EXPORTER_OTLP_ENDPOINT]")
 @takes_json
 def host(
@@ -47,6 +47,8 @@ def host(
     except (FolderTaken, LedgerUnreadable) as error:
         fail(str(error))
     except OSError as error:
+        if error.filename is not None:
+            fail(f"cannot keep its state: {error.filename}: {error.strerror}; give another --folder")
         fail(f"cannot serve on 127.0.0.1:{port}: {error}; give another --port")
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import PORT, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.local.intake.batcher import Size
 from ctrlplane_stream.local.intake.kafka_sink import Encoding, NoTopic, batch_bytes
 from ctrlplane_stream.local.intake.receiver import Limits
@@ -17,10 +17,22 @@ _MEBIBYTE = 1024 * 1024
 @click.command()
 @click.option("--host", envvar="CTRLPLANE_INTAKE_HOST", default="127.0.0.1", show_default=True, show_envvar=True, help="Where to listen.")
 @click.option(
-    "--http-port", envvar="CTRLPLANE_INTAKE_HTTP_PORT", default=4318, show_default=True, show_envvar=True, help="OTLP/HTTP; 0: a free port."
+    "--http-port",
+    type=PORT,
+    envvar="CTRLPLANE_INTAKE_HTTP_PORT",
+    default=4318,
+    show_default=True,
+    show_envvar=True,
+    help="OTLP/HTTP; 0: a free port.",
 )
 @click.option(
-    "--grpc-port", envvar="CTRLPLANE_INTAKE_GRPC_PORT", default=4317, show_default=True, show_envvar=True, help="OTLP/gRPC; 0: a free port."
+    "--grpc-port",
+    type=PORT,
+    envvar="CTRLPLANE_INTAKE_GRPC_PORT",
+    default=4317,
+    show_default=True,
+    show_envvar=True,
+    help="OTLP/gRPC; 0: a free port.",
 )
 @click.option(
     "--topic",

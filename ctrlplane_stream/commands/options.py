@@ -18,6 +18,9 @@ from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 EXIT_DIFFERENT = 3
 
+PORT = click.IntRange(0, 65535)
+"""A TCP port, 0 for one that is free: a larger number would be taken for another port, and not refused."""
+
 Command = Callable[..., Any]
 
 

@@ -66,9 +66,12 @@ def _search(as_json: bool) -> int:
 def _range(seeds: str) -> tuple[int, int]:
     first, _, last = seeds.partition("..")
     try:
-        return int(first), int(last or first)
+        found = int(first), int(last or first)
     except ValueError:
         raise click.BadParameter(f"{seeds!r} is not A..B, two whole numbers", param_hint="--seeds") from None
+    if found[1] < found[0]:
+        raise click.BadParameter(f"{seeds!r} has no seed in it: the first is larger than the last", param_hint="--seeds")
+    return found
 
 
 def _tell(outcome: Outcome, *, whole: bool) -> None:

@@ -55,6 +55,15 @@ def test_a_value_that_cannot_be_is_refused_by_the_name_of_its_variable(variable:
         load({variable: value})
 
 
+def test_what_is_refused_is_shown_with_what_can_be_and_a_secret_is_not() -> None:
+    """Nobody has to guess which of several places it came from, or look up the choices."""
+    with pytest.raises(SettingsError, match=r"'TLS' cannot be\. It is one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"):
+        load({"KAFKA_SECURITY_PROTOCOL": "TLS"})
+    with pytest.raises(SettingsError) as refused:
+        load({}, {"redis_url": 7})
+    assert "7" not in str(refused.value)
+
+
 @pytest.mark.parametrize("secret", _SECRETS, ids=lambda s: s.name)
 def test_a_secret_is_in_no_printed_form(secret: Setting) -> None:
     """repr, str, format and ``shown`` print *** for it."""

@@ -102,6 +102,15 @@ def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
     assert "did you mean rollouts or rollout?" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["simulate --seeds 5..2", "host --port 99999", "intake --http-port 70000", "host --full 0", "demo --report /nonexistent/report"],
+)
+def test_a_number_or_place_that_cannot_be_is_refused_before_anything_starts(words: str) -> None:
+    """No run of no seeds, no port modulo 65536, no report that has nowhere to go after minutes."""
+    assert CliRunner().invoke(main, words.split()).exit_code == 2
+
+
 def test_the_label_that_actuators_give_a_version_is_no_option() -> None:
     """CTRLPLANE_VERSION stands in the environment of every version that we start; a command run there works as anywhere."""
     shown = CliRunner().invoke(main, ["simulate", "--seeds", "1..1"], env={"CTRLPLANE_VERSION": "#7"})
