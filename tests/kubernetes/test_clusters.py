@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from ctrlplane_stream.actuators.kubernetes.composition import connect, placed_kubernetes
-from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.port import WorldUnreachable
-from ctrlplane_stream.local.control_plane.lab import USER
+from ctrlplane_stream.local.control_plane.lab import USER, open_api_server
 from ctrlplane_stream.local.control_plane.scene import command, route, settled, template, version
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import Settings
@@ -17,21 +17,28 @@ SERVICE = "shop/cart"
 STAGING, PRODUCTION = Target("staging", SERVICE), Target("production", SERVICE)
 
 
-def kubeconfig(lab, folder):
-    """Two contexts: ``near`` with the product's rights, ``far`` for somebody whom the cluster does not know."""
-    cluster = {"server": lab.plane.server, "certificate-authority": str(lab.plane.certificate_authority)}
-    tokens = {"near": lab.plane.tokens[USER], "far": "nobody"}
+def kubeconfig(folder, **contexts):
+    """A kubeconfig file; of each context the cluster, and the token of its user."""
+    planes = {name: (lab.plane, token) for name, (lab, token) in contexts.items()}
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": "far",
-        "clusters": [{"name": "lab", "cluster": cluster}],
-        "users": [{"name": name, "user": {"token": token}} for name, token in tokens.items()],
-        "contexts": [{"name": name, "context": {"cluster": "lab", "user": name}} for name in tokens],
+        "current-context": next(iter(contexts)),
+        "clusters": [
+            {"name": name, "cluster": {"server": plane.server, "certificate-authority": str(plane.certificate_authority)}}
+            for name, (plane, _) in planes.items()
+        ],
+        "users": [{"name": name, "user": {"token": token}} for name, (_, token) in planes.items()],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in planes],
     }
     path = folder / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def near_and_far(lab, folder):
+    """Two contexts of one cluster: ``near`` with the product's rights, ``far`` for somebody whom the cluster does not know."""
+    return kubeconfig(folder, far=(lab, "nobody"), near=(lab, lab.plane.tokens[USER]))
 
 
 def placement(folder, **environments):
@@ -45,7 +52,7 @@ def placement(folder, **environments):
 
 def test_each_environment_is_acted_on_in_its_own_namespace_by_its_own_context(lab, tmp_path, monkeypatch):
     """Where the context's user may act the rollout goes on; where not, that environment alone is unreachable, and says so."""
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(lab, tmp_path)))
+    monkeypatch.setenv("KUBECONFIG", str(near_and_far(lab, tmp_path)))
     near, far = lab.namespace(), lab.namespace()
     for namespace in (near, far):
         lab.apply([route("shop-cart", ["main"])], namespace)
@@ -67,9 +74,48 @@ def test_each_environment_is_acted_on_in_its_own_namespace_by_its_own_context(la
     asyncio.run(run())
 
 
+def test_two_clusters_are_acted_on_side_by_side_and_one_that_is_away_stops_itself_alone(lab, tmp_path, monkeypatch):
+    """Two API servers with certificates, tokens and revisions of their own, in one kubeconfig; a dead one stops its environment only."""
+    with open_api_server() as other:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, eu=(lab, lab.plane.tokens[USER]), us=(other, other.plane.tokens[USER]))))
+        here, there = lab.namespace(), other.namespace()
+        for cluster, namespace in ((lab, here), (other, there)):
+            cluster.apply([route("shop-cart", ["main"])], namespace)
+        where = placement(tmp_path, staging={"namespace": here, "context": "eu"}, production={"namespace": there, "context": "us"})
+
+        async def run() -> None:
+            actuator = placed_kubernetes(Settings(kubernetes_placement=str(where)))
+            try:
+                for sequence, target in ((1, STAGING), (7, PRODUCTION)):
+                    await actuator.apply(*command(target, sequence, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+                await settled(actuator, STAGING, {"#1": 100, "#2": 0})
+                assert [(await actuator.observe(target)).cursor.sequence for target in (STAGING, PRODUCTION)] == [1, 7]
+                await stands_in(lab, here, other, there)
+                other.plane.kill_api_server()
+                with pytest.raises(WorldUnreachable, match="the API server of us"):
+                    await actuator.apply(*command(PRODUCTION, 8, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+                await actuator.apply(*command(STAGING, 2, version(SERVICE, 1, 50), version(SERVICE, 2, 50)))
+                await settled(actuator, STAGING, {"#1": 50, "#2": 50})
+                other.plane.start_api_server()
+                await actuator.apply(*command(PRODUCTION, 8, version(SERVICE, 1, 100)))
+                assert (await actuator.observe(PRODUCTION)).cursor.sequence == 8
+            finally:
+                await actuator.close()
+
+        asyncio.run(run())
+
+
+async def stands_in(lab, here, other, there):
+    """Each cluster has its own versions, and nothing in the namespace of the other."""
+    async with lab.admin() as one, other.admin() as two:
+        for cluster, namespace, empty in ((one, here, there), (two, there, here)):
+            assert [name_of(each) for each in (await cluster.select(Kind.DEPLOYMENT, namespace))[0]] == ["shop-cart-v1", "shop-cart-v2"]
+            assert (await cluster.select(Kind.DEPLOYMENT, empty))[0] == ()
+
+
 def test_two_environments_in_two_namespaces_of_one_cluster_know_nothing_of_each_other(lab, tmp_path, monkeypatch):
     """The same service and version in both: each has its own Deployment, weights and cursor."""
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(lab, tmp_path)))
+    monkeypatch.setenv("KUBECONFIG", str(near_and_far(lab, tmp_path)))
     one, other = lab.namespace(), lab.namespace()
     for namespace in (one, other):
         lab.apply([route("shop-cart", ["main"])], namespace)
@@ -93,6 +139,6 @@ def test_two_environments_in_two_namespaces_of_one_cluster_know_nothing_of_each_
 
 def test_a_context_that_is_not_in_the_kubeconfig_is_told_by_name(lab, tmp_path, monkeypatch):
     """No guessing of another cluster."""
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(lab, tmp_path)))
+    monkeypatch.setenv("KUBECONFIG", str(near_and_far(lab, tmp_path)))
     with pytest.raises(WorldUnreachable, match="context elsewhere"):
         connect("elsewhere")

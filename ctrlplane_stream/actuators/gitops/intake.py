@@ -107,7 +107,7 @@ def _unfit(sight: GitSight, command: Command) -> Refusal | None:
     if sight.place.weights is Weights.CLUSTER:
         return None
     if command.wanted.kind is ServiceKind.JOB:
-        return Refusal("a commit switches services and consumers, no jobs")
+        return Refusal("a commit switches services and consumers, no jobs: name an actuator in the catalog that starts runs")
     if command.wanted.in_place:
         return Refusal(
             "a commit exchanges all instances or none: leave in_place (and surge_percent below 100) out of the policy and "

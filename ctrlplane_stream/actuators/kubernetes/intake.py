@@ -51,7 +51,7 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
 def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
     kind, before = command.wanted.kind, memory.ledger.wanted
     if kind is ServiceKind.JOB:
-        return Refusal("this actuator runs services and consumers, no jobs")
+        return Refusal("this actuator runs services and consumers, no jobs: name an actuator in the catalog that starts runs")
     if command.wanted.in_place and place.route is not None and kind is ServiceKind.ROUTED:
         return Refusal(
             f"{command.target} is to change in place, while the weights of a route need both versions beside each other: "
