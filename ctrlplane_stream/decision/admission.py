@@ -31,14 +31,14 @@ def enqueue(
     if (unable := _unable(draft, tuple(sorted(members)))) is not None:
         draft.because("unsupported", f"refused: {unable}")
         return None
-    wanted, members = members, with_withdrawn(draft, members)
+    wanted, members = members, with_withdrawn(draft, members, cause)
     names = tuple(sorted(members))
     if (cycle := incompatible_cycle(draft, names)) is not None:
         draft.because("cycle", _refused_cycle(cycle))
         return None
     id_ = rollout_id(draft, names[0], members[names[0]])
     previous = draft.rollout(id_)
-    if previous is not None and previous.phase not in ENDED and not is_extended(draft, previous, wanted, members):
+    if previous is not None and previous.phase not in ENDED and not is_extended(draft, previous, wanted, members, cause):
         draft.because("already-rolling", f"ignored: {id_} is under way ({previous.phase})", id_)
         return None
     make_way(draft, wanted, cause, id_)

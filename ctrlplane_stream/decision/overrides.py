@@ -16,6 +16,7 @@ from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.promoting import BAKED_KEPT
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
@@ -220,6 +221,9 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
         for moving in stopped:
             move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
         return True, f"{service} returns to {label}" if stopped else f"{service} serves {label} already"
+    if label not in target.baked:
+        how = f"none of the last {BAKED_KEPT} that baked here and were not left since"
+        return False, f"refused: {service} {label} is {how}; control retry rolls it out step by step"
     id_ = enqueue(draft, {service: label}, "revert")
     return id_ is not None, f"{service} returns to {label}: {id_}" if id_ is not None else f"refused: {service} {label} is not started anew"
 

@@ -17,18 +17,23 @@ def _gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> boo
     return draft.version_set(rollout.id).policy.supersede is not Supersede.FINISH
 
 
-def with_withdrawn(draft: Draft, members: dict[str, str]) -> dict[str, str]:
-    """The members, with those that withdrawn releases still wanted to move."""
+def with_withdrawn(draft: Draft, members: dict[str, str], cause: str) -> dict[str, str]:
+    """The members, with those that withdrawn releases still wanted to move; a revert takes nothing forward with it."""
     merged = dict(members)
-    for rollout in draft.rollouts():
+    for rollout in draft.rollouts() if cause != "revert" else ():
         for unit in rollout.units if _gives_way(draft, rollout, members) else ():
             merged.setdefault(unit.service, unit.candidate)
     return merged
 
 
-def is_extended(draft: Draft, queued: e.Rollout, wanted: dict[str, str], members: dict[str, str]) -> bool:
+def is_extended(draft: Draft, queued: e.Rollout, wanted: dict[str, str], members: dict[str, str], cause: str) -> bool:
     """Whether a queued rollout goes on under its own id with other ``members``, rather than being the very same."""
-    return _gives_way(draft, queued, wanted) and {u.service: u.candidate for u in queued.units} != members
+    return cause != "revert" and _gives_way(draft, queued, wanted) and {u.service: u.candidate for u in queued.units} != members
+
+
+def _why(ours: list[str], members: dict[str, str], cause: str) -> str:
+    newer = ", ".join(f"{name} {members[name]}" for name in ours)
+    return f"{newer} is returned to; control retry reruns this" if cause == "revert" else f"superseded by {newer}"
 
 
 def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> None:
@@ -37,7 +42,7 @@ def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> Non
         ours = [u.service for u in rollout.units if u.service in members]
         if not ours or rollout.advice is not None:
             continue
-        newer = f"superseded by {', '.join(f'{name} {members[name]}' for name in ours)}"
+        newer = _why(ours, members, cause)
         if rollout.id == id_:
             draft.because("superseded", f"{id_}, still queued, is changed: {newer}", id_)
         elif rollout.phase is Phase.QUEUED:

@@ -232,17 +232,13 @@ class Play:
 
     def _none_forgotten(self) -> None:
         """Whatever gave way in the queue to a newer set moved on in that one or in one after it."""
-        for loop in self._loops():
-            rollouts = loop.driver.rollouts
+        for rollouts in (loop.driver.rollouts for loop in self._loops()):
             for gone in rollouts:
-                if (
-                    len(gone.timeline) < 2
-                    or gone.timeline[1].phase != Phase.ABORTING
-                    or "superseded by" not in (gone.stopped_because or "")
-                ):
+                if len(gone.timeline) < 2 or gone.timeline[1].phase is not Phase.ABORTING:
                     continue
                 later = {u.service for r in rollouts if r.id != gone.id and r.began_ms >= gone.timeline[1].at_ms for u in r.units}
-                if lost := [u.service for u in gone.units if u.service not in later]:
+                lost = [u.service for u in gone.units if u.service not in later]
+                if lost and "superseded by" in (gone.stopped_because or ""):
                     raise InvariantBroken(f"invariant 7: {gone.id} gave way ({gone.stopped_because}), and nothing moves {lost} after it")
 
     def _upstream(self, fact: Fact) -> list[tuple[float, Fact]]:

@@ -126,7 +126,7 @@ def test_revert_returns_to_an_earlier_version_make_before_break() -> None:
     assert weights(loop, "cart") == {"#1": 100}
 
 
-def test_a_revert_to_what_is_queued_leaves_it_queued() -> None:
+def test_a_revert_to_what_never_baked_is_refused_since_it_would_take_all_traffic_at_once() -> None:
     loop = shop()
     loop.push("cart", 2)
     loop.run(5)
@@ -134,8 +134,25 @@ def test_a_revert_to_what_is_queued_leaves_it_queued() -> None:
     decision = loop.say(Say.REVERT, service="cart", version="#3")
     assert phase(loop, "cart/3") is Phase.QUEUED
     assert decision is not None
-    assert "cart #3 is not started anew" in decision.reasons[-1].text
+    assert "control retry rolls it out step by step" in decision.reasons[-1].text
     until(loop, "cart/3", Phase.COMPLETED)
+
+
+def test_a_revert_takes_no_new_version_along() -> None:
+    """The release that gives way to it is withdrawn whole, and tried again whole when somebody says so."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("pay", 2)
+    loop.run(5)
+    for name, number in (("cart", 3), ("front", 2)):
+        loop.push(name, number, release="r1", release_size=2)
+    loop.say(Say.REVERT, service="cart")
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "front")) == ({"#1": 100}, {"#1": 100})
+    loop.say(Say.RETRY, rollout="production/cart/3")
+    until(loop, "cart/3", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "front")) == ({"#3": 100}, {"#2": 100})
 
 
 def test_a_revert_that_fails_is_held_and_never_itself_reverted() -> None:

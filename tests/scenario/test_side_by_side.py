@@ -80,18 +80,6 @@ def test_a_hub_does_not_hold_up_its_callers() -> None:
     assert phase(loop, "c00/2") is not Phase.QUEUED
 
 
-def test_a_queued_rollout_that_is_dropped_takes_nothing_from_the_one_that_moved_the_same_version() -> None:
-    loop = shop(policy=replace(QUICK, supersede=Supersede.FINISH))
-    loop.say(Say.FREEZE)
-    for name in ("cart", "pay"):
-        loop.push(name, 2, release="r1", release_size=2)
-    loop.say(Say.REVERT, service="pay", version="#2")
-    loop.say(Say.UNFREEZE)
-    until(loop, "cart/2", Phase.COMPLETED)
-    until(loop, "pay/2", Phase.REVERTED)
-    assert weights(loop, "pay") == {"#2": 100}
-
-
 def test_an_old_one_in_the_queue_is_overtaken_by_younger_ones_until_it_has_waited_long() -> None:
     loop = shop()
     loop.push("pay", 2)

@@ -6,7 +6,16 @@ It runs in the driver for tests and users, in the simulation, and can run beside
 """
 
 from ctrlplane_stream.decision.engine import Decision, Moment
-from ctrlplane_stream.decision.invariants.books import Books, Check, Violation, note_commands, note_fact, note_override, note_runs
+from ctrlplane_stream.decision.invariants.books import (
+    Books,
+    Check,
+    Violation,
+    note_bakes,
+    note_commands,
+    note_fact,
+    note_override,
+    note_runs,
+)
 from ctrlplane_stream.decision.invariants.capacity import (
     aborts_only_fall,
     drained_before_parked,
@@ -16,7 +25,7 @@ from ctrlplane_stream.decision.invariants.capacity import (
 from ctrlplane_stream.decision.invariants.ends import ends_are_consistent, failure_reverts
 from ctrlplane_stream.decision.invariants.order import commands_are_unique, nothing_sleeps, one_mover_per_target
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
-from ctrlplane_stream.decision.invariants.proof import forward_on_proof, watches_what_is_there
+from ctrlplane_stream.decision.invariants.proof import forward_on_proof, reverts_to_what_baked, watches_what_is_there
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.facts import Fact, OverrideRequested
 
@@ -29,6 +38,7 @@ CHECKS: tuple[Check, ...] = (
     drained_before_parked,
     forward_on_proof,
     watches_what_is_there,
+    reverts_to_what_baked,
     pauses_pause,
     drift_is_left,
     failure_reverts,
@@ -55,4 +65,5 @@ class Monitor:
         if isinstance(fact, OverrideRequested):
             note_override(self.books, fact)
         note_runs(self.books, decision)
+        note_bakes(self.books, before, decision.state)
         return found

@@ -50,6 +50,8 @@ class Books:
         self.weighted: set[tuple[str, str, str]] = set()
         self.mover: dict[str, str] = {}
         """Service to the rollout that last had it told something."""
+        self.baked: set[tuple[str, str]] = set()
+        """(service, label) of what was promoted after its bake."""
         self.window_seconds = 10.0
         self.stepped: tuple[int, str] | None = None
         self.runs: dict[tuple[str, str], int] = {}
@@ -92,6 +94,14 @@ def note_runs(books: Books, decision: Decision) -> None:
         for unit in rollout.units if rollout is not None else ():
             if rollout is not None:
                 books.runs_before[rollout.id, unit.service] = books.runs.get((unit.service, unit.candidate), 0)
+
+
+def note_bakes(books: Books, before: State, after: State) -> None:
+    """Note what was promoted for good; a rollout may end in the same decision."""
+    for past in rollouts_of(before):
+        rollout = rollout_of(after, past.id)
+        if rollout is not None and rollout.promoted and not past.promoted:
+            books.baked.update((unit.service, unit.candidate) for unit in rollout.units)
 
 
 def commands_of(decision: Decision) -> list[Command]:

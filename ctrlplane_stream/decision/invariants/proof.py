@@ -102,3 +102,13 @@ def watches_what_is_there(books: Books, fact: Fact, before: State, decision: Dec
             at = seen.version(unit.candidate) if seen is not None else None
             if at is None or at.weight != wanted.weight(unit.candidate):
                 yield Violation(5, f"{rollout.id} watches {unit.service} {unit.candidate}, which is not shown at its weight")
+
+
+def reverts_to_what_baked(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """5: what takes all traffic in one step as a revert has baked here before, every version of it."""
+    for rollout in rollouts_of(decision.state):
+        past = rollout_of(before, rollout.id)
+        if rollout.cause != "revert" or rollout.phase is not Phase.SHIFTING or (past is not None and past.phase is Phase.SHIFTING):
+            continue
+        if new := [f"{u.service} {u.candidate}" for u in rollout.units if (u.service, u.candidate) not in books.baked]:
+            yield Violation(5, f"{rollout.id} is a revert and takes {', '.join(new)} along, which never baked")

@@ -21,18 +21,21 @@ from ctrlplane_stream.decision import (
     rollout,
     runs,
     stuck,
+    superseding,
     targets,
     timers,
     transitions,
 )
 from ctrlplane_stream.decision.gate import Gate, Reading
-from ctrlplane_stream.decision.phases import Event
+from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.plans import Deed, plan
 from ctrlplane_stream.simulation.play import Play
+from ctrlplane_stream.testing import InvariantBroken
+from tests.scenario.shop import shop, until
 
 SEEDS = 1_000
 
@@ -148,7 +151,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
         7,
         lambda: [(falling, "at_zero", lambda *args: True), (rollout, "drain", lambda *args: None)],
     ),
-    "what gives way in the queue is forgotten": (7, lambda: [(admission, "with_withdrawn", lambda draft, members: members)]),
+    "what gives way in the queue is forgotten": (7, lambda: [(admission, "with_withdrawn", lambda draft, members, cause: members)]),
     "abort is refused": (8, lambda: _verbs(OverrideVerb.ABORT)),
     "pause is refused": (8, lambda: _verbs(OverrideVerb.PAUSE)),
     "freeze is refused": (8, lambda: _verbs(OverrideVerb.FREEZE)),
@@ -215,3 +218,19 @@ def test_a_planted_violation_is_found_within_a_thousand_seeds(name: str) -> None
 
 def test_each_promise_is_broken_by_some_copy() -> None:
     assert {number for number, _ in PLANTED.values()} == set(range(1, 12))
+
+
+def test_a_revert_that_takes_a_new_version_along_is_seen() -> None:
+    """Too rare a coincidence for a thousand seeds: a release waits that moves just what somebody reverts."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("pay", 2)
+    loop.run(5)
+    for name, number in (("cart", 3), ("front", 2)):
+        loop.push(name, number, release="r1", release_size=2)
+    merging = superseding.with_withdrawn
+    with planted([(admission, "with_withdrawn", lambda draft, members, cause: merging(draft, members, "release"))]):
+        loop.say(OverrideVerb.REVERT, service="cart")
+        with pytest.raises(InvariantBroken, match="invariant 5: production/cart/1 is a revert and takes front #2 along"):
+            loop.run(900)
