@@ -1,8 +1,12 @@
-"""What a verdict costs: 50 guards with six metrics each, CPU time of folding a window and of saying what the state means, bytes of
-state."""
+"""What a verdict costs: CPU time of folding a window and of saying what the state means, bytes of state.
+
+Twice: for 50 guards that all change, with six metrics and latencies of their own each, as many as can be asked about; and for a rollout as
+they are, one changed service among 50 guards, of which the others are asked what their roles ask.
+"""
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +17,7 @@ from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole
-from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow, WindowPart
+from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
 
 GUARDS = 50
 _LOOKS = 15
@@ -28,9 +32,23 @@ class Cost(NamedTuple):
     state_bytes: float
 
 
-def measure() -> Cost:
-    """Every guard has all six metrics and latencies of its own; one is required, as a changed service is."""
+def all_changed(names: list[str]) -> tuple[Guard, ...]:
+    """Every guard is a changed service, one of them required."""
+    return tuple(Guard(name, GuardRole.CHANGED, required=name == names[0]) for name in names)
+
+
+def one_changed(names: list[str]) -> tuple[Guard, ...]:
+    """One changed service, the entry points, five callers, eight callees, and collateral users of these for the rest."""
+    changed, *others = names
+    roles = [GuardRole.CALLER] * 5 + [GuardRole.CALLEE] * 8 + [GuardRole.COLLATERAL] * (GUARDS - 15)
+    around = tuple(Guard(name, role) for name, role in zip(others, roles, strict=False))
+    return (Guard(changed, GuardRole.CHANGED, required=True), Guard("", GuardRole.ENTRY, required=True), *around)
+
+
+def measure(guards: Callable[[list[str]], tuple[Guard, ...]] = all_changed) -> Cost:
+    """The cost of one window after another with these guards."""
     names = [f"service-{number}" for number in range(GUARDS)]
+    watching = guards(names)
     baseline = Baseline()
     rng = np.random.default_rng(5)
     pool = [sketch.of(rng.lognormal(10, 0.5, 400).tolist()) for _ in range(20)]
@@ -41,11 +59,12 @@ def measure() -> Cost:
         environment="prod",
         step=0,
         attempt=1,
-        changed=tuple(Change(name, "#2", "#1") for name in names),
-        guards=tuple(Guard(name, GuardRole.CHANGED, required=name == names[0]) for name in names),
+        changed=tuple(Change(guard.service, "#2", "#1") for guard in watching if guard.role is GuardRole.CHANGED),
+        guards=watching,
         weight=0.1,
         weight_confirmed_at_ms=300_000,
         steps=4,
+        entry_points=(names[1],),
     )
     state, folds, verdicts = begin(asked, baseline), [], []
     for number in range(30, 30 + _LOOKS):
@@ -70,4 +89,6 @@ def _window(number: int, names: list[str], pool: list[sketch.Sketch], rng: np.ra
             edges.append(EdgeWindow("front", name, EdgeKind.CALL, "#1", version, calls, 1, calls, 1, latency, latency, gap))
             edges.append(EdgeWindow(name, "db", EdgeKind.DATABASE, version, UNKNOWN_VERSION, calls, 0, calls, 0, latency))
             services.append(ServiceWindow(name, version, calls, 1, calls, 0, latency))
-    return ClosedWindow(number * 10, (WindowPart("prod", 0, number * 10, 0, tuple(edges), tuple(services)),))
+    entered = [(version, calls, pool[rng.integers(20)]) for version, calls in (("#1", 360), ("#2", 40))]
+    exposures = tuple(ExposureWindow(names[1], names[0], v, Exposure.EXPOSED, calls, 1, latency) for v, calls, latency in entered)
+    return ClosedWindow(number * 10, (WindowPart("prod", 0, number * 10, 0, tuple(edges), tuple(services), exposures),))

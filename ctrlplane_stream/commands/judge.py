@@ -33,9 +33,24 @@ class _Share(click.ParamType):
         return share
 
 
-@click.command()
-@click.option("--stable", multiple=True, type=_FILES, help="Recorded OTLP of the stable version (repeatable).")
-@click.option("--candidate", multiple=True, type=_FILES, help="Recorded OTLP of the candidate (repeatable).")
+class _FilesCommand(click.Command):
+    """A command whose ``--stable`` and ``--candidate`` take as many files as follow, as a shell's ``*.jsonl`` gives them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        option = ""
+        for at, argument in enumerate(args):
+            if argument.startswith("-"):
+                option = argument if argument in {"--stable", "--candidate"} else ""
+            elif option and args[at - 1] != option:
+                spread.append(option)
+            spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+@click.command(cls=_FilesCommand)
+@click.option("--stable", multiple=True, type=_FILES, metavar="FILE...", help="Recorded OTLP of the stable version.")
+@click.option("--candidate", multiple=True, type=_FILES, metavar="FILE...", help="Recorded OTLP of the candidate.")
 @click.option("--split", metavar="version=NEW", help="One recording of both: spans of version NEW are the candidate's.")
 @click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON: its fields, or a rollout policy with `gate`.")
 @click.option("--window", "window_seconds", type=click.IntRange(1, 3600), default=10, show_default=True, help="Seconds of a window.")

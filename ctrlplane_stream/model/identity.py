@@ -19,6 +19,9 @@ UNKNOWN_VERSION = "unknown"
 class EdgeKind(StrEnum):
     """What a caller does to a callee."""
 
+    __hash__ = str.__hash__
+    """An enumeration's own is written in Python, and every look-up of an edge would run it."""
+
     CALL = "call"
     MESSAGE = "message"
     DATABASE = "database"

@@ -1,8 +1,5 @@
 """One more window into the state of a step: pure, in the order of the guards, every question once."""
 
-from itertools import groupby
-from operator import attrgetter
-
 import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
@@ -20,7 +17,7 @@ from ctrlplane_stream.decision.judge.checks import (
 )
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_each, groups, questions
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState, edge_named
 from ctrlplane_stream.decision.judge.witnesses import hear
@@ -39,24 +36,18 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
     if closed.window * 1000 < assignment.weight_confirmed_at_ms or closed.window <= state.last_window:
         return state
     rows = sort_rows(closed, assignment.weight_confirmed_at_ms)
-    asked = questions(assignment)
-    alpha = alpha_of_each(assignment, len(asked))
+    alpha = alpha_of_each(assignment, len(questions(assignment)))
     checks, calls, latencies = dict(state.checks), dict(state.calls), dict(state.latencies)
-    for arms, same_arms in groupby(asked, key=attrgetter("arms")):
-        group = list(same_arms)
-        guard = group[0].guard
-        pair = pair_of(guard, group[0].comparison, assignment, rows)
-        whole = _frame(state, assignment, group[0], pair, alpha)
-        services = assignment.entry_points if guard.role is GuardRole.ENTRY else (guard.service,)
-        for question in group:
-            scatter = scatter_of(state, services, question.metric)
-            together = question.comparison is not Comparison.BASELINE and not state.apart
-            frame = whole._replace(scatter=side_by_side(scatter) if together else scatter, proof=question.proof)
+    for group in groups(assignment):
+        pair = pair_of(group.guard, group.comparison, assignment, rows)
+        whole = _frame(state, assignment, group, pair, alpha)
+        for question in group.questions:
+            frame = _framed(whole, question, scatter_of(state, group.services, question.metric), state.apart)
             if question.metric is Metric.CALLS_PER_REQUEST:
                 _calls(question, pair, frame, assignment, checks, calls)
             else:
                 checks[question.key] = _answer(question, pair, frame, checks.get(question.key, _NEW), assignment, rows)
-        _remember(latencies, arms, pair)
+        _remember(latencies, group, pair)
     checks |= hear(state, assignment, rows)
     for change in assignment.changed:
         _arrivals_and_limits(state, checks, change, assignment, rows)
@@ -89,12 +80,11 @@ def limit_key(change: Change, limit: Limit) -> str:
 
 def past_of(state: StepState, services: tuple[str, ...]) -> Totals:
     """The baseline of one service, or of several together."""
-    pasts = [state.references.get(service, _NO_PAST) for service in services]
-    if len(pasts) == 1:
-        return pasts[0].totals()
+    if len(services) == 1:
+        return state.references.get(services[0], _NO_PAST).totals()
     total = Totals()
-    for past in pasts:
-        t = past.totals()
+    for service in services:
+        t = state.references.get(service, _NO_PAST).totals()
         total = Totals(
             t.windows,
             total.requests + t.requests,
@@ -107,18 +97,28 @@ def past_of(state: StepState, services: tuple[str, ...]) -> Totals:
 
 def scatter_of(state: StepState, services: tuple[str, ...], metric: Metric) -> Dispersion:
     """How much a metric scattered before the rollout; of several services, of the one that scattered most."""
+    if len(services) == 1:
+        return state.references.get(services[0], _NO_PAST).scatter_of(metric)
     found = [state.references.get(service, _NO_PAST).scatter_of(metric) for service in services]
-    return max(found, key=design_effect, default=UNSCATTERED) if len(found) != 1 else found[0]
+    return max(found, key=design_effect, default=UNSCATTERED)
 
 
-def _frame(state: StepState, assignment: Assignment, question: Question, pair: Pair, alpha: float) -> Frame:
-    past = question.comparison is Comparison.BASELINE
-    known = past or question.guard.role is GuardRole.CHANGED
-    totals = past_of(state, pair.past or (question.guard.service,)) if known else _NO_TOTALS
-    stable = f"{question.arms}|stable"
+def _frame(state: StepState, assignment: Assignment, group: Group, pair: Pair, alpha: float) -> Frame:
+    past = group.comparison is Comparison.BASELINE
+    known = past or group.guard.role is GuardRole.CHANGED
+    totals = past_of(state, pair.past or (group.guard.service,)) if known else _NO_TOTALS
+    stable = f"{group.arms}|stable"
     latencies = (totals.latency, state.latencies.get(stable, NOTHING))
     known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
     return Frame(assignment.policy, alpha, totals, UNSCATTERED, latencies, known_gap, state.quality, past or pair.note is not None)
+
+
+def _framed(whole: Frame, question: Question, scatter: Dispersion, apart: bool) -> Frame:
+    """The frame of a group for one of its questions."""
+    if not apart and question.comparison is not Comparison.BASELINE:
+        scatter = side_by_side(scatter)
+    known = whole.known_gap if question.metric is Metric.NETWORK_GAP else whole.known
+    return Frame(whole.policy, whole.alpha, whole.past, scatter, known, whole.known_gap, whole.quality, whole.widened, question.proof)
 
 
 def _answer(question: Question, pair: Pair, frame: Frame, before: CheckState, assignment: Assignment, rows: Rows) -> CheckState:
@@ -129,7 +129,7 @@ def _answer(question: Question, pair: Pair, frame: Frame, before: CheckState, as
             lost, called = lost_calls(rows, question.guard.service)
             return check_lost(before, lost, called, assignment.weight, frame)
         case Metric.NETWORK_GAP:
-            return check_tail(before, pair, frame._replace(known=frame.known_gap), question.metric)
+            return check_tail(before, pair, frame, question.metric)
         case _:
             return before if pair.note == UNMATCHED else check_tail(before, pair, frame, question.metric)
 
@@ -138,7 +138,7 @@ def _calls(
     question: Question, pair: Pair, frame: Frame, assignment: Assignment, checks: dict[str, CheckState], begun: dict[str, tuple[str, ...]]
 ) -> None:
     """Every edge that is asked about, into ``checks`` and ``begun``."""
-    each = frame._replace(alpha=frame.alpha / MAX_EDGES)
+    each = msgspec.structs.replace(frame, alpha=frame.alpha / MAX_EDGES)
     before = begun.get(question.key, ())
     edges = _edges_asked(question, pair, frame, assignment, before)
     for name, edge in edges.items():
@@ -164,12 +164,16 @@ def _edges_asked(question: Question, pair: Pair, frame: Frame, assignment: Assig
     return {name: edges[name] for name in asked + fresh[: MAX_EDGES - len(begun)]}
 
 
-def _remember(latencies: dict[str, Histogram], name: str, pair: Pair) -> None:
+def _remember(latencies: dict[str, Histogram], group: Group, pair: Pair) -> None:
+    """The latencies of a group's arms, as far as one of its questions asks for them."""
+    if not group.latency and not group.gap:
+        return
+    name = group.arms
     for arm, side in ((pair.candidate, "candidate"), (pair.stable, "stable")):
-        if arm is not None and arm.latency.counts:
-            latencies[f"{name}|{side}"] = latencies.get(f"{name}|{side}", NOTHING).plus(arm.latency)
-        if arm is not None and arm.gap.counts:
-            latencies[f"{name}|{side}|gap"] = latencies.get(f"{name}|{side}|gap", NOTHING).plus(arm.gap)
+        if arm is not None and group.latency and arm.latency.counted:
+            latencies[f"{name}|{side}"] = latencies.get(f"{name}|{side}", NOTHING).with_sketches(arm.latency.sketches)
+        if arm is not None and group.gap and arm.gap.counted:
+            latencies[f"{name}|{side}|gap"] = latencies.get(f"{name}|{side}|gap", NOTHING).with_sketches(arm.gap.sketches)
 
 
 def _arrivals_and_limits(state: StepState, checks: dict[str, CheckState], change: Change, assignment: Assignment, rows: Rows) -> None:

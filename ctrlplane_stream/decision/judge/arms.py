@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram, histogram
+from ctrlplane_stream.decision.judge.histograms import Drawn
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
-from ctrlplane_stream.model.windows import EdgeWindow, Exposure
+from ctrlplane_stream.model.windows import Exposure
 
 
 class Side(Enum):
@@ -33,8 +33,8 @@ class ArmWindow:
     errors: float = 0.0
     estimated: float = 0.0
     estimated_errors: float = 0.0
-    latency: Histogram = NOTHING
-    gap: Histogram = NOTHING
+    latency: Drawn = field(default_factory=Drawn)
+    gap: Drawn = field(default_factory=Drawn)
     calls: dict[EdgeKey, tuple[float, float]] = field(default_factory=dict)
     requests_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
     errors_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
@@ -59,16 +59,19 @@ def _version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
             arm.requests += row.requests
             arm.errors += row.errors
             arm.estimated += row.estimated_requests
-            arm.latency = arm.latency.plus(histogram(row.latency))
-    edges = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, latency=None if arm.latency.counts else Side.SERVER)
+            arm.latency.sketches.append(row.latency)
+    edges = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, latency=None if arm.latency.counted else Side.SERVER)
     arm.requests, arm.errors = max(arm.requests, edges.requests), max(arm.errors, edges.errors)
     arm.estimated, arm.estimated_errors = max(arm.estimated, edges.estimated), edges.estimated_errors
-    arm.latency, arm.gap = arm.latency if arm.latency.counts else edges.latency, edges.gap
+    arm.latency, arm.gap = arm.latency if arm.latency.counted else edges.latency, edges.gap
     arm.requests_by_edge, arm.errors_by_edge = edges.requests_by_edge, edges.errors_by_edge
     for key in rows.outgoing.get(service, ()):
-        mine = [row for row in rows.edges[key] if version is None or row.caller_version == version]
+        mine = [call for call in rows.edges[key] if version is None or call.caller_version == version]
         if mine:
-            arm.calls[key] = (float(sum(row.calls for row in mine)), sum(row.estimated_calls for row in mine))
+            calls = estimated = 0.0
+            for call in mine:
+                calls, estimated = calls + call.calls, estimated + call.estimated_calls
+            arm.calls[key] = (calls, estimated)
     return arm
 
 
@@ -92,7 +95,7 @@ def exposure_arm(rows: Rows, service: str, version: str, exposures: tuple[Exposu
             arm.requests += row.requests
             arm.errors += row.errors
             arm.estimated += row.requests
-            arm.latency = arm.latency.plus(histogram(row.latency))
+            arm.latency.sketches.append(row.latency)
     return arm
 
 
@@ -116,20 +119,24 @@ def _edge_arm(
     latency: Side | None,
 ) -> ArmWindow:
     arm = ArmWindow()
+    latencies, gaps = arm.latency.sketches, arm.gap.sketches
     for key in keys:
+        requests = errors = 0.0
+        seen = False
         for row in rows.edges[key]:
-            if caller_version in (None, row.caller_version) and callee_version in (None, row.callee_version):
-                _add_calls(arm, key, row, latency)
+            if (caller_version is None or row.caller_version == caller_version) and (
+                callee_version is None or row.callee_version == callee_version
+            ):
+                seen = True
+                requests += row.calls
+                errors += row.errors
+                arm.estimated += row.estimated_calls
+                arm.estimated_errors += row.estimated_errors
+                if latency is not None:
+                    latencies.append(row.server if latency is Side.SERVER and row.server.indices else row.client)
+                gaps.append(row.gap)
+        if seen:
+            arm.requests_by_edge[key], arm.errors_by_edge[key] = requests, errors
+            arm.requests += requests
+            arm.errors += errors
     return arm
-
-
-def _add_calls(arm: ArmWindow, key: EdgeKey, row: EdgeWindow, latency: Side | None) -> None:
-    arm.requests += row.calls
-    arm.errors += row.errors
-    arm.estimated += row.estimated_calls
-    arm.estimated_errors += row.estimated_errors
-    arm.requests_by_edge[key] = arm.requests_by_edge.get(key, 0.0) + row.calls
-    arm.errors_by_edge[key] = arm.errors_by_edge.get(key, 0.0) + row.errors
-    if latency is not None:
-        arm.latency = arm.latency.plus(histogram(row.server if latency is Side.SERVER and row.server.indices else row.client))
-    arm.gap = arm.gap.plus(histogram(row.gap))

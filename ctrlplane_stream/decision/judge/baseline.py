@@ -52,6 +52,9 @@ class Scatters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     calls: Dispersion = Dispersion()
 
 
+_SCATTERS = {Metric.LATENCY_P50: "median", Metric.LATENCY_P99: "tail", Metric.NETWORK_GAP: "gap", Metric.CALLS_PER_REQUEST: "calls"}
+
+
 class ServicePast(msgspec.Struct, frozen=True):
     """Two generations of totals, the scatter of the error share between windows, and that of everything else."""
 
@@ -62,17 +65,11 @@ class ServicePast(msgspec.Struct, frozen=True):
 
     def scatter_of(self, metric: Metric) -> Dispersion:
         """How much a metric scatters between windows beyond what independent requests would."""
-        match metric:
-            case Metric.LATENCY_P50:
-                return self.scatters.median
-            case Metric.LATENCY_P99:
-                return self.scatters.tail
-            case Metric.NETWORK_GAP:
-                return self.scatters.gap
-            case Metric.CALLS_PER_REQUEST:
-                return self.scatters.calls
-            case _:
-                return self.scatter
+        name = _SCATTERS.get(metric)
+        if name is None:
+            return self.scatter
+        scatter: Dispersion = getattr(self.scatters, name)
+        return scatter
 
     def totals(self) -> Totals:
         """Both generations together."""
@@ -120,7 +117,8 @@ def _window_totals(rows: Rows, service: str) -> Totals:
     calls = {str(key): estimated for key, (_, estimated) in arm.calls.items()}
     seen = sum(arm.errors_by_edge.values())
     estimated = max(arm.requests, arm.estimated)
-    return Totals(1, arm.requests, estimated, arm.errors, called, lost, arm.latency, arm.gap, calls, seen, max(seen, arm.estimated_errors))
+    latency, gap = arm.latency.histogram(), arm.gap.histogram()
+    return Totals(1, arm.requests, estimated, arm.errors, called, lost, latency, gap, calls, seen, max(seen, arm.estimated_errors))
 
 
 def _after(past: ServicePast, window: Totals) -> ServicePast:

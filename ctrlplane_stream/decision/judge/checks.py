@@ -1,7 +1,6 @@
 """One question, one more window: the arms become counts, the counts become evidence. Everything chosen comes from earlier windows."""
 
 import math
-from typing import NamedTuple
 
 import msgspec
 
@@ -10,7 +9,7 @@ from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
-from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Quality, edge_totals
+from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.betting import Sample
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate, residual_of_share, residual_of_shares
@@ -28,7 +27,7 @@ _WINDOWS_TO_TELL = 20.0
 """Windows of the past from which its scatter tells whether calls are sampled with their requests."""
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """What a check needs besides its own state: the policy, its part of the error budget, the past, latencies so far, sampling."""
 
     policy: GatePolicy
@@ -55,14 +54,14 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame) -> CheckState:
         state = _bounded(state, _past_failures(frame), margin, frame)
         return _one_arm(state, candidate, frame)
     stable = _failures(pair.stable, frame.quality)
-    state = _two_arms(state, candidate, stable, margin, _capped(_past_failures(frame)), frame)
-    return _blamed(state, pair.candidate, pair.stable)
+    return _two_arms(state, candidate, stable, margin, _capped(_past_failures(frame)), frame, edges=_blamed(state, pair))
 
 
 def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric) -> CheckState:
     """Latencies above the point where slow begins. The point is chosen anew whenever the number of windows has doubled."""
-    if state.tail is None or (pair.stable is not None and state.windows & (state.windows - 1) == 0):
-        state = _choose_tail(state, frame, metric, alone=pair.stable is None)
+    alone = pair.stable is None
+    if state.tail is None or (not alone and state.windows & (state.windows - 1) == 0):
+        state = _choose_tail(state, frame, metric, alone=alone)
     tail = state.tail
     if tail is None:
         return state
@@ -132,8 +131,8 @@ def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, 
     up = weigh_against(state.evidence, x, x + y, past, most, effect)
     missing = Past(past.candidate_total - past.candidate_events, past.candidate_total)
     down = weigh_against(state.opposite or Evidence(), y, x + y, missing, 1 - least, effect)
-    after = _next(state, up, Counts(x, m), Counts(y, n), _quieted(_race_residual(state, x, m, y, n), noise), effect)
-    return msgspec.structs.replace(after, opposite=down)
+    residual = _quieted(_race_residual(state, x, m, y, n), noise)
+    return _next(state, up, Counts(x, m), Counts(y, n), residual, effect, opposite=down)
 
 
 def _race_residual(state: CheckState, x: float, m: float, y: float, n: float) -> float | None:
@@ -201,17 +200,24 @@ def _raced(candidate: Counts, stable: Counts, m: float, n: float) -> Past:
 
 
 def _two_arms(
-    state: CheckState, candidate: Counts, stable: Counts, margin: float, prior: Counts, frame: Frame, expected: float | None = None
+    state: CheckState,
+    candidate: Counts,
+    stable: Counts,
+    margin: float,
+    prior: Counts,
+    frame: Frame,
+    expected: float | None = None,
+    edges: dict[str, EdgeTotals] | None = None,
 ) -> CheckState:
-    if candidate.total <= 0 or stable.total <= 0:
-        return state
     x, m, y, n = candidate.events, candidate.total, stable.events, stable.total
+    if m <= 0 or n <= 0:
+        return state if edges is None else msgspec.structs.replace(state, edges=edges)
     c, s = state.candidate, state.stable
     past = Past(c.events, c.total, prior.events + s.events, prior.total + s.total)
     effect = design_effect(state.scatter, frame.scatter)
     evidence = weigh(state.evidence, Sample(x, m, y, n), past, margin, effect, expected, frame.proof)
     residual = residual_of_shares((x, m), (y, n), (c.events, c.total), (s.events, s.total))
-    return _next(state, evidence, candidate, stable, residual, effect)
+    return _next(state, evidence, candidate, stable, residual, effect, edges=edges)
 
 
 def _one_arm(state: CheckState, candidate: Counts, frame: Frame) -> CheckState:
@@ -266,17 +272,25 @@ def _slow(arm: ArmWindow, bucket: int, gap: bool) -> Counts:
 
 
 def _capped(counts: Counts) -> Counts:
-    scale = min(1.0, _PRIOR_CAP / counts.total) if counts.total > 0 else 0.0
+    if counts.total <= _PRIOR_CAP:
+        return counts if counts.total > 0 else Counts()
+    scale = _PRIOR_CAP / counts.total
     return Counts(counts.events * scale, counts.total * scale)
 
 
-def _blamed(state: CheckState, candidate: ArmWindow, stable: ArmWindow) -> CheckState:
-    edges = state.edges
-    for key, requests in candidate.requests_by_edge.items():
-        failed = candidate.errors_by_edge.get(key, 0.0)
-        theirs = stable.errors_by_edge.get(key, 0.0), stable.requests_by_edge.get(key, 0.0)
-        edges = edge_totals(edges, key, (failed, requests, *theirs), MAX_EDGES)
-    return msgspec.structs.replace(state, edges=edges)
+def _blamed(state: CheckState, pair: Pair) -> dict[str, EdgeTotals]:
+    """The totals by edge with this window's; a new edge beyond the limit is left out."""
+    edges, ours, theirs = dict(state.edges), pair.candidate, pair.stable or ArmWindow()
+    for key, requests in ours.requests_by_edge.items():
+        name, failed = str(key), ours.errors_by_edge.get(key, 0.0)
+        stable_failed, stable_requests = theirs.errors_by_edge.get(key, 0.0), theirs.requests_by_edge.get(key, 0.0)
+        before = edges.get(name)
+        if before is not None:
+            a, b, c, d = before
+            edges[name] = (a + failed, b + requests, c + stable_failed, d + stable_requests)
+        elif len(edges) < MAX_EDGES:
+            edges[name] = (failed, requests, stable_failed, stable_requests)
+    return edges
 
 
 def _next(
@@ -287,18 +301,24 @@ def _next(
     residual: float | None,
     effect: float,
     past: Counts | None = None,
+    edges: dict[str, EdgeTotals] | None = None,
+    opposite: Evidence | None = None,
 ) -> CheckState:
+    """The state with the window's evidence and counts; ``past``, ``edges`` and ``opposite`` replace what is there, if given."""
+    known = past or state.stable
+    if past is None and stable is not None:
+        known = known.plus(stable.events, stable.total)
     return CheckState(
-        evidence=evidence,
-        opposite=state.opposite,
-        scatter=state.scatter.after(residual),
-        candidate=state.candidate.plus(candidate.events, candidate.total),
-        stable=past or (state.stable if stable is None else state.stable.plus(stable.events, stable.total)),
-        windows=state.windows + 1,
-        tail=state.tail,
-        bounds=state.bounds,
-        edges=state.edges,
-        design_effect=effect,
+        evidence,
+        opposite or state.opposite,
+        state.scatter.after(residual),
+        state.candidate.plus(candidate.events, candidate.total),
+        known,
+        state.windows + 1,
+        state.tail,
+        state.bounds,
+        state.edges if edges is None else edges,
+        effect,
     )
 
 
@@ -326,8 +346,7 @@ def check_arrivals(state: CheckState, candidate: float, stable: float, weight: f
     missing = Past(c.total - c.events, c.total)
     down = weigh_against(state.opposite or Evidence(), stable, total, missing, 1 - least, effect)
     residual = residual_of_share(candidate, total, c.events, c.total)
-    after = _next(state, up, Counts(candidate, total), None, residual, effect)
-    return msgspec.structs.replace(after, opposite=down)
+    return _next(state, up, Counts(candidate, total), None, residual, effect, opposite=down)
 
 
 def limit_counts(arm: ArmWindow, metric: Metric, maximum: float, quality: Quality) -> Counts:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, past_of
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
-from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_assignment, alpha_of_each, questions
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Ranks
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_assignment, alpha_of_each, groups, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named
 from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
@@ -27,6 +27,7 @@ from ctrlplane_stream.model.verdicts import (
 _TWO_SIDED = math.log(2.0)
 _LARGEST = 700.0
 _NEW = CheckState()
+_NO_ARM = Arm()
 _PRE_EXISTING_REQUESTS = 30
 
 Interval = tuple[float | None, float | None]
@@ -34,33 +35,64 @@ Interval = tuple[float | None, float | None]
 
 def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, ...]:
     """The evidence on every question, in the order of the guards, then sample ratios and limits."""
-    asked = questions(assignment)
-    alpha = alpha_of_each(assignment, len(asked))
+    alpha = alpha_of_each(assignment, len(questions(assignment)))
     found: list[MetricEvidence] = []
-    for question in asked:
-        found.extend(cleared(evidence, state, assignment) for evidence in _of_question(question, state, assignment, alpha))
+    for group in groups(assignment):
+        ranks = _Ranked(group, state)
+        for question in group.questions:
+            for evidence in _of_question(question, state, assignment, alpha, ranks):
+                failed = evidence.status is VerdictStatus.FAIL
+                found.append(cleared(evidence, state, assignment) if failed else evidence)
     for change in assignment.changed:
         found.extend(_of_change(change, state, assignment, alpha))
     return tuple(found)
 
 
-def _of_question(question: Question, state: StepState, assignment: Assignment, alpha: float) -> Iterator[MetricEvidence]:
+class _Ranked:
+    """The latencies of a group's arms, and of the gaps between client and server, each put into ranks once if they are asked for."""
+
+    __slots__ = ("_gap", "_group", "_latency", "_state")
+
+    def __init__(self, group: Group, state: StepState) -> None:
+        self._group, self._state = group, state
+        self._latency: tuple[Ranks, Ranks] | None = None
+        self._gap: tuple[Ranks, Ranks] | None = None
+
+    def of(self, gap: bool) -> tuple[Ranks, Ranks]:
+        """The candidate's, and those that they are held against."""
+        if gap:
+            self._gap = self._gap or self._ranks("|gap")
+            return self._gap
+        self._latency = self._latency or self._ranks("")
+        return self._latency
+
+    def _ranks(self, end: str) -> tuple[Ranks, Ranks]:
+        group, latencies = self._group, self._state.latencies
+        ours = Ranks(latencies.get(f"{group.arms}|candidate{end}", NOTHING))
+        if group.comparison is not Comparison.BASELINE:
+            return ours, Ranks(latencies.get(f"{group.arms}|stable{end}", NOTHING))
+        totals = past_of(self._state, group.services)
+        return ours, Ranks(totals.gap if end else totals.latency)
+
+
+def _of_question(
+    question: Question, state: StepState, assignment: Assignment, alpha: float, ranks: _Ranked
+) -> tuple[MetricEvidence, ...] | list[MetricEvidence]:
     if question.metric is not Metric.CALLS_PER_REQUEST:
-        yield _finding(question, state.checks.get(question.key, _NEW), state, assignment, alpha, None)
-        return
+        return (_finding(question, state.checks.get(question.key, _NEW), assignment, alpha, None, ranks),)
     named = state.calls.get(question.key, ())
-    for name in named:
-        yield _finding(question, state.checks[f"{question.key}|{name}"], state, assignment, alpha / MAX_EDGES, edge_named(name))
     if not named:
-        yield _finding(question, _NEW, state, assignment, alpha, None)
+        return (_finding(question, _NEW, assignment, alpha, None, ranks),)
+    each = alpha / MAX_EDGES
+    return [_finding(question, state.checks[f"{question.key}|{name}"], assignment, each, edge_named(name), ranks) for name in named]
 
 
 def _finding(
-    question: Question, check: CheckState, state: StepState, assignment: Assignment, alpha: float, edge: EdgeKey | None
+    question: Question, check: CheckState, assignment: Assignment, alpha: float, edge: EdgeKey | None, ranks: _Ranked
 ) -> MetricEvidence:
     log_e, threshold = harm_of(check), question.threshold(alpha)
     proof = question.threshold(assignment.policy.false_pass) if question.proof else None
-    stable, candidate, effect, interval = _numbers(question, check, state, assignment, alpha)
+    stable, candidate, effect, interval = _numbers(question, check, alpha, ranks)
     return MetricEvidence(
         name=question.metric,
         guard=question.guard.service,
@@ -126,13 +158,11 @@ def _status(check: CheckState, harmed: bool, proof: float | None) -> VerdictStat
     return VerdictStatus.INCONCLUSIVE
 
 
-def _numbers(
-    question: Question, check: CheckState, state: StepState, assignment: Assignment, alpha: float
-) -> tuple[Arm, Arm, float | None, Interval | None]:
+def _numbers(question: Question, check: CheckState, alpha: float, ranks: _Ranked) -> tuple[Arm, Arm, float | None, Interval | None]:
     if check.windows == 0:
-        return Arm(), Arm(), None, None
+        return _NO_ARM, _NO_ARM, None, None
     if question.metric in QUANTILES:
-        return _of_latency(question, check, state, assignment, alpha)
+        return _of_latency(question, check, alpha, ranks)
     candidate, stable = check.candidate, check.stable
     ours = Arm(candidate.events, candidate.total, candidate.events / candidate.total if candidate.total else None)
     theirs = Arm(stable.events, stable.total, stable.events / stable.total if stable.total else None)
@@ -147,37 +177,26 @@ def _numbers(
     return theirs, ours, effect, difference_of_shares(*pair, alpha, 0.01, design)
 
 
-def _of_latency(
-    question: Question, check: CheckState, state: StepState, assignment: Assignment, alpha: float
-) -> tuple[Arm, Arm, float | None, Interval | None]:
+def _of_latency(question: Question, check: CheckState, alpha: float, ranks: _Ranked) -> tuple[Arm, Arm, float | None, Interval | None]:
     q = QUANTILES[question.metric]
-    ours, theirs = _histograms(question, state, assignment)
+    ours, theirs = ranks.of(question.metric is Metric.NETWORK_GAP)
     design = check.design_effect
     c_low, c, c_high = _quantile_interval(ours, q, alpha / 2, design)
     s_low, s, s_high = _quantile_interval(theirs, q, alpha / 2, design)
-    arms = Arm(check.stable.events, float(theirs.total), s), Arm(check.candidate.events, float(ours.total), c)
+    stable, candidate = Arm(check.stable.events, float(theirs.total), s), Arm(check.candidate.events, float(ours.total), c)
     if not c or not s:
-        return *arms, None, None
+        return stable, candidate, None, None
     low = c_low / s_high if c_low is not None and s_high else None
     high = c_high / s_low if c_high is not None and s_low else None
-    return *arms, c / s, (low, high)
+    return stable, candidate, c / s, (low, high)
 
 
-def _histograms(question: Question, state: StepState, assignment: Assignment) -> tuple[Histogram, Histogram]:
-    name, end = question.arms, "|gap" if question.metric is Metric.NETWORK_GAP else ""
-    ours = state.latencies.get(f"{name}|candidate{end}", NOTHING)
-    if question.comparison is not Comparison.BASELINE:
-        return ours, state.latencies.get(f"{name}|stable{end}", NOTHING)
-    totals = past_of(state, assignment.entry_points if question.guard.role is GuardRole.ENTRY else (question.guard.service,))
-    return ours, totals.gap if end else totals.latency
-
-
-def _quantile_interval(histogram: Histogram, q: float, alpha: float, design: float) -> tuple[float | None, float | None, float | None]:
-    total = histogram.total
+def _quantile_interval(ranks: Ranks, q: float, alpha: float, design: float) -> tuple[float | None, float | None, float | None]:
+    total = ranks.total
     if total == 0:
         return None, None, None
     half = radius(math.sqrt(design * q * (1 - q) / total), alpha, 0.25 * (1 - q))
-    low, middle, high = histogram.quantiles_ms((max(0.0, q - half), q, q + half))
+    low, middle, high = ranks.quantiles_ms((max(0.0, q - half), q, q + half))
     return low, middle, high
 
 

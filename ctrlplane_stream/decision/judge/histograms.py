@@ -1,15 +1,20 @@
-"""Latencies as dense counts over the sketch's buckets: what the judge adds up, cuts and reads quantiles from after every window.
+"""Latencies over the sketch's buckets: what the judge adds up, cuts and reads quantiles from after every window.
 
-A `model.sketch.Sketch` is sparse, for the wire; here the work is sums over ranges, which a dense row does at the speed of C.
+A `model.sketch.Sketch` is sparse, for the wire. What is kept of many windows is a dense `Histogram`, whose sums over ranges run at the
+speed of C; the latencies of one window are added to it once, and until then stay the `Drawn` sketches that they came as.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from operator import add
 
 import msgspec
 
 from ctrlplane_stream.model.sketch import Sketch, bucket_value
+
+_value_of = lru_cache(maxsize=4096)(bucket_value)
 
 
 class Histogram(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -39,11 +44,27 @@ class Histogram(msgspec.Struct, frozen=True, array_like=True, gc=False):
         end = max(self.base + len(self.counts), other.base + len(other.counts))
         return Histogram(base, tuple(map(add, self._padded(base, end), other._padded(base, end))), self.zero + other.zero)
 
+    def with_sketches(self, sketches: Sequence[Sketch]) -> "Histogram":
+        """The counts with all that went into the sketches."""
+        zero, filled = self.zero, [sketch for sketch in sketches if sketch.indices]
+        for sketch in sketches:
+            zero += sketch.zero
+        if not filled:
+            return Histogram(self.base, self.counts, zero) if zero != self.zero else self
+        first, last = filled[0].indices[0], filled[0].indices[-1]
+        for sketch in filled[1:]:
+            first, last = min(first, sketch.indices[0]), max(last, sketch.indices[-1])
+        if self.counts:
+            first, last = min(self.base, first), max(self.base + len(self.counts) - 1, last)
+        counts = list(self._padded(first, last + 1)) if self.counts else [0] * (last + 1 - first)
+        for sketch in filled:
+            for index, count in zip(sketch.indices, sketch.counts, strict=True):
+                counts[index - first] += count
+        return Histogram(first, tuple(counts), zero)
+
     def quantiles_ms(self, quantiles: tuple[float, ...]) -> list[float | None]:
         """The quantiles in milliseconds; None where there is nothing, or a quantile is outside [0, 1)."""
-        reached = list(accumulate(self.counts, initial=self.zero))
-        last = reached[-1] - 1
-        return [self._value(bisect_right(reached, q * last)) if last >= 0 and 0.0 <= q < 1.0 else None for q in quantiles]
+        return Ranks(self).quantiles_ms(quantiles)
 
     def last_bucket_below(self, wanted: float) -> int | None:
         """The highest bucket with at least ``wanted`` durations above it; None where only zero and the lowest bucket are left."""
@@ -54,9 +75,6 @@ class Histogram(msgspec.Struct, frozen=True, array_like=True, gc=False):
                 return self.base + index - 1
         return None
 
-    def _value(self, place: int) -> float:
-        return 0.0 if place == 0 else bucket_value(self.base + place - 1) / 1000.0
-
     def _padded(self, base: int, end: int) -> tuple[int, ...]:
         return (0,) * (self.base - base) + self.counts + (0,) * (end - self.base - len(self.counts))
 
@@ -64,12 +82,55 @@ class Histogram(msgspec.Struct, frozen=True, array_like=True, gc=False):
 NOTHING = Histogram()
 
 
-def histogram(sketch: Sketch) -> Histogram:
-    """A sketch as a dense row."""
-    if not sketch.indices:
-        return Histogram(zero=sketch.zero) if sketch.zero else NOTHING
-    base = sketch.indices[0]
-    counts = [0] * (sketch.indices[-1] - base + 1)
-    for index, count in zip(sketch.indices, sketch.counts, strict=True):
-        counts[index - base] = count
-    return Histogram(base, tuple(counts), sketch.zero)
+class Ranks:
+    """A histogram with its counts added up once, to read any number of quantiles from."""
+
+    __slots__ = ("_base", "_reached", "total")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._base = histogram.base
+        self._reached = list(accumulate(histogram.counts, initial=histogram.zero))
+        self.total = self._reached[-1]
+
+    def quantiles_ms(self, quantiles: Iterable[float]) -> list[float | None]:
+        """As `Histogram.quantiles_ms`."""
+        last, reached, found = self.total - 1, self._reached, list[float | None]()
+        for q in quantiles:
+            place = bisect_right(reached, q * last) if last >= 0 and 0.0 <= q < 1.0 else None
+            found.append(None if place is None else 0.0 if place == 0 else _value_of(self._base + place - 1) / 1000.0)
+        return found
+
+
+class Drawn:
+    """The latencies of an arm in one window, as the sketches that they came as; added up first, then read."""
+
+    __slots__ = ("_total", "sketches")
+
+    def __init__(self) -> None:
+        self.sketches: list[Sketch] = []
+        self._total = -1
+
+    @property
+    def counted(self) -> bool:
+        """Whether there is any latency above zero."""
+        return bool(self.sketches) and (bool(self.sketches[0].indices) or any(sketch.indices for sketch in self.sketches))
+
+    @property
+    def total(self) -> int:
+        """How many durations."""
+        if self._total < 0:
+            self._total = 0
+            for sketch in self.sketches:
+                self._total += sketch.zero + sum(sketch.counts)
+        return self._total
+
+    def above(self, bucket: int) -> float:
+        """How many durations lie above a bucket."""
+        above = 0
+        for sketch in self.sketches:
+            above += sum(sketch.counts[bisect_right(sketch.indices, bucket) :])
+        return float(above)
+
+    def histogram(self) -> Histogram:
+        """All of them as one dense row."""
+        return NOTHING.with_sketches(self.sketches)

@@ -17,6 +17,7 @@ from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.verdicts import (
     Assignment,
     Change,
+    Coverage,
     GatePolicy,
     Guard,
     GuardRole,
@@ -48,10 +49,11 @@ class MetricReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WindowReport(msgspec.Struct, frozen=True):
-    """The verdict after one window and what it rests on."""
+    """The verdict after one window, what it rests on, and how much of the traffic that is."""
 
     verdict: VerdictStatus
     metrics: tuple[MetricReport, ...]
+    coverage: Coverage = Coverage()
 
 
 class CulpritReport(msgspec.Struct, frozen=True):
@@ -158,7 +160,7 @@ def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
         comparison=case.comparison,
         proven=final.proven,
         culprit=CulpritReport(final.culprit.service, final.culprit.edge) if final.culprit is not None else None,
-        windows=tuple(WindowReport(v.status, tuple(_metric(m) for m in v.metrics if m.windows)) for v in verdicts),
+        windows=tuple(WindowReport(v.status, tuple(_metric(m) for m in v.metrics if m.windows), v.coverage) for v in verdicts),
     )
 
 

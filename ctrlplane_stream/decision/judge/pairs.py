@@ -92,4 +92,5 @@ def _pour(source: ArmWindow, into: ArmWindow) -> None:
     for mine, theirs in ((into.requests_by_edge, source.requests_by_edge), (into.errors_by_edge, source.errors_by_edge)):
         for key, value in theirs.items():
             mine[key] = mine.get(key, 0.0) + value
-    into.latency, into.gap = into.latency.plus(source.latency), into.gap.plus(source.gap)
+    into.latency.sketches.extend(source.latency.sketches)
+    into.gap.sketches.extend(source.gap.sketches)

@@ -7,6 +7,8 @@ since an overload hurts all its callers alike; *collateral* with its own past; a
 
 import math
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole, Metric
@@ -40,6 +42,30 @@ class Question(NamedTuple):
     def threshold(self, level: float) -> float:
         """The log e-value that decides at this level. A past known only within bounds has spent half of the level on these."""
         return -math.log(level / 2 if self.comparison is Comparison.BASELINE else level)
+
+
+class Group(NamedTuple):
+    """The questions about one pair of arms, and which latencies of these they ask for. ``services`` are those whose past they go by."""
+
+    guard: Guard
+    comparison: Comparison
+    arms: str
+    questions: tuple[Question, ...]
+    services: tuple[str, ...]
+    latency: bool
+    gap: bool
+
+
+@lru_cache(maxsize=64)
+def groups(assignment: Assignment) -> tuple[Group, ...]:
+    """The questions of an assignment in their order, those about the same arms together."""
+    found = []
+    for arms, alike in groupby(questions(assignment), key=attrgetter("arms")):
+        asked = tuple(alike)
+        first, metrics = asked[0], {question.metric for question in asked}
+        services = assignment.entry_points if first.guard.role is GuardRole.ENTRY else (first.guard.service,)
+        found.append(Group(first.guard, first.comparison, arms, asked, services, not metrics.isdisjoint({P50, P99}), GAP in metrics))
+    return tuple(found)
 
 
 @lru_cache(maxsize=64)

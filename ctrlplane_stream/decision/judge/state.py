@@ -1,5 +1,7 @@
 """What the judge remembers of a step: JSON all through, at most 2 KB a metric, and enough to judge the next window alone."""
 
+from functools import lru_cache
+
 import msgspec
 
 from ctrlplane_stream.decision.judge.baseline import ServicePast
@@ -40,11 +42,15 @@ class Bounds(msgspec.Struct, frozen=True, array_like=True, gc=False):
     limit: float
 
 
+EdgeTotals = tuple[float, float, float, float]
+"""Candidate events and total, stable events and total."""
+
+
 class CheckState(msgspec.Struct, frozen=True, array_like=True):
     """The evidence on one question, or one edge of it, and the totals it rests on.
 
-    ``opposite`` is the evidence on the other side of a two-sided question (calls missing); ``edges`` the four totals (candidate events
-    and total, stable events and total) by edge, of at most six edges, for blame. ``design_effect`` is what the last window's evidence
+    ``opposite`` is the evidence on the other side of a two-sided question (calls missing); ``edges`` the totals by edge, of
+    at most six edges, for blame. ``design_effect`` is what the last window's evidence
     was divided by.
     """
 
@@ -56,7 +62,7 @@ class CheckState(msgspec.Struct, frozen=True, array_like=True):
     windows: int = 0
     tail: Tail | None = None
     bounds: Bounds | None = None
-    edges: dict[str, tuple[float, float, float, float]] = {}
+    edges: dict[str, EdgeTotals] = {}
     design_effect: float = 1.0
 
 
@@ -113,19 +119,9 @@ class StepState(msgspec.Struct, frozen=True):
     apart: bool = False
 
 
+@lru_cache(maxsize=4096)
 def edge_named(name: str) -> EdgeKey:
     """The edge behind its name in the state."""
     caller, _, rest = name.partition(" -")
     kind, _, callee = rest.partition("-> ")
     return EdgeKey(caller, callee, EdgeKind(kind))
-
-
-def edge_totals(
-    edges: dict[str, tuple[float, float, float, float]], key: EdgeKey, add: tuple[float, float, float, float], limit: int
-) -> dict[str, tuple[float, float, float, float]]:
-    """The totals by edge with one window of one edge added; a new edge beyond the limit is left out."""
-    name = str(key)
-    before = edges.get(name)
-    if before is None:
-        return edges if len(edges) >= limit else {**edges, name: add}
-    return {**edges, name: (before[0] + add[0], before[1] + add[1], before[2] + add[2], before[3] + add[3])}

@@ -10,6 +10,8 @@ divided by the design effect estimated from earlier windows (`dispersion`). Divi
 (Jensen, given the windows before, which fix the divisor).
 """
 
+# ruff: noqa: FURB136  (max and min are calls, five times the cost of a comparison, and this runs thousands of times a window)
+
 import math
 from collections.abc import Sequence
 from operator import add
@@ -18,7 +20,7 @@ import msgspec
 
 from ctrlplane_stream.decision.stats.betting import Sample, log_capital, log_capital_against
 
-_SIZES = (0.03, 0.15, 0.5)
+_SMALL, _MEDIUM, _LARGE = 0.03, 0.15, 0.5
 _LOG_WEIGHTS = (math.log(0.4), math.log(0.2), math.log(0.2), math.log(0.2))
 _SAFETY_WEIGHTS = (math.log(0.75), math.log(0.25))
 _SMALLEST = 1e-4
@@ -26,6 +28,11 @@ _SMALLEST = 1e-4
 _LARGEST = 1.0 - _SMALLEST
 _ABANDONED = -30.0
 """A bet on harm that has lost so much would need e**43 to win: no more is staked on it, which any bet is free to do."""
+
+
+_ROUNDING = 1e-9
+
+_Harm = tuple[float, float, float, float]
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -66,10 +73,13 @@ def weigh(
     stable = _share(past.stable_events, past.stable_total)
     # Where stable fails (nearly) always nothing can be worse by the margin, and an alternative would lie on the other side.
     bound = stable + margin
-    harm = [
-        log + log_capital(sample, stable, alternative, margin) / design_effect if log > _ABANDONED and alternative > bound else log
-        for log, alternative in zip(evidence.harm, _alternatives(bound, past), strict=True)
-    ]
+    harm = evidence.harm
+    if bound < 1.0 and max(harm) > _ABANDONED:
+        a, b, c, d = [
+            log + log_capital(sample, stable, alternative, margin) / design_effect if log > _ABANDONED and alternative > bound else log
+            for log, alternative in zip(harm, _alternatives(bound, past), strict=True)
+        ]
+        harm = a, b, c, d
     well = stable if expected is None else _inside(expected)
     safety = evidence.safety
     if proof and well < bound:
@@ -98,10 +108,13 @@ def weigh_against(
     if total <= 0:
         return evidence
     limit = _inside(limit)
-    harm = [
-        log + log_capital_against(events, total, alternative, limit) / design_effect if log > _ABANDONED else log
-        for log, alternative in zip(evidence.harm, _alternatives(limit, past), strict=True)
-    ]
+    harm = evidence.harm
+    if max(harm) > _ABANDONED:
+        a, b, c, d = [
+            log + log_capital_against(events, total, alternative, limit) / design_effect if log > _ABANDONED else log
+            for log, alternative in zip(harm, _alternatives(limit, past), strict=True)
+        ]
+        harm = a, b, c, d
     safety = evidence.safety
     if proof is not None and _inside(proof[1]) < _inside(proof[0]):
         floor = _inside(proof[0])
@@ -122,11 +135,11 @@ def weigh_rate(evidence: Evidence, events: float, exposure: float, past: Past, l
         return evidence
     guess = (past.candidate_events + 20.0 * limit) / (past.candidate_total + 10.0)
     alternatives = (max(guess, 1.02 * limit), 1.3 * limit, 2.0 * limit, 5.0 * limit)
-    harm = [
+    a, b, c, d = [
         log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect if log > _ABANDONED else log
         for log, rate in zip(evidence.harm, alternatives, strict=True)
     ]
-    return _record(evidence, harm, evidence.safety)
+    return _record(evidence, (a, b, c, d), evidence.safety)
 
 
 def weigh_low_rate(evidence: Evidence, events: float, exposure: float, past: Past, limit: float, design_effect: float) -> Evidence:
@@ -135,11 +148,11 @@ def weigh_low_rate(evidence: Evidence, events: float, exposure: float, past: Pas
         return evidence
     guess = (past.candidate_events + 5.0 * limit) / (past.candidate_total + 10.0)
     alternatives = (max(0.01 * limit, min(guess, limit / 1.02)), limit / 1.3, limit / 2.0, limit / 5.0)
-    harm = [
+    a, b, c, d = [
         log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect if log > _ABANDONED else log
         for log, rate in zip(evidence.harm, alternatives, strict=True)
     ]
-    return _record(evidence, harm, evidence.safety)
+    return _record(evidence, (a, b, c, d), evidence.safety)
 
 
 def log_harm(evidence: Evidence) -> float:
@@ -152,11 +165,14 @@ def log_safety(evidence: Evidence) -> float:
     return _mixture(evidence.safety, _SAFETY_WEIGHTS)
 
 
-def _record(before: Evidence, harm: list[float], safety: tuple[float, float]) -> Evidence:
-    a, b, c, d = harm
-    best_harm = max(before.best_harm, _mixture(harm, _LOG_WEIGHTS))
-    best_safety = before.best_safety if safety is before.safety else max(before.best_safety, _mixture(safety, _SAFETY_WEIGHTS))
-    return Evidence((a, b, c, d), safety, best_harm, best_safety)
+def _record(before: Evidence, harm: _Harm, safety: tuple[float, float]) -> Evidence:
+    best_harm, best_safety = before.best_harm, before.best_safety
+    # A mixture is at most the largest of its parts, give or take a rounding: one below the highest reached need not be added up.
+    if max(harm) > best_harm - _ROUNDING:
+        best_harm = max(best_harm, _mixture(harm, _LOG_WEIGHTS))
+    if safety is not before.safety and max(safety) > best_safety - _ROUNDING:
+        best_safety = max(best_safety, _mixture(safety, _SAFETY_WEIGHTS))
+    return Evidence(harm, safety, best_harm, best_safety)
 
 
 def _mixture(logs: Sequence[float], weights: tuple[float, ...]) -> float:
@@ -171,13 +187,14 @@ def _mixture(logs: Sequence[float], weights: tuple[float, ...]) -> float:
 def _alternatives(bound: float, past: Past) -> tuple[float, float, float, float]:
     """Candidate shares beyond the bound to bet on: its own past pulled to twice the bound, and fixed parts of the way to 1."""
     room = 1.0 - bound
-    guess = (past.candidate_events + 10.0 * min(2.0 * bound, bound + 0.5 * room)) / (past.candidate_total + 10.0)
-    small, medium, large = _SIZES
+    twice, half = 2.0 * bound, bound + 0.5 * room
+    guess = (past.candidate_events + 10.0 * (half if half < twice else twice)) / (past.candidate_total + 10.0)
+    least = bound + 0.01 * room
     return (
-        _inside(max(guess, bound + 0.01 * room)),
-        _inside(bound + small * room),
-        _inside(bound + medium * room),
-        _inside(bound + large * room),
+        _inside(guess if guess > least else least),
+        _inside(bound + _SMALL * room),
+        _inside(bound + _MEDIUM * room),
+        _inside(bound + _LARGE * room),
     )
 
 
@@ -192,8 +209,4 @@ def _share(events: float, total: float) -> float:
 
 
 def _inside(share: float) -> float:
-    if share < _SMALLEST:
-        return _SMALLEST
-    if share > _LARGEST:
-        return _LARGEST
-    return share
+    return _SMALLEST if share < _SMALLEST else _LARGEST if share > _LARGEST else share

@@ -7,6 +7,7 @@ theorem 2.2; Howard et al. 2021, eq. 14). The decision rests on the e-values; th
 """
 
 import math
+from functools import lru_cache
 
 from ctrlplane_stream.decision.stats.betting import divergence
 
@@ -17,8 +18,16 @@ _LARGEST_LOG = 20.0
 def radius(standard_error: float, alpha: float, tuned_for: float) -> float:
     """Half the width of the confidence sequence at this standard error; tightest near standard error ``tuned_for`` (same unit,
     positive)."""
-    k = (tuned_for / standard_error) ** 2 * (2.0 * math.log(1.0 / alpha) + math.log(1.0 + 2.0 * math.log(1.0 / alpha)))
-    return standard_error * math.sqrt((1.0 + 1.0 / k) * (2.0 * math.log(1.0 / alpha) + math.log1p(k)))
+    nats, tuning = _of_level(alpha)
+    k = (tuned_for / standard_error) ** 2 * tuning
+    return standard_error * math.sqrt((1.0 + 1.0 / k) * (nats + math.log1p(k)))
+
+
+@lru_cache(maxsize=256)
+def _of_level(alpha: float) -> tuple[float, float]:
+    """What a level asks for: 2 log(1/alpha), and the same with its own logarithm, at which the radius is tightest."""
+    nats = 2.0 * math.log(1.0 / alpha)
+    return nats, nats + math.log(1.0 + nats)
 
 
 def share_error(events: float, total: float, design_effect: float = 1.0) -> float:
@@ -66,6 +75,7 @@ def lower_share(events: float, total: float, alpha: float) -> float:
     return 1.0 - upper_share(total - events, total, alpha) if total > 0 else 0.0
 
 
+@lru_cache(maxsize=4096)  # of a past that stands still, and asked anew after every window
 def upper_rate(events: float, exposure: float, alpha: float) -> float:
     """An upper bound of a Poisson rate per unit of a complete, positive exposure, at confidence 1 - alpha (Chernoff's bound inverted)."""
     low, high = events, 2 * events + 4 * math.log(1 / alpha)
@@ -76,6 +86,7 @@ def upper_rate(events: float, exposure: float, alpha: float) -> float:
     return high / exposure
 
 
+@lru_cache(maxsize=4096)
 def lower_rate(events: float, exposure: float, alpha: float) -> float:
     """A lower bound of a Poisson rate per unit of a complete, positive exposure, at confidence 1 - alpha; 0 where nothing was seen."""
     low, high = 0.0, events

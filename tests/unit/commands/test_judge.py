@@ -130,6 +130,28 @@ def test_one_recording_is_split_by_version(tmp_path: Path, ill: dict[str, Any], 
     found = report(mixed, "--split", "version=2")
     assert found["verdict"] == verdict
     assert "same windows" in found["comparison"]
+    assert found["windows"][found["at_window"] - 1]["verdict"] == verdict
+    assert (found["culprit"] or {}).get("service") == ("cart" if verdict == "FAIL" else None)
+
+
+def test_each_side_may_be_many_files(tmp_path: Path) -> None:
+    """As a shell's `*.bin` gives them, or with the option before each: the same report as of the whole recording."""
+    sides = [[record(tmp_path / f"{side}-{n}.bin", seed=10 * s + n) for n in (1, 2)] for s, side in enumerate(("old", "new"))]
+    whole = [tmp_path / "old.bin", tmp_path / "new.bin"]
+    for path, parts in zip(whole, sides, strict=True):
+        path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    once = report("--stable", whole[0], "--candidate", whole[1])
+    (a, b), (c, d) = sides
+    assert report("--stable", a, b, "--candidate", c, d) == once
+    assert report("--stable", a, "--candidate", c, "--stable", b, "--candidate", d) == once
+    assert len(once["windows"]) in {12, 13}
+
+
+def test_calls_that_no_server_answered_are_part_of_the_evidence(tmp_path: Path) -> None:
+    """Calls without a server half are of unknown version, and every window says how many they were."""
+    found = report("--stable", record(tmp_path / "a.bin", seed=6), "--candidate", record(tmp_path / "b.bin", seed=7, cart_dead=0.2))
+    assert found["windows"][-1]["coverage"]["unknown"] > 0
+    assert found["windows"][-1]["coverage"]["observed"] == 1.0
 
 
 def test_a_policy_file_decides_what_is_asked(stable: Path, tmp_path: Path) -> None:
