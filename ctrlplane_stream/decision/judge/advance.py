@@ -156,11 +156,13 @@ def _edges_asked(question: Question, pair: Pair, frame: Frame, assignment: Assig
     else:
         dropped = frame.past.calls if question.guard.role is GuardRole.CHANGED else ()
         seen = [*pair.candidate.calls, *(edge_named(name) for name in dropped)]
-    known = frame.past.calls if pair.stable is None else {str(edge): calls for edge, (calls, _) in pair.stable.calls.items()}
-    wanted = {change.service for change in assignment.changed}
-    edges = {str(edge): edge for edge in seen if question.guard.role is not GuardRole.CALLER or edge.callee in wanted}
+    wanted = [change.service for change in assignment.changed] if question.guard.role is GuardRole.CALLER else None
+    edges = {str(edge): edge for edge in seen if wanted is None or edge.callee in wanted}
     asked = [name for name in begun if name in edges]
-    fresh = sorted((n for n in edges if n in known and n not in begun), key=lambda name: (-frame.past.calls.get(name, 0.0), name))
+    fresh = [name for name in edges if name not in begun] if len(begun) < MAX_EDGES else []
+    if fresh:
+        known = frame.past.calls if pair.stable is None else {str(edge) for edge in pair.stable.calls}
+        fresh = sorted((name for name in fresh if name in known), key=lambda name: (-frame.past.calls.get(name, 0.0), name))
     return {name: edges[name] for name in asked + fresh[: MAX_EDGES - len(begun)]}
 
 

@@ -2,11 +2,21 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, past_of
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Ranks
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_assignment, alpha_of_each, groups, questions
+from ctrlplane_stream.decision.judge.questions import (
+    MAX_EDGES,
+    Group,
+    Question,
+    alpha_of_assignment,
+    alpha_of_each,
+    groups,
+    log_threshold,
+    questions,
+)
 from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named
 from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
@@ -90,8 +100,9 @@ def _of_question(
 def _finding(
     question: Question, check: CheckState, assignment: Assignment, alpha: float, edge: EdgeKey | None, ranks: _Ranked
 ) -> MetricEvidence:
-    log_e, threshold = harm_of(check), question.threshold(alpha)
-    proof = question.threshold(assignment.policy.false_pass) if question.proof else None
+    log_e = harm_of(check)
+    threshold, e_threshold = _threshold(question.comparison, alpha)
+    proof, e_proof = _threshold(question.comparison, assignment.policy.false_pass) if question.proof else (None, None)
     stable, candidate, effect, interval = _numbers(question, check, alpha, ranks)
     return MetricEvidence(
         name=question.metric,
@@ -106,13 +117,20 @@ def _finding(
         margin=question.margin,
         e_value=math.exp(min(_LARGEST, log_e)),
         p_value=min(1.0, math.exp(-log_e)),
-        threshold=math.exp(threshold),
+        threshold=e_threshold,
         proof=math.exp(min(_LARGEST, check.evidence.best_safety)) if proof is not None else None,
-        proof_threshold=math.exp(proof) if proof is not None else None,
+        proof_threshold=e_proof,
         status=_status(check, log_e >= threshold, proof),
         windows=check.windows,
-        missing=_missing(question, check),
+        missing=None if check.windows else _missing(question, check),
     )
+
+
+@lru_cache(maxsize=256)
+def _threshold(comparison: Comparison, level: float) -> tuple[float, float]:
+    """The log e-value that decides at a level, and the e-value."""
+    threshold = log_threshold(comparison, level)
+    return threshold, math.exp(threshold)
 
 
 def harm_of(check: CheckState) -> float:
@@ -202,8 +220,8 @@ def _quantile_interval(ranks: Ranks, q: float, alpha: float, design: float) -> t
 
 def _worst_edge(check: CheckState) -> EdgeKey | None:
     """The edge with the most failures beyond what stable's share would give."""
-    if not check.edges:
-        return None
+    if len(check.edges) <= 1:
+        return edge_named(next(iter(check.edges))) if check.edges else None
     share = check.stable.events / check.stable.total if check.stable.total else 0.0
 
     def excess(name: str) -> float:
@@ -213,9 +231,8 @@ def _worst_edge(check: CheckState) -> EdgeKey | None:
     return edge_named(max(check.edges, key=excess))
 
 
-def _missing(question: Question, check: CheckState) -> str | None:
-    if check.windows:
-        return None
+def _missing(question: Question, check: CheckState) -> str:
+    """Why there is no evidence yet."""
     if question.comparison is Comparison.BASELINE and check.bounds is None:
         return "no baseline from before the rollout"
     if question.metric in QUANTILES and check.tail is None:

@@ -40,8 +40,13 @@ class Question(NamedTuple):
     proof: bool
 
     def threshold(self, level: float) -> float:
-        """The log e-value that decides at this level. A past known only within bounds has spent half of the level on these."""
-        return -math.log(level / 2 if self.comparison is Comparison.BASELINE else level)
+        """The log e-value that decides at this level."""
+        return log_threshold(self.comparison, level)
+
+
+def log_threshold(comparison: Comparison, level: float) -> float:
+    """The log e-value that decides at a level. A past known only within bounds has spent half of the level on these."""
+    return -math.log(level / 2 if comparison is BASELINE else level)
 
 
 class Group(NamedTuple):
