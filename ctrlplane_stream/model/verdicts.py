@@ -127,7 +127,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     proof: tuple[Metric, ...] = (Metric.ERROR_RATIO, Metric.LATENCY_P99)
     """Metrics of the required guards that must be *proven* within their margin for a PASS; empty: minimum samples suffice."""
     alpha: float = 0.01
-    """Chance of a false abort of a whole rollout, split over its guards, metrics and steps."""
+    """Chance of a false abort of a whole rollout, however often it climbs again: split over its guards, metrics, steps and climbs."""
     false_pass: float = 0.05
     """Chance that a step passes a metric that is truly beyond its margin (every proof must hold, so it is not split)."""
     error_margin: float = 0.01
@@ -190,7 +190,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """One step of one rollout that the judge is to watch.
 
     ``weight`` is the candidate's confirmed share of traffic (0..1]; only windows that start at or after ``weight_confirmed_at_ms``
-    count. ``steps`` is the number of steps of the whole rollout, over which the error budget is split.
+    count. ``steps`` is the number of steps of the whole rollout, over which the error budget is split; ``attempt`` counts its
+    assignments from 1, retries included, which says how much of the budget is left.
     """
 
     rollout: str
