@@ -58,6 +58,8 @@ class NativePairing:
         self._bounds = Bounds(settings, self._slow)
         self._tables = Tables()
         self._most_values = self._forget_values_at = most_values
+        self._arrived: list[tuple[int, int, Batch]] = []
+        self._arrived_rows = 0
         self._waiting = self._library.halves()
         self._kept: list[_Kept] = []
 
@@ -69,18 +71,17 @@ class NativePairing:
     @property
     def held(self) -> int:
         """Halves in memory."""
-        return len(self._waiting) + sum(len(kept.traces) for kept in self._kept) + self._slow.held
+        return self._arrived_rows + len(self._waiting) + sum(len(kept.traces) for kept in self._kept) + self._slow.held
 
     @property
     def windows(self) -> list[int]:
         """Windows that hold halves and have not been closed, ascending."""
-        ends = memoryview(column_of(memory_of(self._waiting.pool), "end")).cast("q")
-        window_us = self._settings.window_ms * 1000
-        return sorted({end // window_us * self._settings.window_seconds for end in ends})
+        return [self._window(place) for place in self._library.windows(self._unsettled())]
 
     def oldest_offset(self) -> int | None:
         """The oldest record that a half in memory came from, or None where nothing is held."""
         found = [self._slow.oldest_offset(), *(kept.first_offset for kept in self._kept)]
+        found += [offset for offset, _, _ in self._arrived[:1]]
         if len(self._waiting):
             found.append(HALF.unpack(memory_of(self._waiting.pool, 1))[5])
         return min((offset for offset in found if offset is not None), default=None)
@@ -91,15 +92,25 @@ class NativePairing:
         if first:
             count_redelivered(self.skipped, batch, first)
         if first < batch.rows:
-            columns = batch.columns
-            self._waiting.append(columns.value, columns.start, columns.rows, first, offset, self._tables.numbers_of(batch.tables))
+            self._arrived.append((offset, first, batch))
+            self._arrived_rows += batch.rows - first
             self._evict()
+
+    def _unsettled(self) -> Halves:
+        """Everything received and not visible yet, in memory of C's: taken in at once, so that it is not moved as it grows."""
+        if self._arrived:
+            self._waiting.make_room(self._arrived_rows)
+            for offset, first, batch in self._arrived:
+                columns = batch.columns
+                self._waiting.append(columns.value, columns.start, columns.rows, first, offset, self._tables.numbers_of(batch.tables))
+            self._arrived, self._arrived_rows = [], 0
+        return self._waiting
 
     def close(self, window: int, fold: Fold, watched: Watched) -> None:
         """Settle what becomes visible with this window, and what came late, into ``fold``; then forget silent traces."""
         before_us = (window * 1000 + self._settings.window_ms) * 1000
         fresh: Fresh = []
-        if len(self._waiting):
+        if len(self._unsettled()):
             with self._library.closing(self._waiting, before_us) as closing:
                 if closing.seen.count:
                     fresh = self._settle_visible(closing, window, fold, watched)
@@ -123,7 +134,7 @@ class NativePairing:
             self._count_arrivals(counted(closing.arrivals), fold)
             self._learn(pairs_of(closing.pairs), window)
             self._count_calls(counted(closing.calls), fold)
-            self._decide(_Kept(window, settled, pairs_of(closing.spoken), self._library.least_offset(settled)), window, fold, watched)
+            self._decide(_Kept(window, settled, pairs_of(closing.spoken), closing.least_offset), window, fold, watched)
         return fresh
 
     def _meet(self, closing: Closing) -> None:
@@ -279,7 +290,7 @@ class NativePairing:
         if surplus > 0:
             surplus -= self._slow.evict(surplus)
         if surplus > 0:
-            flags = memoryview(column_of(memory_of(self._waiting.pool, surplus), "flags")).cast("I")
+            flags = memoryview(column_of(memory_of(self._unsettled().pool, surplus), "flags")).cast("I")
             self._bounds.give_up(sum(1 for each in flags if each & LINK), surplus, Skip.EVICTED)
             self._waiting.drop(surplus)
 
@@ -288,7 +299,7 @@ class NativePairing:
         old, self._tables = self._tables, Tables()
         tables = ((old.origins, self._tables.origins), (old.peers, self._tables.peers), (old.weights, self._tables.weights))
         used = [bytearray(len(before.values)) for before, _ in tables]
-        pools: list[Halves | Settled] = [self._waiting, *(kept.traces for kept in self._kept)]
+        pools: list[Halves | Settled] = [self._unsettled(), *(kept.traces for kept in self._kept)]
         for pool in pools:
             self._library.mark_numbers(pool, used)
         numbers = [

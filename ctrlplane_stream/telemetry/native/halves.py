@@ -26,10 +26,13 @@ _COLUMNS_BYTES = 10 * ctypes.sizeof(ctypes.c_void_p)
 
 @dataclass(slots=True)
 class Body:
-    """What one destination gets: how many rows of each record, and the columns as fields of a HalfBatch; empty where it gets none."""
+    """What one destination gets: how many rows of each record, and the columns as fields of a HalfBatch; empty where it gets none.
+
+    The columns are valid until the next rows are written.
+    """
 
     counts: Sequence[int]
-    columns: bytes
+    columns: memoryview
 
 
 class RowsToHalves:
@@ -80,4 +83,4 @@ class RowsToHalves:
         self._library.write_halves(ctypes.byref(writing), address(memory), rows, address(self._into), address_of(ends))
         written = memoryview(self._into)
         starts = (0, *ends)
-        return [Body(counts[p * records : (p + 1) * records], bytes(written[starts[p] : starts[p + 1]])) for p in range(self._partitions)]
+        return [Body(counts[p * records : (p + 1) * records], written[starts[p] : starts[p + 1]]) for p in range(self._partitions)]

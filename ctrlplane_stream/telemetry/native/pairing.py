@@ -62,6 +62,10 @@ class Halves:
     def __del__(self) -> None:
         self._library.free_pool(self.at)
 
+    def make_room(self, more: int) -> None:
+        """Room for so many more at once."""
+        _checked(self._library.make_room(self.at, more))
+
     def append(self, value: bytes, start: "array[int]", rows: int, first: int, offset: int, numbers: "Sequence[array[int]]") -> None:
         """Take in the rows of a batch from ``first`` on; see pool.c."""
         tables = (address_of(each) for each in numbers)
@@ -117,7 +121,7 @@ class PairingLibrary:
             _checked(self._library.find_traces(at))
             yield closing
         finally:
-            self._library.end_closing(at)
+            self._library.end_closing(at, waiting.at)
 
     def mark_held(self, closing: Closing, keys: "array[int]") -> None:
         """Traces of which the reference holds something go to it."""
@@ -154,10 +158,15 @@ class PairingLibrary:
             _checked(self._library.count_exposures(kept.at, watched, len(candidates), *arguments))
             return counted(counts)
 
-    def least_offset(self, kept: Settled) -> int:
-        """The oldest record that any of the halves came from; there is at least one."""
-        found: int = self._library.least_offset(kept.at)
-        return found
+    def windows(self, pool: Halves) -> list[int]:
+        """The windows that halves end in, by number, ascending."""
+        names = Names()
+        at = ctypes.addressof(names)
+        try:
+            _checked(self._library.find_windows(pool.at, self._window_us, at))
+            return sorted(window for window, _ in pairs_of(names))
+        finally:
+            self._library.free_names(at)
 
     def mark_numbers(self, pool: Halves | Settled, used: Sequence[bytearray]) -> None:
         """Mark the numbers of origins, peers and weights that the halves have."""

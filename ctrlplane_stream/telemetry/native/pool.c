@@ -1,4 +1,5 @@
 /* Takes batches of span-halves in, and keeps their halves in order of arrival. No rule of pairing is in here. */
+#include "counts.h"
 #include "pool.h"
 
 enum { MOST_RUNS = 4096, HIGH = 0, LOW, SPAN, PARENT, END, DURATION, FLAGS, ORIGIN, PEER, WEIGHT, COLUMNS };
@@ -79,6 +80,8 @@ int64_t read_batch(const uint8_t *value, int64_t size, Batch *b) {
   return 0;
 }
 
+int64_t make_room(Pool *pool, int64_t more) { return reserve(pool, more); }
+
 /* Appends the rows of a batch from ``first`` on; ``origins``, ``peers`` and ``weights`` are the partition's numbers for the batch's. */
 int64_t append_halves(
     Pool *pool, const uint8_t *value, const int64_t *start, int64_t rows, int64_t first, int64_t offset,
@@ -109,18 +112,20 @@ int64_t append_halves(
 
 /* Moves the halves that end before ``before`` from one pool to another, in order; the rest stay in order. */
 int64_t move_ended(Pool *from, int64_t before, Pool *to) {
-  int64_t kept = 0, ended = 0;
-  for (int64_t i = 0; i < from->count; i++) ended += from->half[i].end < before;
-  if (ended == from->count && to->count == 0) {
+  int64_t kept = 0, at = 0;
+  while (at < from->count && from->half[at].end < before) at++;
+  if (at == from->count && to->count == 0) {
     Pool all = *from;
     *from = *to;
     *to = all;
     return 0;
   }
-  if (reserve(to, ended)) return DECLINED;
-  for (int64_t i = 0; i < from->count; i++) {
-    if (from->half[i].end < before) to->half[to->count++] = from->half[i];
-    else from->half[kept++] = from->half[i];
+  if (reserve(to, from->count)) return DECLINED;
+  memcpy(to->half + to->count, from->half, (size_t)at * sizeof(Half));
+  to->count += at;
+  for (; at < from->count; at++) {
+    if (from->half[at].end < before) to->half[to->count++] = from->half[at];
+    else from->half[kept++] = from->half[at];
   }
   from->count = kept;
   return 0;
@@ -156,9 +161,13 @@ void renumber(Pool *pool, const uint32_t *origins, const uint32_t *peers, const 
   }
 }
 
-/* The least offset of a record that brought one of the halves; there is at least one. */
-int64_t least_offset(const Pool *pool) {
-  int64_t least = pool->half[0].offset;
-  for (int64_t i = 1; i < pool->count; i++) least = pool->half[i].offset < least ? pool->half[i].offset : least;
-  return least;
+/* Numbers the windows, of so many microseconds, that halves end in: a: the window. */
+int64_t find_windows(const Pool *pool, int64_t window_us, Names *into) {
+  int64_t last = INT64_MIN;
+  for (int64_t i = 0; i < pool->count; i++) {
+    int64_t window = pool->half[i].end / window_us - (pool->half[i].end % window_us < 0);
+    if (window != last && number_of(into, (uint64_t)window, 0) < 0) return DECLINED;
+    last = window;
+  }
+  return 0;
 }

@@ -6,7 +6,7 @@
  */
 #include "rows.h"
 
-enum { MOST_SLICES = 32, MOST_ATTRIBUTES = 128 };
+enum { MOST_SLICES = 32, MOST_ATTRIBUTES = 128, AHEAD = 1024 };
 
 /* Distinct sequences of slices, numbered in order of appearance. */
 typedef struct {
@@ -125,7 +125,13 @@ static int fields(Slice raw, Fields *f, Slice *attributes) {
       case 6: ok = wire == VARINT && varint(&c, &f->kind); break;
       case 7: ok = wire == FIXED64 && fixed64(&c, &f->start); break;
       case 8: ok = wire == FIXED64 && fixed64(&c, &f->end); break;
-      case 9: ok = wire == BYTES && f->attributes < MOST_ATTRIBUTES && slice(&c, &attributes[f->attributes++]); break;
+      case 9:
+        ok = wire == BYTES && f->attributes < MOST_ATTRIBUTES && slice(&c, &attributes[f->attributes++]);
+        while (ok && c.at < c.end && *c.at == (9 << 3 | BYTES)) { /* they come in a row */
+          c.at++;
+          ok = f->attributes < MOST_ATTRIBUTES && slice(&c, &attributes[f->attributes++]);
+        }
+        break;
       case 13: ok = wire == BYTES && slice(&c, &ignored); f->links = 1; break;
       case 15: ok = wire == BYTES && f->status.at == NULL && slice(&c, &f->status); break;
       default: ok = skip(&c, wire);
@@ -201,6 +207,7 @@ static int64_t scope(Reading *r, const uint8_t *const *values, uint32_t record, 
       continue;
     }
     if (wire != BYTES || !slice(&c, &span)) return DECLINED;
+    for (int64_t ahead = AHEAD; ahead < AHEAD + (int64_t)span.size && ahead < c.end - c.at; ahead += 64) __builtin_prefetch(c.at + ahead);
     int64_t failed = one_span(r, values, record, resource, span);
     if (failed) return failed;
   }

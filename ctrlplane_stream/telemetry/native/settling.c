@@ -149,6 +149,7 @@ static int64_t settle_each(Settling *s, int64_t most) {
   Traces *t = &c->traces;
   Block *b = &c->block;
   int64_t kept = 0, traces = 0, odd = 0;
+  c->least_offset = INT64_MAX;
   for (int64_t k = 0; k < t->traces; k++) {
     int64_t begin = b->first[k], size = b->first[k + 1] - begin;
     Half *half = b->pool.half + begin;
@@ -159,6 +160,7 @@ static int64_t settle_each(Settling *s, int64_t most) {
     }
     if (kept != begin) memmove(b->pool.half + kept, half, (size_t)size * sizeof *half);
     if (count_trace(s, b->pool.half + kept, size, kept)) return DECLINED;
+    if (b->pool.half[kept].offset < c->least_offset) c->least_offset = b->pool.half[kept].offset;
     b->key[traces] = t->key[k];
     b->first[traces++] = (uint32_t)kept;
     kept += size;

@@ -59,7 +59,7 @@ class Closing(ctypes.Structure):
         ("odd", Pool),
         ("traces", Traces),
         ("block", Block),
-        *((name, _COUNT) for name in ("local", "received", "roots")),
+        *((name, _COUNT) for name in ("local", "received", "roots", "least_offset")),
         ("arrivals", Counts),
         ("calls", Counts),
         ("pairs", Names),

@@ -94,9 +94,15 @@ void free_block(Block *b) {
   *b = (Block){0};
 }
 
-/* Gives back all that a close took, but what it kept of the block. */
-void end_closing(Closing *c) {
+/* Gives back all that a close took, but what was taken over of the block. The memory of what was seen goes to those that wait, where
+ * they have none. */
+void end_closing(Closing *c, Pool *waiting) {
   Traces *t = &c->traces;
+  if (!waiting->room) {
+    waiting->half = c->seen.half;
+    waiting->room = c->seen.room;
+    c->seen.half = NULL;
+  }
   void *all[] = {c->seen.half, c->odd.half, t->key, t->odd, t->size, t->trace, t->table};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   free_block(&c->block);

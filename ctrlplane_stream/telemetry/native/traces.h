@@ -35,6 +35,7 @@ typedef struct {
   Traces traces;
   Block block;          /* what was settled here */
   int64_t local, received, roots; /* halves that make no edge, by reason */
+  int64_t least_offset; /* of what was settled here */
   Counts arrivals;      /* a: origin; b: window; sketch: durations */
   Counts calls;         /* a: callers' origin << 32 | callees'; b: window << 1 | whether a message; sketches: client, server, gap */
   Names pairs;          /* of the calls. a: callers' origin << 32 | callees'; b: callers' peer */
