@@ -30,7 +30,7 @@ def bucket_value(index: int) -> float:
     return 2.0 * low * high / (low + high)
 
 
-class Sketch(msgspec.Struct, frozen=True):
+class Sketch(msgspec.Struct, frozen=True, gc=False):
     """Counts by bucket: parallel ``indices`` (ascending) and ``counts`` (positive), and the count of ``zero``."""
 
     indices: tuple[int, ...] = ()

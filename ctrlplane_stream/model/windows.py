@@ -13,7 +13,7 @@ from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.model.sketch import EMPTY, Sketch
 
 
-class EdgeWindow(msgspec.Struct, frozen=True):
+class EdgeWindow(msgspec.Struct, frozen=True, gc=False):
     """Calls along one edge between one pair of versions, in one window.
 
     ``calls`` and ``errors`` count observed spans; ``estimated_calls`` and ``estimated_errors`` correct for sampling.
@@ -35,7 +35,7 @@ class EdgeWindow(msgspec.Struct, frozen=True):
     gap: Sketch = EMPTY
 
 
-class ServiceWindow(msgspec.Struct, frozen=True):
+class ServiceWindow(msgspec.Struct, frozen=True, gc=False):
     """Arrivals at one version of a service in one window: every SERVER and CONSUMER span, whoever called.
 
     ``roots`` counts those that came from outside (no parent); calls per request of a caller are an edge's calls

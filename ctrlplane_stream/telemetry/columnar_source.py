@@ -7,6 +7,7 @@ understood once, by the reference's own rules. Whatever the columns cannot take 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import polars as pl
 from google.protobuf.message import DecodeError
@@ -25,7 +26,7 @@ from ctrlplane_stream.telemetry.columns import (
     words,
     words_of,
 )
-from ctrlplane_stream.telemetry.describing import ChunkTables, Described, Describer, number_of, peer_by_all
+from ctrlplane_stream.telemetry.describing import Described, Describer, Numbering, number_of, peer_by_all
 from ctrlplane_stream.telemetry.folding import LONGEST_US
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, Kind
 from ctrlplane_stream.telemetry.half_columns import falses
@@ -90,30 +91,32 @@ class ColumnarSource:
         if columns.record.n_unique() < len(records):
             return self._reference.batches(records, skipped)  # some record holds no span, which it says of each
         spans = len(columns)
-        tables = ChunkTables([self._origins.of(resource) for resource in columns.resources], {}, {})
+        numbers = Numbering([self._origins.of(resource) for resource in columns.resources], {})
+        weights: dict[float, int] = {}
         columns = _usable(columns, skipped)
         if not len(columns):
             return Batches((), (), (), spans)
-        rows = self._with_links(columns, self._rows(columns, records, tables), skipped)
-        return self._batches(records, rows, tables, spans)
+        rows = self._with_links(columns, self._rows(columns, records, numbers, weights), skipped)
+        return self._batches(records, rows, numbers, weights, spans)
 
-    def _batches(self, records: Sequence[SourceRecord], rows: pl.DataFrame, tables: ChunkTables, spans: int) -> Batches:
-        used = _used(rows["origin"], len(tables.origins)).to_list()
-        environments = {tables.origins[index].environment for index in used}
-        encoded_tables, origins, peers = tables.encoded(used)
-        origin = _looked_up(origins, pl.UInt32, rows["origin"]).alias("origin")
-        rows = rows.with_columns(origin, _looked_up(peers, pl.UInt32, rows["peer"]).alias("peer"))
-        encoded = tuple(_encoded(rows, records, encoded_tables, tables.many_weights, self._settings.partitions))
-        return Batches(encoded, tuple(sorted(environments)), (), spans)
+    def _batches(
+        self, records: Sequence[SourceRecord], rows: pl.DataFrame, numbers: Numbering, weights: dict[float, int], spans: int
+    ) -> Batches:
+        used = _marks(rows["origin"], len(numbers.origins)), _marks(rows["peer"], len(numbers.peers) + 1)
+        tables = numbers.tables(*used, weights)
+        origin = _looked_up(tables.origin, pl.UInt32, rows["origin"]).alias("origin")
+        rows = rows.with_columns(origin, _looked_up(tables.peer, pl.UInt32, rows["peer"]).alias("peer"))
+        encoded = tuple(_encoded(rows, records, tables.value, len(weights) > 1, self._settings.partitions))
+        return Batches(encoded, tables.environments, (), spans)
 
-    def _rows(self, columns: SpanColumns, records: Sequence[SourceRecord], tables: ChunkTables) -> pl.DataFrame:
+    def _rows(self, columns: SpanColumns, records: Sequence[SourceRecord], numbers: Numbering, weights: dict[float, int]) -> pl.DataFrame:
         """The halves of the spans, a row each; links are not looked at yet."""
         trace = words(columns.field("trace_id"), 16)
         ends = (columns.numbers("end_time_unix_nano") // 1000).cast(pl.Int64)
         starts = (columns.numbers("start_time_unix_nano") // 1000).cast(pl.Int64)
         latest = pl.Series([LATEST_US if r.received_ms is None else r.received_ms * 1000 for r in records], dtype=pl.Int64)
         latest = latest[columns.record]
-        flags, peer = self._flags_and_peers(columns, tables)
+        flags, peer = self._flags_and_peers(columns, numbers)
         return pl.DataFrame(
             {
                 "high": trace.gather_every(2),
@@ -125,12 +128,12 @@ class ColumnarSource:
                 "flags": flags,
                 "origin": columns.resource,
                 "peer": peer,
-                "weight": self._weights(columns, tables),
+                "weight": self._weights(columns, weights),
                 "record": columns.record,
             }
         )
 
-    def _flags_and_peers(self, columns: SpanColumns, tables: ChunkTables) -> tuple[pl.Series, pl.Series]:
+    def _flags_and_peers(self, columns: SpanColumns, numbers: Numbering) -> tuple[pl.Series, pl.Series]:
         """Flags as in ``Half.flags`` but for the links, and peers (1 + index; 0: none)."""
         number = columns.numbers("kind")
         kind = (number * ((number >= 0) & (number <= Kind.CONSUMER))).cast(pl.UInt8)
@@ -140,9 +143,9 @@ class ColumnarSource:
         if not len(callers):
             return flags, peer
         index, described, urls = self._attributes(columns, callers)
-        peers = _looked_up([tables.peer_number(one.peer) for one in described], pl.UInt32, index)
+        peers = _looked_up([numbers.peer_number(one.peer) for one in described], pl.UInt32, index)
         for at in urls.row.filter(_looked_up([one.homeless for one in described], pl.Boolean, index)[urls.row]).unique():
-            peers[at] = tables.peer_number(peer_by_all(columns.field("attributes")[callers[at]].as_py()))
+            peers[at] = numbers.peer_number(peer_by_all(columns.field("attributes")[callers[at]].as_py()))
         fails = _looked_up([one.failed for one in described], pl.Boolean, index) & (kind[callers] != Kind.CONSUMER)
         fetches = _looked_up([one.fetch for one in described], pl.UInt8, index)
         own = flags[callers]
@@ -157,14 +160,14 @@ class ColumnarSource:
         index, combined = combinations(plain, len(callers))
         return index, [self._describer.describe(combination) for combination in combined], urls
 
-    def _weights(self, columns: SpanColumns, tables: ChunkTables) -> pl.Series:
+    def _weights(self, columns: SpanColumns, weights: dict[float, int]) -> pl.Series:
         default = self._settings.sampling_multiplier
         states = columns.field("trace_state")
-        tables.weights[default] = 0
+        weights[default] = 0
         if not (lengths(states) > 0).any():
             return pl.zeros(len(columns), dtype=pl.UInt32, eager=True)
         encoded = states.dictionary_encode()
-        found = [number_of(weight(state, default), tables.weights) for state in encoded.dictionary.to_pylist()]
+        found = [number_of(weight(state, default), weights) for state in encoded.dictionary.to_pylist()]
         return _looked_up(found, pl.UInt32, pl.Series(encoded.indices))
 
     def _with_links(self, columns: SpanColumns, rows: pl.DataFrame, skipped: Counter[Skip]) -> pl.DataFrame:
@@ -238,9 +241,9 @@ def _looked_up(values: Sequence[object], dtype: pl.DataType | type[pl.DataType],
     return pl.Series(values, dtype=dtype)[index]
 
 
-def _used(numbers: pl.Series, many: int) -> pl.Series:
-    """Which numbers below ``many`` are there, ascending."""
-    return falses(many).scatter(numbers, True).arg_true()
+def _marks(numbers: pl.Series, many: int) -> Sequence[bool]:
+    """For each number below ``many`` whether it is there."""
+    return cast("list[bool]", falses(many).scatter(numbers.unique(), True).to_list())
 
 
 def _encoded(

@@ -1,7 +1,7 @@
 """What the attributes of callers and consumers say, understood once for each distinct combination; and what rows of a batch point to."""
 
-from collections.abc import Hashable, Sequence
-from functools import lru_cache
+from array import array
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -56,38 +56,39 @@ def peer_by_all(attributes: Sequence[bytes]) -> Peer | None:
     return peer_of(collect(map(attribute, attributes)))
 
 
-class ChunkTables(msgspec.Struct):
-    """The values that rows of a chunk point to: ``origins`` by number of resource, ``peers`` and ``weights`` by order of appearance."""
+class Numbering(msgspec.Struct):
+    """The values that rows point to: ``origins`` by number of resource, ``peers`` by order of appearance."""
 
     origins: list[Origin]
     peers: dict[Peer, int]
-    weights: dict[float, int]
-
-    @property
-    def many_weights(self) -> bool:
-        """Whether rows differ in weight."""
-        return len(self.weights) > 1
 
     def peer_number(self, peer: Peer | None) -> int:
         """1 + the number of a peer, 0 for none."""
         return 0 if peer is None else number_of(peer, self.peers) + 1
 
-    def encoded(self, used: Sequence[int]) -> tuple[bytes, list[int], list[int]]:
-        """The tables as bytes, in order of value, so that records of the same services have equal ones; ``used`` are the origins of rows.
+    def tables(self, resources: Sequence[bool | int], peers: Sequence[bool | int], weights: Iterable[float]) -> "EncodedTables":
+        """The tables of rows of which it is known, by number, which resources and (after none) which peers any of them has."""
+        origins = sorted({self.origins[number] for number, there in enumerate(resources) if there})
+        found = sorted(peer for peer, there in zip(self.peers, peers[1:], strict=True) if there)
+        by_origin, by_peer = {origin: i for i, origin in enumerate(origins)}, {peer: i + 1 for i, peer in enumerate(found)}
+        return EncodedTables(
+            encode_tables(origins, found, weights),
+            array("I", [by_origin.get(origin, 0) for origin in self.origins]),
+            array("I", [0, *(by_peer.get(peer, 0) for peer in self.peers)]),
+            tuple(sorted({origin.environment for origin in origins})),
+        )
 
-        With them, by number in here, the numbers in there: of origins, and of peers, where 0 is none.
-        """
-        origins = sorted({self.origins[number] for number in used})
-        peers = sorted(self.peers)
-        by_origin, by_peer = {origin: i for i, origin in enumerate(origins)}, {peer: i + 1 for i, peer in enumerate(peers)}
-        encoded = _encoded(tuple(origins), tuple(peers), tuple(self.weights))
-        return encoded, [by_origin.get(origin, 0) for origin in self.origins], [0, *(by_peer[peer] for peer in self.peers)]
 
+class EncodedTables(msgspec.Struct, frozen=True):
+    """Tables in order of value, so that records of the same services have equal ones; and their numbers.
 
-@lru_cache(maxsize=64)
-def _encoded(origins: tuple[Origin, ...], peers: tuple[Peer, ...], weights: tuple[float, ...]) -> bytes:
-    """Chunks of the same services have the same tables."""
-    return encode_tables(origins, peers, weights)
+    ``origin`` is by number of resource, ``peer`` by 1 + number of peer.
+    """
+
+    value: bytes
+    origin: "array[int]"
+    peer: "array[int]"
+    environments: tuple[str, ...]
 
 
 def number_of(value: Hashable, numbers: dict[Any, int]) -> int:

@@ -5,7 +5,10 @@ result does not depend on the order of adding, to the last bit.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.model.sketch import EMPTY, Sketch, bucket_index, merge
@@ -80,30 +83,60 @@ class Tally:
 
     def sums(self) -> tuple[int, int, float, float]:
         """Calls, errors, estimated calls, estimated errors."""
-        if len(self.by_weight) == 1:
-            ((weight, (calls, errors)),) = self.by_weight.items()
-            return calls, errors, weight * calls, weight * errors
-        ordered = sorted(self.by_weight.items())
-        return (
-            sum(found[0] for _, found in ordered),
-            sum(found[1] for _, found in ordered),
-            sum((weight * found[0] for weight, found in ordered), 0.0),
-            sum((weight * found[1] for weight, found in ordered), 0.0),
-        )
+        return sums_of([(weight, calls, errors) for weight, (calls, errors) in self.by_weight.items()])
+
+
+def sums_of(tallies: Sequence[tuple[float, int, int]]) -> tuple[int, int, float, float]:
+    """Calls, errors, estimated calls and estimated errors of (weight, calls, errors) by distinct weight, in any order."""
+    if len(tallies) == 1:
+        weight, calls, errors = tallies[0]
+        return calls, errors, weight * calls, weight * errors
+    ordered = sorted(tallies)
+    return (
+        sum(calls for _, calls, _ in ordered),
+        sum(errors for _, _, errors in ordered),
+        sum((weight * calls for weight, calls, _ in ordered), 0.0),
+        sum((weight * errors for weight, _, errors in ordered), 0.0),
+    )
 
 
 EdgeName = tuple[str, str, EdgeKind, str, str]
 """Caller, callee, kind, caller version, callee version."""
 
 
+class EdgeSums(msgspec.Struct, frozen=True, gc=False):
+    """What one edge between two versions adds up to where it was counted at once: (weight, calls, errors) by weight, and its sketches."""
+
+    tallies: tuple[tuple[float, int, int], ...]
+    client: Sketch = EMPTY
+    server: Sketch = EMPTY
+    gap: Sketch = EMPTY
+
+    def row(self, name: EdgeName) -> EdgeWindow:
+        """The row that these sums make."""
+        return EdgeWindow(*name, *sums_of(self.tallies), self.client, self.server, self.gap)
+
+
 @dataclass(slots=True)
 class EdgeCounts:
-    """What one edge between two versions adds up to."""
+    """What one edge between two versions adds up to, counted one by one."""
 
     tally: Tally = field(default_factory=Tally)
     client: Counts = field(default_factory=Counts)
     server: Counts = field(default_factory=Counts)
     gap: Counts = field(default_factory=Counts)
+
+    def put(self, sums: EdgeSums) -> None:
+        """Add what was counted at once."""
+        for weight, calls, errors in sums.tallies:
+            self.tally.add(calls, errors, weight)
+        self.client.put(sums.client)
+        self.server.put(sums.server)
+        self.gap.put(sums.gap)
+
+    def row(self, name: EdgeName) -> EdgeWindow:
+        """The row that these counts make."""
+        return EdgeWindow(*name, *self.tally.sums(), sketch_of(self.client), sketch_of(self.server), sketch_of(self.gap))
 
 
 @dataclass(slots=True)
@@ -126,9 +159,10 @@ class ExposureCounts:
 
 @dataclass(slots=True)
 class WindowFold:
-    """One window of one environment."""
+    """One window of one environment. Edges are in ``edges``, or, while nothing else was counted, in ``whole``."""
 
     edges: dict[EdgeName, EdgeCounts] = field(default_factory=dict)
+    whole: dict[EdgeName, EdgeSums] = field(default_factory=dict)
     arrivals: dict[tuple[str, str], ArrivalCounts] = field(default_factory=dict)
     exposures: dict[tuple[str, str, str, Exposure], ExposureCounts] = field(default_factory=dict)
 
@@ -137,7 +171,31 @@ class WindowFold:
         found = self.edges.get(name)
         if found is None:
             found = self.edges[name] = EdgeCounts()
+            if name in self.whole:
+                found.put(self.whole.pop(name))
         return found
+
+    def put_edge(self, name: EdgeName, sums: EdgeSums) -> None:
+        """Add what was counted of an edge at once."""
+        if name in self.edges or name in self.whole:
+            self.edge(name).put(sums)
+        else:
+            self.whole[name] = sums
+
+    @property
+    def edge_names(self) -> list[EdgeName]:
+        """The edges that have counts."""
+        return [*self.edges, *self.whole]
+
+    def rename_edge(self, old: EdgeName, new: EdgeName) -> None:
+        """Give what was counted of an edge to another."""
+        counts, into = self.edge(old), self.edge(new)
+        del self.edges[old]
+        for weight, (calls, errors) in counts.tally.by_weight.items():
+            into.tally.add(calls, errors, weight)
+        add_counts(into.client, counts.client)
+        add_counts(into.server, counts.server)
+        add_counts(into.gap, counts.gap)
 
     def arrival(self, service: str, version: str) -> ArrivalCounts:
         """The counts of a version of a service, made where missing."""
@@ -150,6 +208,10 @@ class WindowFold:
         """The counts of an exposure at an entry point, made where missing."""
         return self.exposures.setdefault((entry, service, version, exposure), ExposureCounts())
 
+    def _edge_row(self, name: EdgeName) -> EdgeWindow:
+        sums = self.whole.get(name)
+        return self.edges[name].row(name) if sums is None else sums.row(name)
+
     def part(self, environment: str, partition: int, window: int, part: int) -> WindowPart:
         """The part that these counts make, rows in a fixed order."""
         return WindowPart(
@@ -157,17 +219,13 @@ class WindowFold:
             partition,
             window,
             part,
-            tuple(_edge_window(name, self.edges[name]) for name in sorted(self.edges)),
+            tuple([self._edge_row(name) for name in sorted(self.edge_names)]),
             tuple(_service_window(name, self.arrivals[name]) for name in sorted(self.arrivals)),
             tuple(
                 ExposureWindow(*name, counts.requests, counts.errors, sketch_of(counts.latency))
                 for name, counts in sorted(self.exposures.items(), key=lambda item: item[0])
             ),
         )
-
-
-def _edge_window(name: EdgeName, counts: EdgeCounts) -> EdgeWindow:
-    return EdgeWindow(*name, *counts.tally.sums(), sketch_of(counts.client), sketch_of(counts.server), sketch_of(counts.gap))
 
 
 def _service_window(name: tuple[str, str], counts: ArrivalCounts) -> ServiceWindow:

@@ -1,7 +1,7 @@
 """Keeps the names of databases and external peers few: the first ``most`` of an environment stay, the rest are ``other``."""
 
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.telemetry.folding import EdgeCounts, WindowFold, add_counts
+from ctrlplane_stream.telemetry.folding import WindowFold
 
 OTHER = "other"
 _CAPPED = frozenset({EdgeKind.DATABASE, EdgeKind.EXTERNAL})
@@ -24,17 +24,9 @@ class Names:
     def cap(self, environment: str, fold: WindowFold) -> None:
         """Rename in a fold what is one name too many, adding up edges that become one."""
         known = self._admitted.setdefault(environment, {})
-        for name in sorted({edge[1] for edge in fold.edges if edge[2] in _CAPPED}):
+        for name in sorted({edge[1] for edge in fold.edge_names if edge[2] in _CAPPED}):
             if name not in known and len(known) < self._most:
                 known[name] = None
-        for edge in [edge for edge in fold.edges if edge[2] in _CAPPED and edge[1] not in known]:
+        for edge in [edge for edge in fold.edge_names if edge[2] in _CAPPED and edge[1] not in known]:
             caller, _, kind, version, peer_version = edge
-            _add(fold.edge((caller, OTHER, kind, version, peer_version)), fold.edges.pop(edge))
-
-
-def _add(into: EdgeCounts, counts: EdgeCounts) -> None:
-    for weight, (calls, errors) in counts.tally.by_weight.items():
-        into.tally.add(calls, errors, weight)
-    add_counts(into.client, counts.client)
-    add_counts(into.server, counts.server)
-    add_counts(into.gap, counts.gap)
+            fold.rename_edge(edge, (caller, OTHER, kind, version, peer_version))

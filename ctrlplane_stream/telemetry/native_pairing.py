@@ -15,12 +15,12 @@ from ctrlplane_stream.model.windows import Exposure
 from ctrlplane_stream.telemetry.batches import Batch
 from ctrlplane_stream.telemetry.bounding import Bounds, frame_of_memory
 from ctrlplane_stream.telemetry.exposures import Watched
-from ctrlplane_stream.telemetry.folding import EdgeCounts, Fold, Tally
+from ctrlplane_stream.telemetry.folding import EdgeSums, Fold
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer
 from ctrlplane_stream.telemetry.half_columns import Tables, halves_of, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.native import NOBODY, Counted, Halves, PairingLibrary, Settled
-from ctrlplane_stream.telemetry.native.pairing import column_of, counted, memory_of, pairs_of
+from ctrlplane_stream.telemetry.native.pairing import Tallied, column_of, counted, memory_of, pairs_of
 from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Pool
 from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing, Visible, count_redelivered, settle_finally, settle_now
 from ctrlplane_stream.telemetry.pairing import Settled as SettledCaller
@@ -193,14 +193,17 @@ class NativePairing:
         for row in rows:
             origin = self._tables.origins.values[row.a]
             counts = fold.at(self._window(row.b), origin.environment).arrival(origin.service, origin.version)
-            self._tally(counts.tally, row)
+            for weight, calls, errors in self._weighed(row.tallies):
+                counts.tally.add(calls, errors, weight)
             counts.roots += row.roots
             counts.latency.put(row.sketches[0])
 
-    def _tally(self, into: Tally, row: Counted) -> None:
+    def _weighed(self, tallies: Tallied) -> tuple[tuple[float, int, int], ...]:
         weights = self._tables.weights.values
-        for weight, calls, errors in row.tallies:
-            into.add(calls, errors, weights[weight])
+        if len(tallies) == 1:
+            ((weight, calls, errors),) = tallies
+            return ((weights[weight], calls, errors),)
+        return tuple([(weights[weight], calls, errors) for weight, calls, errors in tallies])
 
     def _learn(self, pairs: Sequence[tuple[int, int]], window: int) -> None:
         origins, peers = self._tables.origins.values, self._tables.peers.values
@@ -213,12 +216,7 @@ class NativePairing:
             above, below = origins[row.a >> 32], origins[row.a & NOBODY]
             kind = EdgeKind.MESSAGE if row.b & 1 else EdgeKind.CALL
             name = (above.service, below.service, kind, above.version, below.version)
-            counts = fold.at(self._window(row.b >> 1), below.environment).edge(name)
-            self._tally(counts.tally, row)
-            client, server, gap = row.sketches
-            counts.client.put(client)
-            counts.server.put(server)
-            counts.gap.put(gap)
+            fold.at(self._window(row.b >> 1), below.environment).put_edge(name, EdgeSums(self._weighed(row.tallies), *row.sketches))
 
     def _callers(self, kept: _Kept) -> list[tuple[Origin, Peer | None]]:
         origins, peers = self._tables.origins.values, self._tables.peers.values
@@ -241,9 +239,7 @@ class NativePairing:
             origin, to = callers[row.a][0], settled[row.a]
             assert to is not None
             name = (origin.service, to.callee, to.kind, origin.version, UNKNOWN_VERSION)
-            counts: EdgeCounts = fold.at(self._window(row.b), origin.environment).edge(name)
-            self._tally(counts.tally, row)
-            counts.client.put(row.sketches[0])
+            fold.at(self._window(row.b), origin.environment).put_edge(name, EdgeSums(self._weighed(row.tallies), row.sketches[0]))
 
     def _count_exposures(self, kept: _Kept, settled: Sequence[SettledCaller | None], watched: Watched, fold: Fold) -> None:
         """Exposure of the traces whose root is there, candidate by candidate."""

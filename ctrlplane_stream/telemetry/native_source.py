@@ -5,11 +5,14 @@ links. What the reader in C declines is read by columns (:class:`~ctrlplane_stre
 """
 
 import ctypes
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 
+from google.protobuf.message import DecodeError
+
 from ctrlplane_stream.telemetry.columnar_source import ColumnarSource
-from ctrlplane_stream.telemetry.describing import ChunkTables, Describer, number_of, peer_by_all
+from ctrlplane_stream.telemetry.describing import Describer, EncodedTables, Numbering, number_of, peer_by_all
 from ctrlplane_stream.telemetry.half import LINK, LINKED
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
 from ctrlplane_stream.telemetry.native import FAILED, HOMELESS, LINKS, ROW, URL, Body, Read, RowsToHalves, SpanReader
@@ -26,6 +29,41 @@ _PEER, _FLAGS = 12, 13
 """Places in a row."""
 
 
+class _Meanings:
+    """What the numbers of a reader mean. ``meaning`` and ``peer`` are by combination, 0 for none, as halves.c has them."""
+
+    _MOST_TABLES = 64
+
+    def __init__(self, settings: SpanSettings) -> None:
+        self._origins = Origins(settings.default_environment)
+        self._describer = Describer()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.numbers = Numbering([], {})
+        self.meaning, self.peer = array("H", [0]), array("I", [0])
+        self._tables: dict[tuple[bytes, bytes, tuple[float, ...]], EncodedTables] = {}
+
+    def meet(self, read: Read) -> None:
+        """Understand what has got its number. Raises DecodeError where it cannot be; then the reader has to give numbers anew."""
+        if read.anew:
+            self._forget()
+        self.numbers.origins += [self._origins.of(resource) for resource in read.resources]
+        for one in map(self._describer.describe, read.combinations):
+            self.meaning.append(one.fetch | FAILED * one.failed | HOMELESS * one.homeless)
+            self.peer.append(self.numbers.peer_number(one.peer))
+
+    def tables(self, resources: bytes, peers: bytes, weights: tuple[float, ...]) -> EncodedTables:
+        """The tables of rows that use these; chunks of the same services mostly use the same."""
+        key = resources, peers, weights
+        found = self._tables.get(key)
+        if found is None:
+            if len(self._tables) >= self._MOST_TABLES:
+                self._tables.clear()
+            found = self._tables[key] = self.numbers.tables(resources, peers, weights)
+        return found
+
+
 class NativeSource(ColumnarSource):
     """See the module. Keeps only caches, and memory that is used again."""
 
@@ -33,8 +71,7 @@ class NativeSource(ColumnarSource):
         """Chunks of less than ``least_bytes`` go to the reference, which is faster with few spans (measured)."""
         super().__init__(settings, least_bytes)
         self._settings = settings
-        self._meanings = Describer()
-        self._known_origins = Origins(settings.default_environment)
+        self._meanings = _Meanings(settings)
         self._reader = SpanReader(found, sorted(KEYS), frozenset(URLS))
         self._writer = RowsToHalves(found, settings.partitions)
 
@@ -43,6 +80,11 @@ class NativeSource(ColumnarSource):
         read = self._reader.read(values, latest)
         if read is None:
             return super()._halved(records, values, skipped)
+        try:
+            self._meanings.meet(read)
+        except DecodeError:
+            self._reader.forget()  # what cannot be understood has a number now
+            raise
         for reason, count in (
             (Skip.NO_TRACE_ID, read.no_trace_id),
             (Skip.NO_SPAN_ID, read.no_span_id),
@@ -53,30 +95,29 @@ class NativeSource(ColumnarSource):
         return self._written(records, values, read, skipped) if read.rows else Batches((), (), (), read.spans)
 
     def _written(self, records: Sequence[SourceRecord], values: Sequence[bytes], read: Read, skipped: Counter[Skip]) -> Batches:
-        tables = ChunkTables([self._known_origins.of(resource) for resource in read.resources], {}, {})
         default = self._settings.sampling_multiplier
-        weights = [number_of(weight(state, default) if state else default, tables.weights) for state in (b"", *read.states)]
-        resources = self._complete(values, read, tables, skipped)
-        used = [number for number, there in enumerate(resources) if there]
-        encoded, origins, peers = tables.encoded(used)
-        found = self._writer.bodies(read.memory, read.rows, len(records), origins, peers, weights if tables.many_weights else None)
-        out = [HalvesRecordOut(p, _record(records, body, encoded)) for p, body in enumerate(found) if body.columns]
-        environments = {tables.origins[number].environment for number in used}
-        return Batches(tuple(out), tuple(sorted(environments)), (), read.spans)
+        weights: dict[float, int] = {}
+        by_state = array("I", [number_of(weight(state, default) if state else default, weights) for state in (b"", *read.states)])
+        self._complete(values, read, skipped)
+        numbers = self._meanings.numbers
+        used = self._writer.used(read.memory, read.rows, len(numbers.origins), len(numbers.peers))
+        tables = self._meanings.tables(*used, tuple(weights))
+        weight_rows = by_state if len(weights) > 1 else None
+        found = self._writer.bodies(read.memory, read.rows, len(records), tables.origin, tables.peer, weight_rows)
+        out = [HalvesRecordOut(p, _record(records, body, tables.value)) for p, body in enumerate(found) if body.columns]
+        return Batches(tuple(out), tables.environments, (), read.spans)
 
-    def _complete(self, values: Sequence[bytes], read: Read, tables: ChunkTables, skipped: Counter[Skip]) -> bytes:
-        """Give the rows what their attributes mean, and consumers with links their copies; returns by resource whether it is used."""
-        described = [self._meanings.describe(combination) for combination in read.combinations]
-        meaning = [0, *(one.fetch | FAILED * one.failed | HOMELESS * one.homeless for one in described)]
-        peers = [0, *(tables.peer_number(one.peer) for one in described)]
-        used, special = self._writer.understand(read.memory, read.rows, meaning, peers, len(read.resources))
+    def _complete(self, values: Sequence[bytes], read: Read, skipped: Counter[Skip]) -> None:
+        """Give the rows what their attributes mean, and consumers with links their copies."""
+        meanings = self._meanings
+        special = self._writer.understand(read.memory, read.rows, meanings.meaning, meanings.peer)
         copies: list[bytes] = []
         for at in special:
             row = list(ROW.unpack_from(read.memory, at * ROW.size))
             record, start, size, marks = row[6], row[7], row[8], row[14]
             span = Span.FromString(values[record][start : start + size])
             if marks & URL:
-                row[_PEER] = tables.peer_number(peer_by_all(span.attributes))
+                row[_PEER] = meanings.numbers.peer_number(peer_by_all(span.attributes))
             if marks & LINKS:
                 found = links_of(span.links, span.trace_id, span.parent_span_id, self._settings.max_links, skipped)
                 copies += [_copy(row, trace, producer, self._settings.partitions) for trace, producer in found]
@@ -85,7 +126,6 @@ class NativeSource(ColumnarSource):
         if copies:
             read.memory = bytearray(read.memory[: read.rows * ROW.size]) + b"".join(copies)
             read.rows += len(copies)
-        return used
 
 
 def _copy(row: Sequence[int], trace: bytes, producer: bytes, partitions: int) -> bytes:

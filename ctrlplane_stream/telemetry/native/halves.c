@@ -4,9 +4,9 @@
 enum { FAILED = 128, HOMELESS = 256, HEADER = 8 };
 
 /* Completes rows by what their attributes mean. ``meaning`` and ``peer`` are by combination (0: none): the lower seven bits are the
- * flags of a span that fetched or settled messages, else 0; FAILED and HOMELESS as ``Described`` in describing.py. ``used`` is set
- * for each resource that a row has. Returns how many rows Python has to look at, and puts their numbers into ``special``. */
-int64_t understand(Row *row, int64_t rows, const uint16_t *meaning, const uint32_t *peer, uint64_t partitions, uint8_t *used, uint32_t *special) {
+ * flags of a span that fetched or settled messages, else 0; FAILED and HOMELESS as ``Described`` in describing.py. Returns
+ * how many rows Python has to look at, and puts their numbers into ``special``. */
+int64_t understand(Row *row, int64_t rows, const uint16_t *meaning, const uint32_t *peer, uint64_t partitions, uint32_t *special) {
   int64_t found = 0;
   uint64_t mask = partitions & (partitions - 1) ? 0 : partitions - 1;
   for (int64_t i = 0; i < rows; i++) {
@@ -15,13 +15,20 @@ int64_t understand(Row *row, int64_t rows, const uint16_t *meaning, const uint32
     if (said & FAILED && (r->flags & KIND) != CONSUMER) r->flags |= ERROR;
     if (fetch) r->flags = (uint8_t)((r->flags & ERROR) | fetch);
     r->peer = peer[r->combination];
-    used[r->resource] = 1;
     uint64_t folded = r->high ^ r->low;
     r->to = (uint16_t)(mask || partitions == 1 ? folded & mask : folded % partitions);
     r->marks &= (uint8_t)((said & HOMELESS ? MARK_URL : 0) | ((r->flags & KIND) == CONSUMER ? MARK_LINKS : 0));
     if (r->marks) special[found++] = (uint32_t)i;
   }
   return found;
+}
+
+/* Which resources and peers rows have: sets a byte for each. */
+void mark_used(const Row *row, int64_t rows, uint8_t *resources, uint8_t *peers) {
+  for (int64_t i = 0; i < rows; i++) {
+    resources[row[i].resource] = 1;
+    peers[row[i].peer] = 1;
+  }
 }
 
 /* Where the columns of one destination go on. */

@@ -46,26 +46,24 @@ class RowsToHalves:
         self._partitions = partitions
         self._into = bytearray()
 
-    def understand(
-        self, memory: bytearray, rows: int, meaning: Sequence[int], peers: Sequence[int], resources: int
-    ) -> "tuple[bytes, array[int]]":
-        """Complete rows by what their attributes mean, by combination, 0 for none; see halves.c.
+    def understand(self, memory: bytearray, rows: int, meaning: "array[int]", peers: "array[int]") -> "array[int]":
+        """Complete rows by what their attributes mean, by combination, 0 for none; see halves.c. Returns the rows for Python to look at."""
+        special = array("I", bytes(4 * rows))
+        arguments = address_of(meaning), address_of(peers), self._partitions, address_of(special)
+        return special[: self._library.understand(address(memory), rows, *arguments)]
 
-        Returns for each of the resources whether any row has it, and the rows that Python has to look at.
-        """
-        said, peer = array("H", meaning), array("I", peers)
-        used, special = bytearray(resources), array("I", bytes(4 * rows))
-        arguments = (address_of(said), address_of(peer), self._partitions, address(used), address_of(special))
-        count = self._library.understand(address(memory), rows, *arguments)
-        return bytes(used), special[:count]
+    def used(self, memory: bytearray, rows: int, resources: int, peers: int) -> tuple[bytes, bytes]:
+        """For each of so many resources, and of so many peers and none, whether any row has it."""
+        marks = bytearray(resources), bytearray(peers + 1)
+        self._library.mark_used(address(memory), rows, *map(address, marks))
+        return bytes(marks[0]), bytes(marks[1])
 
     def bodies(
-        self, memory: bytearray, rows: int, records: int, origins: Sequence[int], peers: Sequence[int], weights: Sequence[int] | None
+        self, memory: bytearray, rows: int, records: int, origin: "array[int]", peer: "array[int]", weight: "array[int] | None"
     ) -> list[Body]:
-        """The rows by destination, with the tables' numbers: ``origins`` by resource, ``peers``, ``weights`` by state (None: all alike)."""
+        """The rows by destination, with the tables' numbers: ``origin`` by resource, ``peer``, ``weight`` by state (None: all alike)."""
         counts, following = array("q", bytes(8 * self._partitions * records)), array("q", bytes(8 * self._partitions * records))
         columns, ends = bytearray(_COLUMNS_BYTES * self._partitions), array("q", bytes(8 * self._partitions))
-        origin, peer, weight = array("I", origins), array("I", peers), None if weights is None else array("I", weights)
         self._library.count_rows(address(memory), rows, records, address_of(counts))
         room = self._library.room_for_halves(rows, self._partitions)
         if len(self._into) < room:

@@ -15,7 +15,9 @@ _SOURCE_HASH = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "read_spans": (_COUNT, (_POINTER, _POINTER, _POINTER, _COUNT)),
-    "understand": (_COUNT, (_POINTER, _COUNT, _POINTER, _POINTER, ctypes.c_uint64, _POINTER, _POINTER)),
+    "forget_distinct": (None, (_POINTER,)),
+    "understand": (_COUNT, (_POINTER, _COUNT, _POINTER, _POINTER, ctypes.c_uint64, _POINTER)),
+    "mark_used": (None, (_POINTER, _COUNT, _POINTER, _POINTER)),
     "count_rows": (None, (_POINTER, _COUNT, _COUNT, _POINTER)),
     "room_for_halves": (_COUNT, (_COUNT, _COUNT)),
     "write_halves": (None, (_POINTER, _POINTER, _COUNT, _POINTER, _POINTER)),

@@ -5,8 +5,9 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from ctrlplane_stream.model.sketch import EMPTY, Sketch
 from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS
@@ -35,13 +36,16 @@ def _guess() -> None:
 _guess()
 
 
-@dataclass(slots=True)
-class Counted:
-    """What was counted under one name (``a``, ``b``): ``tallies`` are (weight's number, calls, errors)."""
+Tallied = tuple[tuple[int, int, int], ...]
+"""(Weight's number, calls, errors) by weight."""
+
+
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """What was counted under one name (``a``, ``b``)."""
 
     a: int
     b: int
-    tallies: list[tuple[int, int, int]]
+    tallies: Tallied
     roots: int
     sketches: list[Sketch]
 
@@ -194,30 +198,42 @@ def prepared(width: int) -> Counts:
 def counted(counts: Counts) -> list[Counted]:
     """What was counted and laid out, by order of appearance."""
     many, width = counts.names.count, counts.width
-    names = _numbers(counts.names.name, "q", 2 * many)
-    tally_of, roots = _numbers(counts.tally_of, "I", many), _numbers(counts.roots, "I", many)
+    names, roots = _numbers(counts.names.name, "q", 2 * many), _numbers(counts.roots, "I", many)
     sketches = _sketches(counts, many * width)
-    tallies = list(_tallies(counts))
-    found = []
-    for i in range(many):
-        own, at = [], tally_of[i]
-        while at:
-            calls, errors, weight, at = tallies[at - 1]
-            own.append((weight, calls, errors))
-        found.append(Counted(names[2 * i], names[2 * i + 1], own, roots[i], sketches[width * i : width * (i + 1)]))
-    return found
+    by_sketch = [sketches[at : at + width] for at in range(0, many * width, width)]
+    return list(map(Counted, names[::2], names[1::2], _tallies(counts, many), roots, by_sketch))
 
 
-def _tallies(counts: Counts) -> Iterator[tuple[int, ...]]:
-    """(Calls, errors, weight, 1 + next) of each tally."""
-    return _TALLY.iter_unpack(ctypes.string_at(counts.tally or 0, _TALLY.size * counts.tallies)) if counts.tallies else iter(())
+def _tallies(counts: Counts, many: int) -> list[Tallied]:
+    """The tallies of each name."""
+    if not many:
+        return []
+    found = list(_TALLY.iter_unpack(ctypes.string_at(counts.tally, _TALLY.size * counts.tallies)))
+    tallies: list[Tallied] = []
+    for at in _numbers(counts.tally_of, "I", many):
+        own: Tallied = ()
+        following = at
+        while following:
+            calls, errors, weight, following = found[following - 1]
+            own += ((weight, calls, errors),)
+        tallies.append(own)
+    return tallies
+
+
+_ONCE = [Sketch((index,), (1,)) for index in range(-1, len(FIRST_DURATIONS))]
+"""Sketches of a single duration, by 1 + its bucket: where there are many edges most are of this kind."""
 
 
 def _sketches(counts: Counts, many: int) -> list[Sketch]:
     index, found = _numbers(counts.index, "i", counts.buckets), _numbers(counts.found, "I", counts.buckets)
     made, begin = [], 0
     for end, zero in zip(_numbers(counts.end, "I", many), _numbers(counts.zero, "I", many), strict=True):
-        made.append(Sketch(tuple(index[begin:end]), tuple(found[begin:end]), zero) if end > begin or zero else EMPTY)
+        if zero:
+            made.append(Sketch(tuple(index[begin:end]), tuple(found[begin:end]), zero))
+        elif end == begin + 1 and found[begin] == 1:
+            made.append(_ONCE[index[begin] + 1])
+        else:
+            made.append(Sketch(tuple(index[begin:end]), tuple(found[begin:end])) if end > begin else EMPTY)
         begin = end
     return made
 

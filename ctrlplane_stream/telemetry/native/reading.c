@@ -8,43 +8,58 @@
 
 enum { MOST_SLICES = 32, MOST_ATTRIBUTES = 128, AHEAD = 1024 };
 
-/* Distinct sequences of slices, numbered in order of appearance. */
+/* Distinct sequences of slices, numbered in order of appearance, with bytes of their own: numbers stay from one call to the next. */
 typedef struct {
-  int64_t most_items, most_slices, items, slices;
+  int64_t most_items, most_slices, most_bytes, items, slices, bytes, full;
   int64_t *first;          /* of each item its first slice; one more at the end */
-  uint32_t *record, *at, *size; /* of each slice, where it lies */
+  uint32_t *at, *size;     /* of each slice, where it lies in ``memory`` */
+  uint8_t *memory;
   uint64_t *hash;          /* of each item */
   uint32_t *table;         /* open addressing: item + 1 */
   uint64_t mask;
 } Distinct;
 
-static int same(const Distinct *d, uint32_t item, const uint8_t *const *values, const Slice *slices, int64_t count) {
+static int same(const Distinct *d, uint32_t item, const Slice *slices, int64_t count) {
   int64_t first = d->first[item];
   if (d->first[item + 1] - first != count) return 0;
   for (int64_t i = 0; i < count; i++) {
     if (d->size[first + i] != slices[i].size) return 0;
-    if (memcmp(values[d->record[first + i]] + d->at[first + i], slices[i].at, slices[i].size) != 0) return 0;
+    if (memcmp(d->memory + d->at[first + i], slices[i].at, slices[i].size) != 0) return 0;
   }
   return 1;
 }
 
-/* The number of a sequence of slices of values[record], or DECLINED where there is no more room. */
-static int64_t numbered(Distinct *d, const uint8_t *const *values, uint32_t record, const Slice *slices, int64_t count) {
-  uint64_t hash = (uint64_t)count;
-  for (int64_t i = 0; i < count; i++) hash = hashed(hash, slices[i].at, slices[i].size);
+/* The number of a sequence of slices, or DECLINED where there is no more room. */
+static int64_t numbered(Distinct *d, const Slice *slices, int64_t count) {
+  uint64_t hash = (uint64_t)count, bytes = 0;
+  for (int64_t i = 0; i < count; i++) {
+    hash = hashed(hash, slices[i].at, slices[i].size);
+    bytes += slices[i].size;
+  }
   uint64_t place = hash & d->mask;
   for (uint32_t found; (found = d->table[place]) != 0; place = (place + 1) & d->mask)
-    if (d->hash[found - 1] == hash && same(d, found - 1, values, slices, count)) return found - 1;
-  if (d->items >= d->most_items || d->slices + count > d->most_slices) return DECLINED;
+    if (d->hash[found - 1] == hash && same(d, found - 1, slices, count)) return found - 1;
+  if (d->items >= d->most_items || d->slices + count > d->most_slices || bytes > (uint64_t)(d->most_bytes - d->bytes)) {
+    d->full = 1;
+    return DECLINED;
+  }
   for (int64_t i = 0; i < count; i++) {
-    d->record[d->slices] = record;
-    d->at[d->slices] = (uint32_t)(slices[i].at - values[record]);
+    memcpy(d->memory + d->bytes, slices[i].at, slices[i].size);
+    d->at[d->slices] = (uint32_t)d->bytes;
     d->size[d->slices++] = (uint32_t)slices[i].size;
+    d->bytes += (int64_t)slices[i].size;
   }
   d->hash[d->items] = hash;
   d->table[place] = (uint32_t)++d->items;
   d->first[d->items] = d->slices;
   return d->items - 1;
+}
+
+/* Forgets all items. */
+static void clear(Distinct *d) {
+  d->items = d->slices = d->bytes = d->full = 0;
+  d->first[0] = 0;
+  memset(d->table, 0, (size_t)(d->mask + 1) * sizeof *d->table);
 }
 
 /* The keys that matter: a chain for each hash of length, first and last letter. */
@@ -142,12 +157,12 @@ static int fields(Slice raw, Fields *f, Slice *attributes) {
 }
 
 /* The number of what a caller's attributes say, as far as it matters. */
-static int64_t combination(Reading *r, const uint8_t *const *values, uint32_t record, const Slice *all, int64_t count, uint8_t *marks) {
+static int64_t combination(Reading *r, const Slice *all, int64_t count, uint8_t *marks) {
   Slice found[MOST_SLICES];
   int64_t matter = 0;
   for (int64_t i = 0; i < count; i++)
     if (!attribute(&r->keys, all[i], found, &matter, marks)) return DECLINED;
-  return numbered(&r->combinations, values, record, found, matter);
+  return numbered(&r->combinations, found, matter);
 }
 
 static inline int zero(Slice s) {
@@ -172,8 +187,8 @@ static int64_t one_span(Reading *r, const uint8_t *const *values, uint32_t recor
   int32_t kind = (int32_t)f.kind;
   uint8_t marks = f.links ? MARK_LINKS : 0;
   if (kind < 0 || kind > CONSUMER) kind = 0;
-  if (kind >= CLIENT && (combined = combination(r, values, record, attributes, f.attributes, &marks) + 1) <= 0) return DECLINED;
-  if (f.state.size && (state = numbered(&r->states, values, record, &f.state, 1) + 1) <= 0) return DECLINED;
+  if (kind >= CLIENT && (combined = combination(r, attributes, f.attributes, &marks) + 1) <= 0) return DECLINED;
+  if (f.state.size && (state = numbered(&r->states, &f.state, 1) + 1) <= 0) return DECLINED;
   Row *made = &r->row[row];
   memcpy(&made->high, f.trace.at, 8);
   memcpy(&made->low, f.trace.at + 8, 8);
@@ -228,14 +243,14 @@ static int64_t resource_spans(Reading *r, const uint8_t *const *values, uint32_t
     } else if (number == 2) {
       if (wire != BYTES || !slice(&c, &scoped)) return DECLINED;
       if (!named) return DECLINED;
-      if (index < 0 && (index = numbered(&r->resources, values, record, &resource, 1)) < 0) return DECLINED;
+      if (index < 0 && (index = numbered(&r->resources, &resource, 1)) < 0) return DECLINED;
       int64_t failed = scope(r, values, record, (uint32_t)index, scoped);
       if (failed) return failed;
     } else if (!skip(&c, wire)) {
       return DECLINED;
     }
   }
-  if (named && index < 0 && numbered(&r->resources, values, record, &resource, 1) < 0) return DECLINED;
+  if (named && index < 0 && numbered(&r->resources, &resource, 1) < 0) return DECLINED;
   return 0;
 }
 
@@ -248,19 +263,18 @@ static void link_keys(Keys *keys) {
   }
 }
 
-static void clear(Distinct *d) {
-  d->items = d->slices = 0;
-  d->first[0] = 0;
-  memset(d->table, 0, (size_t)(d->mask + 1) * sizeof *d->table);
+/* Gives numbers anew from here on. */
+void forget_distinct(Reading *r) {
+  link_keys(&r->keys);
+  clear(&r->resources);
+  clear(&r->states);
+  clear(&r->combinations);
 }
 
 /* Fills ``r`` from serialized ExportTraceServiceRequests. 0, DECLINED, or TOO_SMALL where there are more rows than room. */
 int64_t read_spans(Reading *r, const uint8_t *const *values, const int64_t *sizes, int64_t count) {
   r->rows = r->spans = r->no_trace_id = r->no_span_id = r->no_end_time = 0;
-  link_keys(&r->keys);
-  clear(&r->resources);
-  clear(&r->states);
-  clear(&r->combinations);
+  clear(&r->states); /* few: those of a chunk are numbered as they come */
   for (int64_t i = 0; i < count; i++) {
     if (sizes[i] > INT32_MAX) return DECLINED;
     Cursor c = {values[i], values[i] + sizes[i]};

@@ -4,6 +4,7 @@ import ctypes
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ctrlplane_stream.telemetry.folding import LONGEST_US
 from ctrlplane_stream.telemetry.native.library import address
@@ -12,7 +13,7 @@ URL, LINKS = 1, 2
 """Marks of a row: it has an attribute that holds a URL; it has span links."""
 
 _TOO_SMALL = -2
-_MOST_ITEMS, _MOST_SLICES = 1 << 14, 1 << 16
+_MOST_ITEMS, _MOST_SLICES, _MOST_BYTES = 1 << 15, 1 << 17, 4 << 20
 _TYPICAL_BYTES, _LEAST_BYTES = 160, 37
 """Bytes that a span takes: seldom less than the one, never less than the other."""
 
@@ -32,9 +33,10 @@ class _Keys(ctypes.Structure):
 
 class _Distinct(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("most_items", "most_slices", "items", "slices")),
+        *((name, ctypes.c_int64) for name in ("most_items", "most_slices", "most_bytes", "items", "slices", "bytes", "full")),
         ("first", ctypes.POINTER(ctypes.c_int64)),
-        *((name, ctypes.POINTER(ctypes.c_uint32)) for name in ("record", "at", "size")),
+        *((name, ctypes.POINTER(ctypes.c_uint32)) for name in ("at", "size")),
+        ("memory", ctypes.POINTER(ctypes.c_uint8)),
         ("hash", ctypes.POINTER(ctypes.c_uint64)),
         ("table", ctypes.POINTER(ctypes.c_uint32)),
         ("mask", ctypes.c_uint64),
@@ -56,9 +58,10 @@ class _Reading(ctypes.Structure):
 
 @dataclass(slots=True)
 class Read:
-    """Usable spans of some requests, in order, a ``Row`` of rows.h each in ``memory``; and what their numbers stand for.
+    """Usable spans of some requests, in order, a ``Row`` of rows.h each in ``memory``, which is valid until the reader reads again.
 
-    The memory is the reader's and valid until it reads again.
+    ``resources`` and ``combinations`` are those that got their numbers now, after those of earlier reads; where ``anew`` is set, numbers
+    begin from the first again. ``states`` are all that these spans have.
     """
 
     memory: bytearray
@@ -67,6 +70,7 @@ class Read:
     no_trace_id: int
     no_span_id: int
     no_end_time: int
+    anew: bool
     resources: list[bytes]
     states: list[bytes]
     combinations: list[tuple[bytes, ...]]
@@ -91,6 +95,14 @@ class SpanReader:
         for name in ("resources", "states", "combinations"):
             setattr(self._reading, name, _distinct())
         self._memory = bytearray()
+        self._known = [0, 0]
+        self._forget_distinct = found.forget_distinct
+        self.forget()
+
+    def forget(self) -> None:
+        """Give numbers anew from the next read on."""
+        self._forget_distinct(ctypes.byref(self._reading))
+        self._known = [0, 0]
 
     def read(self, values: Sequence[bytes], latest_us: Sequence[int]) -> Read | None:
         """The spans of serialized requests, none ending after its request's ``latest_us``; None where the reader declines."""
@@ -98,12 +110,17 @@ class SpanReader:
         pointers = (ctypes.c_char_p * len(values))(*values)
         sizes = (ctypes.c_int64 * len(values))(*map(len, values))
         self._reading.latest_us = (ctypes.c_int64 * len(values))(*latest_us)
+        if 2 * self._reading.combinations.items > _MOST_ITEMS:
+            self.forget()
         for bytes_a_span in (_TYPICAL_BYTES, _LEAST_BYTES):
             self._make_room(size // bytes_a_span + 1)
             failed = self._read_spans(ctypes.byref(self._reading), pointers, sizes, len(values))
+            if failed and (self._reading.resources.full or self._reading.combinations.full):
+                self.forget()
+                failed = self._read_spans(ctypes.byref(self._reading), pointers, sizes, len(values))
             if failed != _TOO_SMALL:
                 break
-        return None if failed else self._result(values)
+        return None if failed else self._result()
 
     def _make_room(self, rows: int) -> None:
         if rows <= self._reading.capacity:
@@ -112,8 +129,10 @@ class SpanReader:
         self._reading.row = address(self._memory)
         self._reading.capacity = rows
 
-    def _result(self, values: Sequence[bytes]) -> Read:
+    def _result(self) -> Read:
         reading = self._reading
+        resources, combinations = self._known
+        self._known = [reading.resources.items, reading.combinations.items]
         return Read(
             self._memory,
             reading.rows,
@@ -121,9 +140,10 @@ class SpanReader:
             reading.no_trace_id,
             reading.no_span_id,
             reading.no_end_time,
-            [one for (one,) in _items(reading.resources, values)],
-            [one for (one,) in _items(reading.states, values)],
-            _items(reading.combinations, values),
+            resources == combinations == 0,
+            [one for (one,) in _items(reading.resources, resources)],
+            [one for (one,) in _items(reading.states, 0)],
+            _items(reading.combinations, combinations),
         )
 
 
@@ -132,19 +152,24 @@ def _distinct() -> _Distinct:
     return _Distinct(
         _MOST_ITEMS,
         _MOST_SLICES,
+        _MOST_BYTES,
+        0,
+        0,
         0,
         0,
         (ctypes.c_int64 * (_MOST_ITEMS + 1))(),
-        *((ctypes.c_uint32 * _MOST_SLICES)() for _ in range(3)),
+        *((ctypes.c_uint32 * _MOST_SLICES)() for _ in range(2)),
+        (ctypes.c_uint8 * _MOST_BYTES)(),
         (ctypes.c_uint64 * _MOST_ITEMS)(),
         (ctypes.c_uint32 * slots)(),
         slots - 1,
     )
 
 
-def _items(distinct: _Distinct, values: Sequence[bytes]) -> list[tuple[bytes, ...]]:
-    count = distinct.slices
-    places = zip(distinct.record[:count], distinct.at[:count], distinct.size[:count], strict=True)
-    slices = [values[record][at : at + size] for record, at, size in places]
-    first = distinct.first[: distinct.items + 1]
-    return [tuple(slices[first[i] : first[i + 1]]) for i in range(distinct.items)]
+def _items(distinct: _Distinct, known: int) -> list[tuple[bytes, ...]]:
+    """The items from number ``known`` on."""
+    first = distinct.first[known : distinct.items + 1]
+    memory = ctypes.addressof(distinct.memory.contents)
+    places = zip(distinct.at[first[0] : first[-1]], distinct.size[first[0] : first[-1]], strict=True)
+    slices = [ctypes.string_at(memory + at, size) for at, size in places]
+    return [tuple(slices[begin - first[0] : end - first[0]]) for begin, end in pairwise(first)]
