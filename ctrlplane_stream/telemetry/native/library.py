@@ -35,7 +35,7 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "mark_held": (None, (_POINTER, _POINTER, _COUNT)),
     "take_met": (_COUNT, (_POINTER,) * 3),
     "settle": (_COUNT, (_POINTER, _COUNT, _COUNT, _COUNT)),
-    "end_closing": (None, (_POINTER, _POINTER)),
+    "end_closing": (None, (_POINTER,)),
     "free_block": (None, (_POINTER,)),
     "count_spoken": (None, (_POINTER, _POINTER)),
     "count_open": (_COUNT, (_POINTER, _POINTER, _COUNT, _POINTER)),

@@ -17,7 +17,7 @@ int64_t count_open(Block *b, const uint8_t *settled, int64_t window_us, Counts *
   for (int64_t i = 0; i < b->opens; i++) {
     Open one = b->open[i];
     if (!settled[one.who]) { b->open[open++] = one; continue; }
-    const Half *h = &b->pool.half[one.half];
+    const Half *h = half_at(b, one.place);
     int64_t slot = slot_of(into, one.who, (uint64_t)floor_of(h->end, window_us));
     if (slot < 0 || tally(into, slot, h->weight, h->flags) || observe(into, slot, 0, h->duration)) return DECLINED;
   }
@@ -30,9 +30,9 @@ typedef struct { uint32_t origin, environment, service; } Candidate;
 
 static uint64_t exposure(const Block *b, int64_t trace, int64_t open, const Candidate *candidate, const uint32_t *called) {
   for (uint32_t i = b->first[trace]; i < b->first[trace + 1]; i++)
-    if (b->pool.half[i].origin == candidate->origin) return EXPOSED;
-  for (; open < b->opens && b->open[open].half < b->first[trace + 1]; open++)
-    if (called[b->open[open].who] == candidate->service && b->pool.half[b->open[open].half].flags & ERROR) return POSSIBLE;
+    if (half_at(b, i)->origin == candidate->origin) return EXPOSED;
+  for (; open < b->opens && b->open[open].place < b->first[trace + 1]; open++)
+    if (called[b->open[open].who] == candidate->service && half_at(b, b->open[open].place)->flags & ERROR) return POSSIBLE;
   return UNEXPOSED;
 }
 
@@ -45,8 +45,8 @@ int64_t count_exposures(
   for (int64_t k = 0; k < b->traces; k++) {
     const Half *root = NULL;
     for (uint32_t i = b->first[k]; i < b->first[k + 1] && !root; i++)
-      if (b->pool.half[i].parent == 0) root = &b->pool.half[i];
-    while (open < b->opens && b->open[open].half < b->first[k]) open++;
+      if (half_at(b, i)->parent == 0) root = half_at(b, i);
+    while (open < b->opens && b->open[open].place < b->first[k]) open++;
     for (int64_t i = 0; root && i < many; i++) {
       if (environment[root->origin] != candidates[i].environment) continue;
       uint64_t found = exposure(b, k, open, &candidates[i], called);

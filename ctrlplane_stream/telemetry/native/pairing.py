@@ -93,7 +93,7 @@ class Settled:
         ctypes.memset(ctypes.addressof(closing.block), 0, ctypes.sizeof(Block))
 
     def __len__(self) -> int:
-        return int(self.block.pool.count)
+        return int(self.block.halves)
 
     def __del__(self) -> None:
         self._library.free_block(self.at)
@@ -125,7 +125,7 @@ class PairingLibrary:
             _checked(self._library.find_traces(at))
             yield closing
         finally:
-            self._library.end_closing(at, waiting.at)
+            self._library.end_closing(at)
 
     def mark_held(self, closing: Closing, keys: "array[int]") -> None:
         """Traces of which the reference holds something go to it."""

@@ -22,56 +22,63 @@ static int64_t window_of(Settling *s, int64_t end) {
   return s->window;
 }
 
-/* Brings the halves into the order of their traces; ``first`` gets where each trace begins, and ``*largest`` the most halves of one. */
+/* Makes a block of what was seen: the order of its halves trace by trace. ``*largest`` gets the most halves of one trace. */
 static int64_t group(Closing *c, int64_t *largest) {
   const Traces *t = &c->traces;
   Block *b = &c->block;
   uint32_t sum = 0;
+  b->pool = c->seen;
+  c->seen = (Pool){0};
   b->first = malloc((size_t)(t->traces + 1) * sizeof *b->first);
-  if (!b->first || reserve(&b->pool, c->seen.count)) return DECLINED;
+  b->order = malloc((size_t)(b->pool.count + 1) * sizeof *b->order);
+  if (!b->first || !b->order) return DECLINED;
   *largest = 0;
   for (int64_t k = 0; k < t->traces; k++) {
     b->first[k] = sum;
     sum += t->size[k];
     if (t->size[k] > *largest) *largest = t->size[k];
   }
-  for (int64_t i = 0; i < c->seen.count; i++) b->pool.half[b->first[t->trace[i]]++] = c->seen.half[i];
+  for (int64_t i = 0; i < b->pool.count; i++) b->order[b->first[t->trace[i]]++] = (uint32_t)i;
   for (int64_t k = t->traces; k > 0; k--) b->first[k] = b->first[k - 1];
   b->first[0] = 0;
-  b->pool.count = c->seen.count;
   return 0;
 }
 
-static inline uint32_t *place(const Settling *s, uint64_t mask, const Half *half, uint64_t span) {
+static inline uint32_t *place(const Settling *s, uint64_t mask, int64_t begin, uint64_t span) {
   uint64_t at = mixed(0, span) & mask;
-  while (s->table[at] && half[s->table[at] - 1].span != span) at = (at + 1) & mask;
+  while (s->table[at] && half_at(&s->c->block, begin + s->table[at] - 1)->span != span) at = (at + 1) & mask;
   return &s->table[at];
 }
 
 /* Finds for each half of a trace the one above it; returns whether the trace is odd: an id comes twice, there are several roots, a
  * callee's caller is not there, something lies below a caller that no callee answered, or it has links or consumers that only fetched. */
-static int link_trace(Settling *s, const Half *half, int64_t size) {
+static int link_trace(Settling *s, int64_t begin, int64_t size) {
+  const Block *b = &s->c->block;
   uint64_t slots = 4;
   int roots = 0, odd = 0;
   while (slots < 2 * (uint64_t)size) slots *= 2;
   memset(s->table, 0, slots * sizeof *s->table);
   memset(s->answered, 0, (size_t)size);
   for (int64_t i = 0; i < size; i++) {
-    uint32_t flags = half[i].flags, *at = place(s, slots - 1, half, half[i].span);
-    odd |= *at != 0 || flags & (LINK | LINKED) || (flags & RECEIVE && (flags & KIND) == CONSUMER);
+    const Half *h = half_at(b, begin + i);
+    uint32_t *at = place(s, slots - 1, begin, h->span);
+    odd |= *at != 0 || h->flags & (LINK | LINKED) || (h->flags & RECEIVE && (h->flags & KIND) == CONSUMER);
     if (!*at) *at = (uint32_t)(i + 1);
-    roots += half[i].parent == 0;
+    roots += h->parent == 0;
   }
   if (odd || roots > 1) return 1;
   for (int64_t i = 0; i < size; i++) {
-    uint32_t up = half[i].parent ? *place(s, slots - 1, half, half[i].parent) : 0;
+    const Half *h = half_at(b, begin + i);
+    uint32_t up = h->parent ? *place(s, slots - 1, begin, h->parent) : 0;
     s->above[i] = up;
-    if (!half[i].parent || !callee(half[i].flags)) continue;
-    if (!up || !caller(half[up - 1].flags)) return 1;
+    if (!h->parent || !callee(h->flags)) continue;
+    if (!up || !caller(half_at(b, begin + up - 1)->flags)) return 1;
     s->answered[up - 1] = 1;
   }
-  for (int64_t i = 0; i < size; i++)
-    if (!callee(half[i].flags) && s->above[i] && caller(half[s->above[i] - 1].flags) && !s->answered[s->above[i] - 1]) return 1;
+  for (int64_t i = 0; i < size; i++) {
+    uint32_t up = s->above[i];
+    if (!callee(half_at(b, begin + i)->flags) && up && caller(half_at(b, begin + up - 1)->flags) && !s->answered[up - 1]) return 1;
+  }
   return 0;
 }
 
@@ -127,19 +134,50 @@ static int64_t leave_open(Settling *s, const Half *h, int64_t at) {
   return who < 0 ? DECLINED : 0;
 }
 
-/* Counts a trace that was linked; ``begin`` is where its first half lies in the block. */
-static int64_t count_trace(Settling *s, const Half *half, int64_t size, int64_t begin) {
+/* Counts a trace that was linked; it keeps its places from ``begin`` to ``kept``, where its halves will be. */
+static int64_t count_trace(Settling *s, int64_t begin, int64_t size, int64_t kept) {
+  const Block *b = &s->c->block;
   for (int64_t i = 0; i < size; i++) {
-    const Half *h = &half[i];
+    const Half *h = half_at(b, begin + i);
     uint32_t kind = h->flags & KIND;
     s->c->local += kind < SERVER && !(h->flags & RECEIVE);
     s->c->received += (h->flags & RECEIVE) != 0;
     if (callee(kind)) {
       if (count_arrival(s, h)) return DECLINED;
-      if (s->above[i] && count_call(s, &half[s->above[i] - 1], h)) return DECLINED;
-    } else if (caller(kind) && !s->answered[i] && leave_open(s, h, begin + i)) {
+      if (s->above[i] && count_call(s, half_at(b, begin + s->above[i] - 1), h)) return DECLINED;
+    } else if (caller(kind) && !s->answered[i] && leave_open(s, h, kept + i)) {
       return DECLINED;
     }
+  }
+  return 0;
+}
+
+static inline void fetch_ahead(const Block *b, int64_t from, int64_t to) {
+  for (int64_t i = from; i < to; i++) {
+    __builtin_prefetch(half_at(b, i));
+    __builtin_prefetch((const uint8_t *)half_at(b, i) + sizeof(Half) - 1);
+  }
+}
+
+/* The halves that odd traces leave behind in a block are given up where they are many. */
+static int64_t without_holes(Block *b) {
+  int64_t kept = 0, count = b->pool.count;
+  if (b->halves + count / 8 >= count) return 0;
+  uint32_t *moved = calloc((size_t)count + 1, sizeof *moved);
+  if (!moved) return DECLINED;
+  for (int64_t i = 0; i < b->halves; i++) moved[b->order[i]] = 1;
+  for (int64_t i = 0; i < count; i++) {
+    if (!moved[i]) continue;
+    b->pool.half[kept] = b->pool.half[i];
+    moved[i] = (uint32_t)kept++;
+  }
+  for (int64_t i = 0; i < b->halves; i++) b->order[i] = moved[b->order[i]];
+  free(moved);
+  b->pool.count = kept;
+  Half *shrunk = kept ? realloc(b->pool.half, (size_t)kept * sizeof *shrunk) : NULL;
+  if (shrunk) {
+    b->pool.half = shrunk;
+    b->pool.room = kept;
   }
   return 0;
 }
@@ -148,30 +186,29 @@ static int64_t settle_each(Settling *s, int64_t most) {
   Closing *c = s->c;
   Traces *t = &c->traces;
   Block *b = &c->block;
-  int64_t kept = 0, traces = 0, odd = 0;
+  int64_t traces = 0, odd = 0;
   c->least_offset = INT64_MAX;
   for (int64_t k = 0; k < t->traces; k++) {
     int64_t begin = b->first[k], size = b->first[k + 1] - begin;
-    Half *half = b->pool.half + begin;
-    if (t->odd[k] || size > most || link_trace(s, half, size)) {
+    if (k + 2 < t->traces && t->size[k + 2] < 64) fetch_ahead(b, b->first[k + 2], b->first[k + 3]);
+    if (t->odd[k] || size > most || link_trace(s, begin, size)) {
       t->odd[k] = 1;
       odd += size;
       continue;
     }
-    if (kept != begin) memmove(b->pool.half + kept, half, (size_t)size * sizeof *half);
-    if (count_trace(s, b->pool.half + kept, size, kept)) return DECLINED;
-    if (b->pool.half[kept].offset < c->least_offset) c->least_offset = b->pool.half[kept].offset;
+    if (count_trace(s, begin, size, b->halves)) return DECLINED;
+    if (half_at(b, begin)->offset < c->least_offset) c->least_offset = half_at(b, begin)->offset;
+    if (b->halves != begin) memmove(b->order + b->halves, b->order + begin, (size_t)size * sizeof *b->order);
     b->key[traces] = t->key[k];
-    b->first[traces++] = (uint32_t)kept;
-    kept += size;
+    b->first[traces++] = (uint32_t)b->halves;
+    b->halves += size;
   }
-  b->first[traces] = (uint32_t)kept;
+  b->first[traces] = (uint32_t)b->halves;
   b->traces = traces;
-  b->pool.count = kept;
   if (reserve(&c->odd, odd)) return DECLINED;
-  for (int64_t i = 0; odd && i < c->seen.count; i++)
-    if (t->odd[t->trace[i]]) c->odd.half[c->odd.count++] = c->seen.half[i];
-  return 0;
+  for (int64_t i = 0; odd && i < b->pool.count; i++)
+    if (t->odd[t->trace[i]]) c->odd.half[c->odd.count++] = b->pool.half[i];
+  return without_holes(b);
 }
 
 /* Settles what was seen: usual traces into ``c->block`` and the counts, the halves of all others into ``c->odd``. Origins are numbered

@@ -48,7 +48,16 @@ class Traces(ctypes.Structure):
 class Block(ctypes.Structure):
     """Traces that were settled together."""
 
-    _fields_ = (("pool", Pool), ("traces", _COUNT), ("key", _POINTER), ("first", _POINTER), ("opens", _COUNT), ("open", _POINTER))
+    _fields_ = (
+        ("pool", Pool),
+        ("order", _POINTER),
+        ("halves", _COUNT),
+        ("traces", _COUNT),
+        ("key", _POINTER),
+        ("first", _POINTER),
+        ("opens", _COUNT),
+        ("open", _POINTER),
+    )
 
 
 class Closing(ctypes.Structure):

@@ -65,21 +65,20 @@ int64_t take_met(Closing *c, Block *b, Pool *into) {
   for (int64_t k = 0; k < b->traces; k++) {
     if (k + AHEAD < b->traces) __builtin_prefetch(&c->traces.table[place_of(&c->traces, b->key[k + AHEAD])]);
     int64_t from = b->first[k], size = b->first[k + 1] - from, ended = open;
-    while (ended < b->opens && b->open[ended].half < b->first[k + 1]) ended++;
+    while (ended < b->opens && b->open[ended].place < b->first[k + 1]) ended++;
     if (mark(&c->traces, b->key[k])) {
       if (reserve(into, size)) return DECLINED;
-      memcpy(into->half + into->count, b->pool.half + from, (size_t)size * sizeof(Half));
-      into->count += size;
+      for (int64_t i = from; i < from + size; i++) into->half[into->count++] = *half_at(b, i);
       open = ended;
       continue;
     }
-    if (halves != from) memmove(b->pool.half + halves, b->pool.half + from, (size_t)size * sizeof(Half));
-    for (; open < ended; open++) b->open[opens++] = (Open){(uint32_t)(b->open[open].half - from + halves), b->open[open].who};
+    if (halves != from) memmove(b->order + halves, b->order + from, (size_t)size * sizeof *b->order);
+    for (; open < ended; open++) b->open[opens++] = (Open){(uint32_t)(b->open[open].place - from + halves), b->open[open].who};
     b->key[traces] = b->key[k];
     b->first[traces++] = (uint32_t)halves;
     halves += size;
   }
-  b->pool.count = halves;
+  b->halves = halves;
   b->traces = traces;
   b->opens = opens;
   if (b->first) b->first[traces] = (uint32_t)halves;
@@ -88,21 +87,16 @@ int64_t take_met(Closing *c, Block *b, Pool *into) {
 
 void free_block(Block *b) {
   free(b->pool.half);
+  free(b->order);
   free(b->key);
   free(b->first);
   free(b->open);
   *b = (Block){0};
 }
 
-/* Gives back all that a close took, but what was taken over of the block. The memory of what was seen goes to those that wait, where
- * they have none. */
-void end_closing(Closing *c, Pool *waiting) {
+/* Gives back all that a close took, but what was taken over of the block. */
+void end_closing(Closing *c) {
   Traces *t = &c->traces;
-  if (!waiting->room) {
-    waiting->half = c->seen.half;
-    waiting->room = c->seen.room;
-    c->seen.half = NULL;
-  }
   void *all[] = {c->seen.half, c->odd.half, t->key, t->odd, t->size, t->trace, t->table};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   free_block(&c->block);

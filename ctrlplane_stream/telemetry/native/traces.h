@@ -16,18 +16,22 @@ typedef struct {
   uint64_t mask;
 } Traces;
 
-/* A caller that nobody answered: its half by number, and the number of whom it spoke to. */
-typedef struct { uint32_t half, who; } Open;
+/* A caller that nobody answered: its place in the order of its block, and the number of whom it spoke to. */
+typedef struct { uint32_t place, who; } Open;
 
-/* Traces that were settled together: their halves trace by trace, in order of arrival within one. */
+/* Traces that were settled together. Their halves stay where they were seen, among those of other traces; ``order`` names them trace by
+ * trace, in order of arrival within one. */
 typedef struct {
   Pool pool;
-  int64_t traces;
+  uint32_t *order;
+  int64_t halves, traces;
   uint64_t *key;
-  uint32_t *first;      /* of each trace its first half; one more at the end */
+  uint32_t *first;      /* of each trace its first place in the order; one more at the end */
   int64_t opens;
-  Open *open;           /* by half, ascending */
+  Open *open;           /* by place, ascending */
 } Block;
+
+static inline const Half *half_at(const Block *b, int64_t place) { return &b->pool.half[b->order[place]]; }
 
 /* What is done when a window closes. */
 typedef struct {
