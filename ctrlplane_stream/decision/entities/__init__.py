@@ -1,0 +1,44 @@
+"""What the engine remembers: every kind of entry of its state, one struct each.
+
+Entries are values; a decision replaces them. Times that end in ``_ms`` are wall-clock milliseconds of the log; those that end in
+``_steady`` count milliseconds of *observed* time, which one fact advances by at most 15 s (see ``Clock``).
+"""
+
+from ctrlplane_stream.decision.entities.log import CatalogEntry, Clock, Index, OriginMark, TelemetryEntry
+from ctrlplane_stream.decision.entities.people import FreezeEntry, OverrideEntry
+from ctrlplane_stream.decision.entities.rollouts import Advice, AdvisedEntry, Heard, Hold, Passage, Rollout, Unit, Word
+from ctrlplane_stream.decision.entities.sets import BlastRadius, ChangedUnit, GuardWhy, LeftOut, VersionSet
+from ctrlplane_stream.decision.entities.targets import ArrivalsEntry, InFlight, LastKnownGood, LiveVersion, TargetEntry, ZeroSince
+from ctrlplane_stream.decision.entities.versions import PairEntry, ReleaseEntry, VersionEntry
+
+__all__ = [
+    "Advice",
+    "AdvisedEntry",
+    "ArrivalsEntry",
+    "BlastRadius",
+    "CatalogEntry",
+    "ChangedUnit",
+    "Clock",
+    "FreezeEntry",
+    "GuardWhy",
+    "Heard",
+    "Hold",
+    "InFlight",
+    "Index",
+    "LastKnownGood",
+    "LeftOut",
+    "LiveVersion",
+    "OriginMark",
+    "OverrideEntry",
+    "PairEntry",
+    "Passage",
+    "ReleaseEntry",
+    "Rollout",
+    "TargetEntry",
+    "TelemetryEntry",
+    "Unit",
+    "VersionEntry",
+    "VersionSet",
+    "Word",
+    "ZeroSince",
+]

@@ -1,0 +1,62 @@
+"""The log as an environment has read it: its time, what it knows already, the catalog in force, and what there is to look at."""
+
+import msgspec
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """What time it is, as the facts tell it, and how many facts were decided.
+
+    ``now_ms`` never goes back. ``steady`` is what timers run on: it advances with ``now_ms``, but by at most 15 s a fact, so that
+    neither a fast clock nor an outage can finish a drain that nobody observed.
+    """
+
+    now_ms: int = 0
+    steady: int = 0
+    sequence: int = 0
+    told_ms: int = 0
+    """When time was last told: other facts, however many, must not put off what waits for time."""
+
+
+class OriginMark(msgspec.Struct, frozen=True, order=True):
+    """The last fact taken from one input partition."""
+
+    offset: int
+    index: int
+
+
+class CatalogEntry(msgspec.Struct, frozen=True):
+    """Which catalog is in force; its services are entries of their own."""
+
+    hash: str
+    services: tuple[str, ...]
+    promote_from: str | None
+    promotes_to: tuple[str, ...]
+    notify: str | None
+
+
+class Index(msgspec.Struct, frozen=True):
+    """What there is to look at without searching: rollouts in order of arrival, and whatever has a timer.
+
+    ``ended`` and ``overrides`` are the most recent ones only; older entries are dropped from the state.
+    """
+
+    rollouts: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    freezes: tuple[str, ...] = ()
+    releases: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    retiring: tuple[str, ...] = ()
+    """Services with a parked version whose retention runs."""
+
+
+class TelemetryEntry(msgspec.Struct, frozen=True):
+    """What is known of the windows: their length, the last one that closed, and the window of the last step forward."""
+
+    window_seconds: float = 10.0
+    last_window: int = -1
+    closed_at_steady: int = -1
+    stepped_window: int = -1
+    stepped_by: str | None = None
+    services: int = 0
+    requests_per_second: float = 0.0
+    """Of all services together, each call counted where it arrives."""

@@ -1,0 +1,101 @@
+"""A service in the environment: what is wanted of it, what was told and what was seen."""
+
+import msgspec
+
+from ctrlplane_stream.model.world import Capacity, ObservedVersion
+
+
+class LiveVersion(msgspec.Struct, frozen=True):
+    """A version that the engine wants to exist in a target, with the weight wanted for it."""
+
+    label: str
+    capacity: Capacity
+    weight: int
+    parked_until_steady: int | None = None
+
+
+class LastKnownGood(msgspec.Struct, frozen=True):
+    """The version that last completed its bake here, and the neighbours' versions it baked against."""
+
+    label: str
+    baked_at_ms: int
+    neighbours: dict[str, str] = {}
+
+
+class InFlight(msgspec.Struct, frozen=True):
+    """The last command to a target, while its outcome is awaited."""
+
+    id: str
+    verb: str
+    sequence: int
+    issued_steady: int
+    tries: int = 1
+    trouble: str | None = None
+    """Why the last try did not do it; None while nothing was heard."""
+
+
+class ZeroSince(msgspec.Struct, frozen=True):
+    """Since when a version has been seen without weight."""
+
+    ms: int
+    steady: int
+
+
+class TargetEntry(msgspec.Struct, frozen=True):
+    """A service in this environment: what is stable, what is wanted of it and what was last seen of it."""
+
+    service: str
+    newest: int = 0
+    stable: str | None = None
+    last_known_good: LastKnownGood | None = None
+    baked: tuple[str, ...] = ()
+    """Labels that completed their bake here, the latest last; going back to one forgets those after it."""
+    live: tuple[LiveVersion, ...] = ()
+    observed: tuple[ObservedVersion, ...] = ()
+    observed_sequence: int = 0
+    moved_steady: int = 0
+    """When it was last seen to change, or was told something new: how long an exchange in place has stood still."""
+    zero_since: dict[str, ZeroSince] = {}
+    """Version label to when it was first seen at weight 0 after it last had one."""
+    in_flight: InFlight | None = None
+    commanded_sequence: int = 0
+    leased_ms: int | None = None
+    """When the lease of a partial weight was last granted or renewed; None where there is none."""
+    rollout: str | None = None
+    pinned: str | None = None
+    pinned_by: str | None = None
+    over_edit: str | None = None
+    """The edit by hand that an operator said to go over, until a command of ours is confirmed."""
+    edited: str | None = None
+    strayed: str | None = None
+    """How it is not as it was left at rest, by nobody's known hand; None once it is again, or somebody said resume."""
+    restored_ms: int | None = None
+    """When it was last told again after a drift."""
+    blocked_until_steady: int = 0
+    """No new rollout before this (hold after a revert)."""
+    granularity: int = 1
+    """The smallest share of traffic in percent that its world can move, as it was last seen."""
+
+    def wanted(self, label: str) -> LiveVersion | None:
+        """What is wanted of a version; None where it is not to exist."""
+        for version in self.live:
+            if version.label == label:
+                return version
+        return None
+
+    def seen(self, label: str) -> ObservedVersion | None:
+        """What was last seen of a version; None where there was nothing of it."""
+        for version in self.observed:
+            if version.label == label:
+                return version
+        return None
+
+
+class ArrivalsEntry(msgspec.Struct, frozen=True):
+    """Requests that arrived at the versions of a target in motion: in the last window, and when each was last met."""
+
+    window: int
+    window_seconds: float
+    counts: dict[str, int]
+    last_met: dict[str, int]
+    """Version label to the end of the last window with an arrival of it, in seconds."""

@@ -1,0 +1,36 @@
+"""What was offered: versions by number, and sets that are still being collected."""
+
+import msgspec
+
+from ctrlplane_stream.model.facts import Provenance, ReleaseOrder
+from ctrlplane_stream.model.identity import Artifact
+
+
+class VersionEntry(msgspec.Struct, frozen=True):
+    """A version: an artifact with a configuration, numbered once and for ever."""
+
+    label: str
+    artifact: Artifact
+    manifest_hash: str
+    configuration: dict[str, str]
+    provenance: Provenance
+    first_seen_ms: int
+    attempts: int = 0
+    """How often a rollout of it was begun."""
+
+
+class PairEntry(msgspec.Struct, frozen=True):
+    """The number that (artifact, manifest) has."""
+
+    number: int
+
+
+class ReleaseEntry(msgspec.Struct, frozen=True):
+    """A set that is still being collected: members of a declared release by service and version label."""
+
+    release: str
+    size: int | None
+    members: dict[str, str]
+    order: ReleaseOrder
+    due_steady: int
+    cause: str = "release"
