@@ -3,7 +3,6 @@
 With ``--policy FILE`` instead: what another policy would have done with the same facts and telemetry.
 """
 
-import asyncio
 import sys
 import time
 from pathlib import Path
@@ -23,9 +22,8 @@ from ctrlplane_stream.commands.options import (
 from ctrlplane_stream.commands.other_policy import show_other_policy
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.build_id import build_id
-from ctrlplane_stream.stream.deciding import CORE
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
-from ctrlplane_stream.stream.replaying import Found, Problem, Replay, Tally
+from ctrlplane_stream.stream.replaying import Found, Problem
+from ctrlplane_stream.stream.replaying_all import replay_all
 from ctrlplane_stream.wire.kafka_clients import partition_of
 
 _SHOWN = 20
@@ -67,7 +65,7 @@ def replay(settings: Settings, as_json: bool, environment: str | None, policy_fi
     partitions = [partition_of(environment, settings.partitions)] if environment else list(range(settings.partitions))
     started = time.monotonic()
     try:
-        tally = asyncio.run(_replay(settings, partitions))
+        tally = replay_all(settings, partitions)
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
     seconds = time.monotonic() - started
@@ -78,19 +76,6 @@ def replay(settings: Settings, as_json: bool, environment: str | None, policy_fi
         _print(told)
     if any(found.problem is not Problem.OTHER_BUILD for found in told.found):
         sys.exit(EXIT_DIFFERENT)
-
-
-async def _replay(settings: Settings, partitions: list[int]) -> Tally:
-    tally = Tally()
-    decisions, facts = KafkaLogReader(settings), KafkaLogReader(settings)
-    try:
-        for partition in partitions:
-            one = Replay(decisions, facts, CORE, partition=partition, partitions=settings.partitions, build=build_id())
-            tally.add(await one.run())
-    finally:
-        await decisions.close()
-        await facts.close()
-    return tally
 
 
 def _print(told: Replayed) -> None:

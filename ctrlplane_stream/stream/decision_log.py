@@ -5,6 +5,7 @@ epoch of the latest claim before it, so an owner that lost the partition without
 """
 
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 import msgspec
 
@@ -38,6 +39,15 @@ def read_decision(value: bytes | None) -> DecisionRecord | Unreadable:
     return record
 
 
+class Stamped(Protocol):
+    """Whatever carries the epoch under which it was written."""
+
+    @property
+    def epoch(self) -> int:
+        """The offset of its owner's claim."""
+        ...
+
+
 class Fence:
     """The epoch in force at one place of one partition. Feed it every record, in order, from a place where ``epoch`` is known."""
 
@@ -46,7 +56,7 @@ class Fence:
     def __init__(self, epoch: int = NO_EPOCH) -> None:
         self.epoch = epoch
 
-    def admits(self, offset: int, record: DecisionRecord) -> bool:
+    def admits(self, offset: int, record: Claim | Stamped) -> bool:
         """Whether the record counts; a claim always does, and changes the epoch."""
         if isinstance(record, Claim):
             self.epoch = offset

@@ -64,7 +64,10 @@ class KafkaLogReader:
             consumer.assign([place])
             consumer.seek(place, start)
             while await consumer.position(place) < end:
-                for found in (await consumer.getmany(place, timeout_ms=1000, max_records=2_000)).get(place, ()):
+                batch = (await consumer.getmany(place, timeout_ms=1000, max_records=2_000)).get(place, ())
+                if batch and batch[-1].offset >= end - 1:
+                    consumer.pause(place)  # or it asks for more, and what we ask for next waits behind that for fetch_max_wait_ms
+                for found in batch:
                     self.records_read += 1
                     if found.offset < end:
                         yield record_of(topic, found)

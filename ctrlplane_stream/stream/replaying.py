@@ -2,7 +2,7 @@
 
 The log says in which order facts were decided, under which epoch and by which build; everything else is derived again by
 the same ``Decider`` that the engine uses. After a difference the recorded decision is taken, so that one difference is
-reported once.
+reported once. Since bytes are compared, no more is read of a record than those three, unless it differs.
 """
 
 from collections.abc import AsyncIterator
@@ -10,9 +10,9 @@ from enum import StrEnum
 
 import msgspec
 
-from ctrlplane_stream.model.decisions import Decided, Lane, Parked
+from ctrlplane_stream.model.decisions import Claim, Decided, Lane, Parked
 from ctrlplane_stream.stream.deciding import Answer, Decider, Recorded, Resumed, Rules, read_fact
-from ctrlplane_stream.stream.decision_log import Fence, read_decision, write_decision
+from ctrlplane_stream.stream.decision_log import Fence, read_decision
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import LogReader, Record
 from ctrlplane_stream.wire.cloudevents import Unreadable
@@ -34,6 +34,27 @@ class Problem(StrEnum):
     """There is no such fact: expired, or never written."""
     UNDECIDED = "undecided"
     """A fact without a decision, though the log has gone past it."""
+
+
+class _Head(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="decided"):
+    """What a replay must know of a ``Decided`` before it can derive it again."""
+
+    environment: str
+    epoch: int
+    fact_offset: int
+    build: str
+    lane: Lane = Lane.TURN
+
+
+_heads = msgspec.json.Decoder(_Head | Claim | Parked)
+
+
+def _read_head(value: bytes | None) -> _Head | Claim | Parked | Unreadable:
+    try:
+        record: _Head | Claim | Parked = _heads.decode(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Unreadable(str(error))
+    return record
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -88,12 +109,12 @@ class Replay:
         facts = self._facts_reader.read("facts", self._partition, 0)
         fence = Fence()
         async for found in self._reader.read("decisions", self._partition, 0):
-            record = read_decision(found.value)
+            record = _read_head(found.value)
             if isinstance(record, Unreadable):
                 continue
             if not fence.admits(found.offset, record):
                 self.tally.ignored_by_epoch += 1
-            elif isinstance(record, Decided):
+            elif isinstance(record, _Head):
                 await self._compare(record, found, facts)
             elif isinstance(record, Parked):
                 self.tally.parked += 1
@@ -103,26 +124,26 @@ class Replay:
             self._report_undecided()
         return self.tally
 
-    async def _compare(self, record: Decided, found: Record, facts: AsyncIterator[Record]) -> None:
+    async def _compare(self, record: _Head, found: Record, facts: AsyncIterator[Record]) -> None:
         self.tally.decisions += 1
         line = self._decider.line(record.environment)
         if record.lane is not Lane.BESIDE and line.has_decided(record.fact_offset):
-            self._report(Problem.DOUBLED, record, found.offset)
+            self._report(Problem.DOUBLED, record, found)
             return
         await self._pull(facts, record.fact_offset)
         fact = self._waiting.get(record.fact_offset)
         if fact is None:
-            self._report(Problem.NO_FACT, record, found.offset)
+            self._report(Problem.NO_FACT, record, found)
         else:
             self._derive(record, found, fact, line)
         if record.lane is not Lane.BESIDE:
             self._waiting.pop(record.fact_offset, None)
 
-    def _derive(self, record: Decided, found: Record, fact: Record, line: Line) -> None:
+    def _derive(self, record: _Head, found: Record, fact: Record, line: Line) -> None:
         """Compare, and leave the line as the record says."""
         before = Line(line.state, line.through, line.ahead, line.parked, line.beside, line.wake_at_ms, line.build)
-        if any(reason.code == SKIPPED for reason in record.reasons) and line.parked == record.fact_offset:
-            line.take(record, found.offset)
+        if line.parked == record.fact_offset and _is_skipped(found):
+            _take(line, found)
             return
         if record.lane is not Lane.BESIDE:
             line.parked = None
@@ -130,14 +151,14 @@ class Replay:
         answer = self._decider.in_turn(fact) if record.lane is Lane.TURN else self._decider.ahead(fact)
         value = _value(answer)
         if value != found.value:
-            problem = Problem.DIFFERENT if record.build == self._build else Problem.OTHER_BUILD
-            self._report(problem, record, found.offset, value or b"nothing: the fact is parked or waits")
             self._decider.lines[record.environment] = before
-            before.take(record, found.offset)
+            if _take(before, found):
+                problem = Problem.DIFFERENT if record.build == self._build else Problem.OTHER_BUILD
+                self._report(problem, record, found, value or b"nothing: the fact is parked or waits")
 
-    def _report(self, problem: Problem, record: Decided, at: int, derived: bytes = b"") -> None:
-        recorded = write_decision(record).decode() if derived else ""
-        self.tally.found.append(Found(problem, record.environment, record.fact_offset, at, recorded, derived.decode()))
+    def _report(self, problem: Problem, record: _Head, found: Record, derived: bytes = b"") -> None:
+        recorded = (found.value or b"").decode() if derived else ""
+        self.tally.found.append(Found(problem, record.environment, record.fact_offset, found.offset, recorded, derived.decode()))
 
     def _report_undecided(self) -> None:
         for offset, fact in sorted(self._waiting.items()):
@@ -156,6 +177,19 @@ class Replay:
             self._read_through = fact.offset
             self.tally.facts += 1
             self._waiting[fact.offset] = fact
+
+
+def _take(line: Line, found: Record) -> bool:
+    """Let the line go on as a record says; whether it can be read as a decision at all."""
+    record = read_decision(found.value)
+    if isinstance(record, Decided):
+        line.take(record, found.offset)
+    return isinstance(record, Decided)
+
+
+def _is_skipped(found: Record) -> bool:
+    record = read_decision(found.value)
+    return isinstance(record, Decided) and any(reason.code == SKIPPED for reason in record.reasons)
 
 
 def _value(answer: Answer) -> bytes | None:
