@@ -1,4 +1,4 @@
-"""The engine role on a real broker: facts a second, latency of a lone fact, an abort behind a queue, back to work after a kill, replay.
+"""The engine role on a real broker: facts a second, latency of a lone fact, an abort behind a queue, back to work after a kill.
 
 ``python -m bench.engine [--quick] [--json]``. Everything runs on this machine: broker, worker and the measuring process
 share its cores, so the figures are lower bounds. All facts are decided by the product's own rules.
@@ -28,11 +28,8 @@ from ctrlplane_stream.model.facts import CatalogApplied, EdgeSeen, EdgesObserved
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.build_id import build_id
-from ctrlplane_stream.stream.deciding import CORE
 from ctrlplane_stream.stream.decision_log import read_decision
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
-from ctrlplane_stream.stream.replaying import Replay
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.control import OverrideData, write_control
 from ctrlplane_stream.wire.kafka_clients import partition_of, producer
@@ -237,20 +234,6 @@ async def _has_decided(bench: Bench, partition: int, fact_offset: int) -> bool:
     return False
 
 
-async def replay(bench: Bench) -> Figures:
-    """Facts a second derived again and compared, all partitions."""
-    facts_reader = KafkaLogReader(bench.settings)
-    begun, facts, found = time.monotonic(), 0, 0
-    for partition in range(PARTITIONS):
-        one = Replay(bench.reader, facts_reader, CORE, partition=partition, partitions=PARTITIONS, build=build_id())
-        tally = await one.run()
-        facts += tally.facts
-        found += len(tally.found)
-    seconds = time.monotonic() - begun
-    await facts_reader.close()
-    return {"facts": facts, "facts_per_second": facts / seconds, "found": found}
-
-
 async def measure(bootstrap: str, quick: bool) -> dict[str, Figures]:
     """All figures."""
     figures: dict[str, Figures] = {}
@@ -259,7 +242,6 @@ async def measure(bootstrap: str, quick: bool) -> dict[str, Figures]:
         figures["throughput"] = await throughput(bench, 20_000 // scale)
         figures["lone fact"] = await lone_fact(bench, 500 // scale)
         figures["abort behind a queue"] = await abort_behind_queue(bench, 10_000 // scale)
-        figures["replay"] = await replay(bench)
     async with bench_on(bootstrap, f"bench-{os.getpid()}-b-") as bench:
         figures["back to work"] = await back_to_work(bench, 1_000 // scale, 100)
     return figures

@@ -12,6 +12,7 @@ from ctrlplane_stream.stream.build_id import build_id
 from ctrlplane_stream.stream.deciding import CORE
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.stream.replaying import Replay, Tally
+from ctrlplane_stream.stream.worker import collect_seldom
 
 WORTH_A_PROCESS = 5_000
 """Decisions that take longer to replay than a process takes to start."""
@@ -30,7 +31,7 @@ def replay_all(settings: Settings, partitions: Sequence[int], processes: int | N
     else:
         with ProcessPoolExecutor(len(shares), multiprocessing.get_context("fork")) as pool:
             found = {}
-            for done in pool.map(_replay_share, [settings] * len(shares), shares):
+            for done in pool.map(_in_a_process, [settings] * len(shares), shares):
                 found.update(done)
     tally = Tally()
     for partition in partitions:
@@ -55,6 +56,11 @@ async def _sizes(settings: Settings, partitions: Sequence[int]) -> dict[int, int
         return {partition: await reader.end("decisions", partition) for partition in partitions}
     finally:
         await reader.close()
+
+
+def _in_a_process(settings: Settings, partitions: Sequence[int]) -> dict[int, Tally]:
+    collect_seldom()
+    return _replay_share(settings, partitions)
 
 
 def _replay_share(settings: Settings, partitions: Sequence[int]) -> dict[int, Tally]:
