@@ -1,24 +1,29 @@
 """Bundles: every record once and in order, and what is committed is never ahead of what was acknowledged."""
 
+import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from ctrlplane_stream.stream.bundles import BundlingConsumer, messages_of, size_of
 
-PLACE = TP("otlp_spans", 3)
+PLACE, OTHER = TP("otlp_spans", 3), TP("span-halves", 3)
 
 
-def message(offset: int) -> Any:
-    return ConsumerMessage(PLACE.topic, PLACE.partition, offset, 1.0, 0, None, None, b"12345", None, tp=PLACE, generation_id=7)
+def message(offset: int, place: TP = PLACE) -> Any:
+    return ConsumerMessage(place.topic, place.partition, offset, 1.0, 0, None, None, b"12345", None, tp=place, generation_id=7)
 
 
 def consumer(position: int | None) -> Any:
     """Only what bundling touches of Faust's consumer."""
-    made = object.__new__(BundlingConsumer)
-    made._read_offset = {PLACE: position}
+    made: Any = object.__new__(BundlingConsumer)
+    made._read_offset = {PLACE: position, OTHER: position}
+    made.flow_active, made.app = True, SimpleNamespace(consumer_generation_id=7)
     made._acked, made._acked_index = defaultdict(list), defaultdict(set)
     return made
 
@@ -56,3 +61,42 @@ def test_everything_up_to_the_last_acknowledged_record_is_committed_and_once() -
     assert reading._new_offset(PLACE) == 16
     assert reading._new_offset(PLACE) is None
     assert not reading._acked_index[PLACE]
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust hands over two records of each of two partitions in turn."""
+
+    async def getmany(self: object, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        for offset in (0, 1):
+            for place in (PLACE, OTHER):
+                yield place, message(offset, place)
+
+    monkeypatch.setattr(driver.Consumer, "getmany", getmany)
+
+
+@pytest.mark.usefixtures("fetched")
+def test_each_partition_of_a_fetch_is_a_bundle_of_its_own() -> None:
+    async def run() -> None:
+        bundles = [bundle async for _, bundle in consumer(None).getmany(1.0)]
+        assert [(b.tp, [found.offset for found in b.records]) for b in bundles] == [(PLACE, [0, 1]), (OTHER, [0, 1])]
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("fetched")
+@pytest.mark.parametrize(
+    "change", [{"flow_active": False}, {"app": SimpleNamespace(consumer_generation_id=8)}], ids=["stopped", "generation"]
+)
+def test_what_is_left_of_a_fetch_when_a_rebalance_begins_is_not_handed_on(change: dict[str, Any]) -> None:
+    """Its new owner reads it; handed on, it would be worked on twice and hold up the rebalance."""
+
+    async def run() -> None:
+        reading = consumer(None)
+        seen = []
+        async for place, _ in reading.getmany(1.0):
+            seen.append(place)
+            vars(reading).update(change)
+        assert seen == [PLACE]
+
+    asyncio.run(run())
