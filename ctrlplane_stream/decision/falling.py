@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.targets import exchanges, is_shown, prepared, weighted
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import Capacity
@@ -27,6 +28,11 @@ def fall(draft: Draft, rollout: e.Rollout, because: str) -> bool:
 def owns(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
     """Whether the rollout moves the unit's target; one that only queued never did, and what runs there is not its own."""
     return draft.target(unit.service).rollout == rollout.id
+
+
+def stays(rollout: e.Rollout) -> bool:
+    """Whether nothing brings the rollout down any more: first versions that have baked, which only wait to be seen as stable."""
+    return rollout.phase is Phase.DRAINING and rollout.promoted and all(unit.stable is None for unit in rollout.units)
 
 
 def at_zero(draft: Draft, unit: e.Unit) -> bool:

@@ -10,6 +10,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.advising import arrived_elsewhere, first_seen
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import drifted, moving, strays, unrestored
+from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
@@ -109,7 +110,7 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
 
 def _stop(draft: Draft, service: str, because: str) -> None:
     rollout = moving(draft, service)
-    if rollout is not None and rollout.phase is not Phase.ABORTING:
+    if rollout is not None and rollout.phase is not Phase.ABORTING and not stays(rollout):
         move(draft, rollout, Event.STOP, because)
 
 

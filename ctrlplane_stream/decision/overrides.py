@@ -13,6 +13,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import resume
+from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
@@ -99,7 +100,7 @@ def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
 
 
 def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
-    found = in_scope(draft, fact)
+    found, kept = [r for r in in_scope(draft, fact) if not stays(r)], [r.id for r in in_scope(draft, fact) if stays(r)]
     for rollout in found:
         if rollout.advice is not None:
             draft.put_rollout(replace(_noted(rollout, fact), stopped_because=f"{fact.who} wants it aborted: {fact.why}"))
@@ -109,6 +110,8 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
         draft.put_rollout(noted)
         if rollout.phase is not Phase.ABORTING and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
             move(draft, noted, Event.STOP, f"aborted by {fact.who}: {fact.why}")
+    if kept and not found:
+        return True, f"{', '.join(kept)}: the first version has baked, and there is nothing to go back to"
     ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
     if not found and ended is not None:
         return True, f"{ended.id} has ended ({ended.phase}); control revert returns to an earlier version"

@@ -119,9 +119,13 @@ def _same_share(wanted: int, seen: int, kind: ServiceKind, granularity: int) -> 
 
 
 def kind_of(draft: Draft, service: str) -> ServiceKind:
-    """How the service takes weight; routed where the catalog no longer knows it."""
+    """How the service takes weight; where the catalog no longer knows it, as its rollout began; routed where there is none."""
     entry = draft.service(service)
-    return entry.kind if entry is not None else ServiceKind.ROUTED
+    if entry is not None:
+        return entry.kind
+    id_ = draft.target(service).rollout
+    known = draft.version_set(id_).kinds if id_ is not None and draft.has(f"set/{id_}") else {}
+    return known.get(service, ServiceKind.ROUTED)
 
 
 def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:

@@ -33,6 +33,19 @@ def test_a_first_version_that_baked_is_what_its_target_falls_back_to() -> None:
     assert loop.world.target("cart").stable == "#1"
 
 
+def test_an_abort_takes_nothing_from_a_first_version_that_has_baked() -> None:
+    """It only waits for the world to show it as stable; there is nothing to go back to, and it serves."""
+    loop = Loop.of(catalog(service("cart")))
+    loop.actuation_seconds = 3
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.DRAINING)
+    decision = loop.say(Say.ABORT)
+    assert decision is not None
+    assert "there is nothing to go back to" in decision.reasons[-1].text
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
 def test_a_service_never_seen_waits_for_a_person_where_the_policy_says_hold() -> None:
     loop = Loop.of(catalog(service("cart", replace(QUICK, on_unknown_service=Unsure.HOLD))))
     loop.push("cart", 1)

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
@@ -32,3 +33,14 @@ def test_a_policy_that_only_advises_commands_nothing() -> None:
     loop.push("cart", 1)
     loop.run(30)
     assert loop.driver.commands == []
+
+
+def test_what_leaves_the_catalog_under_way_is_told_by_its_kind_to_the_end() -> None:
+    loop = Loop.of(catalog(service("worker", kind=ServiceKind.CONSUMER), service("other")))
+    for number, phase in ((1, Phase.COMPLETED), (2, Phase.VERIFYING)):
+        loop.push("worker", number)
+        until(loop, f"worker/{number}", phase)
+    loop.give(CatalogApplied(catalog(service("other")), "h2", "tests"))
+    loop.say(OverrideVerb.ABORT)
+    until(loop, "worker/2", Phase.REVERTED)
+    assert {command.wanted.kind for command in loop.driver.commands} == {ServiceKind.CONSUMER}

@@ -56,7 +56,7 @@ def _serves_stable(state: State, rollout: e.Rollout) -> Iterator[Violation]:
         if target is None or target.stable == unit.candidate:
             continue
         for live in target.live:
-            if live.label == unit.candidate and live.weight != 0:
+            if live.label == unit.candidate and live.weight != 0 and target.rollout in (None, rollout.id):
                 yield Violation(6, f"{rollout.id} is reverted with {unit.candidate} of {unit.service} at {live.weight}%")
             if live.label == target.stable and live.weight != 100 and target.rollout in (None, rollout.id):
                 yield Violation(6, f"{rollout.id} is reverted with stable {live.label} of {unit.service} at {live.weight}%")

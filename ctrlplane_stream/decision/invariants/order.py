@@ -7,6 +7,7 @@ from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.facts import (
     Fact,
 )
@@ -37,7 +38,8 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
                 yield Violation(10, f"{unit.service} is moved by {movers[unit.service]} and {rollout.id}")
     for command in commands_of(decision):
         past = before.find(f"target/{command.target.service}", e.TargetEntry)
-        if past is not None and past.stable is not None and command.wanted.stable is None:
+        undone = _undoes_its_own(decision.state, command)
+        if past is not None and past.stable is not None and command.wanted.stable is None and not undone:
             yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
         mover = rollout_of(decision.state, command.rollout)
         other = rollout_of(decision.state, books.mover.get(command.target.service))
@@ -46,6 +48,14 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
         if mover is not None and mover.advice is not None:
             yield Violation(10, f"{command.id}: {command.target} is commanded, though another tool moves it")
     yield from _one_step_a_window(books, before, decision.state)
+
+
+def _undoes_its_own(state: State, command: Command) -> bool:
+    """Whether a set that is aborted before it ended takes back a first version that it had made stable beside others."""
+    rollout = rollout_of(state, command.rollout)
+    if rollout is None or rollout.stopped_because is None or all(unit.stable is None for unit in rollout.units):
+        return False
+    return any(unit.service == command.target.service and unit.stable is None for unit in rollout.units)
 
 
 def _one_step_a_window(books: Books, before: State, after: State) -> Iterator[Violation]:
