@@ -294,6 +294,20 @@ def _second_thoughts(stage: Stage, act: Act) -> None:
             stage.loop.say(OverrideVerb.ABORT, rollout=rollout.id)
 
 
+def _regret(stage: Stage, act: Act) -> None:
+    """As soon as a service at rest has a version that was good before its stable one: that fails now, and somebody returns to it."""
+    loop = stage.loop
+    for name in sorted(stage.services):
+        target = loop.driver.target(name)
+        earlier = [label for label in target.baked if label != target.stable]
+        if earlier and target.rollout is None:
+            loop.judge.faulty.add((name, earlier[-1]))
+            loop.world.failing.add((name, earlier[-1]))
+            loop.say(OverrideVerb.REVERT, service=name)
+            return
+    loop.at(1, lambda: _regret(stage, act))
+
+
 DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.PUSH: _push,
     Deed.RELEASE: _push,
@@ -326,5 +340,6 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.HAND_BACK: _hand_back,
     Deed.ELSEWHERE: _elsewhere,
     Deed.SECOND_THOUGHTS: _second_thoughts,
+    Deed.REGRET: _regret,
 }
 """Every deed has a row."""

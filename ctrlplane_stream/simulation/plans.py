@@ -70,6 +70,7 @@ class Deed(StrEnum):
     STRAY_AT_REST = "drift at rest"
     HAND_BACK = "edited and handed back"
     ELSEWHERE = "another tool moves"
+    REGRET = "reverts what has baked, to what is no longer good"
     SECOND_THOUGHTS = "reverts what is just completing, and thinks better of it"
 
 
@@ -274,8 +275,8 @@ def _override(rng: random.Random, names: list[str]) -> Act:
 
 
 def _second_thoughts(rng: random.Random) -> list[Act]:
-    """In one run of ten somebody is so undecided."""
-    return [Act(rng.uniform(40, 160), Deed.SECOND_THOUGHTS)] if rng.random() < 0.1 else []
+    """In one run of ten somebody is so undecided, and in one of ten reverts what was good."""
+    return [Act(rng.uniform(40, 160), deed) for deed in (Deed.SECOND_THOUGHTS, Deed.REGRET) if rng.random() < 0.1]
 
 
 _ENDS = {
@@ -291,7 +292,7 @@ _ENDS = {
 """Mishaps that end, and what ends them."""
 _LATER_MISHAPS = (Deed.SLANDER, Deed.STRAY_AT_REST, Deed.HAND_BACK)
 """Mishaps that came to be known later: drawn by themselves, so that a seed's other acts stay what they were."""
-_NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE, Deed.SECOND_THOUGHTS)
+_NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE, Deed.SECOND_THOUGHTS, Deed.REGRET)
 
 
 def _later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

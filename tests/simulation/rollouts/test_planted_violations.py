@@ -193,14 +193,22 @@ def planted(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
 
 
 def _cannot_show(name: str, seed: int) -> bool:
-    """Whether a seed is not worth playing: only a revert to a version that fails lives on with a FAIL, and nobody does that in it; and
-    only a judge that is wrong and has no veto can show that it has none."""
-    if name == "a judge without a veto stops a step":
-        drawn = plan(seed)
-        wrong = any(act.deed is Deed.SLANDER for act in drawn.acts)
-        return not wrong or all(judge.may_veto for s in drawn.services for judge in s.policy.gate.outside)
-    of_reverts = ("a revert is reverted", "promote passes a FAIL")
-    return name in of_reverts and not any(act.verb is OverrideVerb.REVERT and act.flag for act in plan(seed).acts)
+    """Whether a seed is not worth playing: it has not what the fault needs to be seen, such as a revert to a version that fails, which
+    alone lives on with a FAIL."""
+    drawn = plan(seed)
+    judges = [judge for s in drawn.services for judge in s.policy.gate.outside]
+    deeds = {act.deed for act in drawn.acts}
+    match name:
+        case "a judge without a veto stops a step":
+            return Deed.SLANDER not in deeds or all(judge.may_veto for judge in judges)
+        case "a required judge is not waited for":
+            return not any(judge.required for judge in judges)
+        case "a revert is reverted" | "promote passes a FAIL":
+            return Deed.REGRET not in deeds
+        case "a queued rollout takes what another moves":
+            return Deed.SECOND_THOUGHTS not in deeds
+        case _:
+            return False
 
 
 @pytest.mark.parametrize("name", PLANTED)
