@@ -125,14 +125,15 @@ def _edited(draft: Draft, service: str, edit: str) -> None:
 
 
 def _handed_back(draft: Draft, service: str) -> None:
-    """Whoever edited the target released it there: the pause is over, and what is wanted of it is said again."""
+    """Whoever edited the target released it there: the pause is over, and what is wanted of it is said again, unless it strayed besides,
+    which the release does not answer."""
     target = replace(draft.target(service), edited=None)
     draft.put_target(target)
     draft.because("handed-back", f"{service} was released by whoever edited it by hand", target.rollout)
     rollout = moving(draft, service)
     if rollout is not None:
         draft.put_rollout(lifted(rollout, "hand-edit"))
-    if not is_shown(draft, target) and target.stable is not None:
+    if target.strayed is None and target.stable is not None and not is_shown(draft, target):
         tell_again(draft, target, "released by whoever edited it by hand")
 
 

@@ -164,3 +164,17 @@ def test_nothing_is_deleted_from_a_target_that_strayed_since_that_would_restore_
     loop.say(Say.RESUME, service="cart")
     loop.run(40)
     assert (weights(loop, "cart"), sorted(loop.world.target("cart").versions)) == ({"#2": 100}, ["#2"])
+
+
+def test_whoever_hands_back_an_edit_does_not_answer_a_drift_besides() -> None:
+    loop = shop()
+    loop.world.edit("cart", {"#1": 78}, "weight 78")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 78")
+    stray(loop)
+    loop.world.target("cart").edited = None
+    loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
+    loop.run(5)
+    assert weights(loop, "cart") == {"#1": 40}
+    loop.say(Say.RESUME, service="cart")
+    loop.run(5)
+    assert weights(loop, "cart") == {"#1": 100}
