@@ -1,8 +1,12 @@
 """``ctrlplane-stream simulate --seeds A..B``: play seeds against the decision core; exit 1 on any broken promise."""
 
 import json
+import multiprocessing
+import os
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 import click
 from msgspec.structs import asdict
@@ -11,6 +15,9 @@ from ctrlplane_stream.simulation.exhaustive import Broken, explore
 from ctrlplane_stream.simulation.plans import plan
 from ctrlplane_stream.simulation.play import Outcome, Play, shrink
 
+_SEEDS_AT_ONCE = 25
+"""That a process is handed in one go."""
+
 
 @click.command()
 @click.option("--seeds", metavar="A..B", help="First and last seed, both played; one number plays one.")
@@ -18,7 +25,10 @@ from ctrlplane_stream.simulation.play import Outcome, Play, shrink
 @click.option("--transcript", is_flag=True, help="Print the whole transcript of a failing seed, not its end only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--progress", is_flag=True, help="Say on standard error how far it is.")
-def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: bool, progress: bool) -> None:
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="Play seeds side by side in so many processes; as many as there are cores if not given."
+)
+def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: bool, progress: bool, processes: int | None) -> None:
     """Play simulated systems, faults and operators against the decision core, checking every invariant after every fact.
 
     The last line is a summary. A failing seed prints the command that replays it and the acts that are left when all that do not
@@ -31,8 +41,7 @@ def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: boo
     first, last = _range(seeds)
     begun = time.monotonic()
     totals = {"seeds": 0, "facts": 0, "rollouts": 0, "completed": 0, "reverted": 0, "violations": 0}
-    for seed in range(first, last + 1):
-        outcome = Play(plan(seed)).run()
+    for outcome in _outcomes(range(first, last + 1), processes or os.cpu_count() or 1):
         totals["seeds"] += 1
         for name in ("facts", "rollouts", "completed", "reverted"):
             totals[name] += getattr(outcome, name)
@@ -44,6 +53,19 @@ def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: boo
     seconds = time.monotonic() - begun
     click.echo(json.dumps({**totals, "seconds": round(seconds, 1)}) if as_json else _summary(totals, seconds))
     sys.exit(1 if totals["violations"] else 0)
+
+
+def _outcomes(seeds: range, processes: int) -> Iterator[Outcome]:
+    """How each seed ended, in the order of the seeds, however many are played at a time."""
+    if min(processes, len(seeds) // _SEEDS_AT_ONCE) < 2:
+        yield from map(_played, seeds)
+        return
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
+        yield from pool.map(_played, seeds, chunksize=_SEEDS_AT_ONCE)
+
+
+def _played(seed: int) -> Outcome:
+    return Play(plan(seed)).run()
 
 
 def _search(as_json: bool) -> int:

@@ -24,7 +24,7 @@ def replay_all(settings: Settings, partitions: Sequence[int], processes: int | N
     Call it where no event loop runs: the processes are forked. Raises what reading the broker raises.
     """
     sizes = asyncio.run(_sizes(settings, partitions))
-    wanted = processes or min(len(os.sched_getaffinity(0)), 1 + sum(sizes.values()) // WORTH_A_PROCESS)
+    wanted = processes or min(os.cpu_count() or 1, 1 + sum(sizes.values()) // WORTH_A_PROCESS)
     shares = [share for share in shared_out(sizes, wanted) if share]
     if len(shares) < 2:
         found = _replay_share(settings, partitions)
