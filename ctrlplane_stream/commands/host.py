@@ -24,10 +24,18 @@ def _state_folder() -> Path:
 @click.option("--program", default=None, help="Command line of an instance. [the sample shop's service]")
 @click.option("--full", type=click.IntRange(1), default=1, show_default=True, help="Instances that carry all traffic of a routed service.")
 @click.option("--consumer-instances", type=click.IntRange(1), default=4, show_default=True, help="Instances of a consumer in total.")
+@click.option("--job-seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="Between the starts of two job runs.")
 @click.option("--otlp-endpoint", default=None, help="Where instances send telemetry. [$OTEL_EXPORTER_OTLP_ENDPOINT]")
 @takes_json
 def host(
-    port: int, folder: Path | None, program: str | None, full: int, consumer_instances: int, otlp_endpoint: str | None, as_json: bool
+    port: int,
+    folder: Path | None,
+    program: str | None,
+    full: int,
+    consumer_instances: int,
+    job_seconds: float,
+    otlp_endpoint: str | None,
+    as_json: bool,
 ) -> None:
     """Run services as local processes behind weighted routers, until SIGTERM.
 
@@ -40,6 +48,7 @@ def host(
         port=port,
         full=full,
         consumer_instances=consumer_instances,
+        job_seconds=job_seconds,
         otlp_endpoint=otlp_endpoint,
     )
     try:

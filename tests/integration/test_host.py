@@ -44,6 +44,7 @@ class Operator:
         lease: float = 60.0,
         parked: tuple[str, ...] = (),
         in_place: bool = False,
+        surplus: int = 0,
         **weights: int,
     ) -> tuple[Command, Cursor]:
         """The next command in order, and its cursor."""
@@ -59,7 +60,7 @@ class Operator:
         )
         partial = any(0 < weight < 100 for weight in weights.values())
         self.sequence += 1
-        wanted = TargetWanted(target, kind, versions, "#1", lease if partial else None, in_place=in_place)
+        wanted = TargetWanted(target, kind, versions, "#1", lease if partial else None, in_place=in_place, surplus_percent=surplus)
         return Command(f"c{self.sequence}", Verb.SHIFT, target, self.sequence, wanted, "test"), Cursor(1, self.sequence)
 
     async def want(self, target: Target, **wish):
@@ -338,11 +339,59 @@ def test_a_routed_service_that_changes_in_place_is_behind_its_router_again(host)
     operate(host, play)
 
 
-def test_a_job_is_refused_with_a_reason(host):
+def test_a_job_runs_by_its_schedule_and_its_next_runs_are_of_whoever_has_the_weight(tmp_path):
+    host = HostChild(tmp_path, "--job-seconds", "0.1")
+
+    async def ran(operator, **least):
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            seen = await operator.actuator.observe(CART)
+            if all((v := seen.version(f"#{name[1:]}")) is not None and v.runs >= count for name, count in least.items()):
+                return seen
+            assert time.monotonic() < deadline, f"wanted {least} runs, last saw {seen}"
+            await asyncio.sleep(0.02)
+
     async def play(operator):
-        outcome = await operator.want(CART, kind=ServiceKind.JOB, v1=100)
-        assert outcome.status is OutcomeStatus.REFUSED
-        assert "no jobs" in outcome.reason
+        await operator.want(CART, kind=ServiceKind.JOB, v1=100)
+        await ran(operator, v1=2)
+        await operator.want(CART, kind=ServiceKind.JOB, v1=100, v2=0)
+        await operator.see(CART, v1="1/1@100", v2="1/1@0")
+        await operator.want(CART, kind=ServiceKind.JOB, v1=0, v2=100)
+        seen = await ran(operator, v2=1)
+        assert [version.failure for version in seen.versions] == [None, None]
+        assert await operator.actuator.routes(CART.environment) == {}
+
+    try:
+        operate(host, play)
+    finally:
+        host.stop()
+
+
+def test_with_some_room_a_consumer_is_made_before_it_is_ended(host):
+    """Four instances, and at most one more: never fewer than four are ready."""
+    ledger = Target("demo", "shop/ledger")
+
+    async def play(operator):
+        counted = []
+
+        async def watch():
+            while True:
+                seen = await operator.actuator.observe(ledger)
+                counted.append((sum(v.instances for v in seen.versions), sum(v.ready for v in seen.versions)))
+                await asyncio.sleep(0.01)
+
+        async def steps(see, **weights):
+            outcome = await operator.want(ledger, kind=ServiceKind.CONSUMER, in_place=True, surplus=25, **weights)
+            assert outcome.status is OutcomeStatus.APPLIED, outcome
+            await operator.see(ledger, **see)
+
+        await steps({"v1": "4/4@100"}, v1=100)
+        watching = asyncio.create_task(watch())
+        await steps({"v1": "2/2@50", "v2": "2/2@50"}, v1=50, v2=50)
+        await steps({"v1": "0/0@0", "v2": "4/4@100"}, v1=0, v2=100)
+        watching.cancel()
+        assert {instances for instances, _ in counted} == {4, 5}
+        assert min(ready for _, ready in counted) == 4
 
     operate(host, play)
 

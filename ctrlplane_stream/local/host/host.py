@@ -52,8 +52,6 @@ class Host:
     async def take(self, taking: Taking) -> Refusal | None:
         """Take a command, or say why not."""
         command = taking.command
-        if command.wanted.kind is ServiceKind.JOB:
-            return Refusal("this host runs services and consumers, no jobs")
         room = self._rooms.get(command.target) or await self._open_room(command.target, command.wanted.kind, Ledger())
         return room.take(taking)
 
@@ -77,10 +75,17 @@ class Host:
         return found
 
     async def _open_room(self, target: Target, kind: ServiceKind, ledger: Ledger) -> Room:
-        router = await self._open_router(target)
+        router = await self._open_router(target) if kind is not ServiceKind.JOB else None
         if target not in self._rooms:
             self._rooms[target] = Room(
-                target, kind, ledger, router=router, settings=self._settings, save=self._ledgers.save, recruit=self._recruit
+                target,
+                kind,
+                ledger,
+                router=router,
+                routes=lambda: self.routes().get(target.environment, {}),
+                settings=self._settings,
+                save=self._ledgers.save,
+                recruit=self._recruit,
             )
         return self._rooms[target]
 

@@ -7,12 +7,11 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from ctrlplane_stream.local.host.backend import Backend
 from ctrlplane_stream.local.host.probe import healthy
 from ctrlplane_stream.local.host.settings import HostSettings
-from ctrlplane_stream.local.host.surroundings import Role, environment_of
+from ctrlplane_stream.local.host.surroundings import Role, environment_of, log_of
 from ctrlplane_stream.local.processes import ChildProcess, free_port
 
 _END_POLL_SECONDS = 0.02
@@ -74,7 +73,9 @@ class Instance:
             routes, base = self._environ()
             environ = environment_of(self.role, self.backend.port, routes, base, self._settings.otlp_endpoint)
             try:
-                self._process = ChildProcess(str(self.role.target), self._settings.program, log=self._log(), environ=environ)
+                self._process = ChildProcess(
+                    str(self.role.target), self._settings.program, log=log_of(self.role, self._settings.folder), environ=environ
+                )
             except OSError as error:
                 self._set_failure(f"cannot be started: {error}")
             else:
@@ -118,11 +119,6 @@ class Instance:
         if failure != self.failure:
             self.failure = failure
             self._changed()
-
-    def _log(self) -> Path:
-        target = self.role.target
-        name = f"{target.service.replace('/', '.')}-{self.role.version.label.lstrip('#')}.log"
-        return self._settings.folder / "logs" / target.environment.replace("/", ".") / name
 
 
 async def _end(process: ChildProcess, grace_seconds: float) -> None:

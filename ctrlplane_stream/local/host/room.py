@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ctrlplane_stream.actuators.host_api import BreakGlass, HandEdit, Taking
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, expire, release, take
 from ctrlplane_stream.actuators.observing import note, observation
 from ctrlplane_stream.local.host.instance import Instance
+from ctrlplane_stream.local.host.jobs import JobStaffing
 from ctrlplane_stream.local.host.router import Router
 from ctrlplane_stream.local.host.settings import HostSettings
 from ctrlplane_stream.local.host.staffing import ConsumerStaffing, RoutedStaffing, Staffing
@@ -23,7 +24,7 @@ _LOOK_SECONDS = 0.25
 
 
 class Room:
-    """A target that has been commanded. ``save`` makes a ledger durable before anything follows from it."""
+    """A target that has been commanded; a job has no router. ``save`` makes a ledger durable before anything follows from it."""
 
     def __init__(
         self,
@@ -31,7 +32,8 @@ class Room:
         kind: ServiceKind,
         ledger: Ledger,
         *,
-        router: Router,
+        router: Router | None,
+        routes: Callable[[], Mapping[str, str]],
         settings: HostSettings,
         save: Callable[[Target, Ledger], None],
         recruit: Callable[[Role, Callable[[], None]], Instance],
@@ -42,7 +44,7 @@ class Room:
         self._save = save
         self._recruit = recruit
         self._changed = asyncio.Event()
-        self._staffing = self._staff(kind, router, settings)
+        self._staffing = self._staff(kind, router, routes, settings)
         self._task = asyncio.create_task(self._keep())
 
     def observe(self) -> TargetObserved:
@@ -108,7 +110,9 @@ class Room:
             except TimeoutError:
                 pass  # Time alone may have made a lease run out.
 
-    def _staff(self, kind: ServiceKind, router: Router, settings: HostSettings) -> Staffing:
+    def _staff(self, kind: ServiceKind, router: Router | None, routes: Callable[[], Mapping[str, str]], settings: HostSettings) -> Staffing:
+        if router is None:
+            return JobStaffing(self.target, settings, routes)
         if kind is ServiceKind.CONSUMER:
             return ConsumerStaffing(self._instance, settings.consumer_instances)
         return RoutedStaffing(self._instance, router, settings.full)

@@ -22,6 +22,8 @@ class HostSettings(msgspec.Struct, frozen=True):
     """Instances that carry the whole traffic of a routed service: one process does on one machine."""
     consumer_instances: int = 4
     """Instances of a consumer in total: weights come in quarters."""
+    job_seconds: float = 60.0
+    """Between the beginnings of two runs of a job; the next waits for one that takes longer."""
     otlp_endpoint: str | None = None
     """Where instances send their telemetry (OTEL_EXPORTER_OTLP_ENDPOINT); None leaves what the host itself was given."""
     probe_seconds: float = 1.0

@@ -1,6 +1,7 @@
 """A service of the smallest kind, for tests of the host: its image decides how it behaves, and it says who it is.
 
 ``DIGEST``: ``sha256:`` and 64 digits, of which the first names the behaviour: ``a``-``f`` well, ``1`` never ready, ``2`` ends at once.
+As a run of a job it ends: well, or where it is ``2`` badly; where ``CONFIG_UNTIL`` names a file, when that is there.
 """
 
 import json
@@ -42,6 +43,10 @@ class Handler(BaseHTTPRequestHandler):
 
 if BEHAVIOUR == "2":
     sys.exit(1)
+if "CTRLPLANE_RUN" in os.environ:
+    while not os.path.exists(os.environ.get("CONFIG_UNTIL", "/")):
+        time.sleep(0.02)
+    sys.exit(0)
 server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 server.daemon_threads = True
 server.serve_forever()
