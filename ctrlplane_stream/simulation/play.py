@@ -149,7 +149,7 @@ class Play:
         self._mend_all()
         patience = Patience(self.loop.world.start_seconds)
         open_yet, waited = self._open(patience), 0
-        while open_yet or not waited:
+        while open_yet or not waited or self._left_as_found():
             if waited >= patience.seconds:
                 left = [f"{r.id} {r.phase} {r.waiting_for} {[h.code for h in r.holds]}" for r in open_yet]
                 raise InvariantBroken(f"invariant 11: not over after {waited} s though all is well: {left}")
@@ -170,6 +170,10 @@ class Play:
                     patience.meets(rollout, loop.driver.state)
                     found.append(rollout)
         return found
+
+    def _left_as_found(self) -> bool:
+        """Whether a target waits for somebody to say resume, since it was found otherwise than it was left."""
+        return any(loop.driver.target(name).strayed is not None for loop in self._loops() for name in loop.world.targets)
 
     def _mend_all(self) -> None:
         """Whatever was broken works again, and nothing is frozen."""
@@ -199,10 +203,11 @@ class Play:
                 self._failing.add(rollout.id)
         loop.say(OverrideVerb.RESUME)
         loop.say(OverrideVerb.PROMOTE, all_steps=True)
+        forced = {(u.service, u.candidate) for r in loop.driver.rollouts if r.forced for u in r.units}
         for name, target in sorted(loop.world.targets.items()):
-            stable = target.versions.get(loop.driver.target(name).stable or "")
-            if stable is not None:  # whoever forced a version that never came up has to bring it up
-                stable.failure, stable.ready_at_ms = None, min(stable.ready_at_ms, loop.now_ms)
+            for label, version in target.versions.items():  # whoever forced a version that never came up has to bring it up
+                if label == loop.driver.target(name).stable or (name, label) in forced:
+                    version.failure, version.ready_at_ms = None, min(version.ready_at_ms, loop.now_ms)
             loop.tell_world(name, WorldCause.READINESS)
             if loop.driver.target(name).strayed is not None:
                 loop.say(OverrideVerb.RESUME, service=name)
