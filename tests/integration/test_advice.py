@@ -6,10 +6,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from ctrlplane_stream.local.processes import ChildProcess
 from ctrlplane_stream.settings import Settings
@@ -55,7 +57,8 @@ class OtherTool:
             rounds = 0
             while not self._ended.is_set():
                 value = request([s for n in range(REQUESTS_A_ROUND) for s in self._request(traces, rounds * REQUESTS_A_ROUND + n)])
-                await producer.send_and_wait(topic, value, partition=rounds % self._settings.partitions)
+                with suppress(KafkaError):  # users try again; a round that a busy broker did not take is a round less
+                    await producer.send_and_wait(topic, value, partition=rounds % self._settings.partitions)
                 rounds += 1
                 await asyncio.sleep(1 / ROUNDS_A_SECOND)
 

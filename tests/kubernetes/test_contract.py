@@ -21,7 +21,7 @@ _START_SECONDS = 3.0
 class KubernetesWorld:
     """The actuator over the session's cluster."""
 
-    lease_seconds = 2.0
+    lease_seconds = 3.0
 
     def __init__(self, lab, namespace: str, cluster) -> None:
         self._lab = lab

@@ -190,8 +190,8 @@ class ActuatorContract:
             return
         lease = play.world.lease_seconds
         await play.stable_and_candidate(25, lease=lease)
-        for _ in range(4):
-            await play.world.pass_time(lease / 2)
+        for _ in range(6):  # a lease and a half; each renewal has three quarters of one to arrive in
+            await play.world.pass_time(lease / 4)
             accepted(await play.command(play.wanted(play.version(1, 75), play.version(2, 25), lease=lease), Verb.RENEW))
         seen = await play.look()
         assert not seen.lease_expired, seen
