@@ -21,6 +21,7 @@ from ctrlplane_stream.commands.options import (
 )
 from ctrlplane_stream.commands.publishing import send, who_am_i
 from ctrlplane_stream.model.catalog import Catalog
+from ctrlplane_stream.model.policy import doubts
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, Problem, catalog_hash, read_catalog_file, read_catalog_record
 from ctrlplane_stream.wire.cloudevents import Unreadable
@@ -49,6 +50,9 @@ def check_command(as_json: bool, file: Path) -> None:
     found = checked if isinstance(checked, Catalog) else _refuse(file, checked)
     for name in sorted(_actuators(found) - set(known_actuators())):
         click.echo(f"note: no actuator is called {name} on this machine; the worker must have the package that brings it", err=True)
+    for name, policy in found.policies.items():
+        for doubt in doubts(policy):
+            click.echo(f"note: policy {name}: {doubt}", err=True)
     if not as_json:
         click.echo(f"{file} is a valid catalog of {len(found.services)} services in {len(found.environments)} environments")
 

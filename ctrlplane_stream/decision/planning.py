@@ -11,6 +11,7 @@ import msgspec
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue, obstacle
+from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.judge.planning import Traffic, plan_step
@@ -19,7 +20,7 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.versioning import number
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import Artifact
-from ctrlplane_stream.model.policy import Policy
+from ctrlplane_stream.model.policy import Policy, Unsure
 
 
 class PlannedStep(msgspec.Struct, frozen=True):
@@ -37,6 +38,20 @@ class PlannedStep(msgspec.Struct, frozen=True):
     provable: bool
 
 
+class BakeProof(msgspec.Struct, frozen=True):
+    """What the bake can prove against the past at today's traffic: the seconds that it takes (None: never), and that it has."""
+
+    proof_seconds: float | None
+    has_seconds: float
+    otherwise: Unsure
+    """What the policy does with a bake that is not proven by then."""
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the bake lasts long enough for its proof."""
+        return self.proof_seconds is not None and self.proof_seconds <= self.has_seconds
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What would happen now. ``refused`` says why nothing would; ``waits_for`` why it would queue first."""
 
@@ -45,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True):
     version_set: e.VersionSet | None
     steps: tuple[PlannedStep, ...]
     bake_seconds: float
+    bake_proof: BakeProof | None
     waits_for: str | None
     refused: tuple[str, ...]
 
@@ -57,7 +73,7 @@ def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = Re
     id_ = enqueue(draft, members, "release", None, order) if members and not refused else None
     if id_ is None:
         why = tuple(reason.text for reason in draft.reasons[said:])
-        return Plan(state.environment, None, None, (), 0.0, None, (*refused, *why))
+        return Plan(state.environment, None, None, (), 0.0, None, None, (*refused, *why))
     version_set = draft.version_set(id_)
     rollout = draft.rollout(id_)
     assert rollout is not None
@@ -68,6 +84,7 @@ def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = Re
         version_set=version_set,
         steps=_steps(draft, rollout, version_set),
         bake_seconds=version_set.policy.bake_seconds,
+        bake_proof=_bake_proof(draft, rollout, version_set),
         waits_for=waits[0] if waits is not None else None,
         refused=(),
     )
@@ -113,6 +130,24 @@ def _step(draft: Draft, version_set: e.VersionSet, wave: int, weight: int, rate:
     return PlannedStep(wave, weight, rate, allowed.min_seconds, allowed.max_seconds, seconds, provable)
 
 
+def _bake_proof(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> BakeProof | None:
+    """None for jobs, which bake by their runs, and for a first version, which has no past to be compared with."""
+    policy, gate = version_set.policy, version_set.policy.gate
+    if only_jobs(version_set) or all(unit.stable is None for unit in version_set.changed):
+        return None
+    rate = _rate(draft, [u.service for u in version_set.changed])
+    has = policy.bake_seconds + (0.0 if policy.unprovable_bake is Unsure.SOAK else rollout.steps[-1].max_seconds)
+    if rate <= 0:
+        return BakeProof(None, has, policy.unprovable_bake)
+    factor = gate.baseline_margin_factor
+    wider = msgspec.structs.replace(gate, error_margin=factor * gate.error_margin, latency_margin=factor * gate.latency_margin)
+    questions = max(1, len(version_set.guards)) * max(1, len(gate.metrics))
+    traffic = Traffic(rate, 1.0, window_seconds=draft.telemetry.window_seconds)
+    planned = plan_step(traffic, 2 * wider.error_margin, wider, questions=questions, steps=step_count(rollout))
+    proof = None if math.isinf(planned.step_seconds) or not planned.provable else planned.step_seconds
+    return BakeProof(proof, has, policy.unprovable_bake)
+
+
 def _proof(draft: Draft, version_set: e.VersionSet, policy: Policy, weight: int, rate: float, steps: int) -> tuple[float | None, bool]:
     if rate <= 0:
         return None, False
@@ -137,7 +172,17 @@ def in_words(planned: Plan) -> list[str]:
     last = chosen.policy.steps[-1]
     jobs = [unit.service for unit in chosen.changed if is_job(chosen, unit.service)]
     lines += [f"  {name} takes the next runs, and goes on after {last.min_windows} that end well" for name in jobs]
-    return [*lines, f"  then it bakes for {planned.bake_seconds:g} s and drains the old version"]
+    return [*lines, f"  then it bakes for {planned.bake_seconds:g} s{_bake_in_words(planned.bake_proof)} and drains the old version"]
+
+
+_UNPROVEN = {Unsure.SOAK: "it ends unproven", Unsure.HOLD: "it is held for a person", Unsure.ABORT: "it is reverted, healthy or not"}
+
+
+def _bake_in_words(proof: BakeProof | None) -> str:
+    if proof is None or proof.suffices:
+        return ""
+    takes = "never" if proof.proof_seconds is None else f"only in about {proof.proof_seconds:.0f} s"
+    return f" (this traffic proves it {takes}, it has {proof.has_seconds:g} s for that, and then {_UNPROVEN[proof.otherwise]})"
 
 
 def _step_in_words(step: PlannedStep, radius: e.BlastRadius | None) -> str:

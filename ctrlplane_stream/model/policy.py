@@ -176,6 +176,24 @@ def problems(policy: Policy) -> tuple[str, ...]:
     return tuple(found)
 
 
+def doubts(policy: Policy, window_seconds: float = 10.0) -> tuple[str, ...]:
+    """What a policy may say and what can never be proven by it, whatever the traffic, with windows of this length; each a sentence."""
+    needed = policy.gate.minimum_windows * window_seconds
+    found = [
+        f"step {step.weight} can never be proven: it lasts {step.max_seconds:g} s at most, and a PASS needs {needed:g} s of windows; "
+        f"on_unprovable ({policy.on_unprovable}) decides every time"
+        for step in policy.steps
+        if step.max_seconds < needed
+    ]
+    last = policy.steps[-1].max_seconds if policy.steps else 0.0
+    if policy.unprovable_bake is not Unsure.SOAK and policy.bake_seconds + last < needed:
+        found.append(
+            f"the bake can never be proven: it has {policy.bake_seconds + last:g} s, and a PASS needs {needed:g} s of windows; "
+            f"it ends in {policy.unprovable_bake} every time"
+        )
+    return tuple(found)
+
+
 def _of_steps(policy: Policy) -> list[str]:
     found: list[str] = []
     weights = [step.weight for step in policy.steps]

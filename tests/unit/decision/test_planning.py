@@ -1,7 +1,12 @@
 """A plan says what would happen and changes nothing."""
 
+import pytest
+from msgspec.structs import replace
+
 from ctrlplane_stream.decision.planning import in_words, plan
-from ctrlplane_stream.simulation.loop import Loop, artifact, catalog, service
+from ctrlplane_stream.model.facts import CatalogApplied
+from ctrlplane_stream.model.policy import Step, Unsure
+from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
 
 
 def _shop() -> Loop:
@@ -50,3 +55,16 @@ def test_a_version_that_is_known_or_foreign_would_start_nothing() -> None:
     loop = _shop()
     assert "already" in plan(loop.driver.state, (artifact("cart", 1),)).refused[0]
     assert "has no service" in plan(loop.driver.state, (artifact("ghost", 1),)).refused[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(Unsure.SOAK, "it ends unproven"), (Unsure.HOLD, "held for a person"), (Unsure.ABORT, "reverted, healthy or not")]
+)
+def test_a_bake_that_is_too_short_for_its_proof_is_said_beforehand(answer: Unsure, said: str) -> None:
+    loop = _shop()
+    policy = replace(QUICK, steps=(Step(10, 10, 60), Step(100, 10, 60)), on_unprovable_bake=answer)
+    loop.give(CatalogApplied(catalog(service("front"), service("cart", policy), service("pay")), "h2", "ada"))
+    planned = plan(loop.driver.state, (artifact("cart", 2),))
+    assert planned.bake_proof is not None
+    assert not planned.bake_proof.suffices
+    assert said in in_words(planned)[-1]

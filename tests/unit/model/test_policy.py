@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Step, problems
+from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Step, Unsure, doubts, problems
 
 
 def test_the_default_policy_has_no_problem() -> None:
@@ -35,3 +35,10 @@ def test_what_changes_in_place_needs_no_room_for_a_second_fleet() -> None:
 
 def test_there_is_a_surplus_only_where_there_is_room_for_less_than_a_second_fleet() -> None:
     assert [p.surplus_percent for p in (Policy(), Policy(surge_percent=25), Policy(surge_percent=25, in_place=True))] == [0, 25, 0]
+
+
+def test_what_no_traffic_could_prove_is_doubted_and_allowed() -> None:
+    hasty = Policy(steps=(Step(100, 0, 20),), on_unprovable=Unsure.HOLD, bake_seconds=5)
+    assert problems(hasty) == ()
+    assert [text.split(":")[0] for text in doubts(hasty)] == ["step 100 can never be proven", "the bake can never be proven"]
+    assert doubts(Policy()) == ()
