@@ -19,7 +19,7 @@ from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_each, groups, questions
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
-from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState, edge_named
+from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState, edge_named, name_of_edge
 from ctrlplane_stream.decision.judge.witnesses import hear
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, side_by_side
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
@@ -157,11 +157,11 @@ def _edges_asked(question: Question, pair: Pair, frame: Frame, assignment: Assig
         dropped = frame.past.calls if question.guard.role is GuardRole.CHANGED else ()
         seen = [*pair.candidate.calls, *(edge_named(name) for name in dropped)]
     wanted = [change.service for change in assignment.changed] if question.guard.role is GuardRole.CALLER else None
-    edges = {str(edge): edge for edge in seen if wanted is None or edge.callee in wanted}
+    edges = {name_of_edge(edge): edge for edge in seen if wanted is None or edge.callee in wanted}
     asked = [name for name in begun if name in edges]
     fresh = [name for name in edges if name not in begun] if len(begun) < MAX_EDGES else []
     if fresh:
-        known = frame.past.calls if pair.stable is None else {str(edge) for edge in pair.stable.calls}
+        known = frame.past.calls if pair.stable is None else {name_of_edge(edge) for edge in pair.stable.calls}
         fresh = sorted((name for name in fresh if name in known), key=lambda name: (-frame.past.calls.get(name, 0.0), name))
     return {name: edges[name] for name in asked + fresh[: MAX_EDGES - len(begun)]}
 

@@ -53,18 +53,19 @@ def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
 
 
 def _version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
-    arm = ArmWindow()
+    requests = errors = estimated = 0.0
+    own = Drawn()
     for row in rows.services.get(service, ()):
         if version is None or row.version == version:
-            arm.requests += row.requests
-            arm.errors += row.errors
-            arm.estimated += row.estimated_requests
-            arm.latency.sketches.append(row.latency)
-    edges = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, latency=None if arm.latency.counted else Side.SERVER)
-    arm.requests, arm.errors = max(arm.requests, edges.requests), max(arm.errors, edges.errors)
-    arm.estimated, arm.estimated_errors = max(arm.estimated, edges.estimated), edges.estimated_errors
-    arm.latency, arm.gap = arm.latency if arm.latency.counted else edges.latency, edges.gap
-    arm.requests_by_edge, arm.errors_by_edge = edges.requests_by_edge, edges.errors_by_edge
+            requests += row.requests
+            errors += row.errors
+            estimated += row.estimated_requests
+            own.sketches.append(row.latency)
+    served = own.counted
+    arm = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, latency=None if served else Side.SERVER)
+    arm.requests, arm.errors, arm.estimated = max(requests, arm.requests), max(errors, arm.errors), max(estimated, arm.estimated)
+    if served:
+        arm.latency = own
     for key in rows.outgoing.get(service, ()):
         mine = [call for call in rows.edges[key] if version is None or call.caller_version == version]
         if mine:

@@ -9,7 +9,7 @@ from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
-from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality
+from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.betting import Sample
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate, residual_of_share, residual_of_shares
@@ -95,7 +95,7 @@ def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame, miss
     """Calls per request along one edge: too many (retries, loops), or too few where a dependency that is ``missing`` counts."""
     if pair.stable is not None:
         return _race(state, pair.candidate, pair.stable, edge, frame)
-    before = frame.past.calls.get(str(edge), 0.0)
+    before = frame.past.calls.get(name_of_edge(edge), 0.0)
     if frame.past.estimated <= 0 or before <= 0:
         return state
     each = _calls_each(edge, pair.candidate)
@@ -167,7 +167,7 @@ def _counting_noise(state: CheckState, edge: EdgeKey, frame: Frame, *arms: ArmWi
     if all(arm.estimated <= arm.requests for arm in arms):
         return 1.0
     past = frame.past
-    before = past.calls.get(str(edge), 0.0) / past.estimated if past.estimated else 1.0
+    before = past.calls.get(name_of_edge(edge), 0.0) / past.estimated if past.estimated else 1.0
     calls = max(counts.events / counts.total if counts.total else before for counts in (state.candidate, state.stable)[: len(arms)])
     return 1.0 + calls * _sampled_apart(frame)
 
@@ -282,7 +282,7 @@ def _blamed(state: CheckState, pair: Pair) -> dict[str, EdgeTotals]:
     """The totals by edge with this window's; a new edge beyond the limit is left out."""
     edges, ours, theirs = dict(state.edges), pair.candidate, pair.stable or ArmWindow()
     for key, requests in ours.requests_by_edge.items():
-        name, failed = str(key), ours.errors_by_edge.get(key, 0.0)
+        name, failed = name_of_edge(key), ours.errors_by_edge.get(key, 0.0)
         stable_failed, stable_requests = theirs.errors_by_edge.get(key, 0.0), theirs.requests_by_edge.get(key, 0.0)
         before = edges.get(name)
         if before is not None:

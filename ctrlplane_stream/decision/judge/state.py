@@ -119,6 +119,10 @@ class StepState(msgspec.Struct, frozen=True):
     apart: bool = False
 
 
+name_of_edge = lru_cache(maxsize=4096)(EdgeKey.__str__)
+"""How an edge is named in the state."""
+
+
 @lru_cache(maxsize=4096)
 def edge_named(name: str) -> EdgeKey:
     """The edge behind its name in the state."""
