@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.gates.cost import measure, one_changed
+from bench.gates.cost import all_changed, best, one_changed
 from bench.gates.oracle import Truth
 from bench.gates.report import Cell, FaultCell, conditions_table, fault_table, healthy_table, summary
 from bench.gates.rollouts import TRUTHS, Run, run
@@ -147,7 +147,7 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
     )
     parts = [
         [head],
-        summary(healthy, faulty, measure(), measure(one_changed)),
+        summary(healthy, faulty, best(all_changed), best(one_changed)),
         ["### Identical versions"],
         conditions_table(healthy),
         healthy_table(healthy),

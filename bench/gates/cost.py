@@ -45,7 +45,7 @@ def one_changed(names: list[str]) -> tuple[Guard, ...]:
     return (Guard(changed, GuardRole.CHANGED, required=True), Guard("", GuardRole.ENTRY, required=True), *around)
 
 
-def measure(guards: Callable[[list[str]], tuple[Guard, ...]] = all_changed) -> Cost:
+def measure(guards: Callable[[list[str]], tuple[Guard, ...]]) -> Cost:
     """The cost of one window after another with these guards."""
     names = [f"service-{number}" for number in range(GUARDS)]
     watching = guards(names)
@@ -78,6 +78,11 @@ def measure(guards: Callable[[list[str]], tuple[Guard, ...]] = all_changed) -> C
     metrics = len(verdict.metrics)
     size = len(msgspec.json.encode(state)) / metrics
     return Cost(statistics.median(folds) * 1000, statistics.median(verdicts) * 1000, metrics, size)
+
+
+def best(guards: Callable[[list[str]], tuple[Guard, ...]], times: int = 7) -> Cost:
+    """The lowest of several medians: CPU time too grows with what else a machine does."""
+    return min((measure(guards) for _ in range(times)), key=lambda cost: cost.fold_ms + cost.verdict_ms)
 
 
 def _window(number: int, names: list[str], pool: list[sketch.Sketch], rng: np.random.Generator) -> ClosedWindow:
