@@ -117,6 +117,8 @@ class Backtest:
             self._at(at_ms, self._feeding(offset, record))
         for at_ms, service, label, failure in self._world.failures():
             self._at(at_ms, self._failing(service, label, failure))
+        for at_ms, service, label, runs in self._world.ran():
+            self._at(at_ms, self._running(service, label, runs))
         for rollout in self._recording.rollouts:
             if rollout.phase is Phase.REVERTED:
                 self._at(self._evidence_ends_ms(rollout), self._ending(_key(rollout)))
@@ -154,6 +156,14 @@ class Backtest:
                 self._tell_world(service, f"{label}: {failure}")
 
         return fail
+
+    def _running(self, service: str, label: str, runs: int) -> Callable[[], None]:
+        def run() -> None:
+            if label in self._world.target(service).versions:
+                self._world.runs[service, label] = runs
+                self._tell_world(service, f"{label}: {runs} runs ended well")
+
+        return run
 
     def _ending(self, key: Key) -> Callable[[], None]:
         def end() -> None:

@@ -44,6 +44,7 @@ class RecordedWorld(World):
     def __init__(self, environment: str) -> None:
         super().__init__(environment)
         self._seen: dict[Name, Seen] = {}
+        self._ran: list[tuple[int, str, str, int]] = []
 
     def note(self, at_ms: int, fact: Fact) -> None:
         """Learn from a recorded fact how versions behave."""
@@ -52,10 +53,16 @@ class RecordedWorld(World):
             if version.instances:
                 name = fact.target.service, version.label  # type: ignore[union-attr]
                 self._seen.setdefault(name, Seen(at_ms)).note(at_ms, version)
+                if version.runs:
+                    self._ran.append((at_ms, *name, version.runs))
 
     def failures(self) -> list[tuple[int, str, str, str]]:
         """(when, service, label, in which words) of every version that was seen to fail, in order of time."""
         return sorted((s.failed_ms, *name, s.failure) for name, s in self._seen.items() if s.failed_ms is not None)
+
+    def ran(self) -> list[tuple[int, str, str, int]]:
+        """(when, service, label, how many runs had ended well by then) of every version of a job, in order of time."""
+        return sorted(self._ran)
 
     def fail(self, service: str, label: str, failure: str) -> bool:
         """From now on the version fails; whether that changed anything."""

@@ -17,7 +17,7 @@ from ctrlplane_stream.model.facts import (
     WorldCause,
     WorldChanged,
 )
-from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, Target
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, ServiceKind, Target
 from ctrlplane_stream.model.policy import Policy, Step
 from ctrlplane_stream.model.verdicts import GatePolicy
 from ctrlplane_stream.model.windows import Closed, ServiceWindow, WindowPart, WindowRecord
@@ -132,6 +132,25 @@ def test_a_version_that_was_seen_to_fail_fails_again(ready: int, failure: str | 
     ending = _other(_run(0, BLIND, world(PUSHED + 5, ready, None), world(PUSHED + 40, 0, failure)))
     assert ending.phase == "reverted", ending
     assert ending.highest < 100
+
+
+def test_a_job_goes_by_its_recorded_runs() -> None:
+    """Each run that ended well counts as it did, and too few of them leave it where it is."""
+
+    def ran(at: int, label: str, runs: int) -> tuple[int, Fact]:
+        seen = TargetObserved(Target(PLACE, CART), (ObservedVersion(label, "sha256:2", 1, 1, 100, runs=runs),))
+        return at, WorldChanged(Target(PLACE, CART), WorldCause.READINESS, seen)
+
+    job = CatalogApplied(catalog(service(CART, kind=ServiceKind.JOB)), "h", "ada")
+
+    def ends(runs: int) -> str:
+        first = [ran(START + 20 * n, "#1", n) for n in range(1, 12)]
+        then = [ran(PUSHED + 60 * n, "#2", n) for n in range(1, runs + 1)]
+        facts = [(at, n, job if isinstance(fact, CatalogApplied) else fact) for at, n, fact in _facts(*first, *then)]
+        compared = Backtest(Recording(PLACE, tuple(facts), tuple(_windows(0)), ()), QUICK, TIMING).run()
+        return _other(next(one for one in compared if "#2" in one.changed[CART].partition("->")[2])).phase
+
+    assert [ends(8), ends(2)] == ["completed", "verifying"]
 
 
 def test_the_recording_is_decided_the_same_every_time() -> None:
