@@ -2,7 +2,7 @@
 # The tests in two stages, each with its own summary: first what needs no broker (at most five minutes), then what stands on
 # real parts. PYTEST_ARGS is handed to both; where it names tests of its own, there is one stage with just those.
 # A stage that collects nothing is no failure, unless none collected anything.
-# TEST_WORKERS processes share the second stage, which mostly waits (tests/spreading.py says how); PYTEST_ARGS="-n0 --pdb" is for looking.
+# Two processes share the first, TEST_WORKERS the second, which mostly waits (tests/spreading.py); PYTEST_ARGS="-n0 --pdb" is for looking.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 read -ra arguments <<<"${PYTEST_ARGS:-}"
@@ -26,13 +26,13 @@ else
   # Whatever else lies in tests/ is of the second stage, so that no folder is forgotten.
   second=()
   for folder in tests/[a-z]*/; do [[ " ${first[*]} " == *" ${folder%/} "* ]] || second+=("${folder%/}"); done
-  # What the second stage runs on is built beside the first, which uses one core: a Collector and a control plane, minutes each, once.
+  # What the second stage runs on is built beside the first: a Collector and a control plane, minutes each, once.
   binaries=$(mktemp)
   setsid nice -n 19 python -m ctrlplane_stream.local.binaries >"$binaries" 2>&1 &
   building=$!
   trap 'kill -- "-$building" 2>/dev/null; rm -f "$binaries"' EXIT
   began=$SECONDS
-  stage "first stage: unit, property, scenario, simulation" "${first[@]}" "${arguments[@]}"
+  stage "first stage: unit, property, scenario, simulation" -n 2 "${first[@]}" "${arguments[@]}"
   took=$((SECONDS - began))
   ((took <= first_limit_seconds)) || echo "the first stage took ${took} s, more than the ${first_limit_seconds} s that it should"
   if kill -0 "$building" 2>/dev/null; then echo "waiting for the Collector and the control plane: they are built once, which takes minutes"; fi

@@ -62,7 +62,7 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     except (ChildFailed, NotSeen) as error:
         fail(str(error))
     except (KafkaError, NoBroker) as error:
-        broker_failed(Settings(kafka_bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "the demo's own address")), error)
+        broker_failed(Settings(kafka_bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "the demo's own address"), error)
     except OSError as error:
         fail(f"{error}")
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Whenever the demo is interrupted, it leaves no process, and so no port, and no folder behind."""
+"""Whenever the demo is interrupted, or a part of it dies, it leaves no process, and so no port, and no folder behind."""
 
 import asyncio
 import os
@@ -46,18 +46,32 @@ class Demo:
     def interrupt(self, number: signal.Signals) -> int:
         """As Ctrl-C, or as a supervisor does; the exit status."""
         self._process.send_signal(number)
+        return self.end()
+
+    def end(self) -> int:
+        """The exit status with which it ends by itself."""
         try:
             return self._process.wait(_PATIENCE_SECONDS)
         finally:
             self._process.kill()
 
+    def kill(self, part: str) -> None:
+        """SIGKILL for its own child with this in the command line."""
+        (pid,) = (pid for pid, command in self._children().items() if part in command and _parent(pid) == self._process.pid)
+        os.kill(pid, signal.SIGKILL)
+
     def processes(self) -> list[str]:
-        """What it started and still runs, by its environment."""
-        mark, found = f"TMPDIR={self.scratch}".encode(), []
+        """The command lines of what it started and still runs."""
+        return list(self._children().values())
+
+    def _children(self) -> dict[int, str]:
+        """Process id to command line, found by the environment."""
+        mark, found = f"TMPDIR={self.scratch}".encode(), {}
         for environ in Path("/proc").glob("[0-9]*/environ"):
             try:
                 if mark in environ.read_bytes().split(b"\0"):
-                    found.append(environ.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    command = environ.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(environ.parent.name)] = command
             except OSError:
                 continue
         return found
@@ -90,3 +104,24 @@ def test_an_interrupted_demo_leaves_nothing(
     assert demo.processes() == []
     assert list(demo.scratch.iterdir()) == []
     assert asyncio.run(demo.topics(kafka.bootstrap)) == []
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [("kafka.Kafka", "Kafka ended with status -9"), ("worker --role all", "worker ended with status -9")],
+    ids=["the broker", "the worker"],
+)
+def test_a_part_that_dies_is_named_instead_of_waited_for(part: str, said: str, tmp_path: Path) -> None:
+    """Long before the time is up within which the set-up must be done, with its last words; nothing is left."""
+    demo = Demo(tmp_path, "")
+    demo.wait_for("== set-up")
+    demo.kill(part)
+    assert demo.end() == 1, demo.said()
+    assert said in demo.said()
+    assert demo.processes() == []
+    assert list(demo.scratch.iterdir()) == []
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

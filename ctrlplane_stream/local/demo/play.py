@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from ctrlplane_stream.local.demo.act import Act, play
@@ -15,6 +16,8 @@ from ctrlplane_stream.local.demo.screen import Screen
 from ctrlplane_stream.local.demo.setting import demo_policy, differences
 from ctrlplane_stream.local.demo.stage import Stage, open_stage
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
+from ctrlplane_stream.local.processes import ChildFailed
+from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 ALL_ACTS: tuple[Act, ...] = (*FIRST_ACTS, *RELEASE_ACTS, *OUTAGE_ACTS)
 
@@ -46,7 +49,7 @@ async def play_demo(
         screen = Screen(console, stage.audience)
         async with screen.showing():
             screen.title("set-up: the first version of every service")
-            await stage.set_up()
+            await _set_up(stage)
             ready = time.monotonic()
             reports = [await _played(act, stage, screen) for act in acts]
         report = DemoReport(
@@ -58,6 +61,16 @@ async def play_demo(
         )
         await at_end(report, stage)
     return report
+
+
+async def _set_up(stage: Stage) -> None:
+    """ChildFailed with the last words of whatever died meanwhile; a broker of somebody else's that fails raises KafkaError."""
+    try:
+        await stage.set_up()
+    except (KafkaError, NoBroker) as error:
+        if troubles := stage.troubles():
+            raise ChildFailed("; ".join(troubles)) from error
+        raise
 
 
 async def _played(act: Act, stage: Stage, screen: Screen) -> ActReport:
