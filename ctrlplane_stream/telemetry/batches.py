@@ -4,9 +4,7 @@
 columnar path maps them without a loop, the one in C reads them where they lie.
 """
 
-import struct
 from array import array
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -106,47 +104,6 @@ def encode_watch(watch: Watch) -> bytes:
     return record.SerializeToString()
 
 
-def encode_batch(source: int, through: int, runs: Sequence[tuple[int, int]], halves: Sequence[Half]) -> bytes:
-    """Halves as a record's value, in the given order; ``runs`` as in :class:`Batch`."""
-    record = HalfRecord()
-    batch = record.batch
-    batch.source = source
-    batch.through = through
-    batch.offsets.extend(offset for offset, _ in runs)
-    batch.rows.extend(rows for _, rows in runs)
-    batch.traces_high = b"".join([half.trace[:8] for half in halves])
-    batch.traces_low = b"".join([half.trace[8:] for half in halves])
-    batch.spans = b"".join([half.span for half in halves])
-    batch.parents = b"".join([half.parent for half in halves])
-    batch.ends = _int64([half.end_us for half in halves])
-    batch.durations = _int64([half.duration_us for half in halves])
-    batch.flags = bytes([half.flags for half in halves])
-    _encode_tables(batch, halves)
-    return record.SerializeToString()
-
-
-def _encode_tables(batch: HalfBatch, halves: Sequence[Half]) -> None:
-    origins: dict[Origin, int] = {}
-    batch.origin_rows = _uint32([origins.setdefault(half.origin, len(origins)) for half in halves])
-    peers: dict[Peer, int] = {}
-    batch.peer_rows = _uint32([0 if half.peer is None else peers.setdefault(half.peer, len(peers) + 1) for half in halves])
-    weights: dict[float, int] = {}
-    indices = [weights.setdefault(half.weight, len(weights)) for half in halves]
-    batch.weight_rows = _uint32(indices) if len(weights) > 1 else b""
-    batch.tables = encode_tables(origins, peers, weights)
-
-
-def encode_tables(origins: Iterable[Origin], peers: Iterable[Peer], weights: Iterable[float]) -> bytes:
-    """The values that rows of a batch point to."""
-    tables = Tables()
-    for origin in origins:
-        tables.origins.add(environment=origin.environment, service=origin.service, version=origin.version)
-    for peer in peers:
-        tables.peers.add(kind=peer.kind.name, name=peer.name, address=peer.address)
-    tables.weights.extend(weights)
-    return tables.SerializeToString()
-
-
 @lru_cache(maxsize=512)
 def _tables(value: bytes) -> BatchTables:
     """Equal tables are decoded once. Raises DecodeError."""
@@ -156,14 +113,6 @@ def _tables(value: bytes) -> BatchTables:
         (None, *(Peer(PeerKind(p.kind), p.name, p.address) for p in tables.peers)),
         tuple(tables.weights),
     )
-
-
-def _int64(values: Sequence[int]) -> bytes:
-    return struct.pack(f"<{len(values)}q", *values)
-
-
-def _uint32(values: Sequence[int]) -> bytes:
-    return struct.pack(f"<{len(values)}I", *values)
 
 
 _FOUND = library()
@@ -177,7 +126,7 @@ def decode(value: bytes | None) -> HalvesRecord | Unreadable:
     found = None if _READER is None else _READER.read(value)
     if found is not None:
         return _placed(found, value)
-    return _mark(value) if len(value) < _SHORT else _decoded(value)
+    return _mark(value) if len(value) < _SHORT else decoded(value)
 
 
 def _placed(found: FoundBatch, value: bytes) -> Batch | Unreadable:
@@ -190,7 +139,8 @@ def _placed(found: FoundBatch, value: bytes) -> Batch | Unreadable:
     return Batch(found.source, found.through, found.runs, HalfColumns(value, found.rows, found.start), tables)
 
 
-def _decoded(value: bytes) -> HalvesRecord | Unreadable:
+def decoded(value: bytes) -> HalvesRecord | Unreadable:
+    """As :func:`decode`, by protobuf alone: what the reading in C must agree with."""
     try:
         record = HalfRecord.FromString(value)
     except DecodeError as error:
@@ -208,10 +158,10 @@ def _decoded(value: bytes) -> HalvesRecord | Unreadable:
 
 
 _SHORT = 1_024
-_mark = lru_cache(maxsize=256)(_decoded)
+_mark = lru_cache(maxsize=256)(decoded)
 """Watermarks come to all partitions alike, and mostly to the same worker."""
 
-_HOLDS_NOT = Unreadable("a row of a batch of span-halves names an origin, peer or weight that the batch does not hold")
+_HOLDS_NOT = Unreadable("a row of a batch of span-halves names an origin, peer, weight or kind that there is not")
 
 
 def _broken(error: Exception) -> Unreadable:
@@ -260,10 +210,12 @@ def _hold(tables: BatchTables, columns: HalfBatch) -> bool:
         and _below(columns.peer_rows, len(tables.peers))
         and _below(columns.weight_rows, len(tables.weights))
         and tables.weights != ()
+        and not columns.flags.translate(None, _KNOWN_FLAGS)
     )
 
 
 _BYTES = bytes(range(256))
+_KNOWN_FLAGS = bytes(flags for flags in range(256) if flags & 7 <= Kind.CONSUMER)
 
 
 def _below(rows: bytes, limit: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import polars as pl
 
 from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS, ZERO, Counts, Tally
+from ctrlplane_stream.telemetry.half import ERROR
 
 _CODES = 2_048
 _NONE = _CODES - 1
@@ -68,6 +69,23 @@ class Grouping:
     def _counted(self, key: pl.Series) -> tuple[list[int], list[int]]:
         distinct, counts = self._counts(key)
         return distinct.to_list(), counts.to_list()
+
+
+def placed(rows: pl.DataFrame, window_seconds: int) -> pl.DataFrame:
+    """The rows with their windows as small numbers, ``place``."""
+    least = cast("int", rows["window"].min())
+    return rows.hstack([((rows["window"] - least) // window_seconds).alias("place")])
+
+
+def windows_at(rows: pl.DataFrame, window_seconds: int) -> Callable[[int], int]:
+    """The window of a ``place`` among these rows."""
+    least = cast("int", rows["window"].min())
+    return lambda place: least + place * window_seconds
+
+
+def errors_of(rows: pl.DataFrame) -> pl.Series:
+    """1 where a row failed, else 0."""
+    return (rows["flags"] & ERROR) // ERROR
 
 
 def _add(counts: Counts, indices: list[int], found: list[int]) -> None:

@@ -7,33 +7,27 @@ it one half at a time. So there is one set of rules, and the columns only are a 
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import polars as pl
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
-from ctrlplane_stream.model.windows import Exposure
 from ctrlplane_stream.telemetry.batches import Batch
 from ctrlplane_stream.telemetry.bounding import Bounds
-from ctrlplane_stream.telemetry.columnar_folding import Grouping
+from ctrlplane_stream.telemetry.columnar_exposures import CandidateTraces
+from ctrlplane_stream.telemetry.columnar_folding import Grouping, errors_of, placed, windows_at
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
-from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Kind, Origin
+from ctrlplane_stream.telemetry.half import LINK, LINKED, RECEIVE, Kind, Origin
 from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
-from ctrlplane_stream.telemetry.pairing import (
-    Fresh,
-    ReferencePairing,
-    Settled,
-    count_redelivered,
-    settle_finally,
-    settle_now,
-)
+from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing, count_redelivered
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.telemetry.settlement import Settled, settle_finally, settle_now
 
 _OF_CALLERS = ("trace", "origin", "peer", "window", "duration", "flags", "weight")
 
@@ -213,10 +207,10 @@ class ColumnarPairing:
         self._add_skipped(Skip.ROOT, arrivals["parent"] == 0)
         if not len(arrivals):
             return
-        number, names = self._group.numbered(self._placed(arrivals), ("origin", "place"))
-        window_at = self._windows(arrivals)
+        number, names = self._group.numbered(placed(arrivals, self._settings.window_seconds), ("origin", "place"))
+        window_at = windows_at(arrivals, self._settings.window_seconds)
         into = [self._arrival(origin, window_at(place), fold) for origin, place in names]
-        self._group.tally(number, _errors(arrivals), arrivals["weight"], self._tables.weights.values, lambda i: into[i].tally)
+        self._group.tally(number, errors_of(arrivals), arrivals["weight"], self._tables.weights.values, lambda i: into[i].tally)
         self._group.sketch(number, arrivals["duration"], lambda i: into[i].latency)
         for i, count in self._group.counted(number.filter(arrivals["parent"] == 0)):
             into[i].roots += count
@@ -225,16 +219,6 @@ class ColumnarPairing:
         count = int(mask.sum())
         if count:
             self.skipped[reason] += count
-
-    def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows with their windows as small numbers, ``place``."""
-        least = cast("int", rows["window"].min())
-        return rows.hstack([((rows["window"] - least) // self._settings.window_seconds).alias("place")])
-
-    def _windows(self, rows: pl.DataFrame) -> Callable[[int], int]:
-        """The window of a ``place`` among these rows."""
-        least, seconds = cast("int", rows["window"].min()), self._settings.window_seconds
-        return lambda place: least + place * seconds
 
     def _arrival(self, number: int, window: int, fold: Fold) -> ArrivalCounts:
         origin = self._tables.origins.values[number]
@@ -251,14 +235,14 @@ class ColumnarPairing:
         latest, message = own.zip_with(own >= other, other), calls["kind"] == Kind.CONSUMER
         kept = (calls[name] for name in calls.columns if name != "window")
         calls = pl.DataFrame([*kept, latest, message.alias("message")])
-        number, names = self._group.numbered(self._placed(calls), ("origin_above", "origin", "message", "place"))
-        into, window_at = [], self._windows(calls)
+        number, names = self._group.numbered(placed(calls, self._settings.window_seconds), ("origin_above", "origin", "message", "place"))
+        into, window_at = [], windows_at(calls, self._settings.window_seconds)
         for caller, callee, message, place in names:
             above, below = origins[caller], origins[callee]
             kind = EdgeKind.MESSAGE if message else EdgeKind.CALL
             name = (above.service, below.service, kind, above.version, below.version)
             into.append(fold.at(window_at(place), below.environment).edge(name))
-        self._group.tally(number, _errors(calls), calls["weight"], self._tables.weights.values, lambda i: into[i].tally)
+        self._group.tally(number, errors_of(calls), calls["weight"], self._tables.weights.values, lambda i: into[i].tally)
         self._group.sketch(number, calls["duration"], lambda i: into[i].server)
         self._group.sketch(number, calls["duration_above"], lambda i: into[i].client)
         gap = calls["duration_above"] - calls["duration"]
@@ -275,7 +259,7 @@ class ColumnarPairing:
         settled = [settle_now(self._peers, origins[origin], peers[peer], window) for origin, peer in names]
         waiting = self._settle(callers, [origins[origin] for origin, _ in names], settled, fold)
         if watched:
-            self._count_exposures(fast, callers, settled, watched, fold)
+            CandidateTraces(fast.rows, callers, settled, self._tables.origins.values).count(watched, self._settings.window_seconds, fold)
         first = cast("int", fast.rows["offset"].min())
         self._kept.append(_Kept(window, fast.rows, waiting, fast.traces, first))
 
@@ -286,53 +270,16 @@ class ColumnarPairing:
         decided = pl.Series([one is not None for one in settled], dtype=pl.Boolean)[callers["who"]]
         known = chosen(callers, decided)
         if len(known):
-            number, names = self._group.numbered(self._placed(known), ("who", "place"))
-            into, window_at = [], self._windows(known)
+            number, names = self._group.numbered(placed(known, self._settings.window_seconds), ("who", "place"))
+            into, window_at = [], windows_at(known, self._settings.window_seconds)
             for who, place in names:
                 origin, to = origins[who], settled[who]
                 assert to is not None
                 name = (origin.service, to.callee, to.kind, origin.version, UNKNOWN_VERSION)
                 into.append(fold.at(window_at(place), origin.environment).edge(name))
-            self._group.tally(number, _errors(known), known["weight"], self._tables.weights.values, lambda i: into[i].tally)
+            self._group.tally(number, errors_of(known), known["weight"], self._tables.weights.values, lambda i: into[i].tally)
             self._group.sketch(number, known["duration"], lambda i: into[i].client)
         return chosen(callers, ~decided)
-
-    def _count_exposures(self, fast: _Fast, callers: pl.DataFrame, settled: Sequence[Settled | None], watched: Watched, fold: Fold) -> None:
-        """Exposure of the traces whose root is there, candidate by candidate."""
-        origins = self._tables.origins.values
-        roots = fast.rows.filter(pl.col("parent") == 0)
-        for environment, services in watched.items():
-            ours = [number for number, origin in enumerate(origins) if origin.environment == environment]
-            entries = roots.filter(pl.col("origin").is_in(ours))
-            for service, versions in services.items() if len(entries) else ():
-                failed = self._failed_calls(callers, settled, service)
-                for version in versions:
-                    here = [number for number, origin in enumerate(origins) if origin == Origin(environment, service, version)]
-                    touched = fast.rows["trace"].filter(fast.rows["origin"].is_in(here))
-                    exposed = pl.col("trace").is_in(touched.unique().implode())
-                    possible = pl.col("trace").is_in(failed.implode())
-                    code = pl.when(exposed).then(0).when(possible).then(1).otherwise(2)
-                    self._add_exposures(entries.with_columns(exposure=code.cast(pl.UInt8)), service, version, fold)
-
-    def _failed_calls(self, callers: pl.DataFrame, settled: Sequence[Settled | None], service: str) -> pl.Series:
-        """Traces in which a call to a service failed without an answer."""
-        ours = [who for who, one in enumerate(settled) if one == Settled(service, EdgeKind.CALL)]
-        if not ours:
-            return pl.Series([], dtype=pl.UInt64)
-        return callers.filter(pl.col("who").is_in(ours) & ((pl.col("flags") & ERROR) != 0))["trace"].unique()
-
-    def _add_exposures(self, entries: pl.DataFrame, service: str, version: str, fold: Fold) -> None:
-        number, names = self._group.numbered(self._placed(entries), ("origin", "exposure", "place"))
-        into, window_at = [], self._windows(entries)
-        for origin, exposure, place in names:
-            entry = self._tables.origins.values[origin]
-            at = fold.at(window_at(place), entry.environment)
-            into.append(at.exposure(entry.service, service, version, _EXPOSURES[exposure]))
-        for i, count in self._group.counted(number):
-            into[i].requests += count
-        for i, count in self._group.counted(number.filter(_errors(entries) != 0)):
-            into[i].errors += count
-        self._group.sketch(number, entries["duration"], lambda i: into[i].latency)
 
     def _forget(self, window: int, fold: Fold) -> None:
         """Settle what is open in the fast traces that have been silent for the pairing time, and drop them."""
@@ -365,13 +312,5 @@ class ColumnarPairing:
             self._bounds.give_up_rows(rows.head(surplus), Skip.EVICTED)
 
 
-_EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)
-
-
 def _unless_skip(found: Settled | Skip) -> Settled | None:
     return None if isinstance(found, Skip) else found
-
-
-def _errors(rows: pl.DataFrame) -> pl.Series:
-    """1 where a row failed, else 0."""
-    return (rows["flags"] & ERROR) // ERROR

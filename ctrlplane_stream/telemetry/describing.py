@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ctrlplane_stream.telemetry.batches import encode_tables
+from ctrlplane_stream.telemetry.batch_encoding import encode_tables
 from ctrlplane_stream.telemetry.half import RECEIVE, Kind, Origin, Peer
 from ctrlplane_stream.telemetry.origins import LONGEST_KEY_BYTES
 from ctrlplane_stream.telemetry.peers import HOSTS, URLS, attribute, collect, fetch_kind, peer_of

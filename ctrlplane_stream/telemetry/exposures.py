@@ -7,7 +7,7 @@ failed without a server half, because a candidate that dies says nothing; else *
 from collections.abc import Container, Iterator, Mapping
 
 from ctrlplane_stream.model.windows import Exposure
-from ctrlplane_stream.telemetry.folding import Fold, bucket
+from ctrlplane_stream.telemetry.folding import Fold
 from ctrlplane_stream.telemetry.half import Half
 from ctrlplane_stream.telemetry.traces import Trace
 
@@ -28,8 +28,7 @@ def count_exposures(trace: Trace, entry: Half, window: int, watched: Watched, fo
             counts = into.exposure(entry.origin.service, service, version, exposure)
             counts.requests += 1
             counts.errors += entry.error
-            index = bucket(entry.duration_us)
-            counts.latency[index] = counts.latency.get(index, 0) + 1
+            counts.latency.count(entry.duration_us)
 
 
 def exposure_of(service: str, version: str, touched: Container[tuple[str, str]], possible: Container[str]) -> Exposure:

@@ -47,6 +47,11 @@ class Counts(dict[int, int]):
 
     whole: Sketch = EMPTY
 
+    def count(self, duration_us: int) -> None:
+        """Count one duration."""
+        index = bucket(duration_us)
+        self[index] = self.get(index, 0) + 1
+
     def put(self, sketch: Sketch) -> None:
         """Add durations that were counted at once."""
         self.whole = sketch if self.whole is EMPTY else merge((self.whole, sketch))

@@ -1,7 +1,7 @@
 """Halves as columns: what one partition holds of them, with origins, peers and weights as numbers."""
 
 from array import array
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from ctrlplane_stream.telemetry.batches import Batch, BatchTables
 from ctrlplane_stream.telemetry.columns import bytes_of, numbers_of
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind
+from ctrlplane_stream.telemetry.native.structures import HALF
 
 TRACE_FACTOR = 0x9E3779B97F4A7C15
 """Odd constant by which ids are spread before they are folded into one word."""
@@ -144,29 +145,41 @@ def _global(numbers: Sequence["array[int]"], rows: bytes, which: pl.Series, tota
 
 def halves_of(rows: pl.DataFrame, tables: Tables) -> list[tuple[int, Half]]:
     """Rows as (offset, half), for the reference."""
-    raw = {name: bytes(bytes_of(rows[name])) for name in ("high", "low", "span", "parent")}
+    high, low, span, parent = (bytes(bytes_of(rows[name])) for name in ("high", "low", "span", "parent"))
+    numbers = rows.select("end", "duration", "offset", "origin", "peer", "weight", "flags").iter_rows()
+    cuts = (slice(8 * i, 8 * i + 8) for i in range(len(rows)))
+    found = ((high[cut] + low[cut], span[cut], parent[cut], *row) for cut, row in zip(cuts, numbers, strict=True))
+    return _halves(found, tables)
+
+
+def halves_in(memory: bytes, tables: Tables) -> list[tuple[int, Half]]:
+    """Halves as C has them in memory, as (offset, half), for the reference."""
+    return _halves(HALF.iter_unpack(memory), tables)
+
+
+def _halves(rows: Iterable[tuple[Any, ...]], tables: Tables) -> list[tuple[int, Half]]:
     origins, peers, weights = tables.origins.values, tables.peers.values, tables.weights.values
-    found = []
-    numbers = rows.select("end", "duration", "flags", "origin", "peer", "weight", "offset").iter_rows()
-    for i, (end, duration, flags, origin, peer, weight, offset) in enumerate(numbers):
-        cut = slice(8 * i, 8 * i + 8)
-        half = Half(
-            raw["high"][cut] + raw["low"][cut],
-            raw["span"][cut],
-            raw["parent"][cut],
-            Kind(flags & 7),
-            bool(flags & ERROR),
-            end,
-            duration,
-            origins[origin],
-            peers[peer],
-            weights[weight],
-            bool(flags & LINK),
-            bool(flags & LINKED),
-            bool(flags & RECEIVE),
+    return [
+        (
+            offset,
+            Half(
+                trace,
+                span,
+                parent,
+                Kind(flags & 7),
+                bool(flags & ERROR),
+                end,
+                duration,
+                origins[origin],
+                peers[peer],
+                weights[weight],
+                bool(flags & LINK),
+                bool(flags & LINKED),
+                bool(flags & RECEIVE),
+            ),
         )
-        found.append((offset, half))
-    return found
+        for trace, span, parent, end, duration, offset, origin, peer, weight, flags in rows
+    ]
 
 
 def trace_key(trace: bytes) -> int:

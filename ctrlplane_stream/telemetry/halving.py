@@ -10,7 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from ctrlplane_stream.telemetry.batches import Watermark, encode_batch, encode_watermark
+from ctrlplane_stream.telemetry.batch_encoding import encode_batch
+from ctrlplane_stream.telemetry.batches import Watermark, encode_watermark
 from ctrlplane_stream.telemetry.half import Half
 from ctrlplane_stream.telemetry.reading import Reader
 from ctrlplane_stream.telemetry.reasons import Skip

@@ -16,19 +16,19 @@ from ctrlplane_stream.telemetry.batches import Batch
 from ctrlplane_stream.telemetry.bounding import Bounds, frame_of_memory
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.folding import EdgeSums, Fold
-from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer
-from ctrlplane_stream.telemetry.half_columns import Tables, halves_of, trace_key
+from ctrlplane_stream.telemetry.half import LINK, Origin, Peer
+from ctrlplane_stream.telemetry.half_columns import Tables, halves_in, halves_of, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.native import NOBODY, Counted, Halves, PairingLibrary, Settled
 from ctrlplane_stream.telemetry.native.pairing import Tallied, column_of, counted, memory_of, pairs_of
 from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Pool
-from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing, Visible, count_redelivered, settle_finally, settle_now
-from ctrlplane_stream.telemetry.pairing import Settled as SettledCaller
+from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing, count_redelivered
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.telemetry.settlement import Settled as SettledCaller
+from ctrlplane_stream.telemetry.settlement import settle_finally, settle_now
 
 _EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)
-_KINDS = tuple(Kind) + (Kind.UNSPECIFIED,) * 2
 
 
 @dataclass(slots=True)
@@ -146,7 +146,7 @@ class NativePairing:
             met = self._library.halves()
             self._library.take_met(closing, kept.traces, met)
             if len(met):
-                self._slow.adopt(self._objects(memory_of(met.pool)), kept.window)
+                self._slow.adopt(halves_in(memory_of(met.pool), self._tables), kept.window)
 
     def _join(self, pool: Pool, window: int, fold: Fold) -> Fresh:
         """Give halves to the reference, as many as it may hold."""
@@ -154,36 +154,11 @@ class NativePairing:
             return []
         memory = memory_of(pool)
         if self._bounds.fit(pool.count):
-            visible = self._objects(memory)
+            visible = halves_in(memory, self._tables)
         else:
             visible = halves_of(self._bounds.bounded(frame_of_memory(memory)), self._tables)
         self._slow.hold(len(visible))
         return self._slow.join(visible, window, fold) if visible else []
-
-    def _objects(self, memory: bytes) -> Visible:
-        """Halves as the reference has them, with their offsets."""
-        origins, peers, weights = self._tables.origins.values, self._tables.peers.values, self._tables.weights.values
-        return [
-            (
-                offset,
-                Half(
-                    trace,
-                    span,
-                    parent,
-                    _KINDS[flags & 7],
-                    bool(flags & ERROR),
-                    end,
-                    duration,
-                    origins[origin],
-                    peers[peer],
-                    weights[weight],
-                    bool(flags & LINK),
-                    bool(flags & LINKED),
-                    bool(flags & RECEIVE),
-                ),
-            )
-            for trace, span, parent, end, duration, offset, origin, peer, weight, flags in HALF.iter_unpack(memory)
-        ]
 
     def _window(self, place: int) -> int:
         """The window that C calls ``place``."""

@@ -15,19 +15,18 @@ A trace is forgotten as a whole, so that what is left never depends on what is g
 from collections import Counter
 from collections.abc import Iterable
 
-import msgspec
-
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.telemetry.batches import Batch, halves
+from ctrlplane_stream.telemetry.counting import Counting
 from ctrlplane_stream.telemetry.exposures import Watched, count_exposures
-from ctrlplane_stream.telemetry.folding import Fold, bucket
-from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, LINK, NO_PARENT, Half, Kind, Origin, Peer, PeerKind
+from ctrlplane_stream.telemetry.folding import Fold
+from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, LINK, NO_PARENT, Half, Kind
+from ctrlplane_stream.telemetry.held_traces import HeldTraces
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.telemetry.settlement import settle_finally, settle_now, why_without
 from ctrlplane_stream.telemetry.traces import Found, Missing, NoCaller, Search, Trace, WindowOf
-
-_NO_CALLER = {NoCaller.ROOT: Skip.ROOT, NoCaller.NESTED: Skip.NESTED_SERVER, NoCaller.LOOP: Skip.PARENT_LOOP}
 
 DEARNESS = 8
 """Halves in columns that take the memory of one held by the reference, with its trace."""
@@ -39,13 +38,6 @@ Fresh = list[tuple[Trace, Half]]
 """Halves that just became visible, with their traces."""
 
 
-class Settled(msgspec.Struct, frozen=True):
-    """What an unanswered caller's edge leads to."""
-
-    callee: str
-    kind: EdgeKind
-
-
 class ReferencePairing:
     """Holds the halves of one ``span-halves`` partition and settles them window by window."""
 
@@ -53,10 +45,10 @@ class ReferencePairing:
         self._settings = settings
         self._peers = peers
         self._window_of = WindowOf(settings.window_ms)
+        self._counting = Counting(self._window_of)
         self._buckets: dict[int, Visible] = {}
         self._late: Visible = []
-        self._traces: dict[bytes, Trace] = {}
-        self._by_last: dict[int, dict[bytes, None]] = {}
+        self._traces = HeldTraces()
         self._held = 0
         self.skipped: Counter[Skip] = Counter()
 
@@ -73,7 +65,7 @@ class ReferencePairing:
     def oldest_offset(self) -> int | None:
         """The oldest record that a half in memory came from, or None where nothing is held."""
         pending = [offset for visible in (*self._buckets.values(), self._late) for offset, _ in visible[:1]]
-        return min((*pending, *(trace.first_offset for trace in self._traces.values())), default=None)
+        return min((*pending, *(trace.first_offset for trace in self._traces.all)), default=None)
 
     def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
         """Take in the rows of a batch above source offset ``after``; ``line`` is the first window not closed yet."""
@@ -148,13 +140,13 @@ class ReferencePairing:
     @property
     def traces(self) -> Iterable[bytes]:
         """The ids of the traces held."""
-        return self._traces.keys()
+        return self._traces.names
 
     def _insert(self, visible: Visible, window: int, fold: Fold) -> Fresh:
         visible.sort(key=_order)
         fresh: Fresh = []
         for offset, half in visible:
-            trace = self._trace(half.trace, offset, window)
+            trace = self._traces.touch(half.trace, offset, window)
             if trace.size >= self._settings.max_trace_halves:
                 self._drop(half, Skip.TRACE_TOO_LARGE)
             elif not trace.insert(half):
@@ -162,7 +154,7 @@ class ReferencePairing:
             else:
                 fresh.append((trace, half))
                 if half.kind in CALLEES and not half.link and not half.receive:
-                    self._count_arrival(half, fold)
+                    self._counting.arrival(half, fold)
         return fresh
 
     def _drop(self, half: Half, reason: Skip) -> None:
@@ -172,26 +164,6 @@ class ReferencePairing:
     def _count_skipped(self, half: Half, reason: Skip) -> None:
         """Count a span under a reason; the copy of one that stands for a link is counted as a link, whatever became of it."""
         self.skipped[Skip.UNLINKED if half.link else reason] += 1
-
-    def _trace(self, name: bytes, offset: int, window: int) -> Trace:
-        trace = self._traces.get(name)
-        if trace is None:
-            trace = self._traces[name] = Trace(offset, window, window)
-            self._by_last.setdefault(window, {})[name] = None
-            return trace
-        trace.first_offset = min(trace.first_offset, offset)
-        if trace.last_window != window:
-            self._by_last[trace.last_window].pop(name, None)
-            trace.last_window = window
-            self._by_last.setdefault(window, {})[name] = None
-        return trace
-
-    def _count_arrival(self, half: Half, fold: Fold) -> None:
-        counts = fold.at(self._window_of(half), half.origin.environment).arrival(half.origin.service, half.origin.version)
-        counts.tally.add(1, int(half.error), half.weight)
-        counts.roots += half.parent == NO_PARENT and not half.linked
-        index = bucket(half.duration_us)
-        counts.latency[index] = counts.latency.get(index, 0) + 1
 
     def _search(self, trace: Trace, half: Half, window: int, fold: Fold, wrapped: list[tuple[Trace, bytes]]) -> None:
         """Start the search of a half that became visible, and go on with those that waited for it."""
@@ -219,73 +191,34 @@ class ReferencePairing:
         if isinstance(found, Missing):
             trace.wait(search, found)
         elif isinstance(found, NoCaller):
-            self._count_skipped(search.half, _why_without(search.half, found))
+            self._count_skipped(search.half, why_without(search.half, found))
         else:
             if search.half.receive:
-                self._count_arrival(search.half, fold)
+                self._counting.arrival(search.half, fold)
             self._match(trace, found, search.half, window, fold)
 
     def _match(self, trace: Trace, found: Found, callee: Half, window: int, fold: Fold) -> None:
-        self._count_call(trace, found, callee, fold)
+        self._counting.call(trace, found, callee, fold)
         if callee.kind is Kind.CONSUMER and not (callee.link and callee.receive):
             trace.consumed[found.caller.span, callee.origin.service] = None
         if found.caller.kind in CALLERS:
             self._peers.learn_pair(found.caller.origin, found.caller.peer, callee.origin, window)
 
-    def _count_call(self, trace: Trace, found: Found, callee: Half, fold: Fold) -> None:
-        caller = found.caller
-        kind = EdgeKind.MESSAGE if callee.kind is Kind.CONSUMER else EdgeKind.CALL
-        name = (caller.origin.service, callee.origin.service, kind, caller.origin.version, callee.origin.version)
-        counts = fold.at(found.window, callee.origin.environment).edge(name)
-        index = bucket(callee.duration_us)
-        counts.server[index] = counts.server.get(index, 0) + 1
-        calls = 1
-        if caller.kind in CALLERS:
-            calls = 0 if caller.span in trace.counted else 1
-            trace.counted.pop(caller.span, None)
-            trace.answered[caller.span] = None
-            trace.open_callers.pop(caller.span, None)
-            if calls:
-                index = bucket(caller.duration_us)
-                counts.client[index] = counts.client.get(index, 0) + 1
-            index = bucket(_gap(kind, caller, callee))
-            counts.gap[index] = counts.gap.get(index, 0) + 1
-        counts.tally.add(calls, calls * int(callee.error), callee.weight)
-
     def _settle_caller(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """Count an unanswered caller now where that is right whatever may still come; else leave it open."""
         settled = settle_now(self._peers, caller.origin, caller.peer, window)
         if settled is not None:
-            self._count_unanswered(trace, caller, settled, fold)
-
-    def _count_unanswered(self, trace: Trace, caller: Half, settled: Settled, fold: Fold) -> None:
-        trace.open_callers.pop(caller.span, None)
-        if settled.kind is EdgeKind.CALL:
-            trace.counted[caller.span] = None
-            if caller.error:
-                trace.possible[settled.callee] = None
-        name = (caller.origin.service, settled.callee, settled.kind, caller.origin.version, UNKNOWN_VERSION)
-        counts = fold.at(self._window_of(caller), caller.origin.environment).edge(name)
-        counts.tally.add(1, int(caller.error), caller.weight)
-        index = bucket(caller.duration_us)
-        counts.client[index] = counts.client.get(index, 0) + 1
+            self._counting.unanswered(trace, caller, settled, fold)
 
     def forget(self, window: int, fold: Fold, watched: Watched) -> None:
         """Settle and drop the traces that have been silent for the pairing time, and those that never end."""
         settings = self._settings
         line_ms = window * 1000 + settings.window_ms
-        for last in [last for last in self._by_last if last * 1000 + settings.window_ms + settings.pairing_ms <= line_ms]:
-            for name in self._by_last.pop(last):
-                self._forget(self._traces.pop(name), window, fold, watched)
-        if window % (settings.window_seconds * 8) == 0:
-            self._cut_endless(line_ms, window, fold, watched)
-
-    def _cut_endless(self, line_ms: int, window: int, fold: Fold, watched: Watched) -> None:
-        endless = [name for name, trace in self._traces.items() if trace.first_window * 1000 + self._settings.max_trace_ms <= line_ms]
-        for name in endless:
-            trace = self._traces.pop(name)
-            self._by_last[trace.last_window].pop(name, None)
+        for trace in self._traces.pop_silent((line_ms - settings.pairing_ms) // 1000 - settings.window_seconds):
             self._forget(trace, window, fold, watched)
+        if window % (settings.window_seconds * 8) == 0:
+            for trace in self._traces.pop_begun((line_ms - settings.max_trace_ms) // 1000):
+                self._forget(trace, window, fold, watched)
 
     def _forget(self, trace: Trace, window: int, fold: Fold, watched: Watched) -> None:
         """Settle what is still open in a trace; nothing of it will be looked at again."""
@@ -308,15 +241,14 @@ class ReferencePairing:
         known = callee.kind is Kind.CONSUMER and not callee.linked and not callee.link
         producer = self._peers.producer_of(callee.origin, callee.peer, window) if known else None
         if producer is None:
-            self._count_skipped(callee, _why_without(callee, None))
+            self._count_skipped(callee, why_without(callee, None))
             return
         if callee.receive:
-            self._count_arrival(callee, fold)
+            self._counting.arrival(callee, fold)
         name = (producer, callee.origin.service, EdgeKind.MESSAGE, UNKNOWN_VERSION, callee.origin.version)
         counts = fold.at(self._window_of(callee), callee.origin.environment).edge(name)
         counts.tally.add(1, int(callee.error), callee.weight)
-        index = bucket(callee.duration_us)
-        counts.server[index] = counts.server.get(index, 0) + 1
+        counts.server.count(callee.duration_us)
 
     def _settle_fetched(self, trace: Trace, copy: Half, window: int, fold: Fold) -> None:
         """A link of a consumer that only fetched: a message where its service has no other span that consumed this one."""
@@ -333,7 +265,7 @@ class ReferencePairing:
         if isinstance(settled, Skip):
             self.skipped[settled] += 1
         else:
-            self._count_unanswered(trace, caller, settled, fold)
+            self._counting.unanswered(trace, caller, settled, fold)
 
     def _evict(self) -> None:
         """Give up the oldest halves beyond the cap: silent traces first, then what arrived first."""
@@ -354,11 +286,7 @@ class ReferencePairing:
     def evict(self, surplus: int) -> int:
         """Drop whole traces, the longest silent first, until ``surplus`` halves are gone or no trace is left; returns how many went."""
         before = self._held
-        while before - self._held < surplus and self._traces:
-            last = min(last for last, names in self._by_last.items() if names)
-            name = next(iter(self._by_last[last]))
-            del self._by_last[last][name]
-            trace = self._traces.pop(name)
+        while before - self._held < surplus and (trace := self._traces.pop_longest_silent()) is not None:
             self._held -= trace.size
             open_callees = [search.half for search in trace.unsettled.values() if search.half.kind in CALLEES]
             for half in (*trace.open_callers.values(), *open_callees, *trace.fetched):
@@ -377,46 +305,7 @@ def count_redelivered(skipped: Counter[Skip], batch: Batch, rows: int) -> None:
     skipped.update(Skip.REDELIVERED for flags in batch.columns.column("flags")[:rows] if not flags & LINK)
 
 
-def _why_without(callee: Half, found: NoCaller | None) -> Skip:
-    """Why a callee has no caller; None: the span that its search waited for never came."""
-    if callee.receive:
-        return Skip.RECEIVE
-    if callee.linked:
-        return Skip.LINKED
-    return Skip.MISSING_PARENT if found is None else _NO_CALLER[found]
-
-
-def settle_now(peers: KnownPeers, origin: Origin, peer: Peer | None, window: int) -> Settled | None:
-    """What can be said of an unanswered caller at the close of its window, whatever may still come; None: wait."""
-    service = peers.service_behind(origin, peer, window)
-    if service is not None:
-        return Settled(service, EdgeKind.CALL)
-    if peer is not None and (peer.kind is PeerKind.DATABASE or peers.is_outside(origin, peer, window)):
-        return Settled(peer.name, peer.kind.edge_kind)
-    return None
-
-
-def settle_finally(peers: KnownPeers, origin: Origin, peer: Peer | None, window: int, window_seconds: int) -> Settled | Skip:
-    """What is said of a caller that nobody answered within the pairing time; a peer that never answers is remembered."""
-    if peer is None:
-        return Skip.NO_PEER
-    service = peers.service_behind(origin, peer, window)
-    if service is not None:
-        return Settled(service, EdgeKind.CALL)
-    if peer.kind is PeerKind.DESTINATION and peers.is_consumed(origin, peer, window):
-        return Skip.UNCONSUMED
-    peers.learn_outside(origin, peer, window + window_seconds)
-    return Settled(peer.name, peer.kind.edge_kind)
-
-
 def _order(item: tuple[int, Half]) -> tuple[int, bytes, bytes, int, bytes, int]:
     """By end, then by what tells the halves of a trace apart, so that only repetitions are told apart by their offset."""
     offset, half = item
     return half.end_us, half.trace, half.span, half.kind, half.parent, offset
-
-
-def _gap(kind: EdgeKind, caller: Half, callee: Half) -> int:
-    """Microseconds between the sides: for a call the network and queues, for a message the wait until somebody took it."""
-    if kind is EdgeKind.MESSAGE:
-        return callee.end_us - callee.duration_us - caller.end_us
-    return caller.duration_us - callee.duration_us

@@ -73,6 +73,8 @@ int64_t read_batch(const uint8_t *value, int64_t size, Batch *b) {
     if (b->start[i] < 0) return DECLINED;
   for (int64_t i = 0; i < b->runs; i++) sum += b->length[i];
   if (sum != rows) return DECLINED;
+  for (int64_t i = 0; i < rows; i++)
+    if ((value[b->start[FLAGS] + i] & KIND) > CONSUMER) return DECLINED;
   b->rows = rows;
   b->origins = beyond(value + b->start[ORIGIN], rows);
   b->peers = beyond(value + b->start[PEER], rows);

@@ -115,9 +115,10 @@ static int64_t count_call(Settling *s, const Half *above, const Half *h) {
     s->call[pair].window = window;
   }
   int64_t slot = s->call[pair].slot;
-  uint64_t gap = message ? (uint64_t)h->end - (uint64_t)h->duration - (uint64_t)above->end : (uint64_t)above->duration - (uint64_t)h->duration;
+  __int128 gap = message ? (__int128)h->end - h->duration - above->end : (__int128)above->duration - h->duration;
+  if (gap > INT64_MAX) gap = INT64_MAX;
   if (slot < 0 || tally(c, slot, h->weight, h->flags)) return DECLINED;
-  return observe(c, slot, 0, above->duration) || observe(c, slot, 1, h->duration) || observe(c, slot, 2, (int64_t)gap) ? DECLINED : 0;
+  return observe(c, slot, 0, above->duration) || observe(c, slot, 1, h->duration) || observe(c, slot, 2, gap < 0 ? 0 : (int64_t)gap) ? DECLINED : 0;
 }
 
 static int64_t leave_open(Settling *s, const Half *h, int64_t at) {

@@ -1,0 +1,58 @@
+"""Counts arrivals and calls of one trace into a fold, one half at a time."""
+
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
+from ctrlplane_stream.telemetry.folding import Fold
+from ctrlplane_stream.telemetry.half import CALLERS, NO_PARENT, Half, Kind
+from ctrlplane_stream.telemetry.settlement import Settled
+from ctrlplane_stream.telemetry.traces import Found, Trace, WindowOf
+
+
+class Counting:
+    """Adds to the windows of a fold; what a trace must remember of it is remembered there."""
+
+    def __init__(self, window_of: WindowOf) -> None:
+        self._window_of = window_of
+
+    def arrival(self, half: Half, fold: Fold) -> None:
+        """A server or consumer span came, whoever called."""
+        counts = fold.at(self._window_of(half), half.origin.environment).arrival(half.origin.service, half.origin.version)
+        counts.tally.add(1, int(half.error), half.weight)
+        counts.roots += half.parent == NO_PARENT and not half.linked
+        counts.latency.count(half.duration_us)
+
+    def call(self, trace: Trace, found: Found, callee: Half, fold: Fold) -> None:
+        """A callee's caller was found. Where it was counted as unanswered before, the answer adds no call."""
+        caller = found.caller
+        kind = EdgeKind.MESSAGE if callee.kind is Kind.CONSUMER else EdgeKind.CALL
+        name = (caller.origin.service, callee.origin.service, kind, caller.origin.version, callee.origin.version)
+        counts = fold.at(found.window, callee.origin.environment).edge(name)
+        counts.server.count(callee.duration_us)
+        calls = 1
+        if caller.kind in CALLERS:
+            calls = 0 if caller.span in trace.counted else 1
+            trace.counted.pop(caller.span, None)
+            trace.answered[caller.span] = None
+            trace.open_callers.pop(caller.span, None)
+            if calls:
+                counts.client.count(caller.duration_us)
+            counts.gap.count(gap_of(kind, caller, callee))
+        counts.tally.add(calls, calls * int(callee.error), callee.weight)
+
+    def unanswered(self, trace: Trace, caller: Half, settled: Settled, fold: Fold) -> None:
+        """Nobody answered a caller, and it is settled whom it called."""
+        trace.open_callers.pop(caller.span, None)
+        if settled.kind is EdgeKind.CALL:
+            trace.counted[caller.span] = None
+            if caller.error:
+                trace.possible[settled.callee] = None
+        name = (caller.origin.service, settled.callee, settled.kind, caller.origin.version, UNKNOWN_VERSION)
+        counts = fold.at(self._window_of(caller), caller.origin.environment).edge(name)
+        counts.tally.add(1, int(caller.error), caller.weight)
+        counts.client.count(caller.duration_us)
+
+
+def gap_of(kind: EdgeKind, caller: Half, callee: Half) -> int:
+    """Microseconds between the sides: for a call the network and queues, for a message the wait until somebody took it."""
+    if kind is EdgeKind.MESSAGE:
+        return callee.end_us - callee.duration_us - caller.end_us
+    return caller.duration_us - callee.duration_us
