@@ -17,7 +17,7 @@ EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)
 
 
 class CandidateTraces:
-    """Traces settled together: their rows, the callers that nobody answered, and by ``who`` of those whom they called, if that is settled."""
+    """Traces settled together: their rows, the callers that nobody answered, and by ``who`` of those what they are settled as."""
 
     def __init__(self, rows: pl.DataFrame, callers: pl.DataFrame, settled: Sequence[Settled | None], origins: Sequence[Origin]) -> None:
         self._rows = rows

@@ -1,7 +1,7 @@
 /* Counts what is settled later: callers that nobody answered, and whether traces touched a candidate. */
 #include "traces.h"
 
-enum { EXPOSED = 0, POSSIBLE = 1, UNEXPOSED = 2 };
+enum { EXPOSED = 0, POSSIBLE = 1, UNEXPOSED = 2, AHEAD = 8 };
 
 static int64_t floor_of(int64_t end, int64_t window_us) { return end / window_us - (end % window_us < 0); }
 
@@ -16,6 +16,7 @@ int64_t count_open(Block *b, const uint8_t *settled, int64_t window_us, Counts *
   int64_t open = 0;
   for (int64_t i = 0; i < b->opens; i++) {
     Open one = b->open[i];
+    if (i + AHEAD < b->opens) __builtin_prefetch(&half_at(b, b->open[i + AHEAD].place)->end);
     if (!settled[one.who]) { b->open[open++] = one; continue; }
     const Half *h = half_at(b, one.place);
     int64_t slot = slot_of(into, one.who, (uint64_t)floor_of(h->end, window_us));
