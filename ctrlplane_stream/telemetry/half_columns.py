@@ -44,6 +44,11 @@ class Numbers:
             self.values.append(value)
         return found
 
+    def numbers(self, values: Sequence[Hashable]) -> "array[int]":
+        """The numbers of values, most of which have theirs already."""
+        found = list(map(self.by_value.get, values))
+        return array("I", [self.number(value) if each is None else each for value, each in zip(values, found, strict=True)])
+
 
 _Numbered = tuple["array[int]", "array[int]", "array[int]"]
 _MOST_KNOWN = 512
@@ -70,9 +75,9 @@ class Tables:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             numbered = (
-                array("I", [self.origins.number(origin) for origin in tables.origins]),
-                array("I", [self.peers.number(peer) for peer in tables.peers]),
-                array("I", [self.weights.number(weight) for weight in tables.weights]),
+                self.origins.numbers(tables.origins),
+                self.peers.numbers(tables.peers),
+                self.weights.numbers(tables.weights),
             )
             known = self._known[id(tables)] = (tables, numbered)
         return known[1]
