@@ -61,6 +61,7 @@ def test_a_good_release_is_switched_by_one_commit_and_baked(loop: Loop, scene: S
         "cart in production: park, #2 stays",
         "cart in production: #2 instead of #1",
         "cart in production: prepare, #1 stays",
+        "cart in production: shift, #1 stays",
         "cart in production: #1 instead of what was there",
         "cart in production: prepare, what was there before us stays",
         "Begin",
