@@ -81,12 +81,18 @@ async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
         _end_at_once()
     log.info("stopping")
     duty.hurry()
-    try:
-        await asyncio.wait_for(duty.app.stop(), _STOP_SECONDS)
-        await duty.close()
-    except Exception as error:  # leaving the group failed: the broker will notice by itself
-        log.warning("stopped without leaving the group: %s", error)
+    leaving = asyncio.ensure_future(_leave(duty))
+    await asyncio.wait({leaving}, timeout=_STOP_SECONDS)
+    failure = leaving.exception() if leaving.done() else TimeoutError(f"no end of it after {_STOP_SECONDS:g} s")
+    if failure is not None:  # the broker will notice by itself; without it some clients wait for ever, and hear of no cancellation
+        log.warning("stopped without leaving the group: %s", failure)
+        _end_at_once(0)
     return 0
+
+
+async def _leave(duty: Duty) -> None:
+    await duty.app.stop()
+    await duty.close()
 
 
 async def _start(duty: Duty, patience_seconds: float | None, follow: int | None) -> None:

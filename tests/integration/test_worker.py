@@ -110,6 +110,22 @@ def test_roles_end_when_their_supervisor_is_killed(environ: dict[str, str], tmp_
             time.sleep(0.1)
 
 
+def test_roles_end_though_the_broker_died_with_their_supervisor(own_kafka: EmbeddedKafka, topic_prefix: str, tmp_path: Path) -> None:
+    """Nobody is left to kill them, and nobody to take their leave from: as when whoever ran all of it was killed."""
+    settings = Settings(kafka_bootstrap_servers=own_kafka.bootstrap, topic_prefix=topic_prefix, partitions=2)
+    asyncio.run(ensure_topics(settings))
+    log = tmp_path / "worker.log"
+    with start({**os.environ, **settings.variables()}, log) as worker:
+        wait_until(lambda: set(started(log)) == set(ROLES), worker)
+        pids = [pid for pids in started(log).values() for pid in pids]
+        own_kafka.kill()
+        os.kill(worker.pid, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while [pid for pid in pids if _lives(pid)]:
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.1)
+
+
 @pytest.fixture
 def silent() -> Iterator[str]:
     """The address of somebody who takes connections and never says a word, as a broker does that hangs."""
