@@ -1,7 +1,7 @@
 # The program with exactly the locked packages. Any of its commands: docker run ctrlplane-stream:0.1.0 doctor
 FROM python:3.11.11-bookworm@sha256:4ca910a51a1a474e5d95aa52455331b2a94272eeae3c498be1ad7a2ff9b00bf3 AS compiled
-COPY ctrlplane_stream/telemetry/native/spans.c /spans.c
-RUN cc -std=c11 -O3 -shared -fPIC -DSOURCE_HASH="\"$(sha256sum /spans.c | cut -c1-16)\"" -o /spans.so /spans.c
+COPY ctrlplane_stream/telemetry/native /native
+RUN cd /native && cc -std=c11 -O3 -shared -fPIC -DSOURCE_HASH="\"$(cat $(LC_ALL=C ls *.c *.h) | sha256sum | cut -c1-16)\"" -o /spans.so *.c
 
 FROM python:3.11.11-slim-bookworm@sha256:081075da77b2b55c23c088251026fb69a7b2bf92471e491ff5fd75c192fd38e5
 WORKDIR /opt/ctrlplane-stream

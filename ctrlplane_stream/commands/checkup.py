@@ -52,6 +52,13 @@ def check_settings(settings: Settings) -> list[Finding]:
     return found
 
 
+def check_compiled(missing: str | None) -> list[Finding]:
+    """Whether the spans role of this installation works by compiled code; ``missing``: why there is none, or None."""
+    if missing is None:
+        return [ok("compiled code", "spans are read and paired by it")]
+    return [note("compiled code", f"spans go the slower way: {missing}", "install gcc and install the package again")]
+
+
 async def check_broker(client: AIOKafkaAdminClient, settings: Settings) -> list[Finding]:
     """How many brokers answer, how fast, and whether what they are set to fits."""
     began = time.monotonic()

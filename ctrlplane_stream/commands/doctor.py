@@ -5,11 +5,20 @@ import asyncio
 import click
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from ctrlplane_stream.commands.checkup import check_broker, check_clock, check_lag, check_settings, check_topics, check_versions
+from ctrlplane_stream.commands.checkup import (
+    check_broker,
+    check_clock,
+    check_compiled,
+    check_lag,
+    check_settings,
+    check_topics,
+    check_versions,
+)
 from ctrlplane_stream.commands.findings import Finding, Health, wrong
 from ctrlplane_stream.commands.options import EXIT_DIFFERENT, print_json, takes_json, takes_settings
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.worker import ROLES
+from ctrlplane_stream.telemetry.native import why_no_library
 from ctrlplane_stream.wire.kafka_clients import NoBroker
 from ctrlplane_stream.wire.topic_admin import TopicError, admin_client
 
@@ -37,7 +46,7 @@ def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
 
 async def examine(settings: Settings) -> list[Finding]:
     """All findings; where the broker or the topics are missing, the checks that need them are left out."""
-    findings = check_settings(settings)
+    findings = [*check_settings(settings), *check_compiled(why_no_library())]
     if settings.gitops_placement:
         from ctrlplane_stream.commands.checkup_gitops import check_gitops  # slow to import, and most have no such file
 

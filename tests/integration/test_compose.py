@@ -5,6 +5,7 @@ Docker Compose itself is built with, click's commands, the example configuration
 """
 
 import asyncio
+import ctypes
 import json
 import re
 import shutil
@@ -23,6 +24,7 @@ from ctrlplane_stream.cli import main
 from ctrlplane_stream.local.collector import COLLECTOR_VERSION
 from ctrlplane_stream.local.kafka import KAFKA_VERSION, EmbeddedKafka, NamedKafka
 from ctrlplane_stream.settings import SETTINGS, Settings, load
+from ctrlplane_stream.telemetry.native.library import LIBRARY, SOURCE_HASH
 from ctrlplane_stream.wire.topic_admin import admin_client
 
 _ROOT = Path(__file__).parents[2]
@@ -63,6 +65,29 @@ def test_our_image_stands_on_images_of_one_content() -> None:
     begun = re.findall(r"^FROM (\S+)", (_ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert len(begun) == 2
     assert all(re.search(r":\d+\.\d+\.\d+[a-z-]*@sha256:[0-9a-f]{64}$", image) for image in begun)
+
+
+def test_our_image_copies_only_what_is_sent_to_its_build() -> None:
+    """What ``.dockerignore`` does not allow is not there to be copied; the first line of it shuts everything out."""
+    ignored, *allowed = [line for line in (_ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert ignored == "*"
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (_ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    sources = [source for line in copied for source in line.split()]
+    assert sources
+    for source in sources:
+        assert (_ROOT / source).exists()
+        assert any(f"!{part}" in allowed for part in [source, *map(str, Path(source).parents)]), source
+
+
+def test_our_image_compiles_the_library_that_the_program_takes(tmp_path: Path) -> None:
+    """The line that compiles in the image, here: the hash that it gives is the one that the program asks for."""
+    (line,) = re.findall(r"^RUN (cd /native && cc .*)$", (_ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    made = tmp_path / "spans.so"
+    here = line.replace("/native", str(LIBRARY.parent)).replace("/spans.so", str(made))
+    subprocess.run(["sh", "-c", here], check=True)
+    found = ctypes.CDLL(str(made))
+    found.source_hash.restype = ctypes.c_char_p
+    assert found.source_hash().decode() == SOURCE_HASH
 
 
 def test_the_parts_are_of_the_versions_that_the_tests_run() -> None:

@@ -25,6 +25,7 @@ from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.telemetry import checkpoint as checkpoints
 from ctrlplane_stream.telemetry.batches import decode
 from ctrlplane_stream.telemetry.engines import default_engine
+from ctrlplane_stream.telemetry.native import why_no_library
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.reasons import Skip
@@ -68,6 +69,8 @@ class Spans(Duty):
         super().__init__(settings, "spans", _READING)
         self._told = span_settings(settings)
         engine = default_engine()
+        if (missing := why_no_library()) is not None:
+            log.warning("spans go the slower way, without compiled code: %s", missing)
         self._pairing = engine.pairing
         self._halving = HalvesStage(self._told, engine.source(self._told))
         self._halved: dict[int, int] = {}

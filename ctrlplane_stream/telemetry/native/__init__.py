@@ -7,7 +7,7 @@ there is none, and all goes as without.
 
 from ctrlplane_stream.telemetry.native.batches import COLUMNS, BatchReader, FoundBatch
 from ctrlplane_stream.telemetry.native.halves import FAILED, HOMELESS, Body, RowsToHalves
-from ctrlplane_stream.telemetry.native.library import library
+from ctrlplane_stream.telemetry.native.library import library, why_no_library
 from ctrlplane_stream.telemetry.native.pairing import NOBODY, Counted, Halves, PairingLibrary, Settled
 from ctrlplane_stream.telemetry.native.reading import LINKS, ROW, URL, Read, SpanReader
 
@@ -30,4 +30,5 @@ __all__ = [
     "Settled",
     "SpanReader",
     "library",
+    "why_no_library",
 ]

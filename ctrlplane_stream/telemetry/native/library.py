@@ -9,7 +9,7 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).parent / "spans.so"
 _SOURCES = sorted(path for path in Path(__file__).parent.iterdir() if path.suffix in {".c", ".h"})
-_SOURCE_HASH = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:16]
+SOURCE_HASH = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:16]
 """Of the sources that this module was written for, told at import: a library compiled of others would be called wrongly."""
 
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
@@ -45,21 +45,34 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
 """Result and arguments of each function that is called."""
 
 
-@cache
 def library() -> ctypes.CDLL | None:
-    """The compiled library, or None where there is none that this machine can run."""
-    if sys.byteorder != "little" or not LIBRARY.exists():
-        return None
+    """The compiled library, or None where there is none that this machine can run; ``why_no_library`` says why."""
+    found = _look()
+    return found if isinstance(found, ctypes.CDLL) else None
+
+
+def why_no_library() -> str | None:
+    """Why spans go the slower way, in words; None where they do not."""
+    found = _look()
+    return found if isinstance(found, str) else None
+
+
+@cache
+def _look() -> ctypes.CDLL | str:
+    if sys.byteorder != "little":
+        return "this machine is big-endian"
+    if not LIBRARY.exists():
+        return "there is none: the package was built without a C compiler"
     try:
         found = ctypes.CDLL(str(LIBRARY))
         found.source_hash.restype = ctypes.c_char_p
-        if found.source_hash() != _SOURCE_HASH.encode():
-            return None
+        if found.source_hash() != SOURCE_HASH.encode():
+            return "it was compiled of other sources"
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(found, name)
             function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError):
-        return None  # of another machine, or of an older version
+    except (OSError, AttributeError) as error:
+        return f"it cannot be used: {error}"  # of another machine, or of an older version
     return found
 
 

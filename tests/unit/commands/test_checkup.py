@@ -4,7 +4,15 @@ from collections import Counter
 
 import pytest
 
-from ctrlplane_stream.commands.checkup import check_settings, clock_finding, lag_finding, one_version_only, versionless, versions_seen
+from ctrlplane_stream.commands.checkup import (
+    check_compiled,
+    check_settings,
+    clock_finding,
+    lag_finding,
+    one_version_only,
+    versionless,
+    versions_seen,
+)
 from ctrlplane_stream.commands.findings import Health
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Protocol, Settings
@@ -31,6 +39,15 @@ def test_settings_that_contradict_each_other_come_with_a_remedy(settings: Settin
     found = check_settings(settings)[1:]
     assert [f.health for f in found] == [health]
     assert found[0].remedy
+
+
+def test_spans_that_go_the_slower_way_are_said_so_with_the_reason() -> None:
+    """It is right either way, and several times slower without compiled code: nobody should find that out by a profiler."""
+    assert [f.health for f in check_compiled(None)] == [Health.OK]
+    (finding,) = check_compiled("it was compiled of other sources")
+    assert finding.health is Health.NOTE
+    assert "other sources" in finding.what
+    assert finding.remedy
 
 
 @pytest.mark.parametrize(
