@@ -15,7 +15,7 @@ from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.batches import Limits
 from ctrlplane_stream.stream.catalog_book import CatalogBook
-from ctrlplane_stream.stream.duty import Duty
+from ctrlplane_stream.stream.duty import Duty, log
 from ctrlplane_stream.stream.framework import Reading
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.stream.marking import Marks
@@ -25,8 +25,8 @@ from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.telemetry import checkpoint as checkpoints
 from ctrlplane_stream.telemetry.batches import decode
 from ctrlplane_stream.telemetry.engines import default_engine
-from ctrlplane_stream.telemetry.native import why_no_library
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
+from ctrlplane_stream.telemetry.native import why_no_library
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
