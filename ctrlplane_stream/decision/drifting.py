@@ -11,6 +11,7 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.holds import Condition, hold
 from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.phases import ENDED
+from ctrlplane_stream.decision.stuck import silence
 from ctrlplane_stream.decision.targets import exchanges, is_shown, tell_again
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import OnDrift, Policy
@@ -70,8 +71,25 @@ def resume(draft: Draft, service: str, because: str) -> None:
 def unrestored(draft: Draft, service: str, why: str) -> None:
     """A target at rest was told again, and does not do it: people are told, since no rollout watches it."""
     target = draft.target(service)
-    if target.rollout is None and target.restored_ms is not None and not is_shown(draft, target):
+    if service in draft.index.awaited and target.rollout is None and target.edited is None and not is_shown(draft, target):
         stray(draft, service, f"it could not be restored ({why})")
+
+
+def watch_at_rest(draft: Draft) -> None:
+    """Look at every target that was told something at rest: what neither shows it in time nor says why not could not be restored."""
+    awaited = draft.index.awaited
+    still = tuple(service for service in awaited if _is_awaited(draft.target(service)))
+    for service in still:
+        if (why := silence(draft, draft.target(service), _policy(draft, service, None))) is not None:
+            unrestored(draft, service, why)
+    still = tuple(service for service in still if draft.target(service).strayed is None)
+    if still != awaited:
+        draft.put("index", replace(draft.index, awaited=still))
+
+
+def _is_awaited(target: e.TargetEntry) -> bool:
+    """Not once a rollout watches it, or people have it in their hands or were told."""
+    return target.rollout is None and target.in_flight is not None and target.edited is None and target.strayed is None
 
 
 def _policy(draft: Draft, service: str, rollout: e.Rollout | None) -> Policy:

@@ -7,6 +7,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.falling import serves
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again
+from ctrlplane_stream.model.policy import Policy
 
 RETRY_SECONDS = 30
 """How long after trouble a target is told again; the actuator has retried by itself before it reports trouble."""
@@ -33,7 +34,7 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
         _restore(draft, rollout, target)
         return None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
-    why = flight.trouble or _silence(draft, rollout, target, seconds)
+    why = flight.trouble or silence(draft, target, draft.version_set(rollout.id).policy)
     if why is None:
         return f"{_whereabouts(target)}: told again (try {flight.tries})" if flight.tries > 1 else None
     if flight.trouble is None or seconds > RETRY_SECONDS:
@@ -42,16 +43,19 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     return f"{_whereabouts(target)}: {why}"
 
 
-def _silence(draft: Draft, rollout: e.Rollout, target: e.TargetEntry, seconds: float) -> str | None:
-    """That nothing was heard of the last command for longer than the policy allows, or None.
+def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:
+    """That the last command was not seen to be done for longer than the policy allows, or None.
 
     An exchange in place goes on for as long as its instances take, one after another: each has the time to become ready.
     """
-    policy = draft.version_set(rollout.id).policy
+    flight = target.in_flight
+    if flight is None:
+        return None
     if goes_on(draft, target):
         still = (draft.clock.steady - target.moved_steady) / 1000
         late = still > max(policy.lost_actuator_seconds, policy.ready_timeout_seconds)
         return f"no instance was exchanged for {still:.0f} s" if late else None
+    seconds = (draft.clock.steady - flight.issued_steady) / 1000
     return f"its actuator has not answered for {seconds:.0f} s" if seconds > policy.lost_actuator_seconds else None
 
 

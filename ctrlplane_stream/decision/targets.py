@@ -181,6 +181,8 @@ def emit_commands(draft: Draft) -> None:
             )
         )
         draft.put_target(_commanded(draft, target, telling, id_, leased=wanted.lease_seconds is not None))
+        if target.rollout is None and telling.verb is not Verb.DELETE and service not in draft.index.awaited:
+            draft.put("index", replace(draft.index, awaited=(*draft.index.awaited, service)))
 
 
 def _set_in_words(draft: Draft, id_: str | None) -> str:
@@ -227,6 +229,6 @@ def weights_of(draft: Draft, rollout: e.Rollout) -> dict[str, dict[str, int]]:
 
 
 def tell_again(draft: Draft, target: e.TargetEntry, because: str) -> None:
-    """Say the same again: the last command did not take."""
-    verb = Verb(target.in_flight.verb) if target.in_flight is not None else Verb.SHIFT
+    """Say the same again: the last command did not take. At rest that is more than a deletion that may have been under way."""
+    verb = Verb(target.in_flight.verb) if target.in_flight is not None and target.rollout is not None else Verb.SHIFT
     draft.tell(target.service, Telling(verb, because, target.rollout))

@@ -3,6 +3,7 @@
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.draining import retire
+from ctrlplane_stream.decision.drifting import watch_at_rest
 from ctrlplane_stream.decision.observing import lease_lapsed
 from ctrlplane_stream.decision.overrides import drop_freezes
 from ctrlplane_stream.decision.targets import goes_on, lease_seconds
@@ -13,7 +14,7 @@ from ctrlplane_stream.model.commands import Verb
 ACTIVE_WAKE_MS = 5_000
 """How often time must be told while a rollout is active."""
 PASSIVE_WAKE_MS = 15_000
-"""How often while only retention or a release is waited for: what one fact may advance a timer by."""
+"""How often while only retention, a release or a target at rest is waited for: what one fact may advance a timer by."""
 
 
 def expire(draft: Draft) -> None:
@@ -23,6 +24,8 @@ def expire(draft: Draft) -> None:
     if over:
         drop_freezes(draft, over)
         draft.because("freeze-over", f"{len(over)} freezes ended by their date")
+    if draft.index.awaited:
+        watch_at_rest(draft)
     if draft.index.releases:
         releases_due(draft)
     if draft.index.retiring:
@@ -73,7 +76,7 @@ def wake_at_ms(draft: Draft) -> int | None:
         window = max(1.0, draft.telemetry.window_seconds * 1000)
         next_window = int((window_now(draft) + 1) * window)
         return min(draft.clock.told_ms + ACTIVE_WAKE_MS, max(next_window, now + 1000))
-    if index.retiring or index.releases:
+    if index.retiring or index.releases or index.awaited:
         return draft.clock.told_ms + PASSIVE_WAKE_MS
     dates = [f.until_ms for i in index.freezes if (f := draft.find(f"freeze/{i}", e.FreezeEntry)) is not None and f.until_ms is not None]
     return min(dates, default=None)

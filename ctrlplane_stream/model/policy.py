@@ -124,7 +124,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auto_promote: bool = True
     """Whether a PASS moves on by itself; false makes every step wait for a person."""
     lost_actuator_seconds: float = 300.0
-    """A command without any outcome for this long holds the rollout and says which target is silent. An exchange in place is silent only
+    """A command without any outcome for this long holds the rollout and says which target is silent; at rest people are told, and no
+    rollout of the target starts before somebody resumes it. An exchange in place is silent only
     when no instance was exchanged for this long or for ``ready_timeout_seconds``, whichever is longer."""
     on_lease_expired: Unsure = Unsure.ABORT
     """What a rollout does whose target went to stable by itself because nobody judged: ABORT ends it there; HOLD waits

@@ -153,6 +153,31 @@ def test_a_target_at_rest_that_cannot_be_restored_is_reported() -> None:
     assert "could not be restored (the cluster does not answer)" in loop.driver.notices[-1].text
 
 
+def test_a_target_at_rest_that_is_said_to_be_restored_and_is_not_is_reported() -> None:
+    loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
+    loop.world.liars.add("cart")
+    stray(loop)
+    loop.run(90)
+    told = loop.driver.notices[-1]
+    assert (told.event, weights(loop, "cart")) == ("drift", {"#1": 40})
+    assert "could not be restored (its actuator has not answered" in told.text
+    loop.world.liars.clear()
+    loop.say(Say.RESUME, service="cart")
+    loop.run(5)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_target_that_an_edit_was_released_on_and_that_does_not_return_is_reported() -> None:
+    loop = shop()
+    loop.world.edit("cart", {"#1": 78}, "weight 78")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 78")
+    loop.world.broken.add("cart")
+    loop.world.target("cart").edited = None
+    loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
+    loop.run(5)
+    assert "could not be restored (the cluster does not answer)" in loop.driver.notices[-1].text
+
+
 def test_nothing_is_deleted_from_a_target_that_strayed_since_that_would_restore_it() -> None:
     loop = shop()
     loop.push("cart", 2)

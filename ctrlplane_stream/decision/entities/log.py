@@ -47,6 +47,8 @@ class Index(msgspec.Struct, frozen=True):
     overrides: tuple[str, ...] = ()
     retiring: tuple[str, ...] = ()
     """Services with a parked version whose retention runs."""
+    awaited: tuple[str, ...] = ()
+    """Services at rest that were told something, which no rollout watches over: until they show it, or people are told."""
 
 
 class TelemetryEntry(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from ctrlplane_stream.decision.invariants.capacity import (
     stable_keeps_its_capacity,
     weights_are_whole,
 )
-from ctrlplane_stream.decision.invariants.ends import ends_are_consistent, failure_reverts
+from ctrlplane_stream.decision.invariants.ends import ends_are_consistent, failure_reverts, nothing_waits_at_rest
 from ctrlplane_stream.decision.invariants.order import commands_are_unique, nothing_sleeps, one_mover_per_target
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
 from ctrlplane_stream.decision.invariants.proof import forward_on_proof, reverts_to_what_baked, watches_what_is_there
@@ -43,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     drift_is_left,
     failure_reverts,
     ends_are_consistent,
+    nothing_waits_at_rest,
     never_refused,
     commands_are_unique,
     one_mover_per_target,

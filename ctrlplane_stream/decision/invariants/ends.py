@@ -7,11 +7,15 @@ from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
     Fact,
+    TimePassed,
     VerdictGiven,
 )
+from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, VerdictStatus
 
 
@@ -60,6 +64,23 @@ def _serves_stable(state: State, rollout: e.Rollout) -> Iterator[Violation]:
                 yield Violation(6, f"{rollout.id} is reverted with {unit.candidate} of {unit.service} at {live.weight}%")
             if live.label == target.stable and live.weight != 100 and target.rollout in (None, rollout.id):
                 yield Violation(6, f"{rollout.id} is reverted with stable {live.label} of {unit.service} at {live.weight}%")
+
+
+def nothing_waits_at_rest(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """7: what a target was told at rest, where no rollout watches it, is seen to be done in time, or people know of it."""
+    clock = decision.state.find("clock", e.Clock)
+    if not isinstance(fact, TimePassed) or clock is None:
+        return
+    for service in books.observed:
+        target = decision.state.find(f"target/{service}", e.TargetEntry)
+        if target is None or target.in_flight is None or target.rollout is not None or target.in_flight.verb == Verb.DELETE:
+            continue
+        entry = decision.state.find(f"service/{service}", ServiceInEnvironment)
+        policy = entry.policy if entry is not None else Policy()
+        patience = 1000 * max(policy.lost_actuator_seconds, policy.ready_timeout_seconds if policy.exchanges else 0.0)
+        since = max(target.in_flight.issued_steady, target.moved_steady if policy.exchanges else 0)
+        if clock.steady - since > patience and target.strayed is None and target.edited is None:
+            yield Violation(7, f"{target.in_flight.id}: {service} does not show it at rest, and nobody is told")
 
 
 def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

@@ -29,9 +29,11 @@ from ctrlplane_stream.decision import (
 from ctrlplane_stream.decision.gate import Gate, Reading
 from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.model.decisions import Reason
-from ctrlplane_stream.model.facts import OverrideVerb
+from ctrlplane_stream.model.facts import OverrideVerb, WorldCause
+from ctrlplane_stream.model.policy import OnDrift
 from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity
+from ctrlplane_stream.simulation.loop import QUICK
 from ctrlplane_stream.simulation.plans import Deed, plan
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
@@ -242,3 +244,14 @@ def test_a_revert_that_takes_a_new_version_along_is_seen() -> None:
         loop.say(OverrideVerb.REVERT, service="cart")
         with pytest.raises(InvariantBroken, match="invariant 5: production/cart/1 is a revert and takes front #2 along"):
             loop.run(900)
+
+
+def test_a_target_at_rest_that_nobody_watches_is_seen() -> None:
+    """As rare: a target that drifts at rest while its actuator lies, under a policy that restores."""
+    loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
+    loop.world.liars.add("cart")
+    loop.world.target("cart").versions["#1"].weight = 40
+    loop.tell_world("cart", WorldCause.DRIFT, "#1 went from 100 to 40")
+    with planted([(timers, "watch_at_rest", lambda draft: None)]):
+        with pytest.raises(InvariantBroken, match="invariant 7: .* cart does not show it at rest, and nobody is told"):
+            loop.run(90)
