@@ -20,6 +20,15 @@ def last_wave(rollout: e.Rollout) -> int:
     return max(unit.wave for unit in rollout.units)
 
 
+def next_place(rollout: e.Rollout) -> tuple[int, int] | None:
+    """Wave and step after this one; None where this is the last of the last wave."""
+    if rollout.step + 1 < len(rollout.steps):
+        return rollout.wave, rollout.step + 1
+    if rollout.wave < last_wave(rollout):
+        return rollout.wave + 1, 0
+    return None
+
+
 def step_count(rollout: e.Rollout) -> int:
     """Steps of all waves and the bake: what the error budget is split over."""
     return (last_wave(rollout) + 1) * len(rollout.steps) + 1

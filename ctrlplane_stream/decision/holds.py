@@ -15,13 +15,21 @@ from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.readiness import never_ready
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
 _GATED = (Phase.VERIFYING, Phase.BAKING)
 _FORWARD = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
 _HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED, gate.Gate.CONTRADICTED)
 _NEXT = MappingProxyType(
-    {"approval": "promote", "unprovable": "promote", "no-data": "promote", "contradicted": "promote", "unjudged": "skip"}
+    {
+        "approval": "promote",
+        "unprovable": "promote",
+        "no-data": "promote",
+        "contradicted": "promote",
+        "unjudged": "skip",
+        "not-ready": "abort",
+    }
 )
 """The verb that is most likely wanted next, by the code of a hold; ``resume`` for any other."""
 
@@ -129,6 +137,8 @@ def _gated(draft: Draft, rollout: e.Rollout) -> list[Condition]:
     reading = gate.read(draft.clock, rollout, version_set, draft.telemetry.window_seconds)
     if reading.gate in _HELD_GATES:
         return [Condition(reading.gate.value, reading.text)]
+    if reading.gate is gate.Gate.OPEN and (why := never_ready(draft, rollout)) is not None:
+        return [Condition("not-ready", why)]
     if reading.gate is gate.Gate.OPEN and needs_approval(rollout, version_set.policy):
         return [Condition("approval", f"step {rollout.step + 1} passed and waits for somebody to promote it")]
     return []

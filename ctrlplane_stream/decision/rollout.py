@@ -19,10 +19,11 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.readiness import unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
-from ctrlplane_stream.decision.targets import failure, is_shown, ready_weight, weights_of
-from ctrlplane_stream.decision.transitions import move, next_place, window_now
+from ctrlplane_stream.decision.targets import failure, is_shown, weights_of
+from ctrlplane_stream.decision.transitions import move, window_now
 
 MAX_ROUNDS = 10_000
 """Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
@@ -149,30 +150,12 @@ def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
 def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
     if not fall(draft, rollout, "back to weight 0 before it may climb again"):
         return "candidates return to weight 0"
-    if (waits := _unready(draft, rollout)) is not None:
+    if (waits := unready(draft, rollout)) is not None:
         seconds = (draft.clock.steady - rollout.phase_since_steady) / 1000
         if seconds > draft.version_set(rollout.id).policy.ready_timeout_seconds and not rollout.stuck:
             return Event.STOP, f"not ready after {seconds:.0f} s: {waits}"
         return waits
     return _unheld(rollout) or _turn(draft, rollout) or (Event.READY, "every candidate is ready")
-
-
-def _unready(draft: Draft, rollout: e.Rollout) -> str | None:
-    """Which candidate has not the ready capacity of a whole fleet, or None."""
-    if rollout.unsafe and rollout.forced:
-        return None
-    exchanged = draft.version_set(rollout.id).in_place
-    for unit in rollout.units:
-        target = draft.target(unit.service)
-        if unit.service in exchanged:
-            if (seen := next((v for v in target.observed if v.ready < v.instances), None)) is not None:
-                return f"{unit.service} {seen.label}: {seen.ready} of {seen.instances} instances ready, and the next waits for all"
-            continue
-        if (ready := ready_weight(target, unit.candidate)) < 100:
-            seen = target.seen(unit.candidate)
-            counted = f"{seen.ready} of {seen.instances} instances ready" if seen is not None else "not seen yet"
-            return f"{unit.service} {unit.candidate}: {counted}, enough for {ready}%"
-    return None
 
 
 def _shifting(draft: Draft, rollout: e.Rollout) -> Answer:
@@ -220,7 +203,7 @@ def _verifying(draft: Draft, rollout: e.Rollout) -> Answer:
     if (answer := _gated(draft, rollout)) is not None:
         return answer
     why = _open_text(draft, rollout)
-    if next_place(rollout) is None:
+    if assigning.next_place(rollout) is None:
         return _unheld(rollout) or (Event.VERIFIED, why)
     return _forward(draft, rollout) or (Event.PASSED, why)
 
@@ -242,7 +225,7 @@ def _unheld(rollout: e.Rollout) -> str | None:
 
 def _forward(draft: Draft, rollout: e.Rollout) -> str | None:
     """Why no candidate may take more weight now, or None."""
-    return _unheld(rollout) or _unready(draft, rollout) or _turn(draft, rollout)
+    return _unheld(rollout) or unready(draft, rollout) or _turn(draft, rollout)
 
 
 def _turn(draft: Draft, rollout: e.Rollout) -> str | None:

@@ -50,15 +50,6 @@ def _place(rollout: e.Rollout) -> str:
     return f" (step {rollout.step + 1} of {len(rollout.steps)}, {assigning.candidate_weight(rollout)}%{wave})"
 
 
-def next_place(rollout: e.Rollout) -> tuple[int, int] | None:
-    """Wave and step after this one; None where this is the last of the last wave."""
-    if rollout.step + 1 < len(rollout.steps):
-        return rollout.wave, rollout.step + 1
-    if rollout.wave < assigning.last_wave(rollout):
-        return rollout.wave + 1, 0
-    return None
-
-
 def _admitted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     for unit in rollout.units:
         target = prepared(draft.target(unit.service), unit.candidate)
@@ -75,7 +66,7 @@ def _ready(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 
 
 def _passed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
-    return _climb(draft, _noting_proof(rollout, because), next_place(rollout) or (rollout.wave, rollout.step), because)
+    return _climb(draft, _noting_proof(rollout, because), assigning.next_place(rollout) or (rollout.wave, rollout.step), because)
 
 
 def _noting_proof(rollout: e.Rollout, because: str) -> e.Rollout:

@@ -89,7 +89,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bake_windows: int = 6
     """Judged windows that the bake needs besides its time, so that silence cannot bake."""
     ready_timeout_seconds: float = 600.0
-    """How long a new version may take to become ready before that is a FAIL; image pulls are slow."""
+    """How long a new version may take to become ready before that is a FAIL; image pulls are slow. A step that only waits for
+    instances which went away is held after this long besides its ``max_seconds``."""
     drain_seconds: float = 30.0
     """How long no span of a version must have been seen before it counts as drained."""
     drain_limit_seconds: float = 300.0

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import ENDED, Phase
-from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested
+from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import MaintenanceWindow, Step
 from ctrlplane_stream.simulation.loop import QUICK, catalog, service
@@ -269,6 +269,19 @@ def test_force_skips_no_readiness_and_force_with_unsafe_does() -> None:
     loop.say(Say.FORCE, rollout="production/cart/2", unsafe=True)
     loop.run(20)
     assert weights(loop, "cart")["#2"] > 0
+
+
+def test_a_forced_rollout_whose_candidate_is_never_ready_again_is_held_with_a_deadline() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.FORCE, rollout="production/cart/2")
+    loop.world.target("cart").versions["#2"].lost = True
+    loop.tell_world("cart", WorldCause.READINESS, "instances went away")
+    loop.run(500)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.VERIFYING, ["not-ready"])
+    assert "0 of 4 instances ready" in loop.driver.notices[-1].text
+    until(loop, "cart/2", Phase.REVERTED, 1000)
 
 
 def test_a_freeze_of_one_service_leaves_the_others_alone_and_an_unfreeze_lifts_its_own_scope_only() -> None:

@@ -18,6 +18,7 @@ from ctrlplane_stream.decision import (
     holds,
     overrides,
     promoting,
+    readiness,
     rollout,
     runs,
     stuck,
@@ -136,7 +137,7 @@ def _counting(draft: Any, disposition: Any) -> Any:
 
 PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weights do not sum to 100": (1, lambda: _everywhere("weighted", _too_much)),
-    "weight before readiness": (1, lambda: [(rollout, "ready_weight", lambda target, label: 100)]),
+    "weight before readiness": (1, lambda: [(readiness, "ready_weight", lambda target, label: 100)]),
     "stable loses capacity at once": (2, lambda: _everywhere("prepared", _stable_shrinks)),
     "abort raises the candidate": (3, lambda: [(falling, "weighted", _rising)]),
     "parked without a drain": (4, lambda: [(draining, "_undrained", lambda *args: None)]),
@@ -169,7 +170,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "nobody asks for time": (11, lambda: [(timers, "wake_at_ms", lambda draft: None)]),
     "a silent actuator is never told again": (11, lambda: [(rollout, "watch_targets", lambda draft, r: r)]),
     "several instances are exchanged at once": (1, lambda: [(rollout, "steps_now", lambda draft, version_set, steps: steps)]),
-    "an instance is exchanged before the last one is ready": (1, lambda: [(rollout, "_unready", lambda *args: None)]),
+    "an instance is exchanged before the last one is ready": (1, lambda: [(rollout, "unready", lambda *args: None)]),
     "what strayed at rest is written over": (8, lambda: [(admission, "_closed", lambda *args: None)]),
     "a job goes on without having run": (5, lambda: [(runs, "missing", lambda *args: None)]),
     "runs under way are ended": (4, lambda: [(draining, "still_running", lambda *args: 0)]),
@@ -252,6 +253,6 @@ def test_a_target_at_rest_that_nobody_watches_is_seen() -> None:
     loop.world.liars.add("cart")
     loop.world.target("cart").versions["#1"].weight = 40
     loop.tell_world("cart", WorldCause.DRIFT, "#1 went from 100 to 40")
-    with planted([(timers, "watch_at_rest", lambda draft: None)]):
-        with pytest.raises(InvariantBroken, match="invariant 7: .* cart does not show it at rest, and nobody is told"):
-            loop.run(90)
+    unwatched = planted([(timers, "watch_at_rest", lambda draft: None)])
+    with unwatched, pytest.raises(InvariantBroken, match=r"invariant 7: .* cart does not show it at rest, and nobody is told"):
+        loop.run(90)

@@ -1,0 +1,36 @@
+"""Whether candidates have the instances that more weight needs, and from when on a person is asked about one that never has."""
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision import gate
+from ctrlplane_stream.decision.assigning import next_place
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.targets import ready_weight
+
+
+def unready(draft: Draft, rollout: e.Rollout) -> str | None:
+    """Which candidate has not the ready capacity of a whole fleet, or None."""
+    if rollout.unsafe and rollout.forced:
+        return None
+    exchanged = draft.version_set(rollout.id).in_place
+    for unit in rollout.units:
+        target = draft.target(unit.service)
+        if unit.service in exchanged:
+            if (seen := next((v for v in target.observed if v.ready < v.instances), None)) is not None:
+                return f"{unit.service} {seen.label}: {seen.ready} of {seen.instances} instances ready, and the next waits for all"
+            continue
+        if (ready := ready_weight(target, unit.candidate)) < 100:
+            seen = target.seen(unit.candidate)
+            counted = f"{seen.ready} of {seen.instances} instances ready" if seen is not None else "not seen yet"
+            return f"{unit.service} {unit.candidate}: {counted}, enough for {ready}%"
+    return None
+
+
+def never_ready(draft: Draft, rollout: e.Rollout) -> str | None:
+    """That a step which nothing else keeps waits for readiness longer than its proof and an instance may take, or None."""
+    if rollout.phase is not Phase.VERIFYING or next_place(rollout) is None or (waits := unready(draft, rollout)) is None:
+        return None
+    policy = draft.version_set(rollout.id).policy
+    limit = gate.proof_seconds(rollout, policy) + policy.ready_timeout_seconds
+    late = draft.clock.steady - (rollout.confirmed_steady or 0) > limit * 1000
+    return f"nothing else keeps this step, but not every candidate is ready after {limit:.0f} s: {waits}" if late else None
