@@ -38,7 +38,10 @@ LINES = [line for document in _DOCUMENTS for line in lines_of(document)]
 
 @pytest.fixture
 def type_in(lab, tmp_path):
-    """Types a line into a shell: kubectl and our program are there, the placement file too, and the checkout's ``deploy/``."""
+    """Types a line into a shell: kubectl and our program are there, the placement file too, and the checkout's ``deploy/``.
+
+    What a line applied is deleted in the end: the cluster is everybody's, and its fields would be kubectl's.
+    """
     routes = [{**route("cart", ["main"])}, route("shop", ["cart"])]
     backends = [{"name": f"cart-v{number}", "port": 80, "weight": weight} for number, weight in ((1, 75), (2, 25))]
     routes[0]["spec"]["rules"][0]["backendRefs"] = backends
@@ -54,7 +57,11 @@ def type_in(lab, tmp_path):
         command = ["bash", "-o", "pipefail", "-c", line]
         return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120, check=False)
 
-    return type_line
+    yield type_line
+    applied = [line for line in LINES if " apply -k " in line]
+    for line in reversed(applied):
+        undone = type_line(line.replace(" apply ", " delete --ignore-not-found "))
+        assert undone.returncode == 0, undone.stderr
 
 
 def test_every_kubectl_line_of_the_documents_works(lab, type_in):
