@@ -68,7 +68,9 @@ class Site:
 
     async def counted(self, end: float, limit_seconds: float) -> int:
         """Wait until every partition has closed everything up to ``end``; returns the calls of all windows."""
-        deadline, place, closed, calls = time.monotonic() + limit_seconds, {}, {}, 0
+        deadline, calls = time.monotonic() + limit_seconds, 0
+        place: dict[int, int] = {}
+        closed: dict[int, int] = {}
         while len(closed) < self.settings.partitions or min(closed.values()) <= end:
             assert time.monotonic() < deadline, f"closed {closed} after {limit_seconds} s, wanted {end}"
             await asyncio.sleep(0.5)

@@ -101,8 +101,8 @@ def in_process(base: Sequence[Recorded], rounds: int) -> Cost:
 
 async def collectors(where: Site, base: Sequence[Recorded], rounds: int, configuration: Path) -> Cost:
     """Cost in a Collector that reads them all, start-up not counted."""
-    names = {"KAFKA_BOOTSTRAP_SERVERS": where.settings.kafka_bootstrap_servers, "TOPIC": where.settings.topic("otlp_spans")}
-    with Collector(configuration, **names) as collector:
+    broker, topic = where.settings.kafka_bootstrap_servers, where.settings.topic("otlp_spans")
+    with Collector(configuration, KAFKA_BOOTSTRAP_SERVERS=broker, TOPIC=topic) as collector:
         await asyncio.sleep(3.0)
         before = cpu_seconds(collector.pid)
         spans = await where.feed(base, rounds)

@@ -13,10 +13,10 @@ import random
 import statistics
 import time
 
-from ctrlplane_stream.decision.engine import Moment, State, decide, fold
+from ctrlplane_stream.decision.engine import Decision, Moment, State, decide, fold
 from ctrlplane_stream.decision.version_sets import guards, left_out, walk
 from ctrlplane_stream.model.decisions import Decided
-from ctrlplane_stream.model.facts import EdgeSeen, EdgesObserved, Fact, ServiceSeen
+from ctrlplane_stream.model.facts import EdgeSeen, EdgesObserved, Fact, Origin, ServiceSeen
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.simulation.loop import Loop, catalog, service
 from ctrlplane_stream.stream.worker import collect_seldom
@@ -29,11 +29,11 @@ def recorded(services: int) -> list[tuple[Fact, int]]:
     loop = Loop()
     pipe = loop.driver.pipe
 
-    def noting(fact: Fact, **more: int) -> object:
-        facts.append((fact, more["at_ms"]))
-        return pipe(fact, **more)
+    def noting(fact: Fact, *, origin: Origin | None = None, at_ms: int | None = None) -> Decision:
+        facts.append((fact, at_ms or loop.driver.now_ms))
+        return pipe(fact, origin=origin, at_ms=at_ms)
 
-    loop.driver.pipe = noting  # type: ignore[method-assign, assignment]
+    loop.driver.pipe = noting  # type: ignore[method-assign]
     from ctrlplane_stream.model.facts import CatalogApplied
 
     loop.give(CatalogApplied(catalog(*[service(f"s{i}") for i in range(services)]), "h", "benchmark"))
