@@ -8,7 +8,8 @@ from ctrlplane_stream.local.control_plane.sweep.history import Moment, Replay
 from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan
 from ctrlplane_stream.local.control_plane.sweep.sweeping import Sweep
 
-# A rollout takes 48 writes: 20 is in the middle of the step to 25%, 29 of that to 50%, 33 of the abort or the promotion.
+# A rollout takes 46 writes. 19 and 27 are patches that steer, to 25% and to 50%: a sleeper there wakes when the abort is on its
+# way, and only the `test` of what it last saw keeps it from raising the candidate again.
 PLANS = [
     Plan(0, Fault.KILLED_BEFORE, 3, at_write=True, length=1, promotes=True),
     Plan(1, Fault.KILLED_BEFORE, 21, at_write=True, length=1, promotes=False),
@@ -19,8 +20,8 @@ PLANS = [
     Plan(6, Fault.THROTTLED, 17, at_write=True, length=3, promotes=True),
     Plan(7, Fault.CONFLICT, 20, at_write=True, length=1, promotes=False),
     Plan(8, Fault.STALE_READS, 90, at_write=False, length=3, promotes=False),
-    Plan(9, Fault.ZOMBIE, 25, at_write=True, length=3, promotes=False),
-    Plan(10, Fault.ZOMBIE, 29, at_write=True, length=2, promotes=False),
+    Plan(9, Fault.ZOMBIE, 19, at_write=True, length=3, promotes=False),
+    Plan(10, Fault.ZOMBIE, 27, at_write=True, length=2, promotes=False),
     Plan(11, Fault.LEASE_EXPIRED, 160, at_write=False, length=1, promotes=True),
     Plan(12, Fault.RESTART, 120, at_write=False, length=1, promotes=False),
     Plan(13, Fault.MISSED_EVENTS, 60, at_write=False, length=2, promotes=True),
