@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 read -ra arguments <<<"${PYTEST_ARGS:-}"
 first=(tests/unit tests/property tests/scenario tests/simulation)
 first_limit_seconds=300
-workers=${TEST_WORKERS:-3}
+workers=${TEST_WORKERS:-2}
 ran=0
 
 stage() { # stage NAME PYTEST_ARGUMENT …
