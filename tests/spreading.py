@@ -1,7 +1,8 @@
 """How several pytest workers share the tests (``pytest -n``): each real part is started once by each worker that uses it.
 
-Tests on real parts mostly wait, for windows to close, sessions to end, leases to lapse. Two run at once: a third was faster, and now and then
-made the demo's services so slow for some windows that the judge found harm, rightly by what it saw. Those of a file stay together and in order, as they share its fixtures. Those of one cluster do so too, and the demo's.
+Tests on real parts mostly wait, for windows to close, sessions to end, leases to lapse. Two workers run at once: a third was
+faster, and now and then made the demo's services so slow for some windows that the judge found harm, rightly by what it saw.
+Tests of a file stay together and in order, as they share its fixtures. Those of one cluster do so too, and the demo's.
 """
 
 from typing import TYPE_CHECKING
