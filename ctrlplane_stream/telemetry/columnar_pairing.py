@@ -14,6 +14,7 @@ from typing import cast
 import polars as pl
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
+from ctrlplane_stream.telemetry.arrivals import Arrivals
 from ctrlplane_stream.telemetry.batches import Batch
 from ctrlplane_stream.telemetry.bounding import Bounds
 from ctrlplane_stream.telemetry.columnar_exposures import CandidateTraces
@@ -24,7 +25,7 @@ from ctrlplane_stream.telemetry.half import LINK, LINKED, RECEIVE, Kind, Origin
 from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
-from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing, count_redelivered
+from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled, settle_finally, settle_now
@@ -70,8 +71,7 @@ class ColumnarPairing:
         self._bounds = Bounds(settings, self._slow)
         self._tables = Tables()
         self._most_values = self._forget_values_at = most_values
-        self._pending: list[tuple[int, int, Batch]] = []
-        self._pending_rows = 0
+        self._arrivals = Arrivals()
         self._rest = pl.DataFrame(schema=SCHEMA)
         self._kept: list[_Kept] = []
 
@@ -83,7 +83,7 @@ class ColumnarPairing:
     @property
     def held(self) -> int:
         """Halves in memory."""
-        return self._pending_rows + len(self._rest) + sum(len(kept.rows) for kept in self._kept) + self._slow.held
+        return self._arrivals.rows + len(self._rest) + sum(len(kept.rows) for kept in self._kept) + self._slow.held
 
     @property
     def windows(self) -> list[int]:
@@ -93,18 +93,13 @@ class ColumnarPairing:
 
     def oldest_offset(self) -> int | None:
         """The oldest record that a half in memory came from, or None where nothing is held."""
-        found = [self._slow.oldest_offset(), *(kept.first_offset for kept in self._kept), *(offset for offset, _, _ in self._pending[:1])]
+        found = [self._slow.oldest_offset(), self._arrivals.oldest_offset(), *(kept.first_offset for kept in self._kept)]
         found.append(cast("int | None", self._rest["offset"].min()))
         return min((offset for offset in found if offset is not None), default=None)
 
     def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
         """Take in the rows of a batch above source offset ``after``; they are looked at when a window closes."""
-        first = sum(rows for at, rows in batch.runs if at <= after)
-        if first:
-            count_redelivered(self.skipped, batch, first)
-        if first < batch.rows:
-            self._pending.append((offset, first, batch))
-            self._pending_rows += batch.rows - first
+        if self._arrivals.add(batch, offset, after, self.skipped):
             self._evict()
 
     def _window(self, ends: pl.Series) -> pl.Series:
@@ -112,10 +107,9 @@ class ColumnarPairing:
 
     def _unsettled(self) -> pl.DataFrame:
         """Everything received and not visible yet."""
-        if not self._pending:
+        if not self._arrivals.rows:
             return self._rest
-        fresh = frame_of(self._pending, self._tables)
-        self._pending, self._pending_rows = [], 0
+        fresh = frame_of(self._arrivals.taken(), self._tables)
         return pl.concat([self._rest, fresh]) if len(self._rest) else fresh
 
     def close(self, window: int, fold: Fold, watched: Watched) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.model.windows import Exposure
+from ctrlplane_stream.telemetry.arrivals import Arrivals
 from ctrlplane_stream.telemetry.batches import Batch
 from ctrlplane_stream.telemetry.bounding import Bounds, frame_of_memory
 from ctrlplane_stream.telemetry.exposures import Watched
@@ -22,7 +23,7 @@ from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.native import NOBODY, Counted, Halves, PairingLibrary, Settled
 from ctrlplane_stream.telemetry.native.pairing import Tallied, column_of, counted, memory_of, pairs_of
 from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Pool
-from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing, count_redelivered
+from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled as SettledCaller
@@ -58,8 +59,7 @@ class NativePairing:
         self._bounds = Bounds(settings, self._slow)
         self._tables = Tables()
         self._most_values = self._forget_values_at = most_values
-        self._arrived: list[tuple[int, int, Batch]] = []
-        self._arrived_rows = 0
+        self._arrivals = Arrivals()
         self._waiting = self._library.halves()
         self._kept: list[_Kept] = []
 
@@ -71,7 +71,7 @@ class NativePairing:
     @property
     def held(self) -> int:
         """Halves in memory."""
-        return self._arrived_rows + len(self._waiting) + sum(len(kept.traces) for kept in self._kept) + self._slow.held
+        return self._arrivals.rows + len(self._waiting) + sum(len(kept.traces) for kept in self._kept) + self._slow.held
 
     @property
     def windows(self) -> list[int]:
@@ -80,30 +80,23 @@ class NativePairing:
 
     def oldest_offset(self) -> int | None:
         """The oldest record that a half in memory came from, or None where nothing is held."""
-        found = [self._slow.oldest_offset(), *(kept.first_offset for kept in self._kept)]
-        found += [offset for offset, _, _ in self._arrived[:1]]
+        found = [self._slow.oldest_offset(), self._arrivals.oldest_offset(), *(kept.first_offset for kept in self._kept)]
         if len(self._waiting):
             found.append(HALF.unpack(memory_of(self._waiting.pool, 1))[5])
         return min((offset for offset in found if offset is not None), default=None)
 
     def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
         """Take in the rows of a batch above source offset ``after``; they are looked at when a window closes."""
-        first = sum(rows for at, rows in batch.runs if at <= after)
-        if first:
-            count_redelivered(self.skipped, batch, first)
-        if first < batch.rows:
-            self._arrived.append((offset, first, batch))
-            self._arrived_rows += batch.rows - first
+        if self._arrivals.add(batch, offset, after, self.skipped):
             self._evict()
 
     def _unsettled(self) -> Halves:
         """Everything received and not visible yet, in memory of C's: taken in at once, so that it is not moved as it grows."""
-        if self._arrived:
-            self._waiting.make_room(self._arrived_rows)
-            for offset, first, batch in self._arrived:
+        if self._arrivals.rows:
+            self._waiting.make_room(self._arrivals.rows)
+            for offset, first, batch in self._arrivals.taken():
                 columns = batch.columns
                 self._waiting.append(columns.value, columns.start, columns.rows, first, offset, self._tables.numbers_of(batch.tables))
-            self._arrived, self._arrived_rows = [], 0
         return self._waiting
 
     def close(self, window: int, fold: Fold, watched: Watched) -> None:
