@@ -10,7 +10,7 @@ from ctrlplane_stream.decision import version_sets as vs
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.graph import Graph
 from ctrlplane_stream.decision.runs import is_job, only_jobs
-from ctrlplane_stream.decision.targets import kind_of, wants_in_place
+from ctrlplane_stream.decision.targets import kind_of, surplus_wanted, wants_in_place
 from ctrlplane_stream.decision.waves import cycles, waves
 from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import ServiceKind
@@ -32,6 +32,7 @@ def compose(
     policy_of, policy = most_cautious(draft, tuple(sorted(members)))
     shown, more = vs.left_out(state.graph, walked)
     trust, why = vs.confidence(state, members)
+    in_place = tuple(name for name in sorted(members) if wants_in_place(draft, name))
     return e.VersionSet(
         rollout=rollout,
         changed=units,
@@ -48,8 +49,8 @@ def compose(
         order=order,
         hub=any(vs.is_hub(state.graph, name) for name in members),
         kinds={name: kind_of(draft, name) for name in sorted(members)},
-        in_place=tuple(name for name in sorted(members) if wants_in_place(draft, name)),
-        surplus_percent={name: room for name in sorted(members) if wants_in_place(draft, name) and (room := _surplus_percent(draft, name))},
+        in_place=in_place,
+        surplus_percent={name: room for name in in_place if (room := surplus_wanted(draft, name))},
     )
 
 
@@ -128,11 +129,6 @@ def one_by_one(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
         return steps
     weights = [(100 * count + instances // 2) // instances for count in range(1, instances + 1)]
     return tuple(replace(next(step for step in steps if step.weight >= weight), weight=weight) for weight in weights)
-
-
-def _surplus_percent(draft: Draft, service: str) -> int:
-    entry = draft.service(service)
-    return entry.policy.surplus_percent if entry is not None else 0
 
 
 def _instances(draft: Draft, service: str, label: str | None) -> int:

@@ -8,23 +8,25 @@ from ctrlplane_stream.model.commands import Notify
 
 def notify_of_target(draft: Draft, service: str, event: str, text: str, verb: str) -> None:
     """Tell people about a target that no rollout moves. ``verb`` is the control verb that is most likely wanted next."""
-    catalog = draft.find("catalog", e.CatalogEntry)
-    number = sum(1 for output in draft.outputs if isinstance(output, Notify))
-    draft.outputs.append(
-        Notify(
-            id=f"{draft.environment}/{draft.clock.sequence}/n{number}",
-            event=event,
-            text=text,
-            rollout=None,
-            weights=weights_now(draft, (service,)),
-            next_command=f"ctrlplane-stream control {verb} {draft.environment}:{service} --why REASON",
-            webhook=catalog.notify if catalog is not None else None,
-        )
-    )
+    command = f"ctrlplane-stream control {verb} {draft.environment}:{service} --why REASON"
+    _tell(draft, event, text, weights_now(draft, (service,)), command)
 
 
 def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, deadline_ms: int | None = None) -> None:
     """Tell people about a rollout. ``verb`` is the control verb that is most likely wanted next, or empty."""
+    command = f"ctrlplane-stream control {verb} {rollout.id} --why REASON" if verb else f"ctrlplane-stream rollout {rollout.id}"
+    _tell(draft, event, text, weights_of(draft, rollout), command, rollout.id, deadline_ms)
+
+
+def _tell(
+    draft: Draft,
+    event: str,
+    text: str,
+    weights: dict[str, dict[str, int]],
+    command: str,
+    rollout: str | None = None,
+    deadline_ms: int | None = None,
+) -> None:
     catalog = draft.find("catalog", e.CatalogEntry)
     number = sum(1 for output in draft.outputs if isinstance(output, Notify))
     draft.outputs.append(
@@ -32,9 +34,9 @@ def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, d
             id=f"{draft.environment}/{draft.clock.sequence}/n{number}",
             event=event,
             text=text,
-            rollout=rollout.id,
-            weights=weights_of(draft, rollout),
-            next_command=f"ctrlplane-stream control {verb} {rollout.id} --why REASON" if verb else f"ctrlplane-stream rollout {rollout.id}",
+            rollout=rollout,
+            weights=weights,
+            next_command=command,
             deadline_ms=deadline_ms,
             webhook=catalog.notify if catalog is not None else None,
         )

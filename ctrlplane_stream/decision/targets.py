@@ -91,6 +91,12 @@ def wants_in_place(draft: Draft, service: str) -> bool:
     return entry is not None and entry.policy.exchanges and entry.kind is not ServiceKind.JOB
 
 
+def surplus_wanted(draft: Draft, service: str) -> int:
+    """By how much the catalog lets an exchange of the service exceed its size, in percent; 0 where there may be none more."""
+    entry = draft.service(service)
+    return entry.policy.surplus_percent if entry is not None else 0
+
+
 def exchanges(draft: Draft, target: e.TargetEntry) -> bool:
     """Whether the target changes in place: as its rollout began, else as the catalog says now."""
     began = draft.find(f"set/{target.rollout}", e.VersionSet) if target.rollout is not None else None
@@ -101,8 +107,7 @@ def _surplus_percent(draft: Draft, target: e.TargetEntry) -> int:
     """By how much an exchange may exceed the target's size: as its rollout began, else as the catalog says now."""
     if target.rollout is not None and draft.has(f"set/{target.rollout}"):
         return draft.version_set(target.rollout).surplus_percent.get(target.service, 0)
-    entry = draft.service(target.service)
-    return entry.policy.surplus_percent if entry is not None else 0
+    return surplus_wanted(draft, target.service)
 
 
 def goes_on(draft: Draft, target: e.TargetEntry) -> bool:
