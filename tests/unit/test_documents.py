@@ -24,3 +24,11 @@ def test_every_package_is_locked_with_hashes() -> None:
     entries = re.split(r"\n(?=\S)", (_ROOT / "requirements.lock").read_text().strip())
     packages = [entry for entry in entries if not entry.startswith("#")]
     assert all("--hash=sha256:" in entry for entry in packages)
+
+
+def test_every_decision_has_a_number_of_its_own_and_its_title_says_it() -> None:
+    """What is called "decision 7" elsewhere is one page."""
+    pages = sorted((_ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    assert [page.read_text().partition(".")[0] for page in pages] == [f"# {number}" for number in numbers]
