@@ -6,7 +6,6 @@ share its cores, so the figures are lower bounds. All facts are decided by the p
 
 import argparse
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 import msgspec
 from aiokafka import AIOKafkaProducer
 
+from bench._figures import show
 from ctrlplane_stream.local.kafka import open_broker
 from ctrlplane_stream.local.processes import ChildProcess
 from ctrlplane_stream.local.workers import start_worker
@@ -255,11 +255,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with open_broker() as broker:
         figures = asyncio.run(measure(broker.bootstrap, arguments.quick))
-    if arguments.json:
-        print(json.dumps(figures, indent=2))
-        return
-    for name, found in figures.items():
-        print(f"{name}: " + ", ".join(f"{what} {value:,.2f}" for what, value in found.items()))
+    show(figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ shares the machine. CPU is that of the replaying processes, children and all, wi
 
 import argparse
 import asyncio
-import json
 import os
 import resource
 import time
 
+from bench._figures import show
 from bench.engine import PARTITIONS, Bench, Figures, bench_on
 from ctrlplane_stream.local.kafka import open_broker
 from ctrlplane_stream.model.decisions import Claim
@@ -71,11 +71,7 @@ def main() -> None:
     with open_broker() as broker:
         settings = asyncio.run(write(broker.bootstrap, options.facts))
         figures = {f"{count} processes": replayed(settings, int(count)) for count in options.processes.split(",")}
-    if options.json:
-        print(json.dumps(figures, indent=2))
-        return
-    for name, found in figures.items():
-        print(f"{name}: " + ", ".join(f"{what} {value:,.1f}" for what, value in found.items()))
+    show(figures, as_json=options.json, decimals=1)
 
 
 if __name__ == "__main__":

@@ -293,32 +293,42 @@ def test_a_consumer_takes_weight_by_whole_instances(host):
     operate(host, play)
 
 
+async def exchange(operator, *steps, **how):
+    """Play steps (weights, what is to be seen then) from a full v1 on; the numbers of instances and of ready ones ever since."""
+    ledger = Target("demo", "shop/ledger")
+    counted = []
+
+    async def watch():
+        while True:
+            seen = await operator.actuator.observe(ledger)
+            counted.append((sum(v.instances for v in seen.versions), sum(v.ready for v in seen.versions)))
+            await asyncio.sleep(0.01)
+
+    async def step(weights, see):
+        outcome = await operator.want(ledger, kind=ServiceKind.CONSUMER, in_place=True, **how, **weights)
+        assert outcome.status is OutcomeStatus.APPLIED, outcome
+        await operator.see(ledger, **see)
+
+    await step({"v1": 100}, {"v1": "4/4@100"})
+    watching = asyncio.create_task(watch())
+    for weights, see in steps:
+        await step(weights, see)
+    watching.cancel()
+    return {instances for instances, _ in counted}, {ready for _, ready in counted}
+
+
 def test_what_changes_in_place_never_has_more_instances_than_it_had(host):
     """Four instances: one is drained, ended, exchanged and ready before the next goes, up and down again."""
-    ledger = Target("demo", "shop/ledger")
 
     async def play(operator):
-        counted = []
-
-        async def watch():
-            while True:
-                seen = await operator.actuator.observe(ledger)
-                counted.append((sum(v.instances for v in seen.versions), sum(v.ready for v in seen.versions)))
-                await asyncio.sleep(0.01)
-
-        async def steps(see, **weights):
-            outcome = await operator.want(ledger, kind=ServiceKind.CONSUMER, in_place=True, **weights)
-            assert outcome.status is OutcomeStatus.APPLIED, outcome
-            await operator.see(ledger, **see)
-
-        await steps({"v1": "4/4@100"}, v1=100)
-        watching = asyncio.create_task(watch())
-        await steps({"v1": "3/3@75", "v2": "1/1@25"}, v1=75, v2=25)
-        await steps({"v1": "2/2@50", "v2": "2/2@50"}, v1=50, v2=50)
-        await steps({"v1": "4/4@100", "v2": "0/0@0"}, v1=100, v2=0)
-        watching.cancel()
-        assert {instances for instances, _ in counted} == {4}
-        assert {ready for _, ready in counted} == {3, 4}
+        instances, ready = await exchange(
+            operator,
+            ({"v1": 75, "v2": 25}, {"v1": "3/3@75", "v2": "1/1@25"}),
+            ({"v1": 50, "v2": 50}, {"v1": "2/2@50", "v2": "2/2@50"}),
+            ({"v1": 100, "v2": 0}, {"v1": "4/4@100", "v2": "0/0@0"}),
+        )
+        assert instances == {4}
+        assert ready == {3, 4}
 
     operate(host, play)
 
@@ -369,29 +379,16 @@ def test_a_job_runs_by_its_schedule_and_its_next_runs_are_of_whoever_has_the_wei
 
 def test_with_some_room_a_consumer_is_made_before_it_is_ended(host):
     """Four instances, and at most one more: never fewer than four are ready."""
-    ledger = Target("demo", "shop/ledger")
 
     async def play(operator):
-        counted = []
-
-        async def watch():
-            while True:
-                seen = await operator.actuator.observe(ledger)
-                counted.append((sum(v.instances for v in seen.versions), sum(v.ready for v in seen.versions)))
-                await asyncio.sleep(0.01)
-
-        async def steps(see, **weights):
-            outcome = await operator.want(ledger, kind=ServiceKind.CONSUMER, in_place=True, surplus=25, **weights)
-            assert outcome.status is OutcomeStatus.APPLIED, outcome
-            await operator.see(ledger, **see)
-
-        await steps({"v1": "4/4@100"}, v1=100)
-        watching = asyncio.create_task(watch())
-        await steps({"v1": "2/2@50", "v2": "2/2@50"}, v1=50, v2=50)
-        await steps({"v1": "0/0@0", "v2": "4/4@100"}, v1=0, v2=100)
-        watching.cancel()
-        assert {instances for instances, _ in counted} == {4, 5}
-        assert min(ready for _, ready in counted) == 4
+        instances, ready = await exchange(
+            operator,
+            ({"v1": 50, "v2": 50}, {"v1": "2/2@50", "v2": "2/2@50"}),
+            ({"v1": 0, "v2": 100}, {"v1": "0/0@0", "v2": "4/4@100"}),
+            surplus=25,
+        )
+        assert instances == {4, 5}
+        assert min(ready) == 4
 
     operate(host, play)
 

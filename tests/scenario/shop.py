@@ -18,6 +18,18 @@ def shop(*, running: bool = True, policy: object = QUICK, **more: object) -> Loo
     return loop
 
 
+def release_waiting() -> Loop:
+    """A shop that runs cart #2 and moves pay; a release of cart #3 and front #2 waits behind it."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("pay", 2)
+    loop.run(5)
+    for name, number in (("cart", 3), ("front", 2)):
+        loop.push(name, number, release="r1", release_size=2)
+    return loop
+
+
 def phase(loop: Loop, id_: str) -> Phase:
     """Where a rollout is."""
     rollout = loop.driver.rollout(f"production/{id_}")

@@ -9,7 +9,7 @@ from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import MaintenanceWindow, Step
 from ctrlplane_stream.simulation.loop import QUICK, catalog, service
 from ctrlplane_stream.simulation.world import Sickness
-from tests.scenario.shop import SHOP, held, phase, reasons, shop, until, weights
+from tests.scenario.shop import SHOP, held, phase, reasons, release_waiting, shop, until, weights
 
 
 def test_a_pause_holds_in_place_and_resume_goes_on() -> None:
@@ -140,13 +140,7 @@ def test_a_revert_to_what_never_baked_is_refused_since_it_would_take_all_traffic
 
 def test_a_revert_takes_no_new_version_along() -> None:
     """The release that gives way to it is withdrawn whole, and tried again whole when somebody says so."""
-    loop = shop()
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.COMPLETED)
-    loop.push("pay", 2)
-    loop.run(5)
-    for name, number in (("cart", 3), ("front", 2)):
-        loop.push(name, number, release="r1", release_size=2)
+    loop = release_waiting()
     loop.say(Say.REVERT, service="cart")
     until(loop, "cart/1", Phase.COMPLETED)
     assert (weights(loop, "cart"), weights(loop, "front")) == ({"#1": 100}, {"#1": 100})

@@ -28,7 +28,7 @@ from ctrlplane_stream.decision import (
     transitions,
 )
 from ctrlplane_stream.decision.gate import Gate, Reading
-from ctrlplane_stream.decision.phases import Event, Phase
+from ctrlplane_stream.decision.phases import Event
 from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import OverrideVerb, WorldCause
 from ctrlplane_stream.model.policy import OnDrift
@@ -38,7 +38,7 @@ from ctrlplane_stream.simulation.loop import QUICK
 from ctrlplane_stream.simulation.plans import Deed, plan
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
-from tests.scenario.shop import shop, until
+from tests.scenario.shop import release_waiting, shop
 
 SEEDS = 1_000
 
@@ -233,13 +233,7 @@ def test_each_promise_is_broken_by_some_copy() -> None:
 
 def test_a_revert_that_takes_a_new_version_along_is_seen() -> None:
     """Too rare a coincidence for a thousand seeds: a release waits that moves just what somebody reverts."""
-    loop = shop()
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.COMPLETED)
-    loop.push("pay", 2)
-    loop.run(5)
-    for name, number in (("cart", 3), ("front", 2)):
-        loop.push(name, number, release="r1", release_size=2)
+    loop = release_waiting()
     merging = superseding.with_withdrawn
     with planted([(admission, "with_withdrawn", lambda draft, members, cause: merging(draft, members, "release"))]):
         loop.say(OverrideVerb.REVERT, service="cart")
