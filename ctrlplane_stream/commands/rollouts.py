@@ -54,9 +54,12 @@ class Explanation(msgspec.Struct, frozen=True):
 @takes_json
 def rollouts(settings: Settings, as_json: bool, environment: str, everything: bool) -> None:
     """List the rollouts of ENVIRONMENT: what is under way, and with --all what ended lately."""
-    found = [r for r in all_rollouts(_looked(settings, environment).state) if everything or r.phase not in ENDED]
+    looked = _looked(settings, environment)
+    found = [r for r in all_rollouts(looked.state) if everything or r.phase not in ENDED]
     if as_json:
         print_json(found)
+    elif not looked.decisions:
+        click.echo(f"nothing was ever decided in {environment}: is that its name in the catalog, and was anything pushed?")
     elif not found:
         click.echo(f"nothing is under way in {environment}" + ("" if everything else "; --all shows what ended"))
     else:
@@ -69,7 +72,9 @@ def rollouts(settings: Settings, as_json: bool, environment: str, everything: bo
 @takes_json
 def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
     """Say why ROLLOUT is where it is: its set, its reasons with their offsets, its evidence, and what to type next."""
-    environment = rollout_id.partition("/")[0]
+    environment, slash, _ = rollout_id.partition("/")
+    if not slash:
+        raise click.UsageError(f"{rollout_id!r} is no rollout's id, such as production/shop-cart/2: `rollouts ENVIRONMENT` lists them")
     looked = _looked(settings, environment)
     found = looked.state.find(f"rollout/{rollout_id}", e.Rollout)
     if found is None:

@@ -61,7 +61,7 @@ def in_scope(draft: Draft, fact: OverrideRequested) -> list[e.Rollout]:
 
 
 def _scope(draft: Draft, fact: OverrideRequested) -> str:
-    return fact.rollout or fact.service or f"everything in {draft.environment}"
+    return fact.rollout or fact.service or draft.environment
 
 
 def _noted(rollout: e.Rollout, fact: OverrideRequested) -> e.Rollout:
@@ -159,7 +159,8 @@ def _freeze(draft: Draft, fact: OverrideRequested) -> Answered:
 def _unfreeze(draft: Draft, fact: OverrideRequested) -> Answered:
     gone = [i for i in draft.index.freezes if (f := draft.find(f"freeze/{i}", e.FreezeEntry)) is None or f.service == fact.service]
     drop_freezes(draft, gone)
-    return True, f"{len(gone)} freezes of {fact.service or draft.environment} lifted"
+    scope = fact.service or draft.environment
+    return True, f"{len(gone)} freeze{'' if len(gone) == 1 else 's'} of {scope} lifted" if gone else f"{scope} was not frozen"
 
 
 def drop_freezes(draft: Draft, ids: list[str]) -> None:

@@ -1,6 +1,5 @@
 """The command line on a real worker and a real broker: a release from `artifact push` to `control force`, seen by `rollout`."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -20,7 +19,6 @@ from redis import Redis
 from ctrlplane_stream.local.processes import ChildProcess, accepts, free_port
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.looking import look
 
 CATALOG = """\
 environments:
@@ -160,7 +158,7 @@ def test_a_release_from_push_to_force(
     redis.start_again()
     _wait(lambda: redis.shown().get(f"{place}/rollout/{ROLLOUT}", {}).get("holds"), worker)
     forced = run("control", "force", ROLLOUT, "--why", "nothing sends telemetry here")
-    assert forced.returncode == 0, forced.stderr
+    assert (forced.returncode, f"{ROLLOUT} forced: gates are skipped" in forced.stdout) == (0, True), forced.stderr
     ended = _until(run, ("rollouts", "lab", "--all"), lambda found: found[0]["phase"] == "completed", 120, worker)
     assert ended[0]["units"][0]["candidate"] == "#1"
     _wait(lambda: redis.shown()[f"{place}/rollout/{ROLLOUT}"]["phase"] == "completed", worker)
@@ -170,7 +168,7 @@ def test_a_release_from_push_to_force(
     in_words = run("rollout", ROLLOUT)
     assert "force by" in in_words.stdout
     assert "nothing sends telemetry here" in in_words.stdout
-    _every_verb_is_answered(run, topics, worker)
+    _every_verb_is_answered(run, worker)
     again = json.loads(run("replay", "--json").stdout)
     assert (again["found"], again["decisions"] > 20) == ([], True), "the same facts give the same decisions"
     policy = tmp_path / "policy.yaml"
@@ -179,21 +177,24 @@ def test_a_release_from_push_to_force(
     assert other["rollouts"][0]["recorded"]["phase"] == "completed"
 
 
-def _every_verb_is_answered(run: Run, topics: Settings, worker: ChildProcess) -> None:
-    """Each verb of `control` is taken, and the engine says what it made of it: applied, or refused with the reason."""
+def _every_verb_is_answered(run: Run, worker: ChildProcess) -> None:
+    """Each verb of `control` says at the prompt what the engine made of it: applied, or refused with the reason."""
     whole_environment = {OverrideVerb.FREEZE, OverrideVerb.UNFREEZE, OverrideVerb.SKIP}
+    refused = {OverrideVerb.PROMOTE, OverrideVerb.FORCE, OverrideVerb.RETRY}  # of what has completed
     for verb in OverrideVerb:
         scope = "lab" if verb in whole_environment else "lab:shop/cart" if verb in {OverrideVerb.PIN, OverrideVerb.UNPIN} else ROLLOUT
         more = ["--version", "#1"] if verb in {OverrideVerb.PIN, OverrideVerb.REVERT} else []
         more += ["--fact-offset", "0"] if verb is OverrideVerb.SKIP else []
-        done = run("control", str(verb), scope, "--why", "to see", "--who", f"tester-{verb}", "--json", *more)
-        assert (done.returncode, json.loads(done.stdout)["topic"]) == (0, topics.topic("control")), done.stderr
-
-    def unanswered() -> list[str]:
-        reasons = [r.text for _, decided in asyncio.run(look(topics, "lab")).decisions for r in decided.reasons]
-        return [str(verb) for verb in OverrideVerb if not any(f"{verb} by tester-{verb} (to see): " in text for text in reasons)]
-
-    _wait(lambda: not unanswered(), worker)
+        done = run("control", str(verb), scope, "--why", "to see", "--who", "tester", "--json", "--wait", "60", *more)
+        answer = json.loads(done.stdout)["answer"]
+        assert answer is not None, worker.log_tail(15)
+        assert f"{verb} by tester (to see): " in answer["text"]
+        assert (answer["applied"], done.returncode) == ((False, 1) if verb in refused else (True, 0)), answer
+    twice = [run("control", "pause", "lab", "--why", "to see", "--id", "once", "--wait", "60") for _ in range(2)]
+    assert [done.returncode for done in twice] == [0, 0]
+    assert "was answered before" in twice[1].stdout
+    unknown = run("control", "pause", "nowhere", "--why", "to see", "--wait", "60")
+    assert (unknown.returncode, "refused: the catalog knows no environment 'nowhere'" in unknown.stderr) == (1, True)
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Path) -> None:
@@ -204,6 +205,8 @@ def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Pa
     bad.write_text(CATALOG.replace("NOTIFY", "http://hooks.example").replace("policy: quick", "policy: quik"))
     checked = run("catalog", "check", str(bad))
     assert (checked.returncode, "line 2" in checked.stderr) == (1, True)
+    nobody = run("control", "abort", "lab", "--why", "to see", "--wait", "0.5")
+    assert (nobody.returncode, "no engine answered within 0.5 s" in nobody.stdout) == (3, True), "this topic prefix has no worker"
     missing = run("rollout", "lab/shop-cart/9")
     assert (missing.returncode, "it has none" in missing.stderr) == (1, True)
 
