@@ -11,6 +11,7 @@ long as the process (the pool behind ``asyncio.to_thread`` does).
 
 import atexit
 import contextlib
+import errno
 import os
 import random
 import signal
@@ -33,6 +34,7 @@ _given: set[int] = set()
 """Ports that ``free_port`` gave in the life of this process: what is meant to listen there may not do so yet."""
 
 _alive: "weakref.WeakSet[ChildProcess]" = weakref.WeakSet()
+_DISK_FULL = os.strerror(errno.ENOSPC)
 
 
 class ChildFailed(RuntimeError):
@@ -106,9 +108,11 @@ class ChildProcess:
             os.killpg(self.pid, number)
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines that it wrote."""
+        """The last lines that it wrote, and before them that a disk is full where that was said earlier: it is why all else went wrong."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        last = text.splitlines()[-lines:]
+        full = next((line for line in reversed(text.splitlines()[:-lines]) if _DISK_FULL in line), None)
+        return "\n".join(last if full is None or any(_DISK_FULL in line for line in last) else [full, *last])
 
     def wait_ready(self, ready: Callable[[], bool], timeout_seconds: float) -> None:
         """Wait until ``ready()`` holds; raises ChildFailed where the child ends first or the time is up."""

@@ -63,6 +63,14 @@ def test_a_child_that_ends_before_it_is_ready_is_named_with_its_last_words(tmp_p
     child.stop()
 
 
+def test_a_full_disk_is_among_the_last_words_however_much_followed(tmp_path: Path) -> None:
+    """A broker goes on for pages after the line that matters."""
+    said = "java.io.IOException: No space left on device\n" + "\n".join(f"consequence {n}" for n in range(50))
+    with ChildProcess("broker", [sys.executable, "-c", f"print({said!r})"], log=tmp_path / "log") as child:
+        assert child.wait(10) == 0
+        assert child.log_tail(2).splitlines() == [said.splitlines()[0], "consequence 48", "consequence 49"]
+
+
 def test_a_program_that_is_not_there_is_said_plainly(tmp_path: Path) -> None:
     """A missing program is a ChildFailed with the reason, not a traceback of the launcher."""
     child = ChildProcess("absent", ["/no/such/program"], log=tmp_path / "log")
