@@ -8,10 +8,12 @@ ignored with a reason; only a programming error raises.
 from typing import assert_never
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import observing, timers
 from ctrlplane_stream.decision.draft import Draft, Telling, delta_of
+from ctrlplane_stream.decision.falling import owns, stays, with_stable
 from ctrlplane_stream.decision.hearing import on_verdict
 from ctrlplane_stream.decision.overrides import in_scope, on_override
 from ctrlplane_stream.decision.phases import Phase
@@ -165,13 +167,21 @@ def minimal_abort(state: State, override: OverrideRequested) -> tuple[Command, .
     abort is decided in its turn once the environment goes on.
     """
     draft = Draft(state, _advanced(state.find("clock", e.Clock), Moment(-1, 0, None)))
+    because = f"aborted by {override.who} while parked: {override.why}"
     for rollout in in_scope(draft, override):
-        for unit in rollout.units:
-            target = draft.target(unit.service)
-            stable = unit.stable if rollout.promoted else target.stable
-            wanted = target.wanted(unit.candidate)
-            if target.rollout == rollout.id and wanted is not None and (stable is None or target.wanted(stable) is not None):
-                draft.put_target(weighted(target, unit.candidate, stable, 0))
-                draft.tell(unit.service, Telling(Verb.SHIFT, f"aborted by {override.who} while parked: {override.why}", rollout.id))
+        for unit in rollout.units if not stays(rollout) else ():
+            if owns(draft, rollout, unit):
+                _to_stable(draft, replace(rollout, unsafe=override.unsafe), unit, because)
     emit_commands(draft)
     return tuple(output for output in draft.outputs if isinstance(output, Command))
+
+
+def _to_stable(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> None:
+    """Tell one target its stable weight; where an old version was parked meanwhile only to make that ready, since nobody waits here."""
+    target = draft.target(unit.service)
+    stable = unit.stable if rollout.promoted else target.stable
+    if target.wanted(unit.candidate) is None:
+        return
+    whole, comes_first = with_stable(draft, rollout, replace(unit, stable=stable))
+    draft.put_target(whole if comes_first else weighted(whole, unit.candidate, stable, 0))
+    draft.tell(unit.service, Telling(Verb.PREPARE if comes_first else Verb.SHIFT, because, rollout.id))

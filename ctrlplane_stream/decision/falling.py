@@ -50,20 +50,32 @@ def serves(target: e.TargetEntry, label: str) -> bool:
     return seen is not None and seen.ready > 0
 
 
+def with_stable(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> tuple[e.TargetEntry, bool]:
+    """The target with the stable version wanted whole, which an old one that has drained is not, and whether that must come first.
+
+    ``unsafe`` and an exchange in place do not wait for it, but what nobody asks for would never come.
+    """
+    target = draft.target(unit.service)
+    stable = target.wanted(unit.stable) if unit.stable is not None else None
+    if unit.stable is None or (stable is not None and stable.capacity is not Capacity.PARKED):
+        return target, False
+    return prepared(target, unit.stable), not rollout.unsafe and not exchanges(draft, target)
+
+
 def _fall_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> None:
     target = draft.target(unit.service)
     wanted = target.wanted(unit.candidate)
     if wanted is None or wanted.weight == 0:
         return
-    if unit.stable is not None and not rollout.unsafe and not exchanges(draft, target):
-        stable = target.wanted(unit.stable)
-        if stable is None or stable.capacity is Capacity.PARKED:
-            draft.put_target(prepared(target, unit.stable))
-            draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.stable} ready again: {because}", rollout.id))
-            return
-        if not serves(target, unit.stable):
-            return
-    fallen = weighted(target, unit.candidate, unit.stable, 0)
+    whole, comes_first = with_stable(draft, rollout, unit)
+    if comes_first:
+        draft.put_target(whole)
+        draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.stable} ready again: {because}", rollout.id))
+        return
+    hurries = rollout.unsafe or exchanges(draft, target)
+    if unit.stable is not None and not hurries and not serves(target, unit.stable):
+        return
+    fallen = weighted(whole, unit.candidate, unit.stable, 0)
     if rollout.promoted:
         fallen = replace(fallen, last_known_good=unit.fallback, baked=tuple(b for b in fallen.baked if b != unit.candidate))
     draft.put_target(replace(fallen, stable=unit.stable))

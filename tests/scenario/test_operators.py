@@ -3,12 +3,15 @@
 import pytest
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision.engine import minimal_abort
 from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import MaintenanceWindow, Step
-from ctrlplane_stream.simulation.loop import QUICK, catalog, service
-from ctrlplane_stream.simulation.world import Sickness
+from ctrlplane_stream.model.world import Capacity
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+from ctrlplane_stream.simulation.world import INSTANCES, Sickness
 from tests.scenario.shop import SHOP, held, phase, reasons, release_waiting, shop, until, weights
 
 
@@ -32,6 +35,44 @@ def test_an_abort_in_any_phase_ends_on_the_old_version(at: Phase) -> None:
     until(loop, "cart/2", Phase.REVERTED)
     assert weights(loop, "cart") == {"#1": 100}
     assert loop.driver.target("cart").last_known_good.label == "#1"  # type: ignore[union-attr]
+
+
+def _once_the_old_version_is_being_parked(**policy: object) -> Loop:
+    """A shop whose cart #2 has baked, and whose cart #1 is being parked, slowly."""
+    loop = shop(policy=replace(QUICK, **policy))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.actuation_seconds = 20
+    while not any(v.label == "#1" and v.capacity is Capacity.PARKED for v in loop.driver.target("cart").live):
+        loop.run(1)
+    return loop
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_an_abort_while_the_old_version_is_parked_asks_for_its_capacity_again(unsafe: bool, in_place: bool) -> None:
+    loop = _once_the_old_version_is_being_parked(in_place=in_place)
+    loop.say(Say.ABORT, rollout="production/cart/2", unsafe=unsafe)
+    until(loop, "cart/2", Phase.REVERTED)
+    old = loop.world.target("cart").versions["#1"]
+    assert (old.weight, old.instances) == (100, INSTANCES)
+
+
+@pytest.mark.parametrize(("unsafe", "verb", "weight"), [(False, Verb.PREPARE, 0), (True, Verb.SHIFT, 100)])
+def test_an_abort_in_a_parked_environment_sends_no_traffic_to_a_version_without_capacity(unsafe: bool, verb: Verb, weight: int) -> None:
+    loop = _once_the_old_version_is_being_parked()
+    override = OverrideRequested("o", Say.ABORT, "ada", "because", rollout="production/cart/2", unsafe=unsafe)
+    (command,) = minimal_abort(loop.driver.state, override)
+    old = next(v for v in command.wanted.versions if v.label == "#1")
+    assert (command.verb, old.capacity, old.weight) == (verb, Capacity.FULL, weight)
+
+
+def test_an_abort_in_a_parked_environment_leaves_a_first_version_that_has_baked() -> None:
+    loop = shop(running=False)
+    loop.actuation_seconds = 5
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.DRAINING)
+    assert minimal_abort(loop.driver.state, OverrideRequested("o", Say.ABORT, "ada", "because")) == ()
 
 
 def test_an_abort_of_a_queued_rollout_ends_it_without_a_command() -> None:
