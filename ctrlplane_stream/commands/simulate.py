@@ -99,8 +99,8 @@ def _range(seeds: str) -> tuple[int, int]:
 def _tell(outcome: Outcome, *, whole: bool) -> None:
     click.echo(f"seed {outcome.seed}: {'; '.join(outcome.broken)}")
     click.echo(f"  replay: ctrlplane-stream simulate --seeds {outcome.seed} --transcript")
-    kind = outcome.broken[0].split(":")[0]
-    small = shrink(plan(outcome.seed), lambda p: any(text.startswith(kind) for text in Play(p).run().broken))
+    kind = _kind_of(outcome.broken[0])
+    small = shrink(plan(outcome.seed), lambda p: any(_kind_of(text) == kind for text in Play(p).run().broken))
     for act in small.acts:
         told = {k: v for k, v in asdict(act).items() if v not in ("", 0, None, False)}
         click.echo(f"  {json.dumps(told)}")
@@ -108,6 +108,16 @@ def _tell(outcome: Outcome, *, whole: bool) -> None:
     click.echo(f"  {json.dumps(rough)}")
     lines = Play(small).run().transcript.splitlines()
     click.echo("\n".join(lines if whole else lines[-8:]))
+
+
+_KIND_WORDS = 14
+
+
+def _kind_of(broken: str) -> str:
+    """What was broken, whichever service and number it was broken of: a smaller plan must break the very same."""
+    number, _, text = broken.partition(": ")
+    words = text.split()[:_KIND_WORDS]
+    return " ".join([number, *("*" if any(c.isdigit() for c in word) else word for word in words)])
 
 
 def _summary(totals: dict[str, int], seconds: float) -> str:

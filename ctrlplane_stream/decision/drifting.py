@@ -32,7 +32,10 @@ def drifted(draft: Draft, service: str, detail: str) -> None:
     rollout = moving(draft, service)
     target = draft.target(service)
     looked_at = target.strayed is not None or (rollout is not None and any(h.code == "drift" for h in rollout.holds))
-    if _policy(draft, service, rollout).on_drift is OnDrift.RESTORE and not looked_at and not _contested(draft, target):
+    restores = _policy(draft, service, rollout).on_drift is OnDrift.RESTORE and not looked_at and not _contested(draft, target)
+    if restores and target.edited is not None:
+        draft.because("left", f"{service} is left as it is, since somebody edited it by hand: resume restores both", target.rollout)
+    elif restores:
         draft.put_target(replace(target, restored_ms=draft.clock.now_ms))
         draft.tell(service, Telling(Verb.SHIFT, f"restored after drift: {detail}", target.rollout))
     elif rollout is not None:

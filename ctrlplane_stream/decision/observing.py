@@ -13,7 +13,7 @@ from ctrlplane_stream.decision.drifting import drifted, moving, strays, unrestor
 from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
-from ctrlplane_stream.decision.notices import notify
+from ctrlplane_stream.decision.notices import notify, notify_of_target
 from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
 from ctrlplane_stream.decision.targets import is_shown, tell_again
@@ -115,10 +115,14 @@ def _stop(draft: Draft, service: str, because: str) -> None:
 
 
 def _edited(draft: Draft, service: str, edit: str) -> None:
+    known = draft.target(service).edited
     draft.put_target(replace(draft.target(service), edited=edit))
     rollout = moving(draft, service)
     if rollout is None:
-        draft.because("hand-edit", f"{service} was edited by hand ({edit}); no rollout of it starts until somebody says resume")
+        text = f"{service} was edited by hand ({edit}); no rollout of it starts until somebody says resume"
+        draft.because("hand-edit", text)
+        if known != edit:
+            notify_of_target(draft, service, "hand-edit", text, "resume")
         return
     text = f"{service} was edited by hand: {edit}. resume goes on over it, abort returns to stable"
     draft.put_rollout(hold(draft, rollout, Condition("hand-edit", text)))

@@ -86,17 +86,31 @@ def _pause(draft: Draft, fact: OverrideRequested) -> Answered:
 
 
 def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
-    services = {u.service for r in in_scope(draft, fact) for u in r.units} | ({fact.service} if fact.service else set())
-    for name in sorted(services):
-        target = draft.target(name)
-        if target.edited is not None:
-            draft.put_target(replace(target, over_edit=target.edited, edited=None))
-            tell_again(draft, draft.target(name), f"{fact.who} resumes over the edit by hand: {fact.why}")
-        resume(draft, name, f"{fact.who} resumes after a drift: {fact.why}")
+    again = [name for name in _resumed_services(draft, fact) if _resume_target(draft, name, fact)]
     found = [r for r in in_scope(draft, fact) if r.holds]
     for rollout in found:
         draft.put_rollout(replace(lifted(_noted(rollout, fact)), retreats=0))
-    return True, f"{', '.join(r.id for r in found)} resumed" if found else f"nothing in {_scope(draft, fact)} was held"
+    said = [f"{', '.join(r.id for r in found)} resumed"] if found else []
+    said += [f"{', '.join(again)} told again what is wanted"] if again else []
+    return True, "; ".join(said) or f"nothing in {_scope(draft, fact)} was held"
+
+
+def _resumed_services(draft: Draft, fact: OverrideRequested) -> list[str]:
+    """Of what the override is about: of the whole environment also what no rollout moves."""
+    services = {u.service for r in in_scope(draft, fact) for u in r.units} | ({fact.service} if fact.service else set())
+    if fact.service is None and fact.rollout is None and (catalog := draft.find("catalog", e.CatalogEntry)) is not None:
+        services.update(catalog.services)
+    return sorted(services)
+
+
+def _resume_target(draft: Draft, name: str, fact: OverrideRequested) -> bool:
+    """Tell a target that was edited by hand or strayed what is wanted of it; whether it was."""
+    target = draft.target(name)
+    if target.edited is not None:
+        draft.put_target(replace(target, over_edit=target.edited, edited=None))
+        tell_again(draft, draft.target(name), f"{fact.who} resumes over the edit by hand: {fact.why}")
+    resume(draft, name, f"{fact.who} resumes after a drift: {fact.why}")
+    return target.edited is not None or target.strayed is not None
 
 
 def _abort(draft: Draft, fact: OverrideRequested) -> Answered:

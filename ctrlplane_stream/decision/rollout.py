@@ -17,13 +17,13 @@ from ctrlplane_stream.decision.advising import advise
 from ctrlplane_stream.decision.composing import compose, steps_for, steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
-from ctrlplane_stream.decision.falling import fall
+from ctrlplane_stream.decision.falling import fall, owns
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.readiness import unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
-from ctrlplane_stream.decision.targets import failure, is_shown, weights_of
-from ctrlplane_stream.decision.transitions import move, window_now
+from ctrlplane_stream.decision.targets import failure, is_astray, is_shown, weights_of
+from ctrlplane_stream.decision.transitions import move, watched, window_now
 
 MAX_ROUNDS = 10_000
 """Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
@@ -80,7 +80,7 @@ def _progress(draft: Draft, id_: str) -> None:
 def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
     rollout = watch_targets(draft, _after_neighbour(draft, before))
     if rollout.phase in _GATED:
-        rollout = counted(draft, rollout)
+        rollout = counted(draft, _while_shown(draft, rollout))
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
         unproven = reading.gate is gate.Gate.OPEN and not reading.proven
         if unproven is not rollout.unproven_now:
@@ -89,6 +89,15 @@ def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
     if rollout is not before:
         draft.put_rollout(rollout)
     return rollout
+
+
+def _while_shown(draft: Draft, rollout: e.Rollout) -> e.Rollout:
+    """Judge anew once a target that showed another weight shows its own again: what was seen meanwhile was of something else."""
+    away = next((u.service for u in rollout.units if owns(draft, rollout, u) and is_astray(draft, draft.target(u.service))), None)
+    if away is not None or rollout.astray is None:
+        return replace(rollout, astray=away) if away != rollout.astray else rollout
+    draft.because("judged-anew", f"{rollout.id}: {rollout.astray} shows its weight again, so the step is judged from here on", rollout.id)
+    return watched(draft, rollout, baking=rollout.phase is Phase.BAKING)
 
 
 def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
@@ -101,8 +110,6 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     alone = replace(rollout, beside=None)
     if alone.phase not in _GATED:
         return alone
-    from ctrlplane_stream.decision.transitions import watched
-
     return watched(draft, alone, baking=alone.phase is Phase.BAKING)
 
 
@@ -196,6 +203,8 @@ def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
             return Event.RETREAT, reading.text
     if reading.gate is not gate.Gate.OPEN:
         return reading.text
+    if rollout.astray is not None:
+        return f"{rollout.astray} shows another weight than is watched; the step is judged anew once it shows its own"
     return None
 
 

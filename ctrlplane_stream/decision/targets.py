@@ -63,8 +63,10 @@ def failure(target: e.TargetEntry, label: str) -> str | None:
 
 def is_confirmed(target: e.TargetEntry, kind: ServiceKind) -> bool:
     """Whether the world shows the weights of the last command, seen after that command was applied."""
-    if target.observed_sequence < target.commanded_sequence:
-        return False
+    return target.observed_sequence >= target.commanded_sequence and _shows_weights(target, kind)
+
+
+def _shows_weights(target: e.TargetEntry, kind: ServiceKind) -> bool:
     wanted = {v.label: v.weight for v in target.live}
     for seen in target.observed:
         if not _same_share(wanted.get(seen.label, 0), seen.weight, kind, target.granularity):
@@ -76,13 +78,28 @@ def is_shown(draft: Draft, target: e.TargetEntry) -> bool:
     """``is_confirmed``, by how the service takes weight: what changes in place shows a weight once every instance is ready."""
     if not exchanges(draft, target):
         return is_confirmed(target, kind_of(draft, target.service))
-    settled = all(v.ready == v.instances for v in target.observed)
+    return target.observed_sequence >= target.commanded_sequence and _is_settled(target) and _shows_shares(target)
+
+
+def _is_settled(target: e.TargetEntry) -> bool:
+    return all(v.ready == v.instances for v in target.observed)
+
+
+def _shows_shares(target: e.TargetEntry) -> bool:
+    """Whether the shares of the instances are those that are wanted, give or take half an instance."""
     half_an_instance = 50 / max(1, sum(v.instances for v in target.observed))
     wanted = {v.label: v.weight for v in target.live}
     close = all(abs(wanted.get(v.label, 0) - v.weight) <= half_an_instance for v in target.observed)
     whole = all(v.weight == wanted.get(v.label, 0) for v in target.observed if wanted.get(v.label, 0) in (0, 100))
-    known = all(weight == 0 or target.seen(label) is not None for label, weight in wanted.items())
-    return target.observed_sequence >= target.commanded_sequence and settled and close and whole and known
+    return close and whole and all(weight == 0 or target.seen(label) is not None for label, weight in wanted.items())
+
+
+def is_astray(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether a target that showed its weights shows others now. A command that only says them again takes nothing from what is seen, and
+    an instance of an exchange that is not ready is waited for as such."""
+    if exchanges(draft, target):
+        return _is_settled(target) and not _shows_shares(target)
+    return not _shows_weights(target, kind_of(draft, target.service))
 
 
 def wants_in_place(draft: Draft, service: str) -> bool:

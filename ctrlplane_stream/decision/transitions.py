@@ -118,6 +118,7 @@ def watched(draft: Draft, rollout: e.Rollout, *, baking: bool) -> e.Rollout:
         confirmed_steady=clock.steady,
         evidence_steady=None,
         heard={},
+        astray=None,
     )
     fresh = counted_from(draft, fresh)
     assigning.assign(draft, fresh, baking=baking)

@@ -9,7 +9,7 @@ from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.policy import OnDrift, Unsure
 from ctrlplane_stream.simulation.loop import QUICK, Loop
-from tests.scenario.shop import held, phase, shop, until, weights
+from tests.scenario.shop import held, phase, reasons, shop, until, weights
 
 
 @pytest.mark.parametrize("answer", [Unsure.ABORT, Unsure.HOLD])
@@ -49,6 +49,45 @@ def test_an_edit_by_hand_is_a_pause_until_somebody_resumes_over_it() -> None:
     assert (held(loop, "cart/2"), weights(loop, "cart")) == (["hand-edit"], {"#1": 70, "#2": 30})
     loop.say(Say.RESUME, rollout="production/cart/2")
     until(loop, "cart/2", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("at", [Phase.VERIFYING, Phase.BAKING])
+def test_what_was_seen_while_a_target_was_edited_by_hand_is_no_evidence(at: Phase) -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", at)
+    wanted = weights(loop, "cart")
+    loop.world.edit("cart", {"#1": 70, "#2": 30}, "weight 30")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 30")
+    loop.run(100)
+    before = loop.driver.rollout("production/cart/2")
+    loop.actuation_seconds = 5
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    loop.run(4)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (at, {"#1": 70, "#2": 30})
+    assert "cart shows another weight than is watched" in (loop.driver.rollout("production/cart/2").waiting_for or "")  # type: ignore[union-attr]
+    loop.run(2)
+    after = loop.driver.rollout("production/cart/2")
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (at, wanted)
+    assert after.judged_attempt == before.judged_attempt + 1  # type: ignore[union-attr]
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_target_that_is_edited_by_hand_at_rest_is_told_to_people_once_and_resumed_with_the_whole_environment() -> None:
+    loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
+    loop.world.edit("cart", {"#1": 78}, "weight 78")
+    for _ in range(2):
+        loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 78")
+        loop.run(5)
+    told = [n for n in loop.driver.notices if n.event == "hand-edit"]
+    assert [n.next_command for n in told] == ["ctrlplane-stream control resume production:cart --why REASON"]
+    commands = len(loop.driver.commands)
+    stray(loop)
+    assert (weights(loop, "cart"), len(loop.driver.commands)) == ({"#1": 40}, commands)
+    loop.say(Say.RESUME)
+    loop.run(5)
+    assert weights(loop, "cart") == {"#1": 100}
+    assert "cart told again what is wanted" in reasons(loop)
 
 
 def test_a_target_that_is_handed_back_on_itself_needs_no_resume() -> None:

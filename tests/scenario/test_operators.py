@@ -179,6 +179,20 @@ def test_a_revert_to_what_never_baked_is_refused_since_it_would_take_all_traffic
     until(loop, "cart/3", Phase.COMPLETED)
 
 
+def test_a_queued_revert_to_what_an_abort_returns_to_already_ends_and_moves_nothing() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.actuation_seconds = 5
+    loop.say(Say.REVERT, service="cart", version="#1")
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    loop.run(6)
+    assert (phase(loop, "cart/1"), weights(loop, "cart")) == (Phase.REVERTED, {"#1": 100})
+    assert "cart #1 is stable already" in reasons(loop)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
 def test_a_revert_takes_no_new_version_along() -> None:
     """The release that gives way to it is withdrawn whole, and tried again whole when somebody says so."""
     loop = release_waiting()

@@ -149,6 +149,8 @@ class Rollout(msgspec.Struct, frozen=True):
     """The rollout that a queued one waits for, and the phase which that one was in when it was last looked at."""
     waits_while: Phase | None = None
     """Why a queued rollout waits, or what a climbing one waits for that is not a hold."""
+    astray: str | None = None
+    """A service that no longer shows the weight which is watched; what was seen meanwhile is no evidence."""
     beside: str | None = None
     """Another rollout that was reverted for a harm seen on a shared guard; this one waits until that has ended."""
     advice: Advice | None = None

@@ -25,7 +25,12 @@ from ctrlplane_stream.decision.invariants.capacity import (
 from ctrlplane_stream.decision.invariants.ends import ends_are_consistent, failure_reverts, nothing_waits_at_rest
 from ctrlplane_stream.decision.invariants.order import commands_are_unique, nothing_sleeps, one_mover_per_target
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
-from ctrlplane_stream.decision.invariants.proof import forward_on_proof, reverts_to_what_baked, watches_what_is_there
+from ctrlplane_stream.decision.invariants.proof import (
+    forward_on_proof,
+    judged_where_it_was,
+    reverts_to_what_baked,
+    watches_what_is_there,
+)
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.facts import Fact, OverrideRequested
 
@@ -38,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     drained_before_parked,
     forward_on_proof,
     watches_what_is_there,
+    judged_where_it_was,
     reverts_to_what_baked,
     pauses_pause,
     drift_is_left,

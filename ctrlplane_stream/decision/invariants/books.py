@@ -34,6 +34,12 @@ class Books:
     def __init__(self) -> None:
         self.command_ids: set[str] = set()
         self.wanted: dict[str, TargetWanted] = {}
+        self.told: set[tuple[str, int]] = set()
+        """(rollout, attempt) of those that ever had a target told anything."""
+        self.sequences: dict[str, int] = {}
+        """Service to the number of its last command."""
+        self.astray_ms: dict[str, int] = {}
+        """Service to when the world last showed other weights than those of the last command, after that was carried out."""
         self.observed: dict[str, TargetObserved] = {}
         self.met: dict[tuple[str, str], int] = {}
         """(service, label) to the end of the last window with a request of it, in ms of the spans' own clocks."""
@@ -69,8 +75,10 @@ def note_commands(books: Books, decision: Decision) -> None:
     for command in commands_of(decision):
         books.command_ids.add(command.id)
         books.wanted[command.target.service] = command.wanted
-        if command.rollout is not None:
-            books.mover[command.target.service] = command.rollout
+        books.sequences[command.target.service] = command.sequence
+        if (rollout := rollout_of(decision.state, command.rollout)) is not None:
+            books.mover[command.target.service] = rollout.id
+            books.told.add((rollout.id, rollout.attempt))
         for version in command.wanted.versions:
             if version.weight > 0 and command.rollout is not None:
                 books.weighted.add((command.rollout, command.target.service, version.label))

@@ -102,5 +102,6 @@ def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decis
             new.append(at is not None and at.weight > 0)
         if rollout.phase is Phase.COMPLETED and not all(new):
             yield Violation(7, f"{rollout.id} completed, but not every target shows its candidate")
-        if rollout.phase is Phase.REVERTED and any(new) and "stable already" not in (rollout.stopped_because or ""):
+        moved = (rollout.id, rollout.attempt) in books.told  # what is shown of one that only queued is not its doing
+        if rollout.phase is Phase.REVERTED and any(new) and moved:
             yield Violation(7, f"{rollout.id} is reverted, but a target still shows its candidate")

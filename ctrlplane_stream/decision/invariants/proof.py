@@ -9,8 +9,10 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.facts import (
     Fact,
+    OutcomeReported,
     OverrideRequested,
     OverrideVerb,
+    WorldChanged,
 )
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy, Unsure
@@ -102,6 +104,32 @@ def watches_what_is_there(books: Books, fact: Fact, before: State, decision: Dec
             at = seen.version(unit.candidate) if seen is not None else None
             if at is None or at.weight != wanted.weight(unit.candidate):
                 yield Violation(5, f"{rollout.id} watches {unit.service} {unit.candidate}, which is not shown at its weight")
+
+
+def judged_where_it_was(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """5: a step is left while the world shows its weights, and on nothing that was seen while it showed others."""
+    clock = decision.state.find("clock", e.Clock)
+    now_ms = clock.now_ms if clock is not None else 0
+    if isinstance(fact, OutcomeReported | WorldChanged) and _is_astray(books, fact.target.service):
+        books.astray_ms[fact.target.service] = now_ms
+    for rollout in rollouts_of(decision.state):
+        past = rollout_of(before, rollout.id)
+        if past is None or past.phase not in (Phase.VERIFYING, Phase.BAKING) or not went_forward(past, rollout):
+            continue
+        for unit in past.units:
+            if _is_astray(books, unit.service):
+                yield Violation(5, f"{rollout.id} left {past.phase} while {unit.service} shows another weight")
+            elif books.astray_ms.get(unit.service, 0) > (past.confirmed_ms or 0) and not (past.forced or past.skip_gate):
+                yield Violation(5, f"{rollout.id} left {past.phase} on what was seen while {unit.service} showed another weight")
+
+
+def _is_astray(books: Books, service: str) -> bool:
+    """Whether the world shows other weights than those of the last command, which it has carried out; shares of instances apart."""
+    seen, wanted = books.observed.get(service), books.wanted.get(service)
+    if seen is None or wanted is None or wanted.in_place or wanted.kind is ServiceKind.CONSUMER or seen.granularity > 1:
+        return False
+    done = seen.cursor is not None and seen.cursor.sequence >= books.sequences.get(service, 0)
+    return done and any(version.weight != wanted.weight(version.label) for version in seen.versions)
 
 
 def reverts_to_what_baked(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

@@ -51,6 +51,7 @@ def _everywhere(name: str, new: Any) -> list[tuple[Any, str, Any]]:
 
 _weighted, _prepared, _with_version = targets.weighted, targets.prepared, targets.with_version
 _read, _admitted, _watched = gate.read, transitions._admitted, stuck.watch_targets
+_while_shown = rollout._while_shown
 _finish, _announce = engine._finish, promoting._announce
 _count = itertools.count()
 _decisions = itertools.count()
@@ -97,6 +98,12 @@ def _open_to_promote(clock: Any, moved: Any, *more: Any) -> Reading:
         for name, heard in moved.heard.items()
     }
     return _read(clock, replace(moved, heard=unheard) if moved.approved or moved.promote_all else moved, *more)
+
+
+def _astray_for_now(draft: Any, moved: Any) -> Any:
+    """Wait until a target that strayed shows its weight again, and go on by what was heard."""
+    after = _while_shown(draft, moved)
+    return replace(moved, astray=after.astray) if after.astray is not None else replace(moved, astray=None)
 
 
 def _by_chance(*args: Any) -> Reading:
@@ -177,6 +184,8 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "force tells nobody": (8, lambda: [(overrides, "notify", lambda *args: None)]),
     "a bake ends blind": (5, lambda: [(gate, "read", _open_when_blind)]),
     "whoever does not act is not named": (7, lambda: [(rollout, "watch_targets", lambda draft, r: replace(_watched(draft, r), stuck=()))]),
+    "a step is left while a target shows another weight": (5, lambda: [(rollout, "is_astray", lambda *args: False)]),
+    "what was seen under another weight is evidence": (5, lambda: [(rollout, "_while_shown", _astray_for_now)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
 }
 """What is broken in a copy of the core, and the number of the promise that this breaks."""
