@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.couplings import COUPLINGS, Relation, Wait, relat
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
 from ctrlplane_stream.decision.phases import ENDED, Phase
-from ctrlplane_stream.decision.superseding import is_extended, make_way, with_withdrawn
+from ctrlplane_stream.decision.superseding import as_declared, is_extended, make_way, starts_over, with_withdrawn
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import version_number
 from ctrlplane_stream.model.policy import Mode
@@ -32,11 +32,12 @@ def enqueue(
         draft.because("unsupported", f"refused: {unable}")
         return None
     wanted, members = members, with_withdrawn(draft, members, cause)
+    release, order = as_declared(draft, wanted, cause, release, order)
     names = tuple(sorted(members))
     if (cycle := incompatible_cycle(draft, names)) is not None:
         draft.because("cycle", _refused_cycle(cycle))
         return None
-    id_ = rollout_id(draft, names[0], members[names[0]])
+    id_ = _id_of(draft, members, wanted, cause)
     previous = draft.rollout(id_)
     if previous is not None and previous.phase not in ENDED and not is_extended(draft, previous, wanted, members, cause):
         draft.because("already-rolling", f"ignored: {id_} is under way ({previous.phase})", id_)
@@ -67,6 +68,16 @@ def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
             serves = f" from {known.stable}" if known is not None and known.stable is not None else ""
             return f"{name} is only advised on (mode advise): another tool moves it{serves}"
     return None
+
+
+def _id_of(draft: Draft, members: dict[str, str], wanted: dict[str, str], cause: str) -> str:
+    """By the first member; by the first that is new while the rollout that has the other id still goes back to start over."""
+    name = min(members)
+    id_ = rollout_id(draft, name, members[name])
+    other = draft.rollout(id_)
+    if other is None or cause == "revert" or not starts_over(draft, other, wanted):
+        return id_
+    return rollout_id(draft, min(wanted), wanted[min(wanted)])
 
 
 def rollout_id(draft: Draft, service: str, label: str) -> str:

@@ -206,8 +206,20 @@ def _retry(draft: Draft, fact: OverrideRequested) -> Answered:
     members = _to_retry(draft, fact)
     if not members:
         return False, f"refused: nothing in {_scope(draft, fact)} was reverted or waits to be tried"
+    alone = _moved_with(draft, members)
     id_ = enqueue(draft, members, "retry")
-    return id_ is not None, f"{id_ or _scope(draft, fact)} is tried again"
+    said = f"; {' and '.join(alone)}, which moved with it, is not: retry that service too" if alone and id_ is not None else ""
+    return id_ is not None, f"{id_ or _scope(draft, fact)} is tried again{said}"
+
+
+def _moved_with(draft: Draft, members: dict[str, str]) -> list[str]:
+    """What else the reverted rollouts moved whose members are tried again, and what has not come to serve since."""
+    found: dict[str, str] = {}
+    for rollout in (r for id_ in draft.index.ended if (r := draft.rollout(id_)) is not None and r.phase is Phase.REVERTED):
+        if any(members.get(u.service) == u.candidate for u in rollout.units):
+            found |= {u.service: u.candidate for u in rollout.units if u.service not in members}
+    newest = {name: label for name, label in sorted(found.items()) if label == version_label(draft.target(name).newest)}
+    return [f"{name} {label}" for name, label in newest.items() if label != draft.target(name).stable]
 
 
 def _to_retry(draft: Draft, fact: OverrideRequested) -> dict[str, str]:

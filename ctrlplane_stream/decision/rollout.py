@@ -126,9 +126,13 @@ def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
 
 
 def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
-    for unit in rollout.units:
-        if draft.target(unit.service).stable == unit.candidate:
-            return Event.STOP, f"{unit.service} {unit.candidate} is stable already"
+    there = [f"{u.service} {u.candidate}" for u in rollout.units if draft.target(u.service).stable == u.candidate]
+    if len(there) == len(rollout.units):
+        return Event.STOP, f"{' and '.join(there)} {'is' if len(there) == 1 else 'are'} stable already"
+    if there:
+        rollout = replace(rollout, units=tuple(u for u in rollout.units if draft.target(u.service).stable != u.candidate))
+        draft.put_rollout(rollout)
+        draft.because("stable-already", f"{rollout.id} goes on without {' and '.join(there)}, stable already", rollout.id)
     if (why := obstacle(draft, rollout)) is not None:
         text, other = why
         phase = found.phase if other is not None and (found := draft.rollout(other)) is not None else None

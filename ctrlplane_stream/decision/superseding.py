@@ -1,4 +1,5 @@
-"""What gives way to a newer set: queued sets are withdrawn, and what they still wanted to move moves along; nothing is forgotten.
+"""What gives way to a newer set: queued sets are withdrawn, running ones go back where their policy says so, and what they still wanted to
+move moves along; nothing is forgotten.
 
 All is decided before anything gives way, so that a set which is refused leaves everything as it was.
 """
@@ -6,8 +7,12 @@ All is decided before anything gives way, so that a set which is refused leaves 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Event, Phase
-from ctrlplane_stream.decision.transitions import move
+from ctrlplane_stream.decision.transitions import SUPERSEDED, move
+from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.policy import Supersede
+
+_RUNNING = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
+"""Phases in which a rollout may be stopped for a newer version."""
 
 
 def _gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
@@ -17,13 +22,38 @@ def _gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> boo
     return draft.version_set(rollout.id).policy.supersede is not Supersede.FINISH
 
 
+def starts_over(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
+    """Whether a running rollout goes back for newer versions of what it moves, by its policy."""
+    if rollout.phase not in _RUNNING or all(u.service not in members for u in rollout.units):
+        return False
+    return draft.version_set(rollout.id).policy.supersede is Supersede.RESTART
+
+
+def _superseded(draft: Draft, members: dict[str, str], cause: str) -> list[e.Rollout]:
+    """The rollouts whose other members move along with the new ones, in order of arrival; a revert takes nothing forward with it."""
+    if cause == "revert":
+        return []
+    return [r for r in draft.rollouts() if _gives_way(draft, r, members) or starts_over(draft, r, members)]
+
+
 def with_withdrawn(draft: Draft, members: dict[str, str], cause: str) -> dict[str, str]:
-    """The members, with those that withdrawn releases still wanted to move; a revert takes nothing forward with it."""
+    """The members, with those that superseded rollouts still wanted to move."""
     merged = dict(members)
-    for rollout in draft.rollouts() if cause != "revert" else ():
-        for unit in rollout.units if _gives_way(draft, rollout, members) else ():
+    for rollout in _superseded(draft, members, cause):
+        for unit in rollout.units:
             merged.setdefault(unit.service, unit.candidate)
     return merged
+
+
+def as_declared(
+    draft: Draft, members: dict[str, str], cause: str, release: str | None, order: ReleaseOrder
+) -> tuple[str | None, ReleaseOrder]:
+    """The name and the order of the set: its own, or where it declares none those of the first superseded release, which goes on in it."""
+    sets = [draft.version_set(r.id) for r in _superseded(draft, members, cause)] if release is None else []
+    known = next((found for found in sets if found.release is not None), None)
+    if known is None:
+        return release, order
+    return known.release, known.order if order is ReleaseOrder.CALLEES_FIRST else order
 
 
 def is_extended(draft: Draft, queued: e.Rollout, wanted: dict[str, str], members: dict[str, str], cause: str) -> bool:
@@ -33,7 +63,7 @@ def is_extended(draft: Draft, queued: e.Rollout, wanted: dict[str, str], members
 
 def _why(ours: list[str], members: dict[str, str], cause: str) -> str:
     newer = ", ".join(f"{name} {members[name]}" for name in ours)
-    return f"{newer} is returned to; control retry reruns this" if cause == "revert" else f"superseded by {newer}"
+    return f"{newer} is returned to; control retry reruns this" if cause == "revert" else f"{SUPERSEDED}{newer}"
 
 
 def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> None:
@@ -48,6 +78,5 @@ def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> Non
         elif rollout.phase is Phase.QUEUED:
             if _gives_way(draft, rollout, members):
                 move(draft, rollout, Event.STOP, newer)
-        elif draft.version_set(rollout.id).policy.supersede is Supersede.RESTART or cause == "revert":
-            if rollout.phase not in (Phase.ABORTING, Phase.DRAINING):
-                move(draft, rollout, Event.STOP, newer)
+        elif starts_over(draft, rollout, members) or (cause == "revert" and rollout.phase in _RUNNING):
+            move(draft, rollout, Event.STOP, newer)

@@ -25,6 +25,10 @@ TIMELINE_KEPT = 60
 """Passages that a rollout remembers; older ones are on the log."""
 
 
+SUPERSEDED = "superseded by "
+"""How the reason of a rollout begins whose members move on in a newer set."""
+
+
 def move(draft: Draft, rollout: e.Rollout, event: Event, because: str) -> e.Rollout:
     """The rollout after an event, put into the draft; unchanged and with a reason where the event means nothing here."""
     phase = after(rollout.phase, event)
@@ -158,7 +162,8 @@ def _completed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 def _reverted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     reverted = replace(rollout, holds=(), ended_ms=draft.clock.now_ms)
     if any(unit.weighted or unit.stable is None for unit in rollout.units) or rollout.confirmed_ms is not None:
-        notify(draft, reverted, "reverted", f"{rollout.id} was reverted: {rollout.stopped_because}. {_where_it_ended(rollout)}", "retry")
+        text = f"{rollout.id} was reverted: {rollout.stopped_because}. {_where_it_ended(rollout)}"
+        notify(draft, reverted, "reverted", text, "" if (rollout.stopped_because or "").startswith(SUPERSEDED) else "retry")
     return reverted
 
 

@@ -26,7 +26,7 @@ class Supersede(StrEnum):
     FINISH = "finish"
     """The running rollout finishes; the newest version queues."""
     RESTART = "restart"
-    """The running rollout goes back to stable, then the newest version starts."""
+    """The running rollout goes back to stable, then the newest version starts, and with it what else that rollout moved."""
     QUEUE_LATEST = "queue-latest"
     """As FINISH, and only the latest of the queued versions is kept."""
 

@@ -6,15 +6,13 @@ lifted: what is not over after that never would be. Then the log is folded, and 
 
 import random
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.model.commands import Announce, Verb
+from ctrlplane_stream.model.commands import Announce
 from ctrlplane_stream.model.facts import (
     ArtifactPushed,
     CatalogApplied,
@@ -160,7 +158,6 @@ class Play:
             open_yet, waited = self._open(patience), waited + CALM_SECONDS
         self._all_serve()
         self._all_arrived()
-        self._none_forgotten()
 
     def _open(self, patience: Patience) -> list[e.Rollout]:
         """The rollouts that are not over, each met by the patience."""
@@ -236,18 +233,6 @@ class Play:
             if not any(key.startswith(pushed) for key, _ in self.loop.driver.state.entries()):
                 raise InvariantBroken(f"invariant 7: {announce.id} baked in staging and never got a number here")
 
-    def _none_forgotten(self) -> None:
-        """Whatever gave way in the queue to a newer set moved on in that one or in one after it."""
-        for loop in self._loops():
-            rollouts = loop.driver.rollouts
-            for gone in rollouts:
-                if len(gone.timeline) < 2 or gone.timeline[1].phase is not Phase.ABORTING:
-                    continue
-                later = {u.service for r in rollouts if r.id != gone.id and r.began_ms >= gone.timeline[1].at_ms for u in r.units}
-                lost = [u.service for u in gone.units if u.service not in later]
-                if lost and "superseded by" in (gone.stopped_because or "") and not _begun(loop, gone.timeline[1].at_ms).issuperset(lost):
-                    raise InvariantBroken(f"invariant 7: {gone.id} gave way ({gone.stopped_because}), and nothing moves {lost} after it")
-
     def _upstream(self, fact: Fact) -> list[tuple[float, Fact]]:
         """What becomes of a report on its way to the log: lost, repeated, late."""
         plan, rng = self.plan, self._rng
@@ -265,12 +250,6 @@ class Play:
         plan, rng = self.plan, self._rng
         times = 2 if rng.random() < plan.twice else 1
         return [rng.uniform(0.1, plan.actuation) if plan.actuation > 0.5 else plan.actuation for _ in range(times)]
-
-
-def _begun(loop: Loop, since_ms: int) -> set[str]:
-    """The services that a rollout began to move since then, though a later one may have its id now."""
-    now_ms = list(accumulate((moment.at_ms for _, moment in loop.driver.facts), max))
-    return {c.target.service for c in loop.driver.commands if c.verb is Verb.PREPARE and now_ms[c.sequence - 1] >= since_ms}
 
 
 def shrink(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:

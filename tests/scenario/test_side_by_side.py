@@ -1,10 +1,12 @@
 """Rollouts beside each other: what runs in parallel, what waits, and what a newer version does to an older one."""
 
+import pytest
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision.entities import VersionSet
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.facts import VerdictGiven
+from ctrlplane_stream.model.facts import ReleaseOrder, VerdictGiven
 from ctrlplane_stream.model.policy import Supersede
 from ctrlplane_stream.model.verdicts import Comparison, Culprit, GuardRole, Metric, MetricEvidence, Verdict, VerdictStatus
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
@@ -70,6 +72,21 @@ def test_a_newer_version_restarts_the_running_one_where_the_policy_says_so() -> 
     loop.push("cart", 3)
     assert phase(loop, "cart/2") is Phase.ABORTING
     until(loop, "cart/3", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize(("newer", "id_"), [("cart", "cart/3"), ("front", "front/3")])
+def test_a_release_that_starts_over_for_a_newer_version_of_one_member_takes_the_others_along(newer: str, id_: str) -> None:
+    """Also where the release that goes back has the id that the new set would have."""
+    loop = shop(policy=replace(QUICK, supersede=Supersede.RESTART))
+    for name in ("cart", "front"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.push(newer, 3)
+    until(loop, "cart/2", Phase.REVERTED)
+    until(loop, id_, Phase.COMPLETED)
+    served = {name: weights(loop, name) for name in ("cart", "front")}
+    assert served == {"cart": {"#2": 100}, "front": {"#2": 100}} | {newer: {"#3": 100}}
+    assert [n.next_command for n in loop.driver.notices if n.event == "reverted"] == ["ctrlplane-stream rollout production/cart/2"]
 
 
 def test_a_hub_does_not_hold_up_its_callers() -> None:
@@ -168,6 +185,36 @@ def test_a_newer_version_of_one_member_of_a_queued_release_moves_with_the_others
     loop.say(Say.RESUME, rollout="production/cart/3")
     until(loop, "cart/3", Phase.COMPLETED)
     assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#3": 100}, {"#3": 100})
+
+
+def test_a_superseded_release_goes_on_in_its_order_and_under_its_name() -> None:
+    """Or the callee that a removal takes away would go first, and the environment after this one would get the members one by one."""
+    loop = shop()
+    loop.push("cart", 2)
+    loop.run(5)
+    for name, number in (("cart", 3), ("front", 2)):
+        loop.push(name, number, release="r1", release_size=2, order=ReleaseOrder.CALLERS_FIRST)
+    loop.push("front", 3)
+    version_set = loop.driver.state.find("set/production/cart/3", VersionSet)
+    assert version_set is not None
+    assert (version_set.release, version_set.order) == ("r1", ReleaseOrder.CALLERS_FIRST)
+    until(loop, "cart/3", Phase.COMPLETED)
+
+
+def test_a_release_of_which_one_member_serves_already_moves_the_others() -> None:
+    loop = shop()
+    for name in ("cart", "front"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.say(Say.RETRY, service="front")
+    assert "production/front/2 is tried again; cart #2, which moved with it, is not: retry that service too" in reasons(loop)
+    until(loop, "front/2", Phase.COMPLETED)
+    loop.say(Say.RETRY, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert "production/cart/2 goes on without front #2, stable already" in reasons(loop)
+    assert (weights(loop, "cart"), weights(loop, "front")) == ({"#2": 100}, {"#2": 100})
 
 
 def test_a_set_that_is_refused_takes_nothing_from_the_queue() -> None:

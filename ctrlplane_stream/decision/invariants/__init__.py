@@ -22,7 +22,7 @@ from ctrlplane_stream.decision.invariants.capacity import (
     stable_keeps_its_capacity,
     weights_are_whole,
 )
-from ctrlplane_stream.decision.invariants.ends import ends_are_consistent, failure_reverts, nothing_waits_at_rest
+from ctrlplane_stream.decision.invariants.ends import ends_are_consistent, failure_reverts, nothing_waits_at_rest, what_gives_way_moves_on
 from ctrlplane_stream.decision.invariants.order import commands_are_unique, nothing_sleeps, one_mover_per_target
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
 from ctrlplane_stream.decision.invariants.proof import (
@@ -49,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     drift_is_left,
     failure_reverts,
     ends_are_consistent,
+    what_gives_way_moves_on,
     nothing_waits_at_rest,
     never_refused,
     commands_are_unique,

@@ -83,6 +83,23 @@ def nothing_waits_at_rest(books: Books, fact: Fact, before: State, decision: Dec
             yield Violation(7, f"{target.in_flight.id}: {service} does not show it at rest, and nobody is told")
 
 
+def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """7: what is superseded moves on, every service of it, in a set that is queued in the same decision or serves already."""
+    queued = [r for r in rollouts_of(decision.state) if (past := rollout_of(before, r.id)) is None or past.attempt != r.attempt]
+    moved_on = {unit.service for rollout in queued for unit in rollout.units}
+    for past in rollouts_of(before):
+        now = rollout_of(decision.state, past.id)
+        if now is None or past.stopped_because is not None or past.advice is not None:
+            continue
+        stays = {unit.service for unit in now.units} if now.attempt == past.attempt else moved_on
+        if (now.stopped_because or "").startswith("superseded by "):
+            stays = moved_on
+        for unit in past.units:
+            target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
+            if unit.service not in stays and (target is None or target.stable != unit.candidate):
+                yield Violation(7, f"{past.id} gave way, and nothing moves {unit.service} {unit.candidate} after it")
+
+
 def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """7: a set ends all old or all new, as the world shows it; until then whoever does not act is named."""
     for rollout in rollouts_of(decision.state):

@@ -217,6 +217,8 @@ def _cannot_show(name: str, seed: int) -> bool:
             return not any(judge.required for judge in judges)
         case "a revert is reverted" | "promote passes a FAIL":
             return Deed.REGRET not in deeds
+        case "a step is left while a target shows another weight" | "what was seen under another weight is evidence":
+            return not deeds & {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT}
         case "a queued rollout takes what another moves":
             return Deed.SECOND_THOUGHTS not in deeds
         case _:
