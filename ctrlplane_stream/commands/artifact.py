@@ -3,7 +3,7 @@
 import click
 
 from ctrlplane_stream.commands.options import fail, takes_json, takes_settings
-from ctrlplane_stream.commands.publishing import SOURCE, new_id, send, who_am_i
+from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, takes_wait, who_am_i
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire import cloudevents
@@ -27,15 +27,17 @@ def artifact() -> None:
 @click.option("--build", help="The build that made it.")
 @click.option("--tag", help="The tag that it was pushed under, for the record.")
 @click.option("--id", "event_id", help="The event's id; the same id twice is one event. Default: a new one.")
-@takes_settings("kafka_", "topic_")
+@takes_wait
+@takes_settings("kafka_", "topic_", "partitions")
 @takes_json
 def push(
     settings: Settings, as_json: bool, reference: str, event_id: str | None, callers_first: bool, commit: str | None, build: str | None,
-    tag: str | None, service: str | None, environment: str | None, release: str | None, release_size: int | None,
+    tag: str | None, service: str | None, environment: str | None, release: str | None, release_size: int | None, wait_seconds: float,
 ) -> None:  # fmt: skip
-    """Offer IMAGE@DIGEST to the engine.
+    """Offer IMAGE@DIGEST to the engine, and say what it makes of it.
 
-    Exit status 0: the broker has it; what the engine makes of it is seen with `ctrlplane-stream rollouts`.
+    Exit status 0: the broker has it, and nobody refused it within --wait seconds; 1: refused, with the reason. How it goes on is seen with
+    `ctrlplane-stream rollouts`.
     """
     image, separator, digest = reference.partition("@")
     if not separator:
@@ -54,4 +56,4 @@ def push(
     found = read_artifacts(value)
     if isinstance(found, Unreadable):
         fail(found.reason)
-    send(settings, "artifacts", value, str(reference), as_json, key=image)
+    report(send(settings, "artifacts", value, reference, key=image, wait=wait_seconds), as_json, waited=wait_seconds)

@@ -19,7 +19,7 @@ from ctrlplane_stream.commands.options import (
     takes_json,
     takes_settings,
 )
-from ctrlplane_stream.commands.publishing import send, who_am_i
+from ctrlplane_stream.commands.publishing import report, send, who_am_i
 from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.model.policy import doubts
 from ctrlplane_stream.settings import Settings
@@ -94,7 +94,7 @@ def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str |
             click.echo("nothing to do: the file is what is in force")
         return
     value = msgspec.json.encode(CatalogRecord(wanted, catalog_hash(wanted), now, who_am_i(), why))
-    send(settings, "catalog", value, f"catalog {catalog_hash(wanted)[:12]}", as_json, key=KEY)
+    report(send(settings, "catalog", value, f"catalog {catalog_hash(wanted)[:12]}", key=KEY), as_json)
 
 
 def _read(file: Path) -> Catalog:

@@ -1,28 +1,15 @@
 """``ctrlplane-stream control VERB``: overrule the engine."""
 
-import asyncio
 import sys
 import time
 
 import click
-import msgspec
 
-from ctrlplane_stream.commands.options import (
-    BROKER_TROUBLE,
-    EXIT_DIFFERENT,
-    broker_failed,
-    fail,
-    print_json,
-    require_broker,
-    takes_json,
-    takes_settings,
-)
-from ctrlplane_stream.commands.publishing import SOURCE, new_id, who_am_i
+from ctrlplane_stream.commands.options import EXIT_DIFFERENT, takes_json, takes_settings
+from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, takes_wait, who_am_i
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.answers import Answer, Listening
 from ctrlplane_stream.wire.control import OverrideData, write_control
-from ctrlplane_stream.wire.kafka_clients import publish
 
 MEANINGS: dict[OverrideVerb, str] = {
     OverrideVerb.PAUSE: "hold it where it is",
@@ -65,7 +52,7 @@ _OF_A_SERVICE = frozenset({OverrideVerb.PIN, OverrideVerb.UNPIN})
 @click.option("--for", "for_minutes", type=click.FloatRange(0, min_open=True), help="freeze: minutes until it ends by itself.")
 @click.option("--fact-offset", type=click.IntRange(0), help="skip: the offset of the parked fact to pass over.")
 @click.option("--id", "event_id", help="The override's id; the same id twice is one override. Default: a new one.")
-@click.option("--wait", "wait_seconds", default=10.0, type=click.FloatRange(0), help="Wait so many seconds for the engine's answer [10].")
+@takes_wait
 @takes_settings("kafka_", "topic_", "partitions")
 @takes_json
 def control(
@@ -79,7 +66,6 @@ def control(
     Exit status 0: the engine did it (with --wait 0: the broker has it); 1: refused, with the reason; 3: the broker has it, and no engine
     answered in time.
     """
-    require_broker(settings)
     environment, service, rollout = read_scope(scope)
     given = {"--version": version, "--all-steps": all_steps, "--for": for_minutes, "--fact-offset": fact_offset}
     used = frozenset(name for name, value in given.items() if value is not None and value is not False)
@@ -97,46 +83,10 @@ def control(
         expires_ms=int(time.time() * 1000 + for_minutes * 60_000) if for_minutes else None,
         fact_offset=fact_offset,
     )
-    try:
-        told = asyncio.run(_tell(settings, data, event_id or new_id(), wait_seconds))
-    except BROKER_TROUBLE as error:
-        broker_failed(settings, error)
-    _report(f"{verb} {scope}", told, wait_seconds, as_json)
-
-
-class Told(msgspec.Struct, frozen=True):
-    """Where the override was written, and what the engine made of it (None: nobody said in time)."""
-
-    topic: str
-    partition: int
-    offset: int
-    answer: Answer | None
-
-
-async def _tell(settings: Settings, data: OverrideData, event_id: str, seconds: float) -> Told:
-    value = write_control(event_id, SOURCE, data)
-    if seconds == 0:
-        done = await publish(settings, "control", value, environment=data.environment)
-        return Told(done.topic, done.partition, done.offset, None)
-    async with Listening(settings, data.environment) as listening:
-        done = await publish(settings, "control", value, environment=data.environment)
-        return Told(done.topic, done.partition, done.offset, await listening.answer(event_id, done.offset, seconds))
-
-
-def _report(what: str, told: Told, waited_seconds: float, as_json: bool) -> None:
-    """Print what came of it, and end with the exit status that says so."""
-    answer = told.answer
-    if as_json:
-        print_json({"what": what, **msgspec.structs.asdict(told)})
-    elif answer is None:
-        unanswered = f"; no engine answered within {waited_seconds:g} s; the first that runs acts on it; `doctor` looks closer"
-        place = f"{told.topic}, partition {told.partition}, offset {told.offset}"
-        click.echo(f"{what}: written to {place}{unanswered if waited_seconds else ''}")
-    elif answer.applied:
-        click.echo(answer.text)
-    if answer is not None and not answer.applied:
-        fail(answer.text)
-    if answer is None and waited_seconds:
+    value = write_control(event_id or new_id(), SOURCE, data)
+    told = send(settings, "control", value, f"{verb} {scope}", environment=environment, wait=wait_seconds)
+    report(told, as_json, waited=wait_seconds)
+    if wait_seconds and not told.answers:
         sys.exit(EXIT_DIFFERENT)
 
 

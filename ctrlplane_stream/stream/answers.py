@@ -1,46 +1,61 @@
-"""What the engine made of an override that was just written to ``control``: applied, refused, or never read as one.
+"""What the engine made of a record that was just written to ``control`` or ``artifacts``: decided so, refused, or not read at all.
 
-The answer is looked for behind the ends that ``decisions`` and ``dead-letters`` had before the override was written, so that however much
-the topics hold it takes a moment.
+The answer is looked for behind the ends that the topics had before the record was written, so however much they hold it takes a moment.
 """
 
 import asyncio
 from typing import Self
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.model.facts import FactRecord, Origin
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, admitted, fence_at
+from ctrlplane_stream.stream.ingest import FACTS
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.wire import dead_letters
 from ctrlplane_stream.wire.kafka_clients import partition_of
 
 _LOOK_SECONDS = 0.1
+_REFUSALS = frozenset({"override-refused", "unknown-service", "unknown-repository"})
+"""Codes of reasons that say: not done, and sending it again is no use."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What was made of it, in a sentence, and where that stands: (topic, partition, offset)."""
+    """What one environment (None: nobody, it is a dead letter) made of the record, and where that stands.
 
-    applied: bool
-    text: str
-    place: tuple[str, int, int]
+    ``refused`` is not the same as ignored: what was known already is ignored, and all is well.
+    """
+
+    environment: str | None
+    refused: bool
+    reasons: tuple[str, ...]
+    topic: str
+    partition: int
+    offset: int
 
 
 class Listening:
-    """Ears for the answers of one environment, from the moment at which it was made. Raises KafkaError where no broker answers."""
+    """Ears for what is decided from now on in one environment, or in all. Raises KafkaError where no broker answers."""
 
-    def __init__(self, settings: Settings, environment: str) -> None:
-        self._environment, self._partition = environment, partition_of(environment, settings.partitions)
+    def __init__(self, settings: Settings, environment: str | None) -> None:
+        every = range(settings.partitions)
+        self._partitions = every if environment is None else (partition_of(environment, settings.partitions),)
+        self._letters = dict.fromkeys(every, 0)
+        self._facts = dict.fromkeys(self._partitions, 0)
+        self._decisions = dict.fromkeys(self._partitions, 0)
         self._reader = KafkaLogReader(settings)
-        self._decided = self._refused = 0
+        self._decided: dict[tuple[str, int], Answer] = {}
 
     async def __aenter__(self) -> Self:
-        """Note the ends: write the override after that."""
+        """Note the ends: write the record after that."""
         try:
-            self._decided = await self._reader.end(TOPIC, self._partition)
-            self._fence = await fence_at(self._reader, self._partition, self._decided)
-            self._refused = await self._reader.end(dead_letters.TOPIC, self._partition)
+            for topic, ends in ((FACTS, self._facts), (TOPIC, self._decisions), (dead_letters.TOPIC, self._letters)):
+                for partition in ends:
+                    ends[partition] = await self._reader.end(topic, partition)
+            self._fences = {p: await fence_at(self._reader, p, self._decisions[p]) for p in self._partitions}
         except BaseException:
             await self._reader.close()
             raise
@@ -50,44 +65,61 @@ class Listening:
         """Leave the broker."""
         await self._reader.close()
 
-    async def answer(self, override: str, written: int, seconds: float) -> Answer | None:
-        """The answer to the override of this id, written to ``control`` at this offset; None if none came in so many seconds."""
+    async def answers(self, topic: str, partition: int, offset: int, seconds: float) -> tuple[Answer, ...]:
+        """What became of the record written there (``topic`` without prefix), by environment; nothing if nobody said in so many seconds."""
+        facts: set[tuple[str, int]] = set()
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    found = await self._decision(override) or await self._letter(written)
-                    if found is not None:
-                        return found
+                    if (letter := await self._letter(topic, partition, offset)) is not None:
+                        return (letter,)
+                    facts |= await self._facts_of(topic, partition, offset)
+                    await self._listen()
+                    if facts and facts <= self._decided.keys():
+                        return tuple(self._decided[fact] for fact in sorted(facts))
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
-            return None
+            return ()
 
-    async def _decision(self, override: str) -> Answer | None:
-        end = await self._reader.end(TOPIC, self._partition)
-        start, self._decided = self._decided, end
-        records = [found async for found in admitted(self._reader, self._partition, start, end, self._fence)]
-        for offset, _, record in records:
-            said = answered(record, override) if isinstance(record, Decided) and record.environment == self._environment else None
-            if said is not None:
-                return Answer(*said, (TOPIC, self._partition, offset))
-        return None
-
-    async def _letter(self, written: int) -> Answer | None:
-        """Its dead letter, which has the partition that it had."""
-        end = await self._reader.end(dead_letters.TOPIC, self._partition)
-        start, self._refused = self._refused, end
-        for found in [record async for record in self._reader.read(dead_letters.TOPIC, self._partition, start, end)]:
+    async def _letter(self, topic: str, partition: int, offset: int) -> Answer | None:
+        start, end = await self._stretch(dead_letters.TOPIC, self._letters, partition)
+        for found in [record async for record in self._reader.read(dead_letters.TOPIC, partition, start, end)]:
             letter = dead_letters.read_letter(found.partition, found.offset, found.value, found.headers)
-            if (letter.topic, letter.origin) == ("control", (self._partition, written)):
-                return Answer(False, f"refused: {letter.reason}", (dead_letters.TOPIC, *letter.place))
+            if (letter.topic, letter.origin) == (topic, (partition, offset)):
+                return Answer(None, True, (letter.reason,), dead_letters.TOPIC, *letter.place)
         return None
 
+    async def _facts_of(self, topic: str, partition: int, offset: int) -> set[tuple[str, int]]:
+        """The facts that were made of the record, as (environment, offset)."""
+        found, origin = set(), Origin(topic, partition, offset)
+        for place in self._partitions:
+            start, end = await self._stretch(FACTS, self._facts, place)
+            async for record in self._reader.read(FACTS, place, start, end):
+                fact = _fact(record.value)
+                if fact is not None and fact.origin is not None and replace(fact.origin, index=0) == origin:
+                    found.add((fact.environment, record.offset))
+        return found
 
-def answered(decision: Decided, override: str) -> tuple[bool, str] | None:
-    """Whether the decision carried the override of this id out, and its sentence; None if it is about something else."""
-    for reason in decision.reasons:
-        if reason.code == "override-repeated" and f" {override} " in reason.text:
-            return True, reason.text
-        if f"override/{override}" in decision.delta and reason.code.startswith("override"):
-            return reason.code != "override-refused", reason.text
-    return None
+    async def _listen(self) -> None:
+        """Take in what was decided since, whatever it is about: a fact is seen after its decision where both come at once."""
+        for place in self._partitions:
+            start, end = await self._stretch(TOPIC, self._decisions, place)
+            async for offset, _, record in admitted(self._reader, place, start, end, self._fences[place]):
+                if isinstance(record, Decided):
+                    refused, reasons = any(r.code in _REFUSALS for r in record.reasons), tuple(r.text for r in record.reasons)
+                else:
+                    refused, reasons = True, (f"parked, since `decide` raised {record.error}: see docs/operations.md",)
+                self._decided[record.environment, record.fact_offset] = Answer(record.environment, refused, reasons, TOPIC, place, offset)
+
+    async def _stretch(self, topic: str, ends: dict[int, int], partition: int) -> tuple[int, int]:
+        """What came since the last look."""
+        start, ends[partition] = ends[partition], await self._reader.end(topic, partition)
+        return start, ends[partition]
+
+
+def _fact(value: bytes | None) -> FactRecord | None:
+    """The fact; None for what no fact is, which is the engine's to refuse."""
+    try:
+        return msgspec.json.decode(value or b"", type=FactRecord)
+    except msgspec.DecodeError:
+        return None

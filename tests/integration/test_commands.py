@@ -143,7 +143,13 @@ def test_a_release_from_push_to_force(
     assert run("catalog", "diff", str(catalog)).returncode == 0
     pushed = run("artifact", "push", f"{IMAGE}@sha256:{'ab' * 32}", "--environment", "lab", "--json")
     assert pushed.returncode == 0, pushed.stderr
-    assert json.loads(pushed.stdout)["topic"].endswith("artifacts")
+    told = json.loads(pushed.stdout)
+    assert told["topic"].endswith("artifacts")
+    assert f"{ROLLOUT}: moves shop/cart nothing → #1" in "\n".join(told["answers"][0]["reasons"])
+    again = run("artifact", "push", f"{IMAGE}@sha256:{'ab' * 32}")
+    assert (again.returncode, "is already version #1" in again.stdout) == (0, True), "known already, and all is well"
+    foreign = run("artifact", "push", f"registry.example/other@sha256:{'ab' * 32}")
+    assert (foreign.returncode, "registry.example/other" in foreign.stderr) == (1, True)
     held = _until(run, ("rollout", ROLLOUT), lambda found: bool(found["rollout"]["holds"]), 120, worker)
     assert [r["id"] for r in json.loads(run("rollouts", "lab", "--json").stdout)] == [ROLLOUT]
     assert held["next_command"].startswith("ctrlplane-stream control ")
@@ -186,15 +192,15 @@ def _every_verb_is_answered(run: Run, worker: ChildProcess) -> None:
         more = ["--version", "#1"] if verb in {OverrideVerb.PIN, OverrideVerb.REVERT} else []
         more += ["--fact-offset", "0"] if verb is OverrideVerb.SKIP else []
         done = run("control", str(verb), scope, "--why", "to see", "--who", "tester", "--json", "--wait", "60", *more)
-        answer = json.loads(done.stdout)["answer"]
-        assert answer is not None, worker.log_tail(15)
-        assert f"{verb} by tester (to see): " in answer["text"]
-        assert (answer["applied"], done.returncode) == ((False, 1) if verb in refused else (True, 0)), answer
+        answers = json.loads(done.stdout)["answers"]
+        assert len(answers) == 1, worker.log_tail(15)
+        assert f"{verb} by tester (to see): " in "".join(answers[0]["reasons"])
+        assert (answers[0]["refused"], done.returncode) == ((True, 1) if verb in refused else (False, 0)), answers
     twice = [run("control", "pause", "lab", "--why", "to see", "--id", "once", "--wait", "60") for _ in range(2)]
     assert [done.returncode for done in twice] == [0, 0]
     assert "was answered before" in twice[1].stdout
     unknown = run("control", "pause", "nowhere", "--why", "to see", "--wait", "60")
-    assert (unknown.returncode, "refused: the catalog knows no environment 'nowhere'" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, "the catalog knows no environment 'nowhere'" in unknown.stderr) == (1, True)
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Path) -> None:
