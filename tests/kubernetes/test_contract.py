@@ -1,39 +1,59 @@
-"""The Kubernetes actuator keeps the contract of the port, on a real API server, with its least rights."""
+"""The Kubernetes actuator keeps the contract of the port, on a real API server, with its least rights, by each of its ways."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from ctrlplane_stream.actuators.contract import ActuatorContract, Behaviour, World
+from ctrlplane_stream.actuators.gitops.actuator import GitOps
+from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Repository, Weights, Writes
+from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
+from ctrlplane_stream.actuators.gitops.yaml_text import Locator
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
 from ctrlplane_stream.actuators.kubernetes.names import slug, version_name
-from ctrlplane_stream.local.control_plane.scene import artifact, route, routed_place
-from ctrlplane_stream.model.identity import Artifact, Target
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.local.control_plane.scene import artifact, route, routed_place, template
+from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
+from tests.contract.actuators.git_repositories import Bare
 
 _IMAGE = {Behaviour.WELL: "well", Behaviour.NEVER_READY: "never-ready", Behaviour.CRASHES: "crashes"}
-
-
 _START_SECONDS = 3.0
+_LOOK_SECONDS = 0.5
+_PODS = 4
+SHARED_SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "contract"},
+    "spec": {"selector": {"app": "cart"}, "ports": [{"port": 80, "targetPort": 8080}]},
+}
 
 
 class KubernetesWorld:
-    """The actuator over the session's cluster."""
+    """The actuator over the session's cluster, by a route. Its clock goes ahead of ours by the time that clauses let pass."""
 
-    lease_seconds = 3.0
+    lease_seconds = 30.0
+    granularity = 1
+    kind = ServiceKind.ROUTED
 
     def __init__(self, lab, namespace: str, cluster) -> None:
-        self._lab = lab
-        self.actuator = self.by_hand = Kubernetes(
-            lambda target: routed_place(namespace, target.service, route_name="contract"), lambda _: cluster
-        )
+        self._lab, self._namespace, self._later = lab, namespace, 0.0
+        self.actuator = self.by_hand = Kubernetes(self.place, lambda _: cluster, clock=lambda: time.time() + self._later)
+
+    def place(self, target: Target) -> Place:
+        return routed_place(self._namespace, target.service, route_name="contract")
 
     def artifact(self, service: str, behaviour: Behaviour, number: int) -> Artifact:
         return artifact(service, number, _IMAGE[behaviour])
 
     async def pass_time(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        """Time is only jumped over where the cluster needs none of it: what it does meanwhile has to be let happen."""
+        slept = min(seconds, _LOOK_SECONDS)
+        await asyncio.sleep(slept)
+        self._later += seconds - slept
 
     async def kill(self, target: Target, label: str) -> None:
         """The Pods are gone at once, and those that replace them take a while to start: long enough to be seen."""
@@ -47,13 +67,76 @@ class KubernetesWorld:
         self._lab.plane.start_api_server()  # From the main thread: a child dies with the thread that started it.
 
 
-class TestKubernetes(ActuatorContract):
+class BehindService(KubernetesWorld):
+    """Shares of four Pods behind one Service."""
+
+    granularity = 100 // _PODS
+
+    def place(self, target: Target) -> Place:
+        return Place(self._namespace, slug(target.service), template(_PODS), full=_PODS, service="contract")
+
+
+class AsConsumer(BehindService):
+    """Shares of four Pods that take work from a queue."""
+
+    kind = ServiceKind.CONSUMER
+
+    def place(self, target: Target) -> Place:
+        return Place(self._namespace, slug(target.service), template(_PODS), full=_PODS)
+
+
+class BesideRepository(KubernetesWorld):
+    """By a route, while commits declare the versions."""
+
+    def __init__(self, lab, namespace: str, cluster, repository: Path, folder: Path) -> None:
+        super().__init__(lab, namespace, cluster)
+        self._repository = repository
+        self.actuator = self.by_hand = WithCluster(GitOps(self._declared, folder), self.actuator)
+
+    def _declared(self, target: Target) -> GitPlace:
+        field = Field("versions.yaml", Locator(target.service.partition("/")[2]), Writes.DIGEST)
+        return GitPlace(Repository(f"file://{self._repository}"), (field,), Weights.CLUSTER)
+
+
+class _OnTheCluster(ActuatorContract):
+    """A namespace for each clause, with a route and a Service in it."""
+
+    world = KubernetesWorld
+
     @pytest.fixture(autouse=True)
-    def _world(self, lab) -> None:
+    def _namespace(self, lab) -> None:
         self.lab, self.namespace = lab, lab.namespace()
-        lab.apply([route("contract", ["main"])], self.namespace)
+        lab.apply([route("contract", ["main"]), SHARED_SERVICE], self.namespace)
 
     @asynccontextmanager
     async def open_world(self) -> AsyncIterator[World]:
         async with self.lab.product() as cluster:
-            yield KubernetesWorld(self.lab, self.namespace, cluster)
+            yield self.world(self.lab, self.namespace, cluster)
+
+
+class TestByRoute(_OnTheCluster):
+    pass
+
+
+class TestBehindService(_OnTheCluster):
+    world = BehindService
+
+
+class TestAsConsumer(_OnTheCluster):
+    world = AsConsumer
+
+
+class TestBesideRepository(_OnTheCluster):
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def bare(cls, tmp_path_factory):
+        cls.folder = tmp_path_factory.mktemp("gitops")
+        names = [name.removeprefix("test_").replace("_", "-") for name in dir(ActuatorContract) if name.startswith("test_")]
+        cls.repository = Bare(cls.folder / "repository", {"versions.yaml": "".join(f"{name}: none\n" for name in names)})
+
+    @asynccontextmanager
+    async def open_world(self) -> AsyncIterator[World]:
+        async with self.lab.product() as cluster:
+            world = BesideRepository(self.lab, self.namespace, cluster, self.repository.path, self.folder / "clones")
+            yield world
+            await world.actuator.close()

@@ -22,6 +22,7 @@ class Play:
         self.sequence = 0
         self.granularity: int = getattr(world, "granularity", 1)
         self.sees_instances: bool = getattr(world, "sees_instances", True)
+        self.kind: ServiceKind = getattr(world, "kind", ServiceKind.ROUTED)
         self._last: TargetObserved | None = None
 
     @property
@@ -51,7 +52,7 @@ class Play:
     def wanted(self, *versions: WantedVersion, stable: str | None = "#1", lease: float | None = 60.0) -> TargetWanted:
         """The target with these versions; on a lease where any weight is partial."""
         partial = any(0 < version.weight < 100 for version in versions)
-        return TargetWanted(self.target, ServiceKind.ROUTED, versions, stable, lease if partial else None)
+        return TargetWanted(self.target, self.kind, versions, stable, lease if partial else None)
 
     async def command(
         self, wanted: TargetWanted, verb: Verb = Verb.SHIFT, cursor: Cursor | None = None, over_edit: str | None = None

@@ -23,8 +23,9 @@ class World(Protocol):
     people have no verbs of ours; the clauses about them then pass unseen.
 
     A world may say more of itself: ``granularity``, the smallest share of traffic in percent that it can move (1 where it
-    does not say; at 100 no weight is partial, so that the clauses about leases pass unseen), and ``sees_instances``, False
-    where it knows of no instances (then the clauses about what becomes ready, fails and dies do).
+    does not say; at 100 no weight is partial, so that the clauses about leases pass unseen), ``sees_instances``, False
+    where it knows of no instances (then the clauses about what becomes ready, fails and dies do), and ``kind``, the kind of
+    service that the targets are (a routed one where it does not say).
     """
 
     actuator: Actuator

@@ -1,5 +1,13 @@
 """The fault sweep: one rollout, played again and again with a fault between two API calls, watched by somebody independent.
 
-``plans`` says what goes wrong and when, ``faults`` does it at the HTTP layer, ``script`` is the rollout, ``history``
-holds every moment against the invariants, ``trial`` plays one plan. Each must end where the undisturbed run ends.
+| module | what it is |
+|---|---|
+| ``ways`` | the kinds of places in which it is played: by a route, by shares of Pods, beside a repository |
+| ``script`` | the rollout, and by what its end is compared |
+| ``writes`` | what a request writes, so that a fault can name the one at which it strikes |
+| ``plans`` | what goes wrong, and where |
+| ``faults`` | does it, at the HTTP layer |
+| ``workers``, ``repository`` | one worker's actuator, with its watches and its clone |
+| ``moments``, ``history``, ``replay`` | what an observer hears, all of it, and the invariants at every moment |
+| ``trial``, ``sweeping`` | plays one plan; plays many, and holds each against the undisturbed run |
 """

@@ -8,24 +8,31 @@ import time
 from collections import Counter
 
 from ctrlplane_stream.local.control_plane.lab import open_lab
-from ctrlplane_stream.local.control_plane.sweep.sweeping import Sweep
+from ctrlplane_stream.local.control_plane.sweep.sweeping import Covered, Sweep
 from ctrlplane_stream.local.control_plane.sweep.trial import Result
+from ctrlplane_stream.local.control_plane.sweep.ways import Way
 
 
 def main() -> int:
     """Play the plans and sum up; the last line is the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plans", type=int, default=200, help="how many plans to play")
+    parser.add_argument("--plans", type=int, default=400, help="how many plans to play")
     parser.add_argument("--first", type=int, default=0, help="the first plan's number")
     parser.add_argument("--missing", type=int, default=20, help="how many plans more in which watches miss events")
     parser.add_argument("--at-once", type=int, default=3, help="how many plans to play side by side")
+    parser.add_argument(
+        "--ways", nargs="+", type=Way, default=tuple(Way), choices=tuple(Way), help="by which ways weight is moved; default: all"
+    )
     arguments = parser.parse_args()
     logging.getLogger("ctrlplane_stream").setLevel(logging.ERROR)
     began = time.monotonic()
     with open_lab() as lab:
         sweep = Sweep(lab, _print)
         numbers = range(arguments.first, arguments.first + arguments.plans)
-        results = asyncio.run(sweep.play(numbers, arguments.at_once, range(arguments.missing)))
+        results = asyncio.run(sweep.play(numbers, arguments.at_once, range(arguments.missing), arguments.ways))
+        covered = sweep.covered(results)
+    for script in covered:
+        _print_covered(script)
     bad = [result for result in results if result.problems]
     faults = Counter(result.plan.fault.value for result in results)
     print(", ".join(f"{count} {fault}" for fault, count in sorted(faults.items())))
@@ -37,12 +44,21 @@ def main() -> int:
 
 def _print(result: Result) -> None:
     plan = result.plan
-    script, end = "promotes" if plan.promotes else "aborts", "FAILED" if result.problems else "ok"
-    of = f"write {plan.at} of {result.writes}" if plan.at_write else f"request {plan.at} of {result.requests}"
-    print(f"plan {plan.number}: {plan.fault.value} at {of}, {script}: {end}")
+    end = "FAILED" if result.problems else "ok" if result.struck else "ok, not struck"
+    at = str(plan.spot) if plan.spot is not None else f"request {plan.at} of {result.requests}"
+    print(f"plan {plan.number}: {plan.fault.value} at {at}, {_script(plan.way, plan.promotes)}: {end}")
     for problem in result.problems:
         print(f"    {problem}")
     sys.stdout.flush()
+
+
+def _print_covered(of: Covered) -> None:
+    script = _script(of.course.way, of.course.promotes)
+    print(f"{script}: killed in {of.killed} of {of.gaps} gaps between two writes, anything in {of.struck}")
+
+
+def _script(way: Way, promotes: bool) -> str:
+    return f"{way.value} {'promotes' if promotes else 'aborts'}"
 
 
 if __name__ == "__main__":

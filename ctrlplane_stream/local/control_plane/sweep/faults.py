@@ -1,4 +1,4 @@
-"""A transport in which one thing goes wrong, at one request."""
+"""A transport in which one thing goes wrong, at one request, and whose watches lag."""
 
 import asyncio
 import time
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from ctrlplane_stream.actuators.kubernetes.api import Expired, HttpTransport, Reply, Request
 from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan
+from ctrlplane_stream.local.control_plane.sweep.writes import Tally
 
 Disturb = Callable[[Fault, Request], Awaitable[None]]
 """Does what concerns more than the request: touches its object, restarts the server, lets time jump."""
@@ -20,30 +21,28 @@ class Killed(BaseException):
 
 
 class FaultyTransport:
-    """Requests over ``inner``; the plan's fault strikes once, at its request, counted over all that share ``count``."""
+    """Requests over ``inner``; the plan's fault strikes once, at its request, counted over all that share ``tally``."""
 
-    def __init__(self, inner: HttpTransport, plan: Plan, count: list[int], disturb: Disturb) -> None:
+    def __init__(self, inner: HttpTransport, plan: Plan, tally: Tally, disturb: Disturb) -> None:
         self._inner = inner
         self._plan = plan
-        self._count = count
-        """Requests, and those of them that write."""
+        self._tally = tally
         self._disturb = disturb
         self._earlier: dict[str, Reply] = {}
         self._stale_until = -1
         self._throttled = 0
         self._deaf_until: float | None = None
-        self._dead = False
+        self.dead = False
         self.asleep = asyncio.Event()
         self.wake = asyncio.Event()
 
     async def send(self, request: Request) -> Reply:
         """See ``Transport``."""
-        number, write = self._count
-        reads = request.method == "GET"
-        self._count[:] = [number + 1, write + (not reads)]
-        if self._dead:
+        number, reads = self._tally.requests, request.method == "GET"
+        if self.dead:
             raise Killed
-        strikes = (write == self._plan.at and not reads) if self._plan.at_write else number == self._plan.at
+        spot = self._tally.note(request)
+        strikes = spot == self._plan.spot if self._plan.spot is not None else number == self._plan.at
         if strikes:
             await self._before(request, number)
         if self._throttled and not reads:
@@ -56,12 +55,17 @@ class FaultyTransport:
 
     async def lines(self, request: Request) -> AsyncIterator[bytes]:
         """See ``Transport``."""
+        if self.dead:
+            raise Killed
         if not self._hears():
             raise ConnectionResetError("nothing is heard")
-        begun, coming = self._deaf_until, aiter(self._inner.lines(request))
-        while (line := await self._heard(coming, begun)) is not None:
-            if self._hears():
-                yield line
+        begun, coming = self._deaf_until, _Late(self._inner.lines(request), self._plan.lag_seconds)
+        try:
+            while (line := await self._heard(coming, begun)) is not None:
+                if self._hears():
+                    yield line
+        finally:
+            coming.close()
 
     async def close(self) -> None:
         """See ``Transport``."""
@@ -70,9 +74,9 @@ class FaultyTransport:
     def _hears(self) -> bool:
         return self._deaf_until is None or time.monotonic() > self._deaf_until
 
-    async def _heard(self, coming: AsyncIterator[bytes], begun: float | None) -> bytes | None:
+    async def _heard(self, coming: "_Late", begun: float | None) -> bytes | None:
         """The next line, None at the end; raises Expired after a time in which nothing was heard. ``begun``: until when when it began."""
-        line = asyncio.ensure_future(_next(coming))
+        line = asyncio.ensure_future(coming.line())
         try:
             while not line.done():
                 await asyncio.wait({line}, timeout=_LOOK_SECONDS)
@@ -85,7 +89,7 @@ class FaultyTransport:
     async def _before(self, request: Request, number: int) -> None:
         match self._plan.fault:
             case Fault.KILLED_BEFORE:
-                self._dead = True
+                self.dead = True
                 raise Killed
             case Fault.ZOMBIE:
                 self.asleep.set()
@@ -103,7 +107,7 @@ class FaultyTransport:
 
     def _after(self) -> None:
         if self._plan.fault is Fault.KILLED_AFTER:
-            self._dead = True
+            self.dead = True
             raise Killed
         if self._plan.fault is Fault.LOST_ANSWER:
             raise ConnectionResetError("the answer was lost")
@@ -119,5 +123,31 @@ class FaultyTransport:
         return reply
 
 
-async def _next(coming: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(coming, None)
+class _Late:
+    """Lines, each so much later than it came, however many came meanwhile: a cache that lags behind."""
+
+    def __init__(self, lines: AsyncIterator[bytes], seconds: float) -> None:
+        self._seconds = seconds
+        self._queue: asyncio.Queue[tuple[float, bytes | Exception | None]] = asyncio.Queue()
+        self._hearing = asyncio.create_task(self._hear(lines))
+
+    async def line(self) -> bytes | None:
+        """The next line, None at the end; raises what ended them."""
+        due, line = await self._queue.get()
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        if isinstance(line, Exception):
+            raise line
+        return line
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._hearing.cancel()
+
+    async def _hear(self, lines: AsyncIterator[bytes]) -> None:
+        end: Exception | None = None
+        try:
+            async for line in lines:
+                self._queue.put_nowait((time.monotonic() + self._seconds, line))
+        except Exception as error:
+            end = error
+        self._queue.put_nowait((time.monotonic() + self._seconds, end))

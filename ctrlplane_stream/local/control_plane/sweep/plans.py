@@ -1,9 +1,14 @@
-"""What goes wrong, and at which request: a plan is a pure function of its number."""
+"""What goes wrong, and where: a plan is a pure function of its number and of what the undisturbed runs write."""
 
+import math
 import random
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
+
+from ctrlplane_stream.local.control_plane.sweep.ways import Way
+from ctrlplane_stream.local.control_plane.sweep.writes import Spot
 
 
 class Fault(StrEnum):
@@ -27,58 +32,122 @@ class Fault(StrEnum):
     RESTART = "API server restarted"
     """The API server is killed here and started again."""
     MISSED_EVENTS = "missed events"
-    """The actuator looks by watches; from here on they hear nothing for a while, and then are too old to go on."""
+    """From here on watches hear nothing for a while, and then are too old to go on."""
     LEASE_EXPIRED = "lease expired"
     """Time jumps over the lease here, and the watcher of leases acts beside the actuator."""
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """A fault at one request of the run of a script: the ``at``-th (from 0) that writes, or where not ``at_write`` of all.
+KILLS = (Fault.KILLED_BEFORE, Fault.KILLED_AFTER)
+AFTER = (Fault.KILLED_AFTER, Fault.LOST_ANSWER)
+"""These strike when the server has done what was asked."""
 
-    ``length`` says how many requests or commands it lasts; ``promotes`` which script is played.
+
+class Plan(msgspec.Struct, frozen=True):
+    """A fault at one request of the run of a script: at that write, or where there is no ``spot`` at the ``at``-th request (from 0).
+
+    ``length`` says how many requests or commands it lasts, ``promotes`` which script is played, ``way`` in what kind of place.
+    Watches are heard of ``lag_seconds`` late throughout.
     """
 
     number: int
     fault: Fault
-    at: int
-    at_write: bool
-    length: int
+    spot: Spot | None = None
+    at: int = -1
+    length: int = 1
+    promotes: bool = False
+    way: Way = Way.ROUTE
+    lag_seconds: float = 0.02
+
+
+class Course(msgspec.Struct, frozen=True):
+    """What an undisturbed run of a script does: how many requests, and its writes in their order."""
+
+    way: Way
     promotes: bool
+    requests: int
+    spots: tuple[Spot, ...]
 
 
-_SHARES = {
-    Fault.KILLED_BEFORE: 6,
-    Fault.KILLED_AFTER: 6,
-    Fault.LOST_ANSWER: 3,
-    Fault.THROTTLED: 1,
-    Fault.CONFLICT: 3,
-    Fault.STALE_READS: 3,
-    Fault.ZOMBIE: 6,
-    Fault.LEASE_EXPIRED: 2,
-    Fault.RESTART: 1,
-}
+Courses = Mapping[tuple[Way, bool], Course]
+"""By way and by whether it promotes."""
+
+_TWENTY = (*["cut"] * 15, "conflict", "stale", "stale", "lease", "rare")
+"""What twenty plans in a row are."""
+_FIFTEEN = (*[Way.ROUTE] * 10, Way.SERVICE, Way.SERVICE, Way.GROWING, Way.CONSUMER, Way.COMMITS)
+"""Ways of fifteen cuts in a row: the two scripts by a route have more gaps than the others have plans."""
+_LAGS_SECONDS = (0.02, 0.1, 0.3)
 
 
-_AT_WRITES = frozenset(_SHARES) - {Fault.STALE_READS, Fault.LEASE_EXPIRED, Fault.RESTART}
-"""Between two writes it is all the same to the world at which read these strike."""
+def plan_of(number: int, courses: Courses, ways: Sequence[Way] = tuple(Way)) -> Plan:
+    """The plan of that number, among plans of these ways.
 
-_STRIDE = 7
-"""Plans of one fault go through the writes of a run in this stride, so that a few of them are spread and many reach all."""
-
-
-def plan_of(number: int, requests: int, writes: int) -> Plan:
-    """The plan of that number, where an undisturbed run takes about so many requests, ``writes`` of which write."""
-    kinds = [(fault, share, place) for fault, share in _SHARES.items() for place in range(share)]
-    fault, share, place = kinds[number % len(kinds)]
-    turn = number // len(kinds) * share + place
+    Three quarters cut a run in two. Every second cut is a kill, and these go through the gaps between two writes one after the
+    other, in both scripts, before any gap has its second; the other cuts go through the kinds of writes, so that sleepers and
+    lost answers meet each kind however rare it is.
+    """
+    what, turn = _TWENTY[number % len(_TWENTY)], number // len(_TWENTY)
     chance = random.Random(number)  # noqa: S311
-    at_write = fault in _AT_WRITES
-    at = (turn // 2 * _STRIDE) % writes if at_write else chance.randrange(requests)
-    return Plan(number, fault, at, at_write, chance.randrange(1, 4), promotes=turn % 2 == 1)
+    among = [way for way in _FIFTEEN if way in ways]
+    if what == "cut":
+        cut = turn * _TWENTY.count("cut") + number % len(_TWENTY)
+        way, nth = among[cut % len(among)], _nth_of_its_way(cut, among)
+        return _cut(number, nth, [courses[way, False], courses[way, True]], chance)
+    way, promotes = chance.choice(among), chance.random() < 0.5
+    course = courses[way, promotes]
+    made = Plan(number, Fault.CONFLICT, length=chance.randrange(1, 4), promotes=promotes, way=way, lag_seconds=chance.choice(_LAGS_SECONDS))
+    if what == "conflict" or (what == "rare" and turn % 2):
+        fault = Fault.CONFLICT if what == "conflict" else Fault.THROTTLED
+        return msgspec.structs.replace(made, fault=fault, spot=chance.choice(course.spots))
+    fault = {"stale": Fault.STALE_READS, "lease": Fault.LEASE_EXPIRED, "rare": Fault.RESTART}[what]
+    return msgspec.structs.replace(made, fault=fault, at=chance.randrange(course.requests))
 
 
-def missing_plan_of(number: int, requests: int) -> Plan:
-    """The plan of that number among those whose watches miss events; they strike anywhere in a run of so many requests."""
+def missing_plan_of(number: int, courses: Courses, ways: Sequence[Way] = tuple(Way)) -> Plan:
+    """The plan of that number among those whose watches miss events; they strike anywhere in the first half of a run's requests."""
     chance = random.Random(f"missed {number}")  # noqa: S311
-    at, length = chance.randrange(requests), chance.randrange(1, 4)
-    return Plan(number, Fault.MISSED_EVENTS, at, at_write=False, length=length, promotes=number % 2 == 1)
+    way, promotes = ways[number % len(ways)], number % 2 == 1
+    at, length = chance.randrange(courses[way, promotes].requests // 2), chance.randrange(1, 4)
+    return Plan(number, Fault.MISSED_EVENTS, at=at, length=length, promotes=promotes, way=way)
+
+
+def gap_of(plan: Plan, course: Course) -> int | None:
+    """The gap between two writes of its script in which a plan strikes: 0 is before the first. None where it is no such plan."""
+    if plan.spot is None or plan.spot not in course.spots:
+        return None
+    return course.spots.index(plan.spot) + (plan.fault in AFTER)
+
+
+def _nth_of_its_way(cut: int, among: Sequence[Way]) -> int:
+    way, before = among[cut % len(among)], among[: cut % len(among)]
+    return cut // len(among) * among.count(way) + before.count(way)
+
+
+def _cut(number: int, nth: int, courses: Sequence[Course], chance: random.Random) -> Plan:
+    """The ``nth`` cut (from 0) of a way."""
+    fault, promotes, spot = _kill(nth // 2, courses) if nth % 2 == 0 else _by_kind(nth // 2, courses)
+    way, length, lag = courses[0].way, chance.randrange(1, 4), chance.choice(_LAGS_SECONDS)
+    return Plan(number, fault, spot, length=length, promotes=promotes, way=way, lag_seconds=lag)
+
+
+def _kill(nth: int, courses: Sequence[Course]) -> tuple[Fault, bool, Spot]:
+    """The ``nth`` kill: one gap after the other, spread; by turns before the write after a gap and after the write before it."""
+    course, turn = courses[nth % 2], nth // 2
+    gaps = len(course.spots) + 1
+    gap, after = turn * _stride(gaps) % gaps, (turn + turn // gaps) % 2 == 1
+    if (after and gap > 0) or gap == len(course.spots):
+        return Fault.KILLED_AFTER, course.promotes, course.spots[gap - 1]
+    return Fault.KILLED_BEFORE, course.promotes, course.spots[gap]
+
+
+def _by_kind(nth: int, courses: Sequence[Course]) -> tuple[Fault, bool, Spot]:
+    """The ``nth`` sleeper or lost answer (three to two): one kind of write after the other, and of one kind one write after the other."""
+    course, turn = courses[nth % 2], nth // 2
+    kinds = sorted({spot.kind for spot in course.spots})
+    of_kind = [spot for spot in course.spots if spot.kind == kinds[turn % len(kinds)]]
+    fault = Fault.ZOMBIE if turn % 5 in (0, 1, 3) else Fault.LOST_ANSWER
+    return fault, course.promotes, of_kind[turn // len(kinds) % len(of_kind)]
+
+
+def _stride(count: int) -> int:
+    """A stride that goes through so many places before it comes back, and spreads the first few."""
+    return next(stride for stride in (7, 11, 13, 17, 1) if math.gcd(stride, count) == 1)

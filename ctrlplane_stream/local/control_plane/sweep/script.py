@@ -10,10 +10,11 @@ from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.manifests import selector
 from ctrlplane_stream.actuators.kubernetes.memory import read_memory
 from ctrlplane_stream.actuators.kubernetes.names import memory_name
-from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, annotation, name_of
+from ctrlplane_stream.actuators.kubernetes.objects import STAMP, Kind, Manifest, annotation, name_of
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.weights import backends
 from ctrlplane_stream.local.control_plane.scene import command, version
+from ctrlplane_stream.local.control_plane.sweep.ways import Way
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Capacity, Cursor, WantedVersion
@@ -24,35 +25,35 @@ Assigned = tuple[Command, Cursor]
 Make = Callable[..., WantedVersion]
 
 
-def script(target: Target, *, promotes: bool) -> tuple[Assigned, ...]:
+def script(target: Target, way: Way, *, promotes: bool) -> tuple[Assigned, ...]:
     """The commands, in their order; their sequences leave room for one between any two."""
-    one, two = _versions(target.service)
+    one, two = partial(version, target.service, 1), _candidate(target, way)
+    give = partial(command, target, kind=way.kind)
     begin = (
-        command(target, 10, one(100), verb=Verb.PREPARE),
-        command(target, 20, one(100), two(0), verb=Verb.PREPARE),
-        command(target, 30, one(75), two(25), lease=LEASE_SECONDS),
-        command(target, 40, one(75), two(25), lease=LEASE_SECONDS, verb=Verb.RENEW),
-        command(target, 50, one(50), two(50), lease=LEASE_SECONDS),
+        give(10, one(100), verb=Verb.PREPARE),
+        give(20, one(100), two(0), verb=Verb.PREPARE),
+        give(30, one(75), two(25), lease=LEASE_SECONDS),
+        give(40, one(75), two(25), lease=LEASE_SECONDS, verb=Verb.RENEW),
+        give(50, one(50), two(50), lease=LEASE_SECONDS),
     )
     if promotes:
         return (
             *begin,
-            command(target, 60, one(0), two(100)),
-            command(target, 70, one(0, Capacity.PARKED), two(100), verb=Verb.PARK, stable="#2"),
-            command(target, 80, two(100), verb=Verb.DELETE, stable="#2"),
+            give(60, one(0), two(100)),
+            give(70, one(0, Capacity.PARKED), two(100), verb=Verb.PARK, stable="#2"),
+            give(80, two(100), verb=Verb.DELETE, stable="#2"),
         )
     return (
         *begin,
-        command(target, 60, one(100), two(0)),
-        command(target, 70, one(100), two(0, Capacity.PARKED), verb=Verb.PARK),
-        command(target, 80, one(100), verb=Verb.DELETE),
+        give(60, one(100), two(0)),
+        give(70, one(100), two(0, Capacity.PARKED), verb=Verb.PARK),
+        give(80, one(100), verb=Verb.DELETE),
     )
 
 
-def retreat(target: Target, sequence: int) -> Assigned:
+def retreat(target: Target, way: Way, sequence: int) -> Assigned:
     """The command by which the engine agrees with stable after a lease ran out."""
-    one, two = _versions(target.service)
-    return command(target, sequence, one(100), two(0))
+    return command(target, sequence, version(target.service, 1, 100), _candidate(target, way)(0), kind=way.kind)
 
 
 async def ending(cluster: Cluster, place: Place, target: Target) -> Manifest:
@@ -70,24 +71,31 @@ async def ending(cluster: Cluster, place: Place, target: Target) -> Manifest:
                 break
             await asyncio.sleep(0.1)
     memory = read_memory(next(each for each in config_maps if name_of(each) == memory_name(place.slug)), target)
-    assert place.route is not None
-    route = await cluster.get(Kind.HTTP_ROUTE, namespace, place.route.name)
-    assert route is not None
     return {
         "deployments": {name_of(each): [each["spec"]["replicas"], each["spec"]["template"]] for each in deployments},
         "services": {name_of(each): each["spec"]["selector"] for each in services},
         "config maps": sorted(name_of(each) for each in config_maps),
-        "weights": backends(route, place.route.rule),
-        "rule": {key: value for key, value in route["spec"]["rules"][0].items() if key != "backendRefs"},
         "cursor": msgspec.to_builtins(memory.ledger.cursor),
         "goal": memory.ledger.goal,
         "pauses": [memory.ledger.edited, memory.ledger.broken_glass, memory.ledger.lease_expired, memory.accepted],
-        "stamps": len({annotation(each, "ctrlplane-stream.dev/stamp") for each in deployments}),
+        "stamps": len({annotation(each, STAMP) for each in deployments}),
+        **(await _of_route(cluster, place) if place.route is not None else {"weights": memory.ledger.weights}),
     }
 
 
-def _versions(service: str) -> tuple[Make, Make]:
-    return partial(version, service, 1), partial(version, service, 2)
+async def _of_route(cluster: Cluster, place: Place) -> Manifest:
+    assert place.route is not None
+    route = await cluster.get(Kind.HTTP_ROUTE, place.namespace, place.route.name)
+    assert route is not None
+    rule = {key: value for key, value in route["spec"]["rules"][0].items() if key != "backendRefs"}
+    return {"weights": backends(route, place.route.rule), "rule": rule}
+
+
+def _candidate(target: Target, way: Way) -> Make:
+    def made(weight: int, capacity: Capacity = way.capacity) -> WantedVersion:
+        return version(target.service, 2, weight, capacity)
+
+    return made
 
 
 def _is_orphan(manifest: Manifest, deployments: tuple[Manifest, ...]) -> bool:

@@ -1,14 +1,30 @@
 """Plays plans side by side and holds each against the undisturbed run of its script."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.local.control_plane.lab import Lab
-from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan, missing_plan_of, plan_of
+from ctrlplane_stream.local.control_plane.sweep.plans import KILLS, Course, Fault, Plan, gap_of, missing_plan_of, plan_of
 from ctrlplane_stream.local.control_plane.sweep.trial import Result, prepare, trial
+from ctrlplane_stream.local.control_plane.sweep.ways import Way
+
+Script = tuple[Way, bool]
+"""A way, and whether it promotes."""
+
+
+class Covered(msgspec.Struct, frozen=True):
+    """Gaps between two writes of a script: in how many the actuator was killed, in how many anything struck, and how many there are."""
+
+    course: Course
+    killed: int
+    struck: int
+
+    @property
+    def gaps(self) -> int:
+        """Before the first write, between any two, and after the last."""
+        return len(self.course.spots) + 1
 
 
 class Sweep:
@@ -17,54 +33,73 @@ class Sweep:
     def __init__(self, lab: Lab, report: Callable[[Result], None] = lambda _: None) -> None:
         self._lab = lab
         self._report = report
-        self._endings: dict[bool, Manifest] = {}
+        self._undisturbed: dict[Script, Result] = {}
 
-    async def play(self, numbers: Iterable[int], at_once: int, missing: Iterable[int] = ()) -> list[Result]:
+    async def play(
+        self, numbers: Iterable[int], at_once: int, missing: Iterable[int] = (), ways: Sequence[Way] = tuple(Way)
+    ) -> list[Result]:
         """The results, in the order of the numbers. AssertionError where even an undisturbed run goes wrong.
 
         ``missing`` are the numbers of plans besides in which watches miss events.
         """
-        runs = await self._undisturbed_runs()
-        requests, writes = min(run.requests for run in runs), min(run.writes for run in runs)
-        plans = [plan_of(number, requests, writes) for number in numbers]
-        return await self._play([*plans, *(missing_plan_of(number, 2 * writes) for number in missing)], at_once)
+        await self._play_undisturbed({(way, promotes) for way in ways for promotes in (False, True)})
+        courses = {script: self.course(script) for script in self._undisturbed}
+        plans = [plan_of(number, courses, ways) for number in numbers]
+        return await self._play([*plans, *(missing_plan_of(number, courses, ways) for number in missing)], at_once)
 
-    async def play_these(self, plans: Iterable[Plan], at_once: int) -> list[Result]:
+    async def play_these(self, plans: Sequence[Plan], at_once: int) -> list[Result]:
         """The results of plans of one's own."""
-        await self._undisturbed_runs()
-        return await self._play(list(plans), at_once)
+        await self._play_undisturbed({(plan.way, plan.promotes) for plan in plans})
+        return await self._play(plans, at_once)
 
-    async def _undisturbed_runs(self) -> list[Result]:
-        return [await self._undisturbed(promotes) for promotes in (False, True)]
+    def course(self, script: Script) -> Course:
+        """What the undisturbed run of a script does, once it was played."""
+        result = self._undisturbed[script]
+        return Course(*script, result.requests, result.spots)
 
-    async def _play(self, plans: list[Plan], at_once: int) -> list[Result]:
+    def covered(self, results: Iterable[Result]) -> list[Covered]:
+        """The gaps of each script in which results struck."""
+        found = list(results)
+        return [self._covered(self.course(script), found) for script in sorted(self._undisturbed)]
+
+    def _covered(self, course: Course, results: list[Result]) -> Covered:
+        of_script = [r for r in results if r.struck and (r.plan.way, r.plan.promotes) == (course.way, course.promotes)]
+        cuts = [r.plan for r in of_script if r.plan.fault in (*KILLS, Fault.ZOMBIE, Fault.LOST_ANSWER)]
+        killed = {gap_of(plan, course) for plan in cuts if plan.fault in KILLS}
+        return Covered(course, len(killed - {None}), len({gap_of(plan, course) for plan in cuts} - {None}))
+
+    async def _play_undisturbed(self, scripts: Iterable[Script]) -> None:
+        new = sorted(set(scripts) - set(self._undisturbed))
+        played = await asyncio.gather(*(self._one(Plan(-1, Fault.NONE, way=way, promotes=promotes)) for way, promotes in new))
+        for script, result in zip(new, played, strict=True):
+            assert not result.problems, result.problems
+            self._undisturbed[script] = result
+
+    async def _play(self, plans: Sequence[Plan], at_once: int) -> list[Result]:
         """Restarts of the API server alone, for everybody would notice; all others side by side."""
         places = asyncio.Semaphore(at_once)
 
         async def one(plan: Plan) -> Result:
             async with places:
-                return await self._one(plan)
+                return await self._held(plan)
 
         beside = await asyncio.gather(*(one(plan) for plan in plans if plan.fault is not Fault.RESTART))
-        alone = [await self._one(plan) for plan in plans if plan.fault is Fault.RESTART]
+        alone = [await self._held(plan) for plan in plans if plan.fault is Fault.RESTART]
         return sorted([*beside, *alone], key=lambda result: result.plan.number)
 
-    async def _undisturbed(self, promotes: bool) -> Result:
-        namespace = await asyncio.to_thread(prepare, self._lab)
-        result = await trial(self._lab, Plan(-1, Fault.NONE, -1, at_write=False, length=0, promotes=promotes), namespace, self._restart)
-        assert not result.problems, result.problems
-        self._endings[promotes] = result.ending
-        return result
-
-    async def _one(self, plan: Plan) -> Result:
-        namespace = await asyncio.to_thread(prepare, self._lab)
-        result = await trial(self._lab, plan, namespace, self._restart)
-        if not result.problems and result.ending != self._endings[plan.promotes]:
-            there = self._endings[plan.promotes]
+    async def _held(self, plan: Plan) -> Result:
+        """The result, held against the undisturbed run."""
+        result = await self._one(plan)
+        there = self._undisturbed[plan.way, plan.promotes].ending
+        if not result.problems and result.ending != there:
             differs = [f"{key}: {result.ending[key]} instead of {was}" for key, was in there.items() if result.ending[key] != was]
             result = msgspec.structs.replace(result, problems=("ended elsewhere: " + "; ".join(differs),))
         self._report(result)
         return result
+
+    async def _one(self, plan: Plan) -> Result:
+        namespace = await asyncio.to_thread(prepare, self._lab, plan.way)
+        return await trial(self._lab, plan, namespace, self._restart)
 
     async def _restart(self) -> None:
         """In the main thread, which lives as long as the children must."""

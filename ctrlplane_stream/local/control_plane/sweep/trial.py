@@ -7,19 +7,21 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes, Views
+from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Request
 from ctrlplane_stream.actuators.kubernetes.leases import expire_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.local.control_plane.lab import Lab
-from ctrlplane_stream.local.control_plane.scene import route, routed_place
 from ctrlplane_stream.local.control_plane.sweep.faults import FaultyTransport, Killed
 from ctrlplane_stream.local.control_plane.sweep.history import History
 from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan
+from ctrlplane_stream.local.control_plane.sweep.repository import Declared
 from ctrlplane_stream.local.control_plane.sweep.script import LEASE_SECONDS, Assigned, ending, retreat, script
+from ctrlplane_stream.local.control_plane.sweep.ways import Way
+from ctrlplane_stream.local.control_plane.sweep.workers import Worker
+from ctrlplane_stream.local.control_plane.sweep.writes import Spot, Tally
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import TargetObserved
@@ -29,13 +31,13 @@ _PATIENCE_SECONDS = 90.0
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How a plan went: where it ended, what was wrong (empty: nothing), and how many requests the actuators made."""
+    """How a plan went: where it ended, what was wrong (empty: nothing), how many requests the actuators made, and what they wrote."""
 
     plan: Plan
     ending: Manifest
     problems: tuple[str, ...]
     requests: int
-    writes: int
+    spots: tuple[Spot, ...]
     struck: bool
 
 
@@ -46,11 +48,12 @@ class Trial:
         self._lab = lab
         self._plan = plan
         self._restart = restart
-        self._place: Place = routed_place(namespace, TARGET.service)
-        self._count = [0, 0]
+        self._place: Place = plan.way.place(namespace, TARGET.service)
+        self._script = script(TARGET, plan.way, promotes=plan.promotes)
+        self._declared = Declared() if plan.way is Way.COMMITS else None
+        self._tally = Tally()
         self._jumped = 0.0
-        self._transports: list[FaultyTransport] = []
-        self._copies: list[NamespaceCopy] = []
+        self._workers: list[Worker] = []
         self._sleeper: asyncio.Task[Outcome | TargetObserved] | None = None
         self._index = 0
         self._woken_after = 0
@@ -64,32 +67,42 @@ class Trial:
                 async with asyncio.timeout(2 * _PATIENCE_SECONDS):
                     await self._play(admin)
                     await history.caught_up()
+                    declared = await self._what_is_declared()
             except (AssertionError, TimeoutError) as error:
                 problems.append(f"{type(error).__name__}: {error}")
             finally:
                 await self._clean_up()
             problems += history.violations()
-            end = await ending(admin, self._place, TARGET) if not problems else {}
-        requests, writes = self._count
-        return Result(self._plan, end, tuple(problems), requests, writes, (writes if self._plan.at_write else requests) > self._plan.at)
+            end = {**await ending(admin, self._place, TARGET), **declared} if not problems else {}
+        tally, plan = self._tally, self._plan
+        struck = plan.spot in tally.spots if plan.spot is not None else tally.requests > plan.at
+        return Result(plan, end, tuple(problems), tally.requests, tuple(tally.spots), struck)
 
     async def _play(self, admin: Cluster) -> None:
         self._admin = admin
-        self._actuator = self._fresh()
-        for index, assigned in enumerate(script(TARGET, promotes=self._plan.promotes)):
+        self._begin()
+        for index, assigned in enumerate(self._script):
             self._index = index
             await self._carry_out(assigned)
             if self._sleeper is not None and self._index >= self._woken_after:
                 await self._wake()
         if self._sleeper is not None:
             await self._wake()
-        await self._settled(script(TARGET, promotes=self._plan.promotes)[-1])
+        await self._settled(self._script[-1])
+
+    async def _what_is_declared(self) -> Manifest:
+        """What the repository says once the last worker has told it all that it owes; nothing where there is none."""
+        actuator = self._workers[-1].actuator
+        if self._declared is None or not isinstance(actuator, WithCluster):
+            return {}
+        await actuator.settled(TARGET)
+        return {"declared": self._declared.text()}
 
     async def _carry_out(self, assigned: Assigned) -> None:
         """Apply until it is taken, as the reconcile loop does, and look until the weights are there."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
-            outcome = await self._survive(lambda: self._actuator.apply(*assigned))
+            outcome = await self._survive(lambda: self._workers[-1].actuator.apply(*assigned))
             if isinstance(outcome, Outcome):
                 if outcome.status is OutcomeStatus.APPLIED:
                     break
@@ -101,7 +114,8 @@ class Trial:
     async def _answer(self, outcome: Outcome, assigned: Assigned) -> None:
         """A lease that ran out refuses what would raise a weight; the engine then agrees with stable, and goes on."""
         if "lease ran out" in outcome.reason:
-            await self._survive(lambda: self._actuator.apply(*retreat(TARGET, assigned[1].sequence - 1)))
+            back = retreat(TARGET, self._plan.way, assigned[1].sequence - 1)
+            await self._survive(lambda: self._workers[-1].actuator.apply(*back))
         else:
             self.notes.append(f"{assigned[0].id}: {outcome.reason}")
 
@@ -109,7 +123,7 @@ class Trial:
         wanted = {version.label: version.weight for version in assigned[0].wanted.versions}
         deadline, seen = time.monotonic() + _PATIENCE_SECONDS, None
         while True:
-            seen = await self._survive(lambda: self._actuator.observe(TARGET))
+            seen = await self._survive(lambda: self._workers[-1].actuator.observe(TARGET))
             if isinstance(seen, TargetObserved):
                 if seen.lease_expired and any(0 < weight < 100 for weight in wanted.values()):
                     return
@@ -124,18 +138,20 @@ class Trial:
 
     async def _survive(self, doing: Callable[[], Awaitable[Outcome | TargetObserved]]) -> Outcome | TargetObserved | None:
         """What was done, or None where the actuator died of it, fell asleep over it, or the world was away."""
+        worker = self._workers[-1]
         task = asyncio.ensure_future(_unless_killed(doing()))
-        sleeps = asyncio.ensure_future(self._transports[-1].asleep.wait())
+        sleeps = asyncio.ensure_future(worker.transport.asleep.wait())
         await asyncio.wait({task, sleeps}, return_when=asyncio.FIRST_COMPLETED)
         sleeps.cancel()
         if not task.done():
             self._sleeper, self._woken_after = task, self._index + self._plan.length
-            self._actuator = self._fresh()
+            self._begin()
             return None
         try:
             return task.result()
         except _Dead:
-            self._actuator = self._fresh()
+            await worker.lie_down()
+            self._begin()
             return None
         except WorldUnreachable as error:
             self.notes.append(str(error))
@@ -145,24 +161,16 @@ class Trial:
         """Let the one that fell asleep go on with what it was about to do, to its end."""
         sleeper, self._sleeper = self._sleeper, None
         assert sleeper is not None
-        for transport in self._transports:
-            transport.wake.set()
+        for worker in self._workers:
+            worker.transport.wake.set()
         with contextlib.suppress(_Dead, WorldUnreachable):
             await sleeper
 
-    def _fresh(self) -> Kubernetes:
-        transport = FaultyTransport(HttpTransport(self._lab.product_access), self._plan, self._count, self._disturb)
-        self._transports.append(transport)
+    def _begin(self) -> None:
+        """A worker begins, without anything that another knew."""
+        transport = FaultyTransport(HttpTransport(self._lab.product_access), self._plan, self._tally, self._disturb)
         cluster = self._lab.product(transport)
-        views = self._watch(cluster) if self._plan.fault is Fault.MISSED_EVENTS else lambda _: None
-        return Kubernetes(lambda _: self._place, lambda _: cluster, views=views, clock=lambda: time.time() + self._jumped)
-
-    def _watch(self, cluster: Cluster) -> Views:
-        """A copy of the namespace to look at, as a worker has it."""
-        copy = NamespaceCopy(cluster, self._place.namespace, frozenset({Kind.HTTP_ROUTE}))
-        copy.start()
-        self._copies.append(copy)
-        return lambda _: copy if copy.current else None
+        self._workers.append(Worker(transport, cluster, self._place, lambda: time.time() + self._jumped, self._declared))
 
     async def _disturb(self, fault: Fault, request: Request) -> None:
         match fault:
@@ -187,16 +195,17 @@ class Trial:
         for kind in (Kind.CONFIG_MAP, Kind.DEPLOYMENT, Kind.HTTP_ROUTE):
             for each in (await self._admin.select(kind, self._place.namespace))[0]:
                 if each["metadata"].get("annotations"):
-                    operations: list[Manifest] = [{"op": "add", "path": "/metadata/annotations/touched", "value": str(self._count[0])}]
+                    count = str(self._tally.requests)
+                    operations: list[Manifest] = [{"op": "add", "path": "/metadata/annotations/touched", "value": count}]
                     await self._admin.patch(kind, self._place.namespace, each["metadata"]["name"], operations)
 
     async def _clean_up(self) -> None:
         if self._sleeper is not None:
             self._sleeper.cancel()
-        for copy in self._copies:
-            await copy.stop()
-        for transport in self._transports:
-            await transport.close()
+        for worker in self._workers:
+            await worker.end()
+        if self._declared is not None:
+            self._declared.remove()
 
 
 class _Dead(Exception):
@@ -211,12 +220,12 @@ async def _unless_killed(doing: Awaitable[Outcome | TargetObserved]) -> Outcome 
 
 
 async def trial(lab: Lab, plan: Plan, namespace: str, restart: Callable[[], Awaitable[None]]) -> Result:
-    """Play a plan in a namespace that has the product's rights and the route ``shop-cart`` with a rule ``main``."""
+    """Play a plan in a namespace that has the product's rights and what the plan's way finds there."""
     return await Trial(lab, plan, namespace, restart).play()
 
 
-def prepare(lab: Lab) -> str:
-    """A namespace for a plan."""
+def prepare(lab: Lab, way: Way) -> str:
+    """A namespace for a plan of that way."""
     namespace = lab.namespace()
-    lab.apply([{**route("shop-cart", ["main"]), "metadata": {"name": "shop-cart", "annotations": {"owner": "somebody"}}}], namespace)
+    lab.apply(list(way.surroundings()), namespace)
     return namespace

@@ -1,0 +1,118 @@
+"""The state of a target after each moment, and what of it breaks an invariant (design, "The rollout machine", 1 to 4).
+
+1: weights sum to 100, and none rises to what has not the ready Pods for it (of stable, one is enough). 2: stable keeps its Pods.
+3: on the way back nothing but stable gains. 4: no version has fewer Pods than its weight needs. Weights are what a route says; where
+they go by shares of Pods, what the memory says was reached, and stable gives Pods away as the candidate gets them: there 4 holds and
+not 2. Besides these: the cursor in the memory never goes back.
+"""
+
+import contextlib
+import math
+
+from ctrlplane_stream.actuators.kubernetes.manifests import SERVING
+from ctrlplane_stream.actuators.kubernetes.memory import Memory, read_memory
+from ctrlplane_stream.actuators.kubernetes.names import memory_name, version_name
+from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, Kind, Manifest, annotation, label, name_of
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.weights import backends
+from ctrlplane_stream.actuators.ledger import words
+from ctrlplane_stream.actuators.wanted import retreats
+from ctrlplane_stream.local.control_plane.sweep.moments import Moment
+
+
+class Replay:
+    """Moments in the order of their revisions, from ``step`` to ``step``."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._weights: dict[str, int] = {}
+        """By name of Deployment."""
+        self._deployments: dict[str, Manifest] = {}
+        self._memory: Memory | None = None
+
+    def step(self, moment: Moment) -> list[str]:
+        """What this moment breaks."""
+        match moment.kind:
+            case Kind.HTTP_ROUTE:
+                return self._steered(moment.object)
+            case Kind.DEPLOYMENT:
+                return self._scaled(moment.object, moment.gone)
+            case _:
+                return self._remembered(moment)
+
+    @property
+    def _full(self) -> int:
+        return self._place.full or 1
+
+    def _remembered(self, moment: Moment) -> list[str]:
+        if name_of(moment.object) != memory_name(self._place.slug) or moment.gone:
+            return []
+        before = self._memory
+        with contextlib.suppress(RuntimeError):
+            self._memory = read_memory(moment.object)
+        found = _gone_back(before, self._memory)
+        if self._memory is None or self._place.route is not None:
+            return found
+        return found + self._weighed({version_name(self._place.slug, of): weight for of, weight in self._memory.ledger.weights.items()})
+
+    def _steered(self, route: Manifest) -> list[str]:
+        rule = self._place.route
+        if rule is None or name_of(route) != rule.name:
+            return []
+        return self._weighed({name: weight for name, weight in (backends(route, rule.rule) or {}).items() if name != "before"})
+
+    def _weighed(self, weights: dict[str, int]) -> list[str]:
+        before, self._weights = self._weights, weights
+        if not weights:
+            return []
+        found = [] if sum(weights.values()) in (0, 100) else [f"1: weights sum to {sum(weights.values())}: {weights}"]
+        for name, weight in sorted(weights.items()):
+            if weight <= before.get(name, 0):
+                continue
+            ready = int((self._deployments.get(name, {}).get("status") or {}).get("readyReplicas") or 0)
+            if ready == 0 or (name != self._stable() and 100 * ready // self._full < weight):
+                found.append(f"1: {name} rose to {weight} with {ready} of {self._full} Pods ready")
+            if self._aborting() and name != self._stable():
+                found.append(f"3: {name} rose from {before.get(name, 0)} to {weight} during an abort")
+        return found
+
+    def _scaled(self, deployment: Manifest, gone: bool) -> list[str]:
+        name = name_of(deployment)
+        if annotation(deployment, LABEL) is None or label(deployment, ROLE) != SERVING:
+            return []
+        before = self._deployments.get(name)
+        had = int(before["spec"].get("replicas", 1)) if before is not None else 0
+        has = 0 if gone else int(deployment["spec"].get("replicas", 1))
+        self._deployments[name] = deployment
+        if gone:
+            del self._deployments[name]
+        return self._fewer(name, had, has) if has < had else self._more(name, had, has) if has > had else []
+
+    def _fewer(self, name: str, had: int, has: int) -> list[str]:
+        weight, found = self._weights.get(name, 0), []
+        if has < math.ceil(self._full * weight / 100):
+            found.append(f"4: {name} went from {had} to {has} Pods with weight {weight}")
+        if name == self._stable() and self._place.route is not None:
+            found.append(f"2: stable {name} went from {had} to {has} Pods")
+        return found
+
+    def _more(self, name: str, had: int, has: int) -> list[str]:
+        """By shares of Pods, a Pod more is more of the traffic, whatever the memory says yet."""
+        if self._place.route is not None or name == self._stable() or not self._aborting():
+            return []
+        return [f"3: {name} went from {had} to {has} Pods during an abort"]
+
+    def _stable(self) -> str | None:
+        wanted = self._memory.ledger.wanted if self._memory is not None else None
+        return version_name(self._place.slug, wanted.stable) if wanted is not None and wanted.stable is not None else None
+
+    def _aborting(self) -> bool:
+        ledger = self._memory.ledger if self._memory is not None else None
+        return ledger is not None and ledger.wanted is not None and (ledger.lease_expired or retreats(ledger.wanted))
+
+
+def _gone_back(before: Memory | None, now: Memory | None) -> list[str]:
+    was, is_now = (None if memory is None else memory.ledger.cursor for memory in (before, now))
+    if was is None or (is_now is not None and is_now >= was):
+        return []
+    return [f"cursor: went back from {words(was)} to {words(is_now) if is_now is not None else 'none'}"]

@@ -1,0 +1,57 @@
+"""The kinds of places in which the script is played: each way of moving weight that the product has on a cluster."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.local.control_plane.scene import route, routed_place, template
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.world import Capacity
+
+SLUG = "shop-cart"
+_PODS = 4
+"""So that each weight of the script is a whole number of Pods where weight goes by their shares."""
+
+
+class Way(StrEnum):
+    """How weight is moved."""
+
+    ROUTE = "route"
+    """A rule of an HTTPRoute; the candidate has a whole fleet from the beginning."""
+    GROWING = "growing"
+    """The same, and the candidate has as many Pods as its weight needs."""
+    SERVICE = "service"
+    """Shares of Pods behind one Service."""
+    CONSUMER = "consumer"
+    """Shares of Pods that take work from a queue."""
+    COMMITS = "commits"
+    """By a route, while a repository declares versions (GitOps with ``weights: cluster``)."""
+
+    @property
+    def by_route(self) -> bool:
+        """Whether a route has the weights, and not shares of Pods."""
+        return self in (Way.ROUTE, Way.GROWING, Way.COMMITS)
+
+    @property
+    def kind(self) -> ServiceKind:
+        """The kind of service that commands name."""
+        return ServiceKind.CONSUMER if self is Way.CONSUMER else ServiceKind.ROUTED
+
+    @property
+    def capacity(self) -> Capacity:
+        """What commands want of a candidate's Pods."""
+        return Capacity.WEIGHTED if self is Way.GROWING else Capacity.FULL
+
+    def place(self, namespace: str, service: str) -> Place:
+        """Where the service lives in that namespace."""
+        if self.by_route:
+            return routed_place(namespace, service, replicas=_PODS if self is Way.GROWING else 2)
+        return Place(namespace, SLUG, template(_PODS), full=_PODS, service=None if self is Way.CONSUMER else SLUG)
+
+    def surroundings(self) -> Sequence[Manifest]:
+        """What users have made before us."""
+        if self.by_route:
+            return [{**route(SLUG, ["main"]), "metadata": {"name": SLUG, "annotations": {"owner": "somebody"}}}]
+        spec = {"selector": {"app": "cart"}, "ports": [{"port": 80, "targetPort": 8080}]}
+        return [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": SLUG}, "spec": spec}]
