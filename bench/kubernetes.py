@@ -16,10 +16,10 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
-from ctrlplane_stream.actuators.kubernetes.api import HttpTransport, Reply, Request
 from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Reply, Request
 from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
 from ctrlplane_stream.actuators.reconcile import Pace, Reconciler
 from ctrlplane_stream.local.control_plane.lab import Lab, open_lab

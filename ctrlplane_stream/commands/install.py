@@ -7,11 +7,11 @@ import click
 import yaml
 
 from ctrlplane_stream.actuators.kubernetes.access import find_access
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
 from ctrlplane_stream.actuators.kubernetes.installation import Installation, manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
 from ctrlplane_stream.settings import Settings

@@ -5,8 +5,9 @@ import asyncio
 import msgspec
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.api import Conflict, HttpTransport, Request
+from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus

@@ -11,7 +11,7 @@ from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
 from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Repository, Weights, Writes
 from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
 from ctrlplane_stream.actuators.gitops.yaml_text import Locator
-from ctrlplane_stream.actuators.kubernetes.api import HttpTransport
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
 from ctrlplane_stream.local.control_plane.scene import artifact, command, kubernetes, route, routed_place, settled, version
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target

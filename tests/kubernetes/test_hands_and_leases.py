@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Conflict, HttpTransport, Request
+from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.leases import expire_leases, watch_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, version
 from ctrlplane_stream.model.facts import OutcomeStatus

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from ctrlplane_stream.actuators.kubernetes.access import token_access
-from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Request
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
 from ctrlplane_stream.actuators.kubernetes.installation import NAMESPACE
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import SETTINGS

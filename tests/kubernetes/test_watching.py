@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
-from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Reply
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Reply
 from ctrlplane_stream.actuators.kubernetes.watching import Copy, NamespaceCopy
 from ctrlplane_stream.local.control_plane.scene import command, route, routed_place, version
 from ctrlplane_stream.model.identity import Target

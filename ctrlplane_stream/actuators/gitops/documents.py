@@ -10,8 +10,8 @@ from dulwich.objects import ObjectID
 from ctrlplane_stream.actuators.gitops.clone import Clone
 from ctrlplane_stream.actuators.gitops.guarding import Document, Owned
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble
-from ctrlplane_stream.actuators.kubernetes.api import Request, Transport
 from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.transport import Request, Transport
 
 _LONGEST = 1_000_000
 _AGENTS = (

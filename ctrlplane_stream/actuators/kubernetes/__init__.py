@@ -3,7 +3,7 @@
 | module | what it is |
 |---|---|
 | ``objects``, ``selectors`` | kinds, labels and annotations: the vocabulary of what we write; what a label selector chooses |
-| ``access``, ``api`` | credentials, and a thin REST client with retries |
+| ``access``, ``transport``, ``api``, ``revisions`` | credentials, requests, the verbs with retries, and how far we have read and written |
 | ``names``, ``placement`` | where a target lives and what its objects are called |
 | ``template``, ``manifests`` | from any template to the objects of one version: pure |
 | ``memory`` | the target's cell of compare-and-set: a ConfigMap |

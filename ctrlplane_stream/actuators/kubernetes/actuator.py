@@ -17,7 +17,7 @@ import msgspec
 from ctrlplane_stream.actuators.by_hand import HandRefused
 from ctrlplane_stream.actuators.in_place import shares as in_place_shares
 from ctrlplane_stream.actuators.in_place import with_vacancy
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict
+from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granularity
 from ctrlplane_stream.actuators.kubernetes.due import due, remembered, strays_anew, written_off
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
@@ -29,6 +29,7 @@ from ctrlplane_stream.actuators.kubernetes.recent import Recent
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, read_sight
 from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.weights import in_force
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, release, take
 from ctrlplane_stream.actuators.observing import Counted, note, observation

@@ -4,10 +4,11 @@ Its Pods are not touched: they keep their labels and environment, so their telem
 hash of the Pod template (which is what their Service chooses by) and not by our resource attribute.
 """
 
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.manifests import owner_annotations, service
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, label, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.model.world import WantedVersion
 
 _HASH = "pod-template-hash"

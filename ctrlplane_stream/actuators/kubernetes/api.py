@@ -5,43 +5,27 @@ was there first, who may have been ourselves. So lost answers, throttling and se
 times, with jittered backoff; then it is WorldUnreachable, and the caller's own patience rules.
 """
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import aiohttp
 import msgspec
 from tenacity import AsyncRetrying, RetryCallState, RetryError, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from ctrlplane_stream.actuators.kubernetes.access import Access
-from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, SERVICE, Kind, Manifest, label, name_of, revision_of
+from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Kind, Manifest
+from ctrlplane_stream.actuators.kubernetes.revisions import Revisions
+from ctrlplane_stream.actuators.kubernetes.transport import WATCH_SECONDS, ApiRefused, Expired, Reply, Request, Transport, message_of
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _JSON_PATCH = "application/json-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _TRIES = 4
-_REQUEST_SECONDS = 10.0
-_WATCH_SECONDS = 300
-"""The server ends a watch after this long; a new one goes on where it ended."""
-_KNOWN_SECONDS = 5.0
-"""Credentials are asked for again after this long; they are renewed minutes before they end."""
-_LINE_BYTES = 8 * 1024 * 1024
-_LONGEST_ASKED_SECONDS = 2.0
 _AGAIN = (429, 500, 502, 503, 504)
 
 
 class Conflict(Exception):
     """Somebody changed the object since it was read, or made it first: read again and decide again."""
-
-
-class ApiRefused(Exception):
-    """The API server will not have it, and asking again is no use; the text is the server's."""
-
-
-class Expired(Exception):
-    """A watch cannot go on from there (410 Gone): list again."""
 
 
 class _TryAgain(Exception):
@@ -52,107 +36,11 @@ class _TryAgain(Exception):
         self.seconds = seconds
 
 
-class Request(msgspec.Struct, frozen=True):
-    """One HTTP request. ``content`` is the body's media type."""
-
-    method: str
-    path: str
-    query: dict[str, str] = {}
-    body: Any = None
-    content: str = "application/json"
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """Status and body of one answer, and how long a busy server asks us to stay away (``Retry-After``)."""
-
-    status: int
-    body: bytes
-    retry_after_seconds: float = 0.0
-
-
 class Event(msgspec.Struct, frozen=True):
     """One line of a watch."""
 
     type: str
     object: Manifest
-
-
-class Transport(Protocol):
-    """What carries requests; raises OSError, TimeoutError or aiohttp.ClientError where the answer is lost."""
-
-    async def send(self, request: Request) -> Reply:
-        """The answer to one request."""
-        ...
-
-    def lines(self, request: Request) -> AsyncIterator[bytes]:
-        """An empty line once the answer begins, then its lines; raises Expired for 410."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        ...
-
-
-class HttpTransport:
-    """Requests over aiohttp, one pool of connections a server."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._session: aiohttp.ClientSession | None = None
-        self._known: str | None = None
-        self._known_until = 0.0
-
-    async def send(self, request: Request) -> Reply:
-        """See ``Transport``."""
-        body = None if request.body is None else msgspec.json.encode(request.body)
-        headers, url = await self._headers(request), self._access.server + request.path
-        async with self._open().request(request.method, url, params=request.query, data=body, headers=headers) as response:
-            self._forget_if_refused(response.status)
-            return Reply(response.status, await response.read(), _retry_after(response.headers.get("Retry-After")))
-
-    async def lines(self, request: Request) -> AsyncIterator[bytes]:
-        """See ``Transport``."""
-        headers = await self._headers(request)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS, sock_read=_WATCH_SECONDS + 30)
-        url = self._access.server + request.path
-        async with self._open().get(url, params=request.query, headers=headers, timeout=timeout) as response:
-            self._forget_if_refused(response.status)
-            if response.status == 410:
-                raise Expired(request.path)
-            response.raise_for_status()
-            yield b""
-            async for line in response.content:
-                yield line
-
-    async def close(self) -> None:
-        """See ``Transport``."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._access.tls or True, limit=32)
-            timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=_LINE_BYTES)
-        return self._session
-
-    async def _headers(self, request: Request) -> dict[str, str]:
-        authorization = await self._authorization()
-        headers = {"Content-Type": request.content, "Accept": "application/json", "User-Agent": MANAGER}
-        return headers | ({"Authorization": authorization} if authorization else {})
-
-    async def _authorization(self) -> str | None:
-        """The header's value, in a thread since asking may read files or run a program, and therefore not for every request."""
-        now = time.monotonic()
-        if now >= self._known_until:
-            self._known = await asyncio.to_thread(self._access.authorization)
-            self._known_until = now + _KNOWN_SECONDS
-        return self._known
-
-    def _forget_if_refused(self, status: int) -> None:
-        if status == 401:
-            self._known_until = 0.0
 
 
 class Cluster:
@@ -166,30 +54,12 @@ class Cluster:
         self._transport = transport
         self._name = name
         self._backoff = backoff_seconds
-        self.written: dict[tuple[Kind, str], int] = {}
-        """The latest revision that we wrote ourselves, by kind and namespace."""
-        self._seen: dict[str, int] = {}
-        """The latest revision seen of each object that is read or written by name, by its path."""
-        self._written_of: dict[tuple[Kind, str, str], int] = {}
-        self._listed: dict[tuple[Kind, str], int] = {}
-        """The latest revision at which a list was read, by kind and namespace."""
+        self.revisions = Revisions()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """The object, or None where there is none; never an older state of it than was seen or written here before."""
         reply = await self._ask(Request("GET", kind.path(namespace, name)), absent_ok=True)
         return None if reply.status == 404 else _manifest(reply)
-
-    def seen(self, kind: Kind, namespace: str, name: str) -> int:
-        """The latest revision of that object that was read or written here by name; 0 where none was."""
-        return self._seen.get(kind.path(namespace, name), 0)
-
-    def written_of(self, kind: Kind, namespace: str, service: str) -> int:
-        """The latest revision that was written here of an object that carries our label for that service (its slug); 0 where none was."""
-        return self._written_of.get((kind, namespace, service), 0)
-
-    def known(self, kind: Kind, namespace: str) -> int:
-        """The latest revision of that kind and namespace that was listed or written here; 0 where none was."""
-        return max(self.written.get((kind, namespace), 0), self._listed.get((kind, namespace), 0))
 
     async def select(self, kind: Kind, namespace: str, selector: str = "", *, since: int | None = None) -> tuple[tuple[Manifest, ...], str]:
         """The objects that the label selector chooses, in the order of their names, and the revision of the list.
@@ -201,7 +71,7 @@ class Cluster:
         found = _manifest(await self._ask(Request("GET", kind.path(namespace), query)))
         items = sorted(found.get("items") or [], key=lambda item: str(item["metadata"]["name"]))
         revision = str(found["metadata"]["resourceVersion"])
-        self._listed[kind, namespace] = max(self._listed.get((kind, namespace), 0), int(revision))
+        self.revisions.listed(kind, namespace, int(revision))
         return tuple(items), revision
 
     async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
@@ -236,7 +106,7 @@ class Cluster:
 
         Raises Expired, and whatever a lost connection raises.
         """
-        query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_SECONDS)}
+        query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
         query |= {"labelSelector": selector} if selector else {}
         async for line in self._transport.lines(Request("GET", kind.path(namespace), query)):
             event = msgspec.json.decode(line, type=Event) if line else Event("OPENED", {})
@@ -256,21 +126,8 @@ class Cluster:
 
     def _wrote(self, kind: Kind, namespace: str, reply: Reply) -> Manifest:
         manifest = _manifest(reply)
-        revision = int(revision_of(manifest))
-        self.written[kind, namespace] = max(self.written.get((kind, namespace), 0), revision)
-        path, service = kind.path(namespace, name_of(manifest)), label(manifest, SERVICE) or ""
-        self._seen[path] = max(self._seen.get(path, 0), revision)
-        self._written_of[kind, namespace, service] = max(self.written_of(kind, namespace, service), revision)
+        self.revisions.wrote(kind, namespace, manifest)
         return manifest
-
-    def _is_older(self, path: str, manifest: Manifest) -> bool:
-        """Whether an object is read in an older state than it was known in: the server that answered lags behind."""
-        revision = (manifest.get("metadata") or {}).get("resourceVersion")
-        if revision is None or not str(revision).isdecimal():
-            return False
-        newest = self._seen.get(path, 0)
-        self._seen[path] = max(newest, int(revision))
-        return int(revision) < newest
 
     async def _ask(self, request: Request, *, absent_ok: bool = False) -> Reply:
         tries = AsyncRetrying(
@@ -289,11 +146,11 @@ class Cluster:
             reply = await self._transport.send(request)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _TryAgain(repr(error)) from error
-        if reply.status < 300 and request.method == "GET" and not request.query and self._is_older(request.path, _manifest(reply)):
+        if reply.status < 300 and request.method == "GET" and not request.query and self.revisions.is_older(request.path, _manifest(reply)):
             raise _TryAgain("it answers with an older state than it told before")
         if reply.status < 300 or (absent_ok and reply.status == 404):
             return reply
-        said = _message(reply)
+        said = message_of(reply)
         if reply.status in _AGAIN:
             raise _TryAgain(f"{reply.status}: {said}", reply.retry_after_seconds)
         if reply.status == 401:
@@ -301,11 +158,6 @@ class Cluster:
         if reply.status == 409 or _test_failed(request, reply.status, said):
             raise Conflict(said)
         raise ApiRefused(f"{self._name} refused {request.method} {request.path} ({reply.status}): {said}")
-
-
-def _retry_after(header: str | None) -> float:
-    """Seconds of a Retry-After header, at most so many that a call of the port still ends in time; a date counts as none."""
-    return min(_LONGEST_ASKED_SECONDS, float(header)) if header is not None and header.isdecimal() else 0.0
 
 
 def _asked_to_wait(state: RetryCallState) -> float:
@@ -326,10 +178,3 @@ def _test_failed(request: Request, status: int, said: str) -> bool:
 def _manifest(reply: Reply) -> Manifest:
     found: Manifest = msgspec.json.decode(reply.body, type=dict[str, Any])
     return found
-
-
-def _message(reply: Reply) -> str:
-    try:
-        return str(_manifest(reply).get("message"))
-    except msgspec.DecodeError:
-        return reply.body[:300].decode(errors="replace")

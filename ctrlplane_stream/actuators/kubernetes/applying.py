@@ -8,8 +8,8 @@ import aiohttp
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, HttpTransport, Request
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Manifest
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _FIELD_MANAGER = f"{MANAGER}-install"

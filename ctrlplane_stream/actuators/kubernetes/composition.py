@@ -5,10 +5,11 @@ from pathlib import Path
 
 from ctrlplane_stream.actuators.kubernetes.access import find_access
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
-from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place, PlacementError, Placements, read_placements
 from ctrlplane_stream.actuators.kubernetes.sight import Reader
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
 from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
 from ctrlplane_stream.settings import Settings
 

@@ -8,7 +8,7 @@ reports success; the overtaken writer's ``test`` of the old stamp then fails.
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.adoption import adopted_service
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict
+from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.manifests import companions, deployment, owner_annotations, owner_labels, service_port
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
 from ctrlplane_stream.actuators.kubernetes.objects import (
@@ -28,6 +28,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
 from ctrlplane_stream.actuators.kubernetes.selectors import chooses
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Remember, Remove, Scale, Steer, Step
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.weights import Recorded, record_key, rule_index
 from ctrlplane_stream.model.world import WantedVersion
 

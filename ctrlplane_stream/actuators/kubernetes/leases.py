@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.memory import MEMORY, Memory, MemoryUnreadable, read_memory
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, revision_of
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.watching import Copy
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.model.identity import Target

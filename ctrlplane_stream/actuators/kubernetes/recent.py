@@ -22,4 +22,4 @@ class Recent:
 
     async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
         """See ``Reader``: see above."""
-        return await self._cluster.select(kind, namespace, selector, since=self._cluster.known(kind, namespace))
+        return await self._cluster.select(kind, namespace, selector, since=self._cluster.revisions.known(kind, namespace))

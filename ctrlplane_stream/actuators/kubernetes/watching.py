@@ -12,9 +12,10 @@ import logging
 import aiohttp
 from tenacity import RetryCallState, wait_random_exponential
 
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Expired
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import SERVICE, Kind, Manifest, label, name_of, revision_of
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Expired
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Copy:
     @property
     def current(self) -> bool:
         """Whether all of the copy may be shown: see above."""
-        return self.has_heard(self._cluster.written.get((self.kind, self._namespace), 0))
+        return self.has_heard(self._cluster.revisions.written(self.kind, self._namespace))
 
     def has_heard(self, revision: int) -> bool:
         """Whether the copy stands and goes as far as that revision."""
@@ -154,12 +155,12 @@ class NamespaceCopy:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """See ``Reader``. Raises NotHeld."""
-        return self._copy(kind, self._cluster.seen(kind, self._namespace, name)).get(name)
+        return self._copy(kind, self._cluster.revisions.seen(kind, self._namespace, name)).get(name)
 
     async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
         """See ``Reader``; the selector is always one of a service. Raises NotHeld."""
         service = selector.partition("=")[2]
-        return self._copy(kind, self._cluster.written_of(kind, self._namespace, service)).of_service(service), ""
+        return self._copy(kind, self._cluster.revisions.written_of(kind, self._namespace, service)).of_service(service), ""
 
     def _copy(self, kind: Kind, revision: int) -> Copy:
         if kind not in self.copies or not self.copies[kind].has_heard(revision):

@@ -15,8 +15,9 @@ from typing import Any, Self
 import aiohttp
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict, Expired, HttpTransport, Request
+from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Expired, HttpTransport, Request
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _NODE = "fake"

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import yaml
 
 from ctrlplane_stream.actuators.kubernetes.access import Access, token_access
-from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Transport
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Transport
 from ctrlplane_stream.local.control_plane.kubelet import FakeKubelet
 from ctrlplane_stream.local.control_plane.plane import ControlPlane
 from ctrlplane_stream.shipped import shipped

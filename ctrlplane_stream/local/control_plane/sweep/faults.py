@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from ctrlplane_stream.actuators.kubernetes.api import Expired, HttpTransport, Reply, Request
+from ctrlplane_stream.actuators.kubernetes.transport import Expired, HttpTransport, Reply, Request
 from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan
 from ctrlplane_stream.local.control_plane.sweep.writes import Tally
 

@@ -8,9 +8,10 @@ import asyncio
 
 import aiohttp
 
-from ctrlplane_stream.actuators.kubernetes.api import Cluster, Expired
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, name_of, revision_of
 from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.transport import Expired
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment
 from ctrlplane_stream.local.control_plane.sweep.replay import Replay

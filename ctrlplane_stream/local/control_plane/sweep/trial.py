@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
-from ctrlplane_stream.actuators.kubernetes.api import Cluster, HttpTransport, Request
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.leases import expire_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.local.control_plane.lab import Lab
 from ctrlplane_stream.local.control_plane.sweep.faults import FaultyTransport, Killed

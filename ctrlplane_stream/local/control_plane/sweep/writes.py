@@ -4,8 +4,8 @@ from collections import Counter
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.api import Request
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.transport import Request
 
 
 class Spot(msgspec.Struct, frozen=True):

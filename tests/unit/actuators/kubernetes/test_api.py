@@ -5,8 +5,9 @@ import asyncio
 import aiohttp
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.api import ApiRefused, Cluster, Conflict, Reply
+from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Reply
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from tests.unit.actuators import virtual_time
 
