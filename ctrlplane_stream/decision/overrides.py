@@ -207,7 +207,8 @@ def _retry(draft: Draft, fact: OverrideRequested) -> Answered:
     if not members:
         return False, f"refused: nothing in {_scope(draft, fact)} was reverted or waits to be tried"
     alone = _moved_with(draft, members)
-    id_ = enqueue(draft, members, "retry")
+    whole = draft.find(f"set/{fact.rollout}", e.VersionSet)
+    id_ = enqueue(draft, members, "retry", whole.release, whole.order) if whole is not None else enqueue(draft, members, "retry")
     said = f"; {' and '.join(alone)}, which moved with it, is not: retry that service too" if alone and id_ is not None else ""
     return id_ is not None, f"{id_ or _scope(draft, fact)} is tried again{said}"
 

@@ -43,10 +43,10 @@ def _announce(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     version = draft.version(unit.service, unit.candidate)
     if catalog is None or version is None or rollout.cause in ("configuration", "revert"):
         return
-    release = draft.version_set(rollout.id).release
+    version_set = draft.version_set(rollout.id)
     for environment in catalog.promotes_to:
         id_ = f"{rollout.id}/{rollout.attempt}/{unit.service}/{environment}"
-        draft.outputs.append(Announce(id_, version.artifact, environment, release, version.provenance))
+        draft.outputs.append(Announce(id_, version.artifact, environment, version_set.release, version.provenance, version_set.order))
         draft.because("announced", f"{version.artifact} is offered to {environment}", rollout.id)
 
 

@@ -59,7 +59,7 @@ def _admitted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
         target = prepared(draft.target(unit.service), unit.candidate)
         version = draft.version(unit.service, unit.candidate)
         if version is not None:
-            draft.put(f"version/{unit.service}/{unit.candidate}", replace(version, attempts=version.attempts + 1))
+            draft.put(f"version/{unit.service}/{unit.candidate}", replace(version, attempts=version.attempts + 1, turned_down=False))
         draft.put_target(replace(target, rollout=rollout.id))
         draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.candidate} ready at weight 0: {because}", rollout.id))
     return rollout

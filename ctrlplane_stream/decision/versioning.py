@@ -54,6 +54,9 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
         draft.because("unknown-repository", f"ignored: {artifact.service} takes images from {allowed}, not from {artifact.image}")
         return False
     label, new = number(draft, service, artifact, fact.provenance)
+    if not new and _was_turned_down(draft, artifact.service, label):
+        draft.because("offered-again", f"{artifact.service} {label}, of which nothing came before, is offered again")
+        return _offer(draft, service, label, fact.release, fact.release_size, fact.order)
     if not new:
         place = f"{draft.environment}:{artifact.service} --version '{label}'"
         hint = f"`control revert {place}` returns to it, `control retry {place}` tries it again"
@@ -62,6 +65,26 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
     made = fact.provenance.commit or "an unnamed commit"
     draft.because("version", f"{artifact.service} {label} is {artifact} of {made}, {fact.provenance.digest_source} digest")
     return _offer(draft, service, label, fact.release, fact.release_size, fact.order)
+
+
+def _was_turned_down(draft: Draft, service: str, label: str) -> bool:
+    version = draft.version(service, label)
+    return version is not None and version.turned_down and label == version_label(draft.target(service).newest)
+
+
+def _turn_down(draft: Draft, members: dict[str, str]) -> None:
+    """Remember that nothing moves these versions, so that whoever mends what was wrong may offer them again."""
+    for service, label in members.items():
+        version = draft.version(service, label)
+        if version is not None:
+            draft.put(f"version/{service}/{label}", replace(version, turned_down=True))
+
+
+def _start(
+    draft: Draft, members: dict[str, str], cause: str, release: str | None = None, order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
+) -> None:
+    if enqueue(draft, members, cause, release, order) is None:
+        _turn_down(draft, members)
 
 
 def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str | None, size: int | None, order: ReleaseOrder) -> bool:
@@ -78,7 +101,7 @@ def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str
     group = f"group {service.moves_together}" if service.moves_together else None
     name = release or group
     if name is None:
-        enqueue(draft, {service.service: label}, "release", None, order)
+        _start(draft, {service.service: label}, "release", None, order)
         return True
     _collect(draft, name, service.service, label, size or _group_size(draft, service), order)
     return True
@@ -112,7 +135,7 @@ def _collect(draft: Draft, name: str, service: str, label: str, size: int | None
 
 def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
     _forget_release(draft, entry.release)
-    enqueue(draft, entry.members, entry.cause, entry.release, entry.order)
+    _start(draft, entry.members, entry.cause, entry.release, entry.order)
 
 
 def _forget_release(draft: Draft, name: str) -> None:
@@ -128,6 +151,7 @@ def releases_due(draft: Draft) -> None:
             continue
         if entry.size is not None and len(entry.members) < entry.size and not name.startswith("group "):
             _forget_release(draft, name)
+            _turn_down(draft, entry.members)
             text = f"release {name} is dropped: only {len(entry.members)} of {entry.size} services came; push it again whole"
             draft.because("release-dropped", text)
         else:

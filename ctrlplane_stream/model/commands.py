@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ctrlplane_stream.model.facts import Provenance
+from ctrlplane_stream.model.facts import Provenance, ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact, Target
 from ctrlplane_stream.model.verdicts import Assignment
 from ctrlplane_stream.model.world import TargetWanted
@@ -84,6 +84,7 @@ class Announce(msgspec.Struct, frozen=True, tag_field="type", tag="announce"):
     environment: str
     release: str | None
     provenance: Provenance
+    order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
 
 
 Output = Command | JudgeAssigned | JudgeReleased | Notify | Announce

@@ -119,7 +119,7 @@ class Play:
     def _promoted(self, announce: Announce) -> None:
         """An announcement is a record like any other push: it comes later, and perhaps twice."""
         self._offered.append(announce)
-        pushed = ArtifactPushed(announce.id, announce.artifact, announce.release, provenance=announce.provenance)
+        pushed = ArtifactPushed(announce.id, announce.artifact, announce.release, order=announce.order, provenance=announce.provenance)
         self.loop.at(self._rng.uniform(0, 3), lambda: self._hear(pushed))
 
     def _hear(self, fact: Fact) -> None:

@@ -59,6 +59,7 @@ def _announcement(announced: Announce) -> bytes:
         service=announced.artifact.service,
         environment=announced.environment,
         release=announced.release,
+        order=announced.order,
         provenance=announced.provenance,
     )
     return cloudevents.write(announced.id, SOURCE, PUSHED, data, subject=announced.artifact.image)

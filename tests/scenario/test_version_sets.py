@@ -2,10 +2,10 @@
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.facts import ReleaseOrder
+from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb, ReleaseOrder
 from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.simulation.loop import Loop, catalog, service
-from tests.scenario.shop import reasons, shop, until, weights
+from tests.scenario.shop import SHOP, reasons, shop, until, weights
 
 
 def test_a_release_moves_callees_first_and_reverts_callers_first() -> None:
@@ -56,6 +56,10 @@ def test_a_changed_cycle_is_refused_unless_its_versions_get_on() -> None:
         loop.push(name, 2, release="r1", release_size=2)
     assert loop.driver.rollout("production/cart/2") is None
     assert "declare in_cycle_compatible" in reasons(loop)
+    loop.give(CatalogApplied(catalog(*[service(name, in_cycle_compatible=True) for name in SHOP]), "h2", "ada"))
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.COMPLETED)
 
 
 def test_a_message_edge_makes_the_consumer_a_guard_and_nobody_else() -> None:
@@ -92,6 +96,25 @@ def test_a_release_that_never_becomes_whole_is_dropped_and_said_so() -> None:
     loop.run(3700)
     assert "release r1 is dropped: only 1 of 2 services came; push it again whole" in reasons(loop)
     assert weights(loop, "cart") == {"#1": 100}
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#2": 100}, {"#2": 100})
+
+
+def test_a_declared_removal_is_retried_and_offered_onward_in_its_order_and_under_its_name() -> None:
+    loop = Loop.of(catalog(service("cart"), service("pay"), environment="staging", promotes_to=("production",)))
+    for name in ("cart", "pay"):
+        loop.push(name, 1, release="r1", release_size=2, order=ReleaseOrder.CALLERS_FIRST)
+    loop.run(5)
+    loop.say(OverrideVerb.ABORT)
+    loop.run(60)
+    loop.say(OverrideVerb.RETRY, rollout="staging/cart/1")
+    loop.run(200)
+    assert [(a.artifact.service, a.release, a.order) for a in loop.driver.announcements] == [
+        ("cart", "r1", ReleaseOrder.CALLERS_FIRST),
+        ("pay", "r1", ReleaseOrder.CALLERS_FIRST),
+    ]
 
 
 def test_a_group_that_moves_together_is_one_set() -> None:

@@ -17,6 +17,8 @@ class VersionEntry(msgspec.Struct, frozen=True):
     first_seen_ms: int
     attempts: int = 0
     """How often a rollout of it was begun."""
+    turned_down: bool = False
+    """Its set was refused or never became whole, so that nothing moves it before it is offered again."""
 
 
 class PairEntry(msgspec.Struct, frozen=True):
