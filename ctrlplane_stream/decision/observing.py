@@ -56,7 +56,7 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
 
 def _answered(target: e.TargetEntry, flight: e.InFlight, fact: OutcomeReported) -> e.TargetEntry:
     if fact.status is OutcomeStatus.APPLIED:
-        return target
+        return replace(target, in_flight=replace(flight, answered=True))
     if fact.status is OutcomeStatus.SUPERSEDED:
         return target
     return replace(target, in_flight=replace(flight, trouble=f"{fact.status}: {fact.reason}"))

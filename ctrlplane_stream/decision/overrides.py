@@ -109,8 +109,7 @@ def _resume_target(draft: Draft, name: str, fact: OverrideRequested) -> bool:
     if target.edited is not None:
         draft.put_target(replace(target, over_edit=target.edited, edited=None))
         tell_again(draft, draft.target(name), f"{fact.who} resumes over the edit by hand: {fact.why}")
-    resume(draft, name, f"{fact.who} resumes after a drift: {fact.why}")
-    return target.edited is not None or target.strayed is not None
+    return resume(draft, name, f"{fact.who} resumes after a drift: {fact.why}") or target.edited is not None
 
 
 def _abort(draft: Draft, fact: OverrideRequested) -> Answered:

@@ -56,7 +56,9 @@ def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:
         late = still > max(policy.lost_actuator_seconds, policy.ready_timeout_seconds)
         return f"no instance was exchanged for {still:.0f} s" if late else None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
-    return f"its actuator has not answered for {seconds:.0f} s" if seconds > policy.lost_actuator_seconds else None
+    if seconds <= policy.lost_actuator_seconds:
+        return None
+    return f"its actuator {'says that it is applied, which did not show' if flight.answered else 'has not answered'} for {seconds:.0f} s"
 
 
 def _restore(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> None:

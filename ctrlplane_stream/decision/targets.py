@@ -203,7 +203,7 @@ def emit_commands(draft: Draft) -> None:
             )
         )
         draft.put_target(_commanded(draft, target, telling, id_, leased=wanted.lease_seconds is not None))
-        if target.rollout is None and telling.verb is not Verb.DELETE and service not in draft.index.awaited:
+        if target.rollout is None and service not in draft.index.awaited:
             draft.put("index", replace(draft.index, awaited=(*draft.index.awaited, service)))
 
 

@@ -199,7 +199,7 @@ def test_a_target_at_rest_that_is_said_to_be_restored_and_is_not_is_reported() -
     loop.run(90)
     told = loop.driver.notices[-1]
     assert (told.event, weights(loop, "cart")) == ("drift", {"#1": 40})
-    assert "could not be restored (its actuator has not answered" in told.text
+    assert "could not be restored (its actuator says that it is applied, which did not show for" in told.text
     loop.world.liars.clear()
     loop.say(Say.RESUME, service="cart")
     loop.run(5)
@@ -228,6 +228,41 @@ def test_nothing_is_deleted_from_a_target_that_strayed_since_that_would_restore_
     loop.say(Say.RESUME, service="cart")
     loop.run(40)
     assert (weights(loop, "cart"), sorted(loop.world.target("cart").versions)) == ({"#2": 100}, ["#2"])
+
+
+def _with_something_to_delete() -> Loop:
+    """A shop whose cart #1 is past its retention, and whose cluster does not answer for cart."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.run(500)
+    loop.world.broken.add("cart")
+    while all(c.verb is not Verb.DELETE for c in loop.driver.commands):
+        loop.run(5)
+    return loop
+
+
+def test_a_deletion_that_fails_is_tried_again() -> None:
+    loop = _with_something_to_delete()
+    loop.run(10)
+    loop.world.broken.clear()
+    loop.run(60)
+    assert sorted(loop.world.target("cart").versions) == ["#2"]
+    assert [n.event for n in loop.driver.notices if n.event in ("drift", "not-deleted")] == []
+
+
+def test_a_deletion_that_fails_for_long_is_told_to_people_and_holds_up_nobody() -> None:
+    loop = _with_something_to_delete()
+    loop.run(1200)
+    told = loop.driver.notices[-1]
+    assert (told.event, told.next_command) == ("not-deleted", "ctrlplane-stream control resume production:cart --why REASON")
+    assert "could not be deleted (failed: the cluster does not answer)" in told.text
+    assert sum(c.verb is Verb.DELETE for c in loop.driver.commands) == 5
+    assert loop.driver.wake_at_ms is None
+    loop.world.broken.clear()
+    loop.say(Say.RESUME, service="cart")
+    loop.run(5)
+    assert sorted(loop.world.target("cart").versions) == ["#2"]
 
 
 def test_whoever_hands_back_an_edit_does_not_answer_a_drift_besides() -> None:

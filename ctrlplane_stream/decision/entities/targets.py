@@ -32,6 +32,8 @@ class InFlight(msgspec.Struct, frozen=True):
     tries: int = 1
     trouble: str | None = None
     """Why the last try did not do it; None while nothing was heard."""
+    answered: bool = False
+    """Its actuator says that it is applied; the world may not show it yet."""
 
 
 class ZeroSince(msgspec.Struct, frozen=True):

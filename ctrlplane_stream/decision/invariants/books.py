@@ -36,6 +36,8 @@ class Books:
         self.wanted: dict[str, TargetWanted] = {}
         self.told: set[tuple[str, int]] = set()
         """(rollout, attempt) of those that ever had a target told anything."""
+        self.given_up: set[str] = set()
+        """Ids of deletions at rest that people were told did not take."""
         self.sequences: dict[str, int] = {}
         """Service to the number of its last command."""
         self.astray_ms: dict[str, int] = {}

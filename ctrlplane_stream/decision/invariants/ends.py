@@ -8,7 +8,7 @@ from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
-from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.commands import Notify, Verb
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
     Fact,
@@ -66,6 +66,10 @@ def _serves_stable(state: State, rollout: e.Rollout) -> Iterator[Violation]:
                 yield Violation(6, f"{rollout.id} is reverted with stable {live.label} of {unit.service} at {live.weight}%")
 
 
+_DELETED_AGAIN_MS = 30_000
+"""After so long, and each time after twice as long, a deletion that did not take is tried again."""
+
+
 def nothing_waits_at_rest(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """7: what a target was told at rest, where no rollout watches it, is seen to be done in time, or people know of it."""
     clock = decision.state.find("clock", e.Clock)
@@ -73,11 +77,17 @@ def nothing_waits_at_rest(books: Books, fact: Fact, before: State, decision: Dec
         return
     for service in books.observed:
         target = decision.state.find(f"target/{service}", e.TargetEntry)
-        if target is None or target.in_flight is None or target.rollout is not None or target.in_flight.verb == Verb.DELETE:
+        if target is None or target.in_flight is None or target.rollout is not None:
+            continue
+        if any(isinstance(output, Notify) and output.text.startswith(f"{service}: ") for output in decision.outputs):
+            books.given_up.add(target.in_flight.id)
+        deletes = target.in_flight.verb == Verb.DELETE
+        if deletes and target.in_flight.id in books.given_up:
             continue
         entry = decision.state.find(f"service/{service}", ServiceInEnvironment)
         policy = entry.policy if entry is not None else Policy()
         patience = 1000 * max(policy.lost_actuator_seconds, policy.ready_timeout_seconds if policy.exchanges else 0.0)
+        patience = max(patience, _DELETED_AGAIN_MS * 2**target.in_flight.tries) if deletes else patience
         since = max(target.in_flight.issued_steady, target.moved_steady if policy.exchanges else 0)
         if clock.steady - since > patience and target.strayed is None and target.edited is None:
             yield Violation(7, f"{target.in_flight.id}: {service} does not show it at rest, and nobody is told")
