@@ -6,8 +6,6 @@ traffic still arrives holds even so: then the weight was not what the world said
 under way, or at the same limit.
 """
 
-from msgspec.structs import replace
-
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import at_zero, owns
@@ -93,28 +91,3 @@ def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> st
 def _share(arrivals: e.ArrivalsEntry | None, label: str) -> float:
     total = sum(arrivals.counts.values()) if arrivals is not None else 0
     return arrivals.counts.get(label, 0) / total if arrivals is not None and total else 0.0
-
-
-def retire(draft: Draft) -> None:
-    """Delete parked versions whose retention has passed; the last known good and whatever moves are kept."""
-    still: list[str] = []
-    for service in draft.index.retiring:
-        target = draft.target(service)
-        gone = [v for v in target.live if _may_go(target, v) and (v.parked_until_steady or 0) <= draft.clock.steady]
-        as_left = target.strayed is None and target.edited is None  # or the deletion would undo what somebody is to look at first
-        if gone and target.rollout is None and as_left:
-            labels = [v.label for v in gone]
-            target = replace(target, live=tuple(v for v in target.live if v.label not in labels))
-            draft.put_target(target)
-            draft.tell(service, Telling(Verb.DELETE, f"the retention of {', '.join(labels)} has passed", None))
-            draft.because("deleted", f"{service} {', '.join(labels)}: retention has passed")
-        if any(_may_go(target, v) for v in target.live):
-            still.append(service)
-    if tuple(still) != draft.index.retiring:
-        draft.put("index", replace(draft.index, retiring=tuple(still)))
-
-
-def _may_go(target: e.TargetEntry, live: e.LiveVersion) -> bool:
-    good = target.last_known_good
-    kept = live.label == target.stable or (good is not None and live.label == good.label) or live.label == target.pinned
-    return live.capacity is Capacity.PARKED and not kept

@@ -11,13 +11,12 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.holds import Condition, hold
 from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.phases import ENDED
-from ctrlplane_stream.decision.stuck import RETRY_SECONDS, silence
+from ctrlplane_stream.decision.retiring import delete_again, deletes, is_given_up
+from ctrlplane_stream.decision.stuck import silence
 from ctrlplane_stream.decision.targets import exchanges, is_shown, tell_again
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import OnDrift, Policy
 
-DELETIONS_TRIED = 5
-"""So often a target at rest is told to delete what is past its retention."""
 CONTESTED_MS = 3_600_000
 """A drift so soon after one that was restored is not restored: somebody else goes on writing."""
 
@@ -66,10 +65,9 @@ def strays(draft: Draft, target: e.TargetEntry) -> bool:
 
 
 def resume(draft: Draft, service: str, because: str) -> bool:
-    """Say again what is wanted of a target that strayed at rest, or did not delete what it was told to; whether there was anything to say."""
+    """Say again what is wanted of a target that strayed at rest or was not told to delete any more; whether there was anything to say."""
     target = draft.target(service)
-    given_up = target.rollout is None and target.in_flight is not None and _deletes(target) and target.in_flight.tries > DELETIONS_TRIED
-    if target.strayed is None and not given_up:
+    if target.strayed is None and not is_given_up(target):
         return False
     draft.put_target(replace(target, strayed=None, restored_ms=draft.clock.now_ms))
     tell_again(draft, draft.target(service), because)
@@ -79,7 +77,7 @@ def resume(draft: Draft, service: str, because: str) -> bool:
 def unrestored(draft: Draft, service: str, why: str) -> None:
     """A target at rest was told again, and does not do it: people are told, since no rollout watches it."""
     target = draft.target(service)
-    if _deletes(target):
+    if deletes(target):
         return  # what is only not deleted yet serves nobody: it is told again, and no rollout waits for it
     if service in draft.index.awaited and target.rollout is None and target.edited is None and not is_shown(draft, target):
         stray(draft, service, f"it could not be restored ({why})")
@@ -92,8 +90,8 @@ def watch_at_rest(draft: Draft) -> None:
     for service in still:
         target = draft.target(service)
         why = silence(draft, target, _policy(draft, service, None))
-        if _deletes(target):
-            _delete_again(draft, target, (target.in_flight.trouble if target.in_flight is not None else None) or why)
+        if deletes(target):
+            delete_again(draft, target, why)
         elif why is not None:
             unrestored(draft, service, why)
     still = tuple(service for service in still if _is_awaited(draft.target(service)))
@@ -101,31 +99,11 @@ def watch_at_rest(draft: Draft) -> None:
         draft.put("index", replace(draft.index, awaited=still))
 
 
-def _deletes(target: e.TargetEntry) -> bool:
-    return target.in_flight is not None and target.in_flight.verb == Verb.DELETE
-
-
-def _delete_again(draft: Draft, target: e.TargetEntry, why: str | None) -> None:
-    """Tell a target again to delete what is past its retention, each time after twice as long; people are told once it was in vain so often."""
-    flight = target.in_flight
-    if flight is None or why is None or draft.clock.steady - flight.issued_steady < RETRY_SECONDS * 1000 * 2 ** (flight.tries - 1):
-        return
-    if flight.tries >= DELETIONS_TRIED:
-        text = f"{target.service}: what is past its retention could not be deleted ({why}). resume tries again, and so does the next rollout of it"
-        draft.put_target(replace(target, in_flight=replace(flight, tries=flight.tries + 1, trouble=why)))
-        draft.because("not-deleted", text)
-        notify_of_target(draft, target.service, "not-deleted", text, "resume")
-        return
-    draft.put_target(replace(target, in_flight=replace(flight, trouble=why)))
-    draft.tell(target.service, Telling(Verb.DELETE, f"try {flight.tries + 1} to delete what is past its retention: {why}", None))
-
-
 def _is_awaited(target: e.TargetEntry) -> bool:
     """Not once a rollout watches it, or people have it in their hands or were told."""
-    flight = target.in_flight
-    if target.rollout is not None or flight is None or target.edited is not None or target.strayed is not None:
+    if target.rollout is not None or target.in_flight is None or is_given_up(target):
         return False
-    return flight.verb != Verb.DELETE or flight.tries <= DELETIONS_TRIED
+    return target.edited is None and target.strayed is None
 
 
 def _policy(draft: Draft, service: str, rollout: e.Rollout | None) -> Policy:

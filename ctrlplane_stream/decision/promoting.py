@@ -41,13 +41,19 @@ def _neighbours(draft: Draft, service: str) -> dict[str, str]:
 def _announce(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     catalog = draft.find("catalog", e.CatalogEntry)
     version = draft.version(unit.service, unit.candidate)
-    if catalog is None or version is None or rollout.cause in ("configuration", "revert"):
+    if catalog is None or version is None or rollout.cause == "revert" or _baked_as_another(draft, unit, version.artifact.digest):
         return
     version_set = draft.version_set(rollout.id)
     for environment in catalog.promotes_to:
         id_ = f"{rollout.id}/{rollout.attempt}/{unit.service}/{environment}"
         draft.outputs.append(Announce(id_, version.artifact, environment, version_set.release, version.provenance, version_set.order))
         draft.because("announced", f"{version.artifact} is offered to {environment}", rollout.id)
+
+
+def _baked_as_another(draft: Draft, unit: e.Unit, digest: str) -> bool:
+    """Whether the artifact baked here with another configuration: then it was offered onward, and what is new stays here."""
+    others = (draft.version(unit.service, label) for label in draft.target(unit.service).baked if label != unit.candidate)
+    return any(other is not None and other.artifact.digest == digest for other in others)
 
 
 def ended(draft: Draft, rollout: e.Rollout) -> None:

@@ -2,10 +2,10 @@
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.draining import retire
 from ctrlplane_stream.decision.drifting import watch_at_rest
 from ctrlplane_stream.decision.observing import lease_lapsed
 from ctrlplane_stream.decision.overrides import drop_freezes
+from ctrlplane_stream.decision.retiring import retire
 from ctrlplane_stream.decision.targets import goes_on, lease_seconds
 from ctrlplane_stream.decision.transitions import window_now
 from ctrlplane_stream.decision.versioning import releases_due

@@ -12,7 +12,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Provenance, ReleaseOrder
-from ctrlplane_stream.model.identity import Artifact, version_label
+from ctrlplane_stream.model.identity import Artifact, version_label, version_number
 from ctrlplane_stream.model.policy import Mode
 
 RELEASE_WAIT_SECONDS = 3600
@@ -135,7 +135,27 @@ def _collect(draft: Draft, name: str, service: str, label: str, size: int | None
 
 def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
     _forget_release(draft, entry.release)
-    _start(draft, entry.members, entry.cause, entry.release, entry.order)
+    newer = {service: label for service, label in entry.members.items() if _is_outdated(draft, service, label)}
+    if newer:
+        names = " and ".join(f"{service} {label}" for service, label in newer.items())
+        draft.because("outdated", f"release {entry.release} goes on without {names}: a newer version serves or is on its way")
+    members = {service: label for service, label in entry.members.items() if service not in newer}
+    if members:
+        _start(draft, members, entry.cause, entry.release, entry.order)
+
+
+def _is_outdated(draft: Draft, service: str, label: str) -> bool:
+    """Whether a version that was collected would take its service back, since a newer artifact overtook it alone."""
+    there = [draft.target(service).stable, *(u.candidate for r in draft.rollouts() for u in r.units if u.service == service)]
+    return any(_arrived(draft, service, other) > _arrived(draft, service, label) for other in there if other is not None)
+
+
+def _arrived(draft: Draft, service: str, label: str) -> int:
+    """The number of the first version that the artifact of a version had, whatever its configuration; 0 where that is not known."""
+    version = draft.version(service, label)
+    numbers = range(1, (version_number(label) or 0) + 1) if version is not None else ()
+    labels = ((count, draft.version(service, version_label(count))) for count in numbers)
+    return next((count for count, v in labels if v is not None and version is not None and v.artifact.digest == version.artifact.digest), 0)
 
 
 def _forget_release(draft: Draft, name: str) -> None:
@@ -172,6 +192,7 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
     for service in sorted(catalog.services, key=lambda s: s.service):
         draft.put(f"service/{service.service}", service)
         _reconfigure(draft, service)
+        _reconfigure_collected(draft, service)
     return True
 
 
@@ -184,6 +205,19 @@ def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
     draft.because("configuration", text if new else f"{text} again")
     if draft.target(service.service).pinned is None and service.policy.mode is Mode.ROLLOUT:
         enqueue(draft, {service.service: label}, "configuration")
+
+
+def _reconfigure_collected(draft: Draft, service: ServiceInEnvironment) -> None:
+    """What a release has collected of the service takes the new configuration too, or it would bring the old one back."""
+    for name in draft.index.releases:
+        entry = draft.find(f"release/{name}", e.ReleaseEntry)
+        label = entry.members.get(service.service) if entry is not None else None
+        version = draft.version(service.service, label) if label is not None else None
+        if entry is None or version is None or version.manifest_hash == manifest_hash(service):
+            continue
+        again, _ = number(draft, service, version.artifact, version.provenance)
+        draft.put(f"release/{name}", replace(entry, members={**entry.members, service.service: again}))
+        draft.because("configuration", f"release {name}: the configuration of {service.service} changed, so {label} is {again} now")
 
 
 def _current(draft: Draft, service: str) -> e.VersionEntry | None:

@@ -48,10 +48,10 @@ def _once_the_old_version_is_being_parked(**policy: object) -> Loop:
     return loop
 
 
-@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("policy", [{}, {"in_place": True}, {"surge_percent": 50}], ids=str)
 @pytest.mark.parametrize("unsafe", [False, True])
-def test_an_abort_while_the_old_version_is_parked_asks_for_its_capacity_again(unsafe: bool, in_place: bool) -> None:
-    loop = _once_the_old_version_is_being_parked(in_place=in_place)
+def test_an_abort_while_the_old_version_is_parked_asks_for_its_capacity_again(unsafe: bool, policy: dict[str, object]) -> None:
+    loop = _once_the_old_version_is_being_parked(**policy)
     loop.say(Say.ABORT, rollout="production/cart/2", unsafe=unsafe)
     until(loop, "cart/2", Phase.REVERTED)
     old = loop.world.target("cart").versions["#1"]

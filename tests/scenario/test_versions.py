@@ -7,7 +7,8 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Announce
 from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Provenance
 from ctrlplane_stream.model.identity import Artifact
-from ctrlplane_stream.simulation.loop import Loop, catalog, digest, service
+from ctrlplane_stream.model.policy import Supersede
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, digest, service
 from tests.scenario.shop import SHOP, reasons, shop, until, weights
 
 
@@ -47,6 +48,48 @@ def test_a_completed_bake_announces_the_artifact_onward() -> None:
     loop.run(200)
     assert [(a.environment, a.artifact.service) for a in loop.driver.announcements] == [("production", "cart")]
     assert all(isinstance(a, Announce) for a in loop.driver.announcements)
+
+
+def test_an_artifact_that_bakes_first_with_a_changed_configuration_is_announced_once() -> None:
+    """The configuration supersedes the release of the artifact; what comes of it is the artifact's own bake all the same."""
+
+    def configured(flag: str) -> CatalogApplied:
+        entry = service("cart", replace(QUICK, supersede=Supersede.RESTART), configuration={"flag": flag})
+        return CatalogApplied(catalog(entry, environment="staging", promotes_to=("production",)), f"h-{flag}", "ada")
+
+    loop = Loop.of(configured("0").catalog)
+    for number in (1, 2):
+        loop.push("cart", number)
+        loop.run(200 if number == 1 else 5)
+    for flag in ("1", "2"):
+        loop.give(configured(flag))
+        loop.run(600)
+    assert [r.phase for r in loop.driver.rollouts] == [Phase.COMPLETED, Phase.REVERTED, Phase.COMPLETED, Phase.COMPLETED]
+    assert [a.artifact.digest[-1] for a in loop.driver.announcements] == ["1", "2"]
+
+
+def test_a_release_that_was_overtaken_by_a_newer_version_of_a_member_does_not_take_it_back() -> None:
+    loop = shop()
+    loop.push("cart", 2, release="r1", release_size=2)
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.COMPLETED)
+    loop.push("pay", 2, release="r1", release_size=2)
+    until(loop, "pay/2", Phase.COMPLETED)
+    assert "release r1 goes on without cart #2: a newer version serves or is on its way" in reasons(loop)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#3": 100}, {"#2": 100})
+
+
+def test_what_a_release_has_collected_takes_a_changed_configuration_too() -> None:
+    loop = shop()
+    loop.push("cart", 2, release="r1", release_size=2)
+    changed = [service(name, configuration={"flag": "1"} if name == "cart" else {}) for name in SHOP]
+    loop.give(CatalogApplied(catalog(*changed), "h2", "ada"))
+    until(loop, "cart/3", Phase.COMPLETED)
+    loop.push("pay", 2, release="r1", release_size=2)
+    until(loop, "cart/4", Phase.COMPLETED)
+    version = loop.driver.state.find("version/cart/#4", VersionEntry)
+    assert version is not None
+    assert (version.artifact.digest[-1], version.configuration, weights(loop, "cart")) == ("2", {"flag": "1"}, {"#4": 100})
 
 
 def test_a_tag_that_moves_is_a_new_artifact_and_keeps_its_provenance() -> None:

@@ -1,0 +1,68 @@
+"""What is past its retention: parked versions are deleted at rest, and a deletion that does not take is tried again before people are told.
+
+A version that is only not deleted yet serves nobody, so no rollout waits for it: the next command to its target deletes it too.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.notices import notify_of_target
+from ctrlplane_stream.decision.stuck import RETRY_SECONDS
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.world import Capacity
+
+DELETIONS_TRIED = 5
+"""So often a target at rest is told to delete what is past its retention, each time after twice as long."""
+
+
+def retire(draft: Draft) -> None:
+    """Delete parked versions whose retention has passed; the last known good and whatever moves are kept."""
+    still: list[str] = []
+    for service in draft.index.retiring:
+        target = draft.target(service)
+        gone = [v for v in target.live if _may_go(target, v) and (v.parked_until_steady or 0) <= draft.clock.steady]
+        as_left = target.strayed is None and target.edited is None  # or the deletion would undo what somebody is to look at first
+        if gone and target.rollout is None and as_left:
+            labels = [v.label for v in gone]
+            target = replace(target, live=tuple(v for v in target.live if v.label not in labels))
+            draft.put_target(target)
+            draft.tell(service, Telling(Verb.DELETE, f"the retention of {', '.join(labels)} has passed", None))
+            draft.because("deleted", f"{service} {', '.join(labels)}: retention has passed")
+        if any(_may_go(target, v) for v in target.live):
+            still.append(service)
+    if tuple(still) != draft.index.retiring:
+        draft.put("index", replace(draft.index, retiring=tuple(still)))
+
+
+def _may_go(target: e.TargetEntry, live: e.LiveVersion) -> bool:
+    good = target.last_known_good
+    kept = live.label == target.stable or (good is not None and live.label == good.label) or live.label == target.pinned
+    return live.capacity is Capacity.PARKED and not kept
+
+
+def deletes(target: e.TargetEntry) -> bool:
+    """Whether the last command, which is not done yet, was a deletion."""
+    return target.in_flight is not None and target.in_flight.verb == Verb.DELETE
+
+
+def is_given_up(target: e.TargetEntry) -> bool:
+    """Whether a deletion at rest was in vain so often that people were told, and it is not tried again by itself."""
+    flight = target.in_flight
+    return target.rollout is None and flight is not None and deletes(target) and flight.tries > DELETIONS_TRIED
+
+
+def delete_again(draft: Draft, target: e.TargetEntry, silence: str | None) -> None:
+    """Tell a target once more to delete, for what its actuator said or for its ``silence``; after the last try tell people."""
+    flight = target.in_flight
+    why = (flight.trouble if flight is not None else None) or silence
+    if flight is None or why is None or draft.clock.steady - flight.issued_steady < RETRY_SECONDS * 1000 * 2 ** (flight.tries - 1):
+        return
+    last = flight.tries >= DELETIONS_TRIED
+    draft.put_target(replace(target, in_flight=replace(flight, tries=flight.tries + last, trouble=why)))
+    if not last:
+        draft.tell(target.service, Telling(Verb.DELETE, f"try {flight.tries + 1} to delete what is past its retention: {why}", None))
+        return
+    text = f"{target.service}: what is past its retention could not be deleted ({why}). resume tries again, and so does its next rollout"
+    draft.because("not-deleted", text)
+    notify_of_target(draft, target.service, "not-deleted", text, "resume")
