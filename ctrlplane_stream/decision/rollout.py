@@ -118,11 +118,19 @@ def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
     if rollout.phase in _STOPPABLE:
         if (over := holds.expired(draft, rollout)) is not None:
             return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
-        for unit in rollout.units:
-            why = None if rollout.forced else failure(draft.target(unit.service), unit.candidate)
+        for unit in rollout.units if rollout.phase is not Phase.QUEUED and not rollout.forced else ():
+            if rollout.phase is Phase.PREPARING and not _answered(draft, unit.service):
+                continue  # what was seen before it was made is of an earlier attempt
+            why = failure(draft.target(unit.service), unit.candidate)
             if why is not None:
                 return Event.STOP, f"{unit.service} {unit.candidate} fails: {why}"
     return None
+
+
+def _answered(draft: Draft, service: str) -> bool:
+    """Whether the target was seen since its last command was carried out."""
+    target = draft.target(service)
+    return service not in draft.telling and target.observed_sequence >= target.commanded_sequence
 
 
 def _queued(draft: Draft, rollout: e.Rollout) -> Answer:

@@ -157,6 +157,16 @@ def test_retry_reruns_a_reverted_version_with_another_attempt() -> None:
     assert loop.driver.rollout("production/cart/2").attempt == 2  # type: ignore[union-attr]
 
 
+def test_a_retry_is_not_stopped_by_what_was_seen_of_the_attempt_before() -> None:
+    loop = shop()
+    loop.world.sick["cart", "#2"] = Sickness.CRASHES
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.world.sick.clear()
+    loop.say(Say.RETRY, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_revert_returns_to_an_earlier_version_make_before_break() -> None:
     loop = shop()
     loop.push("cart", 2)
