@@ -39,7 +39,7 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
         return f"{_whereabouts(target)}: told again (try {flight.tries})" if flight.tries > 1 else None
     if flight.trouble is None or seconds > RETRY_SECONDS:
         draft.put_target(replace(target, in_flight=replace(flight, trouble=why)))
-        tell_again(draft, target, f"try {flight.tries + 1}: {why}")
+        tell_again(draft, target, f"try {flight.tries + 1}: {why}", renews=True)
     return f"{_whereabouts(target)}: {why}"
 
 

@@ -250,7 +250,9 @@ def weights_of(draft: Draft, rollout: e.Rollout) -> dict[str, dict[str, int]]:
     return rollout.weights if rollout.advice is not None else weights_now(draft, tuple(u.service for u in rollout.units))
 
 
-def tell_again(draft: Draft, target: e.TargetEntry, because: str) -> None:
-    """Say the same again: the last command did not take. At rest that is more than a deletion that may have been under way."""
+def tell_again(draft: Draft, target: e.TargetEntry, because: str, *, renews: bool = False) -> None:
+    """Say the same again: the last command did not take. At rest that is more than a deletion that may have been under way, and a lease can
+    be renewed (``renews``) only where it is that which did not take: whoever went over the target by hand ended it."""
     verb = Verb(target.in_flight.verb) if target.in_flight is not None and target.rollout is not None else Verb.SHIFT
+    verb = Verb.SHIFT if verb is Verb.RENEW and not renews else verb
     draft.tell(target.service, Telling(verb, because, target.rollout))

@@ -121,6 +121,10 @@ def plan(seed: int) -> Plan:
     acts += _second_thoughts(random.Random(seed + 6))  # noqa: S311 - as above
     acts += _later_mishaps(random.Random(seed + 4), names)  # noqa: S311 - as above
     other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
+    crowd = random.Random(seed + 7)  # noqa: S311 - as above
+    crowded = crowd.random() < CROWDED_SHARE
+    if crowded:
+        services, acts = _starting_over(crowd, services), acts + _crowd(crowd, names)
     return Plan(
         seed=seed,
         services=(*services, *other.services),
@@ -130,7 +134,7 @@ def plan(seed: int) -> Plan:
         echo=rng.choice((0.0, 0.1)) if rough else 0.0,
         delay=rng.choice((0.0, 3.0, 12.0)) if rough else 0.0,
         again=rng.choice((0.0, 0.2)) if rough else 0.0,
-        actuation=rng.choice((0.5, 0.5, 8.0, 25.0)) if rough else 0.5,
+        actuation=max(rng.choice((0.5, 0.5, 8.0, 25.0)) if rough else 0.5, crowd.choice((0.5, 8.0, 25.0)) if crowded else 0.5),
         twice=rng.choice((0.0, 0.2)) if rough else 0.0,
         start=rng.choice((2.0, 2.0, 15.0, 35.0)),
         staging=rng.random() < 0.1,
@@ -277,6 +281,44 @@ def _override(rng: random.Random, names: list[str]) -> Act:
 def _second_thoughts(rng: random.Random) -> list[Act]:
     """In one run of ten somebody is so undecided, and in one of ten reverts what was good."""
     return [Act(rng.uniform(40, 160), deed) for deed in (Deed.SECOND_THOUGHTS, Deed.REGRET) if rng.random() < 0.1]
+
+
+CROWDED_SHARE = 1 / 6
+"""In so many runs rollouts get into each other's way all the time: what is rare elsewhere, and found most faults, is common there."""
+_CROWD_VERBS = (
+    *(OverrideVerb.ABORT, OverrideVerb.ABORT, OverrideVerb.REVERT, OverrideVerb.RETRY, OverrideVerb.RESUME),
+    *(OverrideVerb.FORCE, OverrideVerb.PROMOTE, OverrideVerb.PAUSE, OverrideVerb.SKIP),
+)
+_CROWD_MISHAPS = (Deed.EDIT, Deed.DRIFT, Deed.GLASS, Deed.MUTE, Deed.BREAK, Deed.LIE, Deed.RESTART, Deed.DOWN)
+
+
+def _starting_over(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> tuple[ServiceInEnvironment, ...]:
+    """Half of the services start over for newer versions, most of them, and answer a drift in one of the ways."""
+    found = []
+    for s in services:
+        supersede = rng.choice((Supersede.RESTART, Supersede.RESTART, Supersede.QUEUE_LATEST))
+        policy = msgspec.structs.replace(s.policy, supersede=supersede, on_drift=rng.choice(list(OnDrift)))
+        found.append(msgspec.structs.replace(s, policy=policy) if rng.random() < 0.5 else s)
+    return tuple(found)
+
+
+def _crowd(rng: random.Random, names: list[str]) -> list[Act]:
+    """Many pushes, releases that overlap, aborts and reverts (many of them unsafe) and hands on the targets, all at once."""
+    numbers = dict.fromkeys(names, 50)
+    acts = []
+    for _ in range(rng.randint(2, 6)):
+        name = rng.choice(names)
+        numbers[name] += 1
+        acts.append(Act(rng.uniform(40, 210), Deed.PUSH, name, numbers[name], rng.choice(_FLAVOURS)))
+    for _ in range(rng.randint(1, 3) if len(names) > 1 else 0):
+        acts += _release(rng, names, numbers)
+    for _ in range(rng.randint(2, 8)):
+        act = _override(rng, names)
+        verb, unsafe = rng.choice(_CROWD_VERBS), "unsafe" if rng.random() < 0.4 else ""
+        acts.append(msgspec.structs.replace(act, at=rng.uniform(60, 235), verb=verb, service=act.service or names[0], flavour=unsafe))
+    for _ in range(rng.randint(0, 3)):
+        acts += _mishap(rng, names, rng.choice((*_CROWD_MISHAPS, *_LATER_MISHAPS)))
+    return acts
 
 
 _ENDS = {

@@ -73,6 +73,23 @@ def test_what_was_seen_while_a_target_was_edited_by_hand_is_no_evidence(at: Phas
     until(loop, "cart/2", Phase.COMPLETED)
 
 
+def test_whoever_resumes_over_an_edit_has_the_weights_told_again_though_a_renewal_was_under_way() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.PAUSE)
+    loop.actuation_seconds = 10
+    while loop.driver.commands[-1].verb is not Verb.RENEW:
+        loop.run(1)
+    loop.world.edit("cart", {"#1": 70, "#2": 30}, "weight 30")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 30")
+    loop.run(20)
+    loop.say(Say.RESUME)
+    loop.run(11)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_a_target_that_is_edited_by_hand_at_rest_is_told_to_people_once_and_resumed_with_the_whole_environment() -> None:
     loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
     loop.world.edit("cart", {"#1": 78}, "weight 78")
