@@ -31,7 +31,7 @@ def _instances(ledger: Ledger, version: WantedVersion, full: int) -> int:
         case Capacity.FULL:
             return full
         case Capacity.WEIGHTED:
-            return max(1, carrying)
+            return max(1, carrying, math.ceil(full * version.share / 100))
         case Capacity.PARKED:
             return carrying
 

@@ -9,6 +9,7 @@ from ctrlplane_stream.commands.options import EXIT_DIFFERENT, takes_json, takes_
 from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, takes_wait, who_am_i
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.artifacts import named_wrongly
 from ctrlplane_stream.wire.control import OverrideData, write_control
 
 MEANINGS: dict[OverrideVerb, str] = {
@@ -24,11 +25,14 @@ MEANINGS: dict[OverrideVerb, str] = {
     OverrideVerb.SKIP: "pass over the gate of this step, or the parked fact at --fact-offset, which no build can decide",
     OverrideVerb.RETRY: "try a reverted version again",
     OverrideVerb.REVERT: "back to --version, make-before-break",
+    OverrideVerb.ADOPT: "what runs there already, --artifact, becomes a version of ours as it is: stable at once, unjudged, not restarted",
 }
 """Every verb in a line, for the help."""
 
 _FOR_VERBS: dict[str, frozenset[OverrideVerb]] = {
     "--version": frozenset({OverrideVerb.PIN, OverrideVerb.REVERT, OverrideVerb.RETRY}),
+    "--artifact": frozenset({OverrideVerb.ADOPT}),
+    "--told-as": frozenset({OverrideVerb.ADOPT}),
     "--all-steps": frozenset({OverrideVerb.PROMOTE}),
     "--for": frozenset({OverrideVerb.FREEZE}),
     "--fact-offset": frozenset({OverrideVerb.SKIP}),
@@ -38,7 +42,7 @@ _FOR_VERBS: dict[str, frozenset[OverrideVerb]] = {
 _WHOLE = frozenset({OverrideVerb.FREEZE, OverrideVerb.UNFREEZE})
 """Verbs that never end with one rollout."""
 
-_OF_A_SERVICE = frozenset({OverrideVerb.PIN, OverrideVerb.UNPIN})
+_OF_A_SERVICE = frozenset({OverrideVerb.PIN, OverrideVerb.UNPIN, OverrideVerb.ADOPT})
 
 
 @click.command(epilog="\b\n" + "\n".join(f"{verb:<9} {meaning}" for verb, meaning in MEANINGS.items()))
@@ -47,6 +51,8 @@ _OF_A_SERVICE = frozenset({OverrideVerb.PIN, OverrideVerb.UNPIN})
 @click.option("--why", required=True, help="The reason; it stays in the log.")
 @click.option("--who", default=None, help="Who overrules; default: the user's name.")
 @click.option("--version", help="pin, revert, retry: the version's label, such as '#3'.")
+@click.option("--artifact", metavar="IMAGE@DIGEST", help="adopt: what runs there.")
+@click.option("--told-as", metavar="LABEL", help="adopt: the version label that its telemetry carries; default: its digest.")
 @click.option("--all-steps", is_flag=True, help="promote: through all steps.")
 @click.option("--unsafe", is_flag=True, help="Permit what would break make-before-break.")
 @click.option("--for", "for_minutes", type=click.FloatRange(0, min_open=True), help="freeze: minutes until it ends by itself.")
@@ -56,8 +62,9 @@ _OF_A_SERVICE = frozenset({OverrideVerb.PIN, OverrideVerb.UNPIN})
 @takes_settings("kafka_", "topic_", "partitions")
 @takes_json
 def control(
-    settings: Settings, as_json: bool, verb: str, scope: str, why: str, who: str | None, version: str | None, all_steps: bool,
-    unsafe: bool, for_minutes: float | None, fact_offset: int | None, event_id: str | None, wait_seconds: float,
+    settings: Settings, as_json: bool, verb: str, scope: str, why: str, who: str | None, version: str | None, artifact: str | None,
+    told_as: str | None, all_steps: bool, unsafe: bool, for_minutes: float | None, fact_offset: int | None, event_id: str | None,
+    wait_seconds: float,
 ) -> None:  # fmt: skip
     """Overrule the engine on a rollout (its id), a service (ENVIRONMENT:SERVICE) or a whole environment. The verbs are below.
 
@@ -67,9 +74,13 @@ def control(
     answered in time.
     """
     environment, service, rollout = read_scope(scope)
-    given = {"--version": version, "--all-steps": all_steps, "--for": for_minutes, "--fact-offset": fact_offset}
+    given = {
+        "--version": version, "--artifact": artifact, "--told-as": told_as, "--all-steps": all_steps, "--for": for_minutes,
+        "--fact-offset": fact_offset,
+    }  # fmt: skip
     used = frozenset(name for name, value in given.items() if value is not None and value is not False)
     _refuse_what_cannot_be(OverrideVerb(verb), scope, why, used)
+    image, digest = _named(OverrideVerb(verb), artifact)
     data = OverrideData(
         verb=OverrideVerb(verb),
         environment=environment,
@@ -77,7 +88,9 @@ def control(
         why=why,
         rollout=rollout,
         service=service,
-        version=version,
+        version=version or told_as,
+        image=image,
+        digest=digest,
         all_steps=all_steps,
         unsafe=unsafe,
         expires_ms=int(time.time() * 1000 + for_minutes * 60_000) if for_minutes else None,
@@ -104,6 +117,16 @@ def _refuse_what_cannot_be(verb: OverrideVerb, scope: str, why: str, given: froz
     for name in sorted(given):
         if verb not in _FOR_VERBS[name]:
             raise click.UsageError(f"{name} means nothing to {verb}; it is for {', '.join(sorted(_FOR_VERBS[name]))}")
+
+
+def _named(verb: OverrideVerb, artifact: str | None) -> tuple[str | None, str | None]:
+    """Image and digest of what is to be adopted; a usage error where that is not named."""
+    if verb is not OverrideVerb.ADOPT:
+        return None, None
+    image, _, digest = (artifact or "").partition("@")
+    if (wrong := named_wrongly(image, digest)) is not None:
+        raise click.UsageError(f"adopt needs --artifact IMAGE@sha256:… of what runs there: {wrong}")
+    return image, digest
 
 
 def read_scope(scope: str) -> tuple[str, str | None, str | None]:

@@ -105,14 +105,16 @@ def next_command(rollout: e.Rollout) -> str:
     """What somebody who looks at this rollout most likely wants to type."""
     if rollout.advice is not None:
         return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
+    if rollout.cause == "adoption" and rollout.phase in ENDED:
+        return f"ctrlplane-stream plan IMAGE@DIGEST --environment {rollout.environment}"
     if rollout.phase is Phase.COMPLETED:
         verb = "revert"
     elif rollout.phase is Phase.REVERTED:
         verb = "retry"
-    elif rollout.phase in (Phase.ABORTING, Phase.DRAINING):
+    elif rollout.phase in (Phase.ABORTING, Phase.DRAINING, Phase.LEAVING):
         return f"ctrlplane-stream rollout {rollout.id}"
     elif rollout.holds:
-        verb = "resume" if rollout.holds[-1].who else "promote"
+        verb = "resume" if rollout.holds[-1].who else "abort" if rollout.phase is Phase.ADOPTING else "promote"
     else:
         verb = "abort"
     return f"ctrlplane-stream control {verb} {rollout.id} --why REASON"
@@ -127,7 +129,9 @@ def words(of: Explanation) -> list[str]:
     lines += [f"  held: {h.text} (until {_time(h.deadline_ms)})" for h in found.holds]
     lines += [f"  stopped because {found.stopped_because}"] if found.stopped_because else []
     if of.version_set is not None:
-        lines.append(f"watched (confidence {of.version_set.confidence}):")
+        adopted = found.cause == "adoption"
+        lines += [f"  {said}" for said in of.version_set.explanation] if adopted else []
+        lines += [] if adopted else [f"watched (confidence {of.version_set.confidence}):"]
         lines += [f"  {g.guard.service or 'entry points'}, {g.guard.role}: {g.why}" for g in of.version_set.guards]
     lines.append("decided [partition/offset]:")
     lines += _history(of.reasons)[-_REASONS_SHOWN:]

@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.phases import ADOPTION
 from ctrlplane_stream.decision.runs import is_job
 from ctrlplane_stream.model.commands import JudgeAssigned, JudgeReleased
 from ctrlplane_stream.model.policy import Policy, Unsure
@@ -57,7 +58,7 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         environment=rollout.environment,
         step=step_count(rollout) - 1 if baking else global_step(rollout),
         attempt=rollout.judged_attempt,
-        changed=tuple(Change(u.service, u.candidate, u.stable) for u in changed),
+        changed=tuple(_change(draft, u) for u in changed),
         guards=tuple(_as_seen_from(g.guard, changed) for g in version_set.guards),
         weight=_share(rollout, baking=baking),
         weight_confirmed_at_ms=_judged_from_ms(draft, rollout),
@@ -66,7 +67,7 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         entry_points=version_set.entry_points,
         policy=_gate(version_set.policy, baking=baking),
         concurrent=tuple(
-            Concurrent(other.id, unit.service, unit.candidate)
+            Concurrent(other.id, unit.service, draft.told_as(unit.service, unit.candidate))
             for other in concurrent(draft, rollout)
             for unit in other.units
             if unit.weighted
@@ -75,6 +76,12 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         advised=rollout.advice is not None,
     )
     draft.outputs.append(JudgeAssigned(assignment))
+
+
+def _change(draft: Draft, unit: e.Unit) -> Change:
+    """The unit's versions by the labels that telemetry carries."""
+    stable = draft.told_as(unit.service, unit.stable) if unit.stable is not None else None
+    return Change(unit.service, draft.told_as(unit.service, unit.candidate), stable)
 
 
 def _gate(policy: Policy, *, baking: bool) -> GatePolicy:
@@ -123,7 +130,10 @@ def concurrent(draft: Draft, rollout: e.Rollout) -> tuple[e.Rollout, ...]:
     return tuple(
         o
         for o in draft.rollouts()
-        if o.id != rollout.id and not o.promoted and (o.advice is not None or any(carries(draft, u) for u in o.units))
+        if o.id != rollout.id
+        and not o.promoted
+        and o.phase not in ADOPTION
+        and (o.advice is not None or any(carries(draft, u) for u in o.units))
     )
 
 

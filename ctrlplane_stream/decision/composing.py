@@ -10,7 +10,7 @@ from ctrlplane_stream.decision import version_sets as vs
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.graph import Graph
 from ctrlplane_stream.decision.runs import is_job, only_jobs
-from ctrlplane_stream.decision.targets import kind_of, surplus_wanted, wants_in_place
+from ctrlplane_stream.decision.targets import kind_of, surplus_wanted, wants_by_weight, wants_in_place
 from ctrlplane_stream.decision.waves import cycles, waves
 from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import ServiceKind
@@ -50,6 +50,7 @@ def compose(
         hub=any(vs.is_hub(state.graph, name) for name in members),
         kinds={name: kind_of(draft, name) for name in sorted(members)},
         in_place=in_place,
+        by_weight=tuple(name for name in sorted(members) if wants_by_weight(draft, name)),
         surplus_percent={name: room for name in in_place if (room := surplus_wanted(draft, name))},
     )
 

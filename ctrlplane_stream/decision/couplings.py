@@ -10,7 +10,7 @@ from types import MappingProxyType
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import version_sets as vs
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.phases import ADOPTION, Phase
 
 
 class Relation(StrEnum):
@@ -31,7 +31,8 @@ class Standing(StrEnum):
     """Preparing, shifting or verifying; another tool's, while it moves shares."""
     RETURNING = "going back"
     VERIFIED = "verified at 100"
-    """Baking, or draining the old versions; another tool's that has all traffic, or has stood still for longer than a hold may."""
+    """Baking, draining the old versions, or being adopted, which moves nothing; another tool's that has all traffic, or has stood still for
+    longer than a hold may."""
 
 
 class Wait(StrEnum):
@@ -85,7 +86,7 @@ def standing(draft: Draft, other: e.Rollout) -> Standing:
     """How far the other rollout, which has not ended, is."""
     if other.phase is Phase.QUEUED:
         return Standing.WAITING
-    if other.bakes or _stands_still(draft, other):
+    if other.bakes or other.phase in ADOPTION or _stands_still(draft, other):
         return Standing.VERIFIED
     if other.phase in (Phase.ABORTING, Phase.DRAINING):
         return Standing.VERIFIED if other.phase is Phase.DRAINING and other.promoted else Standing.RETURNING

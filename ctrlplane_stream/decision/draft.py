@@ -109,6 +109,11 @@ class Draft:
         """A version by its label, or None."""
         return self.find(f"version/{service}/{label}", e.VersionEntry)
 
+    def told_as(self, service: str, label: str) -> str:
+        """The label that telemetry carries for a version: our own, or another's where it was adopted."""
+        version = self.version(service, label)
+        return (version.told_as if version is not None else None) or label
+
     def rollout(self, id_: str) -> e.Rollout | None:
         """A rollout by its id, or None."""
         return self.find(f"rollout/{id_}", e.Rollout)

@@ -16,7 +16,7 @@ from ctrlplane_stream.decision.draft import Draft, Telling, delta_of
 from ctrlplane_stream.decision.falling import owns, stays, with_stable
 from ctrlplane_stream.decision.hearing import on_verdict
 from ctrlplane_stream.decision.overrides import in_scope, on_override
-from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.phases import ADOPTION, Phase
 from ctrlplane_stream.decision.rollout import settle
 from ctrlplane_stream.decision.state import State, fold
 from ctrlplane_stream.decision.targets import emit_commands, weighted
@@ -169,7 +169,7 @@ def minimal_abort(state: State, override: OverrideRequested) -> tuple[Command, .
     draft = Draft(state, _advanced(state.find("clock", e.Clock), Moment(-1, 0, None)))
     because = f"aborted by {override.who} while parked: {override.why}"
     for rollout in in_scope(draft, override):
-        for unit in rollout.units if not stays(rollout) else ():
+        for unit in rollout.units if not stays(rollout) and rollout.phase not in ADOPTION else ():
             if owns(draft, rollout, unit):
                 _to_stable(draft, replace(rollout, unsafe=override.unsafe), unit, because)
     emit_commands(draft)

@@ -144,7 +144,7 @@ def _blamed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
         if any(u.service == named.service for u in rollout.units):
             return rollout
         for other in others:
-            if any((u.service, u.candidate) == (named.service, named.version) for u in other.units):
+            if any((u.service, draft.told_as(u.service, u.candidate)) == (named.service, named.version) for u in other.units):
                 return other
         return rollout
     sharing = [o for o in _sharing(draft, rollout, verdict) if o.phase is not Phase.ABORTING]

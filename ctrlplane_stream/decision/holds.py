@@ -79,7 +79,7 @@ def lifted(rollout: e.Rollout, *codes: str) -> e.Rollout:
 def announce(draft: Draft, rollout: e.Rollout, held: e.Hold) -> None:
     """Say that a rollout is held, with reason, deadline and what to type."""
     draft.because(f"held:{held.code}", f"{rollout.id} is held in {rollout.phase}: {held.text}", rollout.id)
-    verb = _NEXT.get(held.code, "resume")
+    verb = "abort" if rollout.phase is Phase.ADOPTING and held.code == "stuck" else _NEXT.get(held.code, "resume")
     notify(draft, rollout, "held", f"{rollout.id} is held: {held.text}", verb, held.deadline_ms)
 
 

@@ -14,7 +14,7 @@ from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify, notify_of_target
-from ctrlplane_stream.decision.phases import Event, Phase
+from ctrlplane_stream.decision.phases import ADOPTION, Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
 from ctrlplane_stream.decision.targets import is_shown, tell_again
 from ctrlplane_stream.decision.transitions import move
@@ -110,7 +110,7 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
 
 def _stop(draft: Draft, service: str, because: str) -> None:
     rollout = moving(draft, service)
-    if rollout is not None and rollout.phase is not Phase.ABORTING and not stays(rollout):
+    if rollout is not None and rollout.phase not in (Phase.ABORTING, *ADOPTION) and not stays(rollout):
         move(draft, rollout, Event.STOP, because)
 
 
@@ -147,7 +147,7 @@ def lease_lapsed(draft: Draft, service: str, why: str) -> None:
     if target.leased_ms is not None:
         draft.put_target(replace(target, leased_ms=None))
     rollout = moving(draft, service)
-    if rollout is None or rollout.phase in (Phase.ABORTING, Phase.DRAINING):
+    if rollout is None or rollout.phase in (Phase.ABORTING, Phase.DRAINING, *ADOPTION):
         return
     ends = draft.version_set(rollout.id).policy.on_lease_expired is Unsure.ABORT
     if rollout.phase is Phase.PREPARING and not ends:
@@ -180,10 +180,20 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
 
 def _arrived(draft: Draft, service: str, fact: ArrivalsObserved) -> None:
     before = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
-    counts = dict(sorted(fact.arrivals.get(service, {}).items()))
+    counts = _by_our_labels(draft, service, fact.arrivals.get(service, {}))
     end = int(fact.window + fact.window_seconds)
     met = {**(before.last_met if before is not None else {}), **{label: end for label, count in counts.items() if count > 0}}
     draft.put(f"arrivals/{service}", e.ArrivalsEntry(fact.window, fact.window_seconds, counts, dict(sorted(met.items()))))
+
+
+def _by_our_labels(draft: Draft, service: str, arrivals: dict[str, int]) -> dict[str, int]:
+    """The counts under our labels, in their order, where telemetry tells a version by another."""
+    ours = {draft.told_as(service, v.label): v.label for v in draft.target(service).live}
+    counts: dict[str, int] = {}
+    for told, count in arrivals.items():
+        label = ours.get(told, told)
+        counts[label] = counts.get(label, 0) + count
+    return dict(sorted(counts.items()))
 
 
 def _sighted(draft: Draft, rollout: e.Rollout, window: int) -> None:

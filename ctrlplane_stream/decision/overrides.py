@@ -11,12 +11,13 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
+from ctrlplane_stream.decision.adopting import adopt
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
-from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Event, Phase
 from ctrlplane_stream.decision.promoting import BAKED_KEPT
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
@@ -70,7 +71,7 @@ def _noted(rollout: e.Rollout, fact: OverrideRequested) -> e.Rollout:
 
 def _each(draft: Draft, fact: OverrideRequested, change: Callable[[e.Rollout], e.Rollout], said: str) -> Answered:
     """Change every rollout in scope that still climbs; refused where there is none."""
-    found = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, *ENDED) and r.phase is not Phase.DRAINING]
+    found = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, *ADOPTION, *ENDED)]
     for rollout in found:
         draft.put_rollout(change(_noted(rollout, fact)))
     if not found:
@@ -121,7 +122,7 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
         _over_edits(draft, rollout, fact)
         noted = replace(lifted(_noted(rollout, fact), "hand-edit", "drift"), unsafe=fact.unsafe)
         draft.put_rollout(noted)
-        if rollout.phase is not Phase.ABORTING and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
+        if rollout.phase not in (Phase.ABORTING, Phase.LEAVING) and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
             move(draft, noted, Event.STOP, f"aborted by {fact.who}: {fact.why}")
     if kept and not found:
         return True, f"{', '.join(kept)}: the first version has baked, and there is nothing to go back to"
@@ -225,7 +226,8 @@ def _moved_with(draft: Draft, members: dict[str, str]) -> list[str]:
 def _to_retry(draft: Draft, fact: OverrideRequested) -> dict[str, str]:
     ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
     if ended is not None and ended.advice is None:
-        return {u.service: u.candidate for u in ended.units} if ended.phase is Phase.REVERTED else {}
+        reverted = ended.phase is Phase.REVERTED and ended.cause != "adoption"  # that says adopt again, since retry would make it
+        return {u.service: u.candidate for u in ended.units} if reverted else {}
     if fact.service is None:
         return {}
     target = draft.target(fact.service)
@@ -247,7 +249,7 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
         return False, f"refused: {service} has no version {label or 'before its stable one'}"
     target = draft.target(service)
     if label == target.stable:
-        stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.ADVISING)]
+        stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.ADVISING, *ADOPTION)]
         for moving in stopped:
             move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
         return True, f"{service} returns to {label}" if stopped else f"{service} serves {label} already"
@@ -279,6 +281,7 @@ VERBS: MappingProxyType[OverrideVerb, Callable[[Draft, OverrideRequested], Answe
         OverrideVerb.SKIP: _skip,
         OverrideVerb.RETRY: _retry,
         OverrideVerb.REVERT: _revert,
+        OverrideVerb.ADOPT: adopt,
     }
 )
 """Every verb has a row."""

@@ -12,6 +12,10 @@ What another tool rolls out (policy ``mode: advise``) is one phase, ``advising``
 traffic that the other tool gives, and the rollout ends as that tool ends it: ``completed`` where the candidate kept all traffic,
 ``reverted`` where it lost it, ``dismissed`` where nobody is to be advised any more.
 
+What runs already is *adopted*: ``adopting`` tells the world to take it over as it is, and is over when the world shows it; ``leaving``
+gives that up, and ends ``reverted`` once the world has said that it took nothing over, or else goes back to ``adopting``. Neither moves
+traffic or instances.
+
 Rules, in the order in which they matter: an abort is an event of every phase that we move; nothing leads
 back from ``aborting``; the only ways into ``shifting`` are readiness and a passed step; only a drained version ends a rollout.
 
@@ -38,6 +42,8 @@ class Phase(StrEnum):
     REVERTED = "reverted"
     ADVISING = "advising"
     DISMISSED = "dismissed"
+    ADOPTING = "adopting"
+    LEAVING = "leaving"
 
 
 class Event(StrEnum):
@@ -73,6 +79,12 @@ class Event(StrEnum):
     """The candidate of another tool takes no traffic any more."""
     DISMISSED = "dismissed"
     """The policy advises no longer, or nothing of the service was heard for too long."""
+    ADOPTED = "taken over"
+    """The world shows what ran already as ours, as it runs: it is stable and last known good, unjudged."""
+    LEFT = "left alone"
+    """The world has said that it did not take over what was to be adopted."""
+    TAKEN = "taken before"
+    """The world had taken it over before it heard that it should not: it stays adopted, since nothing would be better undone."""
 
 
 TRANSITIONS = MappingProxyType(
@@ -104,6 +116,8 @@ TRANSITIONS = MappingProxyType(
             }
         ),
         Phase.DISMISSED: MappingProxyType({}),
+        Phase.ADOPTING: MappingProxyType({Event.ADOPTED: Phase.COMPLETED, Event.STOP: Phase.LEAVING}),
+        Phase.LEAVING: MappingProxyType({Event.LEFT: Phase.REVERTED, Event.TAKEN: Phase.ADOPTING}),
     }
 )
 """Phase and event to the next phase. Every phase has a row, the ended ones an empty one."""
@@ -111,7 +125,10 @@ TRANSITIONS = MappingProxyType(
 ENDED = (Phase.COMPLETED, Phase.REVERTED, Phase.DISMISSED)
 """Phases that nothing leaves."""
 
-MOVING = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING, Phase.ABORTING)
+ADOPTION = (Phase.ADOPTING, Phase.LEAVING)
+"""Phases in which what runs already is taken over, or left alone: nothing moves."""
+
+MOVING = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING, Phase.ABORTING, *ADOPTION)
 """Phases in which a rollout owns its targets."""
 
 CLIMBING = (Phase.SHIFTING, Phase.VERIFYING)

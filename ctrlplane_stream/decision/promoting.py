@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.targets import with_version
 from ctrlplane_stream.model.commands import Announce
 from ctrlplane_stream.model.world import Capacity
 
@@ -18,13 +19,22 @@ def good_forever(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout promoted: each candidate is stable and last known good, with the neighbours it baked against."""
     units = tuple(replace(u, fallback=draft.target(u.service).last_known_good) for u in rollout.units)
     for unit in units:
-        target = draft.target(unit.service)
-        good = e.LastKnownGood(unit.candidate, draft.clock.now_ms, _neighbours(draft, unit.service))
-        draft.put_target(replace(target, stable=unit.candidate, last_known_good=good, baked=_baked(target.baked, unit.candidate)))
+        mark_good(draft, unit)
         draft.because("last-known-good", f"{unit.service} {unit.candidate} is the last known good", rollout.id)
     for unit in units:
         _announce(draft, rollout, unit)
     return replace(rollout, units=units, promoted=True)
+
+
+def mark_good(draft: Draft, unit: e.Unit) -> None:
+    """Make the unit's candidate stable and last known good, whole from here on, with the neighbours that it serves beside."""
+    target = draft.target(unit.service)
+    good = e.LastKnownGood(unit.candidate, draft.clock.now_ms, _neighbours(draft, unit.service))
+    target = replace(target, stable=unit.candidate, last_known_good=good, baked=_baked(target.baked, unit.candidate))
+    known = target.wanted(unit.candidate)
+    if known is not None and known.capacity is Capacity.WEIGHTED:
+        target = with_version(target, replace(known, capacity=Capacity.FULL, share=0))
+    draft.put_target(target)
 
 
 def _baked(before: tuple[str, ...], label: str) -> tuple[str, ...]:
@@ -75,7 +85,8 @@ def ended(draft: Draft, rollout: e.Rollout) -> None:
 
 
 def _freed(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> e.TargetEntry:
-    wait = draft.version_set(rollout.id).policy.hold_after_revert_seconds if rollout.phase is Phase.REVERTED else 0.0
+    moved_back = rollout.phase is Phase.REVERTED and rollout.cause != "adoption"
+    wait = draft.version_set(rollout.id).policy.hold_after_revert_seconds if moved_back else 0.0
     until = draft.clock.steady + int(wait * 1000) if wait else target.blocked_until_steady
     draft.remove(f"arrivals/{target.service}")
     return replace(target, rollout=None, blocked_until_steady=until)

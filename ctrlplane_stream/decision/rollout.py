@@ -22,6 +22,7 @@ from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.readiness import unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
+from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
 from ctrlplane_stream.decision.targets import failure, is_astray, is_shown, weights_of
 from ctrlplane_stream.decision.transitions import move, watched, window_now
 
@@ -181,21 +182,21 @@ def _shifting(draft: Draft, rollout: e.Rollout) -> Answer:
     for unit in rollout.units:
         target = draft.target(unit.service)
         if unit.wave == rollout.wave and (unit.service in draft.telling or not is_shown(draft, target)):
-            if (why := _never_exchanged(draft, rollout, unit)) is not None:
+            if (why := _never_manned(draft, rollout, unit)) is not None:
                 return Event.STOP, why
             return f"waits for {unit.service} to show {unit.candidate} at {assigning.candidate_weight(rollout)}%"
     return Event.CONFIRMED, "the world shows the weight"
 
 
-def _never_exchanged(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
-    """That an instance which was exchanged in place does not become ready in time, or None."""
+def _never_manned(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
+    """That an instance which this step started, beside stable or in place of another, does not become ready in time, or None."""
     version_set = draft.version_set(rollout.id)
     target, seconds = draft.target(unit.service), (draft.clock.steady - rollout.phase_since_steady) / 1000
-    late = unit.service in version_set.in_place and seconds > version_set.policy.ready_timeout_seconds
+    late = unit.service in (*version_set.in_place, *version_set.by_weight) and seconds > version_set.policy.ready_timeout_seconds
     seen = target.seen(unit.candidate)
     if not late or target.in_flight is None or target.in_flight.trouble is not None or seen is None or seen.ready == seen.instances:
         return None
-    return f"{unit.service} {unit.candidate}: {seen.ready} of {seen.instances} exchanged instances ready after {seconds:.0f} s"
+    return f"{unit.service} {unit.candidate}: {seen.ready} of {seen.instances} instances ready after {seconds:.0f} s"
 
 
 def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
@@ -290,6 +291,8 @@ RULES: MappingProxyType[Phase, Rule] = MappingProxyType(
         Phase.REVERTED: _ended,
         Phase.ADVISING: advise,
         Phase.DISMISSED: _ended,
+        Phase.ADOPTING: await_adoption,
+        Phase.LEAVING: await_answer,
     }
 )
 """What moves a rollout on in each phase."""

@@ -6,6 +6,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.falling import serves
 from ctrlplane_stream.decision.phases import MOVING, Phase
+from ctrlplane_stream.decision.taking_over import was_refused
 from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again
 from ctrlplane_stream.model.policy import Policy
 
@@ -28,8 +29,8 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     if rollout.phase is Phase.ABORTING and not exchanges(draft, target) and (dead := _nowhere_to_go(target, unit)) is not None:
         return f"{_whereabouts(target)}: {dead}"
     flight = target.in_flight
-    if target.edited is not None:
-        return None
+    if target.edited is not None or (rollout.phase is Phase.LEAVING and was_refused(target)):
+        return None  # people have it in their hands, or the answer is all that was waited for
     if flight is None:
         _restore(draft, rollout, target)
         return None
@@ -53,8 +54,9 @@ def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:
         return None
     if goes_on(draft, target):
         still = (draft.clock.steady - target.moved_steady) / 1000
+        did = "exchanged" if exchanges(draft, target) else "started"
         late = still > max(policy.lost_actuator_seconds, policy.ready_timeout_seconds)
-        return f"no instance was exchanged for {still:.0f} s" if late else None
+        return f"no instance was {did} for {still:.0f} s" if late else None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
     if seconds <= policy.lost_actuator_seconds:
         return None

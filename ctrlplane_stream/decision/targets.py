@@ -35,6 +35,14 @@ def prepared(target: e.TargetEntry, label: str) -> e.TargetEntry:
     return with_version(target, e.LiveVersion(label, Capacity.FULL, known.weight if known else 0))
 
 
+def sized(target: e.TargetEntry, label: str, share: int) -> e.TargetEntry:
+    """The target with a version that has instances for ``share`` percent of the traffic; one that had more keeps them: it may be in use."""
+    known = target.wanted(label)
+    before = known.share if known is not None and known.capacity is Capacity.WEIGHTED else 0
+    weight = known.weight if known is not None else 0
+    return with_version(target, e.LiveVersion(label, Capacity.WEIGHTED, weight, share=max(before, share)))
+
+
 def weighted(target: e.TargetEntry, candidate: str, stable: str | None, weight: int) -> e.TargetEntry:
     """The target with ``weight`` for the candidate and the rest for stable; every other version gets nothing."""
     weights = {candidate: weight, **({stable: 100 - weight} if stable is not None else {})}
@@ -127,10 +135,23 @@ def _surplus_percent(draft: Draft, target: e.TargetEntry) -> int:
     return surplus_wanted(draft, target.service)
 
 
+def wants_by_weight(draft: Draft, service: str) -> bool:
+    """Whether the catalog wants a candidate of the service to have instances for its weight only, rather than for all the traffic."""
+    entry = draft.service(service)
+    return entry is not None and entry.policy.by_weight and entry.kind is ServiceKind.ROUTED
+
+
+def grows(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether a candidate's instances come with its weight, so that each step waits for some to start."""
+    began = draft.find(f"set/{target.rollout}", e.VersionSet) if target.rollout is not None else None
+    return began is not None and target.service in began.by_weight
+
+
 def goes_on(draft: Draft, target: e.TargetEntry) -> bool:
-    """Whether the actuator has taken the last command and exchanges instances by it, one after another, which takes its time."""
+    """Whether the actuator has taken the last command and starts or exchanges instances by it, which takes its time."""
     flight = target.in_flight
-    return flight is not None and flight.trouble is None and target.observed_sequence >= flight.sequence and exchanges(draft, target)
+    taken = flight is not None and flight.trouble is None and target.observed_sequence >= flight.sequence
+    return taken and (exchanges(draft, target) or grows(draft, target))
 
 
 def _same_share(wanted: int, seen: int, kind: ServiceKind, granularity: int) -> bool:
@@ -171,7 +192,7 @@ def _wanted_version(draft: Draft, service: str, live: e.LiveVersion) -> WantedVe
     version = draft.version(service, live.label)
     if version is None:
         raise LookupError(f"{service} {live.label} is wanted but was never numbered")
-    return WantedVersion(live.label, version.artifact, version.configuration, live.capacity, live.weight)
+    return WantedVersion(live.label, version.artifact, version.configuration, live.capacity, live.weight, live.share, version.told_as)
 
 
 def lease_seconds(draft: Draft, target: e.TargetEntry) -> float:

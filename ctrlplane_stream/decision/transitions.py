@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from ctrlplane_stream.decision import assigning
+from ctrlplane_stream.decision import assigning, taking_over
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import fall
@@ -18,7 +18,7 @@ from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase, after
 from ctrlplane_stream.decision.promoting import ended, good_forever
 from ctrlplane_stream.decision.runs import counted_from, shown_weight
-from ctrlplane_stream.decision.targets import prepared, weighted
+from ctrlplane_stream.decision.targets import prepared, sized, weighted
 from ctrlplane_stream.model.commands import Verb
 
 TIMELINE_KEPT = 60
@@ -56,13 +56,21 @@ def _place(rollout: e.Rollout) -> str:
 
 def _admitted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     for unit in rollout.units:
-        target = prepared(draft.target(unit.service), unit.candidate)
+        target = _prepared(draft, rollout, unit)
         version = draft.version(unit.service, unit.candidate)
         if version is not None:
             draft.put(f"version/{unit.service}/{unit.candidate}", replace(version, attempts=version.attempts + 1, turned_down=False))
         draft.put_target(replace(target, rollout=rollout.id))
         draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.candidate} ready at weight 0: {because}", rollout.id))
     return rollout
+
+
+def _prepared(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> e.TargetEntry:
+    """The target with the candidate whole, or as large as its first weight needs."""
+    target = prepared(draft.target(unit.service), unit.candidate)
+    if unit.service not in draft.version_set(rollout.id).by_weight or unit.stable is None:
+        return target
+    return sized(target, unit.candidate, rollout.steps[0].weight)
 
 
 def _ready(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
@@ -89,7 +97,9 @@ def _climb(draft: Draft, rollout: e.Rollout, place: tuple[int, int], because: st
     for unit in climbed.units:
         weight = 100 if unit.stable is None else shown_weight(version_set, unit.service, assigning.candidate_weight(climbed))
         if unit.wave == climbed.wave and weight > 0:
-            draft.put_target(weighted(draft.target(unit.service), unit.candidate, unit.stable, weight))
+            target = weighted(draft.target(unit.service), unit.candidate, unit.stable, weight)
+            by_weight = unit.service in version_set.by_weight and unit.stable is not None
+            draft.put_target(sized(target, unit.candidate, weight) if by_weight else target)
             draft.tell(unit.service, Telling(Verb.SHIFT, f"{unit.candidate} to {weight}%: {because}", climbed.id))
             units.append(replace(unit, weighted=True))
         else:
@@ -138,6 +148,8 @@ def _baked(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 
 
 def _stop(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
+    if rollout.phase is Phase.LEAVING:
+        return taking_over.leave(draft, rollout, because)
     assigning.release(draft, rollout, because)
     stopped = replace(lifted(rollout), stopped_because=because, holds=())
     fall(draft, stopped, because)
@@ -211,6 +223,9 @@ EFFECTS: MappingProxyType[Event, Callable[[Draft, e.Rollout, str], e.Rollout]] =
         Event.KEPT: _settled,
         Event.GONE: _settled,
         Event.DISMISSED: _settled,
+        Event.ADOPTED: taking_over.adopted,
+        Event.LEFT: taking_over.left,
+        Event.TAKEN: taking_over.taken_before,
     }
 )
 """What each event does besides changing the phase."""

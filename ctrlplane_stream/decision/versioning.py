@@ -23,21 +23,28 @@ RELEASE_QUIET_SECONDS = 30
 
 def number(draft: Draft, service: ServiceInEnvironment, artifact: Artifact, provenance: Provenance) -> tuple[str, bool]:
     """The label of (artifact, manifest) of a service, and whether it is new."""
-    manifest = manifest_hash(service)
-    pair = f"pair/{service.service}/{artifact.digest}/{manifest}"
-    known = draft.find(pair, e.PairEntry)
-    if known is not None:
-        return version_label(known.number), False
+    if (known := known_label(draft, service, artifact)) is not None:
+        return known, False
     target = draft.target(service.service)
     count = target.newest + 1
     label = version_label(count)
-    draft.put(pair, e.PairEntry(count))
+    draft.put(_pair(service, artifact), e.PairEntry(count))
     draft.put(
         f"version/{service.service}/{label}",
-        e.VersionEntry(label, artifact, manifest, dict(service.configuration), provenance, draft.clock.now_ms),
+        e.VersionEntry(label, artifact, manifest_hash(service), dict(service.configuration), provenance, draft.clock.now_ms),
     )
     draft.put_target(replace(target, newest=count))
     return label, True
+
+
+def known_label(draft: Draft, service: ServiceInEnvironment, artifact: Artifact) -> str | None:
+    """The label that (artifact, manifest) of a service has, or None where it has no number yet."""
+    known = draft.find(_pair(service, artifact), e.PairEntry)
+    return version_label(known.number) if known is not None else None
+
+
+def _pair(service: ServiceInEnvironment, artifact: Artifact) -> str:
+    return f"pair/{service.service}/{artifact.digest}/{manifest_hash(service)}"
 
 
 def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:

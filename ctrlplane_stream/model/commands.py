@@ -18,7 +18,9 @@ class Verb(StrEnum):
     """What a command mainly does; the desired state it carries is the whole truth."""
 
     ADOPT = "adopt"
-    """Take a running version over as it is."""
+    """Take a running version over as it is: no restart, no other traffic. Refused where it does not run, or is another."""
+    LEAVE = "leave"
+    """Leave what was to be adopted to its owner, as it runs; nothing is wanted of the target. Refused where it was adopted by now."""
     PREPARE = "prepare"
     """Make the candidate ready at weight 0."""
     SHIFT = "shift"

@@ -129,6 +129,7 @@ class OverrideVerb(StrEnum):
     SKIP = "skip"
     RETRY = "retry"
     REVERT = "revert"
+    ADOPT = "adopt"
 
 
 class OverrideRequested(msgspec.Struct, frozen=True, tag_field="type", tag="override-requested"):
@@ -136,7 +137,8 @@ class OverrideRequested(msgspec.Struct, frozen=True, tag_field="type", tag="over
 
     ``rollout`` or ``service`` (or neither: the whole environment) is its scope. ``version`` is the label to pin or
     revert to; ``all_steps`` promotes through; ``unsafe`` permits what would break make-before-break; ``fact_offset``
-    names the parked fact that ``skip`` passes over.
+    names the parked fact that ``skip`` passes over. ``image`` and ``digest`` are what runs already and is to be adopted;
+    ``version`` is then the label that its telemetry carries (None: its digest).
     """
 
     id: str
@@ -150,6 +152,8 @@ class OverrideRequested(msgspec.Struct, frozen=True, tag_field="type", tag="over
     unsafe: bool = False
     expires_ms: int | None = None
     fact_offset: int | None = None
+    image: str | None = None
+    digest: str | None = None
 
 
 class OutcomeStatus(StrEnum):

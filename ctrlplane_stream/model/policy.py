@@ -51,6 +51,15 @@ class OnDrift(StrEnum):
     """Say it again once; a second drift within an hour holds."""
 
 
+class Fleet(StrEnum):
+    """How many instances a candidate has beside the stable version."""
+
+    WHOLE = "whole"
+    """As many as all the traffic needs, from the beginning: no step waits, and a sudden share more is carried."""
+    BY_WEIGHT = "by-weight"
+    """As many as its weight needs, at least one, and more of them are ready before each step: a candidate at 5% costs 5%."""
+
+
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of weight. It is left when the evidence suffices, not when a timer rings; the times only bound that."""
 
@@ -102,6 +111,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     full weight, and going back is a shift of traffic. Below, the candidate's fleet grows in portions of at most so much (at least one
     instance): a portion starts and is ready, takes its share, and as much of stable is drained and goes; never less than the whole is
     ready, but going back takes as long as coming. Steps round down to whole instances. For no room at all there is ``in_place``."""
+    # Unset rather than a default: the hash of a catalog that does not say it stays what it was.
+    candidate_fleet: Fleet | msgspec.UnsetType = msgspec.UNSET
+    """How many instances the candidate of a routed service has while it climbs; stable keeps its own until the candidate has baked, so
+    that going back waits for nothing. Unset: ``whole``. ``by-weight`` saves most of the second fleet until the last step; each step then
+    waits for instances to start, and those that are not ready within ``ready_timeout_seconds`` are a FAIL. It means nothing where
+    instances are exchanged (``surge_percent`` below 100, ``in_place``), to consumers and to jobs."""
     gate: GatePolicy = GatePolicy()
     """What is judged and how strictly."""
     exposure_budget_requests: int | None = None
@@ -151,6 +166,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def exchanges(self) -> bool:
         """Whether instances of the candidate take the places of stable's, since there is no room for both fleets whole."""
         return self.in_place or self.surge_percent < 100
+
+    @property
+    def by_weight(self) -> bool:
+        """Whether the candidate's instances come with its weight."""
+        return self.candidate_fleet is Fleet.BY_WEIGHT and not self.exchanges
 
     @property
     def surplus_percent(self) -> int:

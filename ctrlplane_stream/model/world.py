@@ -16,7 +16,7 @@ class Capacity(StrEnum):
     FULL = "full"
     """As many as the whole traffic of the target needs: what stable keeps until the candidate has baked."""
     WEIGHTED = "weighted"
-    """In proportion to its weight, at least one."""
+    """In proportion to its weight or its ``share``, whichever is larger; at least one."""
     PARKED = "parked"
     """None running, but kept, for instant rollback."""
 
@@ -29,6 +29,10 @@ class WantedVersion(msgspec.Struct, frozen=True):
     configuration: dict[str, str]
     capacity: Capacity
     weight: int
+    share: int = 0
+    """Where capacity is WEIGHTED: the share of the traffic in percent that its instances must carry even while its weight is less."""
+    told_as: str | None = None
+    """The version label that its telemetry carries, where that is not ``label``: of a version that was adopted."""
 
 
 class TargetWanted(msgspec.Struct, frozen=True):

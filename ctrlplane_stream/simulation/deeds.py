@@ -19,7 +19,7 @@ from ctrlplane_stream.model.facts import (
 )
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
-from ctrlplane_stream.simulation.loop import Loop
+from ctrlplane_stream.simulation.loop import Loop, artifact
 from ctrlplane_stream.simulation.plans import Act, Deed, Plan, policy_of
 from ctrlplane_stream.simulation.world import Sickness, WorldTarget
 from ctrlplane_stream.testing import START_MS
@@ -308,6 +308,11 @@ def _regret(stage: Stage, act: Act) -> None:
     loop.at(1, lambda: _regret(stage, act))
 
 
+def _adopt(stage: Stage, act: Act) -> None:
+    what = artifact(act.service, act.number)
+    stage.loop.say(OverrideVerb.ADOPT, service=act.service, image=what.image, digest=what.digest)
+
+
 DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.PUSH: _push,
     Deed.RELEASE: _push,
@@ -341,5 +346,6 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.ELSEWHERE: _elsewhere,
     Deed.SECOND_THOUGHTS: _second_thoughts,
     Deed.REGRET: _regret,
+    Deed.ADOPT: _adopt,
 }
 """Every deed has a row."""

@@ -218,6 +218,8 @@ class Loop:
             self.tell_world(name, WorldCause.READINESS, "a run began or ended")
         for name in self.world.exchange(self.now_ms):
             self.tell_world(name, WorldCause.READINESS, "an instance was exchanged")
+        for name in self.world.raise_weights(self.now_ms):
+            self.tell_world(name, WorldCause.READINESS, "weights followed the instances")
         for name in self.world.expire_leases(self.now_ms):
             self.tell_world(name, WorldCause.LEASE_EXPIRED, "nobody renewed")
         self._looked_at_ms = self.now_ms
@@ -240,7 +242,7 @@ class Loop:
 
     def _arrivals(self) -> dict[str, dict[str, int]]:
         ours = {
-            name: {label: v.weight for label, v in target.versions.items() if v.weight and name not in self.judge.silent}
+            name: {v.told_as or label: v.weight for label, v in target.versions.items() if v.weight and name not in self.judge.silent}
             for name, target in sorted(self.world.targets.items())
             if target.kind is not ServiceKind.JOB
         }

@@ -12,7 +12,7 @@ import msgspec
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
-from ctrlplane_stream.model.policy import MaintenanceWindow, Mode, OnDrift, Policy, Step, Supersede, Unsure
+from ctrlplane_stream.model.policy import Fleet, MaintenanceWindow, Mode, OnDrift, Policy, Step, Supersede, Unsure
 from ctrlplane_stream.model.verdicts import GatePolicy, OutsideJudge
 from ctrlplane_stream.simulation.loop import service
 from ctrlplane_stream.testing import START_MS
@@ -72,6 +72,7 @@ class Deed(StrEnum):
     ELSEWHERE = "another tool moves"
     REGRET = "reverts what has baked, to what is no longer good"
     SECOND_THOUGHTS = "reverts what is just completing, and thinks better of it"
+    ADOPT = "adopts what runs"
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -108,6 +109,8 @@ class Plan(msgspec.Struct, frozen=True):
     twice: float = 0.0
     start: float = 2.0
     staging: bool = False
+    running: dict[str, int] = {}
+    """Service to the number of the image that runs of it without us when the run begins."""
 
 
 def plan(seed: int) -> Plan:
@@ -120,6 +123,8 @@ def plan(seed: int) -> Plan:
     edges, acts = _edges(rng, names), _acts(rng, names)
     acts += _second_thoughts(random.Random(seed + 6))  # noqa: S311 - as above
     acts += _later_mishaps(random.Random(seed + 4), names)  # noqa: S311 - as above
+    services = _by_weight(random.Random(seed + 7), services)  # noqa: S311 - as above
+    running, acts = _adoptions(random.Random(seed + 8), names, acts)  # noqa: S311 - as above
     other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
     crowd = random.Random(seed + 7)  # noqa: S311 - as above
     crowded = crowd.random() < CROWDED_SHARE
@@ -138,7 +143,35 @@ def plan(seed: int) -> Plan:
         twice=rng.choice((0.0, 0.2)) if rough else 0.0,
         start=rng.choice((2.0, 2.0, 15.0, 35.0)),
         staging=rng.random() < 0.1,
+        running=running,
     )
+
+
+def _by_weight(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> tuple[ServiceInEnvironment, ...]:
+    """The candidates of one service in six have instances for their weight only."""
+    fleets = [Fleet.BY_WEIGHT if rng.random() < 1 / 6 else msgspec.UNSET for _ in services]
+    return tuple(
+        msgspec.structs.replace(s, policy=msgspec.structs.replace(s.policy, candidate_fleet=fleet))
+        for s, fleet in zip(services, fleets, strict=True)
+    )
+
+
+def _adoptions(rng: random.Random, names: list[str], acts: list[Act]) -> tuple[dict[str, int], list[Act]]:
+    """In one system of five something runs before us, and somebody has it adopted instead of pushing a first version: mostly what
+    runs there, sometimes what does not, now and then twice, or aborted soon after."""
+    if rng.random() >= 0.2:
+        return {}, acts
+    running = {name: 90 for name in names if rng.random() < 0.7}
+    kept = [act for act in acts if not (act.deed is Deed.PUSH and act.number == 1 and act.service in running)]
+    for name in running:
+        at = rng.uniform(1, 20)
+        number = 90 if rng.random() < 0.8 else 91
+        kept.append(Act(at, Deed.ADOPT, name, number))
+        if rng.random() < 0.3:
+            kept.append(Act(at + rng.uniform(0.1, 40), Deed.SAY, name, verb=OverrideVerb.ABORT))
+        if number != 90 or rng.random() < 0.3:
+            kept.append(Act(at + rng.uniform(0.1, 90), Deed.ADOPT, name, 90))
+    return running, kept
 
 
 def _some_in_place(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> tuple[ServiceInEnvironment, ...]:
@@ -232,7 +265,7 @@ def _elsewhere(rng: random.Random, names: list[str]) -> Plan:
 
 
 _FLAVOURS = ("good", "good", "good", "faulty", "never ready", "crashes")
-_VERBS = tuple(OverrideVerb)
+_VERBS = tuple(verb for verb in OverrideVerb if verb is not OverrideVerb.ADOPT)  # which is drawn by itself, beside what it is about
 
 
 def _acts(rng: random.Random, names: list[str]) -> list[Act]:
@@ -334,7 +367,7 @@ _ENDS = {
 """Mishaps that end, and what ends them."""
 _LATER_MISHAPS = (Deed.SLANDER, Deed.STRAY_AT_REST, Deed.HAND_BACK)
 """Mishaps that came to be known later: drawn by themselves, so that a seed's other acts stay what they were."""
-_NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE, Deed.SECOND_THOUGHTS, Deed.REGRET)
+_NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE, Deed.SECOND_THOUGHTS, Deed.REGRET, Deed.ADOPT)
 
 
 def _later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

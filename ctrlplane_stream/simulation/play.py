@@ -25,7 +25,7 @@ from ctrlplane_stream.model.facts import (
 )
 from ctrlplane_stream.model.identity import EdgeKey
 from ctrlplane_stream.simulation.deeds import DEEDS
-from ctrlplane_stream.simulation.loop import Loop, catalog
+from ctrlplane_stream.simulation.loop import Loop, artifact, catalog
 from ctrlplane_stream.simulation.patience import Patience
 from ctrlplane_stream.simulation.plans import OUTSIDE_JUDGE, SWIFT, Deed, Plan
 from ctrlplane_stream.testing import InvariantBroken
@@ -62,6 +62,7 @@ class Play:
         self.loop.actuate = self._actuated
         self.loop.judge.outside = (OUTSIDE_JUDGE,)
         self.loop.world.start_seconds = plan.start
+        self.loop.world.running = {name: artifact(name, number).digest for name, number in plan.running.items()}
         self.staging: Loop | None = None
         self._offered: list[Announce] = []
         self._failing: set[str] = set()
@@ -157,6 +158,8 @@ class Play:
             self._run(CALM_SECONDS)
             open_yet, waited = self._open(patience), waited + CALM_SECONDS
         self._all_serve()
+        if self.loop.world.harmed:
+            raise InvariantBroken(f"invariant 2: {self.loop.world.harmed[0]}")
         self._all_arrived()
 
     def _open(self, patience: Patience) -> list[e.Rollout]:

@@ -45,6 +45,10 @@ class Instance(msgspec.Struct):
     """Of a job: when the runs that are under way end."""
     fresh: int | None = None
     """How many of the instances wait for ``ready_at_ms``; None: all of them."""
+    told_as: str | None = None
+    """The label that its requests are told by, where that is not its own."""
+    owned: bool = False
+    """It ran before us: whoever runs it lets us steer traffic to it, and stop it only once another version has all of that."""
 
 
 class WorldTarget(msgspec.Struct):
@@ -63,6 +67,8 @@ class WorldTarget(msgspec.Struct):
     """How many instances more than it has it may have while they are exchanged."""
     goal: dict[str, int] | None = None
     """The weights to be reached one instance at a time; None where versions run side by side."""
+    rising: dict[str, int] | None = None
+    """The weights to be reached once the instances that they need are ready; None where they are in force."""
 
 
 class World:
@@ -81,6 +87,10 @@ class World:
         self.broken: set[str] = set()
         self.liars: set[str] = set()
         """Targets that say *applied* and do nothing."""
+        self.running: dict[str, str] = {}
+        """Service to the digest of what runs of it without us, for somebody to adopt."""
+        self.harmed: list[str] = []
+        """What was done to versions that ran before us and ought not to have been."""
         self.mute: set[str] = set()
         """Targets that do as told and do not say what they look like then."""
 
@@ -110,9 +120,24 @@ class World:
             return f"edited by hand: {target.edited}"
         if command.verb is Verb.RENEW and target.lease_until_ms is None:
             return "the lease has expired"
+        gone = [label for label, v in target.versions.items() if v.weight and all(w.label != label for w in command.wanted.versions)]
+        if command.verb is Verb.LEAVE and gone:
+            return f"{', '.join(gone)} still takes traffic and is not listed"
+        if command.verb is Verb.ADOPT:
+            return self._nothing_to_adopt(target, command)
         return None
 
+    def _nothing_to_adopt(self, target: WorldTarget, command: Command) -> str | None:
+        wanted, there = _to_adopt(command), self.running.get(command.target.service)
+        if wanted.label in target.versions or there == wanted.artifact.digest:
+            return None
+        return f"nothing to adopt: {there or 'nothing'} runs there, not {wanted.artifact.digest}"
+
     def _carry_out(self, target: WorldTarget, command: Command, now_ms: int) -> None:
+        self._watch_over_owned(target, command)
+        if command.verb is Verb.ADOPT and (running := _to_adopt(command)).label not in target.versions:
+            as_it_runs = Instance(running.artifact.digest, INSTANCES, 0, 100, told_as=running.told_as, owned=True)
+            target.versions = {**target.versions, running.label: as_it_runs}
         if command.wanted.in_place:
             self._take_in_place(target, command, now_ms)
             return
@@ -121,15 +146,49 @@ class World:
         target.kind = command.wanted.kind
         target.versions = {label: v for label, v in target.versions.items() if label in wanted}
         for label, version in wanted.items():
-            instances = 0 if version.capacity is Capacity.PARKED else INSTANCES
+            instances = _wanted_instances(version)
             now = target.versions.get(label)
             if now is None or (now.instances == 0 and instances > 0):
+                owned = now is not None and now.owned
                 now = self._started(command.target.service, label, version.artifact.digest, instances, now_ms)
+                now.told_as, now.owned = version.told_as, owned
                 target.versions[label] = now
+            if version.capacity is Capacity.WEIGHTED and instances > now.instances:
+                started = self._started(command.target.service, label, now.digest, instances, now_ms)
+                now.fresh = instances - self._ready(now, now_ms)
+                now.ready_at_ms, now.failure = started.ready_at_ms, started.failure
             now.instances = instances
-            now.weight = version.weight
             now.ends_ms = now.ends_ms if instances else ()
+        target.rising = {label: version.weight for label, version in wanted.items()}
+        self._rise(target, now_ms, at_once=all(version.capacity is not Capacity.WEIGHTED for version in wanted.values()))
         self._noted(target, command, now_ms)
+
+    def _watch_over_owned(self, target: WorldTarget, command: Command) -> None:
+        """Note where what ran before us loses its instances while it has traffic, or nothing else has all of it."""
+        wanted = {v.label: v for v in command.wanted.versions}
+        for label, version in target.versions.items():
+            kept = label in wanted and wanted[label].capacity is not Capacity.PARKED
+            if version.owned and version.instances and not kept:
+                if version.weight or label not in wanted or not any(v.weight == 100 for v in wanted.values()):
+                    self.harmed.append(f"{command.id}: {label} of {command.target}, which ran before us, is stopped at {version.weight}%")
+
+    def raise_weights(self, now_ms: int) -> list[str]:
+        """Give the weights that waited for instances to be ready; the names of the targets that have them now."""
+        waiting = [(name, target) for name, target in sorted(self.targets.items()) if target.rising is not None]
+        return [name for name, target in waiting if self._rise(target, now_ms)]
+
+    def _rise(self, target: WorldTarget, now_ms: int, *, at_once: bool = False) -> bool:
+        """Give the target its new weights, all in one go, unless something that gains is not ready for it."""
+        rising = target.rising or {}
+        for label, weight in rising.items():
+            version = target.versions[label]
+            carried = 100 * self._ready(version, now_ms) >= weight * INSTANCES
+            if not at_once and label != target.stable and weight > version.weight and not carried:
+                return False
+        for label, weight in rising.items():
+            target.versions[label].weight = weight
+        target.rising = None
+        return True
 
     @staticmethod
     def _noted(target: WorldTarget, command: Command, now_ms: int) -> None:
@@ -145,6 +204,7 @@ class World:
         target.versions = {label: kept.get(label) or Instance(v.artifact.digest, 0, 0) for label, v in sorted(wanted.items())}
         self._noted(target, command, now_ms)
         target.surplus = surplus(command.wanted, INSTANCES)
+        target.rising = None
         target.goal = {label: v.weight for label, v in wanted.items()}
         self._exchange(command.target.service, target, now_ms)
 
@@ -279,5 +339,22 @@ class World:
         if target.goal is not None:
             target.goal = weights
             return
+        target.rising = None
         for label, version in target.versions.items():
             version.weight = weights[label]
+
+
+def _to_adopt(command: Command) -> WantedVersion:
+    """The version that is to be adopted: the one that serves."""
+    return next(v for v in command.wanted.versions if v.label == command.wanted.stable)
+
+
+def _wanted_instances(version: WantedVersion) -> int:
+    """How many instances a version is to have side by side with others."""
+    match version.capacity:
+        case Capacity.FULL:
+            return INSTANCES
+        case Capacity.WEIGHTED:
+            return max(1, -(-INSTANCES * max(version.weight, version.share) // 100))
+        case Capacity.PARKED:
+            return 0

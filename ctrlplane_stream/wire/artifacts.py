@@ -157,10 +157,17 @@ def _from_registry(value: bytes) -> tuple[ArtifactEvent, ...] | Unreadable:
 
 def _checked(events: tuple[ArtifactEvent, ...]) -> tuple[ArtifactEvent, ...] | Unreadable:
     for event in events:
-        if not _DIGEST.match(event.digest):
-            return Unreadable(f"digest {event.digest[:80]!r} is not sha256: and 64 hexadecimal digits; a tag alone names no artifact")
-        if len(event.image) > _MAX_NAME or not _IMAGE.match(event.image):
-            return Unreadable(f"image {event.image[:80]!r} is not a repository name without tag or digest")
+        if (wrong := named_wrongly(event.image, event.digest)) is not None:
+            return Unreadable(wrong)
         if any(text is not None and not 0 < len(text) <= _MAX_NAME for text in (event.service, event.environment, event.release)):
             return Unreadable(f"service, environment and release must have 1 to {_MAX_NAME} characters where given")
     return events
+
+
+def named_wrongly(image: str, digest: str) -> str | None:
+    """Why image and digest name no artifact, or None."""
+    if not _DIGEST.match(digest):
+        return f"digest {digest[:80]!r} is not sha256: and 64 hexadecimal digits; a tag alone names no artifact"
+    if len(image) > _MAX_NAME or not _IMAGE.match(image):
+        return f"image {image[:80]!r} is not a repository name without tag or digest"
+    return None

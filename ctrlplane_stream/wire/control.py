@@ -4,6 +4,7 @@ import msgspec
 
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
 from ctrlplane_stream.wire import cloudevents
+from ctrlplane_stream.wire.artifacts import named_wrongly
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
 OVERRIDE = "stream.ctrlplane.control.v1"
@@ -23,6 +24,8 @@ class OverrideData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     unsafe: bool = False
     expires_ms: int | None = None
     fact_offset: int | None = None
+    image: str | None = None
+    digest: str | None = None
 
 
 class ControlEvent(msgspec.Struct, frozen=True):
@@ -44,6 +47,8 @@ def read_control(value: bytes | None) -> ControlEvent | Unreadable:
         return data
     if not data.environment or not data.who or not data.why:
         return Unreadable("environment, who and why must not be empty: an override says who overrules, where and for what reason")
+    if data.verb is OverrideVerb.ADOPT and (wrong := named_wrongly(data.image or "", data.digest or "")) is not None:
+        return Unreadable(f"adopt needs image and digest of what runs: {wrong}")
     fields = msgspec.structs.asdict(data)
     environment = fields.pop("environment")
     return ControlEvent(environment, OverrideRequested(id=event.id, **fields))

@@ -75,7 +75,7 @@ def test_an_instance_that_never_becomes_ready_is_taken_back_after_the_timeout() 
     loop.world.sick["cart", "#2"] = Sickness.NEVER_READY
     loop.push("cart", 2)
     until(loop, "cart/2", Phase.REVERTED)
-    assert "0 of 1 exchanged instances ready after" in (loop.driver.rollout("production/cart/2").stopped_because or "")  # type: ignore[union-attr]
+    assert "0 of 1 instances ready after" in (loop.driver.rollout("production/cart/2").stopped_because or "")  # type: ignore[union-attr]
     loop.run(20)
     assert instances(loop) == {"#1": 4}
 

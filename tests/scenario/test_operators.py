@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.engine import minimal_abort
-from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
@@ -279,7 +279,7 @@ def test_every_verb_is_idempotent_by_its_id_and_says_who_and_why(verb: Say) -> N
     assert [entry for entry in loop.driver.state.entries() if entry[0] != "clock"] == before
 
 
-@pytest.mark.parametrize("at", [p for p in Phase if p not in (*ENDED, Phase.ADVISING)])
+@pytest.mark.parametrize("at", [p for p in Phase if p not in (*ENDED, *ADOPTION, Phase.ADVISING)])
 @pytest.mark.parametrize("verb", [Say.ABORT, Say.PAUSE, Say.FREEZE])
 def test_abort_pause_and_freeze_are_refused_in_no_phase(verb: Say, at: Phase) -> None:
     loop = shop()

@@ -106,7 +106,7 @@ class Rollout(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     attempt: int
     cause: str
-    """``release``, ``configuration``, ``revert``, ``retry``, or ``another tool``."""
+    """``release``, ``configuration``, ``revert``, ``retry``, ``adoption``, or ``another tool``."""
     began_ms: int
     queued_steady: int
     phase_since_steady: int

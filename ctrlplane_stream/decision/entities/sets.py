@@ -63,5 +63,7 @@ class VersionSet(msgspec.Struct, frozen=True):
     kinds: dict[str, ServiceKind] = {}
     in_place: tuple[str, ...] = ()
     """Changed services whose instances are exchanged: one at a time in place, or in portions where the policy leaves some room."""
+    by_weight: tuple[str, ...] = ()
+    """Changed services whose candidate has instances for its weight only, and more of them before each step."""
     surplus_percent: dict[str, int] = {}
     """By how much each of those that have some room may exceed its size meanwhile."""

@@ -12,6 +12,8 @@ class LiveVersion(msgspec.Struct, frozen=True):
     capacity: Capacity
     weight: int
     parked_until_steady: int | None = None
+    share: int = 0
+    """Where its capacity is by weight: the share of the traffic in percent that it is to have instances for, never less than its weight."""
 
 
 class LastKnownGood(msgspec.Struct, frozen=True):

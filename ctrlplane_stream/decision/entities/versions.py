@@ -19,6 +19,8 @@ class VersionEntry(msgspec.Struct, frozen=True):
     """How often a rollout of it was begun."""
     turned_down: bool = False
     """Its set was refused or never became whole, so that nothing moves it before it is offered again."""
+    told_as: str | None = None
+    """The label that its telemetry carries, where that is not ``label``: what was adopted lacks our resource attribute."""
 
 
 class PairEntry(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from ctrlplane_stream.decision.invariants.books import (
 )
 from ctrlplane_stream.decision.invariants.capacity import (
     aborts_only_fall,
+    adoption_moves_nothing,
     drained_before_parked,
     stable_keeps_its_capacity,
     weights_are_whole,
@@ -39,6 +40,7 @@ __all__ = ["CHECKS", "Books", "Check", "Monitor", "Violation"]
 CHECKS: tuple[Check, ...] = (
     weights_are_whole,
     stable_keeps_its_capacity,
+    adoption_moves_nothing,
     aborts_only_fall,
     drained_before_parked,
     forward_on_proof,

@@ -7,7 +7,7 @@ from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import (
     Fact,
 )
@@ -21,6 +21,9 @@ def weights_are_whole(books: Books, fact: Fact, before: State, decision: Decisio
         total = sum(v.weight for v in command.wanted.versions)
         if total not in ((100,) if command.wanted.stable is not None else (0, 100)):
             yield Violation(1, f"{command.id}: weights of {command.target} sum to {total}")
+        for version in command.wanted.versions:
+            if version.capacity is Capacity.WEIGHTED and version.share < version.weight:
+                yield Violation(1, f"{command.id}: {version.label} of {command.target} has instances for {version.share}% only")
         yield from _raised(books, command, rollout_of(decision.state, command.rollout))
 
 
@@ -38,7 +41,7 @@ def _exchanged(command: Command, raised: int, seen: TargetObserved | None, rollo
 def _raised(books: Books, command: Command, rollout: e.Rollout | None) -> Iterator[Violation]:
     past = books.wanted.get(command.target.service)
     seen = books.observed.get(command.target.service)
-    for version in command.wanted.versions:
+    for version in command.wanted.versions if command.verb is not Verb.ADOPT else ():  # what is adopted has its traffic already
         if version.weight <= (past.weight(version.label) if past is not None else 0) or (rollout is not None and rollout.unsafe):
             continue
         if command.wanted.in_place:
@@ -74,6 +77,24 @@ def stable_keeps_its_capacity(books: Books, fact: Fact, before: State, decision:
                     yield Violation(2, f"{command.id}: stable {unit.stable} of {unit.service} loses its capacity in {rollout.phase}")
 
 
+def adoption_moves_nothing(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """2, 4: an adoption wants what runs whole and with all traffic, or nothing of it; what was taken over once is never left."""
+    for command in commands_of(decision):
+        rollout = rollout_of(decision.state, command.rollout)
+        adopts = rollout is not None and rollout.cause == "adoption"
+        past = before.find(f"target/{command.target.service}", e.TargetEntry)
+        known = past.last_known_good if past is not None else None
+        if command.verb in (Verb.ADOPT, Verb.LEAVE) and (not adopts or known is not None):
+            yield Violation(2, f"{command.id}: {command.verb} of {command.target}, which has a version that is good already")
+        for unit in rollout.units if rollout is not None and adopts else ():
+            ours = next((v for v in command.wanted.versions if v.label == unit.candidate), None)
+            whole = ours is not None and ours.capacity is Capacity.FULL and ours.weight == 100 and command.wanted.stable == unit.candidate
+            if ours is not None and not whole:
+                yield Violation(4, f"{command.id}: {unit.candidate} of {command.target} is to be adopted and does not keep what it has")
+            if ours is None and command.verb is not Verb.LEAVE:
+                yield Violation(4, f"{command.id}: {unit.candidate} of {command.target} is to be adopted and would be deleted")
+
+
 def aborts_only_fall(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """3: during an abort no candidate's weight rises."""
     for command in commands_of(decision):
@@ -92,9 +113,15 @@ def drained_before_parked(books: Books, fact: Fact, before: State, decision: Dec
     for command in commands_of(decision):
         past = books.wanted.get(command.target.service)
         rollout = rollout_of(decision.state, command.rollout)
-        for version in past.versions if past is not None else ():
+        for version in past.versions if past is not None and command.verb is not Verb.LEAVE else ():
             now = next((v for v in command.wanted.versions if v.label == version.label), None)
             shrinks = version.capacity is not Capacity.PARKED and (now is None or now.capacity is Capacity.PARKED)
+            if (
+                now is not None
+                and now.capacity is Capacity.WEIGHTED
+                and (version.capacity is Capacity.FULL or (version.capacity is Capacity.WEIGHTED and now.share < version.share))
+            ):
+                yield Violation(4, f"{command.id}: {version.label} of {command.target} is made smaller before it has drained")
             if shrinks and rollout is None:
                 yield Violation(
                     4, f"{command.id}: {version.label} of {command.target} goes outside of any rollout without having been parked"

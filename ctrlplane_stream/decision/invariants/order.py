@@ -7,7 +7,7 @@ from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.commands import Command
+from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import (
     Fact,
 )
@@ -38,7 +38,7 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
                 yield Violation(10, f"{unit.service} is moved by {movers[unit.service]} and {rollout.id}")
     for command in commands_of(decision):
         past = before.find(f"target/{command.target.service}", e.TargetEntry)
-        undone = _undoes_its_own(decision.state, command)
+        undone = command.verb is Verb.LEAVE or _undoes_its_own(decision.state, command)
         if past is not None and past.stable is not None and command.wanted.stable is None and not undone:
             yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
         mover = rollout_of(decision.state, command.rollout)

@@ -3,7 +3,7 @@
 from ctrlplane_stream.decision.couplings import COUPLINGS, Relation, Standing
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.entities import Clock
-from ctrlplane_stream.decision.phases import ENDED, MOVING, TRANSITIONS, Event, Phase, after
+from ctrlplane_stream.decision.phases import ADOPTION, ENDED, MOVING, TRANSITIONS, Event, Phase, after
 from ctrlplane_stream.decision.rollout import RULES
 from ctrlplane_stream.decision.transitions import EFFECTS, move
 from ctrlplane_stream.simulation.loop import Loop, catalog, service
@@ -16,7 +16,7 @@ def test_every_phase_has_a_row_and_a_rule_and_every_event_an_effect() -> None:
 
 def test_a_stop_is_an_event_of_every_phase_that_we_move_but_aborting() -> None:
     stoppable = {phase for phase in Phase if after(phase, Event.STOP) is Phase.ABORTING}
-    assert stoppable == set(Phase) - set(ENDED) - {Phase.ABORTING, Phase.ADVISING}
+    assert stoppable == set(Phase) - set(ENDED) - {Phase.ABORTING, Phase.ADVISING, *ADOPTION}
 
 
 def test_what_another_tool_moves_leads_to_no_phase_in_which_we_would_move_it() -> None:
@@ -58,3 +58,9 @@ def test_a_pair_that_is_not_in_the_table_is_refused_with_a_reason_and_changes_no
 def test_every_relation_has_an_answer_for_every_standing() -> None:
     assert set(COUPLINGS) == set(Relation)
     assert all(set(row) == set(Standing) for row in COUPLINGS.values())
+
+
+def test_an_adoption_never_comes_to_where_weights_move_or_instances_go() -> None:
+    """Whatever is said of it: it ends, or waits for the world to say what it did."""
+    reached = {phase for start in ADOPTION for event in Event if (phase := after(start, event)) is not None}
+    assert reached <= {*ADOPTION, *ENDED}
