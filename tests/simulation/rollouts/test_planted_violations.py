@@ -23,22 +23,25 @@ from ctrlplane_stream.decision import (
     runs,
     stuck,
     superseding,
+    taking_over,
     targets,
     timers,
     transitions,
 )
+from ctrlplane_stream.decision.draft import Telling
 from ctrlplane_stream.decision.gate import Gate, Reading
-from ctrlplane_stream.decision.phases import Event
+from ctrlplane_stream.decision.phases import Event, Phase
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import OverrideVerb, WorldCause
-from ctrlplane_stream.model.policy import OnDrift
+from ctrlplane_stream.model.policy import Fleet, OnDrift
 from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK
 from ctrlplane_stream.simulation.plans import Deed, plan
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
-from tests.scenario.shop import release_waiting, shop
+from tests.scenario.shop import release_waiting, shop, until
 
 SEEDS = 1_000
 
@@ -49,6 +52,7 @@ def _everywhere(name: str, new: Any) -> list[tuple[Any, str, Any]]:
     return [(module, name, new) for module in modules if hasattr(module, name)]
 
 
+_sized = targets.sized
 _weighted, _prepared, _with_version = targets.weighted, targets.prepared, targets.with_version
 _read, _admitted, _watched = gate.read, transitions._admitted, stuck.watch_targets
 _while_shown = rollout._while_shown
@@ -72,6 +76,18 @@ def _too_much(target: Any, candidate: str, stable: str | None, weight: int) -> A
 def _rising(target: Any, candidate: str, stable: str | None, weight: int) -> Any:
     now = target.wanted(candidate)
     return _weighted(target, candidate, stable, min(99, now.weight + 10) if stable is not None and now.weight < 100 else weight)
+
+
+def _sized_anew(target: Any, label: str, share: int) -> Any:
+    return _sized(replace(target, live=tuple(replace(v, share=0) if v.label == label else v for v in target.live)), label, share)
+
+
+def _stops_what_runs(draft: Any, moved: Any, because: str) -> Any:
+    """Give an adoption up as any other rollout is: weight 0, and nothing is stable."""
+    for unit in moved.units:
+        draft.put_target(replace(_weighted(draft.target(unit.service), unit.candidate, None, 0), stable=None))
+        draft.tell(unit.service, Telling(Verb.SHIFT, because, moved.id))
+    return replace(moved, stopped_because=because, holds=())
 
 
 def _loses_stable(draft: Any, moved: Any, because: str) -> Any:
@@ -148,6 +164,11 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "stable loses capacity at once": (2, lambda: _everywhere("prepared", _stable_shrinks)),
     "abort raises the candidate": (3, lambda: [(falling, "weighted", _rising)]),
     "parked without a drain": (4, lambda: [(draining, "_undrained", lambda *args: None)]),
+    "an abort of an adoption stops what runs": (4, lambda: [(taking_over, "leave", _stops_what_runs)]),
+    "an adoption that is given up is not asked about": (
+        2,
+        lambda: [(rollout, "RULES", {**rollout.RULES, Phase.LEAVING: lambda draft, moved: (Event.LEFT, "planted")})],
+    ),
     "parked while requests still arrive": (4, lambda: [(draining, "_still_met", lambda *args: None)]),
     "weights are believed before they are shown": (5, lambda: _everywhere("is_confirmed", lambda *args: True)),
     "steps on less than a PASS": (5, lambda: [(gate, "read", _open_when_unsure)]),
@@ -219,6 +240,8 @@ def _cannot_show(name: str, seed: int) -> bool:
             return Deed.REGRET not in deeds
         case "a step is left while a target shows another weight" | "what was seen under another weight is evidence":
             return not deeds & {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT}
+        case "an abort of an adoption stops what runs" | "an adoption that is given up is not asked about":
+            return Deed.ADOPT not in deeds
         case "a queued rollout takes what another moves":
             return Deed.SECOND_THOUGHTS not in deeds
         case _:
@@ -261,3 +284,17 @@ def test_a_target_at_rest_that_nobody_watches_is_seen() -> None:
     unwatched = planted([(timers, "watch_at_rest", lambda draft: None)])
     with unwatched, pytest.raises(InvariantBroken, match=r"invariant 7: .* cart does not show it at rest, and nobody is told"):
         loop.run(90)
+
+
+def test_a_candidate_that_is_made_smaller_when_it_climbs_again_is_seen() -> None:
+    """As rare: telemetry is lost for long at a late step of a candidate whose instances come with its weight."""
+    loop = shop(policy=replace(QUICK, candidate_fleet=Fleet.BY_WEIGHT))
+    loop.push("cart", 2)
+    while loop.world.target("cart").versions.get("#2", loop.world.target("cart").versions["#1"]).weight != 50:
+        loop.run(1)
+    loop.judge.telemetry.cut = True
+    until(loop, "cart/2", Phase.PREPARING)
+    loop.judge.telemetry.cut = False
+    smaller = planted(_everywhere("sized", _sized_anew))
+    with smaller, pytest.raises(InvariantBroken, match=r"invariant 4: .* is made smaller before it has drained"):
+        loop.run(60)
