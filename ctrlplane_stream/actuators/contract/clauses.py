@@ -168,6 +168,15 @@ class ActuatorContract:
         assert weights_of(seen) == {"#1": 100 - some, "#2": some}, seen
 
     @clause
+    async def test_what_was_to_be_adopted_is_left_where_it_was_not_and_kept_where_it_serves(self, play: Play) -> None:
+        """Giving an adoption up wants nothing of the target: taken where nothing is ours, refused where something of ours has traffic."""
+        accepted(await play.command(play.wanted(stable=None), Verb.LEAVE))
+        assert all(version.weight == 0 for version in (await play.look()).versions)
+        await play.stable_and_candidate()
+        refused(await play.command(play.wanted(stable=None), Verb.LEAVE))
+        await play.see_weights(v1=100, v2=0)
+
+    @clause
     async def test_a_lease_that_nobody_renews_ends_on_stable(self, play: Play) -> None:
         """After the lease the target is on stable and says so; a late renewal is refused; agreeing with stable ends the matter."""
         if not play.knows_leases:

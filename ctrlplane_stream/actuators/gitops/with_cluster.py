@@ -93,7 +93,12 @@ class WithCluster:
         return Outcome(OutcomeStatus.REFUSED, f"edited by hand in the repository: {edit}; resume through `control`", seen)
 
     async def _declared_first(self, command: Command, cursor: Cursor) -> Outcome | None:
-        """Declare the command where it brings a version that is not there yet; an outcome where the repository refuses."""
+        """Declare the command where it brings a version that is not there yet; an outcome where the repository refuses.
+
+        What is adopted runs already, and only the cluster can say whether it is what was named: that comes first.
+        """
+        if command.verb is Verb.ADOPT:
+            return None
         seen = await self._cluster.observe(command.target)
         new = {version.label for version in command.wanted.versions} - {version.label for version in seen.versions}
         if not new or (seen.cursor is not None and cursor <= seen.cursor):

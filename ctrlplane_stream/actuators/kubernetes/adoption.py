@@ -6,13 +6,12 @@ hash of the Pod template (which is what their Service chooses by) and not by our
 
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.manifests import owner_annotations, service
-from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, label, name_of
+from ctrlplane_stream.actuators.kubernetes.objects import REVISION, Kind, Manifest, annotation, label, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.model.world import WantedVersion
 
 _HASH = "pod-template-hash"
-_REVISION = "deployment.kubernetes.io/revision"
 
 
 def misfit(found: Manifest | None, name: str, version: WantedVersion) -> str | None:
@@ -33,8 +32,8 @@ async def adopted_service(cluster: Cluster, sight: Sight, version: WantedVersion
     match = dict(owner["spec"]["selector"].get("matchLabels") or {})
     chosen = ",".join(f"{key}={value}" for key, value in sorted(match.items()))
     sets, _ = await cluster.select(Kind.REPLICA_SET, sight.place.namespace, chosen)
-    revision = (owner["metadata"].get("annotations") or {}).get(_REVISION)
-    own = [each for each in sets if _is_of(each, owner) and (each["metadata"].get("annotations") or {}).get(_REVISION) == revision]
+    revision = annotation(owner, REVISION)
+    own = [each for each in sets if _is_of(each, owner) and annotation(each, REVISION) == revision]
     if len(own) != 1:
         raise ApiRefused(f"Deployment {name_of(owner)} has no settled ReplicaSet yet: wait until its rollout is over")
     made = service(sight.place, version.label, {**match, _HASH: str(label(own[0], _HASH))})

@@ -16,7 +16,7 @@ from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, STAMP, annotation, label
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Return, Scale, Step
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, strays, words
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, by_replicas, in_force
 from ctrlplane_stream.actuators.ledger import Ledger, expire
@@ -64,6 +64,7 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
         memory,
         ledger=expire(memory.ledger, now),
         made=tuple(each for each in memory.made if each in listed),
+        adopted={each: name for each, name in memory.adopted.items() if each in listed or name in sight.deployments},
         accepted={name: said for name, said in memory.accepted.items() if name in there},
     )
 
@@ -110,10 +111,11 @@ def _unstamped(sight: Sight, scaled: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def _unlisted(sight: Sight) -> tuple[Step, ...]:
-    """Versions that the last command does not list and that have no weight."""
+    """Versions that the last command does not list and that have no weight; what was adopted is its owner's, and goes back to it."""
     listed, weights = {version.label for version in sight.listed}, in_force(sight)
+    owned = sight.memory.adopted.values() if sight.memory is not None else ()
     return tuple(
-        Remove(name)
+        Return(name) if name in owned else Remove(name)
         for name, deployment in sorted(sight.deployments.items())
         if (of := annotation(deployment, LABEL)) is not None
         and of not in listed

@@ -12,12 +12,17 @@ from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.manifests import companions, deployment, owner_annotations, owner_labels, service_port
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
 from ctrlplane_stream.actuators.kubernetes.objects import (
+    ADOPTED_AT,
     AUTOSCALED,
+    DIGEST,
     FLOOR,
+    LABEL,
     MANAGED_BY,
     REPLICAS,
+    REVISION,
     SERVICE,
     STAMP,
+    TARGET,
     Kind,
     Manifest,
     annotation,
@@ -27,10 +32,13 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
 )
 from ctrlplane_stream.actuators.kubernetes.selectors import chooses
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Remember, Remove, Scale, Steer, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Remember, Remove, Return, Scale, Steer, Step
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.weights import Recorded, record_key, rule_index
 from ctrlplane_stream.model.world import WantedVersion
+
+_ADOPTED_WITH = (TARGET, LABEL, DIGEST, AUTOSCALED, REPLICAS, ADOPTED_AT, STAMP)
+"""The annotations that an adopted Deployment has of us."""
 
 
 class Hands:
@@ -58,6 +66,8 @@ class Hands:
                 await self._steer(sight, weights)
             case Remove(name):
                 await self._remove(sight, sight.deployments[name])
+            case Return(name):
+                await self._return(sight, sight.deployments[name])
 
     async def remember(self, memory: Memory, revision: str | None) -> str:
         """Replace the memory at that revision (None: there is none yet); its new one."""
@@ -80,7 +90,12 @@ class Hands:
         """Put our labels on a running Deployment; its Pods are not touched. The guard is its whole revision."""
         ours_too = {key: value for key, value in owner_labels(sight.place, version.label).items() if key != MANAGED_BY}
         labels = {**(found["metadata"].get("labels") or {}), **ours_too}
-        ours = {**owner_annotations(sight.target, version), AUTOSCALED: "true", REPLICAS: str(found["spec"].get("replicas", 1))}
+        ours = {
+            **owner_annotations(sight.target, version),
+            AUTOSCALED: "true",
+            REPLICAS: str(found["spec"].get("replicas", 1)),
+            ADOPTED_AT: annotation(found, REVISION) or "",
+        }
         operations: list[Manifest] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": revision_of(found)},
             {"op": "add", "path": "/metadata/labels", "value": labels},
@@ -159,6 +174,16 @@ class Hands:
         metadata = deployment["metadata"]
         await self._cluster.delete(Kind.DEPLOYMENT, sight.place.namespace, metadata["name"], metadata["uid"], metadata["resourceVersion"])
 
+    async def _return(self, sight: Sight, deployment: Manifest) -> None:
+        """The guard is the whole revision, as where it was adopted."""
+        metadata = deployment["metadata"]
+        ours = (*owner_labels(sight.place, ""), *_ADOPTED_WITH)
+        paths = {f"/metadata/{kind}/": (metadata.get(kind) or {}) for kind in ("labels", "annotations")}
+        operations: list[Manifest] = [{"op": "test", "path": "/metadata/resourceVersion", "value": revision_of(deployment)}]
+        for path, there in paths.items():
+            operations += [{"op": "remove", "path": path + _escaped(key)} for key in ours if key in there and key != MANAGED_BY]
+        await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, metadata["name"], operations)
+
     async def _not_foreign(self, kind: Kind, sight: Sight, name: str) -> None:
         """ApiRefused where an object of that name is there and is not ours: nothing else is ever touched."""
         there = await self._cluster.get(kind, sight.place.namespace, name)
@@ -172,7 +197,12 @@ class Hands:
 
 def _at(key: str) -> str:
     """The JSON pointer of an annotation."""
-    return "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")
+    return "/metadata/annotations/" + _escaped(key)
+
+
+def _escaped(key: str) -> str:
+    """A key as one part of a JSON pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _guard(manifest: Manifest, key: str) -> list[Manifest]:

@@ -38,7 +38,7 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     for version in command.wanted.versions:
         if version.label in memory.made or version.label in memory.adopted or sight.serving(version.label) is not None:
             continue
-        if command.verb is Verb.ADOPT and place.adopt is not None:
+        if command.verb is Verb.ADOPT and version.label == command.wanted.stable:
             adopted = await _adopt(cluster, hands, sight, memory, version)
             if isinstance(adopted, Refusal):
                 return adopted
@@ -64,8 +64,11 @@ def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
 
 async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) -> Refusal | None:
     """Whether there is a way for weights, and a template for what is new."""
-    adopting = command.verb is Verb.ADOPT and place.adopt is not None
-    if deployment_of(place.template) is None and not adopting:
+    if not command.wanted.versions:
+        return None  # Nothing of ours is to be there, so nothing needs a way.
+    if command.verb is Verb.ADOPT and place.adopt is None:
+        return Refusal(f"the placement file names nothing of {command.target} to adopt: say `adopt: DEPLOYMENT` there")
+    if deployment_of(place.template) is None and command.verb is not Verb.ADOPT:
         return Refusal(f"no template for {command.target}: name one in the placement file")
     if place.autoscaler is not None and (place.route is None or command.wanted.kind is ServiceKind.CONSUMER):
         return Refusal(f"{command.target} takes weight by its share of Pods, which an autoscaler would move: take it out of the template")

@@ -33,6 +33,11 @@ FLOOR = f"{PREFIX}floor"
 AUTOSCALED = f"{PREFIX}autoscaled"
 """Annotation: replicas above 0 are somebody else's business (an autoscaler's, or the owner's of an adopted Deployment)."""
 
+ADOPTED_AT = f"{PREFIX}adopted-at"
+"""Annotation of an adopted Deployment: its ``REVISION`` when it was, so that another is a rollout of its owner's."""
+REVISION = "deployment.kubernetes.io/revision"
+"""Annotation of Deployments and ReplicaSets, by the cluster: which Pod template is meant."""
+
 
 class Kind(Enum):
     """The kinds that we touch: API group and version, plural, and the name in manifests."""

@@ -51,4 +51,10 @@ class Remove(msgspec.Struct, frozen=True):
     deployment: str
 
 
-Step = Remember | Make | Complete | Scale | Floor | Steer | Remove
+class Return(msgspec.Struct, frozen=True):
+    """Take our labels and annotations off a Deployment that was adopted, and leave it to its owner as it is."""
+
+    deployment: str
+
+
+Step = Remember | Make | Complete | Scale | Floor | Steer | Remove | Return

@@ -4,7 +4,7 @@ An edit is an operator's pause: it is reported, in words that no other edit has,
 until it is released or a command goes over it.
 """
 
-from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, MANAGER, Manifest, annotation
+from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, REVISION, Manifest, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, recorded, recorded_replicas, replicas
 
@@ -55,8 +55,18 @@ def _of_deployment(deployment: Manifest, *, adopted: bool) -> str | None:
     wanted, there = recorded_replicas(deployment), replicas(deployment)
     if wanted is not None and wanted != there and annotation(deployment, AUTOSCALED) is None:
         return f"has {there} replicas instead of {wanted}"
-    hand = None if adopted else _template_touched(deployment)
+    if adopted:
+        return _rolled_out(deployment)
+    hand = _template_touched(deployment)
     return None if hand is None else f"has another Pod template, by {hand}"
+
+
+def _rolled_out(deployment: Manifest) -> str | None:
+    """That the owner of an adopted Deployment has it run something else than what was adopted, or None."""
+    then, now = annotation(deployment, ADOPTED_AT), annotation(deployment, REVISION)
+    if not then or now is None or then == now:
+        return None
+    return f"runs revision {now} instead of {then}, which was adopted: its Pods are no longer those that its Service chooses"
 
 
 def _of_version(sight: Sight, label: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from ctrlplane_stream.local.host.router import Router
 from ctrlplane_stream.local.host.settings import HostSettings
 from ctrlplane_stream.local.host.staffing import ConsumerStaffing, RoutedStaffing, Staffing
 from ctrlplane_stream.local.host.surroundings import Role
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import TargetObserved, WantedVersion
 
@@ -60,6 +61,8 @@ class Room:
         kind = taking.command.wanted.kind
         if kind is not self._kind:
             return Refusal(f"{self.target} is {self._kind} here and cannot become {kind}: delete its ledger first")
+        if taking.command.verb is Verb.ADOPT:
+            return Refusal("this machine starts all that runs here, so there is nothing to adopt: abort this, and push the artifact")
         return self._turn(take(self._ledger, taking.command, taking.cursor, time.time()))
 
     def edit(self, wish: HandEdit) -> Refusal | None:
