@@ -1,0 +1,272 @@
+"""A Deployment that ran before us becomes a version on a real API server, and its Pods are never touched while they serve."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import CatalogApplied, OutcomeStatus, OverrideRequested, OverrideVerb
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import Capacity
+from ctrlplane_stream.simulation.loop import catalog, service
+from tests.kubernetes.test_whole_loop import CART, ENVIRONMENT, FRONT, POLICY, Eyes, Loop, pushed
+
+IMAGE, DIGEST = "registry.example/well", f"sha256:{1:064x}"
+TARGET = Target("staging", "shop/cart")
+
+
+def running(replicas: int = 2):
+    """The user's own Deployment, as somebody else applied it."""
+    (deployment,) = template(replicas)
+    deployment["metadata"] = {"name": "cart", "labels": {"app.kubernetes.io/managed-by": "Helm"}}
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = f"{IMAGE}@{DIGEST}"
+    return deployment
+
+
+def adopting(place: Place) -> Place:
+    """The place, with the Deployment named that is to be adopted."""
+    return msgspec.structs.replace(place, adopt="cart")
+
+
+class Owned:
+    """What is there of the user's own Deployment."""
+
+    def __init__(self, admin, namespace: str) -> None:
+        self._admin = admin
+        self._namespace = namespace
+
+    async def deployment(self):
+        """The Deployment."""
+        found = await self._admin.get(Kind.DEPLOYMENT, self._namespace, "cart")
+        assert found is not None
+        return found
+
+    async def standing(self) -> set[str]:
+        """The UIDs of its ReplicaSets and of their Pods."""
+        uid = (await self.deployment())["metadata"]["uid"]
+        sets = [each for each in (await self._admin.select(Kind.REPLICA_SET, self._namespace))[0] if _is_of(each, {uid})]
+        uids = {each["metadata"]["uid"] for each in sets}
+        pods = [each for each in (await self._admin.select(Kind.POD, self._namespace))[0] if _is_of(each, uids)]
+        return uids | {each["metadata"]["uid"] for each in pods}
+
+    async def runs(self, replicas: int = 2) -> set[str]:
+        """``standing``, once so many Pods are ready."""
+        for _ in range(600):
+            if (await self.deployment()).get("status", {}).get("readyReplicas", 0) == replicas:
+                return await self.standing()
+            await asyncio.sleep(0.05)
+        raise AssertionError("the user's own Deployment never ran")
+
+    async def marks(self) -> list[str]:
+        """Our labels and annotations on it."""
+        metadata = (await self.deployment())["metadata"]
+        names = [*(metadata.get("labels") or {}), *(metadata.get("annotations") or {})]
+        return sorted(name for name in names if name.startswith("ctrlplane-stream.dev/"))
+
+
+def _is_of(manifest, uids: set[str]) -> bool:
+    return any(owner["uid"] in uids for owner in manifest["metadata"].get("ownerReferences") or [])
+
+
+def rollout(loop: Loop, number: int):
+    """The rollout of the cart's n-th version."""
+    found = loop.driver.rollout(f"{ENVIRONMENT}/cart/{number}")
+    return found.phase if found is not None else None
+
+
+@asynccontextmanager
+async def looping(lab):
+    """The whole loop over a namespace where the cart runs already: loop, eyes, what is there of the user's."""
+    namespace = await asyncio.to_thread(lab.namespace)
+    await asyncio.to_thread(lab.apply, [running(), route("cart", ["main"]), route("front", ["main"])], namespace)
+    async with lab.product() as cluster, lab.admin() as admin:
+        eyes, owned = Eyes(admin, namespace), Owned(admin, namespace)
+
+        async def told() -> dict[str, dict[str, int]]:
+            weights = await eyes.weights()
+            return {**weights, "cart": {DIGEST if label == "#1" else label: weight for label, weight in weights["cart"].items()}}
+
+        places = ((CART, adopting(routed_place(namespace, "cart"))), (FRONT, routed_place(namespace, "front")))
+        actuator = kubernetes(cluster, *places, clock=lambda: loop.driver.now_ms / 1000)
+        loop = Loop(actuator, told, lambda: eyes.standing(2))
+        entries = [service(name, POLICY, actuator="kubernetes", images=(IMAGE,)) for name in ("cart", "front")]
+        loop.give(CatalogApplied(catalog(*entries), "h1", "tests"))
+        try:
+            yield loop, eyes, owned
+        finally:
+            for task in loop.tasks:
+                task.cancel()
+            await asyncio.gather(*loop.tasks, return_exceptions=True)
+
+
+def test_what_ran_before_us_is_adopted_returned_to_after_a_bad_release_and_given_back_after_a_good_one(lab):
+    """Its ReplicaSet and its Pods are the same all through, until a good version has all the traffic; then it is at 0, and its owner's."""
+
+    async def run() -> None:
+        async with looping(lab) as (loop, eyes, owned):
+            before, spec = await owned.runs(), (await owned.deployment())["spec"]
+            loop.give(OverrideRequested("o1", OverrideVerb.ADOPT, "ada", "it runs", service="cart", image=IMAGE, digest=DIGEST))
+            loop.give(pushed("front", 1))
+            await loop.until(lambda: rollout(loop, 1) is Phase.COMPLETED, "what runs is adopted")
+            assert (await eyes.weights())["cart"] == {"#1": 100}
+            assert (await owned.standing(), (await owned.deployment())["spec"]) == (before, spec)
+            await loop.until(lambda: loop.driver.rollout(f"{ENVIRONMENT}/front/1").phase is Phase.COMPLETED, "the front runs")
+            loop.traffic.faulty = {"#2"}
+            loop.give(pushed("cart", 2))
+            await loop.until(lambda: rollout(loop, 2) is Phase.REVERTED, "the faulty release is reverted")
+            assert "error_ratio" in loop.driver.rollout(f"{ENVIRONMENT}/cart/2").stopped_because, loop.driver.transcript()
+            assert {label: weight for label, weight in (await eyes.weights())["cart"].items() if weight} == {"#1": 100}
+            assert (await owned.standing(), (await owned.deployment())["spec"]) == (before, spec)
+            loop.give(pushed("cart", 3))
+            await loop.until(lambda: rollout(loop, 3) is Phase.COMPLETED, "the good release is promoted")
+            assert (await owned.deployment())["spec"]["replicas"] == 0
+            assert await owned.marks() != []
+            await loop.until(lambda: loop.driver.target("cart").wanted("#1") is None, "its retention passes")
+            for _ in range(100):
+                if await owned.marks() == []:
+                    break
+                await loop.second()
+            left = await owned.deployment()
+            assert await owned.marks() == []
+            assert (left["spec"]["replicas"], left["metadata"]["labels"]) == (0, {"app.kubernetes.io/managed-by": "Helm"})
+
+    asyncio.run(run())
+
+
+def play(lab, place, doing):
+    """Run ``doing(actuator, owned)`` with the product's rights for the actuator."""
+
+    async def run():
+        async with lab.product() as cluster, lab.admin() as admin:
+            return await doing(kubernetes(cluster, (TARGET, place)), Owned(admin, place.namespace))
+
+    return asyncio.run(run())
+
+
+def adopt(sequence: int, number: int = 1):
+    """The command to adopt the n-th image."""
+    return command(TARGET, sequence, version("shop/cart", number, 100), verb=Verb.ADOPT, stable=f"#{number}")
+
+
+@pytest.mark.parametrize(
+    ("there", "named", "number", "why"),
+    [
+        (True, True, 2, "runs registry.example/well@"),
+        (False, True, 1, "there is no Deployment cart to adopt"),
+        (True, False, 1, "names nothing of staging:shop/cart to adopt"),
+    ],
+)
+def test_what_cannot_be_adopted_is_refused_in_words_and_left_alone_when_that_is_given_up(lab, there, named, number, why):
+    """Another digest, none at all, or none that is named: the Deployment has nothing of ours before and after."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), *([running()] if there else [])], namespace)
+    place = routed_place(namespace, "shop/cart")
+
+    async def doing(actuator, owned):
+        outcome = await actuator.apply(*adopt(1, number))
+        assert outcome.status is OutcomeStatus.REFUSED
+        assert why in outcome.reason
+        assert (await actuator.apply(*command(TARGET, 2, verb=Verb.LEAVE, stable=None))).status is OutcomeStatus.APPLIED
+        if there:
+            assert await owned.marks() == []
+            assert (await owned.deployment())["spec"]["replicas"] == 2
+
+    play(lab, adopting(place) if named else place, doing)
+
+
+def test_giving_up_takes_nothing_from_what_was_adopted_by_then(lab):
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), running()], namespace)
+
+    async def doing(actuator, owned):
+        before = await owned.runs()
+        await actuator.apply(*adopt(1))
+        await settled(actuator, TARGET, {"#1": 100})
+        outcome = await actuator.apply(*command(TARGET, 2, verb=Verb.LEAVE, stable=None))
+        assert outcome.status is OutcomeStatus.REFUSED
+        assert (outcome.observed.version("#1").weight, await owned.standing()) == (100, before)
+
+    play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
+
+
+def test_an_owner_who_rolls_out_over_what_was_adopted_is_heard(lab):
+    """It is an edit by hand: its Service chooses the Pods that were adopted and not those that follow."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), running()], namespace)
+
+    async def doing(actuator, owned):
+        await owned.runs()
+        await actuator.apply(*adopt(1))
+        await settled(actuator, TARGET, {"#1": 100})
+        changed = running()
+        changed["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "COLOUR", "value": "blue"}]
+        await asyncio.to_thread(lab.apply, [changed], namespace)
+        for _ in range(600):
+            seen = await actuator.observe(TARGET)
+            if seen.edited is not None:
+                break
+            await asyncio.sleep(0.05)
+        assert "Deployment cart runs revision 2 instead of 1, which was adopted" in str(seen.edited)
+
+    play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
+
+
+def test_behind_one_service_an_adopted_version_gives_its_pods_up_as_the_next_takes_its_share(lab):
+    """Without a gateway weight is a share of Pods: those that stay are the same ones, and it comes back to as many."""
+    namespace = lab.namespace()
+    ports = [{"port": 80, "targetPort": 8080}]
+    shared = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}, "spec": {"selector": {"app": "cart"}, "ports": ports}}
+    lab.apply([shared, running(4)], namespace)
+    place = Place(namespace, "shop-cart", template(4), full=4, service="cart", adopt="cart")
+
+    async def doing(actuator, owned):
+        before = await owned.runs(4)
+        await actuator.apply(*adopt(1))
+        await settled(actuator, TARGET, {"#1": 100})
+        assert await owned.standing() == before
+        await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 100), version("shop/cart", 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        assert await owned.standing() == before
+        await actuator.apply(*command(TARGET, 3, version("shop/cart", 1, 75), version("shop/cart", 2, 25)))
+        await settled(actuator, TARGET, {"#1": 75, "#2": 25})
+        assert (await owned.deployment())["spec"]["replicas"] == 3
+        await actuator.apply(*command(TARGET, 4, version("shop/cart", 1, 100), version("shop/cart", 2, 0, Capacity.PARKED)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        assert (await owned.deployment())["spec"]["replicas"] == 4
+
+    play(lab, place, doing)
+
+
+def test_a_candidate_by_weight_has_pods_for_its_share_and_the_weight_waits_for_them(lab):
+    """Of four Pods one for 5%, two for 50%; on the way back it keeps them until it is parked; stable keeps its own all along."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"])], namespace)
+
+    def pair(weight: int, share: int, capacity: Capacity = Capacity.WEIGHTED):
+        candidate = msgspec.structs.replace(version("shop/cart", 2, weight, capacity), share=share)
+        return version("shop/cart", 1, 100 - weight), candidate
+
+    async def doing(actuator, owned):
+        await actuator.apply(*command(TARGET, 1, version("shop/cart", 1, 100)))
+        await settled(actuator, TARGET, {"#1": 100})
+        steps = ((0, 5, 1), (5, 5, 1), (50, 50, 2), (0, 50, 2))
+        for sequence, (weight, share, pods) in enumerate(steps, 2):
+            await actuator.apply(*command(TARGET, sequence, *pair(weight, share)))
+            seen = await settled(actuator, TARGET, {"#1": 100 - weight, "#2": weight})
+            assert (seen.version("#1").instances, seen.version("#2").instances) == (4, pods)
+        lab.kubelet.set_ready("shop-cart-v2", ready=False)
+        await actuator.apply(*command(TARGET, 7, *pair(100, 100)))
+        for _ in range(20):
+            seen = await actuator.observe(TARGET)
+            assert seen.version("#2").weight == 0
+            await asyncio.sleep(0.02)
+        lab.kubelet.set_ready("shop-cart-v2", ready=True)
+        await settled(actuator, TARGET, {"#1": 0, "#2": 100})
+
+    play(lab, routed_place(namespace, "shop/cart", replicas=4), doing)
