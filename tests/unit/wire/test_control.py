@@ -34,6 +34,18 @@ def test_a_misspelt_field_is_refused_and_not_ignored() -> None:
     assert "unsave" in found.reason
 
 
+def test_what_is_to_be_adopted_is_named_by_its_digest() -> None:
+    """A tag may mean something else tomorrow, and a digest without its image names nothing that the catalog could allow."""
+    digest = f"sha256:{1:064x}"
+    for image, named in (("registry.example/cart", "latest"), ("", digest), (None, None)):
+        data = OverrideData(OverrideVerb.ADOPT, "production", "ops", "it runs", service="cart", image=image, digest=named)
+        found = read_control(write_control("o-1", "cli", data))
+        assert isinstance(found, Unreadable)
+        assert "adopt needs image and digest of what runs" in found.reason
+    data = OverrideData(OverrideVerb.ADOPT, "production", "ops", "it runs", service="cart", image="registry.example/cart", digest=digest)
+    assert isinstance(read_control(write_control("o-1", "cli", data)), ControlEvent)
+
+
 def test_an_unknown_verb_is_refused_by_name() -> None:
     """The reason names the verb that nobody knows."""
     event = json.loads(write_control("o-1", "cli", DATA))
