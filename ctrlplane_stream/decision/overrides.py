@@ -209,7 +209,7 @@ def _retry(draft: Draft, fact: OverrideRequested) -> Answered:
     alone = _moved_with(draft, members)
     whole = draft.find(f"set/{fact.rollout}", e.VersionSet)
     id_ = enqueue(draft, members, "retry", whole.release, whole.order) if whole is not None else enqueue(draft, members, "retry")
-    said = f"; {' and '.join(alone)}, which moved with it, is not: retry that service too" if alone and id_ is not None else ""
+    said = f"; not so {' and '.join(alone)}, moved together with it before: retry by service" if alone and id_ is not None else ""
     return id_ is not None, f"{id_ or _scope(draft, fact)} is tried again{said}"
 
 

@@ -19,6 +19,7 @@ from ctrlplane_stream.model.facts import (
 )
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
+from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import Loop, artifact
 from ctrlplane_stream.simulation.plans import Act, Deed, Plan, policy_of
 from ctrlplane_stream.simulation.world import Sickness, WorldTarget
@@ -294,6 +295,18 @@ def _second_thoughts(stage: Stage, act: Act) -> None:
             stage.loop.say(OverrideVerb.ABORT, rollout=rollout.id)
 
 
+def _too_late(stage: Stage, act: Act) -> None:
+    """As soon as an old version is being parked: abort the rollout that no longer needs it, half of the time without waiting for it."""
+    for rollout in stage.loop.driver.rollouts:
+        old = [(stage.loop.driver.target(u.service), u.stable) for u in rollout.units if u.stable is not None]
+        parks = any((v := target.wanted(label)) is not None and v.capacity is Capacity.PARKED for target, label in old)
+        if rollout.phase is Phase.DRAINING and rollout.promoted and parks:
+            stage.loop.say(OverrideVerb.ABORT, rollout=rollout.id, unsafe=act.flag)
+            return
+    if stage.loop.now_ms < _CALM_COMES_MS:
+        stage.loop.at(0.2, lambda: _too_late(stage, act))
+
+
 def _regret(stage: Stage, act: Act) -> None:
     """As soon as a service at rest has a version that was good before its stable one: that fails now, and somebody returns to it."""
     loop = stage.loop
@@ -347,5 +360,6 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.SECOND_THOUGHTS: _second_thoughts,
     Deed.REGRET: _regret,
     Deed.ADOPT: _adopt,
+    Deed.TOO_LATE: _too_late,
 }
 """Every deed has a row."""

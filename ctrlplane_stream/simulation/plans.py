@@ -73,6 +73,7 @@ class Deed(StrEnum):
     REGRET = "reverts what has baked, to what is no longer good"
     SECOND_THOUGHTS = "reverts what is just completing, and thinks better of it"
     ADOPT = "adopts what runs"
+    TOO_LATE = "aborts what is parking its old versions"
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -126,7 +127,7 @@ def plan(seed: int) -> Plan:
     services = _by_weight(random.Random(seed + 7), services)  # noqa: S311 - as above
     running, acts = _adoptions(random.Random(seed + 8), names, acts)  # noqa: S311 - as above
     other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
-    crowd = random.Random(seed + 7)  # noqa: S311 - as above
+    crowd = random.Random(seed + 9)  # noqa: S311 - as above
     crowded = crowd.random() < CROWDED_SHARE
     if crowded:
         services, acts = _starting_over(crowd, services), acts + _crowd(crowd, names)
@@ -351,6 +352,8 @@ def _crowd(rng: random.Random, names: list[str]) -> list[Act]:
         acts.append(msgspec.structs.replace(act, at=rng.uniform(60, 235), verb=verb, service=act.service or names[0], flavour=unsafe))
     for _ in range(rng.randint(0, 3)):
         acts += _mishap(rng, names, rng.choice((*_CROWD_MISHAPS, *_LATER_MISHAPS)))
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        acts.append(Act(rng.uniform(40, 200), Deed.TOO_LATE, flag=rng.random() < 0.5))
     return acts
 
 
@@ -367,7 +370,18 @@ _ENDS = {
 """Mishaps that end, and what ends them."""
 _LATER_MISHAPS = (Deed.SLANDER, Deed.STRAY_AT_REST, Deed.HAND_BACK)
 """Mishaps that came to be known later: drawn by themselves, so that a seed's other acts stay what they were."""
-_NO_MISHAPS = (Deed.PUSH, Deed.RELEASE, Deed.SAY, Deed.MEND, Deed.FLOW, Deed.ELSEWHERE, Deed.SECOND_THOUGHTS, Deed.REGRET, Deed.ADOPT)
+_NO_MISHAPS = (
+    Deed.PUSH,
+    Deed.RELEASE,
+    Deed.SAY,
+    Deed.MEND,
+    Deed.FLOW,
+    Deed.ELSEWHERE,
+    Deed.SECOND_THOUGHTS,
+    Deed.REGRET,
+    Deed.ADOPT,
+    Deed.TOO_LATE,
+)
 
 
 def _later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

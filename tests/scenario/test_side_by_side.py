@@ -209,7 +209,7 @@ def test_a_release_of_which_one_member_serves_already_moves_the_others() -> None
     loop.say(Say.ABORT, rollout="production/cart/2")
     until(loop, "cart/2", Phase.REVERTED)
     loop.say(Say.RETRY, service="front")
-    assert "production/front/2 is tried again; cart #2, which moved with it, is not: retry that service too" in reasons(loop)
+    assert "production/front/2 is tried again; not so cart #2, moved together with it before: retry by service" in reasons(loop)
     until(loop, "front/2", Phase.COMPLETED)
     loop.say(Say.RETRY, rollout="production/cart/2")
     until(loop, "cart/2", Phase.COMPLETED)

@@ -56,8 +56,8 @@ class Books:
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
         """Freezes in force by id: the service (None: all) and when it ends."""
         self.weighted: set[tuple[str, str, str]] = set()
-        self.mover: dict[str, str] = {}
-        """Service to the rollout that last had it told something."""
+        self.mover: dict[str, tuple[str, int]] = {}
+        """Service to the rollout, and its attempt, that last had it told something: the next attempt may move less."""
         self.baked: set[tuple[str, str]] = set()
         """(service, label) of what was promoted after its bake."""
         self.window_seconds = 10.0
@@ -79,7 +79,7 @@ def note_commands(books: Books, decision: Decision) -> None:
         books.wanted[command.target.service] = command.wanted
         books.sequences[command.target.service] = command.sequence
         if (rollout := rollout_of(decision.state, command.rollout)) is not None:
-            books.mover[command.target.service] = rollout.id
+            books.mover[command.target.service] = (rollout.id, rollout.attempt)
             books.told.add((rollout.id, rollout.attempt))
         for version in command.wanted.versions:
             if version.weight > 0 and command.rollout is not None:

@@ -42,8 +42,10 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
         if past is not None and past.stable is not None and command.wanted.stable is None and not undone:
             yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
         mover = rollout_of(decision.state, command.rollout)
-        other = rollout_of(decision.state, books.mover.get(command.target.service))
-        if mover is not None and other is not None and other.id != mover.id and other.phase in MOVING:
+        last, attempt = books.mover.get(command.target.service, (None, 0))
+        other = rollout_of(decision.state, last)
+        moves = other is not None and other.attempt == attempt and other.phase in MOVING
+        if mover is not None and other is not None and other.id != mover.id and moves:
             yield Violation(10, f"{command.id}: {mover.id} has {command.target} told, which {other.id} moves")
         if mover is not None and mover.advice is not None:
             yield Violation(10, f"{command.id}: {command.target} is commanded, though another tool moves it")

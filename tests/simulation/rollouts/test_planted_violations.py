@@ -162,6 +162,10 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weights do not sum to 100": (1, lambda: _everywhere("weighted", _too_much)),
     "weight before readiness": (1, lambda: [(readiness, "ready_weight", lambda target, label: 100)]),
     "stable loses capacity at once": (2, lambda: _everywhere("prepared", _stable_shrinks)),
+    "traffic returns to a version without capacity": (
+        2,
+        lambda: [(falling, "with_stable", lambda draft, moved, unit: (draft.target(unit.service), False))],
+    ),
     "abort raises the candidate": (3, lambda: [(falling, "weighted", _rising)]),
     "parked without a drain": (4, lambda: [(draining, "_undrained", lambda *args: None)]),
     "an abort of an adoption stops what runs": (4, lambda: [(taking_over, "leave", _stops_what_runs)]),
@@ -242,6 +246,8 @@ def _cannot_show(name: str, seed: int) -> bool:
             return not deeds & {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT}
         case "an abort of an adoption stops what runs" | "an adoption that is given up is not asked about":
             return Deed.ADOPT not in deeds
+        case "traffic returns to a version without capacity":
+            return not any(act.deed is Deed.TOO_LATE and act.flag for act in drawn.acts)
         case "a queued rollout takes what another moves":
             return Deed.SECOND_THOUGHTS not in deeds
         case _:
