@@ -15,7 +15,7 @@ import msgspec
 
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
@@ -105,8 +105,10 @@ def next_command(rollout: e.Rollout) -> str:
     """What somebody who looks at this rollout most likely wants to type."""
     if rollout.advice is not None:
         return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
-    if rollout.cause == "adoption" and rollout.phase in ENDED:
+    if rollout.cause == "adoption" and rollout.phase is Phase.COMPLETED:
         return f"ctrlplane-stream plan IMAGE@DIGEST --environment {rollout.environment}"
+    if rollout.cause == "adoption" and rollout.phase is Phase.REVERTED:
+        return f"ctrlplane-stream control adopt {rollout.environment}:{rollout.units[0].service} --artifact IMAGE@DIGEST --why REASON"
     if rollout.phase is Phase.COMPLETED:
         verb = "revert"
     elif rollout.phase is Phase.REVERTED:
@@ -123,7 +125,8 @@ def next_command(rollout: e.Rollout) -> str:
 def words(of: Explanation) -> list[str]:
     """The explanation as lines for a person."""
     found = of.rollout
-    lines = [f"{found.id} is {found.phase}" + (f", step {found.step + 1} of {len(found.steps)}" if found.phase not in ENDED else "")]
+    climbs = found.phase not in (*ENDED, *ADOPTION)
+    lines = [f"{found.id} is {found.phase}" + (f", step {found.step + 1} of {len(found.steps)}" if climbs else "")]
     lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, now {_weights(found, u.service)}" for u in found.units]
     lines += [f"  another tool moves it; we would {found.advice.word}: {found.advice.text}"] if found.advice is not None else []
     lines += [f"  held: {h.text} (until {_time(h.deadline_ms)})" for h in found.holds]

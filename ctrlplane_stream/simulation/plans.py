@@ -124,7 +124,7 @@ def plan(seed: int) -> Plan:
     edges, acts = _edges(rng, names), _acts(rng, names)
     acts += _second_thoughts(random.Random(seed + 6))  # noqa: S311 - as above
     acts += _later_mishaps(random.Random(seed + 4), names)  # noqa: S311 - as above
-    services = _by_weight(random.Random(seed + 7), services)  # noqa: S311 - as above
+    services = _by_weight(random.Random(seed + 9), services)  # noqa: S311 - as above
     running, acts = _adoptions(random.Random(seed + 8), names, acts)  # noqa: S311 - as above
     other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
     crowd = random.Random(seed + 9)  # noqa: S311 - as above

@@ -6,9 +6,10 @@ start took, that it never became ready, and from when on it failed.
 
 import msgspec
 
+from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.facts import Fact, OutcomeReported, WorldChanged
 from ctrlplane_stream.model.world import ObservedVersion, TargetObserved
-from ctrlplane_stream.simulation.world import Instance, World
+from ctrlplane_stream.simulation.world import Instance, World, WorldTarget
 
 _USUAL_START_MS = 2_000
 _NEVER_MS = 1 << 62
@@ -71,6 +72,11 @@ class RecordedWorld(World):
             return False
         found.failure = failure
         return True
+
+    def _nothing_to_adopt(self, target: WorldTarget, command: Command) -> str | None:
+        """What was adopted in the recording ran there."""
+        known = any((command.target.service, version.label) in self._seen for version in command.wanted.versions)
+        return None if known else super()._nothing_to_adopt(target, command)
 
     def _started(self, service: str, label: str, digest: str, instances: int, now_ms: int) -> Instance:
         seen = self._seen.get((service, label))

@@ -56,8 +56,9 @@ def watch_of(wanted: TargetWanted) -> Watch:
 
     The stable one too, because requests that touched the candidate are compared with those that touched the stable version.
     """
-    candidates = [v.label for v in wanted.versions if v.weight and v.label != wanted.stable]
-    versions = tuple(sorted([*candidates, wanted.stable])) if candidates and wanted.stable is not None else ()
+    candidates = [v for v in wanted.versions if v.weight and v.label != wanted.stable]
+    stable = [v for v in wanted.versions if v.label == wanted.stable]
+    versions = tuple(sorted(v.told_as or v.label for v in (*candidates, *stable))) if candidates and stable else ()
     return Watch(wanted.target.environment, wanted.target.service, versions)
 
 

@@ -7,12 +7,14 @@ import pytest
 
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.model import sketch
+from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import (
     ArtifactPushed,
     CatalogApplied,
     EdgeSeen,
     EdgesObserved,
     Fact,
+    OutcomeStatus,
     ServiceSeen,
     WorldCause,
     WorldChanged,
@@ -21,9 +23,10 @@ from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, ServiceKind, Targ
 from ctrlplane_stream.model.policy import Policy, Step
 from ctrlplane_stream.model.verdicts import GatePolicy
 from ctrlplane_stream.model.windows import Closed, ServiceWindow, WindowPart, WindowRecord
-from ctrlplane_stream.model.world import ObservedVersion, TargetObserved
+from ctrlplane_stream.model.world import Capacity, ObservedVersion, TargetObserved, TargetWanted, WantedVersion
 from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Recording
 from ctrlplane_stream.simulation.loop import artifact, catalog, service
+from ctrlplane_stream.simulation.recorded_world import RecordedWorld
 from ctrlplane_stream.stream.judging import Timing
 
 PLACE, CART = "production", "shop/cart"
@@ -156,3 +159,14 @@ def test_a_job_goes_by_its_recorded_runs() -> None:
 def test_the_recording_is_decided_the_same_every_time() -> None:
     """No clock and no chance of its own."""
     assert _run(3, QUICK) == _run(3, QUICK)
+
+
+def test_what_was_adopted_in_the_recording_is_there_to_be_adopted_again() -> None:
+    """And only that: a version that the recording never shows was refused, and is again."""
+    world, target = RecordedWorld(PLACE), Target(PLACE, CART)
+    seen = TargetObserved(target, (ObservedVersion("#1", artifact(CART, 1).digest, 2, 2, 100),))
+    world.note(START, WorldChanged(target, WorldCause.READINESS, seen))
+    for sequence, (number, status) in enumerate(((2, OutcomeStatus.REFUSED), (1, OutcomeStatus.APPLIED)), 1):
+        version = WantedVersion(f"#{number}", artifact(CART, number), {}, Capacity.FULL, 100)
+        wanted = TargetWanted(target, ServiceKind.ROUTED, (version,), version.label)
+        assert world.apply(Command(f"c{number}", Verb.ADOPT, target, sequence, wanted, "the test"), START * 1000).status is status

@@ -90,6 +90,12 @@ def test_candidate_and_stable_are_watched_while_the_candidate_has_weight() -> No
     assert watch_of(_wanted(("#1", Capacity.FULL, 100), stable=None)).versions == ()
 
 
+def test_an_adopted_version_is_watched_by_the_label_that_its_telemetry_carries() -> None:
+    wanted = _wanted(("#1", Capacity.FULL, 95), ("#2", Capacity.FULL, 5))
+    adopted = msgspec.structs.replace(wanted.versions[0], told_as="2024.1")
+    assert watch_of(msgspec.structs.replace(wanted, versions=(adopted, wanted.versions[1]))).versions == ("#2", "2024.1")
+
+
 def test_what_another_tool_moves_is_in_motion_and_told_apart_while_it_is_judged() -> None:
     bench, known = Bench(TIMING), dict[str, Assignment]()
     advised = msgspec.structs.replace(ASSIGNMENT, advised=True)
