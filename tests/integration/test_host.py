@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -389,6 +390,21 @@ def test_with_some_room_a_consumer_is_made_before_it_is_ended(host):
         )
         assert instances == {4, 5}
         assert min(ready) == 4
+
+    operate(host, play)
+
+
+def test_a_machine_that_starts_all_that_runs_has_nothing_to_adopt(host):
+    """It is refused with what to do instead, starts nothing, and can be given up."""
+
+    async def play(operator):
+        command, cursor = operator.next_command(CART, v1=100)
+        refused = await operator.actuator.apply(msgspec.structs.replace(command, verb=Verb.ADOPT), cursor)
+        assert (refused.status, "nothing to adopt: abort this, and push" in refused.reason) == (OutcomeStatus.REFUSED, True)
+        command, cursor = operator.next_command(CART)
+        nothing = msgspec.structs.replace(command.wanted, stable=None)
+        left = await operator.actuator.apply(msgspec.structs.replace(command, verb=Verb.LEAVE, wanted=nothing), cursor)
+        assert (left.status, (await operator.actuator.observe(CART)).versions) == (OutcomeStatus.APPLIED, ())
 
     operate(host, play)
 

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.gitops.actuator import GitOps
@@ -12,7 +13,8 @@ from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Reposit
 from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
 from ctrlplane_stream.actuators.gitops.yaml_text import Locator
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
-from ctrlplane_stream.local.control_plane.scene import artifact, command, kubernetes, route, routed_place, settled, version
+from ctrlplane_stream.local.control_plane.scene import artifact, command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from tests.contract.actuators.git_repositories import Bare
@@ -49,6 +51,36 @@ def test_a_release_is_declared_by_commits_and_moved_by_the_api(lab, tmp_path: Pa
             await settled(both, TARGET, {"#1": 0, "#2": 100})
             await both.settled(TARGET)
             assert bare.text(FILE) == f"cart: {artifact(SERVICE, 2).digest} # yet\n"
+            await both.close()
+
+    asyncio.run(run())
+
+
+def test_what_runs_is_adopted_on_the_cluster_first_and_declared_after_that(lab, tmp_path: Path) -> None:
+    """What the cluster refuses is never written to the repository; what it took over is declared with the digest that runs."""
+    namespace = lab.namespace()
+    (running,) = template(2)
+    running["spec"]["template"]["spec"]["containers"][0]["image"] = f"registry.example/well@{artifact(SERVICE, 1).digest}"
+    lab.apply([route("shop-cart", ["main"]), running], namespace)
+    bare = Bare(tmp_path, {FILE: "cart: none # yet\n"})
+    place = GitPlace(Repository(f"file://{bare.path}"), (Field(FILE, Locator("cart"), Writes.DIGEST),), Weights.CLUSTER)
+    adopting = msgspec.structs.replace(routed_place(namespace, SERVICE), adopt="cart")
+
+    async def run() -> None:
+        async with lab.product() as cluster:
+            both = WithCluster(GitOps(lambda target: place, tmp_path / "clones"), kubernetes(cluster, (TARGET, adopting)))
+            wrong = await both.apply(*command(TARGET, 1, version(SERVICE, 2, 100), verb=Verb.ADOPT, stable="#2"))
+            assert (wrong.status, "runs registry.example/well@" in wrong.reason) == (OutcomeStatus.REFUSED, True)
+            await both.settled(TARGET)
+            assert bare.text(FILE) == "cart: none # yet\n"
+            assert (await both.apply(*command(TARGET, 2, version(SERVICE, 1, 100), verb=Verb.ADOPT))).status is OutcomeStatus.APPLIED
+            await settled(both, TARGET, {"#1": 100})
+            await both.settled(TARGET)
+            assert bare.text(FILE) == f"cart: {artifact(SERVICE, 1).digest} # yet\n"
+            assert bare.log()[0].startswith("shop/cart in staging: #1")
+            for sequence, stable in ((3, 75), (4, 100)):
+                assert (await both.apply(*command(TARGET, sequence, *_pair(stable)))).status is OutcomeStatus.APPLIED
+                await settled(both, TARGET, {"#1": stable, "#2": 100 - stable})
             await both.close()
 
     asyncio.run(run())

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
+import msgspec
+
 from ctrlplane_stream.actuators.by_hand import HandRefused
 from ctrlplane_stream.actuators.contract.play import Play, accepted, ready_of, refused, weights_of
 from ctrlplane_stream.actuators.contract.world import Behaviour, World
@@ -166,6 +168,22 @@ class ActuatorContract:
         seen = await play.look()
         assert ready_of(seen, "#2"), seen
         assert weights_of(seen) == {"#1": 100 - some, "#2": some}, seen
+
+    @clause
+    async def test_a_candidate_by_weight_has_instances_for_its_share(self, play: Play) -> None:
+        """As many as its share needs, at least one, before its weight rises; it keeps them at weight 0, and stable has all of its own."""
+        if not play.sees_instances or play.granularity > 1:
+            return
+        accepted(await play.command(play.wanted(play.version(1, 100)), Verb.PREPARE))
+        whole = (await play.see("#1 is ready", lambda seen: ready_of(seen, "#1"))).version("#1")
+        assert whole is not None
+        for weight, share in ((0, 10), (10, 10), (60, 60), (0, 60), (100, 100)):
+            candidate = msgspec.structs.replace(play.version(2, weight, Capacity.WEIGHTED), share=share)
+            accepted(await play.command(play.wanted(play.version(1, 100 - weight), candidate)))
+            await play.see_weights(v1=100 - weight, v2=weight)
+            seen = await play.see("#2 is ready", lambda seen: ready_of(seen, "#2"))
+            counted = [version.instances if version is not None else 0 for version in map(seen.version, ("#1", "#2"))]
+            assert counted == [whole.instances, max(1, -(-whole.instances * share // 100))], seen
 
     @clause
     async def test_what_was_to_be_adopted_is_left_where_it_was_not_and_kept_where_it_serves(self, play: Play) -> None:

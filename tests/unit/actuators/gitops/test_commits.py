@@ -227,8 +227,12 @@ def test_what_runs_already_is_adopted_as_it_is_and_anything_else_is_not(tmp_path
     scene = Scene(tmp_path, text=TEXT.replace("sha256:old", digest(1)))
     refused = scene.apply(wanted(version(2, 100), stable="#2"), 1, Verb.ADOPT)
     assert (refused.status, "which is not #2" in refused.reason) == (OutcomeStatus.REFUSED, True)
-    assert scene.apply(wanted(version(1, 100)), 2, Verb.ADOPT).status is OutcomeStatus.APPLIED
-    assert weights_of(scene.observe()) == {"#1": 100}
+    text = scene.bare.text(FILE)
+    assert scene.apply(wanted(stable=None), 2, Verb.LEAVE).status is OutcomeStatus.APPLIED
+    assert scene.apply(wanted(version(1, 100)), 3, Verb.ADOPT).status is OutcomeStatus.APPLIED
+    assert (weights_of(scene.observe()), scene.bare.text(FILE)) == ({"#1": 100}, text)
+    late = scene.apply(wanted(stable=None), 4, Verb.LEAVE)
+    assert (late.status, "still takes traffic" in late.reason, scene.bare.text(FILE)) == (OutcomeStatus.REFUSED, True, text)
 
 
 def test_a_configuration_is_not_told_to_the_repository_and_must_show_in_a_field(tmp_path: Path) -> None:
