@@ -55,7 +55,8 @@ class Books:
         self.overrides: set[str] = set()
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
         """Freezes in force by id: the service (None: all) and when it ends."""
-        self.weighted: set[tuple[str, str, str]] = set()
+        self.weighted: set[tuple[str, int, str, str]] = set()
+        """(rollout, attempt, service, label) of what was ever given weight by it: each attempt makes instances of its own."""
         self.mover: dict[str, tuple[str, int]] = {}
         """Service to the rollout, and its attempt, that last had it told something: the next attempt may move less."""
         self.baked: set[tuple[str, str]] = set()
@@ -78,12 +79,12 @@ def note_commands(books: Books, decision: Decision) -> None:
         books.command_ids.add(command.id)
         books.wanted[command.target.service] = command.wanted
         books.sequences[command.target.service] = command.sequence
-        if (rollout := rollout_of(decision.state, command.rollout)) is not None:
-            books.mover[command.target.service] = (rollout.id, rollout.attempt)
-            books.told.add((rollout.id, rollout.attempt))
-        for version in command.wanted.versions:
-            if version.weight > 0 and command.rollout is not None:
-                books.weighted.add((command.rollout, command.target.service, version.label))
+        if (rollout := rollout_of(decision.state, command.rollout)) is None:
+            continue
+        books.mover[command.target.service] = (rollout.id, rollout.attempt)
+        books.told.add((rollout.id, rollout.attempt))
+        given = [version.label for version in command.wanted.versions if version.weight > 0]
+        books.weighted.update((rollout.id, rollout.attempt, command.target.service, label) for label in given)
 
 
 def note_override(books: Books, fact: OverrideRequested) -> None:

@@ -132,7 +132,8 @@ def drained_before_parked(books: Books, fact: Fact, before: State, decision: Dec
 
 def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout, state: State, now_ms: int) -> Iterator[Violation]:
     service = command.target.service
-    if (rollout.id, service, label) not in books.weighted and all((u.service, u.stable) != (service, label) for u in rollout.units):
+    weighted = (rollout.id, rollout.attempt, service, label) in books.weighted
+    if not weighted and all((u.service, u.stable) != (service, label) for u in rollout.units):
         return
     zero = books.zero_since.get((service, label))
     version_set = state.find(f"set/{rollout.id}", e.VersionSet)
