@@ -120,7 +120,7 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
             draft.put_rollout(replace(_noted(rollout, fact), stopped_because=f"{fact.who} wants it aborted: {fact.why}"))
             continue
         _over_edits(draft, rollout, fact)
-        noted = replace(lifted(_noted(rollout, fact), "hand-edit", "drift"), unsafe=fact.unsafe)
+        noted = replace(lifted(_noted(rollout, fact), "hand-edit", "drift"), unsafe=fact.unsafe, forced=False)
         draft.put_rollout(noted)
         if rollout.phase not in (Phase.ABORTING, Phase.LEAVING) and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
             move(draft, noted, Event.STOP, f"aborted by {fact.who}: {fact.why}")

@@ -151,7 +151,8 @@ def _stop(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     if rollout.phase is Phase.LEAVING:
         return taking_over.leave(draft, rollout, because)
     assigning.release(draft, rollout, because)
-    stopped = replace(lifted(rollout), stopped_because=because, holds=())
+    unsafe = rollout.unsafe and not rollout.forced  # what was said of the way up with force does not hold for the way down
+    stopped = replace(lifted(rollout), stopped_because=because, holds=(), forced=False, unsafe=unsafe)
     fall(draft, stopped, because)
     return stopped
 

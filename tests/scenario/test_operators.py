@@ -8,7 +8,7 @@ from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.policy import MaintenanceWindow, Step
+from ctrlplane_stream.model.policy import MaintenanceWindow, Step, Supersede
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.world import INSTANCES, Sickness
@@ -328,6 +328,25 @@ def test_force_skips_no_readiness_and_force_with_unsafe_does() -> None:
     loop.say(Say.FORCE, rollout="production/cart/2", unsafe=True)
     loop.run(20)
     assert weights(loop, "cart")["#2"] > 0
+
+
+def test_what_was_forced_unsafe_goes_back_as_carefully_as_anything_else() -> None:
+    loop = shop(policy=replace(QUICK, supersede=Supersede.RESTART))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.FORCE, rollout="production/cart/2", unsafe=True)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.world.target("cart").versions["#1"].lost = True
+    loop.tell_world("cart", WorldCause.READINESS)
+    loop.run(1)
+    loop.push("cart", 3)
+    loop.run(20)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.ABORTING, {"#2": 100})
+    loop.world.target("cart").versions["#1"].lost = False
+    loop.tell_world("cart", WorldCause.READINESS)
+    loop.run(5)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.DRAINING, {"#1": 100})
+    until(loop, "cart/3", Phase.COMPLETED)
 
 
 def test_a_forced_rollout_whose_candidate_is_never_ready_again_is_held_with_a_deadline() -> None:
