@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.falling import serves
+from ctrlplane_stream.decision.falling import owns, serves
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.taking_over import was_refused
 from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again
@@ -24,8 +24,8 @@ def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     target = draft.target(unit.service)
-    if unit.service in draft.telling:
-        return None
+    if unit.service in draft.telling or not owns(draft, rollout, unit):
+        return None  # what only queued has no word in what is told
     if rollout.phase is Phase.ABORTING and not exchanges(draft, target) and (dead := _nowhere_to_go(target, unit)) is not None:
         return f"{_whereabouts(target)}: {dead}"
     flight = target.in_flight

@@ -282,6 +282,19 @@ def test_a_deletion_that_fails_for_long_is_told_to_people_and_holds_up_nobody() 
     assert sorted(loop.world.target("cart").versions) == ["#2"]
 
 
+def test_a_rollout_that_gave_way_in_the_queue_does_not_write_over_what_strayed() -> None:
+    loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
+    loop.world.broken.add("cart")
+    stray(loop)
+    loop.world.broken.clear()
+    loop.run(40)
+    commands = len(loop.driver.commands)
+    for number in (2, 3):
+        loop.push("cart", number)
+    assert (phase(loop, "cart/2"), phase(loop, "cart/3")) == (Phase.REVERTED, Phase.QUEUED)
+    assert (len(loop.driver.commands), weights(loop, "cart")) == (commands, {"#1": 40})
+
+
 def test_whoever_hands_back_an_edit_does_not_answer_a_drift_besides() -> None:
     loop = shop()
     loop.world.edit("cart", {"#1": 78}, "weight 78")

@@ -52,6 +52,8 @@ class Books:
         """(rollout, step, attempt) to the last word of our judge."""
         self.outside: dict[tuple[str, str, int, int], VerdictStatus] = {}
         """(judge, rollout, step, attempt) to the last word of another."""
+        self.carried: set[tuple[str, str]] = set()
+        """(service, label) of what was ever seen with weight."""
         self.overrides: set[str] = set()
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
         """Freezes in force by id: the service (None: all) and when it ends."""
@@ -152,6 +154,7 @@ def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: i
             books.zero_since.setdefault((service, version.label), at_ms)
         else:
             books.zero_since.pop((service, version.label), None)
+            books.carried.add((service, version.label))
 
 
 def rollouts_of(state: State) -> list[e.Rollout]:

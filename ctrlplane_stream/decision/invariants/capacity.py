@@ -138,8 +138,9 @@ def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout,
     zero = books.zero_since.get((service, label))
     version_set = state.find(f"set/{rollout.id}", e.VersionSet)
     seen = books.observed.get(service)
-    if zero is None and command.wanted.in_place and seen is not None and seen.version(label) is None:
-        return  # In place a version is given weight before it runs; this one the world never had.
+    absent = zero is None and seen is not None and seen.version(label) is None
+    if absent and (command.wanted.in_place or (service, label) not in books.carried):
+        return  # Where instances come with the weight a version is given some before it runs; this one the world never had.
     if zero is None or version_set is None:
         yield Violation(4, f"{command.id}: {label} of {service} goes while its weight is not confirmed 0")
         return
