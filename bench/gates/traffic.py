@@ -10,7 +10,7 @@ do or, where everything is wrong at once, by spans; lost spans are lost by halve
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -283,7 +283,19 @@ class System:
             below = sum(n for (service, _), (n, _) in kept.items() if service == "cart")
             kept["checkout", "#1"] = min(below, whole.requests - whole.errors), whole
         services = [self._sampled_service(s, n) for n, s in kept.values()]
-        return replace_rows(part, [self._sampled_edge(e, kept) for e in part.edges], services)
+        exposures = [self._sampled_exposure(e, kept) for e in part.exposures]
+        return replace_rows(part, [self._sampled_edge(e, kept) for e in part.edges], services, exposures)
+
+    def _sampled_exposure(self, e: ExposureWindow, kept: dict[tuple[str, str], tuple[int, ServiceWindow]]) -> ExposureWindow:
+        """The traces that are kept, those of the kept requests of the version where traces are kept as a whole."""
+        well = e.requests - e.errors
+        if self.condition.sampled == "traces" and (e.service, e.version) in kept:
+            successes = min(well, kept[e.service, e.version][0])
+        else:
+            successes = int(self.rng.binomial(well, _KEPT))
+        requests = successes + e.errors
+        latency = self._sampled(e.latency, requests / e.requests if e.requests else 0.0)
+        return ExposureWindow(e.entry, e.service, e.version, e.exposure, requests, e.errors, latency)
 
     def _sampled_edge(self, e: EdgeWindow, kept: dict[tuple[str, str], tuple[int, ServiceWindow]]) -> EdgeWindow:
         successes, failures = self._kept_calls(e, kept)
@@ -334,9 +346,10 @@ class System:
         """A share of every row moves to a late part that comes a minute later."""
         late_edges, edges = zip(*[self._divided_edge(e) for e in part.edges], strict=True)
         late_services, services = zip(*[self._divided_service(s) for s in part.services], strict=True)
-        late = WindowPart("prod", 0, part.window, 1, late_edges, late_services)
+        divided = [self._divided_exposure(e) for e in part.exposures]
+        late = WindowPart("prod", 0, part.window, 1, late_edges, late_services, tuple(late for late, _ in divided))
         self._late.setdefault(number + _LATE_WINDOWS, []).append(late)
-        return replace_rows(part, edges, services)
+        return replace_rows(part, edges, services, [rest for _, rest in divided])
 
     def _divided_edge(self, e: EdgeWindow) -> tuple[EdgeWindow, EdgeWindow]:
         share = self.condition.late
@@ -363,6 +376,17 @@ class System:
             return ServiceWindow(s.service, s.version, n, x, n * ratio, 0, latency[which])
 
         return row(requests, errors, 0), row(s.requests - requests, s.errors - errors, 1)
+
+    def _divided_exposure(self, e: ExposureWindow) -> tuple[ExposureWindow, ExposureWindow]:
+        share = self.condition.late
+        errors = int(self.rng.binomial(e.errors, share))
+        requests = errors + int(self.rng.binomial(e.requests - e.errors, share))
+        latency = self._halved(e.latency, share)
+
+        def row(n: int, x: int, which: int) -> ExposureWindow:
+            return ExposureWindow(e.entry, e.service, e.version, e.exposure, n, x, latency[which])
+
+        return row(requests, errors, 0), row(e.requests - requests, e.errors - errors, 1)
 
     def _halved(self, sketch: Sketch, share: float) -> tuple[Sketch, Sketch]:
         if not sketch.indices:
@@ -399,7 +423,7 @@ class System:
             )
             edges.append(EdgeWindow(e.caller, e.callee, e.kind, e.caller_version, UNKNOWN_VERSION, calls, errors, calls * ratio, errors))
         services = [self._thinned(s) for s in part.services]
-        return replace_rows(part, edges, services)
+        return replace_rows(part, edges, services, [self._thinned_exposure(e) for e in part.exposures])
 
     def _thinned(self, s: ServiceWindow) -> ServiceWindow:
         kept = 1 - self.condition.lost
@@ -408,10 +432,19 @@ class System:
         ratio = s.estimated_requests / s.requests if s.requests else 1.0
         return ServiceWindow(s.service, s.version, requests, errors, requests * ratio, s.roots, self._halved(s.latency, kept)[0])
 
+    def _thinned_exposure(self, e: ExposureWindow) -> ExposureWindow:
+        """Traces whose first span is lost enter nowhere that is known."""
+        kept = 1 - self.condition.lost
+        errors = int(self.rng.binomial(e.errors, kept))
+        requests = errors + int(self.rng.binomial(e.requests - e.errors, kept))
+        return ExposureWindow(e.entry, e.service, e.version, e.exposure, requests, errors, self._halved(e.latency, kept)[0])
 
-def replace_rows(part: WindowPart, edges: object, services: object) -> WindowPart:
-    """A part with other edges and services."""
-    return WindowPart(part.environment, part.partition, part.window, part.part, tuple(edges), tuple(services), part.exposures)  # type: ignore[arg-type]
+
+def replace_rows(
+    part: WindowPart, edges: Iterable[EdgeWindow], services: Iterable[ServiceWindow], exposures: Iterable[ExposureWindow]
+) -> WindowPart:
+    """A part with other rows."""
+    return WindowPart(part.environment, part.partition, part.window, part.part, tuple(edges), tuple(services), tuple(exposures))
 
 
 def _sketch(indices: tuple[int, ...], counts: np.ndarray) -> Sketch:

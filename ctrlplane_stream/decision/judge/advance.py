@@ -36,6 +36,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
     if closed.window * 1000 < assignment.weight_confirmed_at_ms or closed.window <= state.last_window:
         return state
     rows = sort_rows(closed, assignment.weight_confirmed_at_ms)
+    rows.each_error = state.quality.each_error
     alpha = alpha_of_each(assignment, len(questions(assignment)))
     checks, calls, latencies = dict(state.checks), dict(state.calls), dict(state.latencies)
     for group in groups(assignment):

@@ -10,7 +10,7 @@ from enum import Enum
 from ctrlplane_stream.decision.judge.histograms import Drawn
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
-from ctrlplane_stream.model.windows import Exposure
+from ctrlplane_stream.model.windows import Exposure, ExposureWindow
 
 
 class Side(Enum):
@@ -95,9 +95,23 @@ def exposure_arm(rows: Rows, service: str, version: str, exposures: tuple[Exposu
         if row.version == version and row.exposure in exposures and entry in (None, row.entry):
             arm.requests += row.requests
             arm.errors += row.errors
-            arm.estimated += row.requests
+            arm.estimated += _stood_for(rows, row)
             arm.latency.sketches.append(row.latency)
     return arm
+
+
+def _stood_for(rows: Rows, row: ExposureWindow) -> float:
+    """The requests behind a row of exposures: the first spans of their traces were kept as its entry point's spans were, of which the
+    estimate is known, and so what one success that was kept there stands for."""
+    requests = errors = estimated = 0.0
+    for service in rows.services.get(row.entry, ()):
+        requests += service.requests
+        errors += service.errors
+        estimated += service.estimated_requests
+    if estimated <= requests or requests <= errors:
+        return float(row.requests)
+    each = max(1.0, (estimated - errors * rows.each_error) / (requests - errors))
+    return row.errors * rows.each_error + (row.requests - row.errors) * each
 
 
 def edges_between(rows: Rows, callers: Iterable[str], callees: Iterable[str], *, messages: bool | None = None) -> tuple[EdgeKey, ...]:

@@ -37,6 +37,8 @@ class Rows:
     total: int = 0
     late: int = 0
     dropped: int = 0
+    each_error: float = 1.0
+    """How many errors one that is seen stands for, as known before the window."""
     arms: dict[tuple[str, str | None], Any] = field(default_factory=dict)
     """What `arms.version_arm` has added up of these rows, since several questions ask for the same."""
 

@@ -95,6 +95,11 @@ class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
     errors: float = 0.0
     estimated_errors: float = 0.0
 
+    @property
+    def each_error(self) -> float:
+        """How many errors one that was seen stood for so far; 1 where none was."""
+        return max(1.0, self.estimated_errors / self.errors) if self.errors >= 1 else 1.0
+
 
 class StepState(msgspec.Struct, frozen=True):
     """All about one step of one rollout; another attempt or step begins anew with the same ``references``.

@@ -21,6 +21,8 @@ from ctrlplane_stream.model.verdicts import (
     Comparison,
     Concurrent,
     GatePolicy,
+    Guard,
+    GuardRole,
     Limit,
     Metric,
     NoDataCause,
@@ -316,3 +318,22 @@ def test_tail_sampling_that_keeps_errors_does_not_multiply_them(shop: Any, traff
     assert verdict.coverage.observed == pytest.approx(0.11, abs=0.01)
     second = state.checks["changed|cart|versions|error_ratio"]
     assert second.candidate.total > 40 + 300
+
+
+def test_tail_sampling_does_not_multiply_the_errors_at_the_entry_points_either(shop: Any, traffic: Any) -> None:
+    """Ten in a thousand of stable's and fifteen of the candidate's requests fail, which is within the margin; every failed trace is kept
+    and one in ten of the others, so that of those kept it is 9% and 13%, which would not be."""
+    kept = shop.part(300, traffic(stable=3 * 109, candidate=2 * 113, stable_errors=3 * 10, candidate_errors=2 * 15))
+    services = tuple(
+        msgspec.structs.replace(s, errors=60, estimated_requests=(s.requests - 60) * 10.0 + 60.0) if s.service == "frontend" else s
+        for s in kept.services
+    )
+    kept = msgspec.structs.replace(kept, services=services)
+    assignment = shop.assignment(guards=(Guard("", GuardRole.ENTRY, required=True),))
+    state = begin(assignment, shop.baseline())
+    for number in range(30, 60):
+        state, verdict = judge_window(state, assignment, ClosedWindow(number * 10, (msgspec.structs.replace(kept, window=number * 10),)))
+    errors = next(m for m in verdict.metrics if m.name is Metric.ERROR_RATIO)
+    assert errors.stable.value == pytest.approx(0.01, rel=0.01)
+    assert errors.candidate.value == pytest.approx(0.015, rel=0.01)
+    assert errors.status is not VerdictStatus.FAIL
