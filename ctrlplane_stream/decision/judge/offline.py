@@ -6,6 +6,7 @@ one recording that is split, those services are changed that have the new versio
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import msgspec
@@ -91,12 +92,13 @@ def judge_recordings(stable: Iterable[WindowPart], candidate: Iterable[WindowPar
     labels = _labels(part for parts in before for part in parts), _labels(part for parts in after for part in parts)
     services = sorted({*labels[0], *labels[1]})
     windows = tuple(
-        ClosedWindow(number * window_seconds, (*_relabelled(old, STABLE, number), *_relabelled(new, CANDIDATE, number)))
-        for number, (old, new) in enumerate(zip(before, after, strict=False), start=1)
+        ClosedWindow(at, (*_relabelled(old, STABLE, at), *_relabelled(new, CANDIDATE, at)))
+        for at, old, new in zip(count(window_seconds, window_seconds), before, after, strict=False)
     )
     baseline = Baseline()
     for number, parts in enumerate(before):
-        whole = ClosedWindow(number * window_seconds, tuple(_relabelled(parts, STABLE, number)))
+        at = number * window_seconds
+        whole = ClosedWindow(at, tuple(_relabelled(parts, STABLE, at)))
         baseline = observe(baseline, sort_rows(whole, 0), ())
     case = _Case(
         tuple(Change(service, CANDIDATE, STABLE) for service in services),
@@ -114,7 +116,7 @@ def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, w
     """Judge one recording in which ``version`` is the candidate's label, from the first window that has it; what lies before is
     baseline."""
     windows = _by_window(parts, window_seconds)
-    whole = [ClosedWindow(number * window_seconds, _moved(parts, number)) for number, parts in enumerate(windows, start=1)]
+    whole = [ClosedWindow(at, _moved(parts, at)) for at, parts in zip(count(window_seconds, window_seconds), windows, strict=False)]
     counts: dict[str, dict[str, int]] = {}
     for row in _services(part for closed in whole for part in closed.parts):
         counts.setdefault(row.service, {}).setdefault(row.version, 0)
@@ -222,16 +224,16 @@ def _by_window(parts: Iterable[WindowPart], window_seconds: int) -> list[list[Wi
     return [held.get(window, []) for window in range(min(held), max(held) + 1, window_seconds)]
 
 
-def _moved(parts: Iterable[WindowPart], number: int) -> tuple[WindowPart, ...]:
-    return tuple(msgspec.structs.replace(part, window=number, part=0) for part in parts)
+def _moved(parts: Iterable[WindowPart], window: int) -> tuple[WindowPart, ...]:
+    return tuple(msgspec.structs.replace(part, window=window, part=0) for part in parts)
 
 
-def _relabelled(parts: Iterable[WindowPart], label: str, number: int) -> tuple[WindowPart, ...]:
+def _relabelled(parts: Iterable[WindowPart], label: str, window: int) -> tuple[WindowPart, ...]:
     """Parts with every version renamed, but for the missing half of a failed call."""
     return tuple(
         msgspec.structs.replace(
             part,
-            window=number,
+            window=window,
             part=0,
             edges=tuple(
                 msgspec.structs.replace(

@@ -108,6 +108,18 @@ def test_a_harm_is_found_and_followed_down_to_where_it_lies(stable: Path, tmp_pa
     assert all(window["verdict"] != "FAIL" for window in found["windows"][: found["at_window"] - 1])
 
 
+@pytest.mark.parametrize("split", [False, True])
+def test_spans_of_a_recording_are_not_said_to_have_come_late(stable: Path, tmp_path: Path, split: bool) -> None:
+    """Everything is there at once: all was observed, nothing came late or too late."""
+    if split:
+        found = report(record(tmp_path / "mixed.bin", seed=5, new_share=0.3), "--split", "version=2")
+    else:
+        found = report("--stable", stable, "--candidate", record(tmp_path / "again.bin", seed=2))
+    for window in found["windows"]:
+        coverage = window["coverage"]
+        assert (coverage["observed"], coverage["late"], coverage["dropped"]) == (1.0, 0.0, 0.0)
+
+
 def test_a_metric_says_what_was_compared(stable: Path, tmp_path: Path) -> None:
     found = report("--stable", stable, "--candidate", record(tmp_path / "ill.bin", seed=3, cart_errors=0.3))
     metric = next(m for m in found["windows"][-1]["metrics"] if m["name"] == "error_ratio" and m["service"] == "cart")
