@@ -1,14 +1,13 @@
 """The judge: from telemetry windows to verdicts, as a pure fold. No clock, I/O or randomness.
 
 `observe` keeps the past of an environment, `begin` freezes it for a step, `judge_window` folds one closed window into a `StepState` and a
-verdict, `judge_environment` does all three for a whole environment, `late_verdict` speaks when windows do not close. `combined` joins our
-verdict with outside ones.
+verdict, `judge_environment` does all three for a whole environment, `late_verdict` speaks when windows do not close.
+What others say beside it, and a target's own failures, the engine weighs (`decision.gate`).
 """
 
 from ctrlplane_stream.decision.judge.baseline import Baseline, observe
 from ctrlplane_stream.decision.judge.environment import EnvironmentState, judge_environment
 from ctrlplane_stream.decision.judge.fold import begin, judge_window, late_verdict, verdict_of
-from ctrlplane_stream.decision.judge.outside import combined, readiness_verdict
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.state import StepState
 
@@ -18,12 +17,10 @@ __all__ = [
     "EnvironmentState",
     "StepState",
     "begin",
-    "combined",
     "judge_environment",
     "judge_window",
     "late_verdict",
     "observe",
-    "readiness_verdict",
     "sort_rows",
     "verdict_of",
 ]
