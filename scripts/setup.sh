@@ -62,7 +62,7 @@ old_java() { # a line where java is too old for the broker
 python() {
   local found wanted
   if [[ -x .venv/bin/python ]]; then found=$PWD/.venv/bin/python; else found=$(find_python); fi
-  wanted="$("$found" -V) $(cat requirements.lock pyproject.toml ctrlplane_stream/telemetry/native/*.[ch] | sha256sum)"
+  wanted="$("$found" -V) $(cat requirements.lock pyproject.toml ctrlplane_stream/*/native/*.[ch] | sha256sum)"
   [[ $(cat .venv/.installed 2>/dev/null) == "$wanted" ]] && return
   if [[ ! -x .venv/bin/pip ]]; then
     echo "making .venv with $("$found" -V)"

@@ -52,11 +52,16 @@ def check_settings(settings: Settings) -> list[Finding]:
     return found
 
 
-def check_compiled(missing: str | None) -> list[Finding]:
-    """Whether the spans role of this installation works by compiled code; ``missing``: why there is none, or None."""
-    if missing is None:
-        return [ok("compiled code", "spans are read and paired by it")]
-    return [note("compiled code", f"spans go the slower way: {missing}", "install gcc and install the package again")]
+def check_compiled(no_spans: str | None, no_judging: str | None) -> list[Finding]:
+    """Whether this installation works by compiled code, with spans and in judging; each is why there is none, or None."""
+    found = []
+    for missing, well, slower in (
+        (no_spans, "spans are read and paired by it", "spans go the slower way"),
+        (no_judging, "windows are judged by it", "windows are judged the slower way"),
+    ):
+        remedy = "install gcc and Python's headers (python3-dev), and install the package again"
+        found.append(ok("compiled code", well) if missing is None else note("compiled code", f"{slower}: {missing}", remedy))
+    return found
 
 
 async def check_broker(client: AIOKafkaAdminClient, settings: Settings) -> list[Finding]:

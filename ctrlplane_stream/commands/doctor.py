@@ -16,6 +16,7 @@ from ctrlplane_stream.commands.checkup import (
 )
 from ctrlplane_stream.commands.findings import Finding, Health, wrong
 from ctrlplane_stream.commands.options import EXIT_DIFFERENT, print_json, takes_json, takes_settings
+from ctrlplane_stream.decision.native import why_not_compiled
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.worker import ROLES
 from ctrlplane_stream.telemetry.native import why_no_library
@@ -46,7 +47,7 @@ def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
 
 async def examine(settings: Settings) -> list[Finding]:
     """All findings; where the broker or the topics are missing, the checks that need them are left out."""
-    findings = [*check_settings(settings), *check_compiled(why_no_library())]
+    findings = [*check_settings(settings), *check_compiled(why_no_library(), why_not_compiled())]
     if settings.gitops_placement:
         from ctrlplane_stream.commands.checkup_gitops import check_gitops  # slow to import, and most have no such file
 

@@ -27,6 +27,8 @@ class VerdictStatus(StrEnum):
 class GuardRole(StrEnum):
     """Why a service is watched, which fixes what it is compared with."""
 
+    __hash__ = str.__hash__
+
     CHANGED = "changed"
     CALLER = "caller"
     CALLEE = "callee"
@@ -71,6 +73,8 @@ HARM_METRICS = (
 
 class Comparison(StrEnum):
     """What the candidate's numbers are held against."""
+
+    __hash__ = str.__hash__
 
     VERSIONS = "versions"
     """Candidate against stable on the same edges in the same windows."""
@@ -221,7 +225,7 @@ class Arm(msgspec.Struct, frozen=True, gc=False):
     value: float | None = None
 
 
-class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True):
+class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one metric of one guard says.
 
     ``effect`` is candidate minus stable for shares, candidate over stable for latencies and rates. ``interval`` covers the true

@@ -5,11 +5,12 @@ Docker Compose itself is built with, click's commands, the example configuration
 """
 
 import asyncio
-import ctypes
+import hashlib
 import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from click import Command, Group
 
 from ctrlplane_stream.cli import main
+from ctrlplane_stream.decision import native
 from ctrlplane_stream.local.collector import COLLECTOR_VERSION
 from ctrlplane_stream.local.kafka import KAFKA_VERSION, EmbeddedKafka, NamedKafka
 from ctrlplane_stream.settings import SETTINGS, Settings, load
-from ctrlplane_stream.telemetry.native.library import LIBRARY, SOURCE_HASH
+from ctrlplane_stream.telemetry.native.library import LIBRARY
 from ctrlplane_stream.wire.topic_admin import admin_client
 
 _ROOT = Path(__file__).parents[2]
@@ -79,15 +81,21 @@ def test_our_image_copies_only_what_is_sent_to_its_build() -> None:
         assert any(f"!{part}" in allowed for part in [source, *map(str, Path(source).parents)]), source
 
 
-def test_our_image_compiles_the_library_that_the_program_takes(tmp_path: Path) -> None:
-    """The line that compiles in the image, here: the hash that it gives is the one that the program asks for."""
-    (line,) = re.findall(r"^RUN (cd /native && cc .*)$", (_ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    made = tmp_path / "spans.so"
-    here = line.replace("/native", str(LIBRARY.parent)).replace("/spans.so", str(made))
-    subprocess.run(["sh", "-c", here], check=True)
-    found = ctypes.CDLL(str(made))
-    found.source_hash.restype = ctypes.c_char_p
-    assert found.source_hash().decode() == SOURCE_HASH
+@pytest.mark.parametrize(
+    ("folder", "made", "library"),
+    [("/native", "/spans.so", LIBRARY), ("/judging", "/judging", Path(native.__file__))],
+    ids=["spans", "judging"],
+)
+def test_our_image_compiles_the_libraries_that_the_program_takes(folder: str, made: str, library: Path, tmp_path: Path) -> None:
+    """The lines that compile in the image, here, by this Python's configuration: each library is of the sources that are here."""
+    (line,) = re.findall(rf"^RUN (cd {folder} && cc .*)$", (_ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    config = f"{sys.base_prefix}/bin/python3-config"
+    sources, target = str(library.parent), f"{tmp_path}/{made.strip('/')}"
+    here = line.replace(f"cd {folder}", f"cd {sources}").replace(f"-o {made}", f"-o {target}").replace(f'-o "{made}', f'-o "{target}')
+    subprocess.run(["sh", "-c", here.replace("python3-config", config)], check=True)
+    (found,) = tmp_path.iterdir()
+    hashed = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(library.parent.glob("*.[ch]")))).hexdigest()[:16]
+    assert hashed.encode() in found.read_bytes()
 
 
 def test_the_parts_are_of_the_versions_that_the_tests_run() -> None:

@@ -4,10 +4,10 @@ import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
 from ctrlplane_stream.decision.judge.baseline import ServicePast, Totals, lost_calls
+from ctrlplane_stream.decision.judge.calls import check_calls
 from ctrlplane_stream.decision.judge.checks import (
     Frame,
     check_arrivals,
-    check_calls,
     check_errors,
     check_limit,
     check_lost,
@@ -40,14 +40,17 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
     alpha = alpha_of_each(assignment, len(questions(assignment)))
     checks, calls, latencies = dict(state.checks), dict(state.calls), dict(state.latencies)
     for group in groups(assignment):
-        pair = pair_of(group.guard, group.comparison, assignment, rows)
-        whole = _frame(state, assignment, group, pair, alpha)
+        pair = pair_of(group.guard, group.comparison, assignment, rows, group.change)
+        frame = _frame(state, assignment, group, pair, alpha)
+        drifting = state.apart or group.comparison is Comparison.BASELINE
         for question in group.questions:
-            frame = _framed(whole, question, scatter_of(state, group.services, question.metric), state.apart)
+            scatter = scatter_of(state, group.services, question.metric)
+            if not drifting:
+                scatter = side_by_side(scatter)
             if question.metric is Metric.CALLS_PER_REQUEST:
-                _calls(question, pair, frame, assignment, checks, calls)
+                _calls(question, pair, frame, scatter, assignment, checks, calls)
             else:
-                checks[question.key] = _answer(question, pair, frame, checks.get(question.key, _NEW), assignment, rows)
+                checks[question.key] = _answer(question, pair, frame, scatter, checks.get(question.key, _NEW), assignment, rows)
         _remember(latencies, group, pair)
     checks |= hear(state, assignment, rows)
     for change in assignment.changed:
@@ -111,40 +114,41 @@ def _frame(state: StepState, assignment: Assignment, group: Group, pair: Pair, a
     stable = f"{group.arms}|stable"
     latencies = (totals.latency, state.latencies.get(stable, NOTHING))
     known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
-    return Frame(assignment.policy, alpha, totals, UNSCATTERED, latencies, known_gap, state.quality, past or pair.note is not None)
+    return Frame(assignment.policy, alpha, totals, latencies, known_gap, state.quality, past or pair.note is not None)
 
 
-def _framed(whole: Frame, question: Question, scatter: Dispersion, apart: bool) -> Frame:
-    """The frame of a group for one of its questions."""
-    if not apart and question.comparison is not Comparison.BASELINE:
-        scatter = side_by_side(scatter)
-    known = whole.known_gap if question.metric is Metric.NETWORK_GAP else whole.known
-    return Frame(whole.policy, whole.alpha, whole.past, scatter, known, whole.known_gap, whole.quality, whole.widened, question.proof)
-
-
-def _answer(question: Question, pair: Pair, frame: Frame, before: CheckState, assignment: Assignment, rows: Rows) -> CheckState:
+def _answer(
+    question: Question, pair: Pair, frame: Frame, scatter: Dispersion, before: CheckState, assignment: Assignment, rows: Rows
+) -> CheckState:
     match question.metric:
         case Metric.ERROR_RATIO:
-            return check_errors(before, pair, frame)
+            return check_errors(before, pair, frame, scatter, question.proof)
         case Metric.LOST_CALLS:
             lost, called = lost_calls(rows, question.guard.service)
-            return check_lost(before, lost, called, assignment.weight, frame)
+            return check_lost(before, lost, called, assignment.weight, frame, scatter, question.proof)
         case Metric.NETWORK_GAP:
-            return check_tail(before, pair, frame, question.metric)
+            return check_tail(before, pair, frame, question.metric, scatter, question.proof)
         case _:
-            return before if pair.note == UNMATCHED else check_tail(before, pair, frame, question.metric)
+            if pair.note == UNMATCHED:
+                return before
+            return check_tail(before, pair, frame, question.metric, scatter, question.proof)
 
 
 def _calls(
-    question: Question, pair: Pair, frame: Frame, assignment: Assignment, checks: dict[str, CheckState], begun: dict[str, tuple[str, ...]]
+    question: Question,
+    pair: Pair,
+    frame: Frame,
+    scatter: Dispersion,
+    assignment: Assignment,
+    checks: dict[str, CheckState],
+    begun: dict[str, tuple[str, ...]],
 ) -> None:
     """Every edge that is asked about, into ``checks`` and ``begun``."""
-    each = msgspec.structs.replace(frame, alpha=frame.alpha / MAX_EDGES)
     before = begun.get(question.key, ())
     edges = _edges_asked(question, pair, frame, assignment, before)
     for name, edge in edges.items():
         key = f"{question.key}|{name}"
-        checks[key] = check_calls(checks.get(key, _NEW), pair, edge, each, question.guard.role is GuardRole.CHANGED)
+        checks[key] = check_calls(checks.get(key, _NEW), pair, edge, frame, scatter, question.guard.role is GuardRole.CHANGED)
     if fresh := [name for name in edges if name not in before]:
         begun[question.key] = (*before, *fresh)
 

@@ -10,6 +10,7 @@ from enum import Enum
 from ctrlplane_stream.decision.judge.histograms import Drawn
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.sketch import Sketch
 from ctrlplane_stream.model.windows import Exposure, ExposureWindow
 
 
@@ -54,18 +55,18 @@ def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
 
 def _version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
     requests = errors = estimated = 0.0
-    own = Drawn()
+    own: list[Sketch] = []
     for row in rows.services.get(service, ()):
         if version is None or row.version == version:
             requests += row.requests
             errors += row.errors
             estimated += row.estimated_requests
-            own.sketches.append(row.latency)
-    served = own.counted
+            own.append(row.latency)
+    served = any(sketch.indices for sketch in own)
     arm = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, latency=None if served else Side.SERVER)
     arm.requests, arm.errors, arm.estimated = max(requests, arm.requests), max(errors, arm.errors), max(estimated, arm.estimated)
     if served:
-        arm.latency = own
+        arm.latency.sketches = own
     for key in rows.outgoing.get(service, ()):
         mine = [call for call in rows.edges[key] if version is None or call.caller_version == version]
         if mine:

@@ -22,7 +22,7 @@ QUANTILES = {Metric.LATENCY_P50: 0.5, Metric.LATENCY_P99: 0.99, Metric.NETWORK_G
 """The quantile of each latency metric; the gap is looked at where both a shift of all calls and a delay of some show."""
 
 
-class Totals(msgspec.Struct, frozen=True):
+class Totals(msgspec.Struct, frozen=True, gc=False):
     """Sums over some windows of one service, all versions together.
 
     ``estimated`` counts requests corrected for sampling; ``lost`` failed calls to it without a server's half, among ``called``
@@ -55,7 +55,7 @@ class Scatters(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _SCATTERS = {Metric.LATENCY_P50: "median", Metric.LATENCY_P99: "tail", Metric.NETWORK_GAP: "gap", Metric.CALLS_PER_REQUEST: "calls"}
 
 
-class ServicePast(msgspec.Struct, frozen=True):
+class ServicePast(msgspec.Struct, frozen=True, gc=False):
     """Two generations of totals, the scatter of the error share between windows, and that of everything else."""
 
     older: Totals = Totals()

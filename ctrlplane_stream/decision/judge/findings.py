@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, past_of
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
-from ctrlplane_stream.decision.judge.histograms import NOTHING, Ranks
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram, quantile_bounds
 from ctrlplane_stream.decision.judge.questions import (
     MAX_EDGES,
     Group,
@@ -20,7 +21,7 @@ from ctrlplane_stream.decision.judge.questions import (
 from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named
 from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
-from ctrlplane_stream.decision.stats.intervals import difference_of_shares, radius, ratio_of_rates
+from ctrlplane_stream.decision.stats.intervals import difference_of_shares, of_level, ratio_of_rates
 from ctrlplane_stream.model.identity import EdgeKey
 from ctrlplane_stream.model.verdicts import (
     Arm,
@@ -43,94 +44,103 @@ _PRE_EXISTING_REQUESTS = 30
 Interval = tuple[float | None, float | None]
 
 
+class _Level(NamedTuple):
+    """What a part of an error budget asks for: the log e-value and the e-value that decide, and the width of intervals."""
+
+    alpha: float
+    log_threshold: float
+    threshold: float
+    of_bounds: tuple[float, float]
+
+
+@lru_cache(maxsize=256)
+def _level(comparison: Comparison, alpha: float) -> _Level:
+    threshold = log_threshold(comparison, alpha)
+    return _Level(alpha, threshold, math.exp(threshold), of_level(alpha / 2))
+
+
 def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, ...]:
     """The evidence on every question, in the order of the guards, then sample ratios and limits."""
     alpha = alpha_of_each(assignment, len(questions(assignment)))
     found: list[MetricEvidence] = []
     for group in groups(assignment):
-        ranks = _Ranked(group, state)
-        for question in group.questions:
-            for evidence in _of_question(question, state, assignment, alpha, ranks):
-                failed = evidence.status is VerdictStatus.FAIL
-                found.append(cleared(evidence, state, assignment) if failed else evidence)
+        _of_group(group, state, assignment, alpha, found)
+    for number, evidence in enumerate(found):
+        if evidence.status is VerdictStatus.FAIL:
+            found[number] = cleared(evidence, state, assignment)
     for change in assignment.changed:
         found.extend(_of_change(change, state, assignment, alpha))
     return tuple(found)
 
 
-class _Ranked:
-    """The latencies of a group's arms, and of the gaps between client and server, each put into ranks once if they are asked for."""
+def _of_group(group: Group, state: StepState, assignment: Assignment, alpha: float, into: list[MetricEvidence]) -> None:
+    """The evidence on the questions of a group, in their order."""
+    latencies = _Latencies(group, state)
+    level, proof = _level(group.comparison, alpha), _level(group.comparison, assignment.policy.false_pass)
+    for question in group.questions:
+        proven_at = proof if question.proof else None
+        if question.metric is not Metric.CALLS_PER_REQUEST:
+            into.append(_finding(question, state.checks.get(question.key, _NEW), level, proven_at, None, latencies))
+        elif named := state.calls.get(question.key, ()):
+            each = _level(group.comparison, alpha / MAX_EDGES)
+            for name in named:
+                check = state.checks[f"{question.key}|{name}"]
+                into.append(_finding(question, check, each, proven_at, edge_named(name), latencies))
+        else:
+            into.append(_finding(question, _NEW, level, proven_at, None, latencies))
 
-    __slots__ = ("_gap", "_group", "_latency", "_state")
+
+class _Latencies:
+    """The latencies of a group's arms, and the gaps between client and server: found once, if they are asked for."""
+
+    __slots__ = ("_found", "_group", "_state")
 
     def __init__(self, group: Group, state: StepState) -> None:
         self._group, self._state = group, state
-        self._latency: tuple[Ranks, Ranks] | None = None
-        self._gap: tuple[Ranks, Ranks] | None = None
+        self._found: dict[str, tuple[Histogram, Histogram]] = {}
 
-    def of(self, gap: bool) -> tuple[Ranks, Ranks]:
+    def of(self, gap: bool) -> tuple[Histogram, Histogram]:
         """The candidate's, and those that they are held against."""
-        if gap:
-            self._gap = self._gap or self._ranks("|gap")
-            return self._gap
-        self._latency = self._latency or self._ranks("")
-        return self._latency
+        end = "|gap" if gap else ""
+        found = self._found.get(end)
+        if found is None:
+            found = self._found[end] = self._both(end)
+        return found
 
-    def _ranks(self, end: str) -> tuple[Ranks, Ranks]:
+    def _both(self, end: str) -> tuple[Histogram, Histogram]:
         group, latencies = self._group, self._state.latencies
-        ours = Ranks(latencies.get(f"{group.arms}|candidate{end}", NOTHING))
+        ours = latencies.get(f"{group.arms}|candidate{end}", NOTHING)
         if group.comparison is not Comparison.BASELINE:
-            return ours, Ranks(latencies.get(f"{group.arms}|stable{end}", NOTHING))
+            return ours, latencies.get(f"{group.arms}|stable{end}", NOTHING)
         totals = past_of(self._state, group.services)
-        return ours, Ranks(totals.gap if end else totals.latency)
-
-
-def _of_question(
-    question: Question, state: StepState, assignment: Assignment, alpha: float, ranks: _Ranked
-) -> tuple[MetricEvidence, ...] | list[MetricEvidence]:
-    if question.metric is not Metric.CALLS_PER_REQUEST:
-        return (_finding(question, state.checks.get(question.key, _NEW), assignment, alpha, None, ranks),)
-    named = state.calls.get(question.key, ())
-    if not named:
-        return (_finding(question, _NEW, assignment, alpha, None, ranks),)
-    each = alpha / MAX_EDGES
-    return [_finding(question, state.checks[f"{question.key}|{name}"], assignment, each, edge_named(name), ranks) for name in named]
+        return ours, totals.gap if end else totals.latency
 
 
 def _finding(
-    question: Question, check: CheckState, assignment: Assignment, alpha: float, edge: EdgeKey | None, ranks: _Ranked
+    question: Question, check: CheckState, level: _Level, proof: _Level | None, edge: EdgeKey | None, latencies: _Latencies
 ) -> MetricEvidence:
     log_e = harm_of(check)
-    threshold, e_threshold = _threshold(question.comparison, alpha)
-    proof, e_proof = _threshold(question.comparison, assignment.policy.false_pass) if question.proof else (None, None)
-    stable, candidate, effect, interval = _numbers(question, check, alpha, ranks)
+    stable, candidate, effect, interval = _numbers(question, check, level, latencies)
     return MetricEvidence(
         name=question.metric,
         guard=question.guard.service,
         role=question.guard.role,
         comparison=question.comparison,
-        edge=edge or _worst_edge(check),
+        edge=edge or (_worst_edge(check) if check.edges else None),
         stable=stable,
         candidate=candidate,
         effect=effect,
         interval=interval,
         margin=question.margin,
         e_value=math.exp(min(_LARGEST, log_e)),
-        p_value=min(1.0, math.exp(-log_e)),
-        threshold=e_threshold,
-        proof=math.exp(min(_LARGEST, check.evidence.best_safety)) if proof is not None else None,
-        proof_threshold=e_proof,
-        status=_status(check, log_e >= threshold, proof),
+        p_value=math.exp(-log_e),  # at most 1: the highest reached is not below 0
+        threshold=level.threshold,
+        proof=None if proof is None else math.exp(min(_LARGEST, check.evidence.best_safety)),
+        proof_threshold=None if proof is None else proof.threshold,
+        status=_status(check, log_e >= level.log_threshold, proof),
         windows=check.windows,
         missing=None if check.windows else _missing(question, check),
     )
-
-
-@lru_cache(maxsize=256)
-def _threshold(comparison: Comparison, level: float) -> tuple[float, float]:
-    """The log e-value that decides at a level, and the e-value."""
-    threshold = log_threshold(comparison, level)
-    return threshold, math.exp(threshold)
 
 
 def harm_of(check: CheckState) -> float:
@@ -166,21 +176,21 @@ def _standing(check: CheckState) -> float:
     return max(log_harm(check.evidence), log_harm(check.opposite)) - _TWO_SIDED
 
 
-def _status(check: CheckState, harmed: bool, proof: float | None) -> VerdictStatus:
+def _status(check: CheckState, harmed: bool, proof: _Level | None) -> VerdictStatus:
     if harmed:
         return VerdictStatus.FAIL
     if check.windows == 0:
         return VerdictStatus.NO_DATA
-    if proof is not None and check.evidence.best_safety >= proof:
+    if proof is not None and check.evidence.best_safety >= proof.log_threshold:
         return VerdictStatus.PASS
     return VerdictStatus.INCONCLUSIVE
 
 
-def _numbers(question: Question, check: CheckState, alpha: float, ranks: _Ranked) -> tuple[Arm, Arm, float | None, Interval | None]:
+def _numbers(question: Question, check: CheckState, level: _Level, latencies: _Latencies) -> tuple[Arm, Arm, float | None, Interval | None]:
     if check.windows == 0:
         return _NO_ARM, _NO_ARM, None, None
     if question.metric in QUANTILES:
-        return _of_latency(question, check, alpha, ranks)
+        return _of_latency(question, check, level, latencies)
     candidate, stable = check.candidate, check.stable
     ours = Arm(candidate.events, candidate.total, candidate.events / candidate.total if candidate.total else None)
     theirs = Arm(stable.events, stable.total, stable.events / stable.total if stable.total else None)
@@ -190,32 +200,26 @@ def _numbers(question: Question, check: CheckState, alpha: float, ranks: _Ranked
     design = check.design_effect
     if question.metric is Metric.CALLS_PER_REQUEST:
         ratio = candidate.events / candidate.total / (stable.events / stable.total) if stable.events else None
-        return theirs, ours, ratio, ratio_of_rates(*pair, alpha, design)
+        return theirs, ours, ratio, ratio_of_rates(*pair, level.alpha, design)
     effect = candidate.events / candidate.total - stable.events / stable.total
-    return theirs, ours, effect, difference_of_shares(*pair, alpha, 0.01, design)
+    return theirs, ours, effect, difference_of_shares(*pair, level.alpha, 0.01, design)
 
 
-def _of_latency(question: Question, check: CheckState, alpha: float, ranks: _Ranked) -> tuple[Arm, Arm, float | None, Interval | None]:
+def _of_latency(
+    question: Question, check: CheckState, level: _Level, latencies: _Latencies
+) -> tuple[Arm, Arm, float | None, Interval | None]:
     q = QUANTILES[question.metric]
-    ours, theirs = ranks.of(question.metric is Metric.NETWORK_GAP)
+    ours, theirs = latencies.of(question.metric is Metric.NETWORK_GAP)
     design = check.design_effect
-    c_low, c, c_high = _quantile_interval(ours, q, alpha / 2, design)
-    s_low, s, s_high = _quantile_interval(theirs, q, alpha / 2, design)
-    stable, candidate = Arm(check.stable.events, float(theirs.total), s), Arm(check.candidate.events, float(ours.total), c)
+    nats, tuning = level.of_bounds
+    c_total, c_low, c, c_high = quantile_bounds(ours, q, nats, tuning, design)
+    s_total, s_low, s, s_high = quantile_bounds(theirs, q, nats, tuning, design)
+    stable, candidate = Arm(check.stable.events, float(s_total), s), Arm(check.candidate.events, float(c_total), c)
     if not c or not s:
         return stable, candidate, None, None
     low = c_low / s_high if c_low is not None and s_high else None
     high = c_high / s_low if c_high is not None and s_low else None
     return stable, candidate, c / s, (low, high)
-
-
-def _quantile_interval(ranks: Ranks, q: float, alpha: float, design: float) -> tuple[float | None, float | None, float | None]:
-    total = ranks.total
-    if total == 0:
-        return None, None, None
-    half = radius(math.sqrt(design * q * (1 - q) / total), alpha, 0.25 * (1 - q))
-    low, middle, high = ranks.quantiles_ms((max(0.0, q - half), q, q + half))
-    return low, middle, high
 
 
 def _worst_edge(check: CheckState) -> EdgeKey | None:

@@ -4,14 +4,16 @@ A `model.sketch.Sketch` is sparse, for the wire. What is kept of many windows is
 speed of C; the latencies of one window are added to it once, and until then stay the `Drawn` sketches that they came as.
 """
 
+import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from operator import add
 
 import msgspec
 
+from ctrlplane_stream.decision.native import compiled
+from ctrlplane_stream.decision.stats.intervals import radius_at
 from ctrlplane_stream.model.sketch import Sketch, bucket_value
 
 _value_of = lru_cache(maxsize=4096)(bucket_value)
@@ -42,29 +44,15 @@ class Histogram(msgspec.Struct, frozen=True, array_like=True, gc=False):
             return other if not self.zero else Histogram(other.base, other.counts, self.zero + other.zero)
         base = min(self.base, other.base)
         end = max(self.base + len(self.counts), other.base + len(other.counts))
-        return Histogram(base, tuple(map(add, self._padded(base, end), other._padded(base, end))), self.zero + other.zero)
+        return Histogram(base, tuple(map(add, self.padded(base, end), other.padded(base, end))), self.zero + other.zero)
 
-    def with_sketches(self, sketches: Sequence[Sketch]) -> "Histogram":
+    def with_sketches(self, sketches: list[Sketch]) -> "Histogram":
         """The counts with all that went into the sketches."""
-        zero, filled = self.zero, [sketch for sketch in sketches if sketch.indices]
-        for sketch in sketches:
-            zero += sketch.zero
-        if not filled:
-            return Histogram(self.base, self.counts, zero) if zero != self.zero else self
-        first, last = filled[0].indices[0], filled[0].indices[-1]
-        for sketch in filled[1:]:
-            first, last = min(first, sketch.indices[0]), max(last, sketch.indices[-1])
-        if self.counts:
-            first, last = min(self.base, first), max(self.base + len(self.counts) - 1, last)
-        counts = list(self._padded(first, last + 1)) if self.counts else [0] * (last + 1 - first)
-        for sketch in filled:
-            for index, count in zip(sketch.indices, sketch.counts, strict=True):
-                counts[index - first] += count
-        return Histogram(first, tuple(counts), zero)
+        return _with_sketches(self, sketches)
 
-    def quantiles_ms(self, quantiles: tuple[float, ...]) -> list[float | None]:
-        """The quantiles in milliseconds; None where there is nothing, or a quantile is outside [0, 1)."""
-        return Ranks(self).quantiles_ms(quantiles)
+    def quantiles_ms(self, wanted: tuple[float, ...]) -> list[float | None]:
+        """As `quantiles`."""
+        return quantiles(self, wanted)
 
     def last_bucket_below(self, wanted: float) -> int | None:
         """The highest bucket with at least ``wanted`` durations above it; None where only zero and the lowest bucket are left."""
@@ -75,61 +63,85 @@ class Histogram(msgspec.Struct, frozen=True, array_like=True, gc=False):
                 return self.base + index - 1
         return None
 
-    def _padded(self, base: int, end: int) -> tuple[int, ...]:
+    def padded(self, base: int, end: int) -> tuple[int, ...]:
+        """The counts of the buckets from ``base`` to before ``end``, which must cover all that are filled."""
         return (0,) * (self.base - base) + self.counts + (0,) * (end - self.base - len(self.counts))
 
 
 NOTHING = Histogram()
 
 
-class Ranks:
-    """A histogram with its counts added up once, to read any number of quantiles from."""
+def with_sketches(histogram: Histogram, sketches: list[Sketch]) -> Histogram:
+    """A histogram with all that went into the sketches."""
+    zero, filled = histogram.zero, [sketch for sketch in sketches if sketch.indices]
+    for sketch in sketches:
+        zero += sketch.zero
+    if not filled:
+        return Histogram(histogram.base, histogram.counts, zero) if zero != histogram.zero else histogram
+    first, last = min(sketch.indices[0] for sketch in filled), max(sketch.indices[-1] for sketch in filled)
+    if histogram.counts:
+        first, last = min(histogram.base, first), max(histogram.base + len(histogram.counts) - 1, last)
+    counts = list(histogram.padded(first, last + 1)) if histogram.counts else [0] * (last + 1 - first)
+    for sketch in filled:
+        for index, count in zip(sketch.indices, sketch.counts, strict=True):
+            counts[index - first] += count
+    return Histogram(first, tuple(counts), zero)
 
-    __slots__ = ("_base", "_reached", "total")
 
-    def __init__(self, histogram: Histogram) -> None:
-        self._base = histogram.base
-        self._reached = list(accumulate(histogram.counts, initial=histogram.zero))
-        self.total = self._reached[-1]
+def quantiles(histogram: Histogram, wanted: tuple[float, ...]) -> list[float | None]:
+    """The quantiles in milliseconds; None where there is nothing, or a quantile is outside [0, 1)."""
+    reached = list(accumulate(histogram.counts, initial=histogram.zero))
+    last, found = reached[-1] - 1, list[float | None]()
+    for q in wanted:
+        place = bisect_right(reached, q * last) if last >= 0 and 0.0 <= q < 1.0 else None
+        found.append(None if place is None else 0.0 if place == 0 else _value_of(histogram.base + place - 1) / 1000.0)
+    return found
 
-    def quantiles_ms(self, quantiles: Iterable[float]) -> list[float | None]:
-        """As `Histogram.quantiles_ms`."""
-        last, reached, found = self.total - 1, self._reached, list[float | None]()
-        for q in quantiles:
-            place = bisect_right(reached, q * last) if last >= 0 and 0.0 <= q < 1.0 else None
-            found.append(None if place is None else 0.0 if place == 0 else _value_of(self._base + place - 1) / 1000.0)
-        return found
+
+def quantile_interval(
+    histogram: Histogram, q: float, nats: float, tuning: float, design_effect: float
+) -> tuple[int, float | None, float | None, float | None]:
+    """How many durations, and of their q-quantile a lower bound, itself and an upper bound, in milliseconds; None as in `quantiles`.
+
+    The bounds hold after every window at once, at the level that ``nats`` and ``tuning`` stand for (`intervals.of_level`): a confidence
+    sequence of the share below the quantile, read as quantiles.
+    """
+    total = histogram.total
+    if total == 0:
+        return 0, None, None, None
+    half = radius_at(math.sqrt(design_effect * q * (1 - q) / total), nats, tuning, 0.25 * (1 - q))
+    low, middle, high = quantiles(histogram, (max(0.0, q - half), q, q + half))
+    return total, low, middle, high
+
+
+def above(sketches: list[Sketch], bucket: int) -> tuple[float, float]:
+    """How many of the durations that went into sketches lie above a bucket, and how many there are."""
+    slow = total = 0
+    for sketch in sketches:
+        slow += sum(sketch.counts[bisect_right(sketch.indices, bucket) :])
+        total += sketch.zero + sum(sketch.counts)
+    return float(slow), float(total)
+
+
+_with_sketches, _above, quantile_bounds = compiled(with_sketches), compiled(above), compiled(quantile_interval)
 
 
 class Drawn:
     """The latencies of an arm in one window, as the sketches that they came as; added up first, then read."""
 
-    __slots__ = ("_total", "sketches")
+    __slots__ = ("sketches",)
 
     def __init__(self) -> None:
         self.sketches: list[Sketch] = []
-        self._total = -1
 
     @property
     def counted(self) -> bool:
         """Whether there is any latency above zero."""
         return bool(self.sketches) and (bool(self.sketches[0].indices) or any(sketch.indices for sketch in self.sketches))
 
-    @property
-    def total(self) -> int:
-        """How many durations."""
-        if self._total < 0:
-            self._total = 0
-            for sketch in self.sketches:
-                self._total += sketch.zero + sum(sketch.counts)
-        return self._total
-
-    def above(self, bucket: int) -> float:
-        """How many durations lie above a bucket."""
-        above = 0
-        for sketch in self.sketches:
-            above += sum(sketch.counts[bisect_right(sketch.indices, bucket) :])
-        return float(above)
+    def above(self, bucket: int) -> tuple[float, float]:
+        """How many durations lie above a bucket, and how many there are."""
+        return _above(self.sketches, bucket)
 
     def histogram(self) -> Histogram:
         """All of them as one dense row."""

@@ -20,13 +20,13 @@ class Pair(NamedTuple):
     note: str | None = None
 
 
-def pair_of(guard: Guard, comparison: Comparison, assignment: Assignment, rows: Rows) -> Pair:
-    """The arms of a guard in this window; both empty where nothing was seen."""
+def pair_of(guard: Guard, comparison: Comparison, assignment: Assignment, rows: Rows, change: Change | None) -> Pair:
+    """The arms of a guard in this window; both empty where nothing was seen. ``change`` is the guard's own, if it changes."""
     if comparison is Comparison.EXPOSURE:
         return _by_exposure(rows, assignment.changed, guard.service or None)
     if comparison is Comparison.BASELINE:
-        return _with_past(guard, assignment, rows)
-    return _by_version(guard, assignment, rows)
+        return _with_past(guard, assignment, rows, change)
+    return _by_version(guard, assignment, rows, change)
 
 
 def _by_exposure(rows: Rows, changes: Iterable[Change], entry: str | None) -> Pair:
@@ -43,19 +43,18 @@ def _by_exposure(rows: Rows, changes: Iterable[Change], entry: str | None) -> Pa
     return Pair(candidate, stable) if stable.requests else Pair(candidate, untouched, note=UNMATCHED)
 
 
-def _with_past(guard: Guard, assignment: Assignment, rows: Rows) -> Pair:
+def _with_past(guard: Guard, assignment: Assignment, rows: Rows, change: Change | None) -> Pair:
     if guard.role is GuardRole.ENTRY:
         arm = ArmWindow()
         for entry in assignment.entry_points:
             _pour(version_arm(rows, entry, None), arm)
         return Pair(arm, None, assignment.entry_points)
-    version = next((c.candidate for c in assignment.changed if c.service == guard.service and guard.role is GuardRole.CHANGED), None)
+    version = change.candidate if change is not None and guard.role is GuardRole.CHANGED else None
     return Pair(version_arm(rows, guard.service, version), None, (guard.service,))
 
 
-def _by_version(guard: Guard, assignment: Assignment, rows: Rows) -> Pair:
+def _by_version(guard: Guard, assignment: Assignment, rows: Rows, own: Change | None) -> Pair:
     if guard.role is GuardRole.CHANGED:
-        own = next((change for change in assignment.changed if change.service == guard.service), None)
         if own is None:
             return Pair(ArmWindow(), ArmWindow())
         stable_arm = version_arm(rows, own.service, own.stable) if own.stable is not None else ArmWindow()

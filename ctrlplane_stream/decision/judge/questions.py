@@ -50,7 +50,8 @@ def log_threshold(comparison: Comparison, level: float) -> float:
 
 
 class Group(NamedTuple):
-    """The questions about one pair of arms, and which latencies of these they ask for. ``services`` are those whose past they go by."""
+    """The questions about one pair of arms, and which latencies of these they ask for. ``services`` are those whose past they go by,
+    ``change`` is that of the guard itself, if it changes."""
 
     guard: Guard
     comparison: Comparison
@@ -59,6 +60,7 @@ class Group(NamedTuple):
     services: tuple[str, ...]
     latency: bool
     gap: bool
+    change: Change | None
 
 
 @lru_cache(maxsize=64)
@@ -69,7 +71,9 @@ def groups(assignment: Assignment) -> tuple[Group, ...]:
         asked = tuple(alike)
         first, metrics = asked[0], {question.metric for question in asked}
         services = assignment.entry_points if first.guard.role is GuardRole.ENTRY else (first.guard.service,)
-        found.append(Group(first.guard, first.comparison, arms, asked, services, not metrics.isdisjoint({P50, P99}), GAP in metrics))
+        change = change_of(assignment, first.guard.service)
+        latency, gap = not metrics.isdisjoint({P50, P99}), GAP in metrics
+        found.append(Group(first.guard, first.comparison, arms, asked, services, latency, gap, change))
     return tuple(found)
 
 

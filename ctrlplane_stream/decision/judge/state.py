@@ -46,7 +46,7 @@ EdgeTotals = tuple[float, float, float, float]
 """Candidate events and total, stable events and total."""
 
 
-class CheckState(msgspec.Struct, frozen=True, array_like=True):
+class CheckState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The evidence on one question, or one edge of it, and the totals it rests on.
 
     ``opposite`` is the evidence on the other side of a two-sided question (calls missing); ``edges`` the totals by edge, of

@@ -44,18 +44,18 @@ def hear(state: StepState, assignment: Assignment, rows: Rows) -> dict[str, Chec
     policy, heard = assignment.policy, {}
     for name in _called(state):
         service = name.removeprefix(_PREFIX)
-        pair = pair_of(Guard(service, GuardRole.COLLATERAL), Comparison.BASELINE, assignment, rows)
+        pair = pair_of(Guard(service, GuardRole.COLLATERAL), Comparison.BASELINE, assignment, rows, None)
         past = state.references[name]
         totals = past.totals()
+        latencies, gaps = (totals.latency, NOTHING), (totals.gap, NOTHING)
+        frame = Frame(policy, policy.false_pass, totals, latencies, gaps, state.quality, widened=True)
         for metric in _METRICS:
-            known = totals.gap if metric is Metric.NETWORK_GAP else totals.latency
-            latencies, scatter = (known, NOTHING), past.scatter_of(metric)
-            frame = Frame(
-                policy, policy.false_pass, totals, scatter, latencies, (NOTHING, NOTHING), state.quality, widened=True, proof=False
-            )
-            key = f"{name}|{metric}"
+            key, scatter = f"{name}|{metric}", past.scatter_of(metric)
             before = state.checks.get(key, _NEW)
-            heard[key] = check_errors(before, pair, frame) if metric is Metric.ERROR_RATIO else check_tail(before, pair, frame, metric)
+            if metric is Metric.ERROR_RATIO:
+                heard[key] = check_errors(before, pair, frame, scatter, proof=False)
+            else:
+                heard[key] = check_tail(before, pair, frame, metric, scatter, proof=False)
     return heard
 
 

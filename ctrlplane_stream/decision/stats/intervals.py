@@ -18,13 +18,17 @@ _LARGEST_LOG = 20.0
 def radius(standard_error: float, alpha: float, tuned_for: float) -> float:
     """Half the width of the confidence sequence at this standard error; tightest near standard error ``tuned_for`` (same unit,
     positive)."""
-    nats, tuning = _of_level(alpha)
+    return radius_at(standard_error, *of_level(alpha), tuned_for)
+
+
+def radius_at(standard_error: float, nats: float, tuning: float, tuned_for: float) -> float:
+    """As `radius`, with what `of_level` says of the level."""
     k = (tuned_for / standard_error) ** 2 * tuning
     return standard_error * math.sqrt((1.0 + 1.0 / k) * (nats + math.log1p(k)))
 
 
 @lru_cache(maxsize=256)
-def _of_level(alpha: float) -> tuple[float, float]:
+def of_level(alpha: float) -> tuple[float, float]:
     """What a level asks for: 2 log(1/alpha), and the same with its own logarithm, at which the radius is tightest."""
     nats = 2.0 * math.log(1.0 / alpha)
     return nats, nats + math.log(1.0 + nats)

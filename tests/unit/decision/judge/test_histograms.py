@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ctrlplane_stream.decision.judge.histograms import NOTHING, Drawn, Histogram, Ranks
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Drawn, Histogram
 from ctrlplane_stream.model import sketch
 
 
@@ -24,10 +24,9 @@ def test_sketches_of_a_window_count_as_the_histogram_that_they_become(seed: int)
     rng = random.Random(seed)
     arm = drawn(rng, rng.randint(0, 4))
     whole = arm.histogram()
-    assert arm.total == whole.total
     assert arm.counted == bool(whole.counts)
     for bucket in range(200, 900, 7):
-        assert arm.above(bucket) == whole.above(bucket)
+        assert arm.above(bucket) == (whole.above(bucket), whole.total)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -47,7 +46,6 @@ def test_a_quantile_is_that_of_the_sketch() -> None:
     merged = sketch.merge(drawn(rng, 6).sketches)
     histogram = NOTHING.with_sketches([merged])
     wanted = (0.0, 0.1, 0.5, 0.9, 0.99)
-    assert histogram.quantiles_ms(wanted) == Ranks(histogram).quantiles_ms(wanted)
     for q, found in zip(wanted, histogram.quantiles_ms(wanted), strict=True):
         exact = merged.quantile(q)
         assert exact is not None
@@ -55,5 +53,5 @@ def test_a_quantile_is_that_of_the_sketch() -> None:
 
 
 def test_of_nothing_there_is_no_quantile() -> None:
-    assert Ranks(NOTHING).quantiles_ms((0.5,)) == [None]
-    assert Ranks(Histogram(zero=3)).quantiles_ms((0.5, 1.5)) == [0.0, None]
+    assert NOTHING.quantiles_ms((0.5,)) == [None]
+    assert Histogram(zero=3).quantiles_ms((0.5, 1.5)) == [0.0, None]

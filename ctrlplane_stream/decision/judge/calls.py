@@ -1,0 +1,102 @@
+"""Calls per request along an edge, one more window: too many (retries, loops), too few, and what sampling does to the counts."""
+
+import math
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision.judge.arms import ArmWindow
+from ctrlplane_stream.decision.judge.baseline import Totals
+from ctrlplane_stream.decision.judge.checks import Frame, estimated_requests
+from ctrlplane_stream.decision.judge.evidence import next_check, quieted, weigh_race
+from ctrlplane_stream.decision.judge.pairs import Pair
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES
+from ctrlplane_stream.decision.judge.state import CheckState, Counts, name_of_edge
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh_low_rate, weigh_rate
+from ctrlplane_stream.decision.stats.intervals import lower_rate, upper_rate
+from ctrlplane_stream.model.identity import EdgeKey
+
+_WINDOWS_TO_TELL = 20.0
+"""Windows of the past from which its scatter tells whether calls are sampled with their requests."""
+
+_NONE = (0.0, 0.0)
+
+
+def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame, scatter: Dispersion, missing: bool) -> CheckState:
+    """Calls per request along one edge: too many (retries, loops), or too few where a dependency that is ``missing`` counts.
+    An edge has its own part of the question's error budget."""
+    if pair.stable is not None:
+        return _race(state, pair.candidate, pair.stable, edge, frame, scatter)
+    before = frame.past.calls.get(name_of_edge(edge), 0.0)
+    if frame.past.estimated <= 0 or before <= 0:
+        return state
+    each = _calls_each(edge, pair.candidate)
+    calls, requests = _made(edge, pair.candidate) / each, estimated_requests(pair.candidate) / each
+    noise = _counting_noise(state, edge, frame.past, scatter, pair.candidate)
+    shrink = each * design_effect(scatter) * noise
+    known = before / shrink, frame.past.estimated / shrink, frame.alpha / MAX_EDGES / 2
+    ratio = 1.0 + frame.policy.calls_margin * frame.factor
+    effect = design_effect(state.scatter, scatter) * noise
+    past = Past(state.candidate.events, state.candidate.total)
+    evidence = weigh_rate(state.evidence, calls, requests, past, upper_rate(*known) * ratio, effect)
+    residual = quieted(residual_of_rate(calls, requests, state.candidate.events, state.candidate.total), noise)
+    after = next_check(state, evidence, Counts(calls, requests), None, residual, effect, Counts(before, frame.past.estimated))
+    least = lower_rate(*known) / ratio
+    if not missing or least <= 0:
+        return after
+    return replace(after, opposite=weigh_low_rate(state.opposite or Evidence(), calls, requests, past, least, effect))
+
+
+def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, frame: Frame, scatter: Dispersion) -> CheckState:
+    """The next call is the candidate's with a share that its requests fix, whatever the common rate does (an inhomogeneous Poisson
+    race)."""
+    each = _calls_each(edge, ours, theirs)
+    x, y = _made(edge, ours) / each, _made(edge, theirs) / each
+    m, n = estimated_requests(ours) / each, estimated_requests(theirs) / each
+    if m <= 0 or n <= 0:
+        return state
+    noise = _counting_noise(state, edge, frame.past, scatter, ours, theirs)
+    return weigh_race(state, Counts(x, m), Counts(y, n), 1.0 + frame.policy.calls_margin, noise, scatter)
+
+
+def _calls_each(edge: EdgeKey, *arms: ArmWindow) -> float:
+    """How many calls one seen call stands for, in all arms together."""
+    seen = estimated = 0.0
+    for arm in arms:
+        made = arm.calls.get(edge, _NONE)
+        seen, estimated = seen + made[0], estimated + made[1]
+    return max(1.0, estimated / seen) if seen else max(1.0, *(estimated_requests(arm) / arm.requests for arm in arms if arm.requests), 1.0)
+
+
+def _made(edge: EdgeKey, arm: ArmWindow) -> float:
+    """The calls that an arm made along an edge, as many as those seen stand for: kept errors stand for themselves, the rest for more."""
+    seen, estimated = arm.calls.get(edge, _NONE)
+    return max(seen, estimated)
+
+
+def _counting_noise(state: CheckState, edge: EdgeKey, past: Totals, scatter: Dispersion, *arms: ArmWindow) -> float:
+    """How much the sampled count of requests adds to the variance of calls per request, as known before the window; 1 where all are seen.
+
+    Where spans are sampled one by one, the count of requests scatters as the count of calls does: 1 + calls per request. Where whole
+    traces are kept, the calls of a kept request are all there, and nothing is added. Which of the two it is the past shows by its scatter.
+    """
+    for arm in arms:
+        if arm.estimated > arm.requests:
+            break
+    else:
+        return 1.0
+    before = past.calls.get(name_of_edge(edge), 0.0) / past.estimated if past.estimated else 1.0
+    calls = max(counts.events / counts.total if counts.total else before for counts in (state.candidate, state.stable)[: len(arms)])
+    return 1.0 + calls * _sampled_apart(past, scatter)
+
+
+def _sampled_apart(past: Totals, scatter: Dispersion) -> float:
+    """From 0 (calls are kept with their requests) to 1 (apart from them, or nothing is known), one standard error on the safe side.
+
+    The past's residuals are in units of what sampling apart would explain; what it does explain is read from their mean square.
+    """
+    each = sum(past.calls.values()) / past.estimated if past.estimated else 0.0
+    if each <= 0.0 or scatter.windows < _WINDOWS_TO_TELL:
+        return 1.0
+    squares = scatter.squares / scatter.windows * (1.0 + math.sqrt(2.0 / scatter.windows))
+    return min(1.0, max(0.0, (squares * (1.0 + each) - 1.0) / each))
