@@ -25,7 +25,7 @@ import msgspec
 
 from bench.gates.cost import all_changed, best, one_changed
 from bench.gates.oracle import Truth
-from bench.gates.report import Cell, FaultCell, conditions_table, fault_table, healthy_table, summary
+from bench.gates.report import Cell, FaultCell, conditions_table, fault_table, faults_table, healthy_table, summary
 from bench.gates.rollouts import TRUTHS, Run, run
 from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, Condition, Fault
 
@@ -114,11 +114,11 @@ class Kept:
 
 
 def planned(short: bool) -> list[_Plan]:
-    """Identical versions at all rates under all conditions; faults at 10 requests a second and more, at 10 in plain traffic only."""
+    """Identical versions at all rates under all conditions; faults from 100 requests a second on, below that in plain traffic only."""
     rates, conditions = (_RATES[2:], CONDITIONS[:1]) if short else (_RATES, CONDITIONS)
     healthy = [(rps, condition, HEALTHY) for rps, condition in product(rates, conditions)]
     ill = product(rates, conditions, FAULTS)
-    return healthy + [(rps, c, fault) for rps, c, fault in ill if rps >= (10 if c is CONDITIONS[0] else 100)]
+    return healthy + [(rps, c, fault) for rps, c, fault in ill if rps >= 100 or c is CONDITIONS[0]]
 
 
 def one(plan: _Plan, seed: int) -> Run:
@@ -141,8 +141,8 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     head = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, in {seconds / 60:.0f} minutes of CPU; "
-        f"`python -m bench.gates --rounds {rounds} --seed {seed}`, {sum(len(runs) for _, _, runs in healthy)} rollouts of identical "
-        f"versions and {sum(len(runs) for *_, runs in faulty)} with a fault. Intervals are 95% (Wilson). "
+        f"`python -m bench.gates --rounds {rounds} --faults-every 1 --seed {seed}`, "
+        f"{sum(len(runs) for _, _, runs in healthy)} rollouts of identical versions and {sum(len(runs) for *_, runs in faulty)} with a fault. Intervals are 95% (Wilson). "
         f"Rollout i of a cell has seed {seed} + i, or {seed + FAULT_SEEDS} + i with a fault."
     )
     parts = [
@@ -152,6 +152,7 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
         conditions_table(healthy),
         healthy_table(healthy),
         ["### The fault catalogue"],
+        faults_table(faulty),
         fault_table(faulty),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ctrlplane_stream.decision.judge.offline import Report, judge_recordings
-from ctrlplane_stream.model.sketch import merge
+from ctrlplane_stream.model.sketch import Sketch, merge
 from ctrlplane_stream.model.verdicts import GatePolicy, VerdictStatus
 from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry.half import Kind
@@ -27,6 +27,9 @@ from ctrlplane_stream.telemetry.sample_traces import SampleSpan, request
 
 WINDOW_SECONDS = 5
 POLICY = GatePolicy(minimum_windows=2)
+FEW = 30
+"""With fewer requests in a minute not even the point is chosen from which latencies count as slow (`judge.tails`)."""
+_LARGER, _SLACK_MS = 1.0 + POLICY.latency_margin, POLICY.latency_slack_ms
 _MICRO = 1_000
 
 
@@ -44,12 +47,13 @@ def main() -> None:
     """Judge every case whose files are there, then pairs of quiet minutes."""
     root, work = Path(sys.argv[1]), Path(sys.argv[2])
     cases = list(cases_of(root))
-    print("| case | fault | injected into | its requests | its median ms | its 99th ms | verdict | blamed | metric |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| case | fault | injected into | its requests | its median ms | its 99th ms | verdict | blamed | metric | because |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for case in cases:
         before, after = _windows(case.before, work), _windows(case.after, work)
         report = judge_recordings(before, after, POLICY, WINDOW_SECONDS)
-        print(f"| {case.name} | {case.fault} | {case.service} | {_changes(case.service, before, after)} | {_told(report)} |", flush=True)
+        changes, why = _changes(case.service, before, after), _because(case, report, before, after)
+        print(f"| {case.name} | {case.fault} | {case.service} | {changes} | {_told(report)} | {why} |", flush=True)
     print("\n| quiet minutes | verdict | blamed | metric | reason |\n|---|---|---|---|---|")
     for first, second in pairwise(cases):
         if first.before.parent == second.before.parent:
@@ -67,10 +71,43 @@ def _told(report: Report) -> str:
     return f"{report.verdict} after {report.at_window * WINDOW_SECONDS} s | {report.culprit.service} | {loudest.name}"
 
 
+def _because(case: Case, report: Report, before: tuple[WindowPart, ...], after: tuple[WindowPart, ...]) -> str:
+    """Why this became of it: by who is blamed, by how little was seen, or by what spans without a status can show."""
+    old, new = (_latencies(case.service, parts) for parts in (before, after))
+    if report.culprit is not None:
+        return _blamed(report.culprit.service, case.service, (*before, *after))
+    if min(old.count, new.count) < FEW:
+        return f"{old.count} and {new.count} requests: too few to say anything of it"
+    slower = [name for q, name in ((0.5, "median"), (0.99, "99th")) if _milliseconds(new, q) > _LARGER * _milliseconds(old, q) + _SLACK_MS]
+    if not slower and case.fault in {"return", "exception"}:
+        return "the spans have no status, and its times do not show it"
+    if not slower:
+        return "its own times do not show it"
+    doubt = "enough for doubt, not for FAIL" if report.verdict is VerdictStatus.INCONCLUSIVE else "not beyond how these minutes scatter"
+    return f"{' and '.join(slower)} higher over {new.count} requests: {doubt}"
+
+
+def _blamed(culprit: str, service: str, parts: tuple[WindowPart, ...]) -> str:
+    if culprit == service:
+        return "found"
+    ends = {(edge.caller, edge.callee) for part in parts for edge in part.edges}
+    if (culprit, service) in ends:
+        return "seen first in a caller of it"
+    return "seen first in what it calls" if (service, culprit) in ends else "the two do not call each other"
+
+
+def _latencies(service: str, parts: tuple[WindowPart, ...]) -> Sketch:
+    return merge(row.latency for part in parts for row in part.services if row.service == service)
+
+
+def _milliseconds(sketch: Sketch, q: float) -> float:
+    return (sketch.quantile(q) or 0.0) / 1000
+
+
 def _changes(service: str, before: tuple[WindowPart, ...], after: tuple[WindowPart, ...]) -> str:
     """What the injection did to its service, in hindsight: requests, median and 99th percentile of either minute."""
-    sketches = [merge(row.latency for part in parts for row in part.services if row.service == service) for parts in (before, after)]
-    quantiles = [[(sketch.quantile(q) or 0.0) / 1000 for sketch in sketches] for q in (0.5, 0.99)]
+    sketches = [_latencies(service, parts) for parts in (before, after)]
+    quantiles = [[_milliseconds(sketch, q) for sketch in sketches] for q in (0.5, 0.99)]
     return " | ".join((f"{sketches[0].count} → {sketches[1].count}", *(f"{old:.3g} → {new:.3g}" for old, new in quantiles)))
 
 
