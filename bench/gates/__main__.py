@@ -142,7 +142,8 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
     head = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, in {seconds / 60:.0f} minutes of CPU; "
         f"`python -m bench.gates --rounds {rounds} --faults-every 1 --seed {seed}`, "
-        f"{sum(len(runs) for _, _, runs in healthy)} rollouts of identical versions and {sum(len(runs) for *_, runs in faulty)} with a fault. Intervals are 95% (Wilson). "
+        f"{sum(len(runs) for _, _, runs in healthy)} rollouts of identical versions "
+        f"and {sum(len(runs) for *_, runs in faulty)} with a fault. Intervals are 95% (Wilson). "
         f"Rollout i of a cell has seed {seed} + i, or {seed + FAULT_SEEDS} + i with a fault."
     )
     parts = [
