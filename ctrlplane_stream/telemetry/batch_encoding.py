@@ -1,10 +1,11 @@
 """Halves as the value of a record of ``span-halves``, made one by one."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from ctrlplane_stream.telemetry.batch_tables import encode_tables
 from ctrlplane_stream.telemetry.half import Half, Origin, Peer
-from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord, Tables
+from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord
 
 
 def encode_batch(source: int, through: int, runs: Sequence[tuple[int, int]], halves: Sequence[Half]) -> bytes:
@@ -35,17 +36,6 @@ def _encode_tables(batch: HalfBatch, halves: Sequence[Half]) -> None:
     indices = [weights.setdefault(half.weight, len(weights)) for half in halves]
     batch.weight_rows = _uint32(indices) if len(weights) > 1 else b""
     batch.tables = encode_tables(origins, peers, weights)
-
-
-def encode_tables(origins: Iterable[Origin], peers: Iterable[Peer], weights: Iterable[float]) -> bytes:
-    """The values that rows of a batch point to."""
-    tables = Tables()
-    for origin in origins:
-        tables.origins.add(environment=origin.environment, service=origin.service, version=origin.version)
-    for peer in peers:
-        tables.peers.add(kind=peer.kind.name, name=peer.name, address=peer.address)
-    tables.weights.extend(weights)
-    return tables.SerializeToString()
 
 
 def _int64(values: Sequence[int]) -> bytes:

@@ -10,9 +10,10 @@ from functools import lru_cache
 import msgspec
 from google.protobuf.message import DecodeError
 
-from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind, Origin, Peer, PeerKind
+from ctrlplane_stream.telemetry.batch_tables import BatchTables, decode_tables
+from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind
 from ctrlplane_stream.telemetry.native import COLUMNS, BatchReader, FoundBatch, library
-from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord, Tables
+from ctrlplane_stream.wire.gen.halves_pb2 import HalfBatch, HalfRecord
 from ctrlplane_stream.wire.otlp import Unreadable
 
 
@@ -35,14 +36,6 @@ class Watch(msgspec.Struct, frozen=True):
     environment: str
     service: str
     versions: tuple[str, ...]
-
-
-class BatchTables(msgspec.Struct, frozen=True):
-    """The values that rows point to; the first peer is none."""
-
-    origins: tuple[Origin, ...]
-    peers: tuple[Peer | None, ...]
-    weights: tuple[float, ...]
 
 
 _WIDTHS = dict.fromkeys(COLUMNS, 8) | {"flags": 1, "origin": 4, "peer": 4, "weight": 4}
@@ -104,17 +97,6 @@ def encode_watch(watch: Watch) -> bytes:
     return record.SerializeToString()
 
 
-@lru_cache(maxsize=512)
-def _tables(value: bytes) -> BatchTables:
-    """Equal tables are decoded once. Raises DecodeError."""
-    tables = Tables.FromString(value)
-    return BatchTables(
-        tuple(Origin(o.environment, o.service, o.version) for o in tables.origins),
-        (None, *(Peer(PeerKind(p.kind), p.name, p.address) for p in tables.peers)),
-        tuple(tables.weights),
-    )
-
-
 _FOUND = library()
 _READER = None if _FOUND is None else BatchReader(_FOUND)
 
@@ -131,7 +113,7 @@ def decode(value: bytes | None) -> HalvesRecord | Unreadable:
 
 def _placed(found: FoundBatch, value: bytes) -> Batch | Unreadable:
     try:
-        tables = _tables(found.tables)
+        tables = decode_tables(found.tables)
     except (DecodeError, ValueError) as error:
         return _broken(error)
     if found.origins > len(tables.origins) or found.peers > len(tables.peers) or found.weights > len(tables.weights):
@@ -182,7 +164,7 @@ def _batch(columns: HalfBatch) -> Batch | Unreadable:
     if any(len(column) != width * rows for width, column in lengths + indices) or sum(columns.rows) != rows:
         return Unreadable("the columns of a batch of span-halves differ in length")
     try:
-        tables = _tables(columns.tables)
+        tables = decode_tables(columns.tables)
     except (DecodeError, ValueError) as error:
         return _broken(error)
     if len(columns.offsets) != len(columns.rows) or not _hold(tables, columns):

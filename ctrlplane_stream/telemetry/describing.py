@@ -2,11 +2,12 @@
 
 from array import array
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import compress, islice
 from typing import Any
 
 import msgspec
 
-from ctrlplane_stream.telemetry.batch_encoding import encode_tables
+from ctrlplane_stream.telemetry.batch_tables import encode_origin, encode_peer, encode_tables
 from ctrlplane_stream.telemetry.half import RECEIVE, Kind, Origin, Peer
 from ctrlplane_stream.telemetry.origins import LONGEST_KEY_BYTES
 from ctrlplane_stream.telemetry.peers import HOSTS, URLS, attribute, collect, fetch_kind, peer_of
@@ -68,19 +69,24 @@ class Numbering(msgspec.Struct):
 
     def tables(self, resources: Sequence[bool | int], peers: Sequence[bool | int], weights: Iterable[float]) -> "EncodedTables":
         """The tables of rows of which it is known, by number, which resources and (after none) which peers any of them has."""
-        origins = sorted({self.origins[number] for number, there in enumerate(resources) if there})
-        found = sorted(peer for peer, there in zip(self.peers, peers[1:], strict=True) if there)
-        by_origin, by_peer = {origin: i for i, origin in enumerate(origins)}, {peer: i + 1 for i, peer in enumerate(found)}
+        origins = set(compress(self.origins, resources))
+        by_origin = _places(map(encode_origin, origins))
+        by_peer = _places(map(encode_peer, compress(self.peers, islice(peers, 1, None))))
         return EncodedTables(
-            encode_tables(origins, found, weights),
-            array("I", [by_origin.get(origin, 0) for origin in self.origins]),
-            array("I", [0, *(by_peer.get(peer, 0) for peer in self.peers)]),
+            b"".join((*by_origin, *by_peer, encode_tables((), (), weights))),
+            array("I", [by_origin.get(encode_origin(origin), 0) for origin in self.origins]),
+            array("I", [0, *(by_peer.get(encode_peer(peer), -1) + 1 for peer in self.peers)]),
             tuple(sorted({origin.environment for origin in origins})),
         )
 
 
+def _places(entries: Iterable[bytes]) -> dict[bytes, int]:
+    """Entries of tables in a fixed order, with their places."""
+    return {entry: place for place, entry in enumerate(sorted(entries))}
+
+
 class EncodedTables(msgspec.Struct, frozen=True):
-    """Tables in order of value, so that records of the same services have equal ones; and their numbers.
+    """Tables in a fixed order, so that records of the same services have equal ones; and their numbers.
 
     ``origin`` is by number of resource, ``peer`` by 1 + number of peer.
     """

@@ -32,7 +32,7 @@ CALLERS = frozenset({Kind.CLIENT, Kind.PRODUCER})
 CALLEES = frozenset({Kind.SERVER, Kind.CONSUMER})
 
 
-class Origin(msgspec.Struct, frozen=True, order=True):
+class Origin(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """Who made a span: a version of a service in an environment."""
 
     environment: str
@@ -53,7 +53,7 @@ class PeerKind(IntEnum):
         return EdgeKind.DATABASE if self is PeerKind.DATABASE else EdgeKind.EXTERNAL
 
 
-class Peer(msgspec.Struct, frozen=True, order=True):
+class Peer(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """The other side by a caller's attributes: ``name`` for people (few), ``address`` to recognise a service by (many)."""
 
     kind: PeerKind

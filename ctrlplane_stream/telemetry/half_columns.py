@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from ctrlplane_stream.telemetry.batches import Batch, BatchTables
+from ctrlplane_stream.telemetry.batch_tables import BatchTables
+from ctrlplane_stream.telemetry.batches import Batch
 from ctrlplane_stream.telemetry.columns import bytes_of, numbers_of
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, RECEIVE, Half, Kind
 from ctrlplane_stream.telemetry.native.structures import HALF
