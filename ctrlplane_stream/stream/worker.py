@@ -16,6 +16,7 @@ from typing import NoReturn
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.duty import Duty, NotReady
 from ctrlplane_stream.stream.framework import StreamApp, sleep_unless
+from ctrlplane_stream.stream.memory import keep_memory
 from ctrlplane_stream.stream.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ ROLES: dict[str, tuple[str, str]] = {
     "project": ("project", "Project"),
 }
 """Role → (module under ``roles``, class). Imported only when asked for: each role pays for its own libraries."""
+
+_MOVES_MEGABYTES = frozenset({"spans"})
 
 EXIT_FAILED = 70
 _WATCH_SECONDS = 0.25
@@ -64,6 +67,8 @@ def run_role(settings: Settings, role: str, follow: int | None = None) -> int:
     import uvloop
 
     collect_seldom()
+    if role in _MOVES_MEGABYTES:
+        keep_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(new_duty(settings, role), settings, follow))
 
