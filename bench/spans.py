@@ -10,15 +10,16 @@ import json
 import time
 from collections.abc import Callable
 
+import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bench._span_traffic import Traffic
-from ctrlplane_stream.model.windows import WindowPart
+from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.stream.worker import collect_seldom
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
-from ctrlplane_stream.telemetry.in_memory import call_counts, feed
-from ctrlplane_stream.telemetry.pair import PairStage
+from ctrlplane_stream.telemetry.in_memory import call_counts, publish
+from ctrlplane_stream.telemetry.pair import PairStage, Published
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
 _STEP = 20
@@ -41,16 +42,16 @@ def _parsed(values: list[bytes]) -> None:
 
 
 def engine_run(values: list[bytes], stamps_ms: list[int], settings: SpanSettings, engine: Engine) -> tuple[float, float, list[WindowPart]]:
-    """CPU seconds of halving and of pairing with all windows closed, and the parts emitted."""
+    """CPU seconds of halving and of pairing with all windows closed and written out, and the parts emitted."""
     halves = HalvesStage(settings, engine.source(settings))
     pairs = [PairStage(p, settings, None, None, engine.pairing) for p in range(settings.partitions)]
     log: list[list[bytes]] = [[] for _ in pairs]
     spent = [0.0, 0.0]
-    parts: list[WindowPart] = []
+    written: list[Published] = []
 
-    def publish(partition: int, value: bytes) -> None:
+    def take(partition: int, value: bytes) -> None:
         log[partition].append(value)
-        parts.extend(out for out in feed(pairs[partition], len(log[partition]) - 1, value) if isinstance(out, WindowPart))
+        written.extend(publish(pairs[partition], len(log[partition]) - 1, value))
 
     last_ms = stamps_ms[-1] + settings.lateness_ms + settings.pairing_ms + 3 * settings.window_ms
     steps = [(first, stamps_ms[min(first + _STEP, len(values)) - 1]) for first in range(0, len(values), _STEP)]
@@ -61,13 +62,14 @@ def engine_run(values: list[bytes], stamps_ms: list[int], settings: SpanSettings
         marks = [halves.watermark(source, now_ms, caught_up=True) or b"" for source in range(settings.partitions)]
         halved = time.process_time()
         for record in out:
-            publish(record.partition, record.value)
+            take(record.partition, record.value)
         for mark in marks:
             for partition in range(settings.partitions):
-                publish(partition, mark)
+                take(partition, mark)
         spent[0] += halved - begun
         spent[1] += time.process_time() - halved
-    return spent[0], spent[1], parts
+    records_out = [msgspec.json.decode(one.value, type=WindowRecord) for one in written]
+    return spent[0], spent[1], [one for one in records_out if isinstance(one, WindowPart)]
 
 
 def measure(records: int, services: int, edges_each: int, partitions: int, engine: Engine, label: str) -> dict[str, object]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.model.sketch import EMPTY, Sketch, bucket_index, merge
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+from ctrlplane_stream.telemetry.written_rows import NO_ROWS, EdgeName, WrittenRows
 
 ZERO = -(1 << 30)
 """Stands for "zero or less" among the buckets."""
@@ -105,10 +105,6 @@ def sums_of(tallies: Sequence[tuple[float, int, int]]) -> tuple[int, int, float,
     )
 
 
-EdgeName = tuple[str, str, EdgeKind, str, str]
-"""Caller, callee, kind, caller version, callee version."""
-
-
 class EdgeSums(msgspec.Struct, frozen=True, gc=False):
     """What one edge between two versions adds up to where it was counted at once: (weight, calls, errors) by weight, and its sketches."""
 
@@ -164,10 +160,11 @@ class ExposureCounts:
 
 @dataclass(slots=True)
 class WindowFold:
-    """One window of one environment. Edges are in ``edges``, or, while nothing else was counted, in ``whole``."""
+    """One window of one environment. Edges are in ``edges``, or, while nothing else was counted, in ``whole`` or ``written``."""
 
     edges: dict[EdgeName, EdgeCounts] = field(default_factory=dict)
     whole: dict[EdgeName, EdgeSums] = field(default_factory=dict)
+    written: WrittenRows | None = None
     arrivals: dict[tuple[str, str], ArrivalCounts] = field(default_factory=dict)
     exposures: dict[tuple[str, str, str, Exposure], ExposureCounts] = field(default_factory=dict)
 
@@ -187,9 +184,17 @@ class WindowFold:
         else:
             self.whole[name] = sums
 
+    def put_rows(self, rows: WrittenRows) -> None:
+        """Add rows that were written out."""
+        if self.written is None:
+            self.written = rows
+            return
+        for place, name in enumerate(rows.names):
+            self.put_edge(name, _sums_of_row(rows, place))
+
     @property
     def edge_names(self) -> list[EdgeName]:
-        """The edges that have counts."""
+        """The edges that have counts, other than rows that were written out."""
         return [*self.edges, *self.whole]
 
     def rename_edge(self, old: EdgeName, new: EdgeName) -> None:
@@ -217,20 +222,47 @@ class WindowFold:
         sums = self.whole.get(name)
         return self.edges[name].row(name) if sums is None else sums.row(name)
 
+    @property
+    def pairs(self) -> int:
+        """How many calls were seen from both sides."""
+        counted = sum(sketch_of(counts.gap).count for counts in self.edges.values()) + sum(sums.gap.count for sums in self.whole.values())
+        return counted + (self.written.calls if self.written is not None else 0)
+
     def part(self, environment: str, partition: int, window: int, part: int) -> WindowPart:
         """The part that these counts make, rows in a fixed order."""
-        return WindowPart(
-            environment,
-            partition,
-            window,
-            part,
-            tuple([self._edge_row(name) for name in sorted(self.edge_names)]),
+        if self.written is not None:
+            return msgspec.json.decode(self.encoded(environment, partition, window, part), type=WindowPart)
+        edges = tuple([self._edge_row(name) for name in sorted(self.edge_names)])
+        return WindowPart(environment, partition, window, part, edges, *self._rows_but_edges())
+
+    def encoded(self, environment: str, partition: int, window: int, part: int) -> bytes:
+        """The part as JSON. To be asked once: it counts rows that were written out with what came for the same edges."""
+        head = WindowPart(environment, partition, window, part, msgspec.Raw(self._edges()), *self._rows_but_edges())  # type: ignore[arg-type]
+        return msgspec.json.encode(head)
+
+    def _edges(self) -> bytes:
+        """The rows of edges in order, as a JSON array."""
+        written = self.written or NO_ROWS
+        for name in self.edge_names:
+            place = written.find(name)
+            if place is not None:
+                self.edge(name).put(_sums_of_row(written, place))
+        rows = [(name, msgspec.json.encode(self._edge_row(name))) for name in sorted(self.edge_names)]
+        return b"[" + written.with_rows(rows)[:-1] + b"]"
+
+    def _rows_but_edges(self) -> tuple[tuple[ServiceWindow, ...], tuple[ExposureWindow, ...]]:
+        return (
             tuple(_service_window(name, self.arrivals[name]) for name in sorted(self.arrivals)),
             tuple(
                 ExposureWindow(*name, counts.requests, counts.errors, sketch_of(counts.latency))
                 for name, counts in sorted(self.exposures.items(), key=lambda item: item[0])
             ),
         )
+
+
+def _sums_of_row(rows: WrittenRows, place: int) -> EdgeSums:
+    row = rows.read(place)
+    return EdgeSums(tuple(rows.tallies(place)), row.client, row.server, row.gap)
 
 
 def _service_window(name: tuple[str, str], counts: ArrivalCounts) -> ServiceWindow:

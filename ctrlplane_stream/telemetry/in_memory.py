@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
-from ctrlplane_stream.telemetry.batches import Watch, decode, encode_watch
+from ctrlplane_stream.telemetry.batches import HalvesRecord, Watch, decode, encode_watch
 from ctrlplane_stream.telemetry.checkpoint import Checkpoint
 from ctrlplane_stream.telemetry.engines import Engine, default_engine
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
-from ctrlplane_stream.telemetry.pair import PairStage
+from ctrlplane_stream.telemetry.pair import PairStage, Published
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.wire.otlp import Unreadable
@@ -90,10 +90,19 @@ class InMemoryChain:
 
 def feed(stage: PairStage, offset: int, value: bytes) -> list[WindowRecord]:
     """Decode a value of span-halves and feed it. Raises ValueError where it is unreadable."""
+    return stage.feed(offset, _decoded(value))
+
+
+def publish(stage: PairStage, offset: int, value: bytes) -> list[Published]:
+    """As :func:`feed`; returns what a worker writes."""
+    return stage.publish(offset, _decoded(value))
+
+
+def _decoded(value: bytes) -> HalvesRecord:
     record = decode(value)
     if isinstance(record, Unreadable):
         raise ValueError(record.reason)
-    return stage.feed(offset, record)
+    return record
 
 
 CallCounts = dict[tuple[str, str, str], tuple[int, int]]

@@ -6,6 +6,7 @@ which a restart from a checkpoint needs. An address behind which two services we
 """
 
 from collections.abc import Mapping
+from operator import attrgetter
 
 import msgspec
 
@@ -42,6 +43,7 @@ class _Seen(msgspec.Struct):
 
 
 _Key = tuple[str, str, str]
+_NOBODY: dict[str, _Seen] = {}
 
 
 class KnownPeers:
@@ -79,18 +81,23 @@ class KnownPeers:
             return
         surplus = self._known_now - self._most
         if surplus > 0:
-            known = [(seen.last, key, name) for key, found in self._seen.items() for name, seen in found.items() if seen.until is None]
-            for _, key, name in sorted(known)[: surplus + self._most // 8]:
-                self._seen[key][name].until = window + window_seconds
+            for seen in self._by_age()[: surplus + self._most // 8]:
+                seen.until = window + window_seconds
                 self._known_now -= 1
             self._drop_forgotten(window - keep_windows * window_seconds)
 
+    def _by_age(self) -> list["_Seen"]:
+        """What is known, by last sighting, then by key and service. Keys stay sorted from one time to the next, so that it costs little."""
+        self._seen = dict(sorted(self._seen.items()))
+        each = (seen for found in self._seen.values() for _, seen in sorted(found.items()) if seen.until is None)
+        return sorted(each, key=attrgetter("last"))
+
     def _drop_forgotten(self, before: int) -> None:
-        for key, found in list(self._seen.items()):
-            for name in [name for name, seen in found.items() if seen.until is not None and seen.until < before]:
-                del found[name]
-                self._held -= 1
-            if not found:
+        every = ((key, name, seen.until) for key, found in self._seen.items() for name, seen in found.items())
+        for key, name in [(key, name) for key, name, until in every if until is not None and until < before]:
+            del self._seen[key][name]
+            self._held -= 1
+            if not self._seen[key]:
                 del self._seen[key]
 
     def service_behind(self, caller: Origin, peer: Peer | None, window: int) -> str | None:
@@ -122,9 +129,14 @@ class KnownPeers:
 
     def learn_pair(self, caller: Origin, peer: Peer | None, callee: Origin, window: int) -> None:
         """Remember from a matched pair who stands behind the caller's address, and who produces to its destination."""
-        if peer is None:
+        if peer is None or not self.learning:
             return
-        self._remember(_key(caller, peer), callee.service, window)
+        key = _key(caller, peer)
+        seen = self._seen.get(key, _NOBODY).get(callee.service)
+        if seen is None or seen.until is not None:
+            self._remember(key, callee.service, window)
+        elif seen.last < window:
+            seen.last = window
         if peer.kind is PeerKind.DESTINATION:
             self._remember((callee.environment, "", peer.key), caller.service, window)
 

@@ -22,7 +22,8 @@ from ctrlplane_stream.telemetry.half_columns import Tables, halves_in, halves_of
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.native import NOBODY, Counted, Halves, PairingLibrary, Settled
 from ctrlplane_stream.telemetry.native.pairing import Tallied, column_of, counted, memory_of, pairs_of
-from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Pool
+from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Counts, Pool
+from ctrlplane_stream.telemetry.native_rows import RowNames, written
 from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
@@ -58,6 +59,7 @@ class NativePairing:
         self._slow = ReferencePairing(settings, peers)
         self._bounds = Bounds(settings, self._slow)
         self._tables = Tables()
+        self._names = RowNames(self._tables.origins.values)
         self._most_values = self._forget_values_at = most_values
         self._arrivals = Arrivals()
         self._waiting = self._library.halves()
@@ -126,7 +128,7 @@ class NativePairing:
                     self.skipped[reason] += count
             self._count_arrivals(counted(closing.arrivals), fold)
             self._learn(pairs_of(closing.pairs), window)
-            self._count_calls(counted(closing.calls), fold)
+            self._count_calls(closing.calls, fold)
             self._decide(_Kept(window, settled, pairs_of(closing.spoken), closing.least_offset), window, fold, watched)
         return fresh
 
@@ -178,7 +180,15 @@ class NativePairing:
         for both, peer in pairs:
             self._peers.learn_pair(origins[both >> 32], peers[peer], origins[both & NOBODY], window)
 
-    def _count_calls(self, rows: Sequence[Counted], fold: Fold) -> None:
+    def _count_calls(self, counts: Counts, fold: Fold) -> None:
+        found = written(self._library, counts, self._names, self._tables.weights.values)
+        if found is None:
+            self._count_calls_by_row(counted(counts), fold)
+            return
+        for place, environment, rows in found:
+            fold.at(self._window(place), environment).put_rows(rows)
+
+    def _count_calls_by_row(self, rows: Sequence[Counted], fold: Fold) -> None:
         origins = self._tables.origins.values
         for row in rows:
             above, below = origins[row.a >> 32], origins[row.a & NOBODY]
@@ -261,6 +271,7 @@ class NativePairing:
     def _forget_values(self) -> None:
         """Number anew what halves in memory have, and forget the rest."""
         old, self._tables = self._tables, Tables()
+        self._names = RowNames(self._tables.origins.values)
         tables = ((old.origins, self._tables.origins), (old.peers, self._tables.peers), (old.weights, self._tables.weights))
         used = [bytearray(len(before.values)) for before, _ in tables]
         pools: list[Halves | Settled] = [self._unsettled(), *(kept.traces for kept in self._kept)]

@@ -7,7 +7,9 @@ to be late, not empty.
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import msgspec
 
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.batches import Batch, HalvesRecord, Watch, Watermark
@@ -56,6 +58,38 @@ class Pairing(Protocol):
         ...
 
 
+class Published(msgspec.Struct, frozen=True):
+    """A record of ``telemetry-windows``, as it is written; ``pairs`` is how many calls it counts that were seen from both sides."""
+
+    environment: str
+    value: bytes
+    pairs: int = 0
+
+
+class _Part(NamedTuple):
+    """A part of a window, and what names it."""
+
+    fold: WindowFold
+    environment: str
+    partition: int
+    window: int
+    number: int
+
+    def part(self) -> WindowPart:
+        """In words."""
+        return self.fold.part(*self[1:])
+
+    def published(self) -> Published:
+        """As it is written."""
+        pairs = self.fold.pairs
+        return Published(self.environment, self.fold.encoded(*self[1:]), pairs)
+
+
+def _closed(one: Closed) -> Published:
+    return Published(one.environment, msgspec.json.encode(one))
+
+
+_Drained = _Part | Closed
 PairingFactory = Callable[[SpanSettings, KnownPeers], Pairing]
 
 
@@ -109,10 +143,17 @@ class PairStage:
         return dict(sorted(self._pairing.skipped.items()))
 
     def feed(self, offset: int, record: HalvesRecord) -> list[WindowRecord]:
+        """As :meth:`publish`, in words."""
+        return [one if isinstance(one, Closed) else one.part() for one in self._taken_in(offset, record)]
+
+    def publish(self, offset: int, record: HalvesRecord) -> list[Published]:
         """Take in the record at ``offset`` (ascending; below the restart offset nothing happens) and return what to publish.
 
         The returned order is the order to publish in. While a rebuilt stage repeats what was published, nothing is returned.
         """
+        return [_closed(one) if isinstance(one, Closed) else one.published() for one in self._taken_in(offset, record)]
+
+    def _taken_in(self, offset: int, record: HalvesRecord) -> list[_Drained]:
         if offset <= self._through:
             return []
         self._through = offset
@@ -121,7 +162,7 @@ class PairStage:
             self._pairing.skipped.clear()
         return records
 
-    def _fed(self, offset: int, record: HalvesRecord) -> list[WindowRecord]:
+    def _fed(self, offset: int, record: HalvesRecord) -> list[_Drained]:
         match record:
             case Batch():
                 return self._take(offset, record)
@@ -130,13 +171,13 @@ class PairStage:
             case Watermark():
                 return self._advance(offset, record)
 
-    def _take(self, offset: int, batch: Batch) -> list[WindowRecord]:
+    def _take(self, offset: int, batch: Batch) -> list[_Drained]:
         state = self._source(batch.source)
         self._pairing.add(batch, offset, state.through, self._line)
         self._sources[batch.source] = _replaced(state, through=max(state.through, batch.through))
         return []
 
-    def _watch(self, watch: Watch) -> list[WindowRecord]:
+    def _watch(self, watch: Watch) -> list[_Drained]:
         self._meet(watch.environment)
         if watch.versions:
             self._watches[watch.environment, watch.service] = watch
@@ -151,7 +192,7 @@ class PairStage:
     def _source(self, source: int) -> SourceState:
         return self._sources.get(source, SourceState(source))
 
-    def _advance(self, offset: int, mark: Watermark) -> list[WindowRecord]:
+    def _advance(self, offset: int, mark: Watermark) -> list[_Drained]:
         state = self._source(mark.source)
         time_ms = mark.time_ms if state.time_ms is None else max(state.time_ms, mark.time_ms)
         self._sources[mark.source] = SourceState(mark.source, state.through, time_ms, mark.written_at_ms, mark.idle)
@@ -171,9 +212,9 @@ class PairStage:
             return None
         return (min(times) - self._settings.lateness_ms) // self._settings.window_ms * self._settings.window_seconds
 
-    def _close_up_to(self, line: int, offset: int) -> list[WindowRecord]:
+    def _close_up_to(self, line: int, offset: int) -> list[_Drained]:
         self._peers.learning = offset > self._silent_through
-        records: list[WindowRecord] = []
+        records: list[_Drained] = []
         first = self._first_to_close(line)
         if first != self._line:
             from_line = [window for window in self._pairing.windows if self._line is None or window >= self._line]
@@ -195,12 +236,12 @@ class PairStage:
         reach = (self._settings.lateness_ms + self._settings.pairing_ms) // self._settings.window_ms + 1
         return max(line - reach * seconds, min([*self._pairing.windows, line - seconds]))
 
-    def _drained(self, folds: list[tuple[int, str, WindowFold]], part: int) -> list[WindowPart]:
+    def _drained(self, folds: list[tuple[int, str, WindowFold]], part: int) -> list[_Part]:
         if not self._peers.learning:
             return []
         for _, environment, fold in folds:
             self._names.cap(environment, fold)
-        return [fold.part(environment, self.partition, window, part) for window, environment, fold in folds]
+        return [_Part(fold, environment, self.partition, window, part) for window, environment, fold in folds]
 
     def _closed(self, window: int) -> list[Closed]:
         lag_ms = max(state.written_at_ms - (state.time_ms or 0) for state in self._sources.values())
@@ -222,7 +263,7 @@ class PairStage:
         beyond = self._settings.pairing_ms // self._settings.window_ms + 2
         for window in [windows[-1], windows[-1] + beyond * self._settings.window_seconds] if windows else []:
             self._pairing.close(window, self._fold, self._watched())
-        return self._drained(self._fold.drain(), part=0)
+        return [found.part() for found in self._drained(self._fold.drain(), part=0)]
 
     def checkpoint(self) -> Checkpoint:
         """What to write down now, after everything returned so far was published and acknowledged."""

@@ -8,10 +8,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from faust.types import TP
 
-from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.batches import Limits
 from ctrlplane_stream.stream.catalog_book import CatalogBook
@@ -55,11 +53,6 @@ def span_settings(settings: Settings) -> SpanSettings:
         sampling_multiplier=settings.sampling_multiplier,
         default_environment=settings.default_environment,
     )
-
-
-def pairs_of(record: WindowRecord) -> int:
-    """How many calls of a part of a window were seen from both sides."""
-    return sum(edge.gap.count for edge in record.edges) if isinstance(record, WindowPart) else 0
 
 
 class Spans(Duty):
@@ -141,11 +134,11 @@ class Spans(Duty):
             if isinstance(record, otlp.Unreadable):
                 letters.append(self.refuse(found, Unreadable(record.reason)))
                 continue
-            for out in stage.feed(found.offset, record):
+            for out in stage.publish(found.offset, record):
                 moved[found.partition] = stage
                 windows += 1
-                pairs += pairs_of(out)
-                letters.append(self._window(out.environment, msgspec.json.encode(out)))
+                pairs += out.pairs
+                letters.append(self._window(out.environment, out.value))
             self._next[found.partition] = found.offset + 1
         self._count_unpaired(before)
         await self.outbox.send(letters)

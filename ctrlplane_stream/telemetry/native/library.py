@@ -41,6 +41,8 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "count_open": (_COUNT, (_POINTER, _POINTER, _COUNT, _POINTER)),
     "count_exposures": (_COUNT, (_POINTER, _POINTER, _COUNT, _POINTER, _POINTER, _COUNT, _POINTER)),
     "free_counts": (None, (_POINTER,)),
+    "room_for_rows": (_COUNT, (_POINTER,) * 2),
+    "write_rows": (_COUNT, (_POINTER,) * 4),
 }
 """Result and arguments of each function that is called."""
 
@@ -81,6 +83,6 @@ def address(memory: bytearray) -> int:
     return ctypes.addressof(ctypes.c_uint8.from_buffer(memory)) if memory else 0
 
 
-def address_of(numbers: "array[int]") -> int:
+def address_of(numbers: "array[int] | array[float]") -> int:
     """Where numbers lie, to be held as long as that is used."""
     return numbers.buffer_info()[0]

@@ -5,16 +5,16 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from ctrlplane_stream.model.sketch import EMPTY, Sketch
 from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS
 from ctrlplane_stream.telemetry.native.library import address, address_of
-from ctrlplane_stream.telemetry.native.structures import HALF, Block, Candidate, Closing, Counts, Names, Pool
+from ctrlplane_stream.telemetry.native.structures import HALF, Block, Candidate, Closing, Counts, Names, Order, Pool
 
-_TALLY = struct.Struct("<qqII")
+_TALLY, _NUMBER = struct.Struct("<qqII"), struct.Struct("<I")
 _SIZES = {"i": 4, "I": 4, "q": 8}
 _WORDS = HALF.size // 8
 _WIDE, _NARROW = ("high", "low", "span", "parent", "end", "duration", "offset"), ("origin", "peer", "weight", "flags")
@@ -48,6 +48,16 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
     tallies: Tallied
     roots: int
     sketches: list[Sketch]
+
+
+class RowOrder(NamedTuple):
+    """Which counts to write, and what stands before the numbers of each; see writing.c. At least one."""
+
+    slots: "array[int]"
+    names: "array[int]"
+    prefix: bytearray
+    start: "array[int]"
+    weights: "array[float]"
 
 
 class Halves:
@@ -162,6 +172,17 @@ class PairingLibrary:
             _checked(self._library.count_exposures(kept.at, watched, len(candidates), *arguments))
             return counted(counts)
 
+    def write_rows(self, counts: Counts, order: "RowOrder") -> tuple[bytes, "array[int]", int] | None:
+        """Rows of three sketches in JSON, a comma after each; where each ends; and their calls. None where a number cannot be written."""
+        asked = Order(
+            address_of(order.slots), address_of(order.names), len(order.slots), address(order.prefix), address_of(order.start),
+            address_of(order.weights),
+        )  # fmt: skip
+        into = bytearray(self._library.room_for_rows(ctypes.addressof(counts), ctypes.addressof(asked)))
+        ends = array("q", bytes(8 * len(order.slots)))
+        calls = self._library.write_rows(ctypes.addressof(counts), ctypes.addressof(asked), address(into), address_of(ends))
+        return None if calls < 0 else (bytes(memoryview(into)[: ends[-1]]), ends, calls)
+
     def windows(self, pool: Halves) -> list[int]:
         """The windows that halves end in, by number, ascending."""
         names = Names()
@@ -195,13 +216,37 @@ def prepared(width: int) -> Counts:
     return Counts(width=width, bounds=bounds, most=len(_BOUNDS), guess=guess)
 
 
+class KeptTallies:
+    """What was counted by name and weight, for when the counts are gone."""
+
+    def __init__(self, counts: Counts) -> None:
+        many = counts.names.count
+        self._first = ctypes.string_at(counts.tally_of, 4 * many) if many else b""
+        self._tallies = ctypes.string_at(counts.tally, _TALLY.size * counts.tallies) if many else b""
+
+    def of(self, slot: int) -> Tallied:
+        """The tallies of a name, by its number."""
+        own: Tallied = ()
+        (following,) = _NUMBER.unpack_from(self._first, 4 * slot)
+        while following:
+            calls, errors, weight, following = _TALLY.unpack_from(self._tallies, _TALLY.size * (following - 1))
+            own += ((weight, calls, errors),)
+        return own
+
+
+def names_of(counts: Counts) -> tuple[list[int], list[int]]:
+    """The two words of each name, by number."""
+    words = _numbers(counts.names.name, "q", 2 * counts.names.count)
+    return words[::2], words[1::2]
+
+
 def counted(counts: Counts) -> list[Counted]:
     """What was counted and laid out, by order of appearance."""
     many, width = counts.names.count, counts.width
-    names, roots = _numbers(counts.names.name, "q", 2 * many), _numbers(counts.roots, "I", many)
+    names, roots = names_of(counts), _numbers(counts.roots, "I", many)
     sketches = _sketches(counts, many * width)
     by_sketch = [sketches[at : at + width] for at in range(0, many * width, width)]
-    return list(map(Counted, names[::2], names[1::2], _tallies(counts, many), roots, by_sketch))
+    return list(map(Counted, *names, _tallies(counts, many), roots, by_sketch))
 
 
 def _tallies(counts: Counts, many: int) -> list[Tallied]:

@@ -80,3 +80,16 @@ class Candidate(ctypes.Structure):
     """A version that is watched."""
 
     _fields_ = tuple((name, ctypes.c_uint32) for name in ("origin", "environment", "service"))
+
+
+class Order(ctypes.Structure):
+    """Which rows to write, in which order, and what before each."""
+
+    _fields_ = (
+        ("slot", _POINTER),
+        ("name", _POINTER),
+        ("rows", _COUNT),
+        ("prefix", _POINTER),
+        ("start", _POINTER),
+        ("weights", _POINTER),
+    )

@@ -3,15 +3,18 @@
 import random
 from collections import Counter
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Batch, Watch, Watermark, decode, decoded, encode_watermark, halves
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.half import Half
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
-from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed
+from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed, publish
+from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.random_traces import random_spans, tidy_spans
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, request
@@ -178,6 +181,19 @@ def test_both_engines_emit_the_same_records_for_the_same_reasons(seed: int) -> N
         assert one.output == other.output
         assert one.all_skipped == other.all_skipped
         assert [stage.held for stage in one.pairs] == [stage.held for stage in other.pairs] == [0, 0]
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_a_worker_writes_the_very_bytes_that_the_words_of_the_reference_encode_to(seed: int) -> None:
+    chain = live(REFERENCE, seed)
+    for partition, log in enumerate(chain.log):
+        stage = PairStage(partition, SETTINGS, chain.catalog, None, COLUMNAR.pairing)
+        found = [one for offset, value in enumerate(log) for one in publish(stage, offset, value)]
+        assert [one.value for one in found] == [msgspec.json.encode(record) for record in chain.output[partition]]
+        assert [one.environment for one in found] == [record.environment for record in chain.output[partition]]
+        pairs = [sum(edge.gap.count for edge in part.edges) for part in chain.output[partition] if isinstance(part, WindowPart)]
+        assert sum(one.pairs for one in found) == sum(pairs)
 
 
 @settings(max_examples=10, deadline=None)
