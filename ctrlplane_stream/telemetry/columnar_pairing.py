@@ -6,7 +6,6 @@ all of them together. Any other trace, and a fast one to which something comes l
 it one half at a time. So there is one set of rules, and the columns only are a short cut where they give the same.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -14,18 +13,16 @@ from typing import cast
 import polars as pl
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
-from ctrlplane_stream.telemetry.arrivals import Arrivals
-from ctrlplane_stream.telemetry.batches import Batch
-from ctrlplane_stream.telemetry.bounding import Bounds
 from ctrlplane_stream.telemetry.columnar_exposures import CandidateTraces
 from ctrlplane_stream.telemetry.columnar_folding import Grouping, errors_of, placed, windows_at
 from ctrlplane_stream.telemetry.exposures import Watched
+from ctrlplane_stream.telemetry.fast_pairing import FastPairing
 from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
 from ctrlplane_stream.telemetry.half import LINK, LINKED, RECEIVE, Kind, Origin
 from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
-from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing
+from ctrlplane_stream.telemetry.pairing import Fresh
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled, settle_finally, settle_now
@@ -43,6 +40,14 @@ class _Kept:
     traces: pl.Series
     first_offset: int
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def opens(self) -> int:
+        """Callers that are still open."""
+        return len(self.open)
+
 
 @dataclass(slots=True)
 class _Fast:
@@ -54,36 +59,13 @@ class _Fast:
     traces: pl.Series
 
 
-class ColumnarPairing:
+class ColumnarPairing(FastPairing[_Kept]):
     """See the module."""
 
     def __init__(self, settings: SpanSettings, peers: KnownPeers, least_rows: int = 256, most_values: int = 65_536) -> None:
-        """Where fewer than ``least_rows`` become visible, the reference takes them all: it is faster with few.
-
-        Beyond ``most_values`` origins and peers those that no half in memory has are forgotten: callers that speak to ever new addresses
-        must not fill it.
-        """
+        super().__init__(settings, peers, least_rows, most_values)
         self._group = Grouping()
-        self._settings = settings
-        self._least_rows = least_rows
-        self._peers = peers
-        self._slow = ReferencePairing(settings, peers)
-        self._bounds = Bounds(settings, self._slow)
-        self._tables = Tables()
-        self._most_values = self._forget_values_at = most_values
-        self._arrivals = Arrivals()
         self._rest = pl.DataFrame(schema=SCHEMA)
-        self._kept: list[_Kept] = []
-
-    @property
-    def skipped(self) -> Counter[Skip]:
-        """Spans without an edge of their own, by reason."""
-        return self._slow.skipped
-
-    @property
-    def held(self) -> int:
-        """Halves in memory."""
-        return self._arrivals.rows + len(self._rest) + sum(len(kept.rows) for kept in self._kept) + self._slow.held
 
     @property
     def windows(self) -> list[int]:
@@ -91,16 +73,11 @@ class ColumnarPairing:
         self._rest = self._unsettled()
         return self._window(self._rest["end"]).unique().sort().to_list()
 
-    def oldest_offset(self) -> int | None:
-        """The oldest record that a half in memory came from, or None where nothing is held."""
-        found = [self._slow.oldest_offset(), self._arrivals.oldest_offset(), *(kept.first_offset for kept in self._kept)]
-        found.append(cast("int | None", self._rest["offset"].min()))
-        return min((offset for offset in found if offset is not None), default=None)
+    def _waiting_rows(self) -> int:
+        return len(self._rest)
 
-    def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
-        """Take in the rows of a batch above source offset ``after``; they are looked at when a window closes."""
-        if self._arrivals.add(batch, offset, after, self.skipped):
-            self._evict()
+    def _oldest_waiting(self) -> int | None:
+        return cast("int | None", self._rest["offset"].min())
 
     def _window(self, ends: pl.Series) -> pl.Series:
         return ((ends // (self._settings.window_ms * 1000)) * self._settings.window_seconds).alias("window")
@@ -112,26 +89,18 @@ class ColumnarPairing:
         fresh = frame_of(self._arrivals.taken(), self._tables)
         return pl.concat([self._rest, fresh]) if len(self._rest) else fresh
 
-    def close(self, window: int, fold: Fold, watched: Watched) -> None:
-        """Settle what becomes visible with this window, and what came late, into ``fold``; then forget silent traces."""
+    def _settle_before(self, end_us: int, window: int, fold: Fold, watched: Watched) -> Fresh:
         unsettled = self._unsettled()
-        seen = unsettled["end"] < (window * 1000 + self._settings.window_ms) * 1000
+        seen = unsettled["end"] < end_us
         every = bool(seen.all())
         self._rest = unsettled.clear() if every else chosen(unsettled, ~seen)
         visible = unsettled if every else chosen(unsettled, seen)
-        fresh = self._settle_visible(visible, window, fold, watched) if len(visible) else []
-        self._slow.decide(fresh, window, fold, watched)
-        self._forget(window, fold)
-        self._slow.forget(window, fold, watched)
-        if self._tables.size > self._forget_values_at:
-            self._forget_values()
+        return self._settle_visible(visible, window, fold, watched) if len(visible) else []
 
-    def _forget_values(self) -> None:
-        old, self._tables = self._tables, Tables()
+    def _renumber(self, old: Tables) -> None:
         self._rest = moved(self._rest, old, self._tables)
         for kept in self._kept:
             kept.rows, kept.open = moved(kept.rows, old, self._tables), moved(kept.open, old, self._tables)
-        self._forget_values_at = max(self._most_values, 2 * self._tables.size)
 
     def _settle_visible(self, visible: pl.DataFrame, window: int, fold: Fold, watched: Watched) -> Fresh:
         """Count what is proved; returns what went to the reference."""
@@ -275,35 +244,23 @@ class ColumnarPairing:
             self._group.sketch(number, known["duration"], lambda i: into[i].client)
         return chosen(callers, ~decided)
 
-    def _forget(self, window: int, fold: Fold) -> None:
-        """Settle what is open in the fast traces that have been silent for the pairing time, and drop them."""
-        line_ms = window * 1000 + self._settings.window_ms
-        while self._kept and self._kept[0].window * 1000 + self._settings.window_ms + self._settings.pairing_ms <= line_ms:
-            callers = self._kept.pop(0).open
-            if not len(callers):
-                continue
-            number, names = self._group.numbered(callers, ("origin", "peer"))
-            origins, peers = self._tables.origins.values, self._tables.peers.values
-            found = [settle_finally(self._peers, origins[o], peers[p], window, self._settings.window_seconds) for o, p in names]
-            self._settle(callers.with_columns(who=number), [origins[o] for o, _ in names], [_unless_skip(one) for one in found], fold)
-            for who, count in self._group.counted(number):
-                reason = found[who]
-                if isinstance(reason, Skip):
-                    self.skipped[reason] += count
+    def _settle_last(self, kept: _Kept, window: int, fold: Fold) -> None:
+        callers = kept.open
+        if not len(callers):
+            return
+        number, names = self._group.numbered(callers, ("origin", "peer"))
+        origins, peers = self._tables.origins.values, self._tables.peers.values
+        found = [settle_finally(self._peers, origins[o], peers[p], window, self._settings.window_seconds) for o, p in names]
+        self._settle(callers.with_columns(who=number), [origins[o] for o, _ in names], [_unless_skip(one) for one in found], fold)
+        for who, count in self._group.counted(number):
+            reason = found[who]
+            if isinstance(reason, Skip):
+                self.skipped[reason] += count
 
-    def _evict(self) -> None:
-        """Give up the oldest halves beyond the cap: settled traces first, then what arrived first."""
-        surplus = self.held - self._settings.max_halves
-        while surplus > 0 and self._kept:
-            oldest = self._kept.pop(0)
-            self.skipped[Skip.EVICTED] += len(oldest.open)
-            surplus -= len(oldest.rows)
-        if surplus > 0:
-            surplus -= self._slow.evict(surplus)
-        if surplus > 0:
-            rows = self._unsettled()
-            self._rest = rows.slice(surplus)
-            self._bounds.give_up_rows(rows.head(surplus), Skip.EVICTED)
+    def _drop_waiting(self, many: int) -> None:
+        rows = self._unsettled()
+        self._rest = rows.slice(many)
+        self._bounds.give_up_rows(rows.head(many), Skip.EVICTED)
 
 
 def _unless_skip(found: Settled | Skip) -> Settled | None:

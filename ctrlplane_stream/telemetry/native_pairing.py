@@ -5,17 +5,15 @@ counts mean: whose edges they are, who stands behind a peer, what is forgotten. 
 """
 
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 from ctypes import CDLL
 from dataclasses import dataclass
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.model.windows import Exposure
-from ctrlplane_stream.telemetry.arrivals import Arrivals
-from ctrlplane_stream.telemetry.batches import Batch
-from ctrlplane_stream.telemetry.bounding import Bounds, frame_of_memory
+from ctrlplane_stream.telemetry.bounding import frame_of_memory
 from ctrlplane_stream.telemetry.exposures import Watched
+from ctrlplane_stream.telemetry.fast_pairing import FastPairing
 from ctrlplane_stream.telemetry.folding import EdgeSums, Fold
 from ctrlplane_stream.telemetry.half import LINK, Origin, Peer
 from ctrlplane_stream.telemetry.half_columns import Tables, halves_in, halves_of, trace_key
@@ -24,7 +22,7 @@ from ctrlplane_stream.telemetry.native import NOBODY, Counted, Halves, PairingLi
 from ctrlplane_stream.telemetry.native.pairing import Tallied, column_of, counted, memory_of, pairs_of
 from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Counts, Pool
 from ctrlplane_stream.telemetry.native_rows import RowNames, written
-from ctrlplane_stream.telemetry.pairing import Fresh, ReferencePairing
+from ctrlplane_stream.telemetry.pairing import Fresh
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled as SettledCaller
@@ -42,55 +40,35 @@ class _Kept:
     spoken: list[tuple[int, int]]
     first_offset: int
 
+    def __len__(self) -> int:
+        return len(self.traces)
 
-class NativePairing:
+    @property
+    def opens(self) -> int:
+        """Callers that are still open."""
+        return self.traces.opens
+
+
+class NativePairing(FastPairing[_Kept]):
     """See the module."""
 
     def __init__(self, found: CDLL, settings: SpanSettings, peers: KnownPeers, least_rows: int = 64, most_values: int = 65_536) -> None:
-        """Where fewer than ``least_rows`` become visible, the reference takes them all: it is as fast with few.
-
-        Beyond ``most_values`` origins and peers those that no half in memory has are forgotten: callers that speak to ever new addresses
-        must not fill it.
-        """
+        """As :class:`FastPairing`, with the functions of ``found``."""
+        super().__init__(settings, peers, least_rows, most_values)
         self._library = PairingLibrary(found, settings.window_ms * 1000)
-        self._settings = settings
-        self._least_rows = least_rows
-        self._peers = peers
-        self._slow = ReferencePairing(settings, peers)
-        self._bounds = Bounds(settings, self._slow)
-        self._tables = Tables()
         self._names = RowNames(self._tables.origins.values)
-        self._most_values = self._forget_values_at = most_values
-        self._arrivals = Arrivals()
         self._waiting = self._library.halves()
-        self._kept: list[_Kept] = []
-
-    @property
-    def skipped(self) -> Counter[Skip]:
-        """Spans without an edge of their own, by reason."""
-        return self._slow.skipped
-
-    @property
-    def held(self) -> int:
-        """Halves in memory."""
-        return self._arrivals.rows + len(self._waiting) + sum(len(kept.traces) for kept in self._kept) + self._slow.held
 
     @property
     def windows(self) -> list[int]:
         """Windows that hold halves and have not been closed, ascending."""
         return [self._window(place) for place in self._library.windows(self._unsettled())]
 
-    def oldest_offset(self) -> int | None:
-        """The oldest record that a half in memory came from, or None where nothing is held."""
-        found = [self._slow.oldest_offset(), self._arrivals.oldest_offset(), *(kept.first_offset for kept in self._kept)]
-        if len(self._waiting):
-            found.append(HALF.unpack(memory_of(self._waiting.pool, 1))[5])
-        return min((offset for offset in found if offset is not None), default=None)
+    def _waiting_rows(self) -> int:
+        return len(self._waiting)
 
-    def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
-        """Take in the rows of a batch above source offset ``after``; they are looked at when a window closes."""
-        if self._arrivals.add(batch, offset, after, self.skipped):
-            self._evict()
+    def _oldest_waiting(self) -> int | None:
+        return HALF.unpack(memory_of(self._waiting.pool, 1))[5] if len(self._waiting) else None
 
     def _unsettled(self) -> Halves:
         """Everything received and not visible yet, in memory of C's: taken in at once, so that it is not moved as it grows."""
@@ -101,19 +79,11 @@ class NativePairing:
                 self._waiting.append(columns.value, columns.start, columns.rows, first, offset, self._tables.numbers_of(batch.tables))
         return self._waiting
 
-    def close(self, window: int, fold: Fold, watched: Watched) -> None:
-        """Settle what becomes visible with this window, and what came late, into ``fold``; then forget silent traces."""
-        before_us = (window * 1000 + self._settings.window_ms) * 1000
-        fresh: Fresh = []
-        if len(self._unsettled()):
-            with self._library.closing(self._waiting, before_us) as closing:
-                if closing.seen.count:
-                    fresh = self._settle_visible(closing, window, fold, watched)
-        self._slow.decide(fresh, window, fold, watched)
-        self._forget(window, fold)
-        self._slow.forget(window, fold, watched)
-        if self._tables.size > self._forget_values_at:
-            self._forget_values()
+    def _settle_before(self, end_us: int, window: int, fold: Fold, watched: Watched) -> Fresh:
+        if not len(self._unsettled()):
+            return []
+        with self._library.closing(self._waiting, end_us) as closing:
+            return self._settle_visible(closing, window, fold, watched) if closing.seen.count else []
 
     def _settle_visible(self, closing: Closing, window: int, fold: Fold, watched: Watched) -> Fresh:
         """Count what is proved; returns what went to the reference."""
@@ -239,38 +209,22 @@ class NativePairing:
             counts.errors += sum(errors for _, _, errors in row.tallies)
             counts.latency.put(row.sketches[0])
 
-    def _forget(self, window: int, fold: Fold) -> None:
-        """Settle what is open in the traces that have been silent for the pairing time, and drop them."""
-        settings = self._settings
-        line_ms = window * 1000 + settings.window_ms
-        while self._kept and self._kept[0].window * 1000 + settings.window_ms + settings.pairing_ms <= line_ms:
-            kept = self._kept.pop(0)
-            open_by = self._library.spoken(kept.traces, len(kept.spoken))
-            found: list[SettledCaller | None] = []
-            for (origin, peer), count in zip(self._callers(kept), open_by, strict=True):
-                one = settle_finally(self._peers, origin, peer, window, settings.window_seconds) if count else None
-                if isinstance(one, Skip):
-                    self.skipped[one] += count
-                found.append(None if isinstance(one, Skip) else one)
-            self._settle(kept, found, fold)
+    def _settle_last(self, kept: _Kept, window: int, fold: Fold) -> None:
+        open_by = self._library.spoken(kept.traces, len(kept.spoken))
+        found: list[SettledCaller | None] = []
+        for (origin, peer), count in zip(self._callers(kept), open_by, strict=True):
+            one = settle_finally(self._peers, origin, peer, window, self._settings.window_seconds) if count else None
+            if isinstance(one, Skip):
+                self.skipped[one] += count
+            found.append(None if isinstance(one, Skip) else one)
+        self._settle(kept, found, fold)
 
-    def _evict(self) -> None:
-        """Give up the oldest halves beyond the cap: settled traces first, then what arrived first."""
-        surplus = self.held - self._settings.max_halves
-        while surplus > 0 and self._kept:
-            oldest = self._kept.pop(0).traces
-            self.skipped[Skip.EVICTED] += oldest.opens
-            surplus -= len(oldest)
-        if surplus > 0:
-            surplus -= self._slow.evict(surplus)
-        if surplus > 0:
-            flags = memoryview(column_of(memory_of(self._unsettled().pool, surplus), "flags")).cast("I")
-            self._bounds.give_up(sum(1 for each in flags if each & LINK), surplus, Skip.EVICTED)
-            self._waiting.drop(surplus)
+    def _drop_waiting(self, many: int) -> None:
+        flags = memoryview(column_of(memory_of(self._unsettled().pool, many), "flags")).cast("I")
+        self._bounds.give_up(sum(1 for each in flags if each & LINK), many, Skip.EVICTED)
+        self._waiting.drop(many)
 
-    def _forget_values(self) -> None:
-        """Number anew what halves in memory have, and forget the rest."""
-        old, self._tables = self._tables, Tables()
+    def _renumber(self, old: Tables) -> None:
         self._names = RowNames(self._tables.origins.values)
         tables = ((old.origins, self._tables.origins), (old.peers, self._tables.peers), (old.weights, self._tables.weights))
         used = [bytearray(len(before.values)) for before, _ in tables]
@@ -285,7 +239,6 @@ class NativePairing:
             self._library.renumber(pool, numbers)
         for kept in self._kept:
             kept.spoken = [(numbers[0][origin], numbers[1][peer]) for origin, peer in kept.spoken]
-        self._forget_values_at = max(self._most_values, 2 * self._tables.size)
 
 
 def _called(settled: SettledCaller | None, services: dict[str, int]) -> int:
