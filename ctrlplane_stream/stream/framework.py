@@ -36,6 +36,8 @@ class Reading(msgspec.Struct, frozen=True):
     """Messages that wait in a topic's queue before fetching its partitions pauses."""
     bundled: bool = False
     """Whether the records of a fetch travel together; see ``bundles``."""
+    pause_seconds: float = 0.0
+    """Where bundled, how long to let more gather after a fetch that brought less than ``bundles.FULL_BYTES``."""
 
 
 ONE_BY_ONE = Reading()
@@ -120,7 +122,7 @@ class StreamApp(faust.App):
     positions: Positions
     releasing: Callable[[], None]
     released: Callable[[], None]
-    bundled: bool
+    reading: Reading
     sought: Callable[[Mapping[tuple[str, int], int]], None]
     holding: bool
     seeking: bool
@@ -130,7 +132,7 @@ class StreamApp(faust.App):
         self.positions = _wherever
         self.releasing = _nothing
         self.released = _nothing
-        self.bundled = False
+        self.reading = ONE_BY_ONE
         self.sought = _unheard
         self.holding = False
         self.seeking = False
@@ -149,7 +151,7 @@ class StreamApp(faust.App):
         """Nothing: state lives in topics, and a worker leaves no folder where it was started."""
 
     def _new_transport(self) -> Transport:
-        transport = BundlingTransport if self.bundled else Transport
+        transport = BundlingTransport if self.reading.bundled else Transport
         return transport(self.conf.broker_consumer, self)
 
     def _new_producer_transport(self) -> Transport:
@@ -206,7 +208,7 @@ def new_app(settings: Settings, role: str, reading: Reading = ONE_BY_ONE) -> Str
         cython_optimizations=True,
         loghandlers=[],
     )
-    app.bundled = reading.bundled
+    app.reading = reading
     return app
 
 

@@ -10,7 +10,8 @@ import pytest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from ctrlplane_stream.stream.bundles import BundlingConsumer, messages_of, size_of
+from ctrlplane_stream.stream.bundles import FULL_BYTES, BundlingConsumer, messages_of, size_of
+from ctrlplane_stream.stream.framework import ONE_BY_ONE, Reading
 
 PLACE, OTHER = TP("otlp_spans", 3), TP("span-halves", 3)
 
@@ -23,7 +24,7 @@ def consumer(position: int | None) -> Any:
     """Only what bundling touches of Faust's consumer."""
     made: Any = object.__new__(BundlingConsumer)
     made._read_offset = {PLACE: position, OTHER: position}
-    made.flow_active, made.app = True, SimpleNamespace(consumer_generation_id=7)
+    made.flow_active, made.app = True, SimpleNamespace(consumer_generation_id=7, reading=ONE_BY_ONE)
     made._acked, made._acked_index = defaultdict(list), defaultdict(set)
     return made
 
@@ -86,7 +87,9 @@ def test_each_partition_of_a_fetch_is_a_bundle_of_its_own() -> None:
 
 @pytest.mark.usefixtures("fetched")
 @pytest.mark.parametrize(
-    "change", [{"flow_active": False}, {"app": SimpleNamespace(consumer_generation_id=8)}], ids=["stopped", "generation"]
+    "change",
+    [{"flow_active": False}, {"app": SimpleNamespace(consumer_generation_id=8, reading=ONE_BY_ONE)}],
+    ids=["stopped", "generation"],
 )
 def test_what_is_left_of_a_fetch_when_a_rebalance_begins_is_not_handed_on(change: dict[str, Any]) -> None:
     """Its new owner reads it; handed on, it would be worked on twice and hold up the rebalance."""
@@ -99,4 +102,36 @@ def test_what_is_left_of_a_fetch_when_a_rebalance_begins_is_not_handed_on(change
             vars(reading).update(change)
         assert seen == [PLACE]
 
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pauses"),
+    [([5, 5], [0.1]), ([5, 0, 5, 5], [0.1, 0.1]), ([FULL_BYTES, 5], []), ([0, 0, 5], [])],
+    ids=["little came", "nothing came after", "much came", "nothing came"],
+)
+def test_only_after_a_fetch_that_brought_little_the_next_waits_for_more(
+    sizes: list[int], pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lone record is read at once; records that trickle in come together, and a backlog is read without a pause."""
+    coming, slept = iter(sizes), list[float]()
+
+    async def getmany(self: object, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        if size := next(coming):
+            found = message(3)
+            found.value = bytes(size)
+            yield PLACE, found
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def run() -> None:
+        reading = consumer(None)
+        reading.app.reading, reading.sleep = Reading(bundled=True, pause_seconds=0.1), sleep
+        for _ in sizes:
+            async for _ in reading.getmany(1.0):
+                pass
+        assert slept == pauses
+
+    monkeypatch.setattr(driver.Consumer, "getmany", getmany)
     asyncio.run(run())
