@@ -12,6 +12,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from bench._span_traffic import Traffic
 
 _TRACE, _SPAN, _PARENT, _START = b"\x0a\x10", b"\x12\x08", b"\x22\x08", b"\x39"
+KEY = 0x9E3779B97F4A7C15
+"""Times the number of a round: changes its ids."""
+
 _EIGHT = np.arange(8)
 Places = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from bench._replay import Recorded
+from bench._replay import KEY, Recorded
 from ctrlplane_stream.local.processes import ChildProcess
 from ctrlplane_stream.local.workers import start_worker
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
@@ -21,8 +21,6 @@ from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.wire.topic_admin import ensure_topics
 
 PARTITIONS = 8
-KEY = 0x9E3779B97F4A7C15
-"""Times the number of a round: changes its ids."""
 
 
 class Site:

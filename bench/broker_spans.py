@@ -19,13 +19,12 @@ from pathlib import Path
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bench._replay import Recorded, cpu_seconds, traffic
-from bench._site import KEY, PARTITIONS, Site, site
-from bench.spans import engine_run
+from bench._replay import KEY, Recorded, cpu_seconds, traffic
+from bench._site import PARTITIONS, Site, site
+from bench.spans import as_a_worker, engine_run
 from ctrlplane_stream.local.collector import Collector
 from ctrlplane_stream.local.kafka import open_broker
 from ctrlplane_stream.local.processes import ChildProcess
-from ctrlplane_stream.stream.worker import collect_seldom
 from ctrlplane_stream.telemetry.engines import default_engine
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
@@ -90,7 +89,7 @@ def _cpu(children: Sequence[ChildProcess]) -> float:
 
 def in_process(base: Sequence[Recorded], rounds: int) -> Cost:
     """The same spans without a broker, halves and pairs as ``bench.spans`` runs them; the better of two runs."""
-    collect_seldom()
+    as_a_worker()
     end_ms = 1_700_000_000_000
     stamps = [end_ms + i * 5 for i in range(len(base) * rounds)]
     values = [base[i % len(base)].again(i // len(base) * KEY % (1 << 64), at * 1_000_000) for i, at in enumerate(stamps)]

@@ -8,13 +8,15 @@ import argparse
 import gc
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from bench._replay import KEY, Recorded, traffic
 from bench._span_traffic import Traffic
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
+from ctrlplane_stream.stream.memory import keep_memory
 from ctrlplane_stream.stream.worker import collect_seldom
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
@@ -23,6 +25,8 @@ from ctrlplane_stream.telemetry.pair import PairStage, Published
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
 _STEP = 20
+_BEGINNING_MS = 1_700_000_000_000
+_WINDOWS = 3
 
 
 def _cpu(work: Callable[[], object], times: int = 3) -> float:
@@ -33,6 +37,12 @@ def _cpu(work: Callable[[], object], times: int = 3) -> float:
         work()
         best = min(best, time.process_time() - begun)
     return best
+
+
+def as_a_worker() -> None:
+    """Treat memory in this process as a worker of the spans role does."""
+    collect_seldom()
+    keep_memory()
 
 
 def _parsed(values: list[bytes]) -> None:
@@ -74,11 +84,11 @@ def engine_run(values: list[bytes], stamps_ms: list[int], settings: SpanSettings
 
 def measure(records: int, services: int, edges_each: int, partitions: int, engine: Engine, label: str) -> dict[str, object]:
     """One line of the report."""
-    traffic = Traffic(services=services, edges_each=edges_each)
+    source = Traffic(services=services, edges_each=edges_each)
     values, stamps = [], []
     for _ in range(records):
-        values += traffic.requests(1)
-        stamps.append(traffic.now_ms + 1_000)
+        values += source.requests(1)
+        stamps.append(source.now_ms + 1_000)
     spans = sum(len(s.spans) for v in values for r in ExportTraceServiceRequest.FromString(v).resource_spans for s in r.scope_spans)
     parse = _cpu(lambda: _parsed(values))
     settings = SpanSettings(partitions=partitions, max_halves=10_000_000)
@@ -101,18 +111,49 @@ def measure(records: int, services: int, edges_each: int, partitions: int, engin
     return line
 
 
+def steady(base: Sequence[Recorded], services: int) -> tuple[int, float, float]:
+    """One line of the report: what a window costs, all of whose edges were seen in the one before. (spans, rows, CPU seconds) of it."""
+    settings = SpanSettings(partitions=8, max_halves=10_000_000)
+
+    def run(windows: int) -> tuple[float, int]:
+        values, stamps = [], []
+        for at in range(windows * len(base)):
+            stamps.append(_BEGINNING_MS + at * settings.window_ms // len(base))
+            values.append(base[at % len(base)].again(at // len(base) * KEY % (1 << 64), stamps[-1] * 1_000_000))
+        runs = [engine_run(values, stamps, settings, columnar()) for _ in range(2)]
+        return min(halving + pairing for halving, pairing, _ in runs), sum(len(part.edges) + len(part.services) for part in runs[0][2])
+
+    (first, few), (all_of_them, many) = run(1), run(_WINDOWS)
+    spent, rows = (all_of_them - first) / (_WINDOWS - 1), (many - few) / (_WINDOWS - 1)
+    spans = sum(one.spans for one in base)
+    line = {"services": services, "spans_a_window": spans, "rows": round(rows), "us_a_span": round(spent / spans * 1e6, 2)}
+    print(json.dumps(line), flush=True)
+    return spans, rows, spent
+
+
+def marginal(records: int) -> None:
+    """What a span and what a row costs where a window has many edges: from windows of few and of four times as many spans."""
+    for services, edges_each in ((10, 1), (100, 5), (1_000, 20)):
+        base = traffic(records, services=services, edges_each=edges_each)
+        (spans, rows, spent), (more_spans, more_rows, more_spent) = steady(base[: records // 4], services), steady(base, services)
+        row = (spent * more_spans - more_spent * spans) / (rows * more_spans - more_rows * spans)
+        span = (more_spent - row * more_rows) / more_spans
+        print(json.dumps({"services": services, "us_a_span_alone": round(span * 1e6, 2), "us_a_row": round(row * 1e6, 2)}), flush=True)
+
+
 def main() -> None:
     """Run the table of issue "the span engine"; ``--quick`` takes seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the spans")
     arguments = parser.parse_args()
-    collect_seldom()
+    as_a_worker()
     records = 200 if arguments.quick else 2_000
     measure(records // 10, 12, 3, 8, REFERENCE, "reference, 8 partitions")
     measure(records, 12, 3, 8, columnar(), "columnar, 8 partitions")
     measure(records, 12, 3, 1, columnar(), "columnar, 1 partition")
     for services, edges_each in ((10, 1), (100, 5), (1_000, 20)):
         measure(records, services, edges_each, 8, columnar(), f"columnar, {services} services")
+    marginal(records)
 
 
 if __name__ == "__main__":
