@@ -10,9 +10,10 @@ import random
 import time
 
 from bench._replay import Recorded, resident_megabytes, traffic
+from bench.spans import as_a_worker
 from ctrlplane_stream.telemetry.engines import default_engine
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
-from ctrlplane_stream.telemetry.in_memory import feed
+from ctrlplane_stream.telemetry.in_memory import publish
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
@@ -48,7 +49,7 @@ class Chain:
             stage.checkpoint()
 
     def _give(self, partition: int, value: bytes) -> None:
-        self.published += len(feed(self.pairs[partition], self._next[partition], value))
+        self.published += len(publish(self.pairs[partition], self._next[partition], value))
         self._next[partition] += 1
 
 
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=30_000_000)
     arguments = parser.parse_args()
     wanted = 3_000_000 if arguments.quick else arguments.spans
+    as_a_worker()
     base: list[Recorded] = traffic(_RECORDS_A_STEP)
     chain, chance, now_ms, spans, due = Chain(), random.Random(1), _BEGIN_MS, 0, 0.0
     memory: list[float] = []
