@@ -12,7 +12,7 @@ import msgspec
 
 from ctrlplane_stream.model.sketch import EMPTY, Sketch, bucket_index, merge
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
-from ctrlplane_stream.telemetry.written_rows import NO_ROWS, EdgeName, WrittenRows
+from ctrlplane_stream.telemetry.written_rows import KINDS, NO_ROWS, EdgeName, WrittenRows
 
 ZERO = -(1 << 30)
 """Stands for "zero or less" among the buckets."""
@@ -243,7 +243,7 @@ class WindowFold:
     def _edges(self) -> bytes:
         """The rows of edges in order, as a JSON array."""
         written = self.written or NO_ROWS
-        for name in self.edge_names:
+        for name in [name for name in self.edge_names if name[2] in KINDS]:
             place = written.find(name)
             if place is not None:
                 self.edge(name).put(_sums_of_row(written, place))

@@ -89,8 +89,8 @@ class KnownPeers:
     def _by_age(self) -> list["_Seen"]:
         """What is known, by last sighting, then by key and service. Keys stay sorted from one time to the next, so that it costs little."""
         self._seen = dict(sorted(self._seen.items()))
-        each = (seen for found in self._seen.values() for _, seen in sorted(found.items()) if seen.until is None)
-        return sorted(each, key=attrgetter("last"))
+        by_service = (found.values() if len(found) == 1 else [found[name] for name in sorted(found)] for found in self._seen.values())
+        return sorted([seen for several in by_service for seen in several if seen.until is None], key=attrgetter("last"))
 
     def _drop_forgotten(self, before: int) -> None:
         every = ((key, name, seen.until) for key, found in self._seen.items() for name, seen in found.items())

@@ -12,6 +12,9 @@ from ctrlplane_stream.model.windows import EdgeWindow
 EdgeName = tuple[str, str, EdgeKind, str, str]
 """Caller, callee, kind, caller version, callee version."""
 
+KINDS = frozenset({EdgeKind.CALL, EdgeKind.MESSAGE})
+"""Only edges of these kinds are written out at once: those that were seen from both sides."""
+
 Weighed = Sequence[tuple[float, int, int]]
 """(Weight, calls, errors) by weight, in any order."""
 
@@ -43,11 +46,11 @@ class WrittenRows:
 
     def with_rows(self, others: Iterable[tuple[EdgeName, bytes]]) -> bytes:
         """All rows and some others (ascending) in order of name, a comma after each; an other stands for the row of its name."""
-        parts, at = list[bytes](), 0
+        parts, at, place, many = list[bytes](), 0, 0, len(self.names)
         for name, row in others:
-            place = bisect_left(self.names, name)
+            place = bisect_left(self.names, name, place)
             parts += self.value[at : self._begin(place)], row, b","
-            at = self._begin(place) if self.find(name) is None else self.ends[place]
+            at = self.ends[place] if place < many and self.names[place] == name else self._begin(place)
         return b"".join((*parts, self.value[at:]))
 
 
