@@ -34,6 +34,9 @@ services:
   shop/cart:
     images: [registry.example/shop/cart]
     environments: {lab: {}}
+  shop/pay:
+    images: [registry.example/shop/pay]
+    environments: {lab: {}}
 """
 KEY, PASSWORD = "a-key-that-nobody-should-see", "a-password-that-nobody-should-see"
 IMAGE = "registry.example/shop/cart"
@@ -183,19 +186,26 @@ def test_a_release_from_push_to_force(
     assert other["rollouts"][0]["recorded"]["phase"] == "completed"
 
 
+_SERVICES = {OverrideVerb.PIN: "lab:shop/cart", OverrideVerb.UNPIN: "lab:shop/cart", OverrideVerb.ADOPT: "lab:shop/pay"}
+"""Verbs that are about a service, and which one they are said of."""
+
+
 def _every_verb_is_answered(run: Run, worker: ChildProcess) -> None:
     """Each verb of `control` says at the prompt what the engine made of it: applied, or refused with the reason."""
     whole_environment = {OverrideVerb.FREEZE, OverrideVerb.UNFREEZE, OverrideVerb.SKIP}
     refused = {OverrideVerb.PROMOTE, OverrideVerb.FORCE, OverrideVerb.RETRY}  # of what has completed
     for verb in OverrideVerb:
-        scope = "lab" if verb in whole_environment else "lab:shop/cart" if verb in {OverrideVerb.PIN, OverrideVerb.UNPIN} else ROLLOUT
+        scope = "lab" if verb in whole_environment else _SERVICES.get(verb, ROLLOUT)
         more = ["--version", "#1"] if verb in {OverrideVerb.PIN, OverrideVerb.REVERT} else []
         more += ["--fact-offset", "0"] if verb is OverrideVerb.SKIP else []
+        more += ["--artifact", f"registry.example/shop/pay@sha256:{'cd' * 32}"] if verb is OverrideVerb.ADOPT else []
         done = run("control", str(verb), scope, "--why", "to see", "--who", "tester", "--json", "--wait", "60", *more)
         answers = json.loads(done.stdout)["answers"]
         assert len(answers) == 1, worker.log_tail(15)
         assert f"{verb} by tester (to see): " in "".join(answers[0]["reasons"])
         assert (answers[0]["refused"], done.returncode) == ((True, 1) if verb in refused else (False, 0)), answers
+    adopted = _until(run, ("rollout", "lab/shop-pay/1"), lambda found: found["rollout"]["phase"] == "completed", 120, worker)
+    assert "since tester says so: to see" in adopted["version_set"]["explanation"][0]
     twice = [run("control", "pause", "lab", "--why", "to see", "--id", "once", "--wait", "60") for _ in range(2)]
     assert [done.returncode for done in twice] == [0, 0]
     assert "was answered before" in twice[1].stdout

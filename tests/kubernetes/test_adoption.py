@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
+from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.decision.phases import Phase
@@ -63,6 +64,21 @@ class Owned:
                 return await self.standing()
             await asyncio.sleep(0.05)
         raise AssertionError("the user's own Deployment never ran")
+
+    async def delete(self) -> None:
+        """Take it away, as its owner would."""
+        for _ in range(100):
+            metadata = (await self.deployment())["metadata"]
+            try:
+                await self._admin.delete(Kind.DEPLOYMENT, self._namespace, "cart", metadata["uid"], metadata["resourceVersion"])
+            except Conflict:  # Its controller wrote its status in between.
+                continue
+            return
+        raise AssertionError("the Deployment keeps changing")
+
+    async def names(self) -> list[str]:
+        """The names of all Deployments there are."""
+        return sorted(each["metadata"]["name"] for each in (await self._admin.select(Kind.DEPLOYMENT, self._namespace))[0])
 
     async def marks(self) -> list[str]:
         """Our labels and annotations on it."""
@@ -218,6 +234,29 @@ def test_an_owner_who_rolls_out_over_what_was_adopted_is_heard(lab):
                 break
             await asyncio.sleep(0.05)
         assert "Deployment cart runs revision 2 instead of 1, which was adopted" in str(seen.edited)
+
+    play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
+
+
+def test_what_was_adopted_and_taken_away_is_made_anew_by_whoever_goes_over_that(lab):
+    """Its owner deletes the Deployment: told as an edit by hand, and over it the same version becomes one of ours."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), running()], namespace)
+
+    async def doing(actuator, owned):
+        await owned.runs()
+        await actuator.apply(*adopt(1))
+        await settled(actuator, TARGET, {"#1": 100})
+        await owned.delete()
+        for _ in range(600):
+            seen = await actuator.observe(TARGET)
+            if seen.edited is not None:
+                break
+            await asyncio.sleep(0.05)
+        assert "Deployment cart is gone" in str(seen.edited)
+        await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 100), over_edit=seen.edited))
+        assert (await settled(actuator, TARGET, {"#1": 100})).edited is None
+        assert await owned.names() == ["shop-cart-v1"]
 
     play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
 

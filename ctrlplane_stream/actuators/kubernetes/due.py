@@ -79,10 +79,11 @@ def _untold(there: dict[str, str], memory: Memory) -> dict[str, str]:
 
 
 def written_off(sight: Sight, memory: Memory) -> Memory:
-    """The memory for whoever goes over an edit: what was taken away is to be made again."""
+    """The memory for whoever goes over an edit: what was taken away is to be made again, of our own where it was adopted."""
     gone = {name.partition(" ")[2] for name, said in memory.accepted.items() if said == IS_GONE}
     whole = tuple(each for each in memory.made if sight.name(each) not in gone and backend_name(sight, each) not in gone)
-    return msgspec.structs.replace(memory, made=whole, hands_off=False)
+    adopted = {each: name for each, name in memory.adopted.items() if name not in gone}
+    return msgspec.structs.replace(memory, made=whole, adopted=adopted, hands_off=False)
 
 
 def _listed_only(sight: Sight) -> dict[str, int]:
