@@ -9,7 +9,7 @@ from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.facts import OutcomeReported, OverrideVerb, WorldCause
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Cursor, TargetObserved
-from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, digest, service
+from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, digest, service
 from ctrlplane_stream.simulation.world import Instance, World
 from tests.scenario.shop import held, reasons, until
 from tests.unit.actuators.gitops.scene import FILE, TEXT, Scene, run
@@ -88,3 +88,34 @@ def test_a_commit_by_hand_holds_the_release_until_resume_goes_over_it(loop: Loop
     loop.say(OverrideVerb.RESUME, rollout="production/cart/2")
     until(loop, "cart/2", Phase.COMPLETED)
     assert scene.bare.text(FILE) == TEXT.replace("sha256:old", digest(2))
+
+
+def test_what_the_repository_says_is_adopted_without_a_change_and_a_bad_release_goes_back_to_it(tmp_path: Path) -> None:
+    """Not before it is named right: the adoption is held with what the field says, and given up; then the right one is taken."""
+    text = TEXT.replace("sha256:old", digest(7))
+    scene, loop = Scene(tmp_path, text=text), Loop.of(catalog(service("cart", QUICK)))
+    loop.world = GitWorld(scene)
+    _adopt(loop, 8)
+    assert f"digest is {digest(7)}" in reasons(loop)
+    loop.say(OverrideVerb.ABORT, rollout="production/cart/1")
+    until(loop, "cart/1", Phase.REVERTED)
+    assert scene.bare.text(FILE) == text
+    _adopt(loop, 7)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert scene.bare.text(FILE) == text
+    loop.judge.faulty.add(("cart", "#3"))
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.REVERTED)
+    assert scene.bare.text(FILE) == text
+    assert scene.bare.log()[-4:] == [
+        "cart in production: prepare, #2 stays",
+        "cart in production: adopt, #2 stays",
+        "cart in production: leave, what was there before us stays",
+        "Begin",
+    ]
+
+
+def _adopt(loop: Loop, number: int) -> None:
+    what = artifact("cart", number)
+    loop.say(OverrideVerb.ADOPT, service="cart", image=what.image, digest=what.digest)
+    loop.run(5)
