@@ -394,6 +394,30 @@ def test_with_some_room_a_consumer_is_made_before_it_is_ended(host):
     operate(host, play)
 
 
+def test_a_candidate_by_weight_has_processes_for_its_share_and_keeps_them_on_the_way_back(tmp_path):
+    """Of four one for 5%, two for 50%, before the weight rises; stable has its four all along."""
+    host = HostChild(tmp_path, "--full", "4")
+
+    async def play(operator):
+        async def want(weight: int, share: int) -> None:
+            command, cursor = operator.next_command(CART, v1=100 - weight, v2=weight)
+            stable, candidate = command.wanted.versions
+            grown = msgspec.structs.replace(candidate, capacity=Capacity.WEIGHTED, share=share)
+            wanted = msgspec.structs.replace(command.wanted, versions=(stable, grown))
+            await operator.actuator.apply(msgspec.structs.replace(command, wanted=wanted), cursor)
+
+        await operator.want(CART, v1=100)
+        await operator.see(CART, v1="4/4@100")
+        for weight, share, processes in ((0, 5, 1), (5, 5, 1), (50, 50, 2), (0, 50, 2)):
+            await want(weight, share)
+            await operator.see(CART, v1=f"4/4@{100 - weight}", v2=f"{processes}/{processes}@{weight}")
+
+    try:
+        operate(host, play)
+    finally:
+        host.stop()
+
+
 def test_a_machine_that_starts_all_that_runs_has_nothing_to_adopt(host):
     """It is refused with what to do instead, starts nothing, and can be given up."""
 

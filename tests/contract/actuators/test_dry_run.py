@@ -33,7 +33,7 @@ class DryWorld:
         self._now = 1_000.0
         self._folder = folder
         self._killed: list[tuple[Target, str]] = []
-        self.by_hand = self.actuator = Scripted(clock=lambda: self._now, folder=folder)
+        self.by_hand = self.actuator = Scripted(full=4, clock=lambda: self._now, folder=folder)
 
     def artifact(self, service: str, behaviour: Behaviour, number: int) -> Artifact:
         return Artifact(service, behaviour.value, f"sha256:{number:064x}")
@@ -48,7 +48,7 @@ class DryWorld:
         self._killed.append((target, label))
 
     async def restart(self) -> None:
-        self.by_hand = self.actuator = Scripted(clock=lambda: self._now, folder=self._folder)
+        self.by_hand = self.actuator = Scripted(full=4, clock=lambda: self._now, folder=self._folder)
 
 
 class TestDryRun(ActuatorContract):
