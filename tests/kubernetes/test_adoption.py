@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.api import Conflict
+from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.sight import read_sight
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
 from ctrlplane_stream.model.commands import Verb
@@ -199,6 +201,29 @@ def test_what_cannot_be_adopted_is_refused_in_words_and_left_alone_when_that_is_
             assert (await owned.deployment())["spec"]["replicas"] == 2
 
     play(lab, adopting(place) if named else place, doing)
+
+
+def test_what_was_labelled_and_not_yet_remembered_is_given_back_and_not_deleted(lab):
+    """Whoever adopted was killed in between; what comes next, here that it is given up, finds a Deployment with our labels."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), running()], namespace)
+    place = adopting(routed_place(namespace, "shop/cart"))
+
+    async def doing(actuator, owned):
+        before = await owned.runs()
+        async with lab.product() as cluster:
+            sight = await read_sight(cluster, TARGET, place)
+            await Hands(cluster).adopt(sight, version("shop/cart", 1, 100), await owned.deployment())
+        assert await owned.marks() != []
+        assert (await actuator.apply(*command(TARGET, 2, verb=Verb.LEAVE, stable=None))).status is OutcomeStatus.APPLIED
+        for _ in range(600):  # the API server's cache may not have had the labels yet
+            if await owned.marks() == []:
+                break
+            await actuator.observe(TARGET)
+            await asyncio.sleep(0.05)
+        assert (await owned.standing(), await owned.marks()) == (before, [])
+
+    play(lab, place, doing)
 
 
 def test_giving_up_takes_nothing_from_what_was_adopted_by_then(lab):

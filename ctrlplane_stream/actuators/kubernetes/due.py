@@ -14,7 +14,7 @@ from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
 from ctrlplane_stream.actuators.kubernetes.exchanging import exchange_steps
 from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
-from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, STAMP, annotation, label
+from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, ROLE, STAMP, annotation, label
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Return, Scale, Step
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, strays, words
@@ -112,11 +112,13 @@ def _unstamped(sight: Sight, scaled: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def _unlisted(sight: Sight) -> tuple[Step, ...]:
-    """Versions that the last command does not list and that have no weight; what was adopted is its owner's, and goes back to it."""
+    """Versions that the last command does not list and that have no weight; what was adopted is its owner's, and goes back to it.
+
+    The Deployment itself says that: whoever was killed between labelling it and remembering that left no other word of it.
+    """
     listed, weights = {version.label for version in sight.listed}, in_force(sight)
-    owned = sight.memory.adopted.values() if sight.memory is not None else ()
     return tuple(
-        Return(name) if name in owned else Remove(name)
+        Return(name) if annotation(deployment, ADOPTED_AT) is not None else Remove(name)
         for name, deployment in sorted(sight.deployments.items())
         if (of := annotation(deployment, LABEL)) is not None
         and of not in listed

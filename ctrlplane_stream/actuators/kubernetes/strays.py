@@ -19,7 +19,7 @@ def strays(sight: Sight) -> dict[str, str]:
     if sight.routed:
         found |= _of_route(sight)
     for name, deployment in sorted(sight.deployments.items()):
-        said = _of_deployment(deployment, adopted=name in sight.memory.adopted.values())
+        said = _of_deployment(deployment, adopted=annotation(deployment, ADOPTED_AT) is not None)
         if said is not None:
             found[f"Deployment {name}"] = said
     listed = {version.label for version in sight.listed}
