@@ -8,13 +8,16 @@ import click
 import msgspec
 import yaml
 
-from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, takes_json
+from ctrlplane_stream.commands.options import fail, print_json, takes_json
 from ctrlplane_stream.decision.judge.offline import Report, judge_recordings, judge_split
 from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, plan_step
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import GatePolicy, VerdictStatus
 
 _FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+EXIT = {VerdictStatus.PASS: 0, VerdictStatus.FAIL: 3, VerdictStatus.INCONCLUSIVE: 4, VerdictStatus.NO_DATA: 5}
+"""A script tells harm from doubt by the exit status; 1 and 2 are of any command: refused, and called in a wrong way."""
 
 
 class _Share(click.ParamType):
@@ -54,6 +57,7 @@ class _FilesCommand(click.Command):
 @click.option("--split", metavar="version=NEW", help="One recording of both: spans of version NEW are the candidate's.")
 @click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON: its fields, or a rollout policy with `gate`.")
 @click.option("--window", "window_seconds", type=click.IntRange(1, 3600), default=10, show_default=True, help="Seconds of a window.")
+@click.option("--all-windows", is_flag=True, help="In words, also the windows after that of the verdict (--json has them all).")
 @click.argument("recordings", nargs=-1, type=_FILES)
 @takes_json
 def judge(
@@ -62,12 +66,13 @@ def judge(
     split: str | None,
     policy: Path | None,
     window_seconds: int,
+    all_windows: bool,
     recordings: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Judge recorded traces of a stable and a candidate version, window by window.
 
-    Exit status: 0 PASS, 1 unreadable input, 3 any other verdict.
+    Exit status: 0 PASS, 3 FAIL, 4 INCONCLUSIVE, 5 NO_DATA; 1 where the input cannot be read, 2 where the call is wrong.
     """
     gate = _gate(policy)
     if split is not None:
@@ -75,7 +80,8 @@ def judge(
         files = recordings + stable + candidate
         if not files:
             raise click.UsageError("--split needs a recording: judge --split version=NEW FILE")
-        report = judge_split(_windows(files, window_seconds, {}), version, gate, window_seconds)
+        parts = _windows(files, window_seconds, {})
+        report = _names_versions(judge_split(parts, version, gate, window_seconds), parts, version)
     elif stable and candidate and not recordings:
         before = _windows(stable, window_seconds, {})
         after = _windows(candidate, window_seconds, _names(before))
@@ -85,9 +91,8 @@ def judge(
     if as_json:
         print_json(report)
     else:
-        _tell(report)
-    if report.verdict is not VerdictStatus.PASS:
-        raise SystemExit(EXIT_DIFFERENT)
+        _tell(report, all_windows=all_windows)
+    raise SystemExit(EXIT[report.verdict])
 
 
 @click.group()
@@ -169,17 +174,33 @@ def _version(split: str) -> str:
     return version
 
 
-def _tell(report: Report) -> None:
+def _names_versions(report: Report, parts: tuple[Any, ...], version: str) -> Report:
+    """The report; where no span is of that version its reason says which versions there are instead."""
+    found: dict[str, set[str]] = {}
+    for row in (row for part in parts for row in part.services):
+        found.setdefault(row.version, set()).add(row.service)
+    if version in found:
+        return report
+    there = "; ".join(f"{label} (of {', '.join(sorted(services))})" for label, services in sorted(found.items()))
+    return msgspec.structs.replace(report, reason=f"No span is of version {version}. Versions found: {there}.")
+
+
+def _tell(report: Report, *, all_windows: bool) -> None:
     click.echo(f"{report.verdict} after window {report.at_window}{'' if report.proven or report.verdict != 'PASS' else ', unproven'}")
     click.echo(report.reason)
     click.echo(f"Compared {report.comparison}.")
     if report.culprit is not None:
         on = f", on {report.culprit.edge}" if report.culprit.edge is not None else ""
         click.echo(f"Culprit: {report.culprit.service}{on}")
-    for number, window in enumerate(report.windows, start=1):
+    shown = report.windows if all_windows else report.windows[: report.at_window]
+    if shown:
+        click.echo("Each window, and its strongest evidence of harm (e: without any harm it ever reaches N in at most one case of N):")
+    for number, window in enumerate(shown, start=1):
         loudest = max(window.metrics, key=lambda metric: metric.e_value, default=None)
         said = f"  {loudest.service} {loudest.name} e = {loudest.e_value:.3g}" if loudest is not None and loudest.e_value > 1 else ""
         click.echo(f"{number:4}  {window.verdict}{said}")
+    if left := len(report.windows) - len(shown):
+        click.echo(f"{left} later window{'s' if left > 1 else ''} left out (--all-windows)")
 
 
 def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePolicy) -> None:

@@ -1,7 +1,7 @@
 """Flags for settings, and what every command has in common: ``--json`` and one line for what went wrong.
 
 Exit status of all commands: 0 done or as it should be, 1 refused or failed (the last line of standard error says why and
-what to do), 2 called in a wrong way, 3 done, and what was looked at is not as it should be.
+what to do), 2 called in a wrong way, 3 done, and what was looked at is not as it should be. ``judge`` tells more of the last: 3 to 5.
 """
 
 import functools

@@ -153,7 +153,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     minimum_windows: int = 3
     """Judged windows before a PASS."""
     minimum_samples: int = 50
-    """Candidate requests before a PASS."""
+    """Candidate requests before a PASS, but for a step that soaks because they will not come: that wants its windows, and one request."""
     maximum_windows: int = 60
     """Judged windows within which a step must be proven, or it is unprovable (10 minutes of 10 s windows)."""
     soak_windows: int = 12

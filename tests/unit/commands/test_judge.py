@@ -178,12 +178,36 @@ def test_a_policy_file_decides_what_is_asked(stable: Path, tmp_path: Path) -> No
     assert "eror_margin" in refused.output
 
 
-def test_a_label_that_is_nowhere_is_no_data(stable: Path) -> None:
+def test_a_label_that_is_nowhere_is_no_data_and_those_that_are_there_are_named(stable: Path) -> None:
     found = report(stable, "--split", "version=9")
     assert found["verdict"] == "NO_DATA"
+    assert "No span is of version 9. Versions found: " in found["reason"]
+    assert "1 (of cart" in found["reason"]
+    assert run(stable, "--split", "version=9").exit_code == 5
 
 
-def test_the_exit_status_tells_pass_from_the_rest(stable: Path, tmp_path: Path) -> None:
+def test_words_end_with_the_window_of_the_verdict(stable: Path, tmp_path: Path) -> None:
+    """What came later is left out and said to be, until --all-windows; what e is stands there once."""
+    ill = record(tmp_path / "ill.bin", seed=3, cart_errors=0.3)
+    sides = ("--stable", stable, "--candidate", ill, "--window", 5)
+    short, whole = run(*sides).output.splitlines(), run(*sides, "--all-windows").output.splitlines()
+    assert [line for line in short if line.startswith("   ")][-1].split()[1] == "FAIL"
+    assert short[-1].endswith("left out (--all-windows)")
+    assert whole[: len(short) - 1] == short[:-1]
+    assert len(whole) > len(short)
+    assert sum("one case of N" in line for line in whole) == 1
+
+
+def test_a_recording_too_short_to_prove_anything_is_neither_pass_nor_fail(stable: Path, tmp_path: Path) -> None:
+    """With a policy that goes on only with proof: 4, which a script tells from the 3 of harm."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("on_unprovable: hold\nerror_margin: 0.0001\n")
+    again = record(tmp_path / "again.bin", seed=2)
+    told = run("--stable", stable, "--candidate", again, "--window", 5, "--policy", policy)
+    assert (told.exit_code, told.output.split()[0]) == (4, "INCONCLUSIVE")
+
+
+def test_the_exit_status_tells_pass_from_fail(stable: Path, tmp_path: Path) -> None:
     again = record(tmp_path / "again.bin", seed=2)
     passed = run("--stable", stable, "--candidate", again, "--window", 5)
     assert passed.exit_code == 0
