@@ -38,21 +38,22 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("more", type=_FILE, nargs=-1, metavar="[FILE]...")
 @click.option("--live", metavar="ENVIRONMENT", help="Instead of a recording, what the worker has seen of this environment lately.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="--live: how far back.")
-@click.option("--json", "form", flag_value="json", help="Print the graph, or the difference, as JSON.")
-@click.option("--dot", "form", flag_value="dot", help="Print the graph for Graphviz.")
-@click.option("--mermaid", "form", flag_value="mermaid", help="Print the graph as a Mermaid flowchart.")
+@click.option("--json", is_flag=True, help="Print the graph, or the difference, as JSON.")
+@click.option("--dot", is_flag=True, help="Print the graph for Graphviz.")
+@click.option("--mermaid", is_flag=True, help="Print the graph as a Mermaid flowchart.")
 @click.option("--progress", is_flag=True, help="Say on standard error how far reading has come.")
 @click.option("--diff", type=_FILE, nargs=2, metavar="A B", help="Say which edges appeared, vanished or changed from A to B.")
 @takes_settings("kafka_", "topic_", "partitions")
 def graph(
-    settings: Settings, recordings: tuple[Path, ...], more: tuple[Path, ...], live: str | None, minutes: float, form: str | None,
-    progress: bool, diff: tuple[Path, Path] | None,
+    settings: Settings, recordings: tuple[Path, ...], more: tuple[Path, ...], live: str | None, minutes: float, json: bool,
+    dot: bool, mermaid: bool, progress: bool, diff: tuple[Path, Path] | None,
 ) -> None:  # fmt: skip
     """Print which services call which, from recorded traces or from a running worker.
 
     Recordings are what the Collector's file exporter writes: JSON lines or length-prefixed protobuf, plain, gzip or zstd;
     or a single request. What a file holds is told by its content.
     """
+    form = _form(json=json, dot=dot, mermaid=mermaid)
     if diff and (recordings or more or form in {"dot", "mermaid"}):
         raise click.UsageError("--diff A B compares two recordings by itself, in words or as --json: leave out --from, --dot and --mermaid")
     if diff:
@@ -61,11 +62,19 @@ def graph(
         click.echo(difference_json(found) if form == "json" else difference_text(found))
         return
     if live is not None:
-        click.echo(FORMS[form or "text"](_live(settings, live, minutes)))
+        click.echo(FORMS[form](_live(settings, live, minutes)))
         return
     if not recordings:
         raise click.UsageError("name a recording with --from FILE, two with --diff A B, or an environment with --live")
-    click.echo(FORMS[form or "text"](_document((*recordings, *more), progress)))
+    click.echo(FORMS[form](_document((*recordings, *more), progress)))
+
+
+def _form(**asked: bool) -> str:
+    """The one form that was asked for, in words where none was; a usage error where there are several."""
+    forms = [name for name, wanted in asked.items() if wanted]
+    if len(forms) > 1:
+        raise click.UsageError(f"{' and '.join(f'--{name}' for name in forms)} are different forms: ask for one")
+    return forms[0] if forms else "text"
 
 
 def _live(settings: Settings, environment: str, minutes: float) -> GraphDocument:

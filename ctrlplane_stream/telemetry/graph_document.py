@@ -58,9 +58,12 @@ class SkippedDocument(msgspec.Struct, frozen=True):
 
 
 class GraphDocument(msgspec.Struct, frozen=True):
-    """The whole graph; edges sorted by caller, callee and kind, reasons by name. Environments are taken together."""
+    """The whole graph; edges sorted by caller, callee and kind, reasons by name. Environments are taken together.
 
-    spans: int
+    ``spans`` is left out where it is not known: windows that a worker made no longer say how many went in.
+    """
+
+    spans: int | msgspec.UnsetType
     edges: tuple[EdgeDocument, ...]
     skipped: tuple[SkippedDocument, ...]
 
@@ -72,8 +75,8 @@ def document_of(recording: Recording) -> GraphDocument:
 
 
 def document_of_windows(parts: Iterable[WindowPart]) -> GraphDocument:
-    """The document of windows that a worker has made; how many spans went in is not known there any more: 0."""
-    return GraphDocument(0, _edges(parts), ())
+    """The document of windows that a worker has made."""
+    return GraphDocument(msgspec.UNSET, _edges(parts), ())
 
 
 def _edges(parts: Iterable[WindowPart]) -> tuple[EdgeDocument, ...]:
@@ -118,7 +121,9 @@ def as_dot(graph: GraphDocument) -> str:
     lines += sorted({f"  {_quoted(edge.callee)} {shapes[edge.kind]};" for edge in graph.edges if edge.kind in shapes})
     for edge in graph.edges:
         style = ", style=dashed" if edge.kind is EdgeKind.MESSAGE else ""
-        lines.append(f"  {_quoted(edge.caller)} -> {_quoted(edge.callee)} [label={_quoted(_label(edge))}{style}];")
+        # A label's lines are parted by the two characters \n, which is why each is quoted by itself.
+        label = "\\n".join(_escaped(line) for line in (_label(edge), *_by_version(edge)))
+        lines.append(f'  {_quoted(edge.caller)} -> {_quoted(edge.callee)} [label="{label}"{style}];')
     return "\n".join([*lines, "}"])
 
 
@@ -129,34 +134,62 @@ def as_mermaid(graph: GraphDocument) -> str:
     numbers = {name: f"n{i}" for i, name in enumerate(names)}
     lines = ["flowchart LR"]
     for name in names:
-        text = name.replace('"', "#quot;")
+        text = _mermaid(name)
         lines.append(f'  {numbers[name]}[("{text}")]' if name in databases else f'  {numbers[name]}["{text}"]')
     for edge in graph.edges:
         arrow = "-.->" if edge.kind is EdgeKind.MESSAGE else "-->"
-        lines.append(f'  {numbers[edge.caller]} {arrow}|"{_label(edge)}"| {numbers[edge.callee]}')
+        label = "<br>".join(_mermaid(line) for line in (_label(edge), *_by_version(edge)))
+        lines.append(f'  {numbers[edge.caller]} {arrow}|"{label}"| {numbers[edge.callee]}')
     return "\n".join(lines)
 
 
 def as_text(graph: GraphDocument) -> str:
-    """The graph for people: an edge a line, then what made no edge."""
-    lines = [f"{edge.caller} -{edge.kind}-> {edge.callee}  {_label(edge)}{_median(edge)}" for edge in graph.edges]
-    lines.append((f"{graph.spans} spans, " if graph.spans else "") + f"{len(graph.edges)} edges")
+    """The graph for people: an edge a line, under it its pairs of versions where there are several, then what made no edge."""
+    lines: list[str] = []
+    for edge in graph.edges:
+        lines.append(f"{edge.caller} -{edge.kind}-> {edge.callee}  {_label(edge)}{_quantile_words(edge)}")
+        lines += [f"    {line}" for line in _by_version(edge)]
+    lines.append(("" if graph.spans is msgspec.UNSET else f"{graph.spans} spans, ") + f"{len(graph.edges)} edges")
     lines += [f"  {skipped.count} made no edge of their own ({skipped.reason}): {_SENTENCES[skipped.reason]}" for skipped in graph.skipped]
     return "\n".join(lines)
 
 
-def _median(edge: EdgeDocument) -> str:
-    seen = edge.latency.server or edge.latency.client
-    return f"  p50 {seen.p50:g} ms, p99 {seen.p99:g} ms" if seen else ""
+def _quantile_words(edge: EdgeDocument) -> str:
+    """Latency as the callee had it, or as the caller saw it where the callee told nothing, and which of the two."""
+    seen, side = (edge.latency.server, "server") if edge.latency.server else (edge.latency.client, "client")
+    return f"  p50 {seen.p50:g} ms, p99 {seen.p99:g} ms ({side} side)" if seen else ""
+
+
+def _by_version(edge: EdgeDocument) -> list[str]:
+    """A line for each pair of versions, where there is more than one."""
+    if len(edge.versions) < 2:
+        return []
+    return [f"{_short(p.caller)} -> {_short(p.callee)}: {_counted(p.calls, p.errors)}" for p in edge.versions]
+
+
+def _short(version: str) -> str:
+    """A label as a line has room for it: of a digest as many characters as tell it from others."""
+    return version[:19] if version.startswith("sha256:") else version or "no version"
 
 
 def _label(edge: EdgeDocument) -> str:
-    errors = f", {edge.errors} failed" if edge.errors else ""
-    return f"{edge.calls} call{'' if edge.calls == 1 else 's'}{errors}"
+    return _counted(edge.calls, edge.errors)
+
+
+def _counted(calls: int, errors: int) -> str:
+    return f"{calls} call{'' if calls == 1 else 's'}{f', {errors} failed' if errors else ''}"
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f'"{_escaped(text)}"'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _mermaid(text: str) -> str:
+    return text.replace('"', "#quot;")
 
 
 class ChangedEdge(msgspec.Struct, frozen=True):

@@ -13,6 +13,8 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ctrlplane_stream.commands.graph import graph
+from ctrlplane_stream.telemetry.graph_document import as_json as graph_json
+from ctrlplane_stream.telemetry.graph_document import document_of_windows
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.offline import windows_of
 from ctrlplane_stream.telemetry.random_traces import random_spans
@@ -140,6 +142,31 @@ def test_pictures_name_every_edge(recording: Callable[..., str]) -> None:
     path = recording("a")
     assert '"shop" -> "cart" [label="1 call"];' in CliRunner().invoke(graph, ["--from", path, "--dot"]).output
     assert 'n1 -->|"1 call"| n0' in CliRunner().invoke(graph, ["--from", path, "--mermaid", "--progress"]).output
+
+
+def test_versions_are_told_apart_in_every_form_where_there_are_several(tmp_path: Path) -> None:
+    """Under the edge in words, as further lines of its label in the pictures; and words say whose latency it is."""
+    traces, spans = SampleTraces(), []
+    for version in ("1", "2"):
+        client = traces.span("shop", Kind.CLIENT, milliseconds=20)
+        spans += [client, traces.span("cart", Kind.SERVER, client, milliseconds=10, version=version, error=version == "2")]
+    (tmp_path / "two").write_bytes(request(spans))
+    told = {form: CliRunner().invoke(graph, ["--from", str(tmp_path / "two"), *form.split()]).output for form in ("", "--dot", "--mermaid")}
+    assert "\n    1 -> 1: 1 call\n    1 -> 2: 1 call, 1 failed\n" in told[""]
+    assert " ms (server side)\n" in told[""]
+    assert r'[label="2 calls, 1 failed\n1 -> 1: 1 call\n1 -> 2: 1 call, 1 failed"]' in told["--dot"]
+    assert '|"2 calls, 1 failed<br>1 -> 1: 1 call<br>1 -> 2: 1 call, 1 failed"|' in told["--mermaid"]
+
+
+def test_two_forms_at_once_are_a_usage_error(recording: Callable[..., str]) -> None:
+    refused = CliRunner().invoke(graph, ["--from", recording("a"), "--json", "--dot"])
+    assert (refused.exit_code, "--json and --dot are different forms" in refused.output) == (2, True)
+
+
+def test_a_live_graph_claims_no_number_of_spans(recording: Callable[..., str]) -> None:
+    """The windows no longer say how many went in: the key is left out, and no nought stands there."""
+    parts = windows_of([Path(recording("a"))]).parts
+    assert list(json.loads(graph_json(document_of_windows(parts)))) == ["edges", "skipped"]
 
 
 def test_a_difference_says_what_appeared_vanished_and_changed(recording: Callable[..., str]) -> None:
