@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import click
 
 from ctrlplane_stream.actuators.by_hand import ByHand, HandRefused
-from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named
+from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named, known_actuators
 from ctrlplane_stream.actuators.port import Actuator, WorldUnreachable
 from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
 from ctrlplane_stream.commands.publishing import who_am_i
@@ -18,7 +18,12 @@ from ctrlplane_stream.model.world import TargetObserved
 from ctrlplane_stream.settings import Settings
 
 _Steering = Callable[[Actuator], Awaitable[TargetObserved]]
-_in_world = click.option("--actuator", default="process", show_default=True, help="What the catalog names for this target.")
+_in_world = click.option(
+    "--actuator",
+    default="process",
+    show_default=True,
+    help="What the catalog names for this target: process, kubernetes, gitops, or another package's.",
+)
 
 
 @click.group(name="break-glass")
@@ -75,8 +80,13 @@ def _run(settings: Settings, actuator: str, steering: _Steering) -> TargetObserv
 
     try:
         return asyncio.run(steer())
-    except (HandRefused, WorldUnreachable, UnknownActuator) as error:
+    except UnknownActuator as error:
         fail(str(error))
+    except (HandRefused, WorldUnreachable) as error:
+        others = ", ".join(name for name in known_actuators() if name != actuator)
+        fail(
+            f"{error}; that was the actuator {actuator}: where the catalog names another for this target, give it as --actuator ({others})"
+        )
 
 
 def _print(seen: TargetObserved, as_json: bool) -> None:
