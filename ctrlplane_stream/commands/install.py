@@ -8,23 +8,24 @@ import yaml
 
 from ctrlplane_stream.actuators.kubernetes.access import find_access
 from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
-from ctrlplane_stream.actuators.kubernetes.installation import Installation, manifests
+from ctrlplane_stream.actuators.kubernetes.handing_over import hand_over, secret_command
+from ctrlplane_stream.actuators.kubernetes.installation import NAMESPACE, Installation, manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.port import WorldUnreachable
-from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
+from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.settings import Settings
 
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Print the manifests and apply nothing.")
 @click.option("--namespace", "namespaces", multiple=True, help="Where targets live, once for each. [those of the placement file]")
-@click.option("--image", default=None, help="Of the worker, by digest where you can.")
+@click.option("--image", default=None, help="Of the worker, by digest where you can: one that you built (docs/operations.md).")
 @click.option("--context", default=None, help="Of the kubeconfig. [the current one]")
 @click.option("--without-worker", is_flag=True, help="Rights and the watcher of leases alone: for a further cluster that a worker acts on.")
 @click.option("--force", is_flag=True, help="Take over what somebody else set on our own objects, as `kubectl scale` does.")
-@takes_settings("kafka_bootstrap_servers", "kubernetes_placement")
+@takes_settings("kafka_", "topic_prefix", "partitions", "kubernetes_placement", "gitops_placement")
 @takes_json
 def install(
     settings: Settings,
@@ -38,9 +39,13 @@ def install(
 ) -> None:
     """Apply the worker, the watcher of leases and their rights, by server-side apply as whoever you are to the cluster.
 
-    With a placement file the namespaces are those that it has in this context. Uninstalling is the same command with
-    --dry-run, piped to `kubectl delete -f -`: versions, routes and traffic stay as they are.
+    The worker is told every setting that you have otherwise than by default. Secrets and certificates stay with you: it finds them in
+    one Secret, and standard error says how to make that. With a placement file the namespaces are those that it has in this
+    context. Uninstalling is the same command with --dry-run, piped to `kubectl delete -f -`: versions, routes and traffic stay as
+    they are.
     """
+    if not without_worker:
+        require_broker(settings)
     try:
         named = namespaces or _namespaces(settings, context)
         made = manifests(_installation(settings, named, image, worker=not without_worker))
@@ -49,12 +54,14 @@ def install(
                 print_json({"apiVersion": "v1", "kind": "List", "items": made})
             else:
                 click.echo(yaml.safe_dump_all(made, sort_keys=False), nl=False)
+            _say_secret(settings, worker=not without_worker)
             return
         applied = [_line(each) for each in asyncio.run(apply_manifests(find_access(context), made, force=force))]
         if as_json:
             print_json({"applied": applied})
         else:
             click.echo("\n".join(applied))
+        _say_secret(settings, worker=not without_worker)
     except (PlacementError, ApiRefused, WorldUnreachable, OSError) as error:
         fail(str(error))
 
@@ -68,14 +75,23 @@ def _namespaces(settings: Settings, context: str | None) -> tuple[str, ...]:
 
 
 def _installation(settings: Settings, namespaces: tuple[str, ...], image: str | None, *, worker: bool) -> Installation:
-    servers = settings.kafka_bootstrap_servers
     return Installation(
         namespaces=namespaces,
-        environment={"KAFKA_BOOTSTRAP_SERVERS": servers} if servers else {},
+        handed=hand_over(settings),
         placement=Path(settings.kubernetes_placement) if settings.kubernetes_placement else None,
+        gitops=Path(settings.gitops_placement) if settings.gitops_placement else None,
         image=image,
         worker=worker,
     )
+
+
+def _say_secret(settings: Settings, *, worker: bool) -> None:
+    """On standard error, how to make the Secret that the worker's Pods wait for."""
+    command = secret_command(hand_over(settings), NAMESPACE) if worker else None
+    if command is not None:
+        click.echo(
+            f"The worker's Pods wait for a Secret with what is not for manifests. Where there is none yet (bash):\n  {command}", err=True
+        )
 
 
 def _line(manifest: Manifest) -> str:

@@ -14,12 +14,13 @@ import yaml
 from ctrlplane_stream.actuators.kubernetes.access import token_access
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
-from ctrlplane_stream.actuators.kubernetes.installation import NAMESPACE
+from ctrlplane_stream.actuators.kubernetes.handing_over import hand_over
+from ctrlplane_stream.actuators.kubernetes.installation import NAMESPACE, Installation, manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
 from ctrlplane_stream.model.identity import Target
-from ctrlplane_stream.settings import SETTINGS
+from ctrlplane_stream.settings import SETTINGS, Protocol, Settings
 from ctrlplane_stream.shipped import shipped
 
 SERVICE = "shop/cart"
@@ -81,6 +82,20 @@ def test_the_kustomize_bases_pass_the_servers_own_dry_run(lab, bare_namespace):
     assert [each["kind"] for each in made] == [each["kind"] for each in documents]
 
 
+def test_a_worker_with_secrets_and_files_is_one_that_the_server_takes(lab, bare_namespace):
+    """A secured broker: the StatefulSet with keys of a Secret and files of it passes the server's own dry run."""
+    settings = Settings(
+        kafka_bootstrap_servers="kafka:9093", kafka_security_protocol=Protocol.SASL_SSL, kafka_sasl_password="x", kafka_ssl_cafile="ca.pem"
+    )
+    documents = manifests(Installation(namespaces=(bare_namespace,), handed=hand_over(settings)))
+    made = asyncio.run(apply_manifests(lab.admin_access, documents, bare_namespace, dry_run=True))
+    (worker,) = [each for each in made if each["kind"] == "StatefulSet"]
+    container = worker["spec"]["template"]["spec"]["containers"][0]
+    assert {"secretKeyRef": {"name": "ctrlplane-stream", "key": "KAFKA_SASL_PASSWORD"}} in [
+        each.get("valueFrom") for each in container["env"]
+    ]
+
+
 def test_what_is_installed_is_enough_to_roll_out_and_goes_without_the_traffic(lab, bare_namespace, tmp_path):
     """The worker's account does a rollout with the rights that ``install`` gave it; uninstalling leaves weights and Pods as they are."""
     (tmp_path / "cart.yaml").write_text(yaml.safe_dump_all(template()))
@@ -102,7 +117,7 @@ def test_what_is_installed_is_enough_to_roll_out_and_goes_without_the_traffic(la
             before = await _traffic(admin, bare_namespace)
             await _delete(lab, manifests)
             assert await _traffic(admin, bare_namespace) == before
-            assert await admin.get(Kind.DEPLOYMENT, NAMESPACE, "ctrlplane-stream") is None
+            assert await admin.get(Kind.DEPLOYMENT, NAMESPACE, "ctrlplane-stream-leases") is None
 
     asyncio.run(run())
 
@@ -117,7 +132,7 @@ async def _traffic(admin, namespace):
 async def _delete(lab, manifests) -> None:
     """`kubectl delete -f -`, but for the namespace, whose end takes a while and anything in it along."""
     transport = HttpTransport(lab.admin_access)
-    places = {"ServiceAccount": "/api/v1", "ConfigMap": "/api/v1", "Deployment": "/apis/apps/v1"}
+    places = {"ServiceAccount": "/api/v1", "ConfigMap": "/api/v1", "Deployment": "/apis/apps/v1", "StatefulSet": "/apis/apps/v1"}
     for manifest in manifests:
         if manifest["kind"] != "Namespace":
             root = places.get(manifest["kind"], "/apis/rbac.authorization.k8s.io/v1")
@@ -133,13 +148,16 @@ def test_a_field_of_somebody_elses_is_not_taken_over_unasked(lab, bare_namespace
 
     async def scale() -> None:
         async with lab.admin() as admin:
-            await admin.patch(Kind.DEPLOYMENT, NAMESPACE, "ctrlplane-stream", [{"op": "replace", "path": "/spec/replicas", "value": 5}])
+            await admin.patch(
+                Kind.DEPLOYMENT, NAMESPACE, "ctrlplane-stream-leases", [{"op": "replace", "path": "/spec/replicas", "value": 5}]
+            )
 
     asyncio.run(scale())
-    refused = install(lab)
+    refused = install(lab, "--kafka-bootstrap-servers", "kafka:9092")
     assert refused.returncode == 1
     assert ".spec.replicas" in refused.stderr
-    installed(lab, "--force")
+    assert "{" not in refused.stderr, "the server's sentence, and not its whole answer"
+    installed(lab, "--kafka-bootstrap-servers", "kafka:9092", "--force")
 
 
 @contextmanager

@@ -15,5 +15,5 @@
 | ``hands`` | carries one step out, guarded by what it was decided on |
 | ``actuator``, ``composition`` | the port and the verbs of people; the same with the clusters of a placement file |
 | ``watching``, ``leases`` | lists and watches instead of polling; leases honoured without the engine |
-| ``applying``, ``installation`` | the worker itself into a cluster |
+| ``applying``, ``installation``, ``handing_over`` | the worker itself into a cluster, and one's own settings with it |
 """

@@ -9,7 +9,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Manifest
-from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request, message_of
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _FIELD_MANAGER = f"{MANAGER}-install"
@@ -41,7 +41,7 @@ async def _apply(transport: HttpTransport, manifest: Manifest, namespace: str, q
     path = f"{_collection(manifest, namespace)}/{manifest['metadata']['name']}"
     reply = await transport.send(Request("PATCH", path, query, manifest, "application/apply-patch+yaml"))
     if reply.status >= 300:
-        raise ApiRefused(f"PATCH {path} ({reply.status}): {reply.body[:500].decode(errors='replace')}")
+        raise ApiRefused(f"PATCH {path} ({reply.status}): {message_of(reply)}")
     made: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
     if manifest["kind"] == "CustomResourceDefinition" and "dryRun" not in query:
         await _served(transport, manifest)

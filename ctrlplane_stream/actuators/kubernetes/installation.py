@@ -1,11 +1,14 @@
 """The manifests of an installation: the Kustomize base of ``deploy/`` with one's own settings, and the rights in each namespace."""
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
 
+from ctrlplane_stream.actuators.kubernetes.handing_over import GITOPS_FILE, SECRET, SECRET_FOLDER, HandedOver
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError
 from ctrlplane_stream.shipped import shipped
@@ -19,14 +22,16 @@ _RIGHTS = "namespaced/rights.yaml"
 
 
 class Installation(msgspec.Struct, frozen=True):
-    """What differs between installations. ``namespaces`` are those where targets live; ``environment`` the worker's variables.
+    """What differs between installations. ``namespaces`` are those where targets live; ``handed`` is what the worker is told.
 
-    Without ``worker`` it is for a further cluster, on which a worker elsewhere acts: the rights and the watcher of leases.
+    ``gitops`` is the placement file of that actuator, which travels with the other. Without ``worker`` it is for a further cluster,
+    on which a worker elsewhere acts: the rights and the watcher of leases.
     """
 
     namespaces: tuple[str, ...] = ()
-    environment: dict[str, str] = {}
+    handed: HandedOver = HandedOver()
     placement: Path | None = None
+    gitops: Path | None = None
     image: str | None = None
     worker: bool = True
 
@@ -52,18 +57,36 @@ def _read(name: str) -> list[Manifest]:
 def _adapted(manifest: Manifest, installation: Installation) -> Manifest:
     match manifest["kind"], manifest["metadata"]["name"]:
         case "ConfigMap", "ctrlplane-stream-settings":
-            manifest["data"] |= installation.environment
-        case "ConfigMap", "ctrlplane-stream-placement" if installation.placement is not None:
-            manifest["data"] = dict(_files(installation.placement))
-        case "Deployment", name:
-            container = manifest["spec"]["template"]["spec"]["containers"][0]
-            container["image"] = installation.image or container["image"]
-            if name == "ctrlplane-stream-leases":
-                container["args"] = ["leases", *(f"--namespace={each}" for each in installation.namespaces)]
-                manifest["spec"]["replicas"] = 1 if installation.namespaces else 0
+            manifest["data"] |= installation.handed.environment
+        case "ConfigMap", "ctrlplane-stream-placement":
+            manifest["data"] |= dict(_files(installation))
+        case "Deployment", _:
+            container = _container(manifest, installation)
+            container["args"] = ["leases", *(f"--namespace={each}" for each in installation.namespaces)]
+            manifest["spec"]["replicas"] = 1 if installation.namespaces else 0
+        case "StatefulSet", _:
+            _tell(manifest["spec"]["template"], _container(manifest, installation), installation.handed)
         case _:
             pass
     return manifest
+
+
+def _container(manifest: Manifest, installation: Installation) -> dict[str, Any]:
+    """The container of a workload, with the image of this installation."""
+    container: dict[str, Any] = manifest["spec"]["template"]["spec"]["containers"][0]
+    container["image"] = installation.image or container["image"]
+    return container
+
+
+def _tell(pod: dict[str, Any], container: dict[str, Any], handed: HandedOver) -> None:
+    """Secrets and files into the Pod of the worker, and a mark by which it is replaced when what it is told is another."""
+    container["env"] += [{"name": name, "valueFrom": {"secretKeyRef": {"name": SECRET, "key": name}}} for name in handed.secrets]
+    if handed.files:
+        items = [{"key": key, "path": key} for key in handed.files]
+        pod["spec"]["volumes"].append({"name": "secret", "secret": {"secretName": SECRET, "items": items}})
+        container["volumeMounts"].append({"name": "secret", "mountPath": SECRET_FOLDER, "readOnly": True})
+    told = hashlib.sha256(msgspec.json.encode(handed.environment, order="sorted")).hexdigest()
+    pod["metadata"]["annotations"] = {"ctrlplane-stream/settings": told[:16]}
 
 
 def _within(manifest: Manifest, namespace: str) -> Manifest:
@@ -71,8 +94,15 @@ def _within(manifest: Manifest, namespace: str) -> Manifest:
     return manifest
 
 
-def _files(placement: Path) -> Iterable[tuple[str, str]]:
-    """The placement file and the templates that it names, by the names that they have in the ConfigMap."""
+def _files(installation: Installation) -> Iterable[tuple[str, str]]:
+    """The placement files and the templates that they name, by the names that they have in the ConfigMap."""
+    if installation.placement is not None:
+        yield from _placement_files(installation.placement)
+    if installation.gitops is not None:
+        yield GITOPS_FILE, installation.gitops.read_text()
+
+
+def _placement_files(placement: Path) -> Iterable[tuple[str, str]]:
     yield "placement.yaml", placement.read_text()
     file = yaml.safe_load(placement.read_text())
     entries = [o for s in file["services"].values() for o in (s, *(s.get("environments") or {}).values())]
