@@ -1,6 +1,7 @@
 # Everything from a fresh clone: each target does all of its own set-up, and only what is absent.
 #   make demo    the whole loop on this machine          (ACTS=all make demo: every act)
 #   make test    every check and test, on real parts     (PYTEST_ARGS="-k topics" make test)
+#   make setup   the program in .venv, and nothing else  (then: export PATH=$PWD/.venv/bin:$PATH)
 #   make check   style, types, layers, documents in step
 #   make bench | gates | sets | sweep    what docs/ publishes, measured again   (SWEEP=kubernetes ARGS="--plans 50" make sweep)
 SHELL := /bin/bash
@@ -17,7 +18,7 @@ IN_STEP := generate_schemas json_schemas topics_doc settings_doc metrics_doc pol
 .PHONY: help setup broker demo test check bench gates sets sweep clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 setup:
 	@scripts/setup.sh python

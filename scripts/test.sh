@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests in two stages, each with its own summary: first what needs no broker (at most five minutes), then what stands on
 # real parts. PYTEST_ARGS is handed to both; where it names tests of its own, there is one stage with just those.
+# Collector and control plane are built beside the first stage where all tests run; where some are chosen, by whichever of them wants one.
 # A stage that collects nothing is no failure, unless none collected anything.
 # Two processes share the first, TEST_WORKERS the second, which mostly waits (tests/spreading.py); PYTEST_ARGS="-n0 --pdb" is for looking.
 set -uo pipefail
@@ -27,16 +28,21 @@ else
   second=()
   for folder in tests/[a-z]*/; do [[ " ${first[*]} " == *" ${folder%/} "* ]] || second+=("${folder%/}"); done
   # What the second stage runs on is built beside the first: a Collector and a control plane, minutes each, once.
-  binaries=$(mktemp)
-  setsid nice -n 19 python -m ctrlplane_stream.local.binaries >"$binaries" 2>&1 &
-  building=$!
-  trap 'kill -- "-$building" 2>/dev/null; rm -f "$binaries"' EXIT
+  building=
+  if [[ " ${PYTEST_ARGS:-}" != *" -k"* && " ${PYTEST_ARGS:-}" != *" -m"* ]]; then
+    binaries=$(mktemp)
+    setsid nice -n 19 python -m ctrlplane_stream.local.binaries >"$binaries" 2>&1 &
+    building=$!
+    trap 'kill -- "-$building" 2>/dev/null; rm -f "$binaries"' EXIT
+  fi
   began=$SECONDS
   stage "first stage: unit, property, scenario, simulation" -n 2 "${first[@]}" "${arguments[@]}"
   took=$((SECONDS - began))
   ((took <= first_limit_seconds)) || echo "the first stage took ${took} s, more than the ${first_limit_seconds} s that it should"
-  if kill -0 "$building" 2>/dev/null; then echo "waiting for the Collector and the control plane: they are built once, which takes minutes"; fi
-  wait "$building" || cat "$binaries"
+  if [[ -n $building ]]; then
+    if kill -0 "$building" 2>/dev/null; then echo "waiting for the Collector and the control plane: they are built once, which takes minutes"; fi
+    wait "$building" || cat "$binaries"
+  fi
   stage "second stage: on real parts" -n "$workers" "${second[@]}" "${arguments[@]}"
 fi
 [[ $ran == 1 ]] || { echo "no test was collected" >&2; exit 5; }

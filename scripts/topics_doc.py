@@ -5,6 +5,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ctrlplane_stream.shipped import shipped
@@ -24,13 +25,27 @@ Every name carries `CTRLPLANE_TOPIC_PREFIX`. Creation by use should be off on th
 |---|---|---|---|
 """
 
+RIGHTS = """
+## rights
+
+For brokers with an authorizer: on its topics each role needs `Read` or `Write` (both bring `Describe`), and `Read` on its consumer group
+`<prefix>ctrlplane-<role>`. A worker with `--role all` needs them all. No role makes a topic or a transaction; `topics apply` needs
+`Create` and `AlterConfigs` on every topic. Consumers outside of any group (recovery, snapshots, the catalog, every command) need no
+more than `Read`.
+
+| role | reads | writes |
+|---|---|---|
+"""
+
+ROLES = ("engine", "spans", "judge", "actuate", "project", "intake")
+
 _UNITS = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second"))
 
 
 def page() -> str:
     """The whole page."""
     specs = topic_specs()
-    return HEAD + "".join(_row(s) for s in specs) + "".join(_section(s) for s in specs)
+    return HEAD + "".join(_row(s) for s in specs) + RIGHTS + "".join(_rights(role, specs) for role in ROLES) + "".join(map(_section, specs))
 
 
 def kept(spec: TopicSpec) -> str:
@@ -46,6 +61,21 @@ def _duration(milliseconds: int) -> str:
 
 def _row(spec: TopicSpec) -> str:
     return f"| [`{spec.name}`](#{spec.name}) | {spec.key} | {kept(spec)} | {', '.join(spec.producers)} → {', '.join(spec.consumers)} |\n"
+
+
+def _rights(role: str, specs: Sequence[TopicSpec]) -> str:
+    named = {role} if role == "intake" else {role, "all"}
+    reads, writes = ([s.name for s in specs if named & _parties(getattr(s, way))] for way in ("consumers", "producers"))
+    return f"| `{role}` | {_names(reads)} | {_names(writes)} |\n"
+
+
+def _parties(named: Sequence[str]) -> set[str]:
+    """Who it is, without what of it: the engine, of `engine (ingest)`."""
+    return {party.partition(" (")[0] for party in named}
+
+
+def _names(topics: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in topics) or "nothing"
 
 
 def _section(spec: TopicSpec) -> str:
