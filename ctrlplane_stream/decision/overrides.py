@@ -76,7 +76,14 @@ def _each(draft: Draft, fact: OverrideRequested, change: Callable[[e.Rollout], e
         draft.put_rollout(change(_noted(rollout, fact)))
     if not found:
         return False, f"refused: nothing in {_scope(draft, fact)} is under way that could do that"
-    return True, f"{', '.join(r.id for r in found)} {said}"
+    return True, _of_both(found, said, f"only our advice on it changes ({said})")
+
+
+def _of_both(found: list[e.Rollout], ours: str, advised: str) -> str:
+    """What was done with rollouts of ours, and what is advised on those that another tool moves, which do nothing that we say."""
+    mine, others = ([r.id for r in found if (r.advice is None) is whose] for whose in (True, False))
+    said = [f"{', '.join(mine)} {ours}"] if mine else []
+    return "; ".join([*said, *([f"{', '.join(others)}: another tool moves it, {advised}"] if others else [])])
 
 
 def _pause(draft: Draft, fact: OverrideRequested) -> Answered:
@@ -131,9 +138,7 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
         return True, f"{ended.id} has ended ({ended.phase}); control revert returns to an earlier version"
     if not found:
         return True, f"nothing in {_scope(draft, fact)} is under way"
-    ours, others = [r.id for r in found if r.advice is None], [r.id for r in found if r.advice is not None]
-    said = [f"{', '.join(ours)} aborted"] if ours else []
-    return True, "; ".join([*said, *([f"{', '.join(others)}: another tool moves it, which is advised to abort"] if others else [])])
+    return True, _of_both(found, "aborted", "which is advised to abort")
 
 
 def _over_edits(draft: Draft, rollout: e.Rollout, fact: OverrideRequested) -> None:
@@ -192,6 +197,9 @@ def _pin(draft: Draft, fact: OverrideRequested) -> Answered:
     if label is None or draft.version(fact.service, label) is None:
         return False, f"refused: {fact.service} has no version {label or 'that is stable'}"
     draft.put_target(replace(target, pinned=label, pinned_by=fact.who))
+    if label != target.stable:
+        serves = f"it serves {target.stable or 'nothing'} as before, since a pin moves nothing"
+        return True, f"{fact.service} takes no pushes and keeps {label}; {serves}"
     return True, f"{fact.service} stays at {label} whatever is pushed"
 
 

@@ -378,7 +378,9 @@ def test_a_pin_may_name_an_earlier_version_and_keeps_it_from_being_deleted() -> 
     loop = shop()
     loop.push("cart", 2)
     until(loop, "cart/2", Phase.COMPLETED)
-    loop.say(Say.PIN, service="cart", version="#1")
+    pinned = loop.say(Say.PIN, service="cart", version="#1")
+    assert pinned is not None
+    assert "takes no pushes and keeps #1; it serves #2 as before" in pinned.reasons[0].text
     loop.run(1000)
     assert "#1" in loop.world.target("cart").versions
 

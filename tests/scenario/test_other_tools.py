@@ -173,6 +173,21 @@ def test_force_and_promote_are_advice_to_go_on() -> None:
     assert word(loop, "cart/v2") is Word.ADVANCE
 
 
+def test_promote_force_and_skip_do_not_claim_to_move_what_another_tool_moves() -> None:
+    loop = beside()
+    loop.moves("cart", v1=900, v2=100)
+    loop.run(30)
+    loop.push("front", 2)
+    loop.say(Say.PAUSE, rollout="production/front/2")
+    for verb in (Say.PROMOTE, Say.FORCE, Say.SKIP):
+        theirs = loop.say(verb, rollout="production/cart/v2")
+        assert theirs is not None
+        assert "production/cart/v2: another tool moves it, only our advice on it changes" in theirs.reasons[0].text
+    both = loop.say(Say.PROMOTE)
+    assert both is not None
+    assert "production/front/2 promoted by one step; production/cart/v2: another tool moves it" in both.reasons[0].text
+
+
 def test_nothing_that_moves_a_service_is_accepted_where_another_tool_moves_it() -> None:
     loop = beside()
     loop.push("cart", 1)
