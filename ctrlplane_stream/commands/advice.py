@@ -10,13 +10,15 @@ import time
 import click
 import msgspec
 
-from ctrlplane_stream.commands.control import read_scope
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.commands.rollouts import all_rollouts
+from ctrlplane_stream.commands.scope import not_in_catalog, read_scope
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.looking import look
+from ctrlplane_stream.stream.looking import look_at_state
 
 STATUS = {e.Word.ADVANCE: 0, e.Word.ABORT: 1, e.Word.WAIT: 2}
 NOTHING_KNOWN = 3
@@ -44,6 +46,11 @@ def advised(state: State, service: str, version: str | None) -> Advised:
     found = [r for r in all_rollouts(state) if r.advice is not None and r.units[0].service == service]
     chosen = [r for r in found if version is None or r.units[0].candidate == version]
     if not chosen or chosen[-1].advice is None:
+        entry = state.find(f"service/{service}", ServiceInEnvironment)
+        if entry is not None and entry.policy.mode is not Mode.ADVISE:
+            ours = f"we roll it out ourselves, see `ctrlplane-stream rollouts {state.environment}`"
+            how = "for advice on another tool's rollouts give it a policy with `mode: advise` in the catalog"
+            return Advised(f"{service} is not in mode advise: {ours}; {how}")
         seen = ", ".join(r.units[0].candidate for r in found) or "none"
         return Advised(f"no rollout of {service}{f' to {version}' if version else ''} was seen; seen were: {seen}")
     latest = chosen[-1]
@@ -62,7 +69,7 @@ def advised(state: State, service: str, version: str | None) -> Advised:
 def advice(settings: Settings, as_json: bool, target: str, version: str | None, wait_seconds: float) -> None:
     """Say what we would do with the rollout of a service that another tool moves (policy `mode: advise`).
 
-    Exit status 0: go on; 1: abort; 2: wait; 3: no such rollout was seen.
+    Exit status 0: go on; 1: abort, or the catalog has no such service; 2: wait; 3: no such rollout was seen, or we make them ourselves.
     """
     environment, service, _ = read_scope(target)
     if service is None:
@@ -70,7 +77,10 @@ def advice(settings: Settings, as_json: bool, target: str, version: str | None, 
     require_broker(settings)
     deadline = time.monotonic() + wait_seconds
     while True:
-        found = advised(_state(settings, environment), service, version)
+        state = _state(settings, environment)
+        if (unknown := not_in_catalog(state, service)) is not None:
+            fail(unknown)
+        found = advised(state, service, version)
         if found.status in (STATUS[e.Word.ADVANCE], STATUS[e.Word.ABORT]) or time.monotonic() >= deadline:
             break
         time.sleep(min(_LOOK_SECONDS, max(0.1, deadline - time.monotonic())))
@@ -83,6 +93,6 @@ def advice(settings: Settings, as_json: bool, target: str, version: str | None, 
 
 def _state(settings: Settings, environment: str) -> State:
     try:
-        return asyncio.run(look(settings, environment)).state
+        return asyncio.run(look_at_state(settings, environment))
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)

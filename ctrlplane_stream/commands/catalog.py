@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from ctrlplane_stream.actuators.named import known_actuators
+from ctrlplane_stream.commands.catalog_changes import changes
 from ctrlplane_stream.commands.options import (
     BROKER_TROUBLE,
     EXIT_DIFFERENT,
@@ -19,7 +20,7 @@ from ctrlplane_stream.commands.options import (
     takes_json,
     takes_settings,
 )
-from ctrlplane_stream.commands.publishing import report, send, who_am_i
+from ctrlplane_stream.commands.publishing import report, send, takes_wait, who_am_i
 from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.model.policy import doubts
 from ctrlplane_stream.settings import Settings
@@ -79,10 +80,14 @@ def diff_command(context: click.Context, settings: Settings, as_json: bool, file
 @_file
 @click.option("--based-on", help="The hash that the file was made from; refused where another is in force by now.")
 @click.option("--why", default="", help="The reason; it stays in the log.")
-@takes_settings("kafka_", "topic_")
+@takes_wait
+@takes_settings("kafka_", "topic_", "partitions")
 @takes_json
-def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str | None, why: str) -> None:
-    """Put the file's catalog into force."""
+def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str | None, why: str, wait_seconds: float) -> None:
+    """Put the file's catalog into force, and say what it changes and what the engine makes of it.
+
+    Exit status 0: the broker has it, and nobody refused it within --wait seconds; 1: refused, with the reason.
+    """
     wanted, current = _read(file), _in_force(settings)
     now = current.hash if current else None
     if based_on is not None and based_on != now:
@@ -94,7 +99,10 @@ def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str |
             click.echo("nothing to do: the file is what is in force")
         return
     value = msgspec.json.encode(CatalogRecord(wanted, catalog_hash(wanted), now, who_am_i(), why))
-    report(send(settings, "catalog", value, f"catalog {catalog_hash(wanted)[:12]}", key=KEY), as_json)
+    if not as_json:
+        click.echo("\n".join(changes(current.catalog if current else None, wanted)))
+    told = send(settings, "catalog", value, f"catalog {catalog_hash(wanted)[:12]}", key=KEY, wait=wait_seconds)
+    report(told, as_json, waited=wait_seconds)
 
 
 def _read(file: Path) -> Catalog:

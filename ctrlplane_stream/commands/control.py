@@ -1,14 +1,17 @@
 """``ctrlplane-stream control VERB``: overrule the engine."""
 
+import asyncio
 import sys
 import time
 
 import click
 
-from ctrlplane_stream.commands.options import EXIT_DIFFERENT, takes_json, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, EXIT_DIFFERENT, broker_failed, fail, takes_json, takes_settings
 from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, takes_wait, who_am_i
+from ctrlplane_stream.commands.scope import nowhere, read_scope
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.looking import look_at_state
 from ctrlplane_stream.wire.artifacts import named_wrongly
 from ctrlplane_stream.wire.control import OverrideData, write_control
 
@@ -42,6 +45,9 @@ _FOR_VERBS: dict[str, frozenset[OverrideVerb]] = {
 _WHOLE = frozenset({OverrideVerb.FREEZE, OverrideVerb.UNFREEZE})
 """Verbs that never end with one rollout."""
 
+_NEVER_REFUSED = frozenset({OverrideVerb.ABORT, OverrideVerb.PAUSE, OverrideVerb.FREEZE, OverrideVerb.RESUME})
+"""Verbs that the engine answers with what it did, be it nothing."""
+
 _OF_A_SERVICE = frozenset({OverrideVerb.PIN, OverrideVerb.UNPIN, OverrideVerb.ADOPT})
 
 
@@ -70,8 +76,8 @@ def control(
 
     abort, pause and freeze are never refused. Everything else keeps make-before-break unless --unsafe is given.
 
-    Exit status 0: the engine did it (with --wait 0: the broker has it); 1: refused, with the reason; 3: the broker has it, and no engine
-    answered in time.
+    Exit status 0: the engine did it (with --wait 0: the broker has it); 1: refused, with the reason, or there is no such thing; 3: the
+    broker has it, and no engine answered in time.
     """
     environment, service, rollout = read_scope(scope)
     given = {
@@ -80,6 +86,7 @@ def control(
     }  # fmt: skip
     used = frozenset(name for name, value in given.items() if value is not None and value is not False)
     _refuse_what_cannot_be(OverrideVerb(verb), scope, why, used)
+    _labelled(version)
     image, digest = _named(OverrideVerb(verb), artifact)
     data = OverrideData(
         verb=OverrideVerb(verb),
@@ -101,6 +108,8 @@ def control(
     report(told, as_json, waited=wait_seconds)
     if wait_seconds and not told.answers:
         sys.exit(EXIT_DIFFERENT)
+    if told.answers:
+        _notice_mistyped(settings, OverrideVerb(verb), scope)
 
 
 def _refuse_what_cannot_be(verb: OverrideVerb, scope: str, why: str, given: frozenset[str]) -> None:
@@ -119,6 +128,12 @@ def _refuse_what_cannot_be(verb: OverrideVerb, scope: str, why: str, given: froz
             raise click.UsageError(f"{name} means nothing to {verb}; it is for {', '.join(sorted(_FOR_VERBS[name]))}")
 
 
+def _labelled(version: str | None) -> None:
+    """A usage error for a number where a version's label is meant, which begins with what a shell takes for a comment."""
+    if version is not None and version.isdigit():
+        raise click.UsageError(f"no version is labelled {version}; did you mean --version '#{version}', in quotes?")
+
+
 def _named(verb: OverrideVerb, artifact: str | None) -> tuple[str | None, str | None]:
     """Image and digest of what is to be adopted; a usage error where that is not named."""
     if verb is not OverrideVerb.ADOPT:
@@ -129,11 +144,15 @@ def _named(verb: OverrideVerb, artifact: str | None) -> tuple[str | None, str | 
     return image, digest
 
 
-def read_scope(scope: str) -> tuple[str, str | None, str | None]:
-    """Environment, service and rollout of ``env``, ``env:service`` or a rollout's id ``env/…``."""
-    environment, colon, service = scope.partition(":")
-    if colon:
-        return environment, service, None
-    if "/" in scope:
-        return scope.partition("/")[0], None, scope
-    return scope, None, None
+def _notice_mistyped(settings: Settings, verb: OverrideVerb, scope: str) -> None:
+    """Fail where a verb that the engine never refuses names nothing that there is: a mistyped emergency stop must not go unnoticed."""
+    environment, service, rollout = read_scope(scope)
+    if verb not in _NEVER_REFUSED or (service is None and rollout is None):
+        return
+    try:
+        state = asyncio.run(look_at_state(settings, environment))
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
+    if (wrong := nowhere(state, service, rollout)) is not None:
+        again = f"; `control unfreeze {scope}` takes it back" if verb is OverrideVerb.FREEZE else ""
+        fail(f"{verb} met nothing: {wrong}{again}")

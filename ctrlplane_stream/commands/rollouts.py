@@ -13,6 +13,7 @@ from itertools import groupby
 import click
 import msgspec
 
+from ctrlplane_stream.commands.as_of_now import as_of_now, began_by
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
@@ -25,6 +26,8 @@ from ctrlplane_stream.wire.kafka_clients import read_to_end
 from ctrlplane_stream.wire.verdicts import read_verdict
 
 _REASONS_SHOWN = 30
+_BEGINS = frozenset({"queued", "another-tool"})
+"""Codes of the reasons that an attempt begins with."""
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -38,13 +41,15 @@ class Why(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Everything there is to say of a rollout."""
+    """Everything there is to say of a rollout. ``next_command`` is None where nothing needs to be typed."""
 
     rollout: e.Rollout
     version_set: e.VersionSet | None
     reasons: tuple[Why, ...]
     verdict: Verdict | None
-    next_command: str
+    next_command: str | None
+    began_by: str = ""
+    """Which attempt this is, where not the first, and what made it begin."""
 
 
 @click.command()
@@ -55,7 +60,7 @@ class Explanation(msgspec.Struct, frozen=True):
 def rollouts(settings: Settings, as_json: bool, environment: str, everything: bool) -> None:
     """List the rollouts of ENVIRONMENT: what is under way, and with --all what ended lately."""
     looked = _looked(settings, environment)
-    found = [r for r in all_rollouts(looked.state) if everything or r.phase not in ENDED]
+    found = [as_of_now(looked.state, r) for r in all_rollouts(looked.state) if everything or r.phase not in ENDED]
     if as_json:
         print_json(found)
     elif not looked.decisions:
@@ -63,7 +68,7 @@ def rollouts(settings: Settings, as_json: bool, environment: str, everything: bo
     elif not found:
         click.echo(f"nothing is under way in {environment}" + ("" if everything else "; --all shows what ended"))
     else:
-        _print_table(found)
+        _print_table(table([*reversed(found)] if everything else found, looked.state, with_times=everything))
 
 
 @click.command()
@@ -87,7 +92,9 @@ def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
         if r.rollout == rollout_id
     )
     chosen = looked.state.find(f"set/{rollout_id}", e.VersionSet)
-    explanation = Explanation(found, chosen, reasons, asyncio.run(_last_verdict(settings, rollout_id)), next_command(found))
+    found = as_of_now(looked.state, found)
+    verdict = asyncio.run(_last_verdict(settings, rollout_id)) if found.attempt == 1 or found.history else None  # not of an earlier attempt
+    explanation = Explanation(found, chosen, reasons, verdict, next_command(found), began_by(looked.state, found))
     if as_json:
         print_json(explanation)
     else:
@@ -101,8 +108,8 @@ def all_rollouts(state: State) -> list[e.Rollout]:
     return sorted((r for r in found if r is not None), key=lambda r: (r.began_ms, r.id))
 
 
-def next_command(rollout: e.Rollout) -> str:
-    """What somebody who looks at this rollout most likely wants to type."""
+def next_command(rollout: e.Rollout) -> str | None:
+    """What somebody who looks at this rollout most likely wants to type; None where it ends by itself."""
     if rollout.advice is not None:
         return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
     if rollout.cause == "adoption" and rollout.phase is Phase.COMPLETED:
@@ -114,7 +121,9 @@ def next_command(rollout: e.Rollout) -> str:
     elif rollout.phase is Phase.REVERTED:
         verb = "retry"
     elif rollout.phase in (Phase.ABORTING, Phase.DRAINING, Phase.LEAVING):
-        return f"ctrlplane-stream rollout {rollout.id}"
+        if not any(hold.sticky for hold in rollout.holds):
+            return None
+        verb = "resume"
     elif rollout.holds:
         verb = "resume" if rollout.holds[-1].who else "abort" if rollout.phase is Phase.ADOPTING else "promote"
     else:
@@ -127,21 +136,42 @@ def words(of: Explanation) -> list[str]:
     found = of.rollout
     climbs = found.phase not in (*ENDED, *ADOPTION)
     lines = [f"{found.id} is {found.phase}" + (f", step {found.step + 1} of {len(found.steps)}" if climbs else "")]
+    lines += [f"  {of.began_by}"] if _is_told_apart(found) else []
     lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, now {_weights(found, u.service)}" for u in found.units]
     lines += [f"  another tool moves it; we would {found.advice.word}: {found.advice.text}"] if found.advice is not None else []
     lines += [f"  held: {h.text} (until {_time(h.deadline_ms)})" for h in found.holds]
     lines += [f"  stopped because {found.stopped_because}"] if found.stopped_because else []
+    lines += [f"  now: {found.waiting_for}"] if _waits(found) else []
     if of.version_set is not None:
         adopted = found.cause == "adoption"
         lines += [f"  {said}" for said in of.version_set.explanation] if adopted else []
         lines += [] if adopted else [f"watched (confidence {of.version_set.confidence}):"]
         lines += [f"  {g.guard.service or 'entry points'}, {g.guard.role}: {g.why}" for g in of.version_set.guards]
     lines.append("decided [partition/offset]:")
-    lines += _history(of.reasons)[-_REASONS_SHOWN:]
+    lines += _history(_of_this_attempt(of))[-_REASONS_SHOWN:]
     if of.verdict is not None:
         lines.append(f"last verdict of {of.verdict.judge}: {of.verdict.status}, {of.verdict.reason}")
         lines += _evidence(of.verdict)
+    if of.next_command is None:
+        return [*lines, "next: nothing to type, it goes on by itself" + (" once what holds it is mended" if found.holds else "")]
     return [*lines, f"next: {of.next_command}"]
+
+
+def _is_told_apart(rollout: e.Rollout) -> bool:
+    """Whether it could be taken for an earlier one: its id is that of the first rollout to that version."""
+    return rollout.attempt > 1 or rollout.cause in ("revert", "retry")
+
+
+def _waits(rollout: e.Rollout) -> bool:
+    """Whether there is something to say of what it waits for that its holds and advice do not say."""
+    said = rollout.holds and rollout.waiting_for in (rollout.holds[0].text, f"held: {rollout.holds[0].text}")
+    return bool(rollout.waiting_for) and not said and rollout.advice is None and rollout.phase not in ENDED
+
+
+def _of_this_attempt(of: Explanation) -> tuple[Why, ...]:
+    """The reasons since it was last begun; --json has those of earlier attempts too."""
+    begun = [at for at, why in enumerate(of.reasons) if why.code in _BEGINS]
+    return of.reasons[begun[-1] :] if begun and of.rollout.attempt > 1 else of.reasons
 
 
 def _weights(rollout: e.Rollout, service: str) -> str:
@@ -176,17 +206,23 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
 
 
-def _print_table(found: list[e.Rollout]) -> None:
-    """A line a rollout; on a terminal cut at its width, elsewhere whole."""
-    rows = [("rollout", "phase", "step", "changed", "why")]
+def table(found: list[e.Rollout], state: State, *, with_times: bool = False) -> list[tuple[str, ...]]:
+    """A row a rollout below one of headings; the last cell is the longest. ``with_times``: when each began and ended."""
+    rows: list[tuple[str, ...]] = [("rollout", "phase", "step", *(("began (UTC)", "ended (UTC)") if with_times else ()), "changed", "why")]
     for r in found:
-        why = _why(r)
+        times = (_date(r.began_ms), _date(r.ended_ms) if r.ended_ms is not None else "") if with_times else ()
         changed = ", ".join(f"{u.service} {u.candidate}" for u in r.units)
-        rows.append((r.id, f"{r.phase}{', held' if r.held else ''}", f"{r.step + 1}/{len(r.steps)}", changed, why))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        attempt = f" ({began_by(state, r)})" if _is_told_apart(r) else ""
+        rows.append((r.id, f"{r.phase}{', held' if r.held else ''}", f"{r.step + 1}/{len(r.steps)}", *times, changed + attempt, _why(r)))
+    return rows
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    """On a terminal cut at its width, elsewhere whole."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in rows:
-        line = "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+        line = "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
         click.echo(line if most is None or len(line) <= most else line[: most - 1] + "…")
 
 
@@ -196,7 +232,10 @@ def _why(rollout: e.Rollout) -> str:
         return f"would {rollout.advice.word}: {rollout.advice.text}"
     if rollout.holds:
         return rollout.holds[-1].text
-    return rollout.stopped_because or (rollout.history[-1].reason if rollout.history else "")
+    if rollout.stopped_because:
+        return rollout.stopped_because
+    waits = rollout.waiting_for if rollout.phase not in ENDED else None
+    return waits or (rollout.history[-1].reason if rollout.history else "")
 
 
 def _looked(settings: Settings, environment: str) -> LookedAt:
@@ -218,3 +257,7 @@ async def _last_verdict(settings: Settings, rollout_id: str) -> Verdict | None:
 
 def _time(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S")
+
+
+def _date(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

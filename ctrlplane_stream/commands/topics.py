@@ -3,9 +3,17 @@
 import asyncio
 
 import click
-from aiokafka.errors import KafkaError
 
-from ctrlplane_stream.commands.options import EXIT_DIFFERENT, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import (
+    BROKER_TROUBLE,
+    EXIT_DIFFERENT,
+    broker_failed,
+    fail,
+    print_json,
+    require_broker,
+    takes_json,
+    takes_settings,
+)
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.topic_admin import TopicError, admin_client, ensure_topics, plan_topics
 from ctrlplane_stream.wire.topic_plan import Change, Refuse, sentence
@@ -54,8 +62,8 @@ def _run(settings: Settings, *, apply: bool) -> list[Change]:
         fail(str(error))
     except TimeoutError:
         fail("the broker did not show the topics as set in time; somebody may be changing them: run `topics plan`")
-    except (KafkaError, OSError) as error:
-        fail(f"no broker answered at {settings.kafka_bootstrap_servers}: {error}")
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
 
 
 async def _plan(settings: Settings) -> list[Change]:

@@ -20,17 +20,32 @@ class LookedAt(msgspec.Struct, frozen=True):
     decisions: tuple[tuple[int, Decided], ...]
 
 
+async def look_at_state(settings: Settings, environment: str) -> State:
+    """The environment's state alone, which takes no more than what came since the last snapshot. Raises as ``look`` does."""
+    partition = partition_of(environment, settings.partitions)
+    reader = KafkaLogReader(settings)
+    try:
+        return await _state(reader, environment, partition, await reader.end(TOPIC, partition))
+    finally:
+        await reader.close()
+
+
 async def look(settings: Settings, environment: str) -> LookedAt:
     """Read the environment's partition to its end. Raises KafkaError where no broker answers."""
     partition = partition_of(environment, settings.partitions)
     reader = KafkaLogReader(settings)
     try:
-        snapshot, lines = await load_snapshot(reader, partition)
         end = await reader.end(TOPIC, partition)
-        await fold_lines(reader, partition, lines, Fence(snapshot.epoch), snapshot.next_offset, end)
+        state = await _state(reader, environment, partition, end)
         records = admitted(reader, partition, 0, end, Fence())
         decisions = tuple([(offset, r) async for offset, _, r in records if isinstance(r, Decided) and r.environment == environment])
     finally:
         await reader.close()
+    return LookedAt(partition, state, decisions)
+
+
+async def _state(reader: KafkaLogReader, environment: str, partition: int, end: int) -> State:
+    snapshot, lines = await load_snapshot(reader, partition)
+    await fold_lines(reader, partition, lines, Fence(snapshot.epoch), snapshot.next_offset, end)
     line = lines.get(environment)
-    return LookedAt(partition, line.state if line is not None else State.empty(environment), decisions)
+    return line.state if line is not None else State.empty(environment)

@@ -65,21 +65,24 @@ def read_catalog_record(value: bytes | None) -> CatalogRecord | Unreadable:
 
 def read_catalog_file(text: str) -> Catalog | tuple[Problem, ...]:
     """The catalog that a YAML file holds, or everything that is wrong with it, in the order of its lines."""
-    return _read(text, Catalog, _semantic_problems)
+    return _read(text, Catalog, _semantic_problems, "a catalog has `environments` and `services`, as examples/catalog.yaml shows")
 
 
 def read_policy_file(text: str) -> Policy | tuple[Problem, ...]:
     """The policy that a YAML file holds, written as one under ``policies`` of a catalog; or everything that is wrong with it."""
-    return _read(text, Policy, lambda policy: (((), said) for said in policies.problems(policy)))
+    return _read(text, Policy, _policy_problems, "a policy has `steps` and more, as one under `policies` of a catalog; `{}` is the default")
 
 
-def _read(text: str, kind: type[_T], more: "Callable[[_T], Iterable[_Located]]") -> _T | tuple[Problem, ...]:
+def _read(text: str, kind: type[_T], more: "Callable[[_T], Iterable[_Located]]", shape: str) -> _T | tuple[Problem, ...]:
+    """``shape`` says what belongs into a file that has nothing of it."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         return (Problem(mark.line + 1 if mark else 1, f"not YAML: {getattr(error, 'problem', error)}"),)
+    if not isinstance(document, dict):
+        return (Problem(1, f"{'the file is empty' if document is None else 'this is no mapping of keys to values'}: {shape}"),)
     lines = _Lines(node)
     validator = jsonschema.Draft202012Validator(msgspec.json.schema(kind))
     found = [Problem(lines.of(path), said) for error in validator.iter_errors(document) for path, said in _said(error)]
@@ -130,10 +133,21 @@ def _semantic_problems(catalog: Catalog) -> Iterator[_Located]:
     """What a schema cannot say: each problem with the path that it stands at."""
     known = frozenset({"default", *catalog.policies})
     for name, policy in catalog.policies.items():
-        for text in policies.problems(policy):
-            yield ("policies", name), f"policy {name}: {text}"
+        for path, text in _policy_problems(policy):
+            yield ("policies", name, *path), f"policy {name}: {text}"
     yield from _environment_problems(catalog, known)
     yield from _service_problems(catalog, known)
+
+
+def _policy_problems(policy: Policy) -> Iterator[_Located]:
+    """Each at the field that its sentence begins with, at the step that it names: a policy is long, and its name stands at the top."""
+    for text in policies.problems(policy):
+        first, _, rest = text.partition(" ")
+        field = "steps" if first == "step" else first.rstrip(":")
+        weight = rest.partition(":")[0]
+        step = next((at for at, step in enumerate(policy.steps) if str(step.weight) == weight), None)
+        path = (field,) if field in policies.Policy.__struct_fields__ else ()
+        yield (*path, step) if field == "steps" and step is not None else path, text
 
 
 def _environment_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_Located]:

@@ -68,7 +68,7 @@ def test_what_is_set_wrongly_is_refused_in_one_line(secured: dict[str, str], wro
     """A wrong password, a broker that nobody vouches for, no TLS: status 1, the address, and no secret."""
     refused = _run({**secured, **wrong}, "plan")
     assert refused.exit_code == 1
-    assert f"no broker answered at {secured['KAFKA_BOOTSTRAP_SERVERS']}" in refused.stderr
+    assert f"no broker answers at {secured['KAFKA_BOOTSTRAP_SERVERS']}" in refused.stderr
     assert _PASSWORD not in refused.output
 
 

@@ -78,7 +78,7 @@ def test_no_broker_is_one_line_with_the_remedy() -> None:
     nobody = CliRunner().invoke(topics, ["plan"], env={"KAFKA_BOOTSTRAP_SERVERS": ""})
     assert (nobody.exit_code, "set KAFKA_BOOTSTRAP_SERVERS" in nobody.stderr) == (1, True)
     absent = CliRunner().invoke(topics, ["plan", "--kafka-bootstrap-servers", f"127.0.0.1:{free_port()}"])
-    assert (absent.exit_code, "no broker answered at 127.0.0.1" in absent.stderr) == (1, True)
+    assert (absent.exit_code, "no broker answers at 127.0.0.1" in absent.stderr) == (1, True)
 
 
 async def _find(settings: Settings) -> dict[str, FoundTopic]:

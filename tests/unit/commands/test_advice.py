@@ -37,3 +37,10 @@ def test_advice_on_another_version_than_was_seen_is_none() -> None:
     loop.moves("cart", v1=900, v2=100)
     loop.run(30)
     assert advised(loop.driver.state, "cart", "v3").text == "no rollout of cart to v3 was seen; seen were: v2"
+
+
+def test_a_service_that_we_move_ourselves_is_told_from_one_of_which_nothing_was_seen() -> None:
+    loop = Loop.of(catalog(service("cart"), service("pay", replace(QUICK, mode=Mode.ADVISE))))
+    found = advised(loop.driver.state, "cart", None)
+    assert (found.status, "cart is not in mode advise: we roll it out ourselves" in found.text) == (3, True)
+    assert "was seen" in advised(loop.driver.state, "pay", None).text

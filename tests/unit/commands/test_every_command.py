@@ -67,6 +67,7 @@ def test_the_help_of_control_says_what_each_verb_does() -> None:
         ("pause lab --why x --for 5", "--for means nothing to pause; it is for freeze"),
         ("abort lab --why x --fact-offset 0", "--fact-offset means nothing to abort; it is for skip"),
         ("promote lab --why x --version #1", "it is for pin, retry, revert"),
+        ("revert lab:shop/cart --why x --version 3", "did you mean --version '#3'"),
         ("pause lab --why x --artifact a@b", "--artifact means nothing to pause; it is for adopt"),
         ("adopt lab --why x", "adopt takes ENVIRONMENT:SERVICE"),
         ("adopt lab:shop/cart --why x --artifact registry.example/cart:latest", "adopt needs --artifact IMAGE@sha256:"),

@@ -1,12 +1,16 @@
-"""What `ctrlplane-stream rollout` says of an adoption, which has no steps, no guards and nobody who judges it."""
+"""What `rollout` and `rollouts` say: of an adoption, of one that waits, of one that drains, of one that was begun anew."""
 
 import pytest
+from msgspec.structs import replace
 
-from ctrlplane_stream.commands.rollouts import Explanation, Why, next_command, words
+from ctrlplane_stream.commands.as_of_now import as_of_now, began_by
+from ctrlplane_stream.commands.rollouts import Explanation, Why, all_rollouts, next_command, table, words
+from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.entities import VersionSet
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import OverrideVerb
-from ctrlplane_stream.simulation.loop import Loop, artifact, catalog, digest, service
+from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, digest, service
+from tests.scenario.shop import shop, until
 
 ID = "production/cart/1"
 
@@ -46,3 +50,76 @@ def test_one_that_the_world_refuses_says_why_and_what_to_type(abort: bool, phase
     assert lines[0] == f"{ID} is {phase}"
     assert any("nothing to adopt" in line for line in lines)
     assert lines[-1] == f"next: {command}"
+
+
+def said(loop: Loop, id_: str) -> list[str]:
+    """The lines about a rollout as somebody who looks now is told them."""
+    state = loop.driver.state
+    kept = state.find(f"rollout/production/{id_}", e.Rollout)
+    assert kept is not None
+    found = as_of_now(state, kept)
+    reasons = tuple(Why(0, at, loop.driver.now_ms, r.code, r.text) for at, r in enumerate(loop.driver.reasons) if r.rollout == found.id)
+    chosen = state.find(f"set/{found.id}", VersionSet)
+    return words(Explanation(found, chosen, reasons, None, next_command(found), began_by(state, found)))
+
+
+def in_table(loop: Loop, id_: str) -> tuple[str, ...]:
+    """Its row of `rollouts --all`."""
+    state = loop.driver.state
+    rows = table([as_of_now(state, r) for r in all_rollouts(state)], state, with_times=True)
+    return next(row for row in rows if row[0] == f"production/{id_}")
+
+
+def test_a_queued_rollout_says_what_it_waits_for_as_it_is_now() -> None:
+    """Another rollout at first, and a freeze once that has ended, which the queue was not asked about again."""
+    loop = shop()
+    loop.push("pay", 2)
+    until(loop, "pay/2", Phase.VERIFYING)
+    loop.push("cart", 2)
+    waits = "waits until production/pay/2 is verified at 100, since cart -call-> pay joins them"
+    assert f"  now: {waits}" in said(loop, "cart/2")
+    assert in_table(loop, "cart/2")[-1] == waits
+    loop.say(OverrideVerb.FREEZE, service="cart")
+    frozen = "cart is frozen by ada until somebody unfreezes it: because"
+    assert f"  now: {frozen}" in said(loop, "cart/2")
+    loop.say(OverrideVerb.PAUSE, rollout="production/cart/2")
+    assert not any(line.startswith("  now:") for line in said(loop, "cart/2")), "its hold says it already"
+
+
+def test_one_that_drains_says_until_when_and_names_no_command() -> None:
+    """Not the command that was just typed."""
+    loop = shop(policy=replace(QUICK, drain_seconds=200, drain_limit_seconds=400))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.run(10)
+    lines = said(loop, "cart/2")
+    (now,) = (line for line in lines if line.startswith("  now: "))
+    assert "cart #1 drains (" in now
+    assert "at the earliest" in now
+    assert lines[-1] == "next: nothing to type, it goes on by itself"
+
+
+def test_a_revert_is_told_from_the_first_rollout_of_that_version_by_attempt_and_by_whom() -> None:
+    """It has the id of the old one, and none of its history."""
+    loop = shop()
+    for number in (2, 3):
+        loop.push("cart", number)
+        until(loop, f"cart/{number}", Phase.COMPLETED)
+    assert not any("attempt" in line for line in said(loop, "cart/2"))
+    ended = len(said(loop, "cart/2"))
+    loop.say(OverrideVerb.REVERT, service="cart", version="#2")
+    loop.run(1)
+    lines = said(loop, "cart/2")
+    assert lines[1] == "  attempt 2, revert by ada: because"
+    assert len(lines) < ended, lines
+    assert in_table(loop, "cart/2")[5] == "cart #2 (attempt 2, revert by ada: because)"
+
+
+def test_the_whole_list_has_beginnings_and_ends() -> None:
+    """Dates, since it goes back for days."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    began, ended = in_table(loop, "cart/1")[3:5]
+    assert (began < ended, len(ended)) == (True, len("2026-01-01 00:00:00"))
+    assert in_table(loop, "cart/2")[4] == ""

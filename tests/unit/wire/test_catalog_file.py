@@ -71,7 +71,9 @@ def test_a_version_is_made_of_configuration_and_not_of_policy() -> None:
         ("min_seconds: 2", "min_second: 2", 5, "policies.quick.steps.0.min_second is not known here; did you mean min_seconds?"),
         ("  production: {promote", "  staging: {promote", 9, "staging stands here a second time; the first is on line 8"),
         ("policy: quick", "policy: quick, notify: hooks.example", 9, "notify must be a webhook's URL"),
-        ("weight: 100", "weight: 90", 2, "must end with weight 100"),
+        ("weight: 100", "weight: 90", 3, "must end with weight 100"),
+        ("min_seconds: 2", "min_seconds: 99999", 4, "step 25: min_seconds is above max_seconds"),
+        ("      - weight: 100", "      - weight: 100\n    bake_seconds: -1", 7, "bake_seconds must not be negative"),
         ("policy: quick", "policy: slow", 9, "no policy 'slow'"),
         ("promote_from: staging", "promote_from: test", 9, "no environment 'test'"),
         ("      staging: {}", "      stagin: {}", 15, "no environment 'stagin'"),
@@ -110,6 +112,15 @@ def test_the_example_that_users_begin_with_is_valid() -> None:
     """Nobody should have to mend it first."""
     example = Path(__file__).parents[3] / "examples" / "catalog.yaml"
     assert isinstance(read_catalog_file(example.read_text()), Catalog)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "- shop/cart\n"])
+def test_a_file_without_keys_is_told_what_belongs_into_it(text: str) -> None:
+    """One sentence, and not that None is no object."""
+    problems = read_catalog_file(text)
+    assert isinstance(problems, tuple)
+    (problem,) = problems
+    assert "a catalog has `environments` and `services`" in problem.text
 
 
 def test_a_policy_file_is_a_policy_of_a_catalog_by_itself() -> None:

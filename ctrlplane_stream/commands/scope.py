@@ -1,0 +1,35 @@
+"""What an override or a question is about, as it is typed: an environment, a service of it, or a rollout; and whether there is one."""
+
+from ctrlplane_stream.commands.rollouts import all_rollouts
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.phases import ENDED
+from ctrlplane_stream.decision.state import State
+
+
+def read_scope(scope: str) -> tuple[str, str | None, str | None]:
+    """Environment, service and rollout of ``env``, ``env:service`` or a rollout's id ``env/…``."""
+    environment, colon, service = scope.partition(":")
+    if colon:
+        return environment, service, None
+    if "/" in scope:
+        return scope.partition("/")[0], None, scope
+    return scope, None, None
+
+
+def nowhere(state: State, service: str | None, rollout: str | None) -> str | None:
+    """That there is nothing of that name, with what there is instead; None where there is."""
+    if rollout is not None and state.find(f"rollout/{rollout}", e.Rollout) is None:
+        under_way = ", ".join(r.id for r in all_rollouts(state) if r.phase not in ENDED) or "none"
+        return f"there is no rollout {rollout}; under way are: {under_way}"
+    moved = service is not None and any(unit.service == service for r in all_rollouts(state) for unit in r.units)
+    return not_in_catalog(state, service) if service is not None and not moved else None
+
+
+def not_in_catalog(state: State, service: str) -> str | None:
+    """That the catalog in force has no such environment, or no such service in it, with those that it has; None where it has."""
+    catalog = state.find("catalog", e.CatalogEntry)
+    if catalog is None:
+        return f"no catalog that was applied has an environment {state.environment}; see `ctrlplane-stream catalog diff`"
+    if service in catalog.services:
+        return None
+    return f"the catalog has no service {service} in {state.environment}; it has {', '.join(catalog.services) or 'none'}"
