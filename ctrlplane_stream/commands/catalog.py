@@ -84,9 +84,10 @@ def diff_command(context: click.Context, settings: Settings, as_json: bool, file
 @takes_settings("kafka_", "topic_", "partitions")
 @takes_json
 def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str | None, why: str, wait_seconds: float) -> None:
-    """Put the file's catalog into force, and say what it changes and what the engine makes of it.
+    """Put the file's catalog into force.
 
-    Exit status 0: the broker has it, and nobody refused it within --wait seconds; 1: refused, with the reason.
+    Says what it changes and what the engine makes of it. Exit status 0: the broker has it, and nobody refused it within --wait seconds;
+    1: refused, with the reason.
     """
     wanted, current = _read(file), _in_force(settings)
     now = current.hash if current else None

@@ -1,6 +1,7 @@
 """``replay --policy FILE``: reads the recording from the topics, has it decided under the other policy, and tells the difference."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from ctrlplane_stream.model.facts import Fact
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.windows import WindowRecord
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Recording, rollouts_of
+from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Outcome, Recording, rollouts_of
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.decision_log import Fence, admitted
 from ctrlplane_stream.stream.judging import Timing
@@ -65,9 +66,14 @@ def words(told: Told) -> list[str]:
     for one in told.rollouts:
         lines.append(f"  {', '.join(f'{service} {change}' for service, change in one.changed.items())}")
         lines.append(f"    as decided:  {_words(one.recorded)}")
-        lines.append(f"    this policy: {_words(one.other)}")
-    differ = sum(not one.same for one in told.rollouts)
-    lines.append(f"{differ} of {len(told.rollouts)} would have ended otherwise")
+        advised = one.outcome is Outcome.ADVISED
+        lines.append(f"    this policy: {'left out: another tool moved it, and we only advised' if advised else _words(one.other)}")
+    count = Counter(one.outcome for one in told.rollouts)
+    lines.append(
+        f"{count[Outcome.OTHERWISE]} of {len(told.rollouts)} would have ended otherwise, {count[Outcome.SAME]} alike"
+        + (f"; {count[Outcome.UNDECIDED]} had not ended on both sides when the recording does" if count[Outcome.UNDECIDED] else "")
+        + (f"; {count[Outcome.ADVISED]} left out" if count[Outcome.ADVISED] else "")
+    )
     return lines
 
 

@@ -10,6 +10,7 @@ broken glass are of the recorded world and are left out.
 
 import heapq
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 
 import msgspec
 
@@ -43,6 +44,8 @@ _ANY_RATIO = 1e9
 """Arrivals are as they were under other weights, so they are not held against the weights here."""
 _ANSWER_MS = 100
 _LOOK_MS = 250
+OPEN = "open"
+"""Stands for the phase of a rollout that would have gone on past the end of its recording."""
 _RECORDING_ENDS = "the recording ends here: what would have come next was never seen"
 
 Key = tuple[tuple[tuple[str, str], ...], int]
@@ -68,17 +71,42 @@ class Ending(msgspec.Struct, frozen=True):
     requests: int
 
 
+class Outcome(StrEnum):
+    """What comparing a rollout with itself under another policy says."""
+
+    SAME = "same"
+    OTHERWISE = "otherwise"
+    """It ended on one side, and on the other it ended differently, would have gone on past where it ended, or never was."""
+    UNDECIDED = "undecided"
+    """At least one side had not ended when the recording does."""
+    ADVISED = "advised"
+    """Another tool moved it, which no policy of ours does: there is nothing to compare."""
+
+
 class Compared(msgspec.Struct, frozen=True):
     """One rollout as it was decided and as it would have been; None where there was, or would have been, none."""
 
     changed: dict[str, str]
     recorded: Ending | None
     other: Ending | None
+    advised: bool = False
+    """It was only advised on."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the two compare."""
+        if self.advised:
+            return Outcome.ADVISED
+        sides = tuple(side.phase if side is not None else None for side in (self.recorded, self.other))
+        if sides[0] == sides[1] and sides[0] in ENDED:
+            return Outcome.SAME
+        settled = all(phase is None or phase == OPEN or phase in ENDED for phase in sides)
+        return Outcome.OTHERWISE if settled and any(phase in ENDED for phase in sides) else Outcome.UNDECIDED
 
     @property
     def same(self) -> bool:
         """Whether both ended alike."""
-        return self.recorded is not None and self.other is not None and self.recorded.phase == self.other.phase
+        return self.outcome is Outcome.SAME
 
 
 class Backtest:
@@ -267,8 +295,9 @@ class Backtest:
         others = {_key(r): r for r in self._rollouts.values()}
         keys = sorted({**recorded, **others}, key=lambda k: min(r.began_ms for r in (recorded.get(k), others.get(k)) if r is not None))
         return tuple(
-            Compared(_changed(recorded.get(key) or others[key]), self._was(recorded.get(key)), self._would_be(others.get(key)))
+            Compared(_changed(known), self._was(recorded.get(key)), self._would_be(others.get(key)), advised=known.advice is not None)
             for key in keys
+            if (known := recorded.get(key) or others[key])
         )
 
     def _was(self, rollout: Rollout | None) -> Ending | None:
@@ -287,7 +316,7 @@ class Backtest:
         counts = (split.get(units[s], 0) for at, s, split in self._arrived if s in units and rollout.began_ms <= at <= ended)
         ending = _ending(rollout, _highest(rollout), sum(counts))
         if rollout.id in self._open:
-            return msgspec.structs.replace(ending, phase="open", because=_RECORDING_ENDS)
+            return msgspec.structs.replace(ending, phase=OPEN, because=_RECORDING_ENDS)
         return ending
 
 
@@ -304,8 +333,10 @@ def _within(record: WindowRecord, first: int, last: int) -> bool:
 
 
 def _highest(rollout: Rollout) -> int:
-    """The weight of the highest step that it took; 0 where it took none."""
-    steps = [p.step for p in rollout.timeline if p.phase in (Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)]
+    """The weight of the highest step that it took; 0 where it took none. Of another tool's: the step of its highest share."""
+    if rollout.bakes and rollout.advice is not None:
+        return 100
+    steps = [p.step for p in rollout.timeline if p.phase in (Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.ADVISING)]
     return max((rollout.steps[min(step, len(rollout.steps) - 1)].weight for step in steps), default=0)
 
 

@@ -142,7 +142,9 @@ def test_a_release_from_push_to_force(
     catalog = tmp_path / "catalog.yaml"
     catalog.write_text(CATALOG.replace("NOTIFY", webhook))
     assert run("catalog", "diff", str(catalog)).returncode == 3
-    assert run("catalog", "apply", str(catalog)).returncode == 0
+    applied = run("catalog", "apply", str(catalog), "--wait", "60")
+    assert (applied.returncode, "services: shop/cart added" in applied.stdout) == (0, True), applied.stderr
+    assert "lab: catalog " in applied.stdout, "the engine says that it took it"
     assert run("catalog", "diff", str(catalog)).returncode == 0
     pushed = run("artifact", "push", f"{IMAGE}@sha256:{'ab' * 32}", "--environment", "lab", "--json")
     assert pushed.returncode == 0, pushed.stderr
@@ -209,6 +211,12 @@ def _every_verb_is_answered(run: Run, worker: ChildProcess) -> None:
     twice = [run("control", "pause", "lab", "--why", "to see", "--id", "once", "--wait", "60") for _ in range(2)]
     assert [done.returncode for done in twice] == [0, 0]
     assert "was answered before" in twice[1].stdout
+    for verb, scope, wrong in (
+        ("abort", "lab/shop-crat/1", "there is no rollout lab/shop-crat/1; under way are: "),
+        ("pause", "lab:shop/nope", "the catalog has no service shop/nope in lab; it has shop/cart"),
+    ):
+        mistyped = run("control", verb, scope, "--why", "to see", "--wait", "60")
+        assert (mistyped.returncode, wrong in mistyped.stderr) == (1, True), mistyped.stderr
     unknown = run("control", "pause", "nowhere", "--why", "to see", "--wait", "60")
     assert (unknown.returncode, "the catalog knows no environment 'nowhere'" in unknown.stderr) == (1, True)
 

@@ -5,6 +5,7 @@ import random
 import msgspec
 import pytest
 
+from ctrlplane_stream.commands.other_policy import Told, words
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.commands import Command, Verb
@@ -20,12 +21,12 @@ from ctrlplane_stream.model.facts import (
     WorldChanged,
 )
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, ServiceKind, Target
-from ctrlplane_stream.model.policy import Policy, Step
+from ctrlplane_stream.model.policy import Mode, Policy, Step
 from ctrlplane_stream.model.verdicts import GatePolicy
 from ctrlplane_stream.model.windows import Closed, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.model.world import Capacity, ObservedVersion, TargetObserved, TargetWanted, WantedVersion
-from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Recording
-from ctrlplane_stream.simulation.loop import artifact, catalog, service
+from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Outcome, Recording
+from ctrlplane_stream.simulation.loop import Loop, artifact, catalog, service
 from ctrlplane_stream.simulation.recorded_world import RecordedWorld
 from ctrlplane_stream.stream.judging import Timing
 
@@ -116,6 +117,49 @@ def test_where_the_recording_ends_nothing_is_claimed() -> None:
     assert compared.recorded.phase == "reverted"
     assert _other(compared).phase == "open"
     assert not compared.same
+
+
+@pytest.mark.parametrize(
+    ("was", "would_be", "outcome"),
+    [
+        ("completed", "completed", Outcome.SAME),
+        ("completed", "reverted", Outcome.OTHERWISE),
+        ("reverted", "open", Outcome.OTHERWISE),
+        ("completed", None, Outcome.OTHERWISE),
+        (None, "completed", Outcome.OTHERWISE),
+        ("draining", "reverted", Outcome.UNDECIDED),
+        ("queued", "verifying", Outcome.UNDECIDED),
+        ("verifying", "verifying", Outcome.UNDECIDED),
+        ("completed", "baking", Outcome.UNDECIDED),
+        ("draining", "open", Outcome.UNDECIDED),
+    ],
+)
+def test_only_what_ended_can_have_ended_otherwise(was: str | None, would_be: str | None, outcome: Outcome) -> None:
+    """What had not ended when the recording does is said to be so."""
+    sides = [Ending(phase, "", 100, 60.0, 1) if phase is not None else None for phase in (was, would_be)]
+    compared = Compared({CART: "#1 -> #2"}, *sides)
+    assert (compared.outcome, compared.same) == (outcome, outcome is Outcome.SAME)
+    said = words(Told(PLACE, 1, 0, (compared,)))[-1]
+    assert said.startswith(f"{int(outcome is Outcome.OTHERWISE)} of 1 would have ended otherwise")
+    assert ("had not ended" in said) is (outcome is Outcome.UNDECIDED)
+
+
+def test_what_another_tool_moved_is_left_out_with_the_share_that_it_had() -> None:
+    """No policy of ours moves it, so none would have ended it otherwise; and what had requests was not at 0%."""
+    loop = Loop.of(catalog(service("cart", msgspec.structs.replace(QUICK, mode=Mode.ADVISE))))
+    loop.moves("cart", v1=1000)
+    loop.run(20)
+    loop.moves("cart", v1=500, v2=500)
+    loop.run(60)
+    facts = tuple(_facts())
+    (compared,) = (
+        one for one in Backtest(Recording(PLACE, facts, (), tuple(loop.driver.rollouts)), QUICK, TIMING).run() if "cart" in one.changed
+    )
+    assert compared.recorded is not None
+    assert (compared.outcome, compared.recorded.highest) == (Outcome.ADVISED, 50)
+    lines = words(Told(PLACE, 1, 0, (compared,)))
+    assert "left out: another tool moved it" in lines[-2]
+    assert lines[-1] == "0 of 1 would have ended otherwise, 0 alike; 1 left out"
 
 
 def test_the_same_policy_ends_the_same() -> None:
