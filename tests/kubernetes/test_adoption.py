@@ -11,8 +11,10 @@ from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.sight import read_sight
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Reply, Request
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.local.control_plane.sweep.faults import Killed
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OutcomeStatus, OverrideRequested, OverrideVerb
 from ctrlplane_stream.model.identity import Target
@@ -66,6 +68,15 @@ class Owned:
                 return await self.standing()
             await asyncio.sleep(0.05)
         raise AssertionError("the user's own Deployment never ran")
+
+    async def unmarked(self, actuator) -> None:
+        """Look until nothing of ours is on it: the API server's cache may not have had the labels yet."""
+        for _ in range(600):
+            if await self.marks() == []:
+                return
+            await actuator.observe(TARGET)
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"it has {await self.marks()}")
 
     async def delete(self) -> None:
         """Take it away, as its owner would."""
@@ -216,14 +227,71 @@ def test_what_was_labelled_and_not_yet_remembered_is_given_back_and_not_deleted(
             await Hands(cluster).adopt(sight, version("shop/cart", 1, 100), await owned.deployment())
         assert await owned.marks() != []
         assert (await actuator.apply(*command(TARGET, 2, verb=Verb.LEAVE, stable=None))).status is OutcomeStatus.APPLIED
-        for _ in range(600):  # the API server's cache may not have had the labels yet
-            if await owned.marks() == []:
-                break
-            await actuator.observe(TARGET)
-            await asyncio.sleep(0.05)
-        assert (await owned.standing(), await owned.marks()) == (before, [])
+        await owned.unmarked(actuator)
+        assert await owned.standing() == before
 
     play(lab, place, doing)
+
+
+class Dying(HttpTransport):
+    """Whoever uses it is dead after so many writes: before the next one, or before it hears of the last."""
+
+    def __init__(self, access, writes: int, *, hears: bool) -> None:
+        super().__init__(access)
+        self._left = writes
+        self._hears = hears
+
+    async def send(self, request: Request) -> Reply:
+        """See ``Transport``."""
+        writes = request.method != "GET"
+        if writes and self._left == 0:
+            raise Killed
+        self._left -= writes
+        reply = await super().send(request)
+        if writes and self._left == 0 and not self._hears:
+            raise Killed
+        return reply
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_an_adoption_killed_at_any_write_is_finished_or_given_up_by_the_next(lab, hears):
+    """After each number of writes: said again it is adopted; given up it has nothing of ours, unless it was adopted by then."""
+
+    async def dies(place: Place, writes: int) -> bool:
+        """Whether somebody who adopts died of so many writes."""
+        async with lab.product(Dying(lab.product_access, writes, hears=hears)) as cluster:
+            actuator = kubernetes(cluster, (TARGET, place))
+            try:
+                await actuator.apply(*adopt(1))
+                await settled(actuator, TARGET, {"#1": 100})
+            except Killed:
+                return True
+        return False
+
+    async def once(writes: int, gives_up: bool) -> bool:
+        namespace = await asyncio.to_thread(lab.namespace)
+        await asyncio.to_thread(lab.apply, [route("shop-cart", ["main"]), running()], namespace)
+        place = adopting(routed_place(namespace, "shop/cart"))
+        async with lab.product() as cluster, lab.admin() as admin:
+            owned, actuator = Owned(admin, namespace), kubernetes(cluster, (TARGET, place))
+            before = await owned.runs()
+            dead = await dies(place, writes)
+            again = command(TARGET, 2, verb=Verb.LEAVE, stable=None) if gives_up else adopt(1)
+            outcome = await actuator.apply(*again)
+            if outcome.status is OutcomeStatus.APPLIED and gives_up:
+                await owned.unmarked(actuator)
+            else:
+                await settled(actuator, TARGET, {"#1": 100})
+            assert await owned.standing() == before, (writes, gives_up)
+        return dead
+
+    async def run() -> int:
+        writes = 0
+        while await once(writes, gives_up=(writes % 2 == 0) is hears):  # each write is given up at by one of the two deaths
+            writes += 1
+        return writes
+
+    assert asyncio.run(run()) > 4
 
 
 def test_giving_up_takes_nothing_from_what_was_adopted_by_then(lab):
