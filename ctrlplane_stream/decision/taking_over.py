@@ -79,8 +79,8 @@ def await_answer(draft: Draft, rollout: e.Rollout) -> Answer:
         target = draft.target(unit.service)
         if unit.service in draft.telling or not (target.in_flight is None or was_refused(target)):
             return f"waits for {unit.service} to say whether it had taken {unit.candidate} over"
-        seen = target.seen(unit.candidate)
-        if target.in_flight is not None and seen is not None and seen.weight > 0:
+        if target.in_flight is not None:
+            # What it does not have it lets go without a word; that it was seen is not asked, since looks may be lost where answers are not.
             return Event.TAKEN, f"{unit.service} had taken {unit.candidate} over before it was given up, and nothing would be better undone"
     return Event.LEFT, rollout.stopped_because or "given up"
 

@@ -147,6 +147,19 @@ def test_an_abort_that_comes_too_late_finds_it_adopted_and_takes_nothing_from_it
     assert loop.world.harmed == []
 
 
+def test_an_abort_of_what_was_adopted_and_never_seen_finds_it_adopted_too() -> None:
+    loop = running()
+    loop.world.mute.add("cart")
+    adopt(loop)
+    loop.run(60)
+    loop.say(Say.ABORT, service="cart")
+    loop.run(30)
+    assert loop.driver.target("cart").stable == "#1"
+    loop.world.mute.clear()
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert loop.world.harmed == []
+
+
 def test_a_push_waits_until_it_is_known_whether_what_runs_is_adopted() -> None:
     loop = running(replace(QUICK, supersede=Supersede.RESTART))
     loop.actuation_seconds = 5
