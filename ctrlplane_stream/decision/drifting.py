@@ -13,8 +13,7 @@ from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.decision.retiring import delete_again, deletes, is_given_up
 from ctrlplane_stream.decision.stuck import silence
-from ctrlplane_stream.decision.targets import exchanges, is_shown, tell_again
-from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.decision.targets import as_it_is, exchanges, is_shown, tell_again
 from ctrlplane_stream.model.policy import OnDrift, Policy
 
 CONTESTED_MS = 3_600_000
@@ -38,7 +37,7 @@ def drifted(draft: Draft, service: str, detail: str) -> None:
         draft.because("left", f"{service} is left as it is, since somebody edited it by hand: resume restores both", target.rollout)
     elif restores:
         draft.put_target(replace(target, restored_ms=draft.clock.now_ms))
-        draft.tell(service, Telling(Verb.SHIFT, f"restored after drift: {detail}", target.rollout))
+        draft.tell(service, Telling(as_it_is(draft, target), f"restored after drift: {detail}", target.rollout))
     elif rollout is not None:
         draft.put_rollout(hold(draft, rollout, Condition("drift", f"{service} is not as it was left: {detail}")))
     elif not is_shown(draft, target):

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import ServiceKind, Target, version_number
 from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
@@ -274,6 +275,13 @@ def weights_of(draft: Draft, rollout: e.Rollout) -> dict[str, dict[str, int]]:
 def tell_again(draft: Draft, target: e.TargetEntry, because: str, *, renews: bool = False) -> None:
     """Say the same again: the last command did not take. At rest that is more than a deletion that may have been under way, and a lease can
     be renewed (``renews``) only where it is that which did not take: whoever went over the target by hand ended it."""
-    verb = Verb(target.in_flight.verb) if target.in_flight is not None and target.rollout is not None else Verb.SHIFT
+    verb = Verb(target.in_flight.verb) if target.in_flight is not None and target.rollout is not None else as_it_is(draft, target)
     verb = Verb.SHIFT if verb is Verb.RENEW and not renews else verb
     draft.tell(target.service, Telling(verb, because, target.rollout))
+
+
+def as_it_is(draft: Draft, target: e.TargetEntry) -> Verb:
+    """How to say what is wanted of a target of which nothing new is: to shift what is not adopted yet would make or delete it."""
+    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
+    phase = rollout.phase if rollout is not None else None
+    return Verb.ADOPT if phase is Phase.ADOPTING else Verb.LEAVE if phase is Phase.LEAVING else Verb.SHIFT

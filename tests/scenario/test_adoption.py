@@ -6,7 +6,8 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.phases import ADOPTION, Phase
 from ctrlplane_stream.model.commands import JudgeAssigned, Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.policy import Supersede
+from ctrlplane_stream.model.facts import WorldCause
+from ctrlplane_stream.model.policy import OnDrift, Supersede
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, digest, service
 from tests.scenario.shop import held, reasons, until, weights
@@ -157,6 +158,18 @@ def test_an_abort_of_what_was_adopted_and_never_seen_finds_it_adopted_too() -> N
     assert loop.driver.target("cart").stable == "#1"
     loop.world.mute.clear()
     until(loop, "cart/1", Phase.COMPLETED)
+    assert loop.world.harmed == []
+
+
+def test_what_strays_while_an_adoption_is_given_up_is_restored_by_leaving_it_again_and_not_by_a_shift() -> None:
+    loop = running(replace(QUICK, on_drift=OnDrift.RESTORE))
+    loop.actuation_seconds = 30
+    adopt(loop)
+    loop.run(2)
+    loop.say(Say.ABORT, service="cart")
+    loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
+    assert verbs(loop)[-1] is Verb.LEAVE
+    loop.run(120)
     assert loop.world.harmed == []
 
 
