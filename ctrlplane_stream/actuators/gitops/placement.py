@@ -136,9 +136,12 @@ class GitPlacements:
 def read_git_placements(path: Path) -> GitPlacements:
     """The placements in a file. Raises GitPlacementError."""
     try:
-        file = msgspec.convert(yaml.safe_load(path.read_text()), _File)
+        document = yaml.safe_load(path.read_text())
+        file = msgspec.convert({} if document is None else document, _File)
         return GitPlacements(_places(file))
-    except (OSError, yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
+    except OSError as error:
+        raise GitPlacementError(f"{path}: {error.strerror}; CTRLPLANE_GITOPS_PLACEMENT must name a file that can be read") from error
+    except (yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
         raise GitPlacementError(f"{path}: {error}") from error
 
 

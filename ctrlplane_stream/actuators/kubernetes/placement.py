@@ -139,8 +139,11 @@ class Placements:
 def read_placements(path: Path) -> Placements:
     """The placements in a file, with the templates that it names. Raises PlacementError."""
     try:
-        file = msgspec.convert(yaml.safe_load(path.read_text()), _File)
-    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        document = yaml.safe_load(path.read_text())
+        file = msgspec.convert({} if document is None else document, _File)
+    except OSError as error:
+        raise PlacementError(f"{path}: {error.strerror}; CTRLPLANE_KUBERNETES_PLACEMENT must name a file that can be read") from error
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise PlacementError(f"{path}: {error}") from error
     _check(path, file)
     wanted = {o.template for s in file.services.values() for o in (s, *s.environments.values()) if o.template is not None}
@@ -151,7 +154,10 @@ def read_template(path: Path) -> tuple[Manifest, ...]:
     """The manifests in a template file. Raises PlacementError where it has not exactly one Deployment."""
     try:
         manifests = tuple(document for document in yaml.safe_load_all(path.read_text()) if document)
-    except (OSError, yaml.YAMLError) as error:
+    except OSError as error:
+        text = f"{path}: {error.strerror}; a `template` is a file, named by its path from the folder of the placement file"
+        raise PlacementError(text) from error
+    except yaml.YAMLError as error:
         raise PlacementError(f"{path}: {error}") from error
     wrong = template_problem(manifests)
     if wrong:

@@ -76,6 +76,11 @@ def test_what_cannot_be_meant_is_refused_in_words_and_no_secret_is_repeated(tmp_
     assert "secret" not in str(refused.value)
 
 
+def test_a_file_that_is_not_there_is_said_with_the_setting_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(GitPlacementError, match="No such file or directory; CTRLPLANE_GITOPS_PLACEMENT must name a file"):
+        read_git_placements(tmp_path / "absent.yaml")
+
+
 def test_the_actuator_is_found_by_name_and_says_what_it_misses(tmp_path: Path) -> None:
     file = tmp_path / "gitops.yaml"
     file.write_text(HEAD + "services: {s: {environments: {staging: {fields: [{file: a.yaml, value: b}]}}}}")

@@ -53,7 +53,7 @@ def test_a_target_has_the_place_of_its_environment_and_service(tmp_path):
         ("staging: {replicas", "moon: {replicas", "moon"),
         ("rule: cart}", "rule: cart}\n    service: cart", "route and service"),
         ("services:", "services:\n  shop-cart: {template: cart.yaml}", "share the name shop-cart"),
-        ("template: cart.yaml", "template: absent.yaml", "absent.yaml"),
+        ("template: cart.yaml", "template: absent.yaml", "absent.yaml: No such file or directory; a `template` is a file"),
         ("environments:\n  staging", "environments: [\n  staging", "placement.yaml"),
     ],
 )
@@ -61,6 +61,15 @@ def test_what_is_wrong_is_said(tmp_path, old, new, said):
     """Every mistake is refused when the file is read, and named."""
     with pytest.raises(PlacementError, match=said):
         read_placements(written(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_a_file_that_is_not_there_or_empty_is_said_with_the_setting_or_the_field_that_is_missing(tmp_path):
+    """And not by the number of an error."""
+    with pytest.raises(PlacementError, match="No such file or directory; CTRLPLANE_KUBERNETES_PLACEMENT must name a file"):
+        read_placements(tmp_path / "absent.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(PlacementError, match="missing required field `environments`"):
+        read_placements(tmp_path / "empty.yaml")
 
 
 @pytest.mark.parametrize(
