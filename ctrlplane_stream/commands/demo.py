@@ -18,12 +18,13 @@ from ctrlplane_stream.commands.options import broker_failed, fail, print_json
 from ctrlplane_stream.local.demo.audience import NotSeen
 from ctrlplane_stream.local.demo.play import chosen_acts, play_demo
 from ctrlplane_stream.local.demo.report import DemoReport, words
-from ctrlplane_stream.local.demo.setting import demo_policy, differences
+from ctrlplane_stream.local.demo.setting import LATENESS_SECONDS, PAIRING_SECONDS, WINDOW_SECONDS, demo_policy, differences
 from ctrlplane_stream.local.demo.stage import Stage
 from ctrlplane_stream.local.kafka import missing_parts, open_broker
 from ctrlplane_stream.local.processes import ChildFailed
 from ctrlplane_stream.local.scratch import scratch_folder
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.build_id import build_id
 from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 _LOAD_AGAIN_SECONDS = 3500.0
@@ -58,7 +59,7 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     try:
         _print_policy(console)
         with open_broker() as kafka:
-            outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began, _AtEnd(console, report, as_json, keep)))
+            outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began, _AtEnd(console, report, as_json, keep), build_id()))
     except (ChildFailed, NotSeen) as error:
         fail(str(error))
     except (KafkaError, NoBroker) as error:
@@ -121,3 +122,10 @@ def _print_policy(console: Console) -> None:
         else:
             default, here = f"{default:g} s", f"{here:g} s"
         console.print(f"  {name.removesuffix('_seconds')}: {default} -> {here}", highlight=False, markup=False, soft_wrap=True)
+    usual = Settings()
+    console.print(
+        f"And its telemetry: windows of {usual.window_seconds} s -> {WINDOW_SECONDS} s, waited for {usual.lateness_seconds:g} s -> "
+        f"{LATENESS_SECONDS:g} s, halves of calls for {usual.pairing_seconds:g} s -> {PAIRING_SECONDS:g} s.",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -5,9 +5,9 @@ import asyncio
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.demo.act import Act, Findings
-from ctrlplane_stream.local.demo.report import SLOW_MILLISECONDS
+from ctrlplane_stream.local.demo.report import harmed_by, seconds_to_revert
+from ctrlplane_stream.local.demo.screen import graph_lines
 from ctrlplane_stream.local.demo.stage import Stage
-from ctrlplane_stream.local.load_report import harm
 from ctrlplane_stream.local.shop.images import Behaviour
 from ctrlplane_stream.local.shop.topology import SERVICES, Publish
 from ctrlplane_stream.model.commands import Command
@@ -40,8 +40,9 @@ async def learn(stage: Stage, findings: Findings) -> None:
 
     await stage.audience.until(lambda: wanted <= known(), 60, f"{len(wanted)} edges between services")
     findings.expect(not known() - wanted, f"no edge that the shop does not have: {sorted(known() - wanted)}")
-    findings.figures["edges between services"] = len(known())
-    findings.figures["edges to databases and others"] = len(stage.audience.edges()) - len(known())
+    findings.figures["edges_between_services"] = len(known())
+    findings.figures["edges_to_databases_and_others"] = len(stage.audience.edges()) - len(known())
+    findings.figures["graph_with_calls_a_second"] = graph_lines(stage.audience.edges())
 
 
 async def good_release(stage: Stage, findings: Findings) -> None:
@@ -77,11 +78,23 @@ async def same_fault_ungated(stage: Stage, findings: Findings) -> None:
     ended = await stage.ended(rollout.id, 60)
     findings.expect(ended.phase is Phase.REVERTED, f"the operator's abort ended on stable, but it is {ended.phase}")
     if gated is not None:
-        requests = stage.requests()
-        harms = [harm(requests, MIDDLE, r.units[0].candidate, SLOW_MILLISECONDS) for r in (gated, rollout)]
-        findings.figures["requests harmed with the gate"] = harms[0].harmed
-        findings.figures["requests harmed without it"] = harms[1].harmed
-        findings.expect(harms[0].harmed < harms[1].harmed, "the gate spared requests")
+        _compare(stage, findings, stage.audience.rollout(gated.id) or gated, ended)
+
+
+def _compare(stage: Stage, findings: Findings, gated: Rollout, ungated: Rollout) -> None:
+    """The two beside each other: the gate ended one by itself, the other went on until this script ended it."""
+    requests = stage.requests()
+    with_gate, without = harmed_by(gated, requests), harmed_by(ungated, requests)
+    took, lasted = seconds_to_revert(gated, with_gate), seconds_to_revert(ungated, without)
+    findings.figures |= {
+        "requests_harmed_with_the_gate": len(with_gate),
+        "requests_harmed_without_it": len(without),
+        "seconds_from_first_harm_to_weight_0_with_the_gate": None if took is None else round(took, 1),
+        "seconds_from_first_harm_to_weight_0_without_it": None if lasted is None else round(lasted, 1),
+        "who_noticed": f"with the gate the engine; without it nobody, so this script reverts {_UNGATED_SECONDS:g} s after weight 100",
+        "requests_harmed_a_minute_while_nobody_notices": round(60 * len(without) / lasted) if lasted else None,
+    }
+    findings.expect(len(with_gate) < len(without), "the gate spared requests")
 
 
 async def second_group_untouched(stage: Stage, findings: Findings) -> None:
@@ -97,8 +110,9 @@ async def second_group_untouched(stage: Stage, findings: Findings) -> None:
     readers = [r for r in stage.requests() if r.entry == "blog/web" and r.at * 1000 >= stage.setup_ended_ms]
     failed = [r for r in readers if not r.ok]
     findings.expect(bool(readers) and not failed, f"every reader of the blog was served, but {len(failed)} of {len(readers)} were not")
-    findings.figures["commands to the shop"] = len(commands)
-    findings.figures["readers of the blog served"] = len(readers) - len(failed)
+    findings.figures["commands_to_the_first_group"] = len(commands) - len(blog)
+    findings.figures["commands_to_the_second_group"] = len(blog)
+    findings.figures["readers_of_the_second_group_served"] = len(readers) - len(failed)
 
 
 def expect_reverted(stage: Stage, findings: Findings, rollout: Rollout, service: str, stable: str | None) -> None:

@@ -51,7 +51,7 @@ async def longer_than_the_lease(stage: Stage, findings: Findings) -> None:
     if stage.owns_broker:
         stage.stop_broker()
     else:
-        findings.figures["the broker"] = "is yours and stayed up; the engine alone was away"
+        findings.figures["the_broker"] = "is yours and stayed up; the engine alone was away"
     await stage.world_shows(_SERVICE, {unit.stable or "": 100}, 40, "stable alone, after the lease and with nobody to say so")
     if stage.owns_broker:
         await stage.start_broker()
@@ -68,7 +68,7 @@ async def telemetry_stops(stage: Stage, findings: Findings) -> None:
         lambda: _now(stage, rollout).held or _now(stage, rollout).retreats > 0, 40, "the rollout held without telemetry"
     )
     held = _now(stage, rollout)
-    findings.figures["held because"] = held.holds[-1].text if held.holds else "went back to weight 0"
+    findings.figures["held_because"] = held.holds[-1].text if held.holds else "went back to weight 0"
     findings.expect(held.phase is not Phase.COMPLETED, "nothing completes blind")
     await stage.start_intake()
     ended = await stage.ended(rollout.id, 200)

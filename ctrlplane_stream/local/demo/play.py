@@ -39,11 +39,11 @@ AtEnd = Callable[[DemoReport, Stage], Awaitable[None]]
 
 
 async def play_demo(
-    acts: tuple[Act, ...], kafka: EmbeddedKafka | NamedKafka, folder: Path, console: Console, began: float, at_end: AtEnd
+    acts: tuple[Act, ...], kafka: EmbeddedKafka | NamedKafka, folder: Path, console: Console, began: float, at_end: AtEnd, build: str
 ) -> DemoReport:
     """Set everything up, play the acts one after the other, report, and take everything down.
 
-    ``began`` is a monotonic time; ``at_end`` is given the report while everything still runs.
+    ``began`` is a monotonic time; ``at_end`` is given the report, which names ``build``, while everything still runs.
     """
     async with open_stage(kafka, folder) as stage:
         screen = Screen(console, stage.audience)
@@ -53,6 +53,8 @@ async def play_demo(
             ready = time.monotonic()
             reports = [await _played(act, stage, screen) for act in acts]
         report = DemoReport(
+            build=build,
+            date=time.strftime("%Y-%m-%d", time.gmtime()),
             kept=all(report.kept for report in reports),
             setup_seconds=ready - began,
             acts_seconds=time.monotonic() - ready,

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from ctrlplane_stream.decision.entities import Rollout, VersionSet
+from ctrlplane_stream.decision.assigning import step_count
+from ctrlplane_stream.decision.entities import Rollout, Unit, VersionSet
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.demo.audience import Audience
 from ctrlplane_stream.local.load_report import Request
@@ -37,6 +38,8 @@ class RolloutReport(msgspec.Struct, frozen=True):
     seconds: float | None
     seconds_first_bad_to_revert: float | None
     unproven_steps: tuple[int, ...]
+    proven_steps: int
+    """Gates that were passed on proof, the bake's among them; counted where it completed, else 0."""
     decisions: tuple[DecisionLine, ...]
 
 
@@ -53,8 +56,10 @@ class ActReport(msgspec.Struct, frozen=True):
 
 
 class DemoReport(msgspec.Struct, frozen=True):
-    """The whole demo."""
+    """The whole demo. ``date`` is the UTC day, ``build`` what decided."""
 
+    build: str
+    date: str
     kept: bool
     setup_seconds: float
     acts_seconds: float
@@ -72,17 +77,30 @@ def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Requ
     return RolloutReport(
         id=rollout.id,
         phase=rollout.phase,
-        changed={u.service: f"{u.stable or 'nothing'} -> {u.candidate}" for u in rollout.units},
+        changed={u.service: _change(rollout, u) for u in rollout.units},
         guards=_guards(chosen),
         watched=tuple(sorted(watched & set(services))),
         not_watched=tuple(sorted(set(services) - watched)),
         exposed_requests=len(exposed),
         harmed_requests=len(harmed),
         seconds=(rollout.ended_ms - rollout.began_ms) / 1000 if rollout.ended_ms else None,
-        seconds_first_bad_to_revert=_time_to_revert(rollout, harmed),
+        seconds_first_bad_to_revert=seconds_to_revert(rollout, harmed),
         unproven_steps=rollout.unproven,
+        proven_steps=step_count(rollout) - len(frozenset(rollout.unproven)) if rollout.phase is Phase.COMPLETED else 0,
         decisions=tuple(DecisionLine(s.partition, s.offset, s.decided.at_ms, text) for s, text in audience.about(rollout.id)),
     )
+
+
+def _change(rollout: Rollout, unit: Unit) -> str:
+    if rollout.phase is Phase.REVERTED:
+        return f"stays at {unit.stable or 'nothing'} ({unit.candidate} went back)"
+    return f"{unit.stable or 'nothing'} -> {unit.candidate}"
+
+
+def harmed_by(rollout: Rollout, requests: Iterable[Request]) -> list[Request]:
+    """The harmed requests of its time that touched a candidate, or may have."""
+    exposed = (r for r in requests if _during(rollout, r) and any(r.possibly_exposed(u.service, u.candidate) for u in rollout.units))
+    return [r for r in exposed if r.harmed(SLOW_MILLISECONDS)]
 
 
 def _during(rollout: Rollout, request: Request) -> bool:
@@ -98,7 +116,7 @@ def _guards(chosen: VersionSet | None) -> tuple[str, ...]:
     return tuple(f"{g.guard.service or 'entry points'} ({g.guard.role}): {g.why}" for g in chosen.guards) if chosen else ()
 
 
-def _time_to_revert(rollout: Rollout, harmed: list[Request]) -> float | None:
+def seconds_to_revert(rollout: Rollout, harmed: list[Request]) -> float | None:
     """Seconds from the first harmed request to the confirmed weight 0; None where nothing was reverted or nobody harmed."""
     phases = [p.phase for p in rollout.timeline]
     if Phase.ABORTING not in phases or not harmed:
@@ -109,15 +127,25 @@ def _time_to_revert(rollout: Rollout, harmed: list[Request]) -> float | None:
 
 def words(report: DemoReport) -> str:
     """The report as a person reads it."""
-    lines = [f"Set-up took {report.setup_seconds:.0f} s, the acts {report.acts_seconds:.0f} s.", ""]
+    lines = [
+        f"{report.date}, build {report.build}.",
+        f"Set-up took {report.setup_seconds:.0f} s, the acts {report.acts_seconds:.0f} s.",
+        "",
+    ]
     for act in report.acts:
         lines.append(f"{'kept  ' if act.kept else 'BROKEN'}  {act.name} ({act.seconds:.0f} s): {act.promise}")
         lines += [f"          {failure}" for failure in act.failures]
-        lines += [f"          {key}: {value}" for key, value in act.figures.items()]
+        lines += [f"          {line}" for key, value in act.figures.items() for line in _figure_words(key, value)]
         for rollout in act.rollouts:
             lines += [f"          {line}" for line in _rollout_words(rollout)]
     lines += ["", "Every promise was kept." if report.kept else "Not every promise was kept."]
     return "\n".join(lines)
+
+
+def _figure_words(key: str, value: Any) -> list[str]:
+    """A figure under its name; one of several lines is indented under it."""
+    name = key.replace("_", " ")
+    return [f"{name}:", *(f"  {line}" for line in value)] if isinstance(value, list) else [f"{name}: {value}"]
 
 
 def _rollout_words(rollout: RolloutReport) -> list[str]:
@@ -128,5 +156,16 @@ def _rollout_words(rollout: RolloutReport) -> list[str]:
     harm = f"requests that touched it: {rollout.exposed_requests}, harmed: {rollout.harmed_requests}"
     if rollout.seconds_first_bad_to_revert is not None:
         harm += f"; {rollout.seconds_first_bad_to_revert:.1f} s from the first harmed request to weight 0"
+    if rollout.proven_steps or rollout.unproven_steps:
+        harm += f"; {_proof_words(rollout)}"
     last = [f"last word (offset {d.offset}): {d.text}" for d in rollout.decisions[-1:]]
     return [first, harm, *last]
+
+
+def _proof_words(rollout: RolloutReport) -> str:
+    """How many gates were passed on proof and how many on a soak, and why so many of those."""
+    soaked = len(frozenset(rollout.unproven_steps))
+    said = f"gates passed (steps and bake): {rollout.proven_steps} proven, {soaked} soaked"
+    if not soaked:
+        return said
+    return f"{said} (no harm seen, none disproved either: seconds of a little traffic prove no margin; `gates plan` says what does)"

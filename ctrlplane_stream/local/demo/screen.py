@@ -5,8 +5,9 @@ On a terminal the picture is redrawn twice a second; elsewhere (a log, CI) each 
 
 import asyncio
 import contextlib
+import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,10 +16,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.local.demo.audience import Audience
 from ctrlplane_stream.model.decisions import Reason
+from ctrlplane_stream.model.facts import EdgeSeen
 from ctrlplane_stream.model.verdicts import VerdictStatus
 
 _REDRAW_SECONDS = 0.5
@@ -31,6 +34,7 @@ _QUIET = frozenset({"time-passed", "arrivals", "edges", "repeated", "verdict-ign
 """Codes of reasons that only say that time or telemetry went by."""
 _VERDICT = "verdict:"
 _FAIL = f"{_VERDICT}{VerdictStatus.FAIL}"
+_NAMES_AND_NUMBERS = re.compile(r"[\w-]+/[\w-]+|\d[\d.,%]*")
 
 
 class Screen:
@@ -43,18 +47,24 @@ class Screen:
         self._title = ""
         self._titled_at = time.monotonic()
         self._said: dict[str, str] = {}
+        self._kinds: set[str] = set()
+        self._alike = 0
         self._live: Live | None = None
 
     def title(self, text: str) -> None:
         """Say what is being played."""
         self._title, self._titled_at = text, time.monotonic()
         if self._live is None:
+            self._print(self._new_lines())
+            self._print(self._alike_line())
             self._console.print(f"== {text}", highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.asynccontextmanager
     async def showing(self) -> AsyncIterator[None]:
         """Show until the end of the `with`."""
         live = Live(console=self._console, auto_refresh=False, transient=True) if self._console.is_terminal else contextlib.nullcontext()
+        if self._live is None and not self._console.is_terminal:
+            self._print(["What is decided, as it falls: [partition/offset] of its record on the topic `decisions`, and the reason in it."])
         with live as self._live:
             task = asyncio.create_task(self._keep_showing())
             try:
@@ -70,9 +80,18 @@ class Screen:
             if self._live is not None:
                 self._live.update(self._picture(), refresh=True)
             else:
-                for line in self._new_lines():
-                    self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+                self._print(self._new_lines())
             await asyncio.sleep(_REDRAW_SECONDS)
+
+    def _print(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _alike_line(self) -> Iterator[str]:
+        """How many verdicts of the act that ends said of another service what had been said already."""
+        if self._alike:
+            yield f"  … and {self._alike} of the same kind for other services"
+        self._kinds, self._alike = set(), 0
 
     def _new_lines(self) -> Iterator[str]:
         fresh = self._audience.decisions[self._printed :]
@@ -80,7 +99,7 @@ class Screen:
         for seen in fresh:
             for reason in seen.decided.reasons:
                 if self._is_news(reason):
-                    yield f"  [{seen.partition}/{seen.offset}] {reason.text}"
+                    yield f"  [{seen.partition}/{seen.offset}] {self._worded(reason)}"
 
     def _is_news(self, reason: Reason) -> bool:
         """Whether a line of its own is due: a verdict comes every second, and is news only where it is another than the last."""
@@ -89,7 +108,24 @@ class Screen:
         if not reason.code.startswith(_VERDICT):
             return True
         before, self._said[reason.rollout] = self._said.get(reason.rollout), reason.code
-        return before != reason.code
+        return before != reason.code and (reason.code == _FAIL or self._is_of_a_new_kind(reason.text))
+
+    def _is_of_a_new_kind(self, text: str) -> bool:
+        """Whether no verdict of this act said the same of another service, with other numbers."""
+        kind = _NAMES_AND_NUMBERS.sub("…", text)
+        alike = kind in self._kinds
+        self._kinds.add(kind)
+        self._alike += alike
+        return not alike
+
+    def _worded(self, reason: Reason) -> str:
+        """A verdict with the services that it is of, and the bake by its name; any other reason as it stands."""
+        rollout = self._audience.rollout(reason.rollout) if reason.rollout and reason.code.startswith(_VERDICT) else None
+        if rollout is None:
+            return reason.text
+        text = reason.text.replace(f", step {step_count(rollout)}: ", ", bake: ", 1)
+        missing = [u.service for u in rollout.units if u.service not in text]
+        return f"{', '.join(missing)}: {text}" if missing else text
 
     def _picture(self) -> RenderableType:
         graph, rollouts = self._graph_lines(), self._audience.rollouts()
@@ -117,20 +153,25 @@ class Screen:
         return table
 
     def _graph_lines(self) -> list[str]:
-        by_caller: dict[str, list[str]] = {}
-        for seen in self._audience.edges():
-            by_caller.setdefault(seen.edge.caller, []).append(f"{seen.edge.callee} {seen.calls_per_second:.1f}")
-        return [f"{caller} → {', '.join(callees)}" for caller, callees in sorted(by_caller.items())] or ["nothing seen yet"]
+        return graph_lines(self._audience.edges()) or ["nothing seen yet"]
 
     def _reasons(self, most: int) -> list[str]:
         lines: list[str] = []
         for seen in reversed(self._audience.decisions[-400:]):
             for r in reversed(seen.decided.reasons):
                 if r.rollout is not None and r.code not in _QUIET and (r.code == _FAIL or not r.code.startswith(_VERDICT)):
-                    lines.append(f"[{seen.partition}/{seen.offset}] {r.text}")
+                    lines.append(f"[{seen.partition}/{seen.offset}] {self._worded(r)}")
             if len(lines) >= most:
                 break
         return list(reversed(lines[:most]))
+
+
+def graph_lines(edges: Iterable[EdgeSeen]) -> list[str]:
+    """A line for each caller, sorted: whom it calls, and how often a second."""
+    by_caller: dict[str, list[str]] = {}
+    for seen in edges:
+        by_caller.setdefault(seen.edge.caller, []).append(f"{seen.edge.callee} {seen.calls_per_second:.1f}")
+    return [f"{caller} → {', '.join(callees)}" for caller, callees in sorted(by_caller.items())]
 
 
 def _lines(lines: list[str]) -> Text:

@@ -5,6 +5,8 @@ An act may say what a user could say (offer an artifact, change the catalog, ove
 """
 
 import asyncio
+import shlex
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -182,11 +184,15 @@ class Stage:
         bad = digest(image.name, Behaviour.ERRORS, self._builds.get(image.name, 0) + 1)
         variables = " ".join(f"{name}={value}" for name, value in sorted(self._parts.told.items()))
         return [
+            f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
             f"export {variables}",
             f"ctrlplane-stream rollouts {ENVIRONMENT} --all",
-            f"ctrlplane-stream artifact push {image.image}@{bad} --environment {ENVIRONMENT}   # one that fails, to see it reverted",
-            f"ctrlplane-stream control freeze {ENVIRONMENT} --why 'my turn'",
+            f"ctrlplane-stream graph --live {ENVIRONMENT}",
             "ctrlplane-stream doctor",
+            f"ctrlplane-stream artifact push {image.image}@{bad} --environment {ENVIRONMENT}   # one that fails",
+            f"ctrlplane-stream rollouts {ENVIRONMENT} --all   # a little later: it went back",
+            f"ctrlplane-stream control freeze {ENVIRONMENT} --why 'my turn'   # nothing starts or steps, until:",
+            f"ctrlplane-stream control unfreeze {ENVIRONMENT} --why 'go on'",
         ]
 
     # Set-up.

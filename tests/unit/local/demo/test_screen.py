@@ -16,6 +16,8 @@ from ctrlplane_stream.model.facts import EdgeSeen
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.policy import Step
 
+_ROLLOUT = "demo/shop-cart/12"
+
 
 def _rollout(number: int, phase: Phase) -> Rollout:
     unit = Unit("shop/cart", f"#{number}", "#1", 0)
@@ -35,7 +37,8 @@ def _audience(decisions: list[Seen]) -> Any:
     """What the screen asks an audience."""
     rollouts = [_rollout(number, Phase.REVERTED) for number in range(2, 12)] + [_rollout(12, Phase.VERIFYING)]
     edges = [EdgeSeen(EdgeKey(f"shop/s{i}", f"shop/s{i + 1}", EdgeKind.CALL), 0, 0, 10, 1.5) for i in range(9)]
-    return SimpleNamespace(decisions=decisions, rollouts=lambda: rollouts, edges=lambda: edges)
+    by_id = {r.id: r for r in rollouts}
+    return SimpleNamespace(decisions=decisions, rollouts=lambda: rollouts, rollout=by_id.get, edges=lambda: edges)
 
 
 @pytest.mark.parametrize(("width", "height", "graph"), [(80, 24, False), (100, 50, True), (200, 60, True)])
@@ -71,3 +74,23 @@ def test_a_verdict_is_a_line_of_its_own_only_where_it_differs_from_the_last() ->
     decisions = [_seen(i, Reason(code, text, rollout)) for i, (code, text, rollout) in enumerate(told)]
     screen = Screen(Console(file=io.StringIO()), _audience(decisions))
     assert [line.split("] ")[1] for line in screen._new_lines()] == ["one", "three", "four", "five", "six"]
+
+
+def test_a_verdict_names_its_service_and_calls_the_bake_by_its_name() -> None:
+    """The judge counts the bake as the step after the last, which nobody else does."""
+    told = [("verdict:INCONCLUSIVE", "judge, step 3: No window has begun."), ("verdict:PASS", "judge, step 2: shop/cart passed.")]
+    screen = Screen(Console(file=io.StringIO()), _audience([_seen(i, Reason(code, text, _ROLLOUT)) for i, (code, text) in enumerate(told)]))
+    lines = [line.split("] ")[1] for line in screen._new_lines()]
+    assert lines == ["shop/cart: judge, bake: No window has begun.", "judge, step 2: shop/cart passed."]
+
+
+def test_what_is_said_alike_of_many_services_is_said_once_and_counted() -> None:
+    """A FAIL never is; and with the next act everything may be said again."""
+    told = [("INCONCLUSIVE", f"The errors of shop/s{i} cannot be proven: it needs about {i}00 requests.", f"r{i}") for i in range(5)]
+    told += [("FAIL", "shop/a has failed", "r1"), ("FAIL", "shop/b has failed", "r2")]
+    out = io.StringIO()
+    screen = Screen(Console(file=out, width=200), _audience([_seen(i, Reason(f"verdict:{c}", t, r)) for i, (c, t, r) in enumerate(told)]))
+    screen.title("next")
+    lines = out.getvalue().splitlines()
+    assert [line.split("] ")[1] for line in lines[:3]] == [told[0][1], "shop/a has failed", "shop/b has failed"]
+    assert lines[3:] == ["  … and 4 of the same kind for other services", "== next"]
