@@ -46,13 +46,6 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.exposed(service, label) or self.exposed(service, UNKNOWN_VERSION)
 
 
-class Harm(msgspec.Struct, frozen=True):
-    """Requests that touched a version, and how many of those were harmed."""
-
-    exposed: int
-    harmed: int
-
-
 class EntryReport(msgspec.Struct, frozen=True):
     """Requests to one entry. The latencies are those of the answered ones, in milliseconds; None where there was none."""
 
@@ -75,12 +68,6 @@ def by_entry(requests: Iterable[Request]) -> dict[str, EntryReport]:
     for request in requests:
         groups.setdefault(request.entry, []).append(request)
     return {entry: _report(groups[entry]) for entry in sorted(groups)}
-
-
-def harm(requests: Iterable[Request], service: str, label: str, slow_milliseconds: float) -> Harm:
-    """How many requests a version had a part in (or may have had), and how many of those were harmed."""
-    exposed = [r for r in requests if r.possibly_exposed(service, label)]
-    return Harm(len(exposed), sum(r.harmed(slow_milliseconds) for r in exposed))
 
 
 def _report(requests: list[Request]) -> EntryReport:

@@ -69,6 +69,10 @@ def test_every_act_keeps_its_promise(tmp_path: Path) -> None:
         reports = [one.report() for one in played]
     acts = {act.name: act for report in reports for act in report.acts}
     assert list(acts) == [act.name for act in ALL_ACTS]
+    assert all(key.isidentifier() for act in acts.values() for key in act.figures), "a key is a name and no sentence"
+    good = acts["good release"].rollouts[0]
+    assert good.proven_steps + len(good.unproven_steps) == 5, "four steps and the bake, each passed on proof or on a soak"
+    assert acts["untouched"].figures["commands_to_the_second_group"] == 0
     bad = acts["bad release"].rollouts[0]
     assert bad.phase == "reverted"
     assert bad.harmed_requests <= bad.exposed_requests

@@ -5,7 +5,7 @@ import asyncio
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.demo.act import Act, Findings
-from ctrlplane_stream.local.demo.report import harmed_by, seconds_to_revert
+from ctrlplane_stream.local.demo.report import exposed_to, harmed_of, seconds_to_revert
 from ctrlplane_stream.local.demo.screen import graph_lines
 from ctrlplane_stream.local.demo.stage import Stage
 from ctrlplane_stream.local.shop.images import Behaviour
@@ -84,7 +84,7 @@ async def same_fault_ungated(stage: Stage, findings: Findings) -> None:
 def _compare(stage: Stage, findings: Findings, gated: Rollout, ungated: Rollout) -> None:
     """The two beside each other: the gate ended one by itself, the other went on until this script ended it."""
     requests = stage.requests()
-    with_gate, without = harmed_by(gated, requests), harmed_by(ungated, requests)
+    with_gate, without = (harmed_of(exposed_to(rollout, requests)) for rollout in (gated, ungated))
     took, lasted = seconds_to_revert(gated, with_gate), seconds_to_revert(ungated, without)
     findings.figures |= {
         "requests_harmed_with_the_gate": len(with_gate),

@@ -69,9 +69,8 @@ class DemoReport(msgspec.Struct, frozen=True):
 
 def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Request], services: Collection[str]) -> RolloutReport:
     """The figures of one rollout, from the topics and from the load generator's own count of harm."""
-    exposed = [r for r in requests if any(r.possibly_exposed(u.service, u.candidate) for u in rollout.units)]
-    exposed = [r for r in exposed if _during(rollout, r)]
-    harmed = [r for r in exposed if r.harmed(SLOW_MILLISECONDS)]
+    exposed = exposed_to(rollout, requests)
+    harmed = harmed_of(exposed)
     chosen = audience.version_set(rollout.id)
     watched = _watched(chosen)
     return RolloutReport(
@@ -97,9 +96,13 @@ def _change(rollout: Rollout, unit: Unit) -> str:
     return f"{unit.stable or 'nothing'} -> {unit.candidate}"
 
 
-def harmed_by(rollout: Rollout, requests: Iterable[Request]) -> list[Request]:
-    """The harmed requests of its time that touched a candidate, or may have."""
-    exposed = (r for r in requests if _during(rollout, r) and any(r.possibly_exposed(u.service, u.candidate) for u in rollout.units))
+def exposed_to(rollout: Rollout, requests: Iterable[Request]) -> list[Request]:
+    """The requests of its time that touched a candidate of the rollout, or may have."""
+    return [r for r in requests if _during(rollout, r) and any(r.possibly_exposed(u.service, u.candidate) for u in rollout.units)]
+
+
+def harmed_of(exposed: Iterable[Request]) -> list[Request]:
+    """Those that failed or took too long."""
     return [r for r in exposed if r.harmed(SLOW_MILLISECONDS)]
 
 

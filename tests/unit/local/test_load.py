@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ctrlplane_stream.local import load
 from ctrlplane_stream.local.load import Stream, arrivals, generate
-from ctrlplane_stream.local.load_report import Harm, Request, by_entry, harm, read_requests
+from ctrlplane_stream.local.load_report import Request, by_entry, read_requests
 from ctrlplane_stream.local.shop.topology import ENTRIES, Entry
 
 
@@ -123,7 +123,8 @@ def test_harm_is_counted_for_what_was_or_may_have_been_exposed() -> None:
         Request(0, "e", "o", 502, 5, (("shop/cart", "unknown"),)),
         Request(0, "e", "o", 502, 5, (("shop/cart", "#1"),)),
     ]
-    assert harm(requests, *cart, slow_milliseconds=500) == Harm(exposed=4, harmed=3)
+    exposed = [r for r in requests if r.possibly_exposed(*cart)]
+    assert (exposed, [r.harmed(500) for r in exposed]) == (requests[:4], [False, True, True, True])
     report = by_entry(requests)["e"]
     assert (report.sent, report.ok, report.failed, report.p50_milliseconds) == (5, 2, 3, 5)
     assert by_entry([Request(0, "e", "o", 0, 3000)])["e"].p99_milliseconds is None

@@ -1,0 +1,40 @@
+"""What the report says in words is what its figures say."""
+
+from ctrlplane_stream.local.demo.report import ActReport, DemoReport, RolloutReport, words
+
+
+def _rollout(phase: str, change: str, proven: int, unproven: tuple[int, ...]) -> RolloutReport:
+    return RolloutReport(
+        id="demo/shop-pricing/3", phase=phase, changed={"shop/pricing": change}, guards=(), watched=("shop/pricing",), not_watched=(),
+        exposed_requests=90, harmed_requests=0, seconds=60.0, seconds_first_bad_to_revert=None, unproven_steps=unproven,
+        proven_steps=proven, decisions=(),
+    )  # fmt: skip
+
+
+def _words(*acts: ActReport) -> list[str]:
+    return words(DemoReport(build="0.1.0-abc", date="2026-01-02", kept=True, setup_seconds=40, acts_seconds=90,
+                            policy_differences={}, acts=acts)).splitlines()  # fmt: skip
+
+
+def _act(*rollouts: RolloutReport, **figures: object) -> ActReport:
+    return ActReport(name="a", promise="p", kept=True, failures=(), seconds=1.0, rollouts=rollouts, figures=figures)
+
+
+def test_a_release_that_passed_unproven_says_so_and_why() -> None:
+    """Gates on proof and gates on a soak are counted apart; one that proved everything needs no excuse."""
+    soaked = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 1, (0, 1, 2, 4)))))
+    proven = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 5, ()))))
+    assert "gates passed (steps and bake): 1 proven, 4 soaked (no harm seen" in soaked
+    assert "gates passed (steps and bake): 5 proven, 0 soaked\n" in proven
+
+
+def test_figures_read_as_words_and_lists_as_lines() -> None:
+    """Their names in the JSON are identifiers."""
+    lines = _words(_act(commands_to_the_second_group=0, graph_with_calls_a_second=["a → b 1.0", "b → c 2.0"]))
+    assert [line.strip() for line in lines[4:8]] == [
+        "commands to the second group: 0",
+        "graph with calls a second:",
+        "a → b 1.0",
+        "b → c 2.0",
+    ]
+    assert lines[0] == "2026-01-02, build 0.1.0-abc."
