@@ -85,7 +85,7 @@ def _run(settings: Settings, actuator: str, steering: _Steering) -> TargetObserv
     except (HandRefused, WorldUnreachable) as error:
         others = ", ".join(name for name in known_actuators() if name != actuator)
         fail(
-            f"{error}; that was the actuator {actuator}: where the catalog names another for this target, give it as --actuator ({others})"
+            f"{error} (asked was the actuator {actuator}: where the catalog names another for this target, give it as --actuator: {others})"
         )
 
 

@@ -507,4 +507,4 @@ def test_break_glass_without_a_host_says_where_it_looked():
     result = shell.invoke(main, ["break-glass", "abort", "demo:shop/cart"])
     assert result.exit_code == 1
     assert "http://127.0.0.1:1 does not answer" in result.output
-    assert "give it as --actuator (dry-run, gitops, kubernetes" in result.output
+    assert "give it as --actuator: dry-run, gitops, kubernetes" in result.output
