@@ -88,9 +88,9 @@ class Screen:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _alike_line(self) -> Iterator[str]:
-        """How many verdicts of the act that ends said of another service what had been said already."""
+        """How many verdicts of the act that ends said what had been said already, of another service or with other numbers."""
         if self._alike:
-            yield f"  … and {self._alike} of the same kind for other services"
+            yield f"  … and {self._alike} verdicts more that say the same with other names and numbers"
         self._kinds, self._alike = set(), 0
 
     def _new_lines(self) -> Iterator[str]:
@@ -111,7 +111,7 @@ class Screen:
         return before != reason.code and (reason.code == _FAIL or self._is_of_a_new_kind(reason.text))
 
     def _is_of_a_new_kind(self, text: str) -> bool:
-        """Whether no verdict of this act said the same of another service, with other numbers."""
+        """Whether no verdict of this act said the same, of another service or with other numbers."""
         kind = _NAMES_AND_NUMBERS.sub("…", text)
         alike = kind in self._kinds
         self._kinds.add(kind)

@@ -93,4 +93,4 @@ def test_what_is_said_alike_of_many_services_is_said_once_and_counted() -> None:
     screen.title("next")
     lines = out.getvalue().splitlines()
     assert [line.split("] ")[1] for line in lines[:3]] == [told[0][1], "shop/a has failed", "shop/b has failed"]
-    assert lines[3:] == ["  … and 4 of the same kind for other services", "== next"]
+    assert lines[3:] == ["  … and 4 verdicts more that say the same with other names and numbers", "== next"]
