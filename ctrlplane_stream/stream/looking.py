@@ -25,7 +25,7 @@ async def look_at_state(settings: Settings, environment: str) -> State:
     partition = partition_of(environment, settings.partitions)
     reader = KafkaLogReader(settings)
     try:
-        return await _state(reader, environment, partition, await reader.end(TOPIC, partition))
+        return (await _state(reader, environment, partition))[0]
     finally:
         await reader.close()
 
@@ -35,8 +35,7 @@ async def look(settings: Settings, environment: str) -> LookedAt:
     partition = partition_of(environment, settings.partitions)
     reader = KafkaLogReader(settings)
     try:
-        end = await reader.end(TOPIC, partition)
-        state = await _state(reader, environment, partition, end)
+        state, end = await _state(reader, environment, partition)
         records = admitted(reader, partition, 0, end, Fence())
         decisions = tuple([(offset, r) async for offset, _, r in records if isinstance(r, Decided) and r.environment == environment])
     finally:
@@ -44,8 +43,10 @@ async def look(settings: Settings, environment: str) -> LookedAt:
     return LookedAt(partition, state, decisions)
 
 
-async def _state(reader: KafkaLogReader, environment: str, partition: int, end: int) -> State:
+async def _state(reader: KafkaLogReader, environment: str, partition: int) -> tuple[State, int]:
+    """The state, and the end of the log that it is as of: never before the snapshot, which is read first."""
     snapshot, lines = await load_snapshot(reader, partition)
+    end = await reader.end(TOPIC, partition)
     await fold_lines(reader, partition, lines, Fence(snapshot.epoch), snapshot.next_offset, end)
     line = lines.get(environment)
-    return line.state if line is not None else State.empty(environment)
+    return (line.state if line is not None else State.empty(environment)), end
