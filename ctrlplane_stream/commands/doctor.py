@@ -31,6 +31,8 @@ from ctrlplane_stream.wire.topic_admin import TopicError, admin_client
 def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
     """Check settings, broker, topics, clocks, the worker's roles and their lag, and whether versions can be told apart.
 
+    Where targets live on Kubernetes: whether we may do there what we must, and whether there is a way for weights.
+
     Where targets are rolled out by commits: their repositories and fields, and whether Argo CD and Flux leave alone what is ours.
 
     Exit status 0: nothing is wrong; 3: something is, with its remedy. To compare the clocks a topic is made and deleted.
@@ -52,6 +54,10 @@ async def examine(settings: Settings) -> list[Finding]:
         from ctrlplane_stream.commands.checkup_gitops import check_gitops  # slow to import, and most have no such file
 
         findings += await check_gitops(settings)
+    if settings.kubernetes_placement:
+        from ctrlplane_stream.commands.checkup_kubernetes import check_kubernetes  # the same
+
+        findings += await check_kubernetes(settings)
     if not settings.kafka_bootstrap_servers:
         return [*findings, wrong("broker", "none is named", "set KAFKA_BOOTSTRAP_SERVERS to host:port")]
     try:

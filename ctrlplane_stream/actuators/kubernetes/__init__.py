@@ -16,4 +16,5 @@
 | ``actuator``, ``composition`` | the port and the verbs of people; the same with the clusters of a placement file |
 | ``watching``, ``leases`` | lists and watches instead of polling; leases honoured without the engine |
 | ``applying``, ``installation``, ``handing_over`` | the worker itself into a cluster, and one's own settings with it |
+| ``rights`` | what it must be allowed there |
 """

@@ -74,6 +74,19 @@ class Cluster:
         self.revisions.listed(kind, namespace, int(revision))
         return tuple(items), revision
 
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the cluster knows this kind at all: Gateway API is an addition that not every cluster has."""
+        reply = await self._ask(Request("GET", kind.path("").rpartition("/")[0]), absent_ok=True)
+        if reply.status == 404:
+            return False
+        return any(each["kind"] == kind.manifest_kind for each in _manifest(reply).get("resources") or [])
+
+    async def own_rules(self, namespace: str) -> tuple[tuple[Manifest, ...], bool]:
+        """What RBAC lets us do in a namespace, as rules, and whether these are all: another authorizer may not tell."""
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+        found = _manifest(await self._ask(Request("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {}, body)))["status"]
+        return tuple(found.get("resourceRules") or []), not found.get("incomplete")
+
     async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         """The object as made; Conflict where one of that name is there."""
         query = {"fieldManager": MANAGER}

@@ -8,7 +8,7 @@ from ctrlplane_stream.actuators.kubernetes.autoscaling import grown
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.template import deployment_of
 from ctrlplane_stream.actuators.kubernetes.weights import rule_index
@@ -85,12 +85,22 @@ async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) 
         )
     known = sight.place.route == place.route and sight.place.namespace == place.namespace
     route = sight.route if known else await cluster.get(place.route.api, place.namespace, place.route.name)
+    if route is None and not await cluster.serves(place.route.api):
+        return Refusal(no_gateway_api(place.route))
     if route is None or rule_index(route, place.route.rule) is None:
         return Refusal(
             f"there is no rule named {place.route.rule} in {place.route.kind} {place.namespace}/{place.route.name}: "
             "add it, or correct the placement file"
         )
     return None
+
+
+def no_gateway_api(route: Route) -> str:
+    """What to say of a cluster that has no such kind of route."""
+    return (
+        f"this cluster has no {route.kind} ({route.api.api_version}): install the Gateway API's definitions and a gateway, "
+        "or name a `service` instead of the `route` in the placement file, for weights by shares of Pods"
+    )
 
 
 async def _sized(cluster: Cluster, memory: Memory, place: Place) -> Place:

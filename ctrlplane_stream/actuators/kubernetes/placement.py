@@ -25,7 +25,7 @@ import msgspec
 import yaml
 
 from ctrlplane_stream.actuators.kubernetes.names import slug
-from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, kind_of
 from ctrlplane_stream.model.identity import Target
 
 
@@ -128,6 +128,18 @@ class Placements:
         routes = {entry.route.api for entry in entries if entry.route is not None}
         scaled = any(manifest.get("kind") == "HorizontalPodAutoscaler" for each in self._templates.values() for manifest in each)
         return frozenset(routes | ({Kind.AUTOSCALER} if scaled else set()))
+
+    def kinds_made(self) -> frozenset[Kind]:
+        """The kinds of what templates bring besides a Deployment, and of what adopting looks at."""
+        manifests = (manifest for each in self._templates.values() for manifest in each)
+        made = {kind for manifest in manifests if (kind := kind_of(manifest)) is not None}
+        entries = [o for s in self._file.services.values() for o in (s, *s.environments.values())]
+        return frozenset(made | ({Kind.REPLICA_SET} if any(entry.adopt for entry in entries) else set()))
+
+    def all(self) -> tuple[tuple[Target, Place], ...]:
+        """Every service in every environment, sorted: where it would live, whether or not the catalog has it there."""
+        targets = [Target(environment, service) for environment in self._file.environments for service in self._file.services]
+        return tuple((target, place) for target in sorted(targets) if (place := self.place(target)) is not None)
 
     def namespaces(self) -> tuple[tuple[str | None, str], ...]:
         """Every (kubeconfig context, namespace) that the file names, sorted, each once."""

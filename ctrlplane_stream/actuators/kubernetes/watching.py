@@ -40,6 +40,7 @@ class Copy:
         self._by_service: dict[str | None, dict[str, Manifest]] = {}
         self._revision: str | None = None
         self._standing = False
+        self._said: str | None = None
         self.changed = asyncio.Event()
 
     @property
@@ -84,8 +85,14 @@ class Copy:
             except _LOST as lost:
                 failures = failures + 1 if not self._standing else 1
                 self._standing = False
-                log.warning("%s in %s: watch lost, trying again: %r", self.kind.manifest_kind, self._namespace, lost)
+                self._say(lost)
                 await asyncio.sleep(self._pause(failures))
+
+    def _say(self, lost: Exception) -> None:
+        """Once for each reason: what is missing for good (a right, a kind that the cluster does not have) is tried for ever."""
+        level = logging.DEBUG if repr(lost) == self._said else logging.WARNING
+        self._said = repr(lost)
+        log.log(level, "%s in %s: watch lost, trying again: %r", self.kind.manifest_kind, self._namespace, lost)
 
     async def _list(self) -> None:
         objects, revision = await self._cluster.select(self.kind, self._namespace, self._selector)
@@ -100,7 +107,7 @@ class Copy:
         async for event in self._cluster.watch(self.kind, self._namespace, self._selector, self._revision):
             match event.type:
                 case "OPENED":
-                    self._standing = True
+                    self._standing, self._said = True, None
                     continue
                 case "ADDED" | "MODIFIED":
                     self._put(event.object)

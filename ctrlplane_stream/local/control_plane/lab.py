@@ -11,6 +11,7 @@ from ctrlplane_stream.actuators.kubernetes.access import Access, token_access
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.actuators.kubernetes.rights import Right, rights_of
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Transport
 from ctrlplane_stream.local.control_plane.kubelet import FakeKubelet
 from ctrlplane_stream.local.control_plane.plane import ControlPlane
@@ -44,10 +45,13 @@ class Lab:
         """A client with the product's own rights."""
         return Cluster(transport or HttpTransport(self.product_access), backoff_seconds=0.02)
 
-    def namespace(self) -> str:
-        """A fresh namespace with the product's rights in it, as ``deploy/namespaced`` gives them."""
+    def namespace(self, *, without: Right | None = None) -> str:
+        """A fresh namespace with the product's rights in it, as ``deploy/namespaced`` gives them, all of them or ``without`` one."""
         name = f"t{next(_numbers)}"
         rights = list(yaml.safe_load_all((shipped("deploy") / "namespaced" / "rights.yaml").read_text()))
+        if without is not None:
+            kept = [each for each in rights_of(rights[0]) if each != without]
+            rights[0]["rules"] = [{"apiGroups": [r.group], "resources": [r.resource], "verbs": [r.verb]} for r in kept]
         rights[1]["subjects"] = [{"kind": "User", "name": USER, "apiGroup": "rbac.authorization.k8s.io"}]
         self.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
         self.apply(rights, name)
@@ -68,10 +72,10 @@ def open_lab() -> Iterator[Lab]:
 
 
 @contextmanager
-def open_api_server() -> Iterator[Lab]:
+def open_api_server(*, gateway_api: bool = True) -> Iterator[Lab]:
     """A cluster of an API server alone, where nothing ever runs, that ends with the ``with``. Raises ChildFailed."""
     with ControlPlane((USER,), controllers=False) as plane:
-        yield _with_routes(Lab(plane, None))
+        yield _with_routes(Lab(plane, None)) if gateway_api else Lab(plane, None)
 
 
 def _with_routes(lab: Lab) -> Lab:

@@ -1,0 +1,76 @@
+"""The checks of ``doctor`` for what lives on Kubernetes: may we do there what we must, and is there a way for weights?"""
+
+from pathlib import Path
+
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.composition import Connect, connect
+from ctrlplane_stream.actuators.kubernetes.intake import no_gateway_api
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.placement import Place, PlacementError, Placements, read_placements
+from ctrlplane_stream.actuators.kubernetes.rights import lacking, needed
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
+from ctrlplane_stream.actuators.kubernetes.weights import rule_index
+from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
+from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.settings import Settings
+
+Places = list[tuple[Target, Place]]
+
+
+async def check_kubernetes(settings: Settings, connect: Connect = connect) -> list[Finding]:
+    """A finding for each namespace and for each target without a way for weights. Changes nothing."""
+    try:
+        placements = read_placements(Path(settings.kubernetes_placement))
+    except PlacementError as error:
+        return [wrong("kubernetes", str(error), "correct the placement file")]
+    found: list[Finding] = []
+    for context, namespace in placements.namespaces():
+        places = [each for each in placements.all() if (each[1].context, each[1].namespace) == (context, namespace)]
+        check = f"kubernetes {context or 'current context'}/{namespace}"
+        try:
+            async with connect(context) as cluster:
+                found += await _check_rights(cluster, check, namespace, placements)
+                found += await _check_ways(cluster, check, places)
+        except (WorldUnreachable, ApiRefused) as error:
+            found.append(wrong(check, str(error), "see that it runs, and that the kubeconfig or the Pod's account is good"))
+    return found
+
+
+async def _check_rights(cluster: Cluster, check: str, namespace: str, placements: Placements) -> list[Finding]:
+    rules, whole = await cluster.own_rules(namespace)
+    missing = ", ".join(map(str, lacking(rules, needed(placements))))
+    if not missing:
+        return [ok(check, "we may do everything that we must")]
+    remedy = "apply deploy/namespaced in that namespace, or run `ctrlplane-stream install`"
+    if not whole:
+        return [note(check, f"the cluster does not tell of every right, and names none to {missing}", remedy)]
+    return [wrong(check, f"we may not {missing}", remedy)]
+
+
+async def _check_ways(cluster: Cluster, check: str, places: Places) -> list[Finding]:
+    """Gateway API is wrong to miss; a route or Service may be missing because the catalog has no such service there."""
+    found: list[Finding] = []
+    kinds = {place.route.api: place.route for _, place in places if place.route is not None}
+    absent = {kind for kind in kinds if not await cluster.serves(kind)}
+    found += [wrong(check, *no_gateway_api(kinds[kind]).split(": ", 1)) for kind in sorted(absent, key=str)]
+    for target, place in places:
+        if place.route is None or place.route.api not in absent:
+            found += await _check_way(cluster, target, place)
+    return found
+
+
+async def _check_way(cluster: Cluster, target: Target, place: Place) -> list[Finding]:
+    check, remedy = f"kubernetes {target}", "make it, or correct the placement file: until then commands for this target are refused"
+    if place.route is not None:
+        route = await cluster.get(place.route.api, place.namespace, place.route.name)
+        what = f"{place.route.kind} {place.namespace}/{place.route.name}"
+        if route is None or rule_index(route, place.route.rule) is None:
+            return [note(check, f"there is no rule named {place.route.rule} in {what}", remedy)]
+        return [ok(check, f"weights by the rule {place.route.rule} of {what}")]
+    if place.service is None:
+        return [ok(check, "weights by shares of Pods, as a consumer")]
+    there = await cluster.get(Kind.SERVICE, place.namespace, place.service)
+    if there is None:
+        return [note(check, f"there is no Service {place.service} in {place.namespace}", remedy)]
+    return [ok(check, f"weights by shares of Pods behind Service {place.service}")]
