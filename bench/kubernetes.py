@@ -1,8 +1,9 @@
 """What the Kubernetes actuator costs: ``python -m bench.kubernetes [--targets N]``.
 
 A real API server with so many targets (500) of three versions each: two with one Pod, one parked. Every target has its
-reconcile loop with the pace of the product. First a minute at rest: requests a second, and CPU. Then single changes of
-weight, from the command to the fact that says that the weight is in force.
+reconcile loop with the pace of the product. First a time at rest: requests a second, and CPU. Watches end after 300 s and are
+opened anew: a rest of more than that has them in it (``--rest-seconds 700``), a minute has not. Then single changes of weight,
+from the command to the fact that says that the weight is in force.
 """
 
 import argparse
@@ -30,7 +31,6 @@ from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved
 
 _AT_ONCE = 8
-_REST_SECONDS = 60.0
 _MOVED = 20
 """So many targets are being rolled out while changes are measured."""
 _PATIENCE_SECONDS = 60.0
@@ -92,7 +92,7 @@ class _Loops:
                 self._reported.notify_all()
 
 
-async def _measure(lab: Lab, namespace: str, targets: list[Target], changes: int) -> None:
+async def _measure(lab: Lab, namespace: str, targets: list[Target], changes: int, rest_seconds: float) -> None:
     transport = _Counting(lab.product_access)
     async with lab.product(transport) as cluster:
         copy = NamespaceCopy(cluster, namespace, frozenset({Kind.HTTP_ROUTE}))
@@ -104,7 +104,7 @@ async def _measure(lab: Lab, namespace: str, targets: list[Target], changes: int
         print(f"{len(targets)} targets x 3 versions made in {time.monotonic() - began:.0f} s with {transport.count} requests", flush=True)
         loops = _Loops(actuator)
         await _start(loops, targets)
-        await _at_rest(transport)
+        await _at_rest(transport, rest_seconds)
         await _changes(loops, targets, changes)
         await loops.close()
         await copy.stop()
@@ -136,10 +136,10 @@ async def _start(loops: _Loops, targets: list[Target]) -> None:
         await loops.reported(target, {"#1": 100, "#2": 0, "#3": 0})
 
 
-async def _at_rest(transport: _Counting) -> None:
+async def _at_rest(transport: _Counting, seconds: float) -> None:
     await asyncio.sleep(5.0)
     requests, cpu, began = transport.count, time.process_time(), time.monotonic()
-    await asyncio.sleep(_REST_SECONDS)
+    await asyncio.sleep(seconds)
     took = time.monotonic() - began
     asked, share = (transport.count - requests) / took, 100 * (time.process_time() - cpu) / took
     print(f"at rest: {asked:.2f} requests a second over {took:.0f} s, {share:.1f}% of a core", flush=True)
@@ -165,12 +165,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", type=int, default=500, help="how many targets of three versions each")
     parser.add_argument("--changes", type=int, default=200, help="how many changes of weight")
+    parser.add_argument("--rest-seconds", type=float, default=60.0, help="how long to look at a cluster where nothing changes")
     arguments = parser.parse_args()
     targets = [Target("bench", f"shop/s{number}") for number in range(arguments.targets)]
     with open_lab() as lab:
         namespace = lab.namespace()
         lab.apply([route(slug(target.service), ["main"]) for target in targets], namespace)
-        asyncio.run(_measure(lab, namespace, targets, arguments.changes))
+        asyncio.run(_measure(lab, namespace, targets, arguments.changes, arguments.rest_seconds))
 
 
 if __name__ == "__main__":
