@@ -21,8 +21,9 @@ from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from tests.contract.actuators.git_repositories import Bare
 
 _IMAGE = {Behaviour.WELL: "well", Behaviour.NEVER_READY: "never-ready", Behaviour.CRASHES: "crashes"}
-_START_SECONDS = 3.0
-_LOOK_SECONDS = 0.5
+_START_SECONDS = 1.5
+_LOOK_SECONDS = 0.05
+_LEAST_SECONDS = 0.5
 _PODS = 4
 SHARED_SERVICE = {
     "apiVersion": "v1",
@@ -50,8 +51,8 @@ class KubernetesWorld:
         return artifact(service, number, _IMAGE[behaviour])
 
     async def pass_time(self, seconds: float) -> None:
-        """Time is only jumped over where the cluster needs none of it: what it does meanwhile has to be let happen."""
-        slept = min(seconds, _LOOK_SECONDS)
+        """A second is for the cluster, to do what it should not; more than that is only for our clock."""
+        slept = min(seconds, _LEAST_SECONDS if seconds <= 1 else _LOOK_SECONDS)
         await asyncio.sleep(slept)
         self._later += seconds - slept
 

@@ -255,6 +255,7 @@ class ActuatorContract:
         await play.stable_and_candidate(25)
         many = play.at_least(40)
         await hand.edit(play.target, {"#1": 100 - many, "#2": many}, "alice", "")
+        await play.see_weights(v1=100 - many, v2=many)
         seen = await hand.release(play.target)
         assert (weights_of(seen), seen.edited) == ({"#1": 100 - many, "#2": many}, None), seen
         assert (seen.lease_remaining_seconds is not None) == play.knows_leases, seen
