@@ -19,6 +19,8 @@ from ctrlplane_stream.model.world import Capacity
 SERVICE = "shop/cart"
 TARGET = Target("staging", SERVICE)
 RIGHTS = rights_of(shipped_role())
+_READ_BY_NAME = ("configmaps", "httproutes", "grpcroutes")
+"""Whoever writes reads these by name; only the copies of a namespace begin with a list of them."""
 _AT_ONCE = 6
 _PATIENCE_SECONDS = 30.0
 
@@ -122,7 +124,7 @@ async def unsaid_without(lab, right: Right, namespace: str, logged) -> str | Non
 
 async def _tour(cluster, right: Right, namespace: str, names_it, logged) -> str:
     """The part of the product that uses the right, and what it said last."""
-    if right.verb == "watch" or (right.verb == "list" and right.group == "gateway.networking.k8s.io"):
+    if right.verb == "watch" or (right.verb == "list" and right.resource in _READ_BY_NAME):
         return await looked(cluster, namespace, names_it, logged)
     if right.resource == "replicasets":
         return await rolled_out(cluster, place(namespace, adopt="cart"), ADOPTION, names_it)
