@@ -1,6 +1,9 @@
 """The shop that scenarios play in: four services in a chain and one on an island, and questions about what became of them."""
 
+from msgspec.structs import replace
+
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 
 SHOP = ("cart", "front", "pay", "stock")
@@ -27,6 +30,17 @@ def release_waiting() -> Loop:
     loop.run(5)
     for name, number in (("cart", 3), ("front", 2)):
         loop.push(name, number, release="r1", release_size=2)
+    return loop
+
+
+def old_version_being_parked(**policy: object) -> Loop:
+    """A shop whose cart #2 has baked, and whose cart #1 is being parked, slowly."""
+    loop = shop(policy=replace(QUICK, **policy))  # type: ignore[arg-type]
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.actuation_seconds = 20
+    while not any(v.label == "#1" and v.capacity is Capacity.PARKED for v in loop.driver.target("cart").live):
+        loop.run(1)
     return loop
 
 

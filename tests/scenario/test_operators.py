@@ -10,9 +10,9 @@ from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested, Worl
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import MaintenanceWindow, Step, Supersede
 from ctrlplane_stream.model.world import Capacity
-from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+from ctrlplane_stream.simulation.loop import QUICK, catalog, service
 from ctrlplane_stream.simulation.world import INSTANCES, Sickness
-from tests.scenario.shop import SHOP, held, phase, reasons, release_waiting, shop, until, weights
+from tests.scenario.shop import SHOP, held, old_version_being_parked, phase, reasons, release_waiting, shop, until, weights
 
 
 def test_a_pause_holds_in_place_and_resume_goes_on() -> None:
@@ -37,21 +37,10 @@ def test_an_abort_in_any_phase_ends_on_the_old_version(at: Phase) -> None:
     assert loop.driver.target("cart").last_known_good.label == "#1"  # type: ignore[union-attr]
 
 
-def _once_the_old_version_is_being_parked(**policy: object) -> Loop:
-    """A shop whose cart #2 has baked, and whose cart #1 is being parked, slowly."""
-    loop = shop(policy=replace(QUICK, **policy))
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.DRAINING)
-    loop.actuation_seconds = 20
-    while not any(v.label == "#1" and v.capacity is Capacity.PARKED for v in loop.driver.target("cart").live):
-        loop.run(1)
-    return loop
-
-
 @pytest.mark.parametrize("policy", [{}, {"in_place": True}, {"surge_percent": 50}], ids=str)
 @pytest.mark.parametrize("unsafe", [False, True])
 def test_an_abort_while_the_old_version_is_parked_asks_for_its_capacity_again(unsafe: bool, policy: dict[str, object]) -> None:
-    loop = _once_the_old_version_is_being_parked(**policy)
+    loop = old_version_being_parked(**policy)
     loop.say(Say.ABORT, rollout="production/cart/2", unsafe=unsafe)
     until(loop, "cart/2", Phase.REVERTED)
     old = loop.world.target("cart").versions["#1"]
@@ -60,7 +49,7 @@ def test_an_abort_while_the_old_version_is_parked_asks_for_its_capacity_again(un
 
 @pytest.mark.parametrize(("unsafe", "verb", "weight"), [(False, Verb.PREPARE, 0), (True, Verb.SHIFT, 100)])
 def test_an_abort_in_a_parked_environment_sends_no_traffic_to_a_version_without_capacity(unsafe: bool, verb: Verb, weight: int) -> None:
-    loop = _once_the_old_version_is_being_parked()
+    loop = old_version_being_parked()
     override = OverrideRequested("o", Say.ABORT, "ada", "because", rollout="production/cart/2", unsafe=unsafe)
     (command,) = minimal_abort(loop.driver.state, override)
     old = next(v for v in command.wanted.versions if v.label == "#1")

@@ -41,7 +41,7 @@ from ctrlplane_stream.simulation.loop import QUICK
 from ctrlplane_stream.simulation.plans import Deed, plan
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
-from tests.scenario.shop import release_waiting, shop, until
+from tests.scenario.shop import old_version_being_parked, release_waiting, shop, until
 
 SEEDS = 1_000
 
@@ -162,10 +162,6 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weights do not sum to 100": (1, lambda: _everywhere("weighted", _too_much)),
     "weight before readiness": (1, lambda: [(readiness, "ready_weight", lambda target, label: 100)]),
     "stable loses capacity at once": (2, lambda: _everywhere("prepared", _stable_shrinks)),
-    "traffic returns to a version without capacity": (
-        2,
-        lambda: [(falling, "with_stable", lambda draft, moved, unit: (draft.target(unit.service), False))],
-    ),
     "abort raises the candidate": (3, lambda: [(falling, "weighted", _rising)]),
     "parked without a drain": (4, lambda: [(draining, "_undrained", lambda *args: None)]),
     "an abort of an adoption stops what runs": (4, lambda: [(taking_over, "leave", _stops_what_runs)]),
@@ -246,8 +242,6 @@ def _cannot_show(name: str, seed: int) -> bool:
             return not deeds & {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT}
         case "an abort of an adoption stops what runs" | "an adoption that is given up is not asked about":
             return Deed.ADOPT not in deeds
-        case "traffic returns to a version without capacity":
-            return not any(act.deed is Deed.TOO_LATE and act.flag for act in drawn.acts)
         case "a queued rollout takes what another moves":
             return Deed.SECOND_THOUGHTS not in deeds
         case _:
@@ -279,6 +273,14 @@ def test_a_revert_that_takes_a_new_version_along_is_seen() -> None:
         loop.say(OverrideVerb.REVERT, service="cart")
         with pytest.raises(InvariantBroken, match="invariant 5: production/cart/1 is a revert and takes front #2 along"):
             loop.run(900)
+
+
+def test_traffic_that_returns_to_a_version_without_capacity_is_seen() -> None:
+    """As rare: an abort that does not wait, while the old version is being parked."""
+    loop = old_version_being_parked()
+    unasked = planted([(falling, "with_stable", lambda draft, moved, unit: (draft.target(unit.service), False))])
+    with unasked, pytest.raises(InvariantBroken, match=r"invariant 2: .* stable #1 of cart loses its capacity in aborting"):
+        loop.say(OverrideVerb.ABORT, rollout="production/cart/2", unsafe=True)
 
 
 def test_a_target_at_rest_that_nobody_watches_is_seen() -> None:
