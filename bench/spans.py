@@ -153,7 +153,7 @@ def main() -> None:
     measure(records, 12, 3, 1, columnar(), "columnar, 1 partition")
     for services, edges_each in ((10, 1), (100, 5), (1_000, 20)):
         measure(records, services, edges_each, 8, columnar(), f"columnar, {services} services")
-    marginal(records)
+    marginal(200 if arguments.quick else 800)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from faust.types import TP, ConsumerMessage, Message
 _MOST_RECORDS = 200
 """In one bundle: a batch of a role is made of whole bundles."""
 
-FULL_BYTES = 8 << 20
+FULL_BYTES = 16 << 20
 """Of a fetch, as values: no reason to wait for more."""
 
 
@@ -57,8 +57,8 @@ class BundlingConsumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """One message for what a fetch brought of each partition, in the order in which Faust would have begun with them.
 
-        After a fetch that brought little the next waits a moment, as the app's ``reading`` says: each costs half a millisecond of both
-        threads however little it brings, and the broker answers at once. What comes meanwhile comes together then.
+        After a fetch that brought little the next waits a moment, as the app's ``reading`` says: the broker answers at once with a record
+        or two of each partition, and each bundle costs as much as some hundred spans. What comes meanwhile comes together then.
         """
         if self._pause:
             await self.sleep(self._pause)
