@@ -111,8 +111,8 @@ def measure(records: int, services: int, edges_each: int, partitions: int, engin
     return line
 
 
-def steady(base: Sequence[Recorded], services: int) -> tuple[int, float, float]:
-    """One line of the report: what a window costs, all of whose edges were seen in the one before. (spans, rows, CPU seconds) of it."""
+def window_cost(base: Sequence[Recorded]) -> tuple[int, int, float]:
+    """Spans, rows and CPU seconds of a window, many of whose edges were seen in the one before."""
     settings = SpanSettings(partitions=8, max_halves=10_000_000)
 
     def run(windows: int) -> tuple[float, int]:
@@ -124,21 +124,20 @@ def steady(base: Sequence[Recorded], services: int) -> tuple[int, float, float]:
         return min(halving + pairing for halving, pairing, _ in runs), sum(len(part.edges) + len(part.services) for part in runs[0][2])
 
     (first, few), (all_of_them, many) = run(1), run(_WINDOWS)
-    spent, rows = (all_of_them - first) / (_WINDOWS - 1), (many - few) / (_WINDOWS - 1)
-    spans = sum(one.spans for one in base)
-    line = {"services": services, "spans_a_window": spans, "rows": round(rows), "us_a_span": round(spent / spans * 1e6, 2)}
-    print(json.dumps(line), flush=True)
-    return spans, rows, spent
+    return sum(one.spans for one in base), (many - few) // (_WINDOWS - 1), (all_of_them - first) / (_WINDOWS - 1)
 
 
-def marginal(records: int) -> None:
-    """What a span and what a row costs where a window has many edges: from windows of few and of four times as many spans."""
+def rows_cost(records: int) -> None:
+    """What a row costs beside its spans, whose cost is what spans cost where there are ten services."""
+    alone: dict[int, float] = {}
     for services, edges_each in ((10, 1), (100, 5), (1_000, 20)):
-        base = traffic(records, services=services, edges_each=edges_each)
-        (spans, rows, spent), (more_spans, more_rows, more_spent) = steady(base[: records // 4], services), steady(base, services)
-        row = (spent * more_spans - more_spent * spans) / (rows * more_spans - more_rows * spans)
-        span = (more_spent - row * more_rows) / more_spans
-        print(json.dumps({"services": services, "us_a_span_alone": round(span * 1e6, 2), "us_a_row": round(row * 1e6, 2)}), flush=True)
+        made = traffic(records, services=services, edges_each=edges_each)
+        for base in (made[: records // 4], made):
+            spans, rows, spent = window_cost(base)
+            each = alone.setdefault(len(base), spent / spans)
+            a_row = {"us_a_row": round((spent - each * spans) / rows * 1e6, 1)} if services > 10 else {}
+            line = {"services": services, "spans_a_window": spans, "rows": rows, "us_a_span": round(spent / spans * 1e6, 2), **a_row}
+            print(json.dumps(line), flush=True)
 
 
 def main() -> None:
@@ -153,7 +152,7 @@ def main() -> None:
     measure(records, 12, 3, 1, columnar(), "columnar, 1 partition")
     for services, edges_each in ((10, 1), (100, 5), (1_000, 20)):
         measure(records, services, edges_each, 8, columnar(), f"columnar, {services} services")
-    marginal(200 if arguments.quick else 800)
+    rows_cost(200 if arguments.quick else 800)
 
 
 if __name__ == "__main__":
