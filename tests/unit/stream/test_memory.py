@@ -20,9 +20,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_a_second_batch_fetches_no_pages() -> None:
-    """72 MB are 18,000 pages; untold, the C library gives them back and gets them anew."""
+    """72 MB are 18,000 pages, or some dozens of huge ones; untold, the C library gives them back and gets them anew."""
     found = {
         way: int(subprocess.run([sys.executable, "-c", _FAULTS, way], check=True, capture_output=True, text=True).stdout)
         for way in ("keep", "leave")
     }
-    assert found["keep"] < 1_000 < found["leave"], found
+    assert found["keep"] < found["leave"] / 8, found
