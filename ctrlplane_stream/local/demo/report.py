@@ -159,7 +159,7 @@ def _rollout_words(rollout: RolloutReport) -> list[str]:
     harm = f"requests that touched it: {rollout.exposed_requests}, harmed: {rollout.harmed_requests}"
     if rollout.seconds_first_bad_to_revert is not None:
         harm += f"; {rollout.seconds_first_bad_to_revert:.1f} s from the first harmed request to weight 0"
-    if rollout.proven_steps or rollout.unproven_steps:
+    if rollout.phase == Phase.COMPLETED:
         harm += f"; {_proof_words(rollout)}"
     last = [f"last word (offset {d.offset}): {d.text}" for d in rollout.decisions[-1:]]
     return [first, harm, *last]

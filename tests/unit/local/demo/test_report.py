@@ -26,6 +26,7 @@ def test_a_release_that_passed_unproven_says_so_and_why() -> None:
     proven = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 5, ()))))
     assert "gates passed (steps and bake): 1 proven, 4 soaked (no harm seen" in soaked
     assert "gates passed (steps and bake): 5 proven, 0 soaked\n" in proven
+    assert "gates passed" not in "\n".join(_words(_act(_rollout("reverted", "stays at #1 (#2 went back)", 0, (0,)))))
 
 
 def test_figures_read_as_words_and_lists_as_lines() -> None:
