@@ -33,7 +33,7 @@ from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
 
 SPANS, HALVES, WINDOWS, CHECKPOINTS = "otlp_spans", "span-halves", "telemetry-windows", "pair-checkpoints"
-_READING = Reading(fetch_bytes=512 << 10, buffered=16, bundled=True, pause_seconds=0.2)
+_READING = Reading(fetch_bytes=512 << 10, buffered=16, bundled=True, pause_seconds=0.1)
 """Half a megabyte of each partition at a time, as it was compressed (requests to an eighth), and few bundles a queue: they bound memory."""
 _MOST_SOURCE_RECORDS = 5_000
 _MOST_SOURCE_BYTES = 32 << 20
