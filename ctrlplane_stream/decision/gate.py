@@ -65,7 +65,7 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
         return _silent(rollout, version_set, ours, seconds)
     if rollout.bakes:
         return _baking(rollout, policy, ours, seconds)
-    return _verifying(rollout, policy, ours, seconds)
+    return _verifying(rollout, version_set, ours, seconds)
 
 
 def _by_runs(rollout: e.Rollout, version_set: e.VersionSet) -> bool:
@@ -192,8 +192,8 @@ def _baking(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -
     return _unprovable(policy, policy.unprovable_bake, ours, seconds)
 
 
-def _verifying(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -> Reading:
-    step = rollout.steps[rollout.step]
+def _verifying(rollout: e.Rollout, version_set: e.VersionSet, ours: e.Heard, seconds: float) -> Reading:
+    step, policy = rollout.steps[rollout.step], version_set.policy
     if ours.status is VerdictStatus.PASS:
         if seconds < step.min_seconds:
             return Reading(Gate.WAITING, f"passed, and stays {step.min_seconds:.0f} s ({seconds:.0f} s so far)")
@@ -208,6 +208,8 @@ def _verifying(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float
         return Reading(Gate.CONTRADICTED, ours.reason)
     if seconds < step.max_seconds:
         return Reading(Gate.WAITING, ours.reason)
+    if ours.windows_judged < step.min_windows:  # what nobody looked at was not soaked: late telemetry is no telemetry
+        return _silent(rollout, version_set, ours, seconds)
     return _unprovable(policy, policy.on_unprovable, ours, seconds)
 
 

@@ -70,7 +70,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_seconds: float = 1800.0
     """When the evidence has not sufficed by then, ``on_unprovable`` decides."""
     min_windows: int = 3
-    """Judged windows needed before a PASS counts."""
+    """Judged windows needed before the step is left, on a PASS or unproven; what stays below by ``max_seconds`` has no data."""
     approval: bool = False
     """Whether a person must promote out of this step."""
 

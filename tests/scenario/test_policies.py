@@ -204,6 +204,18 @@ def test_what_cannot_be_proven_is_held_soaked_or_aborted_on(answer: Unsure, ends
     assert phase(loop, "cart/2") is ends
 
 
+def test_a_step_of_which_too_few_windows_were_judged_is_not_soaked_through_however_late_telemetry_is() -> None:
+    loop = climbing(replace(QUICK, steps=(Step(50, 0, 60, 3), Step(100, 0, 60, 3)), on_unprovable=Unsure.SOAK))
+    loop.judge.telemetry.cut = True
+    for _ in range(12):
+        say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, windows_judged=2)
+        loop.run(10)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "cart")) == (Phase.VERIFYING, ["no-data"], {"#1": 50, "#2": 50})
+    say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, windows_judged=3)
+    loop.run(5)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
 @pytest.mark.parametrize(
     ("answer", "told"), [(Unsure.HOLD, OnUnprovable.HOLD), (Unsure.SOAK, OnUnprovable.SOAK), (Unsure.ABORT, OnUnprovable.HOLD)]
 )
