@@ -10,6 +10,7 @@ from ctrlplane_stream.actuators.kubernetes.weights import backends
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, template, version
 from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from tests.kubernetes.engine_on_cluster import ENVIRONMENT, POLICY, EngineOnCluster
 
@@ -134,7 +135,10 @@ def test_a_deployment_that_is_stuck_when_it_is_adopted_says_so(lab):
     async def run() -> str:
         async with lab.product() as cluster:
             actuator = kubernetes(cluster, (target, place))
-            await actuator.apply(*command(target, 1, version("cart", 1, 100, behaviour="never-ready"), verb=Verb.ADOPT))
+            while "ProgressDeadlineExceeded" not in str((await cluster.get(Kind.DEPLOYMENT, namespace, "cart") or {}).get("status")):
+                await asyncio.sleep(0.1)
+            told = command(target, 1, version("cart", 1, 100, behaviour="never-ready"), verb=Verb.ADOPT)
+            assert (await actuator.apply(*told)).status is OutcomeStatus.APPLIED
             for _ in range(600):
                 seen = (await actuator.observe(target)).version("#1")
                 if seen is not None and seen.failure is not None:

@@ -47,7 +47,7 @@ PLANS = [
     Plan(13, Fault.MISSED_EVENTS, at=60, length=2, promotes=True),
     Plan(15, Fault.ZOMBIE, pods(2, 1), length=2, way=Way.SERVICE),
     Plan(16, Fault.KILLED_AFTER, memory(9), promotes=True, way=Way.SERVICE),
-    Plan(17, Fault.KILLED_BEFORE, pods(1, 1), way=Way.CONSUMER),
+    Plan(17, Fault.KILLED_BEFORE, pods(1, 0), way=Way.CONSUMER),
     Plan(18, Fault.KILLED_AFTER, steer(5), promotes=True, way=Way.COMMITS),
     Plan(19, Fault.ZOMBIE, pods(2, 2), way=Way.GROWING),
 ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.health import ready
+from ctrlplane_stream.actuators.kubernetes.health import ready, settled
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
@@ -76,7 +76,10 @@ def _has_arrived(sight: Sight, ledger: Ledger, share: Mapping[str, int]) -> bool
     if len(share) < len(sight.listed):
         return False
     stable = ledger.wanted.stable if ledger.wanted is not None else None
-    return all(ready(sight.serving(label)) >= (min(1, count) if label == stable else count) for label, count in share.items())
+    return all(
+        ready(sight.serving(label)) >= min(1, count) if label == stable else not count or settled(sight.serving(label)) >= count
+        for label, count in share.items()
+    )
 
 
 def _remember(memory: Memory, weights: dict[str, int]) -> Remember:

@@ -27,6 +27,13 @@ def ready(deployment: Manifest | None) -> int:
     return int((deployment.get("status") or {}).get("readyReplicas") or 0)
 
 
+def settled(deployment: Manifest | None) -> int:
+    """Ready Pods, once the controller has seen the latest scale: scaled to nothing and up again, it tells of the Pod that it had."""
+    if deployment is None or int((deployment.get("status") or {}).get("observedGeneration") or 0) < deployment["metadata"]["generation"]:
+        return 0
+    return ready(deployment)
+
+
 def counted(sight: Sight, version: str) -> Counted:
     """Instances of a version: of the Deployment that serves, or where that has none, of the one that stands by."""
     deployment, role = sight.serving(version), SERVING
