@@ -22,7 +22,7 @@ _BY_PEOPLE = frozenset({"revert", "retry"})
 def as_of_now(state: State, rollout: e.Rollout) -> e.Rollout:
     """The rollout with ``waiting_for`` as it is now; where it was noted last for phases that every fact looks at."""
     if rollout.phase is Phase.QUEUED:
-        found = obstacle(_draft(state), rollout)
+        found = obstacle(Draft.as_of(state), rollout)
         return msgspec.structs.replace(rollout, waiting_for=found[0] if found is not None else "nothing any more: the next fact begins it")
     if rollout.phase is Phase.DRAINING:
         return msgspec.structs.replace(rollout, waiting_for=_draining(state, rollout) or rollout.waiting_for)
@@ -46,10 +46,10 @@ def _asked(state: State, rollout: e.Rollout) -> e.OverrideEntry | None:
 
 def _draining(state: State, rollout: e.Rollout) -> str | None:
     """What keeps the version that goes, and until when at the earliest and at the latest."""
-    draft = _draft(state)
+    draft = Draft.as_of(state)
     if (waits := drain(draft, rollout)) is None:
         return None
-    until = [said for unit in rollout.units if (said := _until(_draft(state), rollout, unit)) is not None]
+    until = [said for unit in rollout.units if (said := _until(Draft.as_of(state), rollout, unit)) is not None]
     return "; ".join([waits, *until])
 
 
@@ -61,20 +61,19 @@ def _until(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     ran_ms = draft.clock.steady - zero.steady
     latest = draft.clock.now_ms + policy.drain_limit_seconds * 1000 - ran_ms
     if is_job(draft.version_set(rollout.id), unit.service):
-        return f"at the latest at {_clock(latest)}"
+        return f"at the latest at {time_of_day(latest)}"
     arrivals = draft.find(f"arrivals/{unit.service}", e.ArrivalsEntry)
     last = arrivals.last_met.get(label) if arrivals is not None else None
     quiet = max(draft.clock.now_ms - ran_ms, (last or 0) * 1000)
-    met = f"it last met a request before {_clock(last * 1000)}; " if last is not None else ""
+    met = f"it last met a request before {time_of_day(last * 1000)}; " if last is not None else ""
     earliest = min(quiet + policy.drain_seconds * 1000, latest)
     if earliest <= draft.clock.now_ms:
         return None
-    return f"{met}it goes at {_clock(earliest)} at the earliest, and at {_clock(latest)} even if a stray request comes now and then"
+    return (
+        f"{met}it goes at {time_of_day(earliest)} at the earliest, and at {time_of_day(latest)} even if a stray request comes now and then"
+    )
 
 
-def _draft(state: State) -> Draft:
-    return Draft(state, state.find("clock", e.Clock) or e.Clock())
-
-
-def _clock(ms: float) -> str:
+def time_of_day(ms: float) -> str:
+    """Hours, minutes and seconds in UTC."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S")

@@ -13,7 +13,7 @@ from itertools import groupby
 import click
 import msgspec
 
-from ctrlplane_stream.commands.as_of_now import as_of_now, began_by
+from ctrlplane_stream.commands.as_of_now import as_of_now, began_by, time_of_day
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
@@ -139,7 +139,7 @@ def words(of: Explanation) -> list[str]:
     lines += [f"  {of.began_by}"] if _is_told_apart(found) else []
     lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, now {_weights(found, u.service)}" for u in found.units]
     lines += [f"  another tool moves it; we would {found.advice.word}: {found.advice.text}"] if found.advice is not None else []
-    lines += [f"  held: {h.text} (until {_time(h.deadline_ms)})" for h in found.holds]
+    lines += [f"  held: {h.text} (until {time_of_day(h.deadline_ms)})" for h in found.holds]
     lines += [f"  stopped because {found.stopped_because}"] if found.stopped_because else []
     lines += [f"  now: {found.waiting_for}"] if _waits(found) else []
     if of.version_set is not None:
@@ -185,7 +185,7 @@ def _history(reasons: tuple[Why, ...]) -> list[str]:
     for code, run in groupby(reasons, key=lambda why: why.code if why.code.startswith("verdict:") else why):
         several = list(run)
         last, count = several[-1], f"×{len(several)} " if isinstance(code, str) and len(several) > 1 else ""
-        lines.append(f"  {_time(last.at_ms)} [{last.partition}/{last.offset}] {count}{last.text}")
+        lines.append(f"  {time_of_day(last.at_ms)} [{last.partition}/{last.offset}] {count}{last.text}")
     return lines
 
 
@@ -253,10 +253,6 @@ async def _last_verdict(settings: Settings, rollout_id: str) -> Verdict | None:
         if not isinstance(found, Unreadable) and found.rollout == rollout_id:
             last = found
     return last
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S")
 
 
 def _date(ms: int) -> str:

@@ -6,8 +6,6 @@ nobody waits: the pair of candidates is judged as an arm of its own. All others 
 queue is first come, first served; one that could start may overtake an older one that cannot, but not once that has waited long.
 """
 
-from msgspec.structs import replace
-
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import judged_on
 from ctrlplane_stream.decision.composing import compose, incompatible_cycle, steps_for
@@ -46,8 +44,7 @@ def enqueue(
     version_set = compose(draft, id_, members, release, order)
     draft.put(f"set/{id_}", version_set)
     draft.put_rollout(judged_on(previous, _queued(draft, id_, version_set, cause, previous)))
-    rollouts, ended = (tuple(i for i in ids if i != id_) for ids in (draft.index.rollouts, draft.index.ended))
-    draft.put("index", replace(draft.index, rollouts=(*rollouts, id_), ended=ended))
+    draft.list_under_way(id_)
     draft.because("queued", f"{id_}: {'; '.join(version_set.explanation)}", id_)
     return id_
 

@@ -12,7 +12,7 @@ from ctrlplane_stream.decision.composing import compose
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.taking_over import take_over
-from ctrlplane_stream.decision.versioning import known_label, number
+from ctrlplane_stream.decision.versioning import foreign_image, known_label, number
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import OverrideRequested, Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, Artifact
@@ -38,8 +38,8 @@ def adopt(draft: Draft, fact: OverrideRequested) -> tuple[bool, str]:
 def _unfit(draft: Draft, service: ServiceInEnvironment, artifact: Artifact) -> str | None:
     """Why this cannot be adopted here, or None."""
     name, target = service.service, draft.target(service.service)
-    if artifact.image not in service.images:
-        return f"{name} takes images from {', '.join(service.images) or 'none'}, not from {artifact.image}"
+    if (foreign := foreign_image(service, artifact)) is not None:
+        return foreign
     if service.policy.mode is Mode.ADVISE:
         return f"{name} is only advised on (mode advise): another tool moves it"
     if (busy := next((r for r in draft.rollouts() if any(u.service == name for u in r.units)), None)) is not None:
@@ -85,8 +85,7 @@ def _begin(draft: Draft, service: str, label: str, fact: OverrideRequested) -> s
     )
     draft.put(f"set/{id_}", version_set)
     draft.put_rollout(judged_on(previous, rollout))
-    rollouts, ended = (tuple(i for i in ids if i != id_) for ids in (draft.index.rollouts, draft.index.ended))
-    draft.put("index", replace(draft.index, rollouts=(*rollouts, id_), ended=ended))
+    draft.list_under_way(id_)
     draft.because("adopting", f"{id_}: {version_set.explanation[0]}", id_)
     draft.moved.append(id_)
     take_over(draft, rollout, f"{fact.who} has what runs there adopted: {fact.why}")

@@ -104,8 +104,7 @@ def _begin(draft: Draft, service: str, candidate: str, stable: str, counts: dict
     rollout = judged_on(before, rollout)
     draft.put(f"set/{id_}", version_set)
     draft.put_rollout(rollout)
-    index = draft.index
-    draft.put("index", replace(index, rollouts=(*index.rollouts, id_), ended=tuple(i for i in index.ended if i != id_)))
+    draft.list_under_way(id_)
     explained = "; ".join(version_set.explanation)
     draft.because("another-tool", f"another tool rolls out {service} {candidate} beside {stable}: {explained}", id_)
     _judge_anew(draft, rollout, share)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.state import Entry, State, encode_entry
@@ -48,6 +49,11 @@ class Draft:
         self._known: dict[str, Entry | None] = {}
         """Everything that was asked for or changed so far: a rule is asked many times in one decision."""
         self.put("clock", clock)
+
+    @classmethod
+    def as_of(cls, state: State) -> "Draft":
+        """A draft at the time of the last fact that was decided, for looking ahead: nothing of it is kept."""
+        return cls(state, state.find("clock", e.Clock) or e.Clock())
 
     @property
     def environment(self) -> str:
@@ -135,6 +141,11 @@ class Draft:
     def put_rollout(self, rollout: e.Rollout) -> None:
         """Set a rollout."""
         self.put(f"rollout/{rollout.id}", rollout)
+
+    def list_under_way(self, id_: str) -> None:
+        """List the rollout of this id as the last of those under way, also where it ended or was under way before."""
+        rollouts, ended = (tuple(i for i in ids if i != id_) for ids in (self.index.rollouts, self.index.ended))
+        self.put("index", replace(self.index, rollouts=(*rollouts, id_), ended=ended))
 
     def changes(self) -> dict[str, Entry | None]:
         """What truly changed, in the order of the keys."""

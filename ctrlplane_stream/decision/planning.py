@@ -67,7 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST) -> Plan:
     """What the state would make of these artifacts if they came as one release. Changes nothing; at least one artifact."""
-    draft = Draft(state, state.find("clock", e.Clock) or e.Clock())
+    draft = Draft.as_of(state)
     members, refused = _members(draft, artifacts)
     said = len(draft.reasons)
     id_ = enqueue(draft, members, "release", None, order) if members and not refused else None

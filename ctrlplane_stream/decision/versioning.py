@@ -43,6 +43,13 @@ def known_label(draft: Draft, service: ServiceInEnvironment, artifact: Artifact)
     return version_label(known.number) if known is not None else None
 
 
+def foreign_image(service: ServiceInEnvironment, artifact: Artifact) -> str | None:
+    """That the catalog does not take this image for the service, with those that it takes; None where it does."""
+    if artifact.image in service.images:
+        return None
+    return f"{service.service} takes images from {', '.join(service.images) or 'none'}, not from {artifact.image}"
+
+
 def _pair(service: ServiceInEnvironment, artifact: Artifact) -> str:
     return f"pair/{service.service}/{artifact.digest}/{manifest_hash(service)}"
 
@@ -56,9 +63,8 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
             "unknown-service", f"ignored: the catalog has no service {artifact.service} in {draft.environment}; add it and push again"
         )
         return False
-    if artifact.image not in service.images:
-        allowed = ", ".join(service.images) or "none"
-        draft.because("unknown-repository", f"ignored: {artifact.service} takes images from {allowed}, not from {artifact.image}")
+    if (foreign := foreign_image(service, artifact)) is not None:
+        draft.because("unknown-repository", f"ignored: {foreign}")
         return False
     label, new = number(draft, service, artifact, fact.provenance)
     if not new and _was_turned_down(draft, artifact.service, label):

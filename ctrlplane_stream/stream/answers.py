@@ -10,12 +10,14 @@ import msgspec
 from msgspec.structs import replace
 
 from ctrlplane_stream.model.decisions import Decided
-from ctrlplane_stream.model.facts import FactRecord, Origin
+from ctrlplane_stream.model.facts import Origin
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.decision_log import TOPIC, admitted, fence_at
 from ctrlplane_stream.stream.ingest import FACTS
 from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.wire import dead_letters
+from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
 
 _LOOK_SECONDS = 0.1
@@ -95,8 +97,8 @@ class Listening:
         for place in self._partitions:
             start, end = await self._stretch(FACTS, self._facts, place)
             async for record in self._reader.read(FACTS, place, start, end):
-                fact = _fact(record.value)
-                if fact is not None and fact.origin is not None and replace(fact.origin, index=0) == origin:
+                fact = read_fact(record.value)
+                if not isinstance(fact, Unreadable) and fact.origin is not None and replace(fact.origin, index=0) == origin:
                     found.add((fact.environment, record.offset))
         return found
 
@@ -115,11 +117,3 @@ class Listening:
         """What came since the last look."""
         start, ends[partition] = ends[partition], await self._reader.end(topic, partition)
         return start, ends[partition]
-
-
-def _fact(value: bytes | None) -> FactRecord | None:
-    """The fact; None for what no fact is, which is the engine's to refuse."""
-    try:
-        return msgspec.json.decode(value or b"", type=FactRecord)
-    except msgspec.DecodeError:
-        return None
