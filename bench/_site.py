@@ -17,7 +17,7 @@ from ctrlplane_stream.local.processes import ChildProcess
 from ctrlplane_stream.local.workers import start_worker
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.wire.topic_admin import ensure_topics
 
 PARTITIONS = 8

@@ -29,7 +29,7 @@ from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import read_decision
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.control import OverrideData, write_control
 from ctrlplane_stream.wire.kafka_clients import partition_of, producer

@@ -17,7 +17,7 @@ from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Out
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.decision_log import Fence, admitted
 from ctrlplane_stream.stream.judging import Timing
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.wire.catalog_file import read_policy_file
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of

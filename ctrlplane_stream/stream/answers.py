@@ -15,7 +15,7 @@ from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.decision_log import TOPIC, admitted, fence_at
 from ctrlplane_stream.stream.ingest import FACTS
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.wire import dead_letters
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of

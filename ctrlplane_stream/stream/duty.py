@@ -16,7 +16,8 @@ from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.batches import Gathering, Limits
 from ctrlplane_stream.stream.framework import ONE_BY_ONE, Reading, StreamApp, new_app, raw_topic, sleep_unless
 from ctrlplane_stream.stream.gaps import without_gaps
-from ctrlplane_stream.stream.kafka_io import AppOutbox, KafkaLogReader, records_of_event
+from ctrlplane_stream.stream.kafka_io import AppOutbox, records_of_event
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Metrics
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record

@@ -23,8 +23,7 @@ from ctrlplane_stream.settings import Protocol, Settings
 from ctrlplane_stream.stream.bundles import BundlingConsumer
 from ctrlplane_stream.stream.sending import FrugalProducer
 from ctrlplane_stream.wire.kafka_access import ssl_context
-
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
+from ctrlplane_stream.wire.kafka_clients import MAX_REQUEST_BYTES
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.recovery import fold_lines
 from ctrlplane_stream.stream.snapshots import load_snapshot
 from ctrlplane_stream.wire.kafka_clients import partition_of

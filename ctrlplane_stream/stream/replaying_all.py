@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.build_id import build_id
 from ctrlplane_stream.stream.deciding import CORE
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.replaying import Replay, Tally
 from ctrlplane_stream.stream.worker import collect_seldom
 

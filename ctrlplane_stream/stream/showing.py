@@ -16,7 +16,7 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.decisions import GONE, Decided
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.recovery import fold_lines
 from ctrlplane_stream.stream.snapshots import load_snapshot
 

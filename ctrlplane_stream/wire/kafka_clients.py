@@ -14,7 +14,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.kafka_access import client_options
 
-_MAX_REQUEST_BYTES = 16 * 1024 * 1024
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""The largest request of any client of ours: as much as the largest topic takes."""
 
 
 class NoBroker(RuntimeError):
@@ -47,7 +48,7 @@ async def begin(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
 @asynccontextmanager
 async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A producer that waits for all in-sync replicas and repeats nothing twice."""
-    client = AIOKafkaProducer(acks="all", enable_idempotence=True, max_request_size=_MAX_REQUEST_BYTES, **_options(settings))
+    client = AIOKafkaProducer(acks="all", enable_idempotence=True, max_request_size=MAX_REQUEST_BYTES, **_options(settings))
     await begin(client)
     try:
         yield client
@@ -69,7 +70,7 @@ async def publish(settings: Settings, topic: str, value: bytes, environment: str
 async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer at the beginning of every partition of these topics, in no group."""
     client = AIOKafkaConsumer(
-        group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_bytes=_MAX_REQUEST_BYTES, **_options(settings)
+        group_id=None, enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_bytes=MAX_REQUEST_BYTES, **_options(settings)
     )
     await begin(client)
     try:

@@ -11,7 +11,7 @@ from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.build_id import build_id
 from ctrlplane_stream.stream.deciding import CORE, Decider, Recorded
 from ctrlplane_stream.stream.decision_log import write_decision
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.replaying import Problem
 from ctrlplane_stream.stream.replaying_all import replay_all, shared_out
 from ctrlplane_stream.wire.kafka_clients import partition_of, producer

@@ -21,8 +21,8 @@ from ctrlplane_stream.local.intake.metrics import Metrics
 from ctrlplane_stream.local.intake.payload import Piece
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.kafka_access import client_options
+from ctrlplane_stream.wire.kafka_clients import MAX_REQUEST_BYTES
 
-_MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _REQUEST_TIMEOUT_MILLISECONDS = 8000
 _STOP_SECONDS = 10.0
 
@@ -87,7 +87,7 @@ async def open_sink(settings: Settings, topic: str, encoding: Encoding, metrics:
     producer = AIOKafkaProducer(
         acks="all",
         enable_idempotence=True,
-        max_request_size=_MAX_REQUEST_BYTES,
+        max_request_size=MAX_REQUEST_BYTES,
         request_timeout_ms=_REQUEST_TIMEOUT_MILLISECONDS,
         **client_options(settings),
     )

@@ -13,7 +13,7 @@ from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.deciding import CORE, Rules
 from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.ingest import Ingest
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import FACTS, OwnedPartition, Tuning, wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, LogReader, Outbox, Record

@@ -20,7 +20,7 @@ from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted, read_de
 from ctrlplane_stream.stream.duty import Duty
 from ctrlplane_stream.stream.ingest import FACTS, fact_letter
 from ctrlplane_stream.stream.judging import Bench, Docket, Timing
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record

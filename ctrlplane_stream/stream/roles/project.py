@@ -5,7 +5,7 @@ from ctrlplane_stream.model.decisions import Decided, DecisionRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, fence_at, read_decision
 from ctrlplane_stream.stream.duty import Duty
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.notifying import Notifier, body_of
 from ctrlplane_stream.stream.ports import Letter, Record

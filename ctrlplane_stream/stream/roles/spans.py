@@ -15,7 +15,7 @@ from ctrlplane_stream.stream.batches import Limits
 from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.duty import Duty, log
 from ctrlplane_stream.stream.framework import Reading
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.marking import Marks
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms

@@ -20,7 +20,7 @@ from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC as DECISIONS
 from ctrlplane_stream.stream.decision_log import read_decision
 from ctrlplane_stream.stream.duty import Handle
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.ownership import Tuning
 from ctrlplane_stream.stream.ports import Letter, LogReader, Outbox, Record, Written
 from ctrlplane_stream.stream.snapshots import TOPIC as SNAPSHOTS

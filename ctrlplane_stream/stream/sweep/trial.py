@@ -23,8 +23,8 @@ from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.decision_log import Fence, read_decision
-from ctrlplane_stream.stream.kafka_io import KafkaLogReader
 from ctrlplane_stream.stream.line import Line
+from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.replaying import Found, Problem, Replay, Tally
 from ctrlplane_stream.stream.sweep.child import POISON, Orders, SweepRules, run_child
 from ctrlplane_stream.stream.sweep.plans import Boundary, Plan, Twist
