@@ -76,8 +76,10 @@ def _has_arrived(sight: Sight, ledger: Ledger, share: Mapping[str, int]) -> bool
     if len(share) < len(sight.listed):
         return False
     stable = ledger.wanted.stable if ledger.wanted is not None else None
+    # Before weight moves the latest scale must have been seen; once it moved only what is too much is left, which need not wait for that.
+    count_of = ready if ledger.weights == reached_weights(share) else settled
     return all(
-        ready(sight.serving(label)) >= min(1, count) if label == stable else not count or settled(sight.serving(label)) >= count
+        ready(sight.serving(label)) >= min(1, count) if label == stable else not count or count_of(sight.serving(label)) >= count
         for label, count in share.items()
     )
 
