@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +16,7 @@ from ctrlplane_stream.local.processes import ChildProcess
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.sample_traces import SampleSpan, SampleTraces, request
+from tests.background import Background
 
 CATALOG = """\
 environments:
@@ -34,24 +34,15 @@ ROUNDS_A_SECOND, REQUESTS_A_ROUND = 4, 25
 pytestmark = pytest.mark.timeout(400)
 
 
-class OtherTool:
+class OtherTool(Background):
     """Splits requests of ``front`` over versions of ``cart``, of which v2 breaks a third, and sends the spans until it is ended."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__()
         self.shares: Mapping[str, int] = {"v1": 100}
         self._settings = settings
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._send()))
 
-    def __enter__(self) -> "OtherTool":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    async def _send(self) -> None:
+    async def _go_on(self) -> None:
         traces, topic = SampleTraces(), self._settings.topic("otlp_spans")
         async with AIOKafkaProducer(bootstrap_servers=self._settings.kafka_bootstrap_servers) as producer:
             rounds = 0

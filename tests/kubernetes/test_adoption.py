@@ -188,6 +188,14 @@ def adopt(sequence: int, number: int = 1):
     return command(TARGET, sequence, version("shop/cart", number, 100), verb=Verb.ADOPT, stable=f"#{number}")
 
 
+async def adopted(actuator, owned: Owned, pods: int = 2) -> set[str]:
+    """Once it runs and is taken over: what stood there before."""
+    before = await owned.runs(pods)
+    await actuator.apply(*adopt(1))
+    await settled(actuator, TARGET, {"#1": 100})
+    return before
+
+
 @pytest.mark.parametrize(
     ("there", "named", "number", "why"),
     [
@@ -299,9 +307,7 @@ def test_giving_up_takes_nothing_from_what_was_adopted_by_then(lab):
     lab.apply([route("shop-cart", ["main"]), running()], namespace)
 
     async def doing(actuator, owned):
-        before = await owned.runs()
-        await actuator.apply(*adopt(1))
-        await settled(actuator, TARGET, {"#1": 100})
+        before = await adopted(actuator, owned)
         outcome = await actuator.apply(*command(TARGET, 2, verb=Verb.LEAVE, stable=None))
         assert outcome.status is OutcomeStatus.REFUSED
         assert (outcome.observed.version("#1").weight, await owned.standing()) == (100, before)
@@ -315,9 +321,7 @@ def test_an_owner_who_rolls_out_over_what_was_adopted_is_heard(lab):
     lab.apply([route("shop-cart", ["main"]), running()], namespace)
 
     async def doing(actuator, owned):
-        await owned.runs()
-        await actuator.apply(*adopt(1))
-        await settled(actuator, TARGET, {"#1": 100})
+        await adopted(actuator, owned)
         changed = running()
         changed["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "COLOUR", "value": "blue"}]
         await asyncio.to_thread(lab.apply, [changed], namespace)
@@ -337,9 +341,7 @@ def test_what_was_adopted_and_taken_away_is_made_anew_by_whoever_goes_over_that(
     lab.apply([route("shop-cart", ["main"]), running()], namespace)
 
     async def doing(actuator, owned):
-        await owned.runs()
-        await actuator.apply(*adopt(1))
-        await settled(actuator, TARGET, {"#1": 100})
+        await adopted(actuator, owned)
         await owned.delete()
         for _ in range(600):
             seen = await actuator.observe(TARGET)
@@ -363,9 +365,7 @@ def test_behind_one_service_an_adopted_version_gives_its_pods_up_as_the_next_tak
     place = Place(namespace, "shop-cart", template(4), full=4, service="cart", adopt="cart")
 
     async def doing(actuator, owned):
-        before = await owned.runs(4)
-        await actuator.apply(*adopt(1))
-        await settled(actuator, TARGET, {"#1": 100})
+        before = await adopted(actuator, owned, 4)
         assert await owned.standing() == before
         await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 100), version("shop/cart", 2, 0)))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})

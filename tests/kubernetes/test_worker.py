@@ -10,7 +10,6 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +37,7 @@ from ctrlplane_stream.stream.looking import LookedAt, look
 from ctrlplane_stream.telemetry.half import Kind as SpanKind
 from ctrlplane_stream.telemetry.sample_traces import SampleSpan, SampleTraces, request
 from ctrlplane_stream.wire.topic_admin import ensure_topics
+from tests.background import Background
 
 ENVIRONMENT = "production"
 SERVICES = ("front", "cart", "stock", "blog")
@@ -59,28 +59,19 @@ Weights = dict[str, dict[str, int]]
 """Service → version label → percent."""
 
 
-class Traffic:
+class Traffic(Background):
     """Requests by the live weights of the routes, from ``with`` to its end; ``cart`` #2 fails every second one.
 
     ``seen`` has every state of the cart's route, each once in a row.
     """
 
     def __init__(self, lab, namespace: str, settings: Settings) -> None:
+        super().__init__()
         self.seen: list[dict[str, int]] = []
         self._lab, self._namespace, self._settings = lab, namespace, settings
         self._traces, self._chance = SampleTraces(), random.Random(6)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._send()))
 
-    def __enter__(self) -> "Traffic":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    async def _send(self) -> None:
+    async def _go_on(self) -> None:
         topic, rounds = self._settings.topic("otlp_spans"), 0
         async with AIOKafkaProducer(bootstrap_servers=self._settings.kafka_bootstrap_servers) as producer, self._lab.admin() as admin:
             while not self._ended.is_set():
