@@ -17,6 +17,10 @@ from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.settings import Settings
 
+_NO_IMAGE = (
+    "say which image the Pods run: --image YOUR_REGISTRY/ctrlplane-stream:TAG, which you built (docs/operations.md); none is published"
+)
+
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Print the manifests and apply nothing.")
@@ -56,6 +60,8 @@ def install(
                 click.echo(yaml.safe_dump_all(made, sort_keys=False), nl=False)
             _say_secret(settings, worker=not without_worker)
             return
+        if image is None:
+            fail(_NO_IMAGE)
         applied = [_line(each) for each in asyncio.run(apply_manifests(find_access(context), made, force=force))]
         if as_json:
             print_json({"applied": applied})

@@ -37,6 +37,9 @@ services:
 """
 
 
+IMAGE = "registry.example/ctrlplane-stream:0.1.0"
+
+
 @pytest.fixture
 def bare_namespace(lab):
     """A namespace with a route, where the product has no rights yet, and the worker's own."""
@@ -57,7 +60,7 @@ def install(lab, *arguments):
 
 def installed(lab, *arguments):
     """What the command printed, which went well."""
-    done = install(lab, *arguments)
+    done = install(lab, "--image", IMAGE, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -153,7 +156,7 @@ def test_a_field_of_somebody_elses_is_not_taken_over_unasked(lab, bare_namespace
             )
 
     asyncio.run(scale())
-    refused = install(lab, "--kafka-bootstrap-servers", "kafka:9092")
+    refused = install(lab, "--image", IMAGE, "--kafka-bootstrap-servers", "kafka:9092")
     assert refused.returncode == 1
     assert ".spec.replicas" in refused.stderr
     assert "{" not in refused.stderr, "the server's sentence, and not its whole answer"

@@ -170,6 +170,15 @@ def test_no_target_lives_where_uninstalling_removes_it(placement):
     assert "no target may live in the namespace" in result.output
 
 
+def test_nothing_is_applied_without_saying_which_image():
+    """The one that the manifests name is published nowhere: Pods that can never be pulled are refused before anything is applied."""
+    environ = {setting.variable: "" for setting in SETTINGS} | {"KUBECONFIG": "/no/such/file"}
+    for arguments in (["--kafka-bootstrap-servers", "kafka:9092"], ["--without-worker"]):
+        result = CliRunner().invoke(main, ["install", *arguments, "--namespace", "shop"], env=environ)
+        assert result.exit_code == 1
+        assert "--image YOUR_REGISTRY/ctrlplane-stream" in result.output
+
+
 def test_a_template_in_another_folder_cannot_travel(placement):
     """One ConfigMap holds names, no paths."""
     placement.write_text(PLACEMENT.replace("cart.yaml", "templates/cart.yaml"))
