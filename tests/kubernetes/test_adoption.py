@@ -13,7 +13,17 @@ from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.sight import read_sight
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Reply, Request
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.local.control_plane.scene import (
+    adopting,
+    command,
+    kubernetes,
+    route,
+    routed_place,
+    running,
+    settled,
+    template,
+    version,
+)
 from ctrlplane_stream.local.control_plane.sweep.faults import Killed
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OutcomeStatus, OverrideRequested, OverrideVerb
@@ -24,20 +34,6 @@ from tests.kubernetes.test_whole_loop import CART, ENVIRONMENT, FRONT, POLICY, E
 
 IMAGE, DIGEST = "registry.example/well", f"sha256:{1:064x}"
 TARGET = Target("staging", "shop/cart")
-
-
-def running(replicas: int = 2, name: str = "cart"):
-    """The user's own Deployment, as somebody else applied it."""
-    (deployment,) = template(replicas)
-    deployment["metadata"] = {"name": name, "labels": {"app.kubernetes.io/managed-by": "Helm"}}
-    deployment["spec"]["selector"]["matchLabels"] = deployment["spec"]["template"]["metadata"]["labels"] = {"app": name}
-    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = f"{IMAGE}@{DIGEST}"
-    return deployment
-
-
-def adopting(place: Place, name: str = "cart") -> Place:
-    """The place, with the Deployment named that is to be adopted."""
-    return msgspec.structs.replace(place, adopt=name)
 
 
 class Owned:

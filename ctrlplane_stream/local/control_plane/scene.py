@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.names import slug
@@ -24,6 +26,20 @@ def template(replicas: int = 2) -> tuple[Manifest, ...]:
         "template": {"metadata": {"labels": {"app": "cart"}}, "spec": {"containers": containers, "terminationGracePeriodSeconds": 0}},
     }
     return ({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "cart", "labels": {"team": "shop"}}, "spec": spec},)
+
+
+def running(replicas: int = 2, name: str = "cart") -> Manifest:
+    """The Deployment of a user who knows nothing of us, which runs the first artifact."""
+    (deployment,) = template(replicas)
+    deployment["metadata"] = {"name": name, "labels": {"app.kubernetes.io/managed-by": "Helm"}}
+    deployment["spec"]["selector"]["matchLabels"] = deployment["spec"]["template"]["metadata"]["labels"] = {"app": name}
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = str(artifact(name, 1))
+    return deployment
+
+
+def adopting(place: Place, name: str = "cart") -> Place:
+    """The place, with the Deployment named that is to be adopted."""
+    return msgspec.structs.replace(place, adopt=name)
 
 
 def route(name: str, rules: Sequence[str]) -> Manifest:

@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.manifests import deployment
+from ctrlplane_stream.actuators.kubernetes.manifests import deployment, owner_labels
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
-from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.objects import LABEL, Kind
 from ctrlplane_stream.actuators.ledger import Ledger
-from ctrlplane_stream.local.control_plane.scene import command, route, version
+from ctrlplane_stream.local.control_plane.scene import command, route, running, version
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment
 from ctrlplane_stream.local.control_plane.sweep.replay import Replay
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
@@ -33,6 +33,16 @@ class Told:
         made["spec"]["replicas"], made["status"] = replicas, {"readyReplicas": replicas if ready is None else ready}
         return self._tell(Kind.DEPLOYMENT, made)
 
+    def owned(self, colour: str = "red", *, adopted: bool = True, gone: bool = False) -> "Told":
+        """The Deployment that is its owner's, with a Pod template that says so; ``adopted`` as the first version."""
+        made = running()
+        made["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "COLOUR", "value": colour}]
+        made["status"] = {"readyReplicas": 2}
+        if adopted:
+            made["metadata"]["labels"] |= owner_labels(self.place, "#1")
+            made["metadata"]["annotations"] = {LABEL: "#1"}
+        return self._tell(Kind.DEPLOYMENT, made, gone=gone)
+
     def steered(self, one: int, two: int) -> "Told":
         """The route with these weights."""
         made = route("shop-cart", ["main"])
@@ -46,8 +56,8 @@ class Told:
         ledger = msgspec.structs.replace(Ledger(given.wanted, cursor, weights, weights), **more)
         return self._tell(Kind.CONFIG_MAP, memory_manifest(Memory(TARGET, self.place, ledger), None))
 
-    def _tell(self, kind: Kind, made: dict) -> "Told":
-        self.found += [said.split(":")[0] for said in self._replay.step(Moment(len(self.found), kind, made, gone=False))]
+    def _tell(self, kind: Kind, made: dict, *, gone: bool = False) -> "Told":
+        self.found += [said.split(":")[0] for said in self._replay.step(Moment(len(self.found), kind, made, gone))]
         return self
 
 
@@ -93,3 +103,13 @@ def test_pods_that_go_before_the_weight_break_the_fourth():
 
 def test_a_cursor_that_goes_back_is_told():
     assert at_half(ROUTED).remembered(15, 75, 25).found == ["cursor"]
+
+
+def test_what_was_adopted_takes_all_the_traffic_under_its_own_name():
+    assert Told(Way.ADOPTED).owned(adopted=False).owned().remembered(10, 100, 0).steered(100, 0).found == []
+    assert Told(Way.ADOPTED).owned(adopted=False).remembered(10, 100, 0).steered(100, 0).found == ["1"]
+
+
+def test_what_was_adopted_and_gets_other_pods_or_goes_away_is_told():
+    assert Told(Way.ADOPTED).owned(adopted=False).owned("blue").found == ["adopted"]
+    assert Told(Way.ADOPTED).owned().owned(adopted=False, gone=True).found == ["adopted"]

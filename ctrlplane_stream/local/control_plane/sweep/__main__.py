@@ -8,6 +8,7 @@ import time
 from collections import Counter
 
 from ctrlplane_stream.local.control_plane.lab import open_lab
+from ctrlplane_stream.local.control_plane.sweep.plans import KILLS
 from ctrlplane_stream.local.control_plane.sweep.sweeping import Covered, Sweep
 from ctrlplane_stream.local.control_plane.sweep.trial import Result
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
@@ -16,9 +17,11 @@ from ctrlplane_stream.local.control_plane.sweep.ways import Way
 def main() -> int:
     """Play the plans and sum up; the last line is the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plans", type=int, default=400, help="how many plans to play")
-    parser.add_argument("--first", type=int, default=0, help="the first plan's number")
+    parser.add_argument("--plans", type=int, default=100, help="how many plans to play in which it is not killed")
+    parser.add_argument("--first", type=int, default=0, help="the first such plan's number")
     parser.add_argument("--missing", type=int, default=20, help="how many plans more in which watches miss events")
+    parser.add_argument("--gaps", type=int, default=10_000, help="how many of the gaps between two writes to kill in; default: all")
+    parser.add_argument("--first-gap", type=int, default=0, help="the first such gap's number")
     parser.add_argument("--at-once", type=int, default=3, help="how many plans to play side by side")
     parser.add_argument(
         "--ways", nargs="+", type=Way, default=tuple(Way), choices=tuple(Way), help="by which ways weight is moved; default: all"
@@ -29,7 +32,8 @@ def main() -> int:
     with open_lab() as lab:
         sweep = Sweep(lab, _print)
         numbers = range(arguments.first, arguments.first + arguments.plans)
-        results = asyncio.run(sweep.play(numbers, arguments.at_once, range(arguments.missing), arguments.ways))
+        gaps = slice(arguments.first_gap, arguments.first_gap + arguments.gaps)
+        results = asyncio.run(sweep.play(numbers, arguments.at_once, range(arguments.missing), gaps, arguments.ways))
         covered = sweep.covered(results)
     for script in covered:
         _print_covered(script)
@@ -46,7 +50,8 @@ def _print(result: Result) -> None:
     plan = result.plan
     end = "FAILED" if result.problems else "ok" if result.struck else "ok, not struck"
     at = str(plan.spot) if plan.spot is not None else f"request {plan.at} of {result.requests}"
-    print(f"plan {plan.number}: {plan.fault.value} at {at}, {_script(plan.way, plan.promotes)}: {end}")
+    what = "gap" if plan.fault in KILLS else "plan"
+    print(f"{what} {plan.number}: {plan.fault.value} at {at}, {_script(plan.way, plan.promotes)}: {end}")
     for problem in result.problems:
         print(f"    {problem}")
     sys.stdout.flush()

@@ -1,6 +1,5 @@
 """What goes wrong, and where: a plan is a pure function of its number and of what the undisturbed runs write."""
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -71,23 +70,36 @@ class Course(msgspec.Struct, frozen=True):
 Courses = Mapping[tuple[Way, bool], Course]
 """By way and by whether it promotes."""
 
-_TWENTY = (*["cut"] * 15, "conflict", "stale", "stale", "lease", "rare")
+_TWENTY = (*["cut"] * 12, "conflict", "conflict", "stale", "stale", "stale", "lease", "lease", "rare")
 """What twenty plans in a row are."""
-_FIFTEEN = (*[Way.ROUTE] * 10, Way.SERVICE, Way.SERVICE, Way.GROWING, Way.CONSUMER, Way.COMMITS)
-"""Ways of fifteen cuts in a row: the two scripts by a route have more gaps than the others have plans."""
+_NINE = (Way.ROUTE, Way.ROUTE, Way.ROUTE, Way.SERVICE, Way.SERVICE, Way.GROWING, Way.CONSUMER, Way.COMMITS, Way.ADOPTED)
+"""Ways of nine plans in a row."""
 _LAGS_SECONDS = (0.02, 0.1, 0.3)
 
 
-def plan_of(number: int, courses: Courses, ways: Sequence[Way] = tuple(Way)) -> Plan:
-    """The plan of that number, among plans of these ways.
+def gap_plans(courses: Courses) -> tuple[Plan, ...]:
+    """A kill in every gap between two writes of every script, each gap once: before the write after it, or after the write before it.
 
-    Three quarters cut a run in two. Every second cut is a kill, and these go through the gaps between two writes one after the
-    other, in both scripts, before any gap has its second; the other cuts go through the kinds of writes, so that sleepers and
-    lost answers meet each kind however rare it is.
+    What a dead actuator leaves is the same wherever in a gap it dies: between two writes it only reads, and the next one reads anew.
+    """
+    found: list[Plan] = []
+    for course in (courses[script] for script in sorted(courses)):
+        for gap in range(len(course.spots) + 1):
+            chance = random.Random(f"gap {len(found)}")  # noqa: S311
+            fault, spot = _kill(course, gap, after=gap % 2 == 1)
+            lag = chance.choice(_LAGS_SECONDS)
+            found.append(Plan(len(found), fault, spot, promotes=course.promotes, way=course.way, lag_seconds=lag))
+    return tuple(found)
+
+
+def plan_of(number: int, courses: Courses, ways: Sequence[Way] = tuple(Way)) -> Plan:
+    """The plan of that number, among plans of these ways: of twenty, twelve are sleepers and lost answers.
+
+    Those go through the kinds of writes, so that they meet each kind however rare it is; the others strike anywhere.
     """
     what, turn = _TWENTY[number % len(_TWENTY)], number // len(_TWENTY)
     chance = random.Random(number)  # noqa: S311
-    among = [way for way in _FIFTEEN if way in ways]
+    among = [way for way in _NINE if way in ways]
     if what == "cut":
         cut = turn * _TWENTY.count("cut") + number % len(_TWENTY)
         way, nth = among[cut % len(among)], _nth_of_its_way(cut, among)
@@ -105,7 +117,7 @@ def plan_of(number: int, courses: Courses, ways: Sequence[Way] = tuple(Way)) -> 
 def missing_plan_of(number: int, courses: Courses, ways: Sequence[Way] = tuple(Way)) -> Plan:
     """The plan of that number among those whose watches miss events; they strike anywhere in the first half of a run's requests."""
     chance = random.Random(f"missed {number}")  # noqa: S311
-    way, promotes = ways[number % len(ways)], number % 2 == 1
+    way, promotes = ways[number % len(ways)], number // len(ways) % 2 == 1
     at, length = chance.randrange(courses[way, promotes].requests // 2), chance.randrange(1, 4)
     return Plan(number, Fault.MISSED_EVENTS, at=at, length=length, promotes=promotes, way=way)
 
@@ -117,37 +129,23 @@ def gap_of(plan: Plan, course: Course) -> int | None:
     return course.spots.index(plan.spot) + (plan.fault in AFTER)
 
 
+def _kill(course: Course, gap: int, *, after: bool) -> tuple[Fault, Spot]:
+    """Before the write that ends the gap, or ``after`` the one that begins it, where there are both."""
+    if gap == len(course.spots) or (after and gap > 0):
+        return Fault.KILLED_AFTER, course.spots[gap - 1]
+    return Fault.KILLED_BEFORE, course.spots[gap]
+
+
 def _nth_of_its_way(cut: int, among: Sequence[Way]) -> int:
     way, before = among[cut % len(among)], among[: cut % len(among)]
     return cut // len(among) * among.count(way) + before.count(way)
 
 
 def _cut(number: int, nth: int, courses: Sequence[Course], chance: random.Random) -> Plan:
-    """The ``nth`` cut (from 0) of a way."""
-    fault, promotes, spot = _kill(nth // 2, courses) if nth % 2 == 0 else _by_kind(nth // 2, courses)
-    way, length, lag = courses[0].way, chance.randrange(1, 4), chance.choice(_LAGS_SECONDS)
-    return Plan(number, fault, spot, length=length, promotes=promotes, way=way, lag_seconds=lag)
-
-
-def _kill(nth: int, courses: Sequence[Course]) -> tuple[Fault, bool, Spot]:
-    """The ``nth`` kill: one gap after the other, spread; by turns before the write after a gap and after the write before it."""
-    course, turn = courses[nth % 2], nth // 2
-    gaps = len(course.spots) + 1
-    gap, after = turn * _stride(gaps) % gaps, (turn + turn // gaps) % 2 == 1
-    if (after and gap > 0) or gap == len(course.spots):
-        return Fault.KILLED_AFTER, course.promotes, course.spots[gap - 1]
-    return Fault.KILLED_BEFORE, course.promotes, course.spots[gap]
-
-
-def _by_kind(nth: int, courses: Sequence[Course]) -> tuple[Fault, bool, Spot]:
-    """The ``nth`` sleeper or lost answer (three to two): one kind of write after the other, and of one kind one write after the other."""
+    """The ``nth`` sleeper or lost answer (three to two) of a way: one kind of write after the other, of each kind in their order."""
     course, turn = courses[nth % 2], nth // 2
     kinds = sorted({spot.kind for spot in course.spots})
     of_kind = [spot for spot in course.spots if spot.kind == kinds[turn % len(kinds)]]
-    fault = Fault.ZOMBIE if turn % 5 in (0, 1, 3) else Fault.LOST_ANSWER
-    return fault, course.promotes, of_kind[turn // len(kinds) % len(of_kind)]
-
-
-def _stride(count: int) -> int:
-    """A stride that goes through so many places before it comes back, and spreads the first few."""
-    return next(stride for stride in (7, 11, 13, 17, 1) if math.gcd(stride, count) == 1)
+    fault, spot = Fault.ZOMBIE if turn % 5 in (0, 1, 3) else Fault.LOST_ANSWER, of_kind[turn // len(kinds) % len(of_kind)]
+    length, lag = chance.randrange(1, 4), chance.choice(_LAGS_SECONDS)
+    return Plan(number, fault, spot, length=length, promotes=course.promotes, way=course.way, lag_seconds=lag)

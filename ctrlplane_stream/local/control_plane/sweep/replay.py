@@ -3,7 +3,7 @@
 1: weights sum to 100, and none rises to what has not the ready Pods for it (of stable, one is enough). 2: stable keeps its Pods.
 3: on the way back nothing but stable gains. 4: no version has fewer Pods than its weight needs. Weights are what a route says; where
 they go by shares of Pods, what the memory says was reached, and stable gives Pods away as the candidate gets them: there 4 holds and
-not 2. Besides these: the cursor in the memory never goes back.
+not 2. Besides these: the cursor in the memory never goes back, and a Deployment that was adopted is never deleted nor has other Pods.
 """
 
 import contextlib
@@ -26,8 +26,9 @@ class Replay:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._weights: dict[str, int] = {}
-        """By name of Deployment."""
+        """By the name of a version of ours, whatever the name of its Deployment."""
         self._deployments: dict[str, Manifest] = {}
+        self._owned: Manifest | None = None
         self._memory: Memory | None = None
 
     def step(self, moment: Moment) -> list[str]:
@@ -77,16 +78,26 @@ class Replay:
         return found
 
     def _scaled(self, deployment: Manifest, gone: bool) -> list[str]:
-        name = name_of(deployment)
-        if annotation(deployment, LABEL) is None or label(deployment, ROLE) != SERVING:
-            return []
+        found = self._left_to_its_owner(deployment, gone) if name_of(deployment) == self._place.adopt else []
+        of = annotation(deployment, LABEL)
+        if of is None or label(deployment, ROLE) != SERVING:
+            return found
+        name = version_name(self._place.slug, of)
         before = self._deployments.get(name)
         had = int(before["spec"].get("replicas", 1)) if before is not None else 0
         has = 0 if gone else int(deployment["spec"].get("replicas", 1))
         self._deployments[name] = deployment
         if gone:
             del self._deployments[name]
-        return self._fewer(name, had, has) if has < had else self._more(name, had, has) if has > had else []
+        return found + (self._fewer(name, had, has) if has < had else self._more(name, had, has) if has > had else [])
+
+    def _left_to_its_owner(self, deployment: Manifest, gone: bool) -> list[str]:
+        """What was adopted keeps its Pods: another template would mean other ones."""
+        before, self._owned = self._owned, deployment
+        if gone:
+            return [f"adopted: {name_of(deployment)} was deleted"]
+        changed = before is not None and before["spec"]["template"] != deployment["spec"]["template"]
+        return [f"adopted: {name_of(deployment)} got another Pod template"] if changed else []
 
     def _fewer(self, name: str, had: int, has: int) -> list[str]:
         weight, found = self._weights.get(name, 0), []

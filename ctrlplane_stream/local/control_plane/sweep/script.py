@@ -10,7 +10,7 @@ from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.manifests import selector
 from ctrlplane_stream.actuators.kubernetes.memory import read_memory
 from ctrlplane_stream.actuators.kubernetes.names import memory_name
-from ctrlplane_stream.actuators.kubernetes.objects import STAMP, Kind, Manifest, annotation, name_of
+from ctrlplane_stream.actuators.kubernetes.objects import PREFIX, REVISION, SERVICE, STAMP, Kind, Manifest, annotation, label, name_of
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.weights import backends
 from ctrlplane_stream.local.control_plane.scene import command, version
@@ -30,7 +30,7 @@ def script(target: Target, way: Way, *, promotes: bool) -> tuple[Assigned, ...]:
     one, two = partial(version, target.service, 1), _candidate(target, way)
     give = partial(command, target, kind=way.kind)
     begin = (
-        give(10, one(100), verb=Verb.PREPARE),
+        give(10, one(100), verb=Verb.ADOPT if way is Way.ADOPTED else Verb.PREPARE),
         give(20, one(100), two(0), verb=Verb.PREPARE),
         give(30, one(75), two(25), lease=LEASE_SECONDS),
         give(40, one(75), two(25), lease=LEASE_SECONDS, verb=Verb.RENEW),
@@ -64,12 +64,13 @@ async def ending(cluster: Cluster, place: Place, target: Target) -> Manifest:
     namespace, chosen = place.namespace, selector(place)
     async with asyncio.timeout(_COLLECTED_SECONDS):
         while True:
-            deployments, _ = await cluster.select(Kind.DEPLOYMENT, namespace, chosen)
+            standing, _ = await cluster.select(Kind.DEPLOYMENT, namespace)
             services, _ = await cluster.select(Kind.SERVICE, namespace, chosen)
             config_maps, _ = await cluster.select(Kind.CONFIG_MAP, namespace, chosen)
-            if not any(_is_orphan(each, deployments) for each in (*services, *config_maps)):
+            if not any(_is_orphan(each, standing) for each in (*services, *config_maps)):
                 break
             await asyncio.sleep(0.1)
+    deployments = [each for each in standing if label(each, SERVICE) == place.slug]
     memory = read_memory(next(each for each in config_maps if name_of(each) == memory_name(place.slug)), target)
     return {
         "deployments": {name_of(each): [each["spec"]["replicas"], each["spec"]["template"]] for each in deployments},
@@ -79,6 +80,7 @@ async def ending(cluster: Cluster, place: Place, target: Target) -> Manifest:
         "goal": memory.ledger.goal,
         "pauses": [memory.ledger.edited, memory.ledger.broken_glass, memory.ledger.lease_expired, memory.accepted],
         "stamps": len({annotation(each, STAMP) for each in deployments}),
+        "its owner's": [_left_to_its_owner(each) for each in standing if name_of(each) == place.adopt],
         **(await _of_route(cluster, place) if place.route is not None else {"weights": memory.ledger.weights}),
     }
 
@@ -89,6 +91,13 @@ async def _of_route(cluster: Cluster, place: Place) -> Manifest:
     assert route is not None
     rule = {key: value for key, value in route["spec"]["rules"][0].items() if key != "backendRefs"}
     return {"weights": backends(route, place.route.rule), "rule": rule}
+
+
+def _left_to_its_owner(adopted: Manifest) -> Manifest:
+    """What there is of a Deployment that ran before us: nothing of it may be another but its replicas, and what we wrote on it."""
+    metadata = adopted["metadata"]
+    ours = sorted(key for kind in ("labels", "annotations") for key in metadata.get(kind) or {} if key.startswith(PREFIX))
+    return {"ours": ours, "revision": annotation(adopted, REVISION), "spec": adopted["spec"]}
 
 
 def _candidate(target: Target, way: Way) -> Make:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from ctrlplane_stream.local.control_plane.lab import Lab
-from ctrlplane_stream.local.control_plane.sweep.plans import KILLS, Course, Fault, Plan, gap_of, missing_plan_of, plan_of
+from ctrlplane_stream.local.control_plane.sweep.plans import KILLS, Course, Fault, Plan, gap_of, gap_plans, missing_plan_of, plan_of
 from ctrlplane_stream.local.control_plane.sweep.trial import Result, prepare, trial
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
 
@@ -36,16 +36,22 @@ class Sweep:
         self._undisturbed: dict[Script, Result] = {}
 
     async def play(
-        self, numbers: Iterable[int], at_once: int, missing: Iterable[int] = (), ways: Sequence[Way] = tuple(Way)
+        self,
+        numbers: Iterable[int],
+        at_once: int,
+        missing: Iterable[int] = (),
+        gaps: slice = slice(0),
+        ways: Sequence[Way] = tuple(Way),
     ) -> list[Result]:
-        """The results, in the order of the numbers. AssertionError where even an undisturbed run goes wrong.
+        """The results, sorted by number. AssertionError where even an undisturbed run goes wrong.
 
-        ``missing`` are the numbers of plans besides in which watches miss events.
+        ``missing`` are the numbers of plans besides in which watches miss events, ``gaps`` says which of the kills in every gap are played.
         """
         await self._play_undisturbed({(way, promotes) for way in ways for promotes in (False, True)})
         courses = {script: self.course(script) for script in self._undisturbed}
         plans = [plan_of(number, courses, ways) for number in numbers]
-        return await self._play([*plans, *(missing_plan_of(number, courses, ways) for number in missing)], at_once)
+        plans += [missing_plan_of(number, courses, ways) for number in missing]
+        return await self._play([*plans, *gap_plans(courses)[gaps]], at_once)
 
     async def play_these(self, plans: Sequence[Plan], at_once: int) -> list[Result]:
         """The results of plans of one's own."""

@@ -9,6 +9,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.health import ready
 from ctrlplane_stream.actuators.kubernetes.leases import expire_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
@@ -81,6 +82,7 @@ class Trial:
 
     async def _play(self, admin: Cluster) -> None:
         self._admin = admin
+        await self._surroundings_run()
         self._begin()
         for index, assigned in enumerate(self._script):
             self._index = index
@@ -90,6 +92,13 @@ class Trial:
         if self._sleeper is not None:
             await self._wake()
         await self._settled(self._script[-1])
+
+    async def _surroundings_run(self) -> None:
+        """Wait until what ran before us does."""
+        if self._place.adopt is None:
+            return
+        while ready(await self._admin.get(Kind.DEPLOYMENT, self._place.namespace, self._place.adopt)) < (self._place.full or 1):
+            await asyncio.sleep(0.05)
 
     async def _what_is_declared(self) -> Manifest:
         """What the repository says once the last worker has told it all that it owes; nothing where there is none."""

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.local.control_plane.scene import route, routed_place, template
+from ctrlplane_stream.local.control_plane.scene import adopting, route, routed_place, running, template
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import Capacity
 
@@ -27,11 +27,13 @@ class Way(StrEnum):
     """Shares of Pods that take work from a queue."""
     COMMITS = "commits"
     """By a route, while a repository declares versions (GitOps with ``weights: cluster``)."""
+    ADOPTED = "adopted"
+    """By a route; the first version is a Deployment that ran before us and is its owner's."""
 
     @property
     def by_route(self) -> bool:
         """Whether a route has the weights, and not shares of Pods."""
-        return self in (Way.ROUTE, Way.GROWING, Way.COMMITS)
+        return self in (Way.ROUTE, Way.GROWING, Way.COMMITS, Way.ADOPTED)
 
     @property
     def kind(self) -> ServiceKind:
@@ -46,12 +48,14 @@ class Way(StrEnum):
     def place(self, namespace: str, service: str) -> Place:
         """Where the service lives in that namespace."""
         if self.by_route:
-            return routed_place(namespace, service, replicas=_PODS if self is Way.GROWING else 2)
+            place = routed_place(namespace, service, replicas=_PODS if self is Way.GROWING else 2)
+            return adopting(place) if self is Way.ADOPTED else place
         return Place(namespace, SLUG, template(_PODS), full=_PODS, service=None if self is Way.CONSUMER else SLUG)
 
     def surroundings(self) -> Sequence[Manifest]:
         """What users have made before us."""
         if self.by_route:
-            return [{**route(SLUG, ["main"]), "metadata": {"name": SLUG, "annotations": {"owner": "somebody"}}}]
+            owned = {**route(SLUG, ["main"]), "metadata": {"name": SLUG, "annotations": {"owner": "somebody"}}}
+            return [owned, running()] if self is Way.ADOPTED else [owned]
         spec = {"selector": {"app": "cart"}, "ports": [{"port": 80, "targetPort": 8080}]}
         return [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": SLUG}, "spec": spec}]
