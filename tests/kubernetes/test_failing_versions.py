@@ -8,7 +8,7 @@ import msgspec
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.weights import backends
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, template, version
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
@@ -86,6 +86,34 @@ def test_pods_that_the_cluster_will_not_have_are_reverted_with_its_reason(lab):
     said = asyncio.run(run())
     assert "FailedCreate" in said, said
     assert "violates PodSecurity" in said, said
+
+
+def test_a_quota_without_room_for_the_candidate_is_told_and_more_room_mends_it(lab):
+    """Two Pods of four that are wanted would be the third and fourth of three: enforced by the API server's own admission."""
+    namespace = lab.namespace()
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}}
+    lab.apply([route("cart", ["main"]), quota | {"spec": {"hard": {"pods": "3"}}}], namespace)
+    target = Target(ENVIRONMENT, "cart")
+
+    async def run() -> str:
+        async with lab.product() as cluster:
+            actuator = kubernetes(cluster, (target, routed_place(namespace, "cart")))
+            await actuator.apply(*command(target, 1, version("cart", 1, 100)))
+            await settled(actuator, target, {"#1": 100})
+            await actuator.apply(*command(target, 2, version("cart", 1, 100), version("cart", 2, 0)))
+            for _ in range(600):
+                seen = (await actuator.observe(target)).version("#2")
+                if seen is not None and seen.failure is not None:
+                    break
+                await asyncio.sleep(0.05)
+            assert (seen.ready, seen.instances) in ((0, 2), (1, 2))
+            await asyncio.to_thread(lab.apply, [quota | {"spec": {"hard": {"pods": "4"}}}], namespace)
+            assert (await settled(actuator, target, {"#1": 100, "#2": 0})).version("#2").failure is None
+            return str(seen.failure)
+
+    said = asyncio.run(run())
+    assert "exceeded quota: small, requested: pods=1, used: pods=3, limited: pods=3" in said, said
+    assert "raise the quota of the namespace, or have the candidate take less room" in said, said
 
 
 def test_a_version_that_loses_its_readiness_under_traffic_is_reverted(lab):

@@ -6,7 +6,10 @@ import pytest
 
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, template, version
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, template, version
+from ctrlplane_stream.local.control_plane.sweep.history import History
+from ctrlplane_stream.local.control_plane.sweep.trial import prepare
+from ctrlplane_stream.local.control_plane.sweep.ways import Way
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target
 
@@ -111,16 +114,33 @@ async def _see(actuator, admin, namespace, there, ready) -> None:
     raise AssertionError(f"never saw {there}, {ready}: {await counts(admin, namespace)}")
 
 
-def test_a_route_is_no_way_to_change_in_place(lab, namespace):
-    """Its weights need both versions beside each other: refused in words, and nothing is made."""
-    lab.apply([route("shop-cart", ["main"])], namespace)
+@pytest.mark.parametrize("way", [Way.SERVICE, Way.EXCHANGED])
+def test_with_room_for_half_of_it_a_portion_is_ready_before_as_many_leave(lab, way):
+    """There and back behind one Service and by a route, whose weights an independent observer holds against the Pods at every moment."""
+    namespace = prepare(lab, way)
+    place = way.place(namespace, SERVICE)
 
-    async def run() -> None:
-        async with lab.product() as cluster, lab.admin() as admin:
-            actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE)))
-            outcome = await actuator.apply(*ordered(1, v1=100))
-            assert outcome.status is OutcomeStatus.REFUSED
-            assert "name a service instead" in outcome.reason
-            assert (await admin.select(Kind.DEPLOYMENT, namespace))[0] == ()
+    async def until(actuator, admin, **ready) -> None:
+        seen = None
+        for _ in range(1500):
+            seen = await actuator.observe(TARGET)
+            there, able = await counts(admin, namespace)
+            assert sum(able.values()) >= 4 or seen.cursor.sequence == 1, able
+            assert sum(there.values()) <= 6, there
+            if able == ready and {f"v{each.label[1:]}": each.weight * 4 // 100 for each in seen.versions if each.weight} == ready:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"never saw {ready}; last seen {seen}")
 
-    asyncio.run(run())
+    async def run() -> list[str]:
+        async with lab.product() as cluster, lab.admin() as admin, History(admin, place) as history:
+            actuator = kubernetes(cluster, (TARGET, place))
+            for sequence, (one, two) in enumerate([(4, 0), (2, 2), (0, 4), (4, 0)], 1):
+                versions = version(SERVICE, 1, 25 * one), version(SERVICE, 2, 25 * two)
+                outcome = await actuator.apply(*command(TARGET, sequence, *versions, in_place=True, surplus_percent=50))
+                assert outcome.status is OutcomeStatus.APPLIED, outcome
+                await until(actuator, admin, **{name: count for name, count in (("v1", one), ("v2", two)) if count})
+            await history.caught_up()
+            return history.violations() if place.route is not None else []
+
+    assert asyncio.run(run()) == []

@@ -217,7 +217,8 @@ class Kubernetes:
         if ledger.wanted is not None and ledger.wanted.in_place:
             counts = with_vacancy(in_place_shares(ledger.goal, ledger.wanted, sight.full), counts)
         seen = observation(sight.target, ledger, counts, self._clock())
-        return seen if sight.routed else msgspec.structs.replace(seen, granularity=grain(sight.full))
+        by_pods = not sight.routed or (ledger.wanted is not None and ledger.wanted.in_place)
+        return msgspec.structs.replace(seen, granularity=grain(sight.full)) if by_pods else seen
 
 
 async def _look(cluster: Cluster, target: Target, place: Place) -> Sight:

@@ -33,10 +33,10 @@ def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
             more.append(Scale(sight.name(label), there))
         elif there < here:
             less.append(Scale(sight.name(label), there))
-    return _steer(sight, moved), tuple(more), tuple(less)
+    return steered(sight, moved), tuple(more), tuple(less)
 
 
-def _steer(sight: Sight, ledger: Ledger) -> Steps:
+def steered(sight: Sight, ledger: Ledger) -> Steps:
     """The rule with the versions that may take traffic, parked ones left out; no step where it is so already.
 
     Nor where none of them takes any and the rule was never ours: until then what was there before us serves.

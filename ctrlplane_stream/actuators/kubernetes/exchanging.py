@@ -3,13 +3,15 @@
 With some room (``surplus_percent``) a portion of so many Pods is ready before as many leave.
 
 Each version still has its Deployment; their replicas together are ``full``. A Pod that leaves is drained by its own
-termination, and nothing follows before it is gone. Weight is the share of the ready Pods.
+termination, and nothing follows before it is gone. Weight is the share of the ready Pods: behind one Service by itself, with a route
+because its rule is given these weights, without a Pod's share before that Pod goes.
 """
 
 import msgspec
 
 from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus
 from ctrlplane_stream.actuators.kubernetes.behind_service import Steps
+from ctrlplane_stream.actuators.kubernetes.by_route import steered
 from ctrlplane_stream.actuators.kubernetes.health import ready
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
@@ -17,6 +19,7 @@ from ctrlplane_stream.actuators.kubernetes.steps import Remember, Remove, Scale
 from ctrlplane_stream.actuators.kubernetes.weights import replicas
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.observing import Counted
+from ctrlplane_stream.actuators.wanted import retreats
 from ctrlplane_stream.model.world import TargetWanted
 
 
@@ -29,14 +32,31 @@ def exchange_steps(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[
     goal = shares(ledger.goal, wanted, sight.full)
     counted = {version.label: _counted(sight.serving(version.label)) for version in sight.listed}
     sizes = next_sizes(goal, counted, leaving=_leaves(sight), surplus=surplus(wanted, sight.full))
+    before = {label: ledger.weights.get(label, 0) for label in goal}
     more = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size > replicas(sight.serving(label)))
     less = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size < replicas(sight.serving(label)))
+    if sight.routed:
+        staying = {label: _at_most(count, sizes[label]) for label, count in counted.items()}
+        weights = _on_the_way(ledger, before, reached(staying, wanted.stable, before, ledger.goal))
+        return steered(sight, msgspec.structs.replace(ledger, weights=weights)), more, less
     standing_by = tuple(each for version in sight.listed if (each := sight.standing_by(version.label)) is not None)
-    before = {label: ledger.weights.get(label, 0) for label in goal}
     weights = reached(counted, wanted.stable, before, ledger.goal)
     kept = msgspec.structs.replace(memory.ledger, weights=weights)
     moved: Steps = () if memory.ledger.weights == weights else (Remember(msgspec.structs.replace(memory, ledger=kept)),)
     return moved, more, (*less, *(Remove(name_of(each)) for each in standing_by))
+
+
+def _on_the_way(ledger: Ledger, before: dict[str, int], weights: dict[str, int]) -> dict[str, int]:
+    """On the way back nothing but stable gains (invariant 3), whatever became unready meanwhile."""
+    wanted = ledger.wanted
+    if wanted is None or wanted.stable is None or not (ledger.lease_expired or retreats(wanted)):
+        return weights
+    others = {label: min(weight, before.get(label, 0)) for label, weight in weights.items() if label != wanted.stable}
+    return {**others, wanted.stable: 100 - sum(others.values())} if any(before.values()) else weights
+
+
+def _at_most(count: Counted, size: int) -> Counted:
+    return Counted(min(count.instances, size), min(count.ready, size))
 
 
 def _counted(deployment: Manifest | None) -> Counted:

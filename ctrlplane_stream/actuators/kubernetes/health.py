@@ -19,6 +19,8 @@ _FAILING = (
 )
 """Reasons for which a container waits that waiting does not mend; an image that is merely being pulled is none."""
 
+_ROOM = "raise the quota of the namespace, or have the candidate take less room (`candidate_fleet: by-weight`, or `surge_percent`)"
+
 
 def ready(deployment: Manifest | None) -> int:
     """Ready Pods; 0 where the Deployment is not there or its controller has not looked at it yet."""
@@ -79,7 +81,8 @@ def _of_deployment(deployment: Manifest, *, serves: bool) -> str | None:
     progressing, available = conditions.get("Progressing", {}), conditions.get("Available", {})
     failed = conditions.get("ReplicaFailure", {})
     if failed.get("status") == "True":
-        return f"{failed.get('reason')}: {failed.get('message')}"
+        said = f"{failed.get('reason')}: {failed.get('message')}"
+        return f"{said}; {_ROOM}" if "exceeded quota" in said else said
     if progressing.get("status") == "False":
         return f"{progressing.get('reason')}: {progressing.get('message')}"
     if serves and available.get("status") == "False" and ready(deployment) == 0:

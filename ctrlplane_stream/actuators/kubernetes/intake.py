@@ -52,11 +52,6 @@ def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
     kind, before = command.wanted.kind, memory.ledger.wanted
     if kind is ServiceKind.JOB:
         return Refusal("this actuator runs services and consumers, no jobs: name an actuator in the catalog that starts runs")
-    if command.wanted.in_place and place.route is not None and kind is ServiceKind.ROUTED:
-        return Refusal(
-            f"{command.target} is to change in place, while the weights of a route need both versions beside each other: "
-            "name a service instead of the route in the placement file, or leave in_place (and surge_percent below 100) out of the policy"
-        )
     if before is not None and before.kind is not kind:
         return Refusal(f"{command.target} is {before.kind} here and cannot become {kind}: remove its objects and its memory first")
     return None
@@ -70,7 +65,8 @@ async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) 
         return Refusal(f"the placement file names nothing of {command.target} to adopt: say `adopt: DEPLOYMENT` there")
     if deployment_of(place.template) is None and command.verb is not Verb.ADOPT:
         return Refusal(f"no template for {command.target}: name one in the placement file")
-    if place.autoscaler is not None and (place.route is None or command.wanted.kind is ServiceKind.CONSUMER):
+    by_pods = place.route is None or command.wanted.kind is ServiceKind.CONSUMER or command.wanted.in_place
+    if place.autoscaler is not None and by_pods:
         return Refusal(f"{command.target} takes weight by its share of Pods, which an autoscaler would move: take it out of the template")
     if command.wanted.kind is ServiceKind.CONSUMER:
         return None

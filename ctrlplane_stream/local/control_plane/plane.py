@@ -34,6 +34,7 @@ _CONTROLLERS = (
     "namespace-controller",
     "disruption-controller",
     "horizontal-pod-autoscaler-controller",
+    "resourcequota-controller",
 )
 _START_ATTEMPTS = 3
 

@@ -86,10 +86,12 @@ def command(
     kind: ServiceKind = ServiceKind.ROUTED,
     over_edit: str | None = None,
     in_place: bool = False,
+    surplus_percent: int = 0,
 ) -> tuple[Command, Cursor]:
     """A command and its cursor, in epoch 1."""
     partial = any(0 < each.weight < 100 for each in versions)
-    wanted = TargetWanted(target, kind, versions, stable, lease if partial else None, in_place=in_place)
+    seconds = lease if partial else None
+    wanted = TargetWanted(target, kind, versions, stable, seconds, in_place=in_place, surplus_percent=surplus_percent)
     return Command(f"c{sequence}", verb, target, sequence, wanted, "the test", over_edit=over_edit), Cursor(1, sequence)
 
 

@@ -2,8 +2,9 @@
 
 1: weights sum to 100, and none rises to what has not the ready Pods for it (of stable, one is enough). 2: stable keeps its Pods.
 3: on the way back nothing but stable gains. 4: no version has fewer Pods than its weight needs. Weights are what a route says; where
-they go by shares of Pods, what the memory says was reached, and stable gives Pods away as the candidate gets them: there 4 holds and
-not 2. Besides these: the cursor in the memory never goes back, and a Deployment that was adopted is never deleted nor has other Pods.
+they go by shares of Pods, what the memory says was reached. There, and where no second fleet has room, stable gives Pods away as the
+candidate gets them: 4 holds and not 2. Besides these: the cursor in the memory never goes back, and a Deployment that was adopted is
+never deleted nor gets other Pods.
 """
 
 import contextlib
@@ -103,7 +104,7 @@ class Replay:
         weight, found = self._weights.get(name, 0), []
         if has < math.ceil(self._full * weight / 100):
             found.append(f"4: {name} went from {had} to {has} Pods with weight {weight}")
-        if name == self._stable() and self._place.route is not None:
+        if name == self._stable() and self._place.route is not None and not self._exchanges():
             found.append(f"2: stable {name} went from {had} to {has} Pods")
         return found
 
@@ -116,6 +117,11 @@ class Replay:
     def _stable(self) -> str | None:
         wanted = self._memory.ledger.wanted if self._memory is not None else None
         return version_name(self._place.slug, wanted.stable) if wanted is not None and wanted.stable is not None else None
+
+    def _exchanges(self) -> bool:
+        """Whether there is no room for a whole second fleet, so that stable gives Pods away as the candidate gets them."""
+        wanted = self._memory.ledger.wanted if self._memory is not None else None
+        return wanted is not None and wanted.in_place
 
     def _aborting(self) -> bool:
         ledger = self._memory.ledger if self._memory is not None else None

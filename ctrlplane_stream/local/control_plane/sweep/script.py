@@ -28,7 +28,7 @@ Make = Callable[..., WantedVersion]
 def script(target: Target, way: Way, *, promotes: bool) -> tuple[Assigned, ...]:
     """The commands, in their order; their sequences leave room for one between any two."""
     one, two = partial(version, target.service, 1), _candidate(target, way)
-    give = partial(command, target, kind=way.kind)
+    give = partial(command, target, kind=way.kind, in_place=way.surplus_percent > 0, surplus_percent=way.surplus_percent)
     begin = (
         give(10, one(100), verb=Verb.ADOPT if way is Way.ADOPTED else Verb.PREPARE),
         give(20, one(100), two(0), verb=Verb.PREPARE),
@@ -53,7 +53,8 @@ def script(target: Target, way: Way, *, promotes: bool) -> tuple[Assigned, ...]:
 
 def retreat(target: Target, way: Way, sequence: int) -> Assigned:
     """The command by which the engine agrees with stable after a lease ran out."""
-    return command(target, sequence, version(target.service, 1, 100), _candidate(target, way)(0), kind=way.kind)
+    give = partial(command, target, kind=way.kind, in_place=way.surplus_percent > 0, surplus_percent=way.surplus_percent)
+    return give(sequence, version(target.service, 1, 100), _candidate(target, way)(0))
 
 
 async def ending(cluster: Cluster, place: Place, target: Target) -> Manifest:

@@ -27,13 +27,20 @@ class Way(StrEnum):
     """Shares of Pods that take work from a queue."""
     COMMITS = "commits"
     """By a route, while a repository declares versions (GitOps with ``weights: cluster``)."""
+    EXCHANGED = "exchanged"
+    """By a route, where there is room for half a fleet beside the whole one: a portion is ready before as many Pods go."""
     ADOPTED = "adopted"
     """By a route; the first version is a Deployment that ran before us and is its owner's."""
 
     @property
     def by_route(self) -> bool:
         """Whether a route has the weights, and not shares of Pods."""
-        return self in (Way.ROUTE, Way.GROWING, Way.COMMITS, Way.ADOPTED)
+        return self not in (Way.SERVICE, Way.CONSUMER)
+
+    @property
+    def surplus_percent(self) -> int:
+        """Of a target whose Pods are exchanged: the room that there is beside them; 0 where both versions stand side by side."""
+        return 50 if self is Way.EXCHANGED else 0
 
     @property
     def kind(self) -> ServiceKind:
@@ -48,7 +55,7 @@ class Way(StrEnum):
     def place(self, namespace: str, service: str) -> Place:
         """Where the service lives in that namespace."""
         if self.by_route:
-            place = routed_place(namespace, service, replicas=_PODS if self is Way.GROWING else 2)
+            place = routed_place(namespace, service, replicas=_PODS if self in (Way.GROWING, Way.EXCHANGED) else 2)
             return adopting(place) if self is Way.ADOPTED else place
         return Place(namespace, SLUG, template(_PODS), full=_PODS, service=None if self is Way.CONSUMER else SLUG)
 
