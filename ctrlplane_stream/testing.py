@@ -17,7 +17,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision, Moment, State, decide, fold
 from ctrlplane_stream.decision.invariants import Monitor, Violation
 from ctrlplane_stream.decision.state import encode_entry
-from ctrlplane_stream.model.commands import Announce, Command, JudgeAssigned, Notify, Output
+from ctrlplane_stream.model.commands import Announce, Command, Declare, JudgeAssigned, Notify, Output
 from ctrlplane_stream.model.decisions import Decided, Reason
 from ctrlplane_stream.model.facts import Fact, Origin, TimePassed
 
@@ -116,6 +116,11 @@ class Driver:
     def announcements(self) -> list[Announce]:
         """Every artifact offered onward."""
         return [o for o in self.outputs if isinstance(o, Announce)]
+
+    @property
+    def declared(self) -> list[Declare]:
+        """Every verdict that was said without a judge."""
+        return [o for o in self.outputs if isinstance(o, Declare)]
 
     @property
     def rollouts(self) -> list[e.Rollout]:

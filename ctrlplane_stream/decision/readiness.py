@@ -1,11 +1,14 @@
-"""Whether candidates have the instances that more weight needs, and from when on a person is asked about one that never has."""
+"""Whether candidates have the instances that more weight needs, from when on a person is asked about one that never has, and the word of
+instances that fail."""
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import gate
-from ctrlplane_stream.decision.assigning import next_place
+from ctrlplane_stream.decision.assigning import global_step, next_place, step_count
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.decision.targets import ready_weight
+from ctrlplane_stream.decision.targets import failure, ready_weight
+from ctrlplane_stream.model.commands import Declare
+from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, Verdict, VerdictStatus
 
 
 def unready(draft: Draft, rollout: e.Rollout) -> str | None:
@@ -34,3 +37,22 @@ def never_ready(draft: Draft, rollout: e.Rollout) -> str | None:
     limit = gate.proof_seconds(rollout, policy) + policy.ready_timeout_seconds
     late = draft.clock.steady - (rollout.confirmed_steady or 0) > limit * 1000
     return f"nothing else keeps this step, but not every candidate is ready after {limit:.0f} s: {waits}" if late else None
+
+
+def failing(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
+    """That a candidate fails by its instances alone, or None. It is said where judges say theirs too, so that nobody there misses it."""
+    if (why := failure(draft.target(unit.service), unit.candidate)) is None:
+        return None
+    step = step_count(rollout) - 1 if rollout.bakes else global_step(rollout)
+    verdict = Verdict(
+        judge=INSTANCES,
+        environment=rollout.environment,
+        rollout=rollout.id,
+        step=step,
+        attempt=rollout.judged_attempt,
+        status=VerdictStatus.FAIL,
+        reason=f"{unit.service} {unit.candidate} fails: {why}",
+        culprit=Culprit(unit.service, draft.told_as(unit.service, unit.candidate)),
+    )
+    draft.outputs.append(Declare(f"{rollout.id}/{INSTANCES}@{draft.clock.sequence}", verdict))
+    return verdict.reason

@@ -19,11 +19,11 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall, owns
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
-from ctrlplane_stream.decision.readiness import unready
+from ctrlplane_stream.decision.readiness import failing, unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
 from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
-from ctrlplane_stream.decision.targets import failure, is_astray, is_shown, weights_of
+from ctrlplane_stream.decision.targets import is_astray, is_shown, weights_of
 from ctrlplane_stream.decision.transitions import move, watched, window_now
 
 MAX_ROUNDS = 10_000
@@ -122,9 +122,8 @@ def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
         for unit in rollout.units if rollout.phase is not Phase.QUEUED and not rollout.forced else ():
             if rollout.phase is Phase.PREPARING and not _answered(draft, unit.service):
                 continue  # what was seen before it was made is of an earlier attempt
-            why = failure(draft.target(unit.service), unit.candidate)
-            if why is not None:
-                return Event.STOP, f"{unit.service} {unit.candidate} fails: {why}"
+            if (why := failing(draft, rollout, unit)) is not None:
+                return Event.STOP, why
     return None
 
 

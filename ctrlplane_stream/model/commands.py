@@ -1,7 +1,7 @@
 """What the engine tells others to do: imperative words, each carried out at most once per id.
 
 Outputs are everything one decision tells the world: commands to actuators, assignments to the judge, notifications
-to people, announcements to further environments.
+to people, announcements to further environments, verdicts that need no judge.
 """
 
 from enum import StrEnum
@@ -10,7 +10,7 @@ import msgspec
 
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact, Target
-from ctrlplane_stream.model.verdicts import Assignment
+from ctrlplane_stream.model.verdicts import Assignment, Verdict
 from ctrlplane_stream.model.world import TargetWanted
 
 
@@ -89,4 +89,11 @@ class Announce(msgspec.Struct, frozen=True, tag_field="type", tag="announce"):
     order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
 
 
-Output = Command | JudgeAssigned | JudgeReleased | Notify | Announce
+class Declare(msgspec.Struct, frozen=True, tag_field="type", tag="declare"):
+    """Say a verdict that rests on no telemetry where all verdicts are said: by it the rollout has been stopped already."""
+
+    id: str
+    verdict: Verdict
+
+
+Output = Command | JudgeAssigned | JudgeReleased | Notify | Announce | Declare

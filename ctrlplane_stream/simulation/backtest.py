@@ -35,7 +35,7 @@ from ctrlplane_stream.model.facts import (
 )
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.policy import Policy
-from ctrlplane_stream.model.verdicts import OUR_JUDGE
+from ctrlplane_stream.model.verdicts import INSTANCES, OUR_JUDGE
 from ctrlplane_stream.model.windows import WindowRecord
 from ctrlplane_stream.simulation.recorded_world import RecordedWorld
 from ctrlplane_stream.stream.judging import Bench, Timing
@@ -210,7 +210,7 @@ class Backtest:
                 return msgspec.structs.replace(fact, catalog=msgspec.structs.replace(fact.catalog, services=services))
             case ArtifactPushed() | EdgesObserved() | EdgesFaded() | OverrideRequested():
                 return fact
-            case VerdictGiven(verdict) if verdict.judge != OUR_JUDGE:
+            case VerdictGiven(verdict) if verdict.judge not in (OUR_JUDGE, INSTANCES):
                 return fact
             case _:
                 return None

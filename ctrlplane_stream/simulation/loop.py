@@ -13,7 +13,7 @@ import msgspec
 
 from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.model.catalog import EnvironmentCatalog, ServiceInEnvironment
-from ctrlplane_stream.model.commands import Announce, Command, JudgeAssigned, JudgeReleased, Output
+from ctrlplane_stream.model.commands import Announce, Command, Declare, JudgeAssigned, JudgeReleased, Output
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
     ArtifactPushed,
@@ -205,6 +205,8 @@ class Loop:
                 self.judge.release(output.rollout)
             elif isinstance(output, Announce):
                 self.announced(output)
+            elif isinstance(output, Declare):
+                self.at(0, lambda v=output.verdict: self._give(VerdictGiven(v)))  # type: ignore[misc]
 
     def _actuate(self, command: Command) -> None:
         self._send(self.world.apply(command, self.now_ms))

@@ -1,4 +1,4 @@
-"""What a decision is to the outside: CloudEvents for `version-sets`, `rollouts` and `artifacts`, made from nothing else.
+"""What a decision is to the outside: CloudEvents for `version-sets`, `rollouts`, `artifacts` and `health-verdicts`, made from nothing else.
 
 A projection can be made again from `decisions` at any time and is the same, ids included.
 """
@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ctrlplane_stream.model.commands import Announce
+from ctrlplane_stream.model.commands import Announce, Declare
 from ctrlplane_stream.model.decisions import Decided, Reason
 from ctrlplane_stream.stream.ports import Letter
 from ctrlplane_stream.wire import cloudevents
 from ctrlplane_stream.wire.artifacts import PUSHED, PushedData
 from ctrlplane_stream.wire.kafka_clients import partition_of
+from ctrlplane_stream.wire.verdicts import write_verdict
 
 VERSION_SET = "stream.ctrlplane.version-set.v1"
 ROLLOUT = "stream.ctrlplane.rollout.v1"
@@ -44,6 +45,8 @@ def letters_of(decided: Decided, partitions: int) -> Iterator[Letter]:
     for output in decided.outputs:
         if isinstance(output, Announce):
             yield Letter("artifacts", partition_of(output.environment, partitions), output.artifact.image.encode(), _announcement(output))
+        elif isinstance(output, Declare):
+            yield Letter("health-verdicts", partition, key, write_verdict(output.id, SOURCE, output.verdict))
 
 
 def _event(decided: Decided, name: str, type_: str, value: msgspec.Raw) -> bytes:

@@ -1,5 +1,6 @@
 """Climbing: what opens a step, what keeps it shut, and what ends it."""
 
+import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import ENDED, Phase
@@ -7,6 +8,7 @@ from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.policy import Step
+from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, VerdictStatus
 from ctrlplane_stream.simulation.loop import QUICK
 from ctrlplane_stream.simulation.world import Sickness
 from tests.scenario.shop import held, phase, reasons, shop, until, weights
@@ -56,6 +58,26 @@ def test_a_candidate_that_loses_readiness_under_weight_fails_without_telemetry()
     loop.world.target("cart").versions["#2"].lost = True
     loop.tell_world("cart", WorldCause.READINESS)
     until(loop, "cart/2", Phase.REVERTED, 200)
+
+
+@pytest.mark.parametrize(("crashes", "step"), [(True, 0), (False, 1)])
+def test_instances_that_fail_say_so_where_judges_do(crashes: bool, step: int) -> None:
+    """Once, of the step that it was, with the version that carries the harm and no metric; heard as a fact it changes nothing more."""
+    loop = shop()
+    if crashes:
+        loop.world.sick["cart", "#2"] = Sickness.CRASHES
+    loop.push("cart", 2)
+    if not crashes:
+        while (climbing := loop.driver.rollout("production/cart/2")) is None or climbing.step < step:
+            loop.run(1)
+        loop.world.target("cart").versions["#2"].lost = True
+        loop.tell_world("cart", WorldCause.READINESS)
+    until(loop, "cart/2", Phase.REVERTED, 200)
+    (said,) = (declared.verdict for declared in loop.driver.declared)
+    assert (said.judge, said.status, said.step, said.window, said.metrics) == (INSTANCES, VerdictStatus.FAIL, step, None, ())
+    assert said.culprit == Culprit("cart", "#2")
+    assert said.reason == loop.driver.rollout("production/cart/2").stopped_because  # type: ignore[union-attr]
+    assert f"ignored: {INSTANCES} on production/cart/2: it is " in reasons(loop)
 
 
 def test_an_unprovable_step_is_left_unproven_and_marked_where_the_policy_soaks() -> None:

@@ -4,6 +4,9 @@ import re
 import tomllib
 from pathlib import Path
 
+from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
+from ctrlplane_stream.wire.verdicts import read_verdict
+
 _ROOT = Path(__file__).parents[2]
 
 
@@ -32,3 +35,11 @@ def test_every_decision_has_a_number_of_its_own_and_its_title_says_it() -> None:
     numbers = [int(page.name[:4]) for page in pages]
     assert numbers == list(range(1, len(pages) + 1))
     assert [page.read_text().partition(".")[0] for page in pages] == [f"# {number}" for number in numbers]
+
+
+def test_the_verdict_of_an_outside_judge_is_one_that_ingest_reads() -> None:
+    """The record that docs/gates.md shows to who writes a judge of their own, field for field."""
+    (record,) = re.findall(r"```json\n(.+?)```", (_ROOT / "docs" / "gates.md").read_text(), re.DOTALL)
+    found = read_verdict(record.encode())
+    assert isinstance(found, Verdict), found
+    assert (found.judge, found.status, found.culprit is not None) == ("orders", VerdictStatus.FAIL, True)

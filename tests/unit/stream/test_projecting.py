@@ -4,16 +4,30 @@ import json
 
 import msgspec
 
-from ctrlplane_stream.model.commands import Announce
+from ctrlplane_stream.model.commands import Announce, Declare
 from ctrlplane_stream.model.decisions import GONE, Decided, Disposition, Reason
 from ctrlplane_stream.model.facts import Provenance
 from ctrlplane_stream.model.identity import Artifact
+from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, Verdict, VerdictStatus
 from ctrlplane_stream.stream.projecting import letters_of
 from ctrlplane_stream.wire.artifacts import read_artifacts
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
+from ctrlplane_stream.wire.verdicts import read_verdict
 
 CART = Artifact("shop/cart", "registry.example/shop/cart", "sha256:" + "ab" * 32)
+
+
+FAILED = Verdict(
+    judge=INSTANCES,
+    environment="staging",
+    rollout="staging/shop-cart/1",
+    step=1,
+    attempt=2,
+    status=VerdictStatus.FAIL,
+    reason="shop/cart #1 fails: crash loop",
+    culprit=Culprit("shop/cart", "#1"),
+)
 
 
 def _decided() -> Decided:
@@ -52,3 +66,12 @@ def test_an_announcement_is_an_artifact_event_that_ingest_reads() -> None:
         CART.digest,
         "c0ffee",
     )
+
+
+def test_a_verdict_without_a_judge_is_said_where_all_are_and_ingest_reads_it() -> None:
+    """On its environment's partition, whole, and with the same id however often the decision is projected."""
+    decided = msgspec.structs.replace(_decided(), outputs=(Declare("staging/shop-cart/1/instances@7", FAILED),), delta={})
+    (said,), again = letters_of(decided, 8), tuple(letters_of(decided, 8))
+    assert (said.topic, said.partition, said.key) == ("health-verdicts", partition_of("staging", 8), b"staging")
+    assert read_verdict(said.value) == FAILED
+    assert again == (said,)
