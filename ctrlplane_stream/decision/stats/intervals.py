@@ -43,11 +43,24 @@ def share_error(events: float, total: float, design_effect: float = 1.0) -> floa
 def difference_of_shares(
     candidate: tuple[float, float], stable: tuple[float, float], alpha: float, margin: float, design_effect: float = 1.0
 ) -> tuple[float, float]:
-    """The interval of candidate share minus stable share from (events, total) of each; totals must be positive."""
+    """The interval of candidate share minus stable share from (events, total) of each; totals must be positive.
+
+    The width in standard errors is the sequence's; the error is that of the limits and not of the shares seen (Wilson's limits of each arm,
+    put together by Newcombe, Statistics in Medicine 1998, method 10), without which none in a thousand would exclude four.
+    """
     error = math.hypot(share_error(*candidate, design_effect), share_error(*stable, design_effect))
-    half = radius(error, alpha, max(margin, 1e-4) / 4)
-    effect = candidate[0] / candidate[1] - stable[0] / stable[1]
-    return max(-1.0, effect - half), min(1.0, effect + half)
+    squares = (radius(error, alpha, max(margin, 1e-4) / 4) / error) ** 2 * design_effect
+    ours, ours_below, ours_above = _limits(*candidate, squares)
+    theirs, theirs_below, theirs_above = _limits(*stable, squares)
+    effect = ours - theirs
+    return max(-1.0, effect - math.hypot(ours_below, theirs_above)), min(1.0, effect + math.hypot(ours_above, theirs_below))
+
+
+def _limits(events: float, total: float, squares: float) -> tuple[float, float, float]:
+    """A share, and how far below and above it Wilson's limits lie, so many squared standard errors away by their own variance."""
+    share, added = events / total, squares / total
+    middle, half = added * (0.5 - share), math.sqrt(share * (1 - share) * added + added * added / 4)
+    return share, (half - middle) / (1 + added), (half + middle) / (1 + added)
 
 
 def ratio_of_rates(

@@ -1,8 +1,10 @@
-"""Bounds of rates, from both sides."""
+"""Bounds of rates and of differences, from both sides."""
+
+import math
 
 import pytest
 
-from ctrlplane_stream.decision.stats.intervals import lower_rate, ratio_of_rates, upper_rate
+from ctrlplane_stream.decision.stats.intervals import difference_of_shares, lower_rate, ratio_of_rates, upper_rate
 
 
 @pytest.mark.parametrize(("events", "exposure"), [(3, 10.0), (200, 100.0), (5000, 10_000.0)])
@@ -30,3 +32,19 @@ def test_nothing_seen_bounds_a_rate_from_above_alone() -> None:
     """No event in ten: at most -ln(0.05) / 10 (Chernoff), and perhaps none at all."""
     assert lower_rate(0, 10.0, 0.05) == 0.0
     assert upper_rate(0, 10.0, 0.05) == pytest.approx(2.9957 / 10, rel=1e-3)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 4e-5])
+@pytest.mark.parametrize("total", [300, 1242, 10_000])
+def test_an_interval_leaves_the_truth_out_as_seldom_as_it_promises_however_few_the_errors(total: int, alpha: float) -> None:
+    """Four in a thousand in both arms, of which the candidate's are all counts there can be, each with its binomial chance: no error in
+    1,242 requests happens seven times in a thousand, and must not exclude that the shares are alike."""
+    share, stable = 0.004, (400.0, 100_000.0)
+    left_out = 0.0
+    for events in range(200):
+        low, high = difference_of_shares((float(events), float(total)), stable, alpha, 0.01)
+        assert low <= events / total - share <= high
+        if not low <= 0.0 <= high:
+            choices = math.lgamma(total + 1) - math.lgamma(events + 1) - math.lgamma(total - events + 1)
+            left_out += math.exp(choices + events * math.log(share) + (total - events) * math.log(1 - share))
+    assert left_out <= alpha
