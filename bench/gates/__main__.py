@@ -1,10 +1,10 @@
 """`python -m bench.gates`: run the measurement, print its tables, and put them into `docs/gates.md` with --write.
 
-Every round draws one rollout of identical versions in each cell, every second round one of each fault. Rollout i of a cell has
+Every round draws one rollout of identical versions in each cell, the first of them one of each fault too. Rollout i of a cell has
 seed SEED + i, so that a round can be drawn again.
 
 --rounds N     rounds (40)
---faults-every N  rounds from one with faults to the next (2): a rate near 0 is bounded by many healthy rollouts, a median by few
+--fault-rounds N  how many of them draw faults too (20): a rate near 0 is bounded by many healthy rollouts, a median by few
 --minutes M    no new rollout after so many minutes
 --keep FILE    rollouts as JSON lines: those that are there are not drawn again, so that a measurement may be stopped and gone on with
 --short        one condition, two rates, few rounds: a minute
@@ -25,7 +25,17 @@ import msgspec
 
 from bench.gates.cost import all_changed, best, one_changed
 from bench.gates.oracle import Truth
-from bench.gates.report import Cell, FaultCell, conditions_table, fault_table, faults_table, healthy_table, summary
+from bench.gates.report import (
+    Cell,
+    FaultCell,
+    answers_table,
+    conditions_table,
+    fault_table,
+    faults_table,
+    healthy_table,
+    plans_table,
+    summary,
+)
 from bench.gates.rollouts import TRUTHS, Run, run
 from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, Condition, Fault
 
@@ -40,7 +50,7 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(prog="python -m bench.gates")
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--faults-every", type=int, default=2)
+    parser.add_argument("--fault-rounds", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--short", action="store_true")
@@ -53,7 +63,7 @@ def main() -> None:
     for number, plan in product(range(rounds), plans):
         if time.monotonic() > until:
             break
-        if plan[2] is HEALTHY or number % arguments.faults_every == 0:
+        if plan[2] is HEALTHY or number < arguments.fault_rounds:
             kept.draw(plan, arguments.seed + number)
     text = document({plan: kept.of(plan) for plan in plans}, arguments.seed, kept.seconds)
     print(text)
@@ -114,11 +124,9 @@ class Kept:
 
 
 def planned(short: bool) -> list[_Plan]:
-    """Identical versions at all rates under all conditions; faults from 100 requests a second on, below that in plain traffic only."""
+    """Identical versions and every fault, at all rates under all conditions."""
     rates, conditions = (_RATES[2:], CONDITIONS[:1]) if short else (_RATES, CONDITIONS)
-    healthy = [(rps, condition, HEALTHY) for rps, condition in product(rates, conditions)]
-    ill = product(rates, conditions, FAULTS)
-    return healthy + [(rps, c, fault) for rps, c, fault in ill if rps >= 100 or c is CONDITIONS[0]]
+    return [*product(rates, conditions, (HEALTHY,)), *product(rates, conditions, FAULTS)]
 
 
 def one(plan: _Plan, seed: int) -> Run:
@@ -137,11 +145,11 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
     """The measured part of the document."""
     healthy: list[Cell] = [(rps, c.name, runs) for (rps, c, fault), runs in cells.items() if fault is HEALTHY]
     faulty: list[FaultCell] = [(rps, c.name, fault, runs) for (rps, c, fault), runs in cells.items() if fault is not HEALTHY]
-    rounds = max(len(runs) for _, _, runs in healthy)
+    rounds, ill_rounds = max(len(runs) for _, _, runs in healthy), max(len(runs) for *_, runs in faulty)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     head = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, in {seconds / 60:.0f} minutes of CPU; "
-        f"`python -m bench.gates --rounds {rounds} --faults-every 1 --seed {seed}`, "
+        f"`python -m bench.gates --rounds {rounds} --fault-rounds {ill_rounds} --seed {seed}`, "
         f"{sum(len(runs) for _, _, runs in healthy)} rollouts of identical versions "
         f"and {sum(len(runs) for *_, runs in faulty)} with a fault. Intervals are 95% (Wilson). "
         f"Rollout i of a cell has seed {seed} + i, or {seed + FAULT_SEEDS} + i with a fault."
@@ -152,8 +160,11 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
         ["### Identical versions"],
         conditions_table(healthy),
         healthy_table(healthy),
+        ["### What a plan says of it"],
+        plans_table(healthy, faulty),
         ["### The fault catalogue"],
         faults_table(faulty),
+        answers_table(faulty),
         fault_table(faulty),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts)

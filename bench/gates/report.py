@@ -5,11 +5,17 @@ from collections.abc import Iterable, Sequence
 
 from bench.gates.cost import Cost
 from bench.gates.examples import largest_difference
-from bench.gates.rollouts import Run
-from bench.gates.traffic import WINDOW_SECONDS, Fault
+from bench.gates.rollouts import WEIGHTS, Run, assignment
+from bench.gates.traffic import FAULTS, WINDOW_SECONDS, Fault
+from ctrlplane_stream.decision.judge.planning import Traffic, plan_step
+from ctrlplane_stream.decision.judge.questions import questions
+from ctrlplane_stream.model.verdicts import GatePolicy
 
 Cell = tuple[float, str, list[Run]]
 FaultCell = tuple[float, str, Fault, list[Run]]
+
+_ERRORS, _P99_OVER_P50 = 0.004, 3.0
+"""Of the drawn system, as a person would say them to `gates plan`."""
 
 
 def healthy_table(cells: Iterable[Cell]) -> list[str]:
@@ -31,8 +37,12 @@ def healthy_table(cells: Iterable[Cell]) -> list[str]:
 
 
 def conditions_table(cells: Sequence[Cell]) -> list[str]:
-    """False aborts and completions by rate and by condition, each over all of the other, and the share of passed steps that were proven."""
-    lines = ["| | rollouts | false aborts | completed alone | steps proven, not soaked |", "|---|---|---|---|---|"]
+    """False aborts and completions by rate and by condition, each over all of the other; the share of passed steps that were proven, how
+    long these took against the oracle, and how many soaked that the oracle proved meanwhile."""
+    lines = [
+        "| | rollouts | false aborts | completed alone | steps proven, not soaked | a proven step × oracle | soaked, the oracle proved |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for rps in dict.fromkeys(rps for rps, _, _ in cells):
         lines.append(_line(f"{rps:g} requests/s, all conditions", [run for at, _, runs in cells if at == rps for run in runs]))
     for name in dict.fromkeys(name for _, name, _ in cells):
@@ -42,8 +52,34 @@ def conditions_table(cells: Sequence[Cell]) -> list[str]:
 
 def _line(name: str, runs: list[Run]) -> str:
     ends = [sum(run.outcome == outcome for run in runs) for outcome in ("failed", "completed")]
-    proven = [step for run in runs for step in run.proven]
-    return f"| {name} | {len(runs)} | {share(ends[0], len(runs))} | {share(ends[1], len(runs))} | {share(sum(proven), len(proven))} |"
+    steps = [step for run in runs for step in zip(run.proven, run.windows, run.oracle_windows, strict=False)]  # of a held one no more
+    ratios = [windows / (oracle or windows) for proven, windows, oracle in steps if proven]
+    late = sum(not proven and oracle is not None for proven, _, oracle in steps)
+    counted = (
+        share(ends[0], len(runs)),
+        share(ends[1], len(runs)),
+        share(len(ratios), len(steps)),
+        spread(ratios, 2),
+        share(late, len(steps)),
+    )
+    return f"| {name} | {len(runs)} | {' | '.join(counted)} |"
+
+
+def plans_table(healthy: Sequence[Cell], faulty: Sequence[FaultCell]) -> list[str]:
+    """What `gates plan` says of the first step where its traffic can prove it, beside the medians in plain traffic: seconds until five
+    points of errors are found, and until a healthy step is proven."""
+    policy = GatePolicy()
+    asked = len(questions(assignment(0, 0, policy)))
+    lines = ["| requests/s at 5% | found, planned | found, measured | proven, planned | proven, measured |", "|---|---|---|---|---|"]
+    for rps in dict.fromkeys(rps for rps, _, _ in healthy):
+        plan = plan_step(Traffic(rps, WEIGHTS[0], _ERRORS, _P99_OVER_P50), FAULTS[0].errors, policy, questions=asked, steps=len(WEIGHTS))
+        failed = [run for at, name, fault, runs in faulty if (at, name, fault) == (rps, "plain", FAULTS[0]) for run in runs]
+        passed = [run for at, name, runs in healthy if (at, name) == (rps, "plain") for run in runs if run.proven]
+        if plan.provable and failed and passed:
+            found = spread([float(run.total * WINDOW_SECONDS) for run in failed], 0)
+            proven = spread([float(run.windows[0] * WINDOW_SECONDS) for run in passed], 0)
+            lines.append(f"| {rps:g} | {max(plan.detect_seconds, WINDOW_SECONDS):.0f} | {found} | {plan.step_seconds:.0f} | {proven} |")
+    return lines
 
 
 def faults_table(cells: Sequence[FaultCell]) -> list[str]:
@@ -75,6 +111,45 @@ def _faults(name: str, runs: list[tuple[Fault, Run]]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def answers_table(cells: Sequence[FaultCell]) -> list[str]:
+    """What the judge says of a faulty candidate at each rate: found, or which of the other answers; below 100 requests a second, where
+    traffic is too little to find everything, by condition and by fault too."""
+    lines = [
+        "| | rollouts | found | held | passed, *unproven* | all steps proven | of what the oracle finds | named rightly | × oracle |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    rates = list(dict.fromkeys(rps for rps, *_ in cells))
+    for rate in rates:
+        lines.append(_answers(f"{rate:g} requests/s, all", [(fault, run) for rps, _, fault, runs in cells if rps == rate for run in runs]))
+    for rate in (rate for rate in rates if rate < 100):
+        at = [(name, fault, run) for rps, name, fault, runs in cells if rps == rate for run in runs]
+        for condition in dict.fromkeys(name for name, _, _ in at):
+            lines.append(_answers(f"{rate:g} requests/s, {condition}", [(fault, run) for name, fault, run in at if name == condition]))
+        for kind in dict.fromkeys(fault.name for _, fault, _ in at):
+            lines.append(_answers(f"{rate:g} requests/s, {kind}", [(fault, run) for _, fault, run in at if fault.name == kind]))
+    return lines
+
+
+def _answers(name: str, runs: list[tuple[Fault, Run]]) -> str:
+    failed = [(fault, run) for fault, run in runs if run.outcome == "failed"]
+    missed = [run for _, run in runs if run.outcome != "failed"]
+    proven = sum(run.outcome == "completed" and all(run.proven) for run in missed)
+    held = sum(run.outcome == "held" for run in missed)
+    told = len(failed) + sum(run.oracle_fail is not None for run in missed)
+    cells = [
+        name,
+        str(len(runs)),
+        share(len(failed), len(runs)),
+        f"{held}",
+        f"{len(missed) - held - proven}",
+        f"{proven}",
+        share(len(failed), told),
+        share(sum(run.right(fault) for fault, run in failed), len(failed)),
+        spread([run.against_oracle for _, run in failed], 2),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
 def fault_table(cells: Iterable[FaultCell]) -> list[str]:
     """Found, rightly named, and how long it took against the oracle, by rate and fault."""
     lines = [
@@ -102,16 +177,20 @@ def summary(healthy: Sequence[Cell], faulty: Sequence[FaultCell], cost: Cost, us
     failed = [(run, fault) for run, fault in ills if run.outcome == "failed"]
     completed = sum(run.outcome == "completed" for run in rich)
     wrong = sum(run.outcome == "failed" for run in runs)
-    right = sum(run.right(fault) for run, fault in failed)
+    named = [run.right(fault) for *_, fault, cell in faulty for run in cell if run.outcome == "failed"]
     harmed = [run.requests[-1] * fault.harmed for run, fault in failed]
+    told_harmless = sum(run.outcome == "completed" and all(run.proven) for *_, cell in faulty for run in cell)
     return [
         "| what | promised | measured |",
         "|---|---|---|",
         f"| false aborts of identical versions, a whole rollout | ≤ 1% (alpha) | {share(wrong, len(runs))} |",
+        f"| the same at the worst rate; under the worst condition | ≤ 1% (alpha) | {_worst(healthy, 0)}; {_worst(healthy, 1)} |",
         f"| healthy rollouts completed alone, from 100 requests/s | ≥ 99% | {share(completed, len(rich))} |",
         f"| duration of a proven healthy rollout, × oracle p50 / p95 | ≤ 1.5 | {spread([_against_oracle(r) for r in proven], 2)} |",
         f"| faults above the margin found, from 100 requests/s | ≥ 99% | {share(len(failed), len(ills))} |",
-        f"| precision: FAILs that are true and rightly named | ≥ 95% | {share(right, len(failed) + wrong)} |",
+        f"| faults found at 10 requests/s; at 1, where most cannot be | – | {_found(faulty, 10)}; {_found(faulty, 1)} |",
+        f"| faulty candidates of which every step was said to be proven, at any rate | – | {share(told_harmless, _count(faulty))} |",
+        f"| precision: FAILs that are true and rightly named | ≥ 95% | {share(sum(named), len(named) + wrong)} |",
         f"| time to FAIL, × oracle p50 / p95 | ≤ 1.5 at the median | {spread([run.against_oracle for run, _ in failed], 2)} |",
         f"| seconds to FAIL p50 / p95 | – | {spread([float(run.total * WINDOW_SECONDS) for run, _ in failed], 0)} |",
         f"| requests harmed, × oracle p50 / p95 | ≤ 1.5 at the median | {spread([run.requests_against_oracle for run, _ in failed], 2)} |",
@@ -121,6 +200,24 @@ def summary(healthy: Sequence[Cell], faulty: Sequence[FaultCell], cost: Cost, us
         f"| the same where all 50 guards change, {cost.metrics} metrics: fold + verdict | ≤ 5 ms | {_cpu(cost)} |",
         f"| state of a metric | ≤ 2 KB | {cost.state_bytes:.0f} bytes |",
     ]
+
+
+def _worst(healthy: Sequence[Cell], by: int) -> str:
+    """The most false aborts of all rates (0) or conditions (1), each over all of the other."""
+    alike: dict[object, list[Run]] = {}
+    for cell in healthy:
+        alike.setdefault(cell[by], []).extend(cell[2])
+    counts = [(sum(run.outcome == "failed" for run in runs), len(runs)) for runs in alike.values()]
+    return share(*max(counts, key=lambda count: count[0] / count[1]))
+
+
+def _found(faulty: Sequence[FaultCell], at: float) -> str:
+    runs = [run for rps, *_, cell in faulty for run in cell if rps == at]
+    return share(sum(run.outcome == "failed" for run in runs), len(runs))
+
+
+def _count(faulty: Sequence[FaultCell]) -> int:
+    return sum(len(cell) for *_, cell in faulty)
 
 
 def _cpu(cost: Cost) -> str:

@@ -34,10 +34,10 @@ def of_level(alpha: float) -> tuple[float, float]:
     return nats, nats + math.log(1.0 + nats)
 
 
-def share_error(events: float, total: float, design_effect: float = 1.0) -> float:
-    """The standard error of a share, with half an event added on each side so that none in n is not taken for never."""
+def _variance(events: float, total: float) -> float:
+    """Of a share, with half an event added on each side so that none in n is not taken for never."""
     p = (events + 0.5) / (total + 1.0)
-    return math.sqrt(design_effect * p * (1 - p) / total)
+    return p * (1 - p) / total
 
 
 def difference_of_shares(
@@ -48,8 +48,9 @@ def difference_of_shares(
     The width in standard errors is the sequence's; the error is that of the limits and not of the shares seen (Wilson's limits of each arm,
     put together by Newcombe, Statistics in Medicine 1998, method 10), without which none in a thousand would exclude four.
     """
-    error = math.hypot(share_error(*candidate, design_effect), share_error(*stable, design_effect))
-    squares = (radius(error, alpha, max(margin, 1e-4) / 4) / error) ** 2 * design_effect
+    nats, tuning = of_level(alpha)
+    k = (max(margin, 1e-4) / 4) ** 2 / (design_effect * (_variance(*candidate) + _variance(*stable))) * tuning
+    squares = (1.0 + 1.0 / k) * (nats + math.log1p(k)) * design_effect
     ours, ours_below, ours_above = _limits(*candidate, squares)
     theirs, theirs_below, theirs_above = _limits(*stable, squares)
     effect = ours - theirs
