@@ -227,7 +227,7 @@ class Arm(msgspec.Struct, frozen=True, gc=False):
     value: float | None = None
 
 
-class MetricEvidence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class MetricEvidence(msgspec.Struct, frozen=True, gc=False):
     """What one metric of one guard says.
 
     ``effect`` is candidate minus stable for shares, candidate over stable for latencies and rates. ``interval`` covers the true

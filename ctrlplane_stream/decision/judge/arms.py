@@ -4,8 +4,9 @@ What becomes an arm depends on the guard's role alone (design, "Version sets"); 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from ctrlplane_stream.decision.judge.histograms import Drawn
 from ctrlplane_stream.decision.judge.rows import Rows
@@ -22,8 +23,7 @@ class Side(Enum):
     """The client's still, where the server tells none."""
 
 
-@dataclass(slots=True)
-class ArmWindow:
+class ArmWindow(msgspec.Struct, gc=False):
     """What one arm did in one window.
 
     ``errors_by_edge`` and ``requests_by_edge`` say where it was seen; ``calls`` counts the calls it made, by edge, as seen and as
@@ -34,11 +34,11 @@ class ArmWindow:
     errors: float = 0.0
     estimated: float = 0.0
     estimated_errors: float = 0.0
-    latency: Drawn = field(default_factory=Drawn)
-    gap: Drawn = field(default_factory=Drawn)
-    calls: dict[EdgeKey, tuple[float, float]] = field(default_factory=dict)
-    requests_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
-    errors_by_edge: dict[EdgeKey, float] = field(default_factory=dict)
+    latency: Drawn = msgspec.field(default_factory=Drawn)
+    gap: Drawn = msgspec.field(default_factory=Drawn)
+    calls: dict[EdgeKey, tuple[float, float]] = {}
+    requests_by_edge: dict[EdgeKey, float] = {}
+    errors_by_edge: dict[EdgeKey, float] = {}
 
 
 def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:

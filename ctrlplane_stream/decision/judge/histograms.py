@@ -126,13 +126,10 @@ def above(sketches: list[Sketch], bucket: int) -> tuple[float, float]:
 _with_sketches, _above, quantile_bounds = compiled(with_sketches), compiled(above), compiled(quantile_interval)
 
 
-class Drawn:
+class Drawn(msgspec.Struct, gc=False):
     """The latencies of an arm in one window, as the sketches that they came as; added up first, then read."""
 
-    __slots__ = ("sketches",)
-
-    def __init__(self) -> None:
-        self.sketches: list[Sketch] = []
+    sketches: list[Sketch] = []
 
     @property
     def counted(self) -> bool:
