@@ -27,11 +27,15 @@ _UNASKED = _Unasked()
 
 
 class Telling(msgspec.Struct, frozen=True):
-    """That a target is to be told its desired state: why, and on behalf of which rollout."""
+    """That a target is to be told its desired state: why, and on behalf of which rollout.
+
+    ``weights`` stand for those that are wanted of it, this once.
+    """
 
     verb: Verb
     because: str
     rollout: str | None
+    weights: dict[str, int] | None = None
 
 
 class Draft:

@@ -8,7 +8,7 @@ under way, or at the same limit.
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.falling import at_zero, owns
+from ctrlplane_stream.decision.falling import at_zero, owns, takes_requests
 from ctrlplane_stream.decision.runs import is_job, still_running
 from ctrlplane_stream.decision.targets import is_shown, with_version
 from ctrlplane_stream.model.commands import Verb
@@ -57,9 +57,9 @@ def _undrained(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> st
     if not rollout.promoted:
         if not at_zero(draft, unit):
             return f"{unit.service} {label} is not confirmed at weight 0"
-        if not unit.weighted:
+        if not unit.weighted and not takes_requests(draft.target(unit.service), label):
             return None
-    elif not is_shown(draft, draft.target(unit.service)):
+    if not is_shown(draft, draft.target(unit.service)):
         return f"{unit.service} {label} is not confirmed at weight 0"
     return _still_met(draft, rollout, unit.service, label)
 

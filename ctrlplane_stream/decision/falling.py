@@ -25,6 +25,34 @@ def fall(draft: Draft, rollout: e.Rollout, because: str) -> bool:
     return True
 
 
+def refuses_to_fall(rollout: e.Rollout, unit: e.Unit, target: e.TargetEntry) -> bool:
+    """Whether the target was told to give all traffic to what was stable before, and may know the candidate as stable by now."""
+    wanted, flight = target.wanted(unit.candidate), target.in_flight
+    fell = wanted is not None and wanted.weight == 0 and flight is not None and flight.verb == Verb.SHIFT
+    return fell and rollout.phase is Phase.ABORTING and rollout.promoted
+
+
+def stay_first(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
+    """Tell a target that refuses to go back to stay where it is: it had the candidate as stable when somebody broke the glass, and takes
+    nothing that raises another version before a command agreed with that."""
+    weights = {v.label: 100 if v.label == unit.candidate else 0 for v in draft.target(unit.service).live}
+    because = f"it fell back to {unit.candidate} when glass was broken, and takes nothing else before it was told that"
+    draft.tell(unit.service, Telling(Verb.PREPARE, because, rollout.id, weights))
+
+
+def back_after_glass(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
+    """Tell a target that was told to stay, and has taken that, to go back as soon as stable is ready again."""
+    flight = draft.target(unit.service).in_flight
+    if flight is not None and flight.stays and flight.answered and _may_go_back(draft, rollout, unit):
+        draft.tell(unit.service, Telling(Verb.SHIFT, rollout.stopped_because or "aborted", rollout.id))
+
+
+def _may_go_back(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
+    """Whether stable has a ready instance to take the traffic back, or that is not waited for."""
+    target = draft.target(unit.service)
+    return unit.stable is None or rollout.unsafe or exchanges(draft, target) or serves(target, unit.stable)
+
+
 def owns(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
     """Whether the rollout moves the unit's target; one that only queued never did, and what runs there is not its own."""
     return draft.target(unit.service).rollout == rollout.id
@@ -50,6 +78,12 @@ def serves(target: e.TargetEntry, label: str) -> bool:
     return seen is not None and seen.ready > 0
 
 
+def takes_requests(target: e.TargetEntry, label: str) -> bool:
+    """Whether a version is seen with weight and instances."""
+    seen = target.seen(label)
+    return seen is not None and seen.weight > 0 and seen.instances > 0
+
+
 def with_stable(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> tuple[e.TargetEntry, bool]:
     """The target with the stable version wanted whole, which an old one that has drained is not, and whether that must come first.
 
@@ -72,8 +106,7 @@ def _fall_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
         draft.put_target(whole)
         draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.stable} ready again: {because}", rollout.id))
         return
-    hurries = rollout.unsafe or exchanges(draft, target)
-    if unit.stable is not None and not hurries and not serves(target, unit.stable):
+    if not _may_go_back(draft, rollout, unit):
         return
     fallen = weighted(whole, unit.candidate, unit.stable, 0)
     if rollout.promoted:

@@ -10,7 +10,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.advising import arrived_elsewhere, first_seen
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import drifted, moving, strays, unrestored
-from ctrlplane_stream.decision.falling import stays
+from ctrlplane_stream.decision.falling import refuses_to_fall, stay_first
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify, notify_of_target
@@ -51,7 +51,21 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
         unrestored(draft, service, fact.reason)
     if fact.observed is not None and fact.observed.lease_expired:
         lease_lapsed(draft, service, f"the lease on {service} expired")
+    if (rollout := moving(draft, service)) is not None:
+        _over_glass(draft, rollout, fact)
     return True
+
+
+def _over_glass(draft: Draft, rollout: e.Rollout, fact: OutcomeReported) -> None:
+    """Abort where a target refuses since somebody broke the glass; where it refuses an abort, agree first with what it fell back to."""
+    service, seen = fact.target.service, fact.observed
+    if fact.status is not OutcomeStatus.REFUSED or seen is None or seen.break_glass is None:
+        return
+    unit = next(unit for unit in rollout.units if unit.service == service)
+    if rollout.phase is not Phase.ABORTING:
+        _stop(draft, service, f"somebody aborted on {service} itself: {seen.break_glass}")
+    elif seen.edited is None and refuses_to_fall(rollout, unit, draft.target(service)):
+        stay_first(draft, rollout, unit)
 
 
 def _answered(target: e.TargetEntry, flight: e.InFlight, fact: OutcomeReported) -> e.TargetEntry:
@@ -100,7 +114,7 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
     elif fact.cause is WorldCause.LEASE_EXPIRED:
         lease_lapsed(draft, service, f"the lease on {service} expired and the target went to stable: {detail}")
     elif fact.cause is WorldCause.BREAK_GLASS:
-        _stop(draft, service, f"somebody aborted on {service} itself: {detail}")
+        _glass_broken(draft, service, f"somebody aborted on {service} itself: {detail}")
     elif before.edited is not None and fact.cause is WorldCause.DRIFT and fact.observed.edited is None:
         _handed_back(draft, service)
     elif fact.cause is WorldCause.DRIFT or strays(draft, draft.target(service)):
@@ -108,9 +122,22 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
     return True
 
 
+def _glass_broken(draft: Draft, service: str, because: str) -> None:
+    """Abort what moves the target. Where that has baked and still has all traffic, the target may fall back to it by now: it is told
+    again, takes that if so, and refuses it if not."""
+    rollout, target = moving(draft, service), draft.target(service)
+    seen = next((target.seen(u.candidate) for u in rollout.units if u.service == service), None) if rollout is not None else None
+    if rollout is not None and rollout.promoted and rollout.phase is Phase.DRAINING and seen is not None and seen.weight == 100:
+        text = f"{rollout.id} has baked and has all traffic: {service} takes what it is told again if it falls back to that"
+        draft.because("told-again", text, rollout.id)
+        tell_again(draft, target, because)
+    else:
+        _stop(draft, service, because)
+
+
 def _stop(draft: Draft, service: str, because: str) -> None:
     rollout = moving(draft, service)
-    if rollout is not None and rollout.phase not in (Phase.ABORTING, *ADOPTION) and not stays(rollout):
+    if rollout is not None and rollout.phase not in (Phase.ABORTING, *ADOPTION):
         move(draft, rollout, Event.STOP, because)
 
 

@@ -3,12 +3,14 @@
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.falling import owns, serves
+from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.falling import back_after_glass, owns, serves, takes_requests
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.taking_over import was_refused
-from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again
+from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again, with_version
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import Policy
+from ctrlplane_stream.model.world import Capacity
 
 RETRY_SECONDS = 30
 """How long after trouble a target is told again; the actuator has retried by itself before it reports trouble."""
@@ -24,8 +26,12 @@ def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     target = draft.target(unit.service)
-    if unit.service in draft.telling or not owns(draft, rollout, unit):
+    if not owns(draft, rollout, unit):
         return None  # what only queued has no word in what is told
+    if target.edited is None and (again := _parked_in_use(rollout, target, unit)) is not None:
+        return _drained_anew(draft, rollout, unit, again)
+    if unit.service in draft.telling:
+        return None
     if rollout.phase is Phase.ABORTING and not exchanges(draft, target) and (dead := _nowhere_to_go(target, unit)) is not None:
         return f"{_whereabouts(target)}: {dead}"
     flight = target.in_flight
@@ -34,14 +40,47 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     if flight is None:
         _restore(draft, rollout, target)
         return None
+    back_after_glass(draft, rollout, unit)
+    if unit.service in draft.telling:
+        return None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
     why = flight.trouble or silence(draft, target, draft.version_set(rollout.id).policy)
     if why is None:
         return f"{_whereabouts(target)}: told again (try {flight.tries})" if flight.tries > 1 else None
     if flight.trouble is None or seconds > RETRY_SECONDS:
         draft.put_target(replace(target, in_flight=replace(flight, trouble=why)))
-        tell_again(draft, target, f"try {flight.tries + 1}: {why}", renews=True)
+        _once_more(draft, rollout, unit, f"try {flight.tries + 1}: {why}")
     return f"{_whereabouts(target)}: {why}"
+
+
+def _parked_in_use(rollout: e.Rollout, target: e.TargetEntry, unit: e.Unit) -> str | None:
+    """The version that is being parked and was given traffic by a hand, or None."""
+    if rollout.unsafe and rollout.forced:
+        return None
+    parked = [v.label for v in target.live if v.capacity is Capacity.PARKED and v.label in (unit.candidate, unit.stable)]
+    return next((label for label in parked if takes_requests(target, label)), None)
+
+
+def _drained_anew(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> str:
+    """Keep a version that takes requests again, and take its traffic first, unless somebody is to look at that."""
+    target = draft.target(unit.service)
+    if not _looked_at(rollout):
+        draft.put_target(with_version(target, e.LiveVersion(label, Capacity.FULL, 0)))
+        draft.tell(unit.service, Telling(Verb.SHIFT, f"{label} takes requests again, and drains anew", rollout.id))
+    return f"{_whereabouts(target)}: {label} takes requests again, and drains anew"
+
+
+def _looked_at(rollout: e.Rollout) -> bool:
+    """Whether somebody is to look at a target first that strayed or was edited by hand."""
+    return any(hold.code in ("drift", "hand-edit") for hold in rollout.holds)
+
+
+def _once_more(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> None:
+    target = draft.target(unit.service)
+    if target.in_flight is not None and target.in_flight.stays:
+        draft.tell(unit.service, Telling(Verb.SHIFT, because, rollout.id))
+    else:
+        tell_again(draft, target, because, renews=True)
 
 
 def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:
@@ -65,8 +104,7 @@ def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:
 
 def _restore(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> None:
     """Say again what is wanted of a target that strayed from it after it had been confirmed, unless somebody is to look at that first."""
-    looked_at = any(hold.code in ("drift", "hand-edit") for hold in rollout.holds)
-    if target.rollout == rollout.id and not looked_at and not is_shown(draft, target):
+    if target.rollout == rollout.id and not _looked_at(rollout) and not is_shown(draft, target):
         tell_again(draft, target, "the target is no longer as it was left")
 
 

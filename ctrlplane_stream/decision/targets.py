@@ -210,7 +210,7 @@ def emit_commands(draft: Draft) -> None:
         telling = draft.telling[service]
         target = draft.target(service)
         id_ = f"{draft.environment}/{draft.clock.sequence}/{number}"
-        wanted = desired(draft, target)
+        wanted = desired(draft, target if telling.weights is None else _at(target, telling.weights))
         draft.outputs.append(
             Command(
                 id=id_,
@@ -227,6 +227,10 @@ def emit_commands(draft: Draft) -> None:
         draft.put_target(_commanded(draft, target, telling, id_, leased=wanted.lease_seconds is not None))
         if target.rollout is None and service not in draft.index.awaited:
             draft.put("index", replace(draft.index, awaited=(*draft.index.awaited, service)))
+
+
+def _at(target: e.TargetEntry, weights: dict[str, int]) -> e.TargetEntry:
+    return replace(target, live=tuple(replace(v, weight=weights[v.label]) for v in target.live))
 
 
 def _set_in_words(draft: Draft, id_: str | None) -> str:
@@ -251,7 +255,7 @@ def _listed(texts: list[str], count: int | None = None) -> str:
 def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, *, leased: bool) -> e.TargetEntry:
     flight, steady = target.in_flight, draft.clock.steady
     tries = flight.tries + 1 if flight is not None and flight.trouble is not None else 1
-    told = e.InFlight(id_, telling.verb, draft.clock.sequence, steady, tries)
+    told = e.InFlight(id_, telling.verb, draft.clock.sequence, steady, tries, stays=telling.weights is not None)
     renewed = flight is not None and telling.verb is Verb.RENEW
     return replace(
         target,

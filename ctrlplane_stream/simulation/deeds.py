@@ -165,7 +165,7 @@ def _drift(stage: Stage, act: Act) -> None:
     target = stage.loop.world.target(act.service)
     running = _running(target)
     if len(running) > 1 and stage.loop.driver.target(act.service).rollout is not None:
-        target.versions[running[0]].weight, target.versions[running[-1]].weight = act.number, 100 - act.number
+        stage.loop.world.stray(act.service, {running[0]: act.number, running[-1]: 100 - act.number})
         stage.loop.tell_world(act.service, WorldCause.DRIFT, f"weight {act.number} of unknown hand")
 
 
@@ -176,26 +176,20 @@ _CALM_COMES_MS = START_MS + 230_000
 def _stray_at_rest(stage: Stage, act: Act) -> None:
     """A target loses traffic of its stable version, to another one where one runs, as soon as no rollout moves it."""
     target, known = stage.loop.world.target(act.service), stage.loop.driver.target(act.service)
-    stable = target.versions.get(known.stable or "")
-    if stable is None or known.rollout is not None:
+    if known.stable not in target.versions or known.rollout is not None:
         if stage.loop.now_ms < _CALM_COMES_MS:
             stage.loop.at(5, lambda: _stray_at_rest(stage, act))
         return
     if target.goal is not None:
         return
     others = [label for label in _running(target) if label != known.stable]
-    stable.weight = act.number
-    if others:
-        target.versions[others[-1]].weight = 100 - act.number
+    moved = {others[-1]: 100 - act.number} if others else {}
+    stage.loop.world.stray(act.service, {known.stable: act.number, **moved})
     stage.loop.tell_world(act.service, WorldCause.DRIFT, f"{known.stable} went from 100 to {act.number}")
 
 
 def _glass(stage: Stage, act: Act) -> None:
-    target = stage.loop.world.target(act.service)
-    if target.stable is not None and target.stable in target.versions:
-        for label, version in target.versions.items():
-            version.weight = 100 if label == target.stable else 0
-        target.lease_until_ms = None
+    if stage.loop.world.break_glass(act.service, "by hand"):
         stage.loop.tell_world(act.service, WorldCause.BREAK_GLASS, "by hand")
 
 

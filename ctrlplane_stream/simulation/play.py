@@ -80,7 +80,7 @@ class Play:
             if self.plan.seed % DECIDED_AGAIN_EVERY == 0:
                 driver.again()
         except InvariantBroken as error:
-            broken = (str(error).split("\n", 1)[0],)
+            broken = tuple(dict.fromkeys((str(error).split("\n", 1)[0], *(f"invariant 2: {harm}" for harm in self.loop.world.harmed[:1]))))
         rollouts = [r for loop in self._loops() for r in loop.driver.rollouts]
         return Outcome(
             seed=self.plan.seed,
@@ -173,8 +173,8 @@ class Play:
         return found
 
     def _left_as_found(self) -> bool:
-        """Whether a target waits for somebody to say resume, since it was found otherwise than it was left."""
-        return any(loop.driver.target(name).strayed is not None for loop in self._loops() for name in loop.world.targets)
+        """Whether a target waits for somebody to say resume, since it was found otherwise than it was left, or edited by hand."""
+        return any(_waits_for_people(loop, name) for loop in self._loops() for name in loop.world.targets)
 
     def _mend_all(self) -> None:
         """Whatever was broken works again, and nothing is frozen."""
@@ -210,7 +210,7 @@ class Play:
                 if label == loop.driver.target(name).stable or (name, label) in forced:
                     version.failure, version.ready_at_ms = None, min(version.ready_at_ms, loop.now_ms)
             loop.tell_world(name, WorldCause.READINESS)
-            if loop.driver.target(name).strayed is not None:
+            if _waits_for_people(loop, name):
                 loop.say(OverrideVerb.RESUME, service=name)
 
     def _all_serve(self) -> None:
@@ -253,6 +253,11 @@ class Play:
         plan, rng = self.plan, self._rng
         times = 2 if rng.random() < plan.twice else 1
         return [rng.uniform(0.1, plan.actuation) if plan.actuation > 0.5 else plan.actuation for _ in range(times)]
+
+
+def _waits_for_people(loop: Loop, name: str) -> bool:
+    target = loop.driver.target(name)
+    return target.strayed is not None or target.edited is not None
 
 
 def shrink(plan: Plan, fails: Callable[[Plan], bool]) -> Plan:

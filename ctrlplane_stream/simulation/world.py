@@ -1,7 +1,8 @@
 """A simulated world behind the actuator port: targets with versions, weights, leases and faults.
 
-It keeps the promises of the port (cursor by compare-and-set, leases honoured, edits by hand respected) and breaks what a
-real world breaks: it is slow, it fails, it answers twice or never, it says *applied* and is not, or does not look.
+It keeps the promises of the port by the port's own rule (``ledger.take``: cursor by compare-and-set, leases, broken glass and edits by
+hand respected) and breaks what a real world breaks: it is slow, it fails, it answers twice or never, it says *applied* and is not, or
+does not look.
 """
 
 from enum import StrEnum
@@ -9,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus, with_vacancy
+from ctrlplane_stream.actuators.ledger import Ledger, Refusal, take
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeReported, OutcomeStatus
@@ -56,10 +58,14 @@ class WorldTarget(msgspec.Struct):
 
     versions: dict[str, Instance] = {}
     cursor: Cursor | None = None
-    stable: str | None = None
+    wanted: TargetWanted | None = None
+    """What the last command that was carried out wanted of it."""
     lease_until_ms: int | None = None
     lease_expired: bool = False
     edited: str | None = None
+    broken_glass: str | None = None
+    strayed: bool = False
+    """Nobody's known hand has moved its weights since."""
     kind: ServiceKind = ServiceKind.ROUTED
     next_run_ms: int = 0
     """Of a job: when its schedule comes round again."""
@@ -69,6 +75,16 @@ class WorldTarget(msgspec.Struct):
     """The weights to be reached one instance at a time; None where versions run side by side."""
     rising: dict[str, int] | None = None
     """The weights to be reached once the instances that they need are ready; None where they are in force."""
+
+    @property
+    def stable(self) -> str | None:
+        """What it falls back to by itself."""
+        return self.wanted.stable if self.wanted is not None else None
+
+    @property
+    def fallback(self) -> dict[str, int]:
+        """The weights to which it goes without us: all to stable, none to anybody where nothing is."""
+        return {label: 100 if label == self.stable else 0 for label in self.versions}
 
 
 class World:
@@ -104,6 +120,8 @@ class World:
         target = self.target(service)
         cursor = Cursor(1, command.sequence)
         refusal = self._refusal(target, command, cursor)
+        if refusal is not None and command.verb is not Verb.LEAVE and (target.cursor is None or cursor > target.cursor):
+            self._note_forgotten(target, command)
         if service in self.broken:
             return self._outcome(command, cursor, OutcomeStatus.FAILED, "the cluster does not answer", now_ms)
         if refusal is not None:
@@ -114,18 +132,19 @@ class World:
         return self._outcome(command, cursor, OutcomeStatus.APPLIED, "taken", now_ms)
 
     def _refusal(self, target: WorldTarget, command: Command, cursor: Cursor) -> str | None:
-        if target.cursor is not None and cursor <= target.cursor:
-            return f"the target is at {target.cursor.sequence} already"
-        if target.edited is not None and command.over_edit != target.edited:
-            return f"edited by hand: {target.edited}"
-        if command.verb is Verb.RENEW and target.lease_until_ms is None:
-            return "the lease has expired"
-        gone = [label for label, v in target.versions.items() if v.weight and all(w.label != label for w in command.wanted.versions)]
-        if command.verb is Verb.LEAVE and gone:
-            return f"{', '.join(gone)} still takes traffic and is not listed"
-        if command.verb is Verb.ADOPT:
-            return self._nothing_to_adopt(target, command)
-        return None
+        weights = {label: version.weight for label, version in target.versions.items()}
+        known = Ledger(
+            target.wanted,
+            target.cursor,
+            weights,
+            weights,
+            lease_expired=target.lease_expired,
+            edited=target.edited,
+            broken_glass=target.broken_glass,
+        )
+        if isinstance(refusal := take(known, command, cursor, 0.0), Refusal):
+            return refusal.reason
+        return self._nothing_to_adopt(target, command) if command.verb is Verb.ADOPT else None
 
     def _nothing_to_adopt(self, target: WorldTarget, command: Command) -> str | None:
         wanted, there = _to_adopt(command), self.running.get(command.target.service)
@@ -164,13 +183,24 @@ class World:
         self._noted(target, command, now_ms)
 
     def _watch_over_owned(self, target: WorldTarget, command: Command) -> None:
-        """Note where what ran before us loses its instances while it has traffic, or nothing else has all of it."""
+        """Note where what ran before us loses its instances while it has traffic, or nothing else has all of it.
+
+        What it was given by nobody's known hand does not count: the port moves weights, and stops nothing before that.
+        """
         wanted = {v.label: v for v in command.wanted.versions}
         for label, version in target.versions.items():
             kept = label in wanted and wanted[label].capacity is not Capacity.PARKED
             if version.owned and version.instances and not kept:
-                if version.weight or label not in wanted or not any(v.weight == 100 for v in wanted.values()):
-                    self.harmed.append(f"{command.id}: {label} of {command.target}, which ran before us, is stopped at {version.weight}%")
+                had = target.wanted.weight(label) if target.strayed and target.wanted is not None else version.weight
+                if had or label not in wanted or not any(v.weight == 100 for v in wanted.values()):
+                    self.harmed.append(f"{command.id}: {label} of {command.target}, which ran before us, is stopped at {had}%")
+
+    def _note_forgotten(self, target: WorldTarget, command: Command) -> None:
+        """Note that what ran before us and runs yet is known no longer: the port refuses that, but nobody should ask it."""
+        listed = {v.label for v in command.wanted.versions}
+        for label, version in target.versions.items():
+            if version.owned and version.instances and label not in listed:
+                self.harmed.append(f"{command.id}: {label} of {command.target}, which ran before us, is to be stopped at {version.weight}%")
 
     def raise_weights(self, now_ms: int) -> list[str]:
         """Give the weights that waited for instances to be ready; the names of the targets that have them now."""
@@ -192,11 +222,12 @@ class World:
 
     @staticmethod
     def _noted(target: WorldTarget, command: Command, now_ms: int) -> None:
-        target.stable = command.wanted.stable
+        target.wanted = command.wanted
         lease = command.wanted.lease_seconds
         target.lease_until_ms = now_ms + round(lease * 1000) if lease is not None else None
         target.lease_expired = False
-        target.edited = None
+        target.edited = target.broken_glass = None
+        target.strayed = False
 
     def _take_in_place(self, target: WorldTarget, command: Command, now_ms: int) -> None:
         wanted = {v.label: v for v in command.wanted.versions}
@@ -293,8 +324,16 @@ class World:
             for label, v in target.versions.items()
         )
         left = (target.lease_until_ms - now_ms) / 1000 if target.lease_until_ms is not None else None
-        seen = TargetObserved(Target(self.environment, service), versions, target.cursor, left, target.lease_expired, target.edited)
-        return msgspec.structs.replace(seen, granularity=self.granularity)
+        return TargetObserved(
+            Target(self.environment, service),
+            versions,
+            target.cursor,
+            left,
+            target.lease_expired,
+            target.edited,
+            target.broken_glass,
+            self.granularity,
+        )
 
     def _ready(self, version: Instance, now_ms: int) -> int:
         if version.lost:
@@ -312,8 +351,7 @@ class World:
         gone: list[str] = []
         for service, target in sorted(self.targets.items()):
             if target.lease_until_ms is not None and now_ms >= target.lease_until_ms:
-                weights = {label: 100 if label == target.stable else 0 for label in target.versions}
-                self._steer(target, weights)
+                self._steer(target, target.fallback)
                 target.lease_until_ms = None
                 target.lease_expired = True
                 gone.append(service)
@@ -325,6 +363,23 @@ class World:
         self._steer(target, {label: weights.get(label, 0) for label in target.versions})
         target.edited = words
         target.lease_until_ms = None
+
+    def stray(self, service: str, weights: dict[str, int]) -> None:
+        """Nobody's known hand changes the weights of these versions."""
+        target = self.target(service)
+        target.strayed = True
+        for label, weight in weights.items():
+            target.versions[label].weight = weight
+
+    def break_glass(self, service: str, words: str) -> bool:
+        """Somebody aborts on the target itself; whether there was anything to abort."""
+        target = self.target(service)
+        if target.wanted is None:
+            return False
+        self._steer(target, target.fallback)
+        target.lease_until_ms = target.edited = None
+        target.broken_glass = words
+        return True
 
     def release(self, service: str, now_ms: int) -> None:
         """Whoever changed weights by hand hands the target back; a partial weight is on a lease again."""

@@ -7,6 +7,7 @@ from ctrlplane_stream.decision.phases import ADOPTION, Phase
 from ctrlplane_stream.model.commands import JudgeAssigned, Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
+from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import OnDrift, Supersede
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, digest, service
@@ -16,9 +17,9 @@ RUNNING = 90
 """The number of the image that runs before us."""
 
 
-def running(policy: object = QUICK) -> Loop:
+def running(policy: object = QUICK, kind: ServiceKind = ServiceKind.ROUTED) -> Loop:
     """A service that runs without us, and a catalog that knows it."""
-    loop = Loop.of(catalog(service("cart", policy)))  # type: ignore[arg-type]
+    loop = Loop.of(catalog(service("cart", policy, kind)))  # type: ignore[arg-type]
     loop.world.running = {"cart": digest(RUNNING)}
     return loop
 
@@ -171,6 +172,22 @@ def test_what_strays_while_an_adoption_is_given_up_is_restored_by_leaving_it_aga
     assert verbs(loop)[-1] is Verb.LEAVE
     loop.run(120)
     assert loop.world.harmed == []
+
+
+@pytest.mark.parametrize("kind", list(ServiceKind))
+def test_what_was_adopted_and_is_being_parked_is_not_stopped_once_somebody_broke_the_glass(kind: ServiceKind) -> None:
+    loop = running(QUICK, kind)
+    adopt(loop)
+    until(loop, "cart/1", Phase.COMPLETED)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.actuation_seconds = 20
+    while verbs(loop)[-1] is not Verb.PARK:
+        loop.run(1)
+    assert loop.world.break_glass("cart", "by ada")
+    loop.tell_world("cart", WorldCause.BREAK_GLASS, "by ada")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert (weights(loop, "cart"), loop.world.harmed) == ({"#1": 100}, [])
 
 
 def test_a_push_waits_until_it_is_known_whether_what_runs_is_adopted() -> None:

@@ -1,9 +1,11 @@
 """The first versions of a service, and services that nobody knows yet."""
 
+import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import OverrideVerb as Say
+from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.policy import Unsure
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import held, shop, until, weights
@@ -44,6 +46,28 @@ def test_an_abort_takes_nothing_from_a_first_version_that_has_baked() -> None:
     assert "there is nothing to go back to" in decision.reasons[-1].text
     until(loop, "cart/1", Phase.COMPLETED)
     assert weights(loop, "cart") == {"#1": 100}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_broken_glass_empties_a_first_version_only_where_its_target_does_not_know_it_as_stable_yet(known: bool, in_place: bool) -> None:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, in_place=in_place))))
+    loop.actuation_seconds = 3
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.DRAINING)
+    if known:
+        loop.world.mute.add("cart")
+        loop.run(5)
+        loop.world.mute.clear()
+    assert loop.world.target("cart").stable == ("#1" if known else None)
+    assert loop.world.break_glass("cart", "by ada")
+    loop.tell_world("cart", WorldCause.BREAK_GLASS, "by ada")
+    until(loop, "cart/1", Phase.COMPLETED if known else Phase.REVERTED)
+    assert weights(loop, "cart") == ({"#1": 100} if known else {})
+    if not known:
+        assert "no last known good" in loop.driver.notices[-1].text
+        loop.say(Say.RETRY, service="cart")
+        until(loop, "cart/1", Phase.COMPLETED)
 
 
 def test_a_service_never_seen_waits_for_a_person_where_the_policy_says_hold() -> None:

@@ -9,7 +9,7 @@ from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.policy import OnDrift, Unsure
 from ctrlplane_stream.simulation.loop import QUICK, Loop
-from tests.scenario.shop import held, phase, reasons, shop, until, weights
+from tests.scenario.shop import held, old_version_being_parked, phase, reasons, shop, until, weights
 
 
 @pytest.mark.parametrize("answer", [Unsure.ABORT, Unsure.HOLD])
@@ -126,10 +126,68 @@ def test_a_break_glass_abort_ends_the_rollout() -> None:
     loop = shop()
     loop.push("cart", 2)
     until(loop, "cart/2", Phase.VERIFYING)
-    loop.world.edit("cart", {"#1": 100}, "")
-    loop.world.target("cart").edited = None
-    loop.tell_world("cart", WorldCause.BREAK_GLASS, "by ada")
+    break_glass(loop)
     until(loop, "cart/2", Phase.REVERTED)
+
+
+def break_glass(loop: Loop, *, reported: bool = True) -> None:
+    """Ada aborts on cart itself, and unless the report is lost the engine hears of it."""
+    assert loop.world.break_glass("cart", "by ada")
+    if reported:
+        loop.tell_world("cart", WorldCause.BREAK_GLASS, "by ada")
+
+
+@pytest.mark.parametrize("at", [Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_broken_glass_that_was_not_reported_ends_the_rollout_at_the_next_command_that_is_refused_for_it(at: Phase, in_place: bool) -> None:
+    loop = shop(policy=replace(QUICK, in_place=in_place))
+    loop.push("cart", 2)
+    until(loop, "cart/2", at)
+    break_glass(loop, reported=False)
+    loop.run(5)
+    loop.tell_world("cart", WorldCause.READINESS)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert "somebody aborted on cart itself: by ada" in reasons(loop)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_parking_that_was_on_its_way_when_glass_was_broken_is_refused(in_place: bool) -> None:
+    loop = old_version_being_parked(in_place=in_place)
+    break_glass(loop)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert (weights(loop, "cart"), loop.driver.target("cart").stable) == ({"#1": 100}, "#1")
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_broken_glass_takes_nothing_from_what_its_target_falls_back_to(in_place: bool) -> None:
+    """The old version is parked on the target, and nobody has heard that yet: all traffic stays where it is."""
+    loop = old_version_being_parked(in_place=in_place)
+    loop.world.mute.add("cart")
+    loop.run(25)
+    assert loop.world.target("cart").stable == "#2"
+    break_glass(loop)
+    loop.world.mute.clear()
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert (weights(loop, "cart"), loop.world.target("cart").broken_glass) == ({"#2": 100}, None)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("unsafe", [False, True])
+@pytest.mark.parametrize("reported", [False, True])
+def test_an_abort_that_meets_broken_glass_goes_back_once_the_target_was_told_to_stay_where_that_left_it(
+    reported: bool, unsafe: bool, in_place: bool
+) -> None:
+    """Its old version was parked and it fell back to the new one, so it refuses to raise the old one again."""
+    loop = old_version_being_parked(in_place=in_place)
+    loop.world.mute.add("cart")
+    loop.run(25)
+    loop.say(Say.ABORT, service="cart", unsafe=unsafe)
+    break_glass(loop, reported=reported)
+    loop.world.mute.clear()
+    loop.actuation_seconds = 0.5
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
 
 
 def test_an_edit_by_hand_while_a_candidate_drains_is_gone_over_by_an_abort() -> None:
@@ -144,6 +202,32 @@ def test_an_edit_by_hand_while_a_candidate_drains_is_gone_over_by_an_abort() -> 
     loop.say(Say.ABORT, rollout="production/cart/2")
     until(loop, "cart/2", Phase.REVERTED)
     assert weights(loop, "cart") == {"#1": 100}
+
+
+@pytest.mark.parametrize(("known", "in_place"), [(True, False), (True, True), (False, False)])
+def test_what_was_given_traffic_by_a_hand_while_it_is_being_parked_is_parked_once_it_has_drained_anew(known: bool, in_place: bool) -> None:
+    """Known: the hand said so, as an edit; else nobody knows whose it was, and the cluster fails to park meanwhile."""
+    loop = old_version_being_parked(in_place=in_place)
+    if known:
+        loop.world.target("cart").versions["#1"].instances = 4
+        loop.world.edit("cart", {"#1": 25, "#2": 75}, "weight 25")
+        loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 25")
+    else:
+        loop.world.broken.add("cart")
+        loop.world.target("cart").versions["#1"].instances = 4
+        loop.world.stray("cart", {"#1": 25, "#2": 75})
+        loop.tell_world("cart", WorldCause.DRIFT, "weights of unknown hand")
+    told = len(loop.driver.commands)
+    loop.run(100)
+    assert (phase(loop, "cart/2"), len(loop.driver.commands)) == (Phase.DRAINING, told)
+    loop.actuation_seconds = 0.5
+    loop.world.broken.clear()
+    resumed_ms = loop.now_ms
+    loop.say(Say.RESUME, service="cart")
+    assert loop.driver.commands[-1].verb is Verb.SHIFT
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert loop.driver.commands[-1].verb is Verb.PARK
+    assert (weights(loop, "cart"), loop.now_ms - resumed_ms > QUICK.drain_seconds * 1000) == ({"#2": 100}, True)
 
 
 def test_a_target_that_strays_after_its_weight_was_confirmed_is_told_again_when_somebody_resumes() -> None:
@@ -169,7 +253,7 @@ def at_rest(answer: OnDrift) -> Loop:
 
 def stray(loop: Loop) -> None:
     """Cart's stable version loses traffic, by nobody's known hand."""
-    loop.world.target("cart").versions["#1"].weight = 40
+    loop.world.stray("cart", {"#1": 40})
     loop.tell_world("cart", WorldCause.DRIFT, "#1 went from 100 to 40")
     loop.run(5)
 
@@ -232,6 +316,20 @@ def test_a_target_that_an_edit_was_released_on_and_that_does_not_return_is_repor
     loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
     loop.run(5)
     assert "could not be restored (the cluster does not answer)" in loop.driver.notices[-1].text
+
+
+def test_whoever_resumes_over_a_drift_hears_of_an_edit_that_was_never_reported_and_resumes_over_that_too() -> None:
+    loop = shop()
+    loop.world.edit("cart", {"#1": 65}, "weight 65")
+    stray(loop)
+    loop.say(Say.RESUME, service="cart")
+    loop.run(5)
+    told = loop.driver.notices[-1]
+    assert (told.event, weights(loop, "cart")) == ("hand-edit", {"#1": 40})
+    assert "cart was edited by hand (weight 65)" in told.text
+    loop.say(Say.RESUME, service="cart")
+    loop.run(5)
+    assert weights(loop, "cart") == {"#1": 100}
 
 
 def test_nothing_is_deleted_from_a_target_that_strayed_since_that_would_restore_it() -> None:

@@ -36,6 +36,8 @@ class InFlight(msgspec.Struct, frozen=True):
     """Why the last try did not do it; None while nothing was heard."""
     answered: bool = False
     """Its actuator says that it is applied; the world may not show it yet."""
+    stays: bool = False
+    """It says to stay where the target fell back to, though that is to go back: it takes nothing else before."""
 
 
 class ZeroSince(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
     Fact,
     OutcomeReported,
+    OutcomeStatus,
     OverrideRequested,
     OverrideVerb,
     VerdictGiven,
@@ -40,6 +41,8 @@ class Books:
         """Ids of deletions at rest that people were told did not take."""
         self.sequences: dict[str, int] = {}
         """Service to the number of its last command."""
+        self.refused: dict[str, int] = {}
+        """Service to the number of the last command that was refused since somebody broke the glass."""
         self.astray_ms: dict[str, int] = {}
         """Service to when the world last showed other weights than those of the last command, after that was carried out."""
         self.observed: dict[str, TargetObserved] = {}
@@ -125,13 +128,8 @@ def commands_of(decision: Decision) -> list[Command]:
 def note_fact(books: Books, fact: Fact, moment: Moment) -> None:
     """Note what the world and the judges say."""
     if isinstance(fact, OutcomeReported | WorldChanged) and fact.observed is not None:
-        service = fact.target.service
-        last = books.observed.get(service)
-        if last is None or fact.observed.cursor is None or last.cursor is None or fact.observed.cursor >= last.cursor:
-            books.observed[service] = fact.observed
-            for version in fact.observed.versions:
-                books.runs[service, version.label] = max(version.runs, books.runs.get((service, version.label), 0))
-            _note_weights(books, service, fact.observed, moment.at_ms)
+        _note_refusal(books, fact)
+        _note_seen(books, fact.target.service, fact.observed, moment.at_ms)
     elif isinstance(fact, ArrivalsObserved):
         books.window_seconds = fact.window_seconds
         end = int((fact.window + fact.window_seconds) * 1000)
@@ -148,6 +146,21 @@ def note_fact(books: Books, fact: Fact, moment: Moment) -> None:
             books.outside[v.judge, v.rollout, v.step, v.attempt] = v.status
 
 
+def _note_refusal(books: Books, fact: OutcomeReported | WorldChanged) -> None:
+    broken = fact.observed is not None and fact.observed.break_glass is not None
+    if isinstance(fact, OutcomeReported) and fact.status is OutcomeStatus.REFUSED and broken:
+        books.refused[fact.target.service] = fact.cursor.sequence
+
+
+def _note_seen(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
+    last = books.observed.get(service)
+    if last is None or observed.cursor is None or last.cursor is None or observed.cursor >= last.cursor:
+        books.observed[service] = observed
+        for version in observed.versions:
+            books.runs[service, version.label] = max(version.runs, books.runs.get((service, version.label), 0))
+        _note_weights(books, service, observed, at_ms)
+
+
 def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
     for version in observed.versions:
         if version.weight == 0:
@@ -155,6 +168,15 @@ def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: i
         else:
             books.zero_since.pop((service, version.label), None)
             books.carried.add((service, version.label))
+
+
+def stands(books: Books, service: str, label: str) -> int:
+    """The weight that the last command to a target left a version, or what it is seen with where that was refused for broken glass."""
+    wanted, seen = books.wanted.get(service), books.observed.get(service)
+    told = wanted.weight(label) if wanted is not None else 0
+    refused = service in books.refused and books.refused[service] == books.sequences.get(service)
+    at = seen.version(label) if seen is not None and refused else None
+    return max(told, at.weight) if at is not None else told
 
 
 def rollouts_of(state: State) -> list[e.Rollout]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, stands
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Command, Verb
@@ -39,13 +39,13 @@ def _exchanged(command: Command, raised: int, seen: TargetObserved | None, rollo
 
 
 def _raised(books: Books, command: Command, rollout: e.Rollout | None) -> Iterator[Violation]:
-    past = books.wanted.get(command.target.service)
     seen = books.observed.get(command.target.service)
     for version in command.wanted.versions if command.verb is not Verb.ADOPT else ():  # what is adopted has its traffic already
-        if version.weight <= (past.weight(version.label) if past is not None else 0) or (rollout is not None and rollout.unsafe):
+        before = stands(books, command.target.service, version.label)
+        if version.weight <= before or (rollout is not None and rollout.unsafe):
             continue
         if command.wanted.in_place:
-            raised = version.weight - (past.weight(version.label) if past is not None else 0)
+            raised = version.weight - before
             wrong = _exchanged(command, raised, seen, rollout) if version.label != command.wanted.stable else None
             if wrong is not None:
                 yield Violation(1, f"{command.id}: {version.label} of {command.target} raised in place {wrong}")
@@ -103,7 +103,9 @@ def aborts_only_fall(books: Books, fact: Fact, before: State, decision: Decision
         if rollout is None or past is None or rollout.stopped_because is None:
             continue
         for unit in rollout.units:
-            if unit.service == command.target.service and command.wanted.weight(unit.candidate) > past.weight(unit.candidate):
+            if unit.service == command.target.service and command.wanted.weight(unit.candidate) > stands(
+                books, unit.service, unit.candidate
+            ):
                 yield Violation(3, f"{command.id}: {unit.candidate} of {unit.service} rises during an abort")
 
 
@@ -126,8 +128,17 @@ def drained_before_parked(books: Books, fact: Fact, before: State, decision: Dec
                 yield Violation(
                     4, f"{command.id}: {version.label} of {command.target} goes outside of any rollout without having been parked"
                 )
+            if rollout is not None and not rollout.unsafe and now is not None and now.capacity is Capacity.PARKED:
+                yield from _in_use(books, command, version.label)
             if shrinks and rollout is not None and clock is not None and not rollout.unsafe:
                 yield from _not_drained(books, command, version.label, rollout, decision.state, clock.now_ms)
+
+
+def _in_use(books: Books, command: Command, label: str) -> Iterator[Violation]:
+    seen = books.observed.get(command.target.service)
+    at = seen.version(label) if seen is not None else None
+    if at is not None and at.weight > 0 and at.instances > 0:
+        yield Violation(4, f"{command.id}: {label} of {command.target} is parked, and is seen with {at.weight}% of the traffic")
 
 
 def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout, state: State, now_ms: int) -> Iterator[Violation]:

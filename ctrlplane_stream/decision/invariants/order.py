@@ -8,9 +8,7 @@ from ctrlplane_stream.decision.invariants.books import Books, Violation, command
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Command, Verb
-from ctrlplane_stream.model.facts import (
-    Fact,
-)
+from ctrlplane_stream.model.facts import Fact, OutcomeReported, OutcomeStatus
 
 
 def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -38,7 +36,7 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
                 yield Violation(10, f"{unit.service} is moved by {movers[unit.service]} and {rollout.id}")
     for command in commands_of(decision):
         past = before.find(f"target/{command.target.service}", e.TargetEntry)
-        undone = command.verb is Verb.LEAVE or _undoes_its_own(decision.state, command)
+        undone = command.verb is Verb.LEAVE or _undoes_its_own(books, fact, decision.state, command)
         if past is not None and past.stable is not None and command.wanted.stable is None and not undone:
             yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
         mover = rollout_of(decision.state, command.rollout)
@@ -52,12 +50,24 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
     yield from _one_step_a_window(books, before, decision.state)
 
 
-def _undoes_its_own(state: State, command: Command) -> bool:
-    """Whether a set that is aborted before it ended takes back a first version that it had made stable beside others."""
+def _undoes_its_own(books: Books, fact: Fact, state: State, command: Command) -> bool:
+    """Whether a set that is aborted before it ended takes back a first version that it had made stable: beside others, or where a person
+    who broke the glass empties one of its targets, which did not know yet what it is to fall back to."""
     rollout = rollout_of(state, command.rollout)
-    if rollout is None or rollout.stopped_because is None or all(unit.stable is None for unit in rollout.units):
+    if rollout is None or rollout.stopped_because is None:
+        return False
+    if all(unit.stable is None for unit in rollout.units) and not any(_emptied_by_hand(books, fact, unit) for unit in rollout.units):
         return False
     return any(unit.service == command.target.service and unit.stable is None for unit in rollout.units)
+
+
+def _emptied_by_hand(books: Books, fact: Fact, unit: e.Unit) -> bool:
+    """Whether the world shows broken glass and nothing of the candidate, or would not have it any more."""
+    seen = books.observed.get(unit.service)
+    if seen is None or seen.break_glass is None:
+        return False
+    refused = isinstance(fact, OutcomeReported) and fact.status is OutcomeStatus.REFUSED and fact.target.service == unit.service
+    return refused or (at := seen.version(unit.candidate)) is None or at.weight == 0
 
 
 def _one_step_a_window(books: Books, before: State, after: State) -> Iterator[Violation]:

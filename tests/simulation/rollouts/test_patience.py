@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import rollout
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.facts import WorldCause, WorldChanged
 from ctrlplane_stream.model.policy import Supersede
 from ctrlplane_stream.simulation.loop import service
 from ctrlplane_stream.simulation.patience import BASE_SECONDS
@@ -23,6 +24,18 @@ def test_a_queue_of_exchanges_in_place_ends_though_it_takes_longer_than_anything
     outcome = play.run()
     assert (outcome.broken, outcome.completed) == ((), 8)
     assert (play.loop.now_ms - began) / 1000 > BASE_SECONDS
+
+
+def test_whoever_resumed_over_a_drift_is_waited_for_to_resume_over_an_edit_that_was_never_reported() -> None:
+    acts = (
+        Act(1, Deed.PUSH, "s0", 1, "good"),
+        Act(120, Deed.EDIT, "s0", 65),
+        Act(130, Deed.STRAY_AT_REST, "s0", 13),
+    )
+    play = Play(Plan(seed=1, services=(service("s0", SWIFT),), edges=(), acts=acts))
+    play.loop.deliver = lambda fact: [] if isinstance(fact, WorldChanged) and fact.cause is WorldCause.HAND_EDIT else [(0.0, fact)]
+    assert play.run().broken == ()
+    assert play.loop.world.target("s0").versions["#1"].weight == 100
 
 
 def test_a_queue_that_never_ends_breaks_the_promise(monkeypatch: pytest.MonkeyPatch) -> None:
