@@ -32,10 +32,7 @@ def pods(number: int, nth: int) -> Spot:
 # raising the candidate again.
 SLEEPERS = [Plan(9, Fault.ZOMBIE, steer(3), length=3), Plan(10, Fault.ZOMBIE, steer(5), length=2)]
 PLANS = [
-    Plan(0, Fault.KILLED_BEFORE, Spot("make configmaps/shop-cart-v1-configuration", 0), promotes=True),
-    Plan(1, Fault.KILLED_BEFORE, steer(4)),
     Plan(2, Fault.KILLED_BEFORE, pods(2, 1)),
-    Plan(3, Fault.KILLED_AFTER, Spot("make deployments/shop-cart-v1", 0)),
     Plan(4, Fault.KILLED_AFTER, memory(5), promotes=True),
     Plan(5, Fault.LOST_ANSWER, memory(6)),
     Plan(6, Fault.THROTTLED, Spot("stamp deployments/shop-cart-v1", 0), length=3, promotes=True),
@@ -46,10 +43,9 @@ PLANS = [
     Plan(12, Fault.RESTART, at=120),
     Plan(13, Fault.MISSED_EVENTS, at=60, length=2, promotes=True),
     Plan(15, Fault.ZOMBIE, pods(2, 1), length=2, way=Way.SERVICE),
-    Plan(16, Fault.KILLED_AFTER, memory(9), promotes=True, way=Way.SERVICE),
-    Plan(17, Fault.KILLED_BEFORE, pods(1, 0), way=Way.CONSUMER),
+    Plan(16, Fault.KILLED_AFTER, Spot("make services/shop-cart-v1", 0), promotes=True, way=Way.ADOPTED),
+    Plan(17, Fault.KILLED_BEFORE, steer(2), promotes=True, way=Way.EXCHANGED),
     Plan(18, Fault.KILLED_AFTER, steer(5), promotes=True, way=Way.COMMITS),
-    Plan(19, Fault.ZOMBIE, pods(2, 2), way=Way.GROWING),
 ]
 
 
