@@ -5,6 +5,9 @@ that forgot it, and the kernel's parent-death signal (``launcher.py``) for a par
 Each child leads its own process group, so that a Ctrl-C in the terminal reaches only us, and a stop reaches its
 children too. What a child prints goes to a file, never to our terminal.
 
+A child that has ended stays with the kernel until ``stop`` or ``kill``: only so long is its id nobody else's, and a signal to its
+group meant for what is left of it. On a machine that starts many processes ids come round within minutes.
+
 The kernel's signal follows the *thread* that started the child: start from the main thread, or from one that lives as
 long as the process (the pool behind ``asyncio.to_thread`` does).
 """
@@ -75,19 +78,24 @@ class ChildProcess:
     @property
     def returncode(self) -> int | None:
         """The exit status (negative: the signal that ended it), or None while it runs."""
-        return self._process.poll()
+        if self._process.returncode is not None:
+            return self._process.returncode
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     @property
     def running(self) -> bool:
         """Whether it has not ended yet."""
-        return self._process.poll() is None
+        return self.returncode is None
 
     def wait(self, timeout_seconds: float) -> int | None:
         """The exit status, or None where it still runs after this long."""
-        try:
-            return self._process.wait(timeout_seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        deadline = time.monotonic() + timeout_seconds
+        while (status := self.returncode) is None and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(_POLL_SECONDS, left))
+        return status
 
     def stop(self, grace_seconds: float = 10.0) -> None:
         """Ask the group to end (SIGTERM), and kill what is left of it after the grace. Harmless when repeated."""
@@ -103,7 +111,9 @@ class ChildProcess:
         _alive.discard(self)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the whole group; nothing happens where it is gone."""
+        """Send a signal to the whole group; nothing happens where it is gone, or was killed."""
+        if self._process.returncode is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 

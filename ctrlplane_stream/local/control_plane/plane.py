@@ -134,6 +134,12 @@ class ControlPlane:
         _told(self._etcd_url + "/v3/kv/compaction", {"revision": str(revision), "physical": True})
         return revision
 
+    def look(self) -> None:
+        """Raise ChildFailed, with its last words, where a part has ended that was not told to."""
+        for child in (self._etcd, self._api_server, self._controllers):
+            if child is not None and not child.running:
+                raise ChildFailed(f"{child.name} ended with status {child.returncode}:\n{child.log_tail()}")
+
     def ready(self) -> bool:
         """Whether the API server says that it is ready."""
         if not self.certificate_authority.exists():

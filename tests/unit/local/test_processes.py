@@ -46,6 +46,21 @@ def test_a_stop_reaches_the_children_of_the_child(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
+def test_the_id_of_a_child_that_ended_is_nobody_elses_until_it_is_stopped_and_is_signalled_no_more_after_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = ChildProcess("short", [sys.executable, "-c", "raise SystemExit(3)"], log=tmp_path / "log")
+    assert child.wait(10.0) == 3
+    assert (child.running, Path(f"/proc/{child.pid}").exists()) == (False, True)
+    child.kill()
+    assert (child.returncode, Path(f"/proc/{child.pid}").exists()) == (3, False)
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, number: signalled.append(group))
+    child.kill()
+    child.stop()
+    assert signalled == []
+
+
 def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
     """A stop always ends: with SIGKILL where the program does not want to."""
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import math
 import sys
 import time
 from collections import Counter
@@ -22,6 +23,9 @@ def main() -> int:
     parser.add_argument("--missing", type=int, default=20, help="how many plans more in which watches miss events")
     parser.add_argument("--gaps", type=int, default=10_000, help="how many of the gaps between two writes to kill in; default: all")
     parser.add_argument("--first-gap", type=int, default=0, help="the first such gap's number")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="begin no plan after so many; the summary says how many were played"
+    )
     parser.add_argument("--at-once", type=int, default=3, help="how many plans to play side by side")
     parser.add_argument(
         "--ways", nargs="+", type=Way, default=tuple(Way), choices=tuple(Way), help="by which ways weight is moved; default: all"
@@ -30,7 +34,7 @@ def main() -> int:
     logging.getLogger("ctrlplane_stream").setLevel(logging.ERROR)
     began = time.monotonic()
     with open_lab() as lab:
-        sweep = Sweep(lab, _print)
+        sweep = Sweep(lab, _print, 60 * arguments.minutes)
         numbers = range(arguments.first, arguments.first + arguments.plans)
         gaps = slice(arguments.first_gap, arguments.first_gap + arguments.gaps)
         results = asyncio.run(sweep.play(numbers, arguments.at_once, range(arguments.missing), gaps, arguments.ways))

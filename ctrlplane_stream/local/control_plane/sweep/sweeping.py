@@ -1,15 +1,20 @@
 """Plays plans side by side and holds each against the undisturbed run of its script."""
 
 import asyncio
+import contextlib
+import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.lab import Lab
 from ctrlplane_stream.local.control_plane.sweep.plans import KILLS, Course, Fault, Plan, gap_of, gap_plans, missing_plan_of, plan_of
 from ctrlplane_stream.local.control_plane.sweep.trial import Result, prepare, trial
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
 
+_ATTEMPTS = 6
 Script = tuple[Way, bool]
 """A way, and whether it promotes."""
 
@@ -28,11 +33,12 @@ class Covered(msgspec.Struct, frozen=True):
 
 
 class Sweep:
-    """Plans on one cluster. ``report`` gets each result as it comes."""
+    """Plans on one cluster. ``report`` gets each result as it comes; no plan begins after ``seconds``."""
 
-    def __init__(self, lab: Lab, report: Callable[[Result], None] = lambda _: None) -> None:
+    def __init__(self, lab: Lab, report: Callable[[Result], None] = lambda _: None, seconds: float = math.inf) -> None:
         self._lab = lab
         self._report = report
+        self._until = time.monotonic() + seconds
         self._undisturbed: dict[Script, Result] = {}
 
     async def play(
@@ -82,16 +88,16 @@ class Sweep:
             self._undisturbed[script] = result
 
     async def _play(self, plans: Sequence[Plan], at_once: int) -> list[Result]:
-        """Restarts of the API server alone, for everybody would notice; all others side by side."""
+        """Restarts of the API server first and alone, for everybody would notice; all others side by side."""
         places = asyncio.Semaphore(at_once)
 
-        async def one(plan: Plan) -> Result:
+        async def one(plan: Plan) -> Result | None:
             async with places:
-                return await self._held(plan)
+                return await self._held(plan) if time.monotonic() < self._until else None
 
+        alone = [await one(plan) for plan in plans if plan.fault is Fault.RESTART]
         beside = await asyncio.gather(*(one(plan) for plan in plans if plan.fault is not Fault.RESTART))
-        alone = [await self._held(plan) for plan in plans if plan.fault is Fault.RESTART]
-        return sorted([*beside, *alone], key=lambda result: result.plan.number)
+        return sorted((each for each in (*alone, *beside) if each is not None), key=lambda result: result.plan.number)
 
     async def _held(self, plan: Plan) -> Result:
         """The result, held against the undisturbed run."""
@@ -104,8 +110,16 @@ class Sweep:
         return result
 
     async def _one(self, plan: Plan) -> Result:
-        namespace = await asyncio.to_thread(prepare, self._lab, plan.way)
+        namespace = await self._prepared(plan.way)
         return await trial(self._lab, plan, namespace, self._restart)
+
+    async def _prepared(self, way: Way) -> str:
+        """A namespace, as soon as the cluster answers. Raises ChildFailed where a part of it has ended, and WorldUnreachable."""
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(WorldUnreachable):
+                return await asyncio.to_thread(prepare, self._lab, way)
+            self._lab.plane.look()
+        return await asyncio.to_thread(prepare, self._lab, way)
 
     async def _restart(self) -> None:
         """In the main thread, which lives as long as the children must."""
