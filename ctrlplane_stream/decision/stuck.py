@@ -62,9 +62,9 @@ def _parked_in_use(rollout: e.Rollout, target: e.TargetEntry, unit: e.Unit) -> s
 
 
 def _drained_anew(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> str:
-    """Keep a version that takes requests again, and take its traffic first, unless somebody is to look at that."""
+    """Keep a version that takes requests again, and take its traffic first, unless somebody is to look at it and has said nothing."""
     target = draft.target(unit.service)
-    if not _looked_at(rollout):
+    if unit.service in draft.telling or not _looked_at(rollout):
         draft.put_target(with_version(target, e.LiveVersion(label, Capacity.FULL, 0)))
         draft.tell(unit.service, Telling(Verb.SHIFT, f"{label} takes requests again, and drains anew", rollout.id))
     return f"{_whereabouts(target)}: {label} takes requests again, and drains anew"

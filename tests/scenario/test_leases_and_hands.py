@@ -230,6 +230,19 @@ def test_what_was_given_traffic_by_a_hand_while_it_is_being_parked_is_parked_onc
     assert (weights(loop, "cart"), loop.now_ms - resumed_ms > QUICK.drain_seconds * 1000) == ({"#2": 100}, True)
 
 
+def test_whoever_resumes_over_an_edit_by_another_rollout_of_its_service_has_nothing_parked_that_takes_requests() -> None:
+    """What queues for cart is resumed; what parks cart's old version stays held for the edit."""
+    loop = old_version_being_parked()
+    loop.push("cart", 3)
+    loop.world.edit("cart", {"#1": 25, "#2": 75}, "weight 25")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 25")
+    loop.run(30)
+    loop.say(Say.RESUME, rollout="production/cart/3")
+    assert loop.driver.commands[-1].verb is Verb.SHIFT
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    until(loop, "cart/3", Phase.COMPLETED)
+
+
 def test_a_target_that_strays_after_its_weight_was_confirmed_is_told_again_when_somebody_resumes() -> None:
     loop = shop()
     loop.push("cart", 2)
