@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 MANAGER = "ctrlplane-stream"
+_FLUX = "kustomize-controller"
 _SSA, _RECONCILE = "kustomize.toolkit.fluxcd.io/ssa", "kustomize.toolkit.fluxcd.io/reconcile"
 _TRACKING = "argocd.argoproj.io/tracking-id"
 _KUSTOMIZATION, _HELM = "kustomize.toolkit.fluxcd.io/Kustomization", "helm.toolkit.fluxcd.io/HelmRelease"
@@ -95,12 +96,21 @@ def _flux(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
     rules = spec.get("ignore") or []
     if modes & {"ifnotpresent", "ignore", "disabled"} or any(_rule_covers(each, owned) for each in rules):
         return Guarded(Safety.SAFE, f"{name} leaves {owned} alone")
-    if owned.rule is None and "merge" in modes and not any("replicas" in (copy.manifest.get("spec") or {}) for copy in copies):
-        return Guarded(Safety.SAFE, f"{name} merges into {owned.kind} {owned.name}, and the repository sets no replicas")
+    if owned.rule is None and copies and not any(_sets_replicas(copy.manifest) for copy in copies):
+        return Guarded(Safety.SAFE, f"{name} sets no replicas of {owned.kind} {owned.name}")
     if spec.get("suspend"):
         return Guarded(Safety.UNKNOWN, f"{name} is suspended; resumed, it would put back {owned}", _flux_remedy(owned))
     why = "; ssa: Merge does not help, since a route's rules are one list" if "merge" in modes and owned.rule is not None else ""
     return Guarded(Safety.UNSAFE, f"{name} would put back {owned}{why}", _flux_remedy(owned))
+
+
+def _sets_replicas(manifest: Manifest) -> bool:
+    """Whether a manifest of the repository does; of an object in the cluster, which always has some, whether Flux set them."""
+    managed = (manifest.get("metadata") or {}).get("managedFields")
+    if managed is None:
+        return "replicas" in (manifest.get("spec") or {})
+    fields = [each.get("fieldsV1") or {} for each in managed if each.get("manager") == _FLUX]
+    return any("f:replicas" in (each.get("f:spec") or {}) for each in fields)
 
 
 def _helm(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:

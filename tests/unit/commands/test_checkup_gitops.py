@@ -163,7 +163,7 @@ spec:
 DEPLOYMENT = """
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: cart, namespace: shop, annotations: {kustomize.toolkit.fluxcd.io/ssa: Merge}}
+metadata: {name: cart, namespace: shop}
 spec: SPEC
 """
 
@@ -206,6 +206,17 @@ def test_a_route_that_nothing_tracks_is_safe_in_a_cluster_and_unknown_from_a_rep
 
 
 @pytest.mark.parametrize(("spec", "safety"), [("{replicas: 2}", Safety.UNSAFE), ("{paused: false}", Safety.SAFE)])
-def test_merging_spares_replicas_that_the_repository_does_not_set(spec: str, safety: Safety) -> None:
+def test_flux_spares_replicas_that_the_repository_does_not_set(spec: str, safety: Safety) -> None:
     (said,) = guard(REPLICAS, _documents(FLUX.replace("RULES", "[]"), DEPLOYMENT.replace("SPEC", spec), file="cart.yaml"))
+    assert said.safety is safety
+
+
+@pytest.mark.parametrize(("by", "safety"), [("kustomize-controller", Safety.UNSAFE), ("ctrlplane-stream", Safety.SAFE)])
+def test_of_a_deployment_in_a_cluster_it_counts_who_set_the_replicas_that_it_always_has(by: str, safety: Safety) -> None:
+    flux, deployment = _documents(FLUX.replace("RULES", "[]"), DEPLOYMENT.replace("SPEC", "{replicas: 2}"))
+    deployment.manifest["metadata"] |= {
+        "labels": {f"kustomize.toolkit.fluxcd.io/{key}": value for key, value in (("name", "shop"), ("namespace", "flux-system"))},
+        "managedFields": [{"manager": by, "fieldsV1": {"f:spec": {"f:replicas": {}}}}],
+    }
+    (said,) = guard(REPLICAS, [flux, deployment], live=True)
     assert said.safety is safety
