@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from ctrlplane_stream.actuators.kubernetes.health import ready
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, template, version
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, settled, template, version
 from ctrlplane_stream.local.control_plane.sweep.history import History
 from ctrlplane_stream.local.control_plane.sweep.trial import prepare
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
@@ -137,10 +138,45 @@ def test_with_room_for_half_of_it_a_portion_is_ready_before_as_many_leave(lab, w
             actuator = kubernetes(cluster, (TARGET, place))
             for sequence, (one, two) in enumerate([(4, 0), (2, 2), (0, 4), (4, 0)], 1):
                 versions = version(SERVICE, 1, 25 * one), version(SERVICE, 2, 25 * two)
-                outcome = await actuator.apply(*command(TARGET, sequence, *versions, in_place=True, surplus_percent=50))
+                outcome = await actuator.apply(*command(TARGET, sequence, *versions, in_place=True, surplus_percent=50, lease=3600.0))
                 assert outcome.status is OutcomeStatus.APPLIED, outcome
                 await until(actuator, admin, **{name: count for name, count in (("v1", one), ("v2", two)) if count})
             await history.caught_up()
             return history.violations() if place.route is not None else []
+
+    assert asyncio.run(run()) == []
+
+
+def test_by_a_route_what_loses_readiness_keeps_its_weight_until_that_was_judged(lab):
+    """Half way stable is not ready: nothing moves to the candidate, nor back when the engine wants that, until stable is there again."""
+    namespace = prepare(lab, Way.EXCHANGED)
+    place = Way.EXCHANGED.place(namespace, SERVICE)
+
+    def exchange(sequence, one, two):
+        versions = version(SERVICE, 1, one), version(SERVICE, 2, two)
+        return command(TARGET, sequence, *versions, in_place=True, surplus_percent=50, lease=3600.0)
+
+    async def run() -> list[str]:
+        async with lab.product() as cluster, lab.admin() as admin, History(admin, place) as history:
+            actuator = kubernetes(cluster, (TARGET, place))
+            for sequence, (one, two) in enumerate([(100, 0), (50, 50)], 1):
+                await actuator.apply(*exchange(sequence, one, two))
+                await settled(actuator, TARGET, {"#1": one, "#2": two})
+            lab.kubelet.set_ready("shop-cart-v1", ready=False)
+            try:
+                while ready(await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1")) > 0:
+                    await asyncio.sleep(0.02)
+                for _ in range(5):
+                    seen = await actuator.observe(TARGET)
+                    assert [each.weight for each in seen.versions] == [50, 50], seen
+                await actuator.apply(*exchange(3, 100, 0))
+                for _ in range(5):
+                    seen = await actuator.observe(TARGET)
+                    assert seen.version("#2").weight == 50, seen
+            finally:
+                lab.kubelet.set_ready("shop-cart-v1", ready=True)
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            await history.caught_up()
+            return history.violations()
 
     assert asyncio.run(run()) == []

@@ -19,7 +19,6 @@ from ctrlplane_stream.actuators.kubernetes.steps import Remember, Remove, Scale
 from ctrlplane_stream.actuators.kubernetes.weights import replicas
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.observing import Counted
-from ctrlplane_stream.actuators.wanted import retreats
 from ctrlplane_stream.model.world import TargetWanted
 
 
@@ -37,7 +36,8 @@ def exchange_steps(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[
     less = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size < replicas(sight.serving(label)))
     if sight.routed:
         staying = {label: _at_most(count, sizes[label]) for label, count in counted.items()}
-        weights = _on_the_way(ledger, before, reached(staying, wanted.stable, before, ledger.goal))
+        weights, whole = (reached(each, wanted.stable, before, ledger.goal) for each in (staying, _whole(goal)))
+        weights = _towards(whole, before, weights, wanted.stable)
         return steered(sight, msgspec.structs.replace(ledger, weights=weights)), more, less
     standing_by = tuple(each for version in sight.listed if (each := sight.standing_by(version.label)) is not None)
     weights = reached(counted, wanted.stable, before, ledger.goal)
@@ -46,17 +46,22 @@ def exchange_steps(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[
     return moved, more, (*less, *(Remove(name_of(each)) for each in standing_by))
 
 
-def _on_the_way(ledger: Ledger, before: dict[str, int], weights: dict[str, int]) -> dict[str, int]:
-    """On the way back nothing but stable gains (invariant 3), whatever became unready meanwhile."""
-    wanted = ledger.wanted
-    if wanted is None or wanted.stable is None or not (ledger.lease_expired or retreats(wanted)):
-        return weights
-    others = {label: min(weight, before.get(label, 0)) for label, weight in weights.items() if label != wanted.stable}
-    return {**others, wanted.stable: 100 - sum(others.values())} if any(before.values()) else weights
+def _towards(goal: dict[str, int], before: dict[str, int], now: dict[str, int], stable: str | None) -> dict[str, int]:
+    """Weights by a route, none of which moves away from its goal: what lost readiness keeps what it has until the engine has judged that,
+    and on the way back nothing but stable gains (invariant 3)."""
+    if not any(before.values()) or not any(now.values()):
+        return now
+    rest = stable if stable in now else max(now, key=lambda label: (goal.get(label, 0), label))
+    others = {label: sorted((before.get(label, 0), weight, goal.get(label, 0)))[1] for label, weight in now.items() if label != rest}
+    return {**others, rest: 100 - sum(others.values())}
 
 
 def _at_most(count: Counted, size: int) -> Counted:
     return Counted(min(count.instances, size), min(count.ready, size))
+
+
+def _whole(sizes: dict[str, int]) -> dict[str, Counted]:
+    return {label: Counted(size, size) for label, size in sizes.items()}
 
 
 def _counted(deployment: Manifest | None) -> Counted:
