@@ -151,7 +151,7 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine}, in {seconds / 60:.0f} minutes of CPU; "
         f"`python -m bench.gates --rounds {rounds} --fault-rounds {ill_rounds} --seed {seed}`, "
         f"{sum(len(runs) for _, _, runs in healthy)} rollouts of identical versions "
-        f"and {sum(len(runs) for *_, runs in faulty)} with a fault. Intervals are 95% (Wilson). "
+        f"and {sum(len(runs) for *_, runs in faulty)} with a fault, fewer in cells that were stopped before. Intervals are 95% (Wilson). "
         f"Rollout i of a cell has seed {seed} + i, or {seed + FAULT_SEEDS} + i with a fault."
     )
     parts = [
