@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS, ZERO, Counts, Tally
+from ctrlplane_stream.telemetry.durations import FIRST_DURATIONS, ZERO, Counts
+from ctrlplane_stream.telemetry.folding import Tally
 from ctrlplane_stream.telemetry.half import ERROR
 
 _CODES = 2_048

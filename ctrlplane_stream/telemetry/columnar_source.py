@@ -27,7 +27,7 @@ from ctrlplane_stream.telemetry.columns import (
     words_of,
 )
 from ctrlplane_stream.telemetry.describing import Described, Describer, Numbering, number_of, peer_by_all
-from ctrlplane_stream.telemetry.folding import LONGEST_US
+from ctrlplane_stream.telemetry.durations import LONGEST_US
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, Kind
 from ctrlplane_stream.telemetry.half_columns import falses
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, ReferenceSource, SourceRecord

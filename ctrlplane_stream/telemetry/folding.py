@@ -4,74 +4,16 @@ Everything added is a count of whole numbers, and estimates are summed per disti
 result does not depend on the order of adding, to the last bit.
 """
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
-from ctrlplane_stream.model.sketch import EMPTY, Sketch, bucket_index, merge
+from ctrlplane_stream.model.identity import EdgeKind
+from ctrlplane_stream.model.sketch import EMPTY, Sketch
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
-from ctrlplane_stream.telemetry.written_rows import KINDS, NO_ROWS, EdgeName, WrittenRows
-
-ZERO = -(1 << 30)
-"""Stands for "zero or less" among the buckets."""
-
-LONGEST_US = (1 << 53) - 1
-"""The longest duration in microseconds; longer ones are taken for it (285 years)."""
-
-
-def _first_durations() -> list[int]:
-    """For each bucket from 0 on, the smallest whole number of microseconds that falls into it or a later one."""
-    bounds = []
-    for index in range(53 * 32):
-        guess = max(2, int(2.0 ** (index / 32)))
-        while guess > 2 and bucket_index(guess - 1) >= index:
-            guess -= 1
-        while bucket_index(guess) < index:
-            guess += 1
-        bounds.append(guess)
-    return bounds
-
-
-FIRST_DURATIONS = _first_durations()
-
-
-def bucket(duration_us: int) -> int:
-    """The sketch bucket of a whole number of microseconds, or ZERO; the same as ``model.sketch`` gives, without a logarithm."""
-    return bisect_right(FIRST_DURATIONS, duration_us) - 1 if duration_us > 0 else ZERO
-
-
-class Counts(dict[int, int]):
-    """Durations counted by bucket, one by one; and those that were counted all at once, ``whole``."""
-
-    whole: Sketch = EMPTY
-
-    def count(self, duration_us: int) -> None:
-        """Count one duration."""
-        index = bucket(duration_us)
-        self[index] = self.get(index, 0) + 1
-
-    def put(self, sketch: Sketch) -> None:
-        """Add durations that were counted at once."""
-        self.whole = sketch if self.whole is EMPTY else merge((self.whole, sketch))
-
-
-def sketch_of(counts: Counts) -> Sketch:
-    """The sketch that these counts make."""
-    if not counts:
-        return counts.whole
-    indices = sorted(counts)[1:] if ZERO in counts else sorted(counts)
-    found = Sketch(tuple(indices), tuple(map(counts.__getitem__, indices)), counts.get(ZERO, 0))
-    return found if counts.whole is EMPTY else merge((counts.whole, found))
-
-
-def add_counts(into: Counts, counts: Counts) -> None:
-    """Add counts by bucket to others."""
-    for index, count in counts.items():
-        into[index] = into.get(index, 0) + count
-    if counts.whole is not EMPTY:
-        into.put(counts.whole)
+from ctrlplane_stream.telemetry.durations import Counts, add_counts, sketch_of
+from ctrlplane_stream.telemetry.written_rows import NO_EDGES, NO_SERVICES, EdgeName, ServiceName, WrittenRows, array_of
 
 
 @dataclass(slots=True)
@@ -160,12 +102,15 @@ class ExposureCounts:
 
 @dataclass(slots=True)
 class WindowFold:
-    """One window of one environment. Edges are in ``edges``, or, while nothing else was counted, in ``whole`` or ``written``."""
+    """One window of one environment. Counts are by name, or, while nothing else was counted, in ``whole``, ``written``, ``arrived``."""
 
     edges: dict[EdgeName, EdgeCounts] = field(default_factory=dict)
     whole: dict[EdgeName, EdgeSums] = field(default_factory=dict)
-    written: WrittenRows | None = None
-    arrivals: dict[tuple[str, str], ArrivalCounts] = field(default_factory=dict)
+    written: WrittenRows[EdgeName] = NO_EDGES
+    renamed: set[int] = field(default_factory=set)
+    """Places of rows in ``written`` that do not count: what was counted of them has another name."""
+    arrivals: dict[ServiceName, ArrivalCounts] = field(default_factory=dict)
+    arrived: WrittenRows[ServiceName] = NO_SERVICES
     exposures: dict[tuple[str, str, str, Exposure], ExposureCounts] = field(default_factory=dict)
 
     def edge(self, name: EdgeName) -> EdgeCounts:
@@ -184,28 +129,44 @@ class WindowFold:
         else:
             self.whole[name] = sums
 
-    def put_rows(self, rows: WrittenRows) -> None:
-        """Add rows that were written out."""
-        if self.written is None:
+    def put_rows(self, rows: WrittenRows[EdgeName]) -> None:
+        """Add edges that were written out."""
+        if self.written is NO_EDGES:
             self.written = rows
             return
         for place, name in enumerate(rows.names):
-            self.put_edge(name, _sums_of_row(rows, place))
+            self.put_edge(name, _edge_sums(rows, place))
 
-    @property
-    def edge_names(self) -> list[EdgeName]:
-        """The edges that have counts, other than rows that were written out."""
-        return [*self.edges, *self.whole]
+    def put_arrivals(self, rows: WrittenRows[ServiceName]) -> None:
+        """Add arrivals that were written out."""
+        if self.arrived is NO_SERVICES:
+            self.arrived = rows
+            return
+        for place, name in enumerate(rows.names):
+            _add_arrivals(self.arrival(*name), rows, place)
+
+    def edges_of(self, kinds: Collection[EdgeKind]) -> list[EdgeName]:
+        """The edges of some kinds, none of which a service of ours answers."""
+        names = *self.edges, *self.whole, *(self.written.names[place] for place in self.written.open)
+        return list(dict.fromkeys(name for name in names if name[2] in kinds))
 
     def rename_edge(self, old: EdgeName, new: EdgeName) -> None:
         """Give what was counted of an edge to another."""
         counts, into = self.edge(old), self.edge(new)
+        place = self._place(old)
+        if place is not None:
+            counts.put(_edge_sums(self.written, place))
+            self.renamed.add(place)
         del self.edges[old]
         for weight, (calls, errors) in counts.tally.by_weight.items():
             into.tally.add(calls, errors, weight)
         add_counts(into.client, counts.client)
         add_counts(into.server, counts.server)
         add_counts(into.gap, counts.gap)
+
+    def _place(self, name: EdgeName) -> int | None:
+        place = self.written.find(name)
+        return None if place in self.renamed else place
 
     def arrival(self, service: str, version: str) -> ArrivalCounts:
         """The counts of a version of a service, made where missing."""
@@ -218,56 +179,74 @@ class WindowFold:
         """The counts of an exposure at an entry point, made where missing."""
         return self.exposures.setdefault((entry, service, version, exposure), ExposureCounts())
 
-    def _edge_row(self, name: EdgeName) -> EdgeWindow:
-        sums = self.whole.get(name)
-        return self.edges[name].row(name) if sums is None else sums.row(name)
-
     @property
     def pairs(self) -> int:
         """How many calls were seen from both sides."""
         counted = sum(sketch_of(counts.gap).count for counts in self.edges.values()) + sum(sums.gap.count for sums in self.whole.values())
-        return counted + (self.written.calls if self.written is not None else 0)
+        return counted + self.written.calls
 
     def part(self, environment: str, partition: int, window: int, part: int) -> WindowPart:
         """The part that these counts make, rows in a fixed order."""
-        if self.written is not None:
-            return msgspec.json.decode(self.encoded(environment, partition, window, part), type=WindowPart)
-        edges = tuple([self._edge_row(name) for name in sorted(self.edge_names)])
-        return WindowPart(environment, partition, window, part, edges, *self._rows_but_edges())
+        if self.written is NO_EDGES and self.arrived is NO_SERVICES:
+            edges = tuple(self._edge_row(name) for name in self._edge_names())
+            services = tuple(_service_row(name, self.arrivals[name]) for name in sorted(self.arrivals))
+            return WindowPart(environment, partition, window, part, edges, services, self._exposure_rows())
+        return msgspec.json.decode(self.encoded(environment, partition, window, part), type=WindowPart)
 
     def encoded(self, environment: str, partition: int, window: int, part: int) -> bytes:
-        """The part as JSON. To be asked once: it counts rows that were written out with what came for the same edges."""
-        head = WindowPart(environment, partition, window, part, msgspec.Raw(self._edges()), *self._rows_but_edges())  # type: ignore[arg-type]
-        return msgspec.json.encode(head)
+        """The part as JSON. To be asked once: it counts rows that were written out with what came for the same names."""
+        head = msgspec.json.encode(WindowPart(environment, partition, window, part)).removesuffix(_WITHOUT_ROWS)
+        exposures = msgspec.json.encode(self._exposure_rows())
+        parts = b'"edges":', *self._edges(), b',"services":', *self._services(), b',"exposures":', exposures, b"}"
+        return b"".join((head, *parts))
 
-    def _edges(self) -> bytes:
-        """The rows of edges in order, as a JSON array."""
-        written = self.written or NO_ROWS
-        for name in [name for name in self.edge_names if name[2] in KINDS]:
-            place = written.find(name)
+    def _edge_names(self) -> list[EdgeName]:
+        return sorted((*self.edges, *self.whole))
+
+    def _edge_row(self, name: EdgeName) -> EdgeWindow:
+        sums = self.whole.get(name)
+        return self.edges[name].row(name) if sums is None else sums.row(name)
+
+    def _edges(self) -> Sequence[bytes | memoryview]:
+        for name in self._edge_names() if self.written.names else ():
+            place = self._place(name)
             if place is not None:
-                self.edge(name).put(_sums_of_row(written, place))
-        rows = [(name, msgspec.json.encode(self._edge_row(name))) for name in sorted(self.edge_names)]
-        return b"[" + written.with_rows(rows)[:-1] + b"]"
+                self.edge(name).put(_edge_sums(self.written, place))
+        rows = [(name, msgspec.json.encode(self._edge_row(name))) for name in self._edge_names()]
+        return array_of(self.written.with_rows(rows, self.renamed))
 
-    def _rows_but_edges(self) -> tuple[tuple[ServiceWindow, ...], tuple[ExposureWindow, ...]]:
-        return (
-            tuple(_service_window(name, self.arrivals[name]) for name in sorted(self.arrivals)),
-            tuple(
-                ExposureWindow(*name, counts.requests, counts.errors, sketch_of(counts.latency))
-                for name, counts in sorted(self.exposures.items(), key=lambda item: item[0])
-            ),
-        )
+    def _services(self) -> Sequence[bytes | memoryview]:
+        for name, counts in self.arrivals.items():
+            place = self.arrived.find(name)
+            if place is not None:
+                _add_arrivals(counts, self.arrived, place)
+        rows = [(name, msgspec.json.encode(_service_row(name, self.arrivals[name]))) for name in sorted(self.arrivals)]
+        return array_of(self.arrived.with_rows(rows))
+
+    def _exposure_rows(self) -> tuple[ExposureWindow, ...]:
+        exposures = sorted(self.exposures.items(), key=lambda item: item[0])
+        return tuple(ExposureWindow(*name, counts.requests, counts.errors, sketch_of(counts.latency)) for name, counts in exposures)
 
 
-def _sums_of_row(rows: WrittenRows, place: int) -> EdgeSums:
-    row = rows.read(place)
+_WITHOUT_ROWS = b'"edges":[],"services":[],"exposures":[]}'
+
+
+def _edge_sums(rows: WrittenRows[EdgeName], place: int) -> EdgeSums:
+    row = rows.read(place, EdgeWindow)
     return EdgeSums(tuple(rows.tallies(place)), row.client, row.server, row.gap)
 
 
-def _service_window(name: tuple[str, str], counts: ArrivalCounts) -> ServiceWindow:
-    calls, errors, estimated, _ = counts.tally.sums()
-    return ServiceWindow(*name, calls, errors, estimated, counts.roots, sketch_of(counts.latency))
+def _add_arrivals(into: ArrivalCounts, rows: WrittenRows[ServiceName], place: int) -> None:
+    row = rows.read(place, ServiceWindow)
+    for weight, calls, errors in rows.tallies(place):
+        into.tally.add(calls, errors, weight)
+    into.roots += row.roots
+    into.latency.put(row.latency)
+
+
+def _service_row(name: ServiceName, counts: ArrivalCounts) -> ServiceWindow:
+    requests, errors, estimated, _ = counts.tally.sums()
+    return ServiceWindow(*name, requests, errors, estimated, counts.roots, sketch_of(counts.latency))
 
 
 class Fold:

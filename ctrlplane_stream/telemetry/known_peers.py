@@ -34,16 +34,21 @@ class Sighting(msgspec.Struct, frozen=True, order=True, array_like=True):
     until: int | None = None
 
 
-class _Seen(msgspec.Struct):
-    """When a service was first and last seen behind an address, and from when that is forgotten."""
+_Key = tuple[str, str, str]
 
+
+class Seen(msgspec.Struct, gc=False):
+    """What is remembered, by ``place``: environment, caller, address and service; when it was first and last seen, and from when it is
+    forgotten."""
+
+    place: tuple[str, str, str, str]
     first: int
     last: int
     until: int | None = None
 
-
-_Key = tuple[str, str, str]
-_NOBODY: dict[str, _Seen] = {}
+    def sighting(self) -> Sighting:
+        """As it is written down."""
+        return Sighting(*self.place, self.first, self.last, self.until)
 
 
 class KnownPeers:
@@ -52,25 +57,19 @@ class KnownPeers:
     def __init__(self, catalog: Mapping[str, str], most: int, learned: tuple[Sighting, ...] = ()) -> None:
         self.catalog = catalog
         self._most = most
-        self._seen: dict[_Key, dict[str, _Seen]] = {}
-        self._known_now = self._held = 0
+        self._seen: dict[_Key, dict[str, Seen]] = {}
+        self._in_order: list[Seen] = []
+        self._fresh: list[Seen] = []
+        self._known_now = 0
         self.learning = True
         # False while a rebuilt stage repeats what it once knew: half-read traces must not teach it anything.
         for s in learned:
-            self._seen.setdefault((s.environment, s.caller, s.address), {})[s.service] = _Seen(s.window, s.last or s.window, s.until)
-            self._held += 1
-            self._known_now += s.until is None
+            self._hold(Seen((s.environment, s.caller, s.address, s.service), s.window, s.last or s.window, s.until))
 
     @property
     def sightings(self) -> tuple[Sighting, ...]:
         """Everything learned, in a fixed order."""
-        return tuple(
-            sorted(
-                Sighting(*key, service, seen.first, seen.last, seen.until)
-                for key, found in self._seen.items()
-                for service, seen in found.items()
-            )
-        )
+        return tuple([seen.sighting() for seen in self._ordered()])
 
     def settle(self, window: int, keep_windows: int, window_seconds: int) -> None:
         """Forget what was not seen for longest where too much is known, once ``window`` is closed: known no more from the next on.
@@ -86,19 +85,36 @@ class KnownPeers:
                 self._known_now -= 1
             self._drop_forgotten(window - keep_windows * window_seconds)
 
-    def _by_age(self) -> list["_Seen"]:
-        """What is known, by last sighting, then by key and service. Keys stay sorted from one time to the next, so that it costs little."""
-        self._seen = dict(sorted(self._seen.items()))
-        by_service = (found.values() if len(found) == 1 else [found[name] for name in sorted(found)] for found in self._seen.values())
-        return sorted([seen for several in by_service for seen in several if seen.until is None], key=attrgetter("last"))
+    def _ordered(self) -> list[Seen]:
+        """Everything, by place. It stays sorted from one time to the next, so that it costs little."""
+        if self._fresh:
+            self._in_order = sorted((*self._in_order, *self._fresh), key=attrgetter("place"))
+            self._fresh = []
+        return self._in_order
+
+    def _by_age(self) -> list[Seen]:
+        """What is known, by last sighting, then by place."""
+        return sorted([seen for seen in self._ordered() if seen.until is None], key=attrgetter("last"))
 
     def _drop_forgotten(self, before: int) -> None:
-        every = ((key, name, seen.until) for key, found in self._seen.items() for name, seen in found.items())
-        for key, name in [(key, name) for key, name, until in every if until is not None and until < before]:
-            del self._seen[key][name]
-            self._held -= 1
-            if not self._seen[key]:
-                del self._seen[key]
+        dropped = [seen for seen in self._ordered() if seen.until is not None and seen.until < before]
+        for environment, caller, address, service in [seen.place for seen in dropped]:
+            of_key = self._seen[environment, caller, address]
+            del of_key[service]
+            if not of_key:
+                del self._seen[environment, caller, address]
+        if dropped:
+            self._in_order = [seen for seen in self._in_order if seen.until is None or seen.until >= before]
+
+    @property
+    def _held(self) -> int:
+        return len(self._in_order) + len(self._fresh)
+
+    def _hold(self, seen: Seen) -> None:
+        environment, caller, address, service = seen.place
+        self._seen.setdefault((environment, caller, address), {})[service] = seen
+        self._fresh.append(seen)
+        self._known_now += seen.until is None
 
     def service_behind(self, caller: Origin, peer: Peer | None, window: int) -> str | None:
         """The service that a caller's peer is, as known when ``window`` closed, or None."""
@@ -127,18 +143,18 @@ class KnownPeers:
         found = self._known((consumer.environment, "", peer.key), window)
         return found[0] if len(found) == 1 else None
 
-    def learn_pair(self, caller: Origin, peer: Peer | None, callee: Origin, window: int) -> None:
-        """Remember from a matched pair who stands behind the caller's address, and who produces to its destination."""
+    def learn_pair(self, caller: Origin, peer: Peer | None, callee: Origin, window: int) -> Seen | None:
+        """Remember from a matched pair who stands behind the caller's address, and who produces to its destination.
+
+        Where that is one thing, it is returned: as long as it is not forgotten, to learn the pair again is to put its ``last``.
+        """
         if peer is None or not self.learning:
-            return
-        key = _key(caller, peer)
-        seen = self._seen.get(key, _NOBODY).get(callee.service)
-        if seen is None or seen.until is not None:
-            self._remember(key, callee.service, window)
-        elif seen.last < window:
-            seen.last = window
-        if peer.kind is PeerKind.DESTINATION:
-            self._remember((callee.environment, "", peer.key), caller.service, window)
+            return None
+        seen = self._remember(_key(caller, peer), callee.service, window)
+        if peer.kind is not PeerKind.DESTINATION:
+            return seen
+        self._remember((callee.environment, "", peer.key), caller.service, window)
+        return None
 
     def learn_outside(self, caller: Origin, peer: Peer, window: int) -> None:
         """Remember that a call to the caller's peer was never answered, from ``window`` on."""
@@ -150,21 +166,23 @@ class KnownPeers:
             return []
         return [name for name, seen in found.items() if seen.first <= window and (seen.until is None or window < seen.until)]
 
-    def _remember(self, key: _Key, service: str, window: int) -> None:
+    def _remember(self, key: _Key, service: str, window: int) -> Seen | None:
         if not self.learning:
-            return
+            return None
         found = self._seen.get(key)
         seen = found.get(service) if found is not None else None
         if seen is None:
-            if self._held < self._most * _SPARE:
-                self._seen.setdefault(key, {})[service] = _Seen(window, window)
-                self._held += 1
-                self._known_now += 1
-            return
-        seen.last = max(seen.last, window)
+            if self._held >= self._most * _SPARE:
+                return None
+            seen = Seen((*key, service), window, window)
+            self._hold(seen)
+            return seen
+        if seen.last < window:
+            seen.last = window
         if seen.until is not None:
             seen.until = None
             self._known_now += 1
+        return seen
 
 
 def _key(caller: Origin, peer: Peer) -> _Key:

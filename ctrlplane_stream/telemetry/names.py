@@ -24,9 +24,10 @@ class Names:
     def cap(self, environment: str, fold: WindowFold) -> None:
         """Rename in a fold what is one name too many, adding up edges that become one."""
         known = self._admitted.setdefault(environment, {})
-        for name in sorted({edge[1] for edge in fold.edge_names if edge[2] in _CAPPED}):
+        edges = fold.edges_of(_CAPPED)
+        for name in sorted({edge[1] for edge in edges}):
             if name not in known and len(known) < self._most:
                 known[name] = None
-        for edge in [edge for edge in fold.edge_names if edge[2] in _CAPPED and edge[1] not in known]:
+        for edge in [edge for edge in edges if edge[1] not in known]:
             caller, _, kind, version, peer_version = edge
             fold.rename_edge(edge, (caller, OTHER, kind, version, peer_version))

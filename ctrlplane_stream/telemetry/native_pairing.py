@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.model.windows import Exposure
+from ctrlplane_stream.telemetry.acquaintances import Acquaintances
 from ctrlplane_stream.telemetry.bounding import frame_of_memory
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.fast_pairing import FastPairing
@@ -19,9 +20,9 @@ from ctrlplane_stream.telemetry.half import LINK, Origin, Peer
 from ctrlplane_stream.telemetry.half_columns import Tables, halves_in, halves_of, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.native import NOBODY, Counted, Halves, PairingLibrary, Settled
-from ctrlplane_stream.telemetry.native.pairing import Tallied, column_of, counted, memory_of, pairs_of
+from ctrlplane_stream.telemetry.native.pairing import Tallied, column_of, counted, memory_of, pairs_of, prepared
 from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Counts, Pool
-from ctrlplane_stream.telemetry.native_rows import RowNames, written
+from ctrlplane_stream.telemetry.native_rows import RowsInC
 from ctrlplane_stream.telemetry.pairing import Fresh
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
@@ -49,6 +50,20 @@ class _Kept:
         return self.traces.opens
 
 
+class _Edges:
+    """Edges of open callers that are settled, to services of ours (by calls that nobody answered) or to others: no others have their names.
+
+    ``found`` numbers them; ``of_who`` gives by number of whom was spoken to 1 + the number of its edge, 0 for none.
+    """
+
+    def __init__(self, kept: _Kept, settled: Sequence[SettledCaller | None], of_ours: bool) -> None:
+        self.found: dict[tuple[int, SettledCaller], int] = {}
+        self.of_who = array("I", bytes(4 * len(settled)))
+        for who, ((origin, _), to) in enumerate(zip(kept.spoken, settled, strict=True)):
+            if to is not None and (to.kind is EdgeKind.CALL) is of_ours:
+                self.of_who[who] = self.found.setdefault((origin, to), len(self.found)) + 1
+
+
 class NativePairing(FastPairing[_Kept]):
     """See the module."""
 
@@ -56,8 +71,13 @@ class NativePairing(FastPairing[_Kept]):
         """As :class:`FastPairing`, with the functions of ``found``."""
         super().__init__(settings, peers, least_rows, most_values)
         self._library = PairingLibrary(found, settings.window_ms * 1000)
-        self._names = RowNames(self._tables.origins.values)
+        self._number_anew()
         self._waiting = self._library.halves()
+
+    def _number_anew(self) -> None:
+        """Forget what stands by number of origin or peer."""
+        self._rows = RowsInC(self._library.rows, self._tables.origins.values)
+        self._acquaintances = Acquaintances(self._library, self._peers, self._tables)
 
     @property
     def windows(self) -> list[int]:
@@ -96,10 +116,10 @@ class NativePairing(FastPairing[_Kept]):
             for reason, count in ((Skip.LOCAL, closing.local), (Skip.RECEIVE, closing.received), (Skip.ROOT, closing.roots)):
                 if count:
                     self.skipped[reason] += count
-            self._count_arrivals(counted(closing.arrivals), fold)
-            self._learn(pairs_of(closing.pairs), window)
-            self._count_calls(closing.calls, fold)
-            self._decide(_Kept(window, settled, pairs_of(closing.spoken), closing.least_offset), window, fold, watched)
+            self._count_arrivals(closing.arrivals, fold)
+            self._acquaintances.meet(closing.pairs, window)
+            kept = _Kept(window, settled, pairs_of(closing.spoken), closing.least_offset)
+            self._decide(kept, closing.calls, window, fold, watched)
         return fresh
 
     def _meet(self, closing: Closing) -> None:
@@ -129,14 +149,19 @@ class NativePairing(FastPairing[_Kept]):
         """The window that C calls ``place``."""
         return place * self._settings.window_seconds
 
-    def _count_arrivals(self, rows: Sequence[Counted], fold: Fold) -> None:
-        for row in rows:
+    def _count_arrivals(self, counts: Counts, fold: Fold) -> None:
+        found = self._rows.arrivals(counts, self._tables.weights.values)
+        if found is not None:
+            for place, environment, rows in found:
+                fold.at(self._window(place), environment).put_arrivals(rows)
+            return
+        for row in counted(counts):
             origin = self._tables.origins.values[row.a]
-            counts = fold.at(self._window(row.b), origin.environment).arrival(origin.service, origin.version)
+            into = fold.at(self._window(row.b), origin.environment).arrival(origin.service, origin.version)
             for weight, calls, errors in self._weighed(row.tallies):
-                counts.tally.add(calls, errors, weight)
-            counts.roots += row.roots
-            counts.latency.put(row.sketches[0])
+                into.tally.add(calls, errors, weight)
+            into.roots += row.roots
+            into.latency.put(row.sketches[0])
 
     def _weighed(self, tallies: Tallied) -> tuple[tuple[float, int, int], ...]:
         weights = self._tables.weights.values
@@ -145,20 +170,17 @@ class NativePairing(FastPairing[_Kept]):
             return ((weights[weight], calls, errors),)
         return tuple([(weights[weight], calls, errors) for weight, calls, errors in tallies])
 
-    def _learn(self, pairs: Sequence[tuple[int, int]], window: int) -> None:
-        origins, peers = self._tables.origins.values, self._tables.peers.values
-        for both, peer in pairs:
-            self._peers.learn_pair(origins[both >> 32], peers[peer], origins[both & NOBODY], window)
-
-    def _count_calls(self, counts: Counts, fold: Fold) -> None:
-        found = written(self._library, counts, self._names, self._tables.weights.values)
+    def _count_edges(self, calls: Counts, opened: Counts, edges: Sequence[tuple[int, SettledCaller]], fold: Fold) -> None:
+        """Count calls, and callers that nobody answered, by edge: the caller's origin and what is said of it."""
+        found = self._rows.edges(calls, opened, self._rows.open_edges(edges), self._tables.weights.values)
         if found is None:
-            self._count_calls_by_row(counted(counts), fold)
+            self._count_calls(counted(calls), fold)
+            self._count_open(counted(opened), edges, fold)
             return
         for place, environment, rows in found:
             fold.at(self._window(place), environment).put_rows(rows)
 
-    def _count_calls_by_row(self, rows: Sequence[Counted], fold: Fold) -> None:
+    def _count_calls(self, rows: Sequence[Counted], fold: Fold) -> None:
         origins = self._tables.origins.values
         for row in rows:
             above, below = origins[row.a >> 32], origins[row.a & NOBODY]
@@ -166,28 +188,34 @@ class NativePairing(FastPairing[_Kept]):
             name = (above.service, below.service, kind, above.version, below.version)
             fold.at(self._window(row.b >> 1), below.environment).put_edge(name, EdgeSums(self._weighed(row.tallies), *row.sketches))
 
+    def _count_open(self, rows: Sequence[Counted], edges: Sequence[tuple[int, SettledCaller]], fold: Fold) -> None:
+        for row in rows:
+            number, to = edges[row.a]
+            origin = self._tables.origins.values[number]
+            name = (origin.service, to.callee, to.kind, origin.version, UNKNOWN_VERSION)
+            fold.at(self._window(row.b), origin.environment).put_edge(name, EdgeSums(self._weighed(row.tallies), row.sketches[0]))
+
     def _callers(self, kept: _Kept) -> list[tuple[Origin, Peer | None]]:
         origins, peers = self._tables.origins.values, self._tables.peers.values
         return [(origins[origin], peers[peer]) for origin, peer in kept.spoken]
 
-    def _decide(self, kept: _Kept, window: int, fold: Fold, watched: Watched) -> None:
-        """Settle the callers that nobody answered, where that can be done now, and the exposure of the traces that entered."""
+    def _decide(self, kept: _Kept, calls: Counts, window: int, fold: Fold, watched: Watched) -> None:
+        """Count the calls; settle the callers that nobody answered, where that can be done now, and the exposure of the traces that
+        entered."""
         settled = [settle_now(self._peers, origin, peer, window) for origin, peer in self._callers(kept)]
         if watched:
             self._count_exposures(kept, settled, watched, fold)
-        self._settle(kept, settled, fold)
+        self._settle(kept, settled, calls, fold)
         self._kept.append(kept)
 
-    def _settle(self, kept: _Kept, settled: Sequence[SettledCaller | None], fold: Fold) -> None:
-        """Count the open callers that are settled, by whom they spoke to; the others stay open."""
-        if not kept.traces.opens:
-            return
-        callers = self._callers(kept)
-        for row in self._library.count_open(kept.traces, bytearray(one is not None for one in settled)):
-            origin, to = callers[row.a][0], settled[row.a]
-            assert to is not None
-            name = (origin.service, to.callee, to.kind, origin.version, UNKNOWN_VERSION)
-            fold.at(self._window(row.b), origin.environment).put_edge(name, EdgeSums(self._weighed(row.tallies), row.sketches[0]))
+    def _settle(self, kept: _Kept, settled: Sequence[SettledCaller | None], calls: Counts, fold: Fold) -> None:
+        """Count the open callers that are settled, by whom they spoke to, and the calls; the others stay open."""
+        ours, others = _Edges(kept, settled, of_ours=True), _Edges(kept, settled, of_ours=False)
+        if ours.found:
+            with self._library.counted_open(kept.traces, ours.of_who) as opened:
+                self._count_open(counted(opened), list(ours.found), fold)
+        with self._library.counted_open(kept.traces, others.of_who) as opened:
+            self._count_edges(calls, opened, list(others.found), fold)
 
     def _count_exposures(self, kept: _Kept, settled: Sequence[SettledCaller | None], watched: Watched, fold: Fold) -> None:
         """Exposure of the traces whose root is there, candidate by candidate."""
@@ -217,7 +245,8 @@ class NativePairing(FastPairing[_Kept]):
             if isinstance(one, Skip):
                 self.skipped[one] += count
             found.append(None if isinstance(one, Skip) else one)
-        self._settle(kept, found, fold)
+        if any(found):
+            self._settle(kept, found, prepared(3), fold)
 
     def _drop_waiting(self, many: int) -> None:
         flags = memoryview(column_of(memory_of(self._unsettled().pool, many), "flags")).cast("I")
@@ -225,7 +254,7 @@ class NativePairing(FastPairing[_Kept]):
         self._waiting.drop(many)
 
     def _renumber(self, old: Tables) -> None:
-        self._names = RowNames(self._tables.origins.values)
+        self._number_anew()
         tables = ((old.origins, self._tables.origins), (old.peers, self._tables.peers), (old.weights, self._tables.weights))
         used = [bytearray(len(before.values)) for before, _ in tables]
         pools: list[Halves | Settled] = [self._unsettled(), *(kept.traces for kept in self._kept)]

@@ -1,102 +1,140 @@
-"""Rows of edges written out in C: names and their order are kept from window to window, since most edges are seen in each.
+"""Rows written out in C: what their names mean, and when, is Python's.
 
 A window of many edges has a row for every few spans; as objects, its rows cost more than all that was done with the spans before.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, compress
+from typing import Any, Generic
 
 import msgspec
 
-from ctrlplane_stream.model.identity import EdgeKind
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.telemetry.half import Origin
-from ctrlplane_stream.telemetry.native import NOBODY
-from ctrlplane_stream.telemetry.native.pairing import KeptTallies, PairingLibrary, RowOrder, names_of
-from ctrlplane_stream.telemetry.native.structures import Counts
-from ctrlplane_stream.telemetry.written_rows import EdgeName, Weighed, WrittenRows
+from ctrlplane_stream.telemetry.half_columns import Numbers
+from ctrlplane_stream.telemetry.native.library import address, address_of
+from ctrlplane_stream.telemetry.native.pairing import KeptTallies
+from ctrlplane_stream.telemetry.native.rows import Rows, RowWriter
+from ctrlplane_stream.telemetry.native.structures import PLACE, Counts, Texts
+from ctrlplane_stream.telemetry.settlement import Settled
+from ctrlplane_stream.telemetry.written_rows import EdgeName, NameT, ServiceName, Weighed, WrittenRows
 
-_MOST_NAMES = 1 << 18
-
-
-class _Beginning(msgspec.Struct):
-    """The first fields of an EdgeWindow."""
-
-    caller: str
-    callee: str
-    kind: EdgeKind
-    caller_version: str
-    callee_version: str
+_OPEN = 4
+"""Where in PLACE, by four bytes, it says whether a row is of what nobody answered."""
 
 
-class RowNames:
-    """Names of edges by number, given out in order of appearance: by callers' and callee's origin, and whether it is a message."""
+class NamedBy:
+    """The texts that rows are named by, and the origins that are made of them. Kept from window to window: few are new in each."""
 
     def __init__(self, origins: Sequence[Origin]) -> None:
         """``origins`` may grow behind our back, and keeps its order."""
         self._origins = origins
-        self._forget()
-
-    def _forget(self) -> None:
-        self._numbers: dict[int, int] = {}
+        self._numbers = Numbers([])
+        self._json: list[bytes] = []
         self._order: list[int] = []
-        self._ranks: list[int] = []
-        self.names: list[EdgeName] = []
-        self.environments: list[str] = []
-        self.prefix = bytearray()
-        self.start = array("q", [0])
+        self._who = array("I")
+        self._rank, self._start, self._sorted = array("I"), array("q", [0]), bytearray()
+        self.texts_in_order: list[str] = []
+        self.unknown = self.number(UNKNOWN_VERSION)
+        self.kinds = array("I", [self.number(EdgeKind.CALL.value), self.number(EdgeKind.MESSAGE.value)])
 
-    def numbered(self, pairs: Sequence[int], kinds: Sequence[int]) -> list[int]:
-        """The numbers of edges: ``pairs`` are callers' origin << 32 | callee's, ``kinds`` odd for messages."""
-        if len(self.names) + len(pairs) > _MOST_NAMES:
-            self._forget()
-        keys = [pair << 1 | kind & 1 for pair, kind in zip(pairs, kinds, strict=True)]
-        found = list(map(self._numbers.get, keys))
-        return [self._met(key) if number is None else number for key, number in zip(keys, found, strict=True)]
+    def number(self, text: str) -> int:
+        """The number of a text."""
+        return self._numbers.number(text)
 
-    def _met(self, key: int) -> int:
-        number = self._numbers[key] = len(self.names)
-        above, below = self._origins[key >> 33], self._origins[key >> 1 & NOBODY]
-        name = (above.service, below.service, EdgeKind.MESSAGE if key & 1 else EdgeKind.CALL, above.version, below.version)
-        self.names.append(name)
-        self.environments.append(below.environment)
-        self.prefix += msgspec.json.encode(_Beginning(*name))[:-1] + b","
-        self.start.append(len(self.prefix))
-        return number
+    def text(self, number: int) -> str:
+        """A text by its number."""
+        return str(self._numbers.values[number])
 
-    def ranks(self) -> list[int]:
-        """The place of each name among all, by number."""
-        if len(self._ranks) < len(self.names):
-            fresh = sorted(range(len(self._ranks), len(self.names)), key=self.names.__getitem__)
-            self._order = sorted(self._order + fresh, key=self.names.__getitem__)  # two runs, which are merged
-            self._ranks = [0] * len(self.names)
-            for rank, number in enumerate(self._order):
-                self._ranks[number] = rank
-        return self._ranks
+    @property
+    def texts(self) -> Texts:
+        """As C has it; held until a text or an origin is added."""
+        for origin in self._origins[len(self._who) // 3 :]:
+            self._who.extend(map(self.number, (origin.environment, origin.service, origin.version)))
+        texts = self._numbers.values
+        if len(self._order) < len(texts):
+            self._put_in_order(texts)
+        return Texts(address_of(self._rank), address(self._sorted), address_of(self._start), address_of(self._who))
+
+    def _put_in_order(self, texts: Sequence[str]) -> None:
+        fresh = range(len(self._order), len(texts))
+        self._json += [msgspec.json.encode(texts[number]) for number in fresh]
+        self._order = sorted((*self._order, *fresh), key=texts.__getitem__)  # all but the fresh ones are in order
+        in_order = [self._json[number] for number in self._order]
+        self._sorted, self._start = bytearray(b"".join(in_order)), array("q", accumulate(map(len, in_order), initial=0))
+        self._rank = array("I", bytes(4 * len(texts)))
+        for rank, number in enumerate(self._order):
+            self._rank[number] = rank
+        self.texts_in_order = [texts[number] for number in self._order]
 
 
-def written(
-    library: PairingLibrary, counts: Counts, names: RowNames, weights: Sequence[float]
-) -> list[tuple[int, str, WrittenRows]] | None:
-    """(Window as C numbers it, environment, rows) of the calls that were counted; None where a number cannot be written in C."""
-    pairs, places = names_of(counts)
-    numbers = names.numbered(pairs, places)
-    ranks, environments = names.ranks(), names.environments
-    groups: dict[tuple[int, str], list[int]] = {}
-    for slot, (number, place) in enumerate(zip(numbers, places, strict=True)):
-        groups.setdefault((place >> 1, environments[number]), []).append(ranks[number] << 32 | slot)
-    kept, found = KeptTallies(counts), list[tuple[int, str, WrittenRows]]()
-    for (window, environment), ranked in groups.items():
-        slots = array("I", [rank & NOBODY for rank in sorted(ranked)])
-        own = array("I", [numbers[slot] for slot in slots])
-        rows = library.write_rows(counts, RowOrder(slots, own, names.prefix, names.start, array("d", weights)))
-        if rows is None:
+class _Names(Sequence[NameT], Generic[NameT]):
+    """The names of rows, made when they are asked for: that is seldom."""
+
+    def __init__(self, places: memoryview, texts: Sequence[str], name: Callable[..., NameT]) -> None:
+        self._places, self._texts = places, texts
+        self._name: Callable[..., NameT] = name
+
+    def __len__(self) -> int:
+        return len(self._places) // PLACE.size
+
+    def __getitem__(self, place: Any) -> Any:
+        if place >= len(self):
+            raise IndexError(place)
+        return self._name(*[self._texts[rank] for rank in PLACE.unpack_from(self._places, PLACE.size * place)[4:]])
+
+
+def _edge_name(caller: str, callee: str, kind: str, caller_version: str, callee_version: str) -> EdgeName:
+    return caller, callee, EdgeKind(kind), caller_version, callee_version
+
+
+def _service_name(service: str, version: str, *_: str) -> ServiceName:
+    return service, version
+
+
+Written = list[tuple[int, str, WrittenRows[NameT]]]
+"""(Window as C numbers it, environment, rows)."""
+
+
+class RowsInC:
+    """Writes what was counted when a window closed. Each gives None where a number cannot be written in C."""
+
+    def __init__(self, writer: RowWriter, origins: Sequence[Origin]) -> None:
+        """``origins`` may grow behind our back, and keeps its order."""
+        self._writer = writer
+        self._named_by = NamedBy(origins)
+
+    def open_edges(self, found: Iterable[tuple[int, Settled]]) -> "array[int]":
+        """Edges to who did not answer (caller's origin, whom it called), as C has them."""
+        number, unknown = self._named_by.number, self._named_by.unknown
+        return array("I", [n for origin, to in found for n in (origin, number(to.callee), number(to.kind.value), unknown)])
+
+    def edges(self, calls: Counts, opened: Counts, edges: "array[int]", weights: Sequence[float]) -> Written[EdgeName] | None:
+        """Rows of calls, and of callers that nobody answered, whose edges ``open_edges`` gave."""
+        found = self._writer.edges(calls, self._named_by.kinds, opened, edges, self._named_by, array("d", weights))
+        if found is None:
             return None
-        found.append((window, environment, WrittenRows([names.names[n] for n in own], *rows, _tallies(kept, slots, weights))))
-    return found
+        kept = KeptTallies(calls), KeptTallies(opened)
+        return [self._in_words(rows, _edge_name, kept, weights) for rows in found]
 
+    def arrivals(self, counts: Counts, weights: Sequence[float]) -> Written[ServiceName] | None:
+        """Rows of what arrived at each version of a service."""
+        found = self._writer.arrivals(counts, self._named_by, array("d", weights))
+        if found is None:
+            return None
+        kept = (KeptTallies(counts),)
+        return [self._in_words(rows, _service_name, kept, weights) for rows in found]
 
-def _tallies(kept: KeptTallies, slots: Sequence[int], weights: Sequence[float]) -> Callable[[int], Weighed]:
-    def of(place: int) -> Weighed:
-        return [(weights[weight], calls, errors) for weight, calls, errors in kept.of(slots[place])]
+    def _in_words(
+        self, rows: Rows, name: Callable[..., NameT], kept: Sequence[KeptTallies], weights: Sequence[float]
+    ) -> tuple[int, str, WrittenRows[NameT]]:
+        def tallies(place: int) -> Weighed:
+            _, _, slot, is_open, *_ = PLACE.unpack_from(rows.places, PLACE.size * place)
+            return [(weights[weight], calls, errors) for weight, calls, errors in kept[is_open].of(slot)]
 
-    return of
+        words = memoryview(rows.places).cast("I")
+        is_open = words[_OPEN :: PLACE.size // 4].tolist()
+        opened = list(compress(range(len(is_open)), is_open)) if any(is_open) else []
+        names = _Names(rows.places, self._named_by.texts_in_order, name)
+        return rows.window, self._named_by.text(rows.environment), WrittenRows(names, rows.value, rows.ends, rows.calls, tallies, opened)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from google.protobuf.message import DecodeError
 
-from ctrlplane_stream.telemetry.folding import LONGEST_US
+from ctrlplane_stream.telemetry.durations import LONGEST_US
 from ctrlplane_stream.telemetry.half import CALLERS, NO_PARENT, Half, Kind, Origin
 from ctrlplane_stream.telemetry.origins import LONGEST_KEY_BYTES, Origins
 from ctrlplane_stream.telemetry.peers import attribute, collect, fetch_kind, peer_of

@@ -34,6 +34,15 @@ int64_t number_of(Names *n, uint64_t a, uint64_t b) {
   return n->count - 1;
 }
 
+int64_t number_names(const Names *names, Names *kept, uint32_t *number) {
+  for (int64_t i = 0; i < names->count; i++) {
+    int64_t found = number_of(kept, names->name[i].a, names->name[i].b);
+    if (found < 0) return DECLINED;
+    number[i] = (uint32_t)found;
+  }
+  return 0;
+}
+
 void free_names(Names *n) {
   free(n->name);
   free(n->table);

@@ -16,6 +16,8 @@ typedef struct {
 
 /* The number of a name, or DECLINED where there is no memory. */
 int64_t number_of(Names *names, uint64_t a, uint64_t b);
+/* The numbers of names among others, which they are added to; 0, or DECLINED where there is no memory. */
+int64_t number_names(const Names *names, Names *kept, uint32_t *number);
 void free_names(Names *names);
 
 enum { FEW = 7, BLOCK = 32 };

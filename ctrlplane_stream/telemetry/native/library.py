@@ -28,6 +28,7 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "drop_first": (None, (_POINTER, _COUNT)),
     "free_pool": (None, (_POINTER,)),
     "find_windows": (_COUNT, (_POINTER, _COUNT, _POINTER)),
+    "number_names": (_COUNT, (_POINTER,) * 3),
     "free_names": (None, (_POINTER,)),
     "mark_numbers": (None, (_POINTER,) * 4),
     "renumber": (None, (_POINTER,) * 4),
@@ -41,8 +42,12 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "count_open": (_COUNT, (_POINTER, _POINTER, _COUNT, _POINTER)),
     "count_exposures": (_COUNT, (_POINTER, _POINTER, _COUNT, _POINTER, _POINTER, _COUNT, _POINTER)),
     "free_counts": (None, (_POINTER,)),
-    "room_for_rows": (_COUNT, (_POINTER,) * 2),
-    "write_rows": (_COUNT, (_POINTER,) * 4),
+    "place_calls": (None, (_POINTER,) * 4),
+    "place_open": (None, (_POINTER,) * 4),
+    "place_arrivals": (None, (_POINTER,) * 3),
+    "sort_places": (_COUNT, (_POINTER, _COUNT, _POINTER)),
+    "room_for_rows": (_COUNT, (_POINTER, _POINTER, _COUNT)),
+    "write_rows": (_COUNT, (_POINTER, _POINTER, _COUNT, _COUNT, _POINTER, _POINTER)),
 }
 """Result and arguments of each function that is called."""
 

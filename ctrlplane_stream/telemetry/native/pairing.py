@@ -5,14 +5,15 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
 from ctrlplane_stream.model.sketch import EMPTY, Sketch
-from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS
+from ctrlplane_stream.telemetry.durations import FIRST_DURATIONS
 from ctrlplane_stream.telemetry.native.library import address, address_of
-from ctrlplane_stream.telemetry.native.structures import HALF, Block, Candidate, Closing, Counts, Names, Order, Pool
+from ctrlplane_stream.telemetry.native.rows import RowWriter
+from ctrlplane_stream.telemetry.native.structures import HALF, Block, Candidate, Closing, Counts, Names, Pool
 
 _TALLY, _NUMBER = struct.Struct("<qqII"), struct.Struct("<I")
 _SIZES = {"i": 4, "I": 4, "q": 8}
@@ -48,16 +49,6 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
     tallies: Tallied
     roots: int
     sketches: list[Sketch]
-
-
-class RowOrder(NamedTuple):
-    """Which counts to write, and what stands before the numbers of each; see writing.c. At least one."""
-
-    slots: "array[int]"
-    names: "array[int]"
-    prefix: bytearray
-    start: "array[int]"
-    weights: "array[float]"
 
 
 class Halves:
@@ -114,16 +105,44 @@ class Settled:
         return int(self.block.opens)
 
 
+class KeptNames:
+    """Names that keep their numbers from one close to the next, in memory of C's."""
+
+    __slots__ = ("_at", "_library", "_names")
+
+    def __init__(self, found: ctypes.CDLL) -> None:
+        self._library = found
+        self._names = Names()
+        self._at = ctypes.addressof(self._names)
+
+    def __len__(self) -> int:
+        return int(self._names.count)
+
+    def __del__(self) -> None:
+        self._library.free_names(self._at)
+
+    def numbers(self, names: Names) -> "array[int]":
+        """The numbers of some names; those that are new get the next ones."""
+        number = array("I", bytes(4 * names.count))
+        _checked(self._library.number_names(ctypes.addressof(names), self._at, address_of(number)))
+        return number
+
+
 class PairingLibrary:
     """The functions of C that pair. Each raises MemoryError where there is no memory."""
 
     def __init__(self, found: ctypes.CDLL, window_us: int) -> None:
         self._library = found
         self._window_us = window_us
+        self.rows = RowWriter(found)
 
     def halves(self) -> Halves:
         """Memory for halves."""
         return Halves(self._library)
+
+    def names(self) -> KeptNames:
+        """Memory for names."""
+        return KeptNames(self._library)
 
     @contextmanager
     def closing(self, waiting: Halves, before_us: int) -> Iterator[Closing]:
@@ -156,11 +175,12 @@ class PairingLibrary:
         self._library.count_spoken(kept.at, address_of(of))
         return of
 
-    def count_open(self, kept: Settled, settled: bytearray) -> list[Counted]:
-        """Count the open callers whose ``settled`` (by whom they spoke to) is set. a: whom; b: window; one sketch: durations."""
+    @contextmanager
+    def counted_open(self, kept: Settled, edges: "array[int]") -> Iterator[Counts]:
+        """Count the open callers whose edge (by whom they spoke to: 1 + its number) is not 0. a: edge; b: window; one sketch: durations."""
         with self._counts(1) as counts:
-            _checked(self._library.count_open(kept.at, address(settled), self._window_us, ctypes.addressof(counts)))
-            return counted(counts)
+            _checked(self._library.count_open(kept.at, address_of(edges), self._window_us, ctypes.addressof(counts)))
+            yield counts
 
     def count_exposures(
         self, kept: Settled, candidates: Sequence[tuple[int, int, int]], environments: "array[int]", called: "array[int]"
@@ -171,17 +191,6 @@ class PairingLibrary:
             arguments = address_of(environments), address_of(called), self._window_us, ctypes.addressof(counts)
             _checked(self._library.count_exposures(kept.at, watched, len(candidates), *arguments))
             return counted(counts)
-
-    def write_rows(self, counts: Counts, order: "RowOrder") -> tuple[bytes, "array[int]", int] | None:
-        """Rows of three sketches in JSON, a comma after each; where each ends; and their calls. None where a number cannot be written."""
-        asked = Order(
-            address_of(order.slots), address_of(order.names), len(order.slots), address(order.prefix), address_of(order.start),
-            address_of(order.weights),
-        )  # fmt: skip
-        into = bytearray(self._library.room_for_rows(ctypes.addressof(counts), ctypes.addressof(asked)))
-        ends = array("q", bytes(8 * len(order.slots)))
-        calls = self._library.write_rows(ctypes.addressof(counts), ctypes.addressof(asked), address(into), address_of(ends))
-        return None if calls < 0 else (bytes(memoryview(into)[: ends[-1]]), ends, calls)
 
     def windows(self, pool: Halves) -> list[int]:
         """The windows that halves end in, by number, ascending."""

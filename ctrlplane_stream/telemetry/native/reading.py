@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ctrlplane_stream.telemetry.folding import LONGEST_US
+from ctrlplane_stream.telemetry.durations import LONGEST_US
 from ctrlplane_stream.telemetry.native.library import address
 
 URL, LINKS = 1, 2

@@ -1,10 +1,13 @@
-"""The structures that C and Python share while halves are paired, field by field as pool.h, counts.h and traces.h have them."""
+"""The structures that C and Python share while halves are paired, field by field as pool.h, counts.h, traces.h and placing.h have them."""
 
 import ctypes
 import struct
 
 HALF = struct.Struct("<16s8s8sqqqIIII")
 """``Half`` of pool.h: trace, span, parent, end, duration, offset, origin, peer, weight, flags."""
+
+PLACE = struct.Struct("<qIII5I")
+"""``Place`` of placing.h: window, environment, slot, whether open, name."""
 
 _COUNT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 
@@ -82,14 +85,13 @@ class Candidate(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint32) for name in ("origin", "environment", "service"))
 
 
-class Order(ctypes.Structure):
-    """Which rows to write, in which order, and what before each."""
+class Texts(ctypes.Structure):
+    """What rows are named by: texts and origins."""
 
-    _fields_ = (
-        ("slot", _POINTER),
-        ("name", _POINTER),
-        ("rows", _COUNT),
-        ("prefix", _POINTER),
-        ("start", _POINTER),
-        ("weights", _POINTER),
-    )
+    _fields_ = tuple((name, _POINTER) for name in ("rank", "json", "start", "who"))
+
+
+class Writing(ctypes.Structure):
+    """What rows are written of."""
+
+    _fields_ = tuple((name, _POINTER) for name in ("counts", "open", "texts", "weights"))

@@ -9,8 +9,8 @@ import pytest
 from ctrlplane_stream.model.sketch import Sketch
 from ctrlplane_stream.telemetry.columnar_folding import Grouping
 from ctrlplane_stream.telemetry.columnar_pairing import ColumnarPairing
+from ctrlplane_stream.telemetry.durations import FIRST_DURATIONS, LONGEST_US, ZERO, Counts, bucket, sketch_of
 from ctrlplane_stream.telemetry.engines import Engine, columnar
-from ctrlplane_stream.telemetry.folding import FIRST_DURATIONS, LONGEST_US, ZERO, Counts, bucket, sketch_of
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain
 from ctrlplane_stream.telemetry.native import library
