@@ -35,6 +35,9 @@ class Sighting(msgspec.Struct, frozen=True, order=True, array_like=True):
 
 
 _Key = tuple[str, str, str]
+_DROPPED = -(1 << 62)
+"""Stands for a time so long ago that nothing is remembered of it."""
+_ALWAYS = 1 << 62
 
 
 class Seen(msgspec.Struct, gc=False):
@@ -61,6 +64,7 @@ class KnownPeers:
         self._in_order: list[Seen] = []
         self._fresh: list[Seen] = []
         self._known_now = 0
+        self._no_room = _nothing()
         self.learning = True
         # False while a rebuilt stage repeats what it once knew: half-read traces must not teach it anything.
         for s in learned:
@@ -98,13 +102,16 @@ class KnownPeers:
 
     def _drop_forgotten(self, before: int) -> None:
         dropped = [seen for seen in self._ordered() if seen.until is not None and seen.until < before]
-        for environment, caller, address, service in [seen.place for seen in dropped]:
+        for seen in dropped:
+            seen.until = _DROPPED
+            environment, caller, address, service = seen.place
             of_key = self._seen[environment, caller, address]
             del of_key[service]
             if not of_key:
                 del self._seen[environment, caller, address]
         if dropped:
-            self._in_order = [seen for seen in self._in_order if seen.until is None or seen.until >= before]
+            self._in_order = [seen for seen in self._in_order if seen.until != _DROPPED]
+            self._no_room.until, self._no_room = _DROPPED, _nothing()
 
     @property
     def _held(self) -> int:
@@ -146,7 +153,8 @@ class KnownPeers:
     def learn_pair(self, caller: Origin, peer: Peer | None, callee: Origin, window: int) -> Seen | None:
         """Remember from a matched pair who stands behind the caller's address, and who produces to its destination.
 
-        Where that is one thing, it is returned: as long as it is not forgotten, to learn the pair again is to put its ``last``.
+        Where that is one thing, it is returned: as long as it is known (``until`` is None, or ``known_again``), to learn the pair again
+        is to put its ``last`` forward.
         """
         if peer is None or not self.learning:
             return None
@@ -155,6 +163,14 @@ class KnownPeers:
             return seen
         self._remember((callee.environment, "", peer.key), caller.service, window)
         return None
+
+    def known_again(self, seen: Seen) -> bool:
+        """Whether what was forgotten is known from here on again; False: it was dropped, and has to be learned anew."""
+        if seen.until == _DROPPED:
+            return False
+        seen.until = None
+        self._known_now += 1
+        return True
 
     def learn_outside(self, caller: Origin, peer: Peer, window: int) -> None:
         """Remember that a call to the caller's peer was never answered, from ``window`` on."""
@@ -173,16 +189,20 @@ class KnownPeers:
         seen = found.get(service) if found is not None else None
         if seen is None:
             if self._held >= self._most * _SPARE:
-                return None
+                return self._no_room
             seen = Seen((*key, service), window, window)
             self._hold(seen)
             return seen
         if seen.last < window:
             seen.last = window
         if seen.until is not None:
-            seen.until = None
-            self._known_now += 1
+            self.known_again(seen)
         return seen
+
+
+def _nothing() -> Seen:
+    """What is learned where there is no room, until there is: known, and never to be put forward."""
+    return Seen(("", "", "", ""), _ALWAYS, _ALWAYS)
 
 
 def _key(caller: Origin, peer: Peer) -> _Key:
