@@ -36,10 +36,8 @@ class Acquaintances:
                 missing.append(place)
             elif seen.last < window:
                 seen.last = window
-        if missing:
-            found = pairs_of(pairs)
-            for place in missing:
-                seen_of[numbers[place]] = self._learn(*found[place], window)
+        for place, (both, peer) in zip(missing, pairs_of(pairs, missing), strict=True):
+            seen_of[numbers[place]] = self._learn(both, peer, window)
 
     def _learn(self, both: int, peer: int, window: int) -> Seen | None:
         origins = self._tables.origins.values

@@ -145,10 +145,14 @@ class WindowFold:
         for place, name in enumerate(rows.names):
             _add_arrivals(self.arrival(*name), rows, place)
 
-    def edges_of(self, kinds: Collection[EdgeKind]) -> list[EdgeName]:
-        """The edges of some kinds, none of which a service of ours answers."""
-        names = *self.edges, *self.whole, *(self.written.names[place] for place in self.written.open)
-        return list(dict.fromkeys(name for name in names if name[2] in kinds))
+    def callees_of(self, kinds: Collection[EdgeKind]) -> set[str]:
+        """Whom edges of some kinds lead to, none of which a service of ours answers."""
+        return {name[1] for name in (*self.edges, *self.whole) if name[2] in kinds} | self.written.open_to
+
+    def edges_to(self, callees: Collection[str], kinds: Collection[EdgeKind]) -> list[EdgeName]:
+        """The edges of some kinds, none of which a service of ours answers, to some callees."""
+        written = (self.written.names[place] for place in self.written.open)
+        return list(dict.fromkeys(name for name in (*self.edges, *self.whole, *written) if name[2] in kinds and name[1] in callees))
 
     def rename_edge(self, old: EdgeName, new: EdgeName) -> None:
         """Give what was counted of an edge to another."""

@@ -24,10 +24,10 @@ class Names:
     def cap(self, environment: str, fold: WindowFold) -> None:
         """Rename in a fold what is one name too many, adding up edges that become one."""
         known = self._admitted.setdefault(environment, {})
-        edges = fold.edges_of(_CAPPED)
-        for name in sorted({edge[1] for edge in edges}):
+        callees = fold.callees_of(_CAPPED)
+        for name in sorted(callees):
             if name not in known and len(known) < self._most:
                 known[name] = None
-        for edge in [edge for edge in edges if edge[1] not in known]:
-            caller, _, kind, version, peer_version = edge
-            fold.rename_edge(edge, (caller, OTHER, kind, version, peer_version))
+        too_many = callees - known.keys()
+        for caller, callee, kind, version, peer_version in fold.edges_to(too_many, _CAPPED) if too_many else ():
+            fold.rename_edge((caller, callee, kind, version, peer_version), (caller, OTHER, kind, version, peer_version))

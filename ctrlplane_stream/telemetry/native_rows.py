@@ -20,8 +20,9 @@ from ctrlplane_stream.telemetry.native.structures import PLACE, Counts, Texts
 from ctrlplane_stream.telemetry.settlement import Settled
 from ctrlplane_stream.telemetry.written_rows import EdgeName, NameT, ServiceName, Weighed, WrittenRows
 
-_OPEN = 4
-"""Where in PLACE, by four bytes, it says whether a row is of what nobody answered."""
+_WORDS = PLACE.size // 4
+_OPEN, _CALLEE = 4, 6
+"""Where in PLACE, by four bytes, it says whether a row is of what nobody answered, and whom it names."""
 
 
 class NamedBy:
@@ -133,8 +134,13 @@ class RowsInC:
             _, _, slot, is_open, *_ = PLACE.unpack_from(rows.places, PLACE.size * place)
             return [(weights[weight], calls, errors) for weight, calls, errors in kept[is_open].of(slot)]
 
-        words = memoryview(rows.places).cast("I")
-        is_open = words[_OPEN :: PLACE.size // 4].tolist()
-        opened = list(compress(range(len(is_open)), is_open)) if any(is_open) else []
-        names = _Names(rows.places, self._named_by.texts_in_order, name)
-        return rows.window, self._named_by.text(rows.environment), WrittenRows(names, rows.value, rows.ends, rows.calls, tallies, opened)
+        texts = self._named_by.texts_in_order
+        words: Sequence[int] = memoryview(rows.places).cast("I")
+        is_open: list[int] = list(words[_OPEN::_WORDS])
+        opened: list[int] = []
+        open_to: frozenset[str] = frozenset()
+        if any(is_open):
+            opened = list(compress(range(len(is_open)), is_open))
+            open_to = frozenset([texts[rank] for rank in {*compress(words[_CALLEE::_WORDS], is_open)}])
+        names, environment = _Names(rows.places, texts, name), self._named_by.text(rows.environment)
+        return rows.window, environment, WrittenRows(names, rows.value, rows.ends, rows.calls, tallies, opened, open_to)

@@ -28,6 +28,9 @@ from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Span
 _PEER, _FLAGS = 12, 13
 """Places in a row."""
 
+_TABLES = b"\x2a"
+"""Field 5 of a HalfBatch. Tables of a thousand services are not copied once more for protobuf, and once more by it."""
+
 
 class _Meanings:
     """What the numbers of a reader mean. ``meaning`` and ``peer`` are by combination, 0 for none, as halves.c has them."""
@@ -139,13 +142,13 @@ def _record(records: Sequence[SourceRecord], body: Body, tables: bytes) -> bytes
     """The columns of a destination with what goes before them, in the order of the fields' numbers."""
     record = HalfRecord()
     batch = record.batch
-    batch.source, batch.through, batch.tables = records[0].source, records[-1].offset, tables
+    batch.source, batch.through = records[0].source, records[-1].offset
     for source, rows in zip(records, body.counts, strict=True):
         if rows:
             batch.offsets.append(source.offset)
             batch.rows.append(rows)
-    head: bytes = batch.SerializeToString()
-    return b"".join((b"\x0a", _varint(len(head) + len(body.columns)), head, body.columns))
+    head = batch.SerializeToString() + _TABLES + _varint(len(tables))
+    return b"".join((b"\x0a", _varint(len(head) + len(tables) + len(body.columns)), head, tables, body.columns))
 
 
 def _varint(number: int) -> bytes:

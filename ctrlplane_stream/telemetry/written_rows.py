@@ -28,15 +28,16 @@ class WrittenRows(Generic[NameT]):
     """Rows in ascending order of ``names``, each a row in JSON and a comma; ``ends`` says where each ends in ``value``.
 
     ``calls`` is how many calls they count that were answered; ``tallies`` gives (weight, calls, errors) by weight of a row; ``open`` is
-    where the rows are of what nobody answered.
+    where the rows are of what nobody answered, ``open_to`` whom those name.
     """
 
     names: Sequence[NameT]
-    value: bytes
+    value: bytes | memoryview
     ends: Sequence[int]
     calls: int
     tallies: Callable[[int], Weighed]
     open: Sequence[int] = ()
+    open_to: frozenset[str] = frozenset()
 
     def _begin(self, place: int) -> int:
         return self.ends[place - 1] if place else 0

@@ -292,10 +292,13 @@ def _sketches(counts: Counts, many: int) -> list[Sketch]:
     return made
 
 
-def pairs_of(names: Names) -> list[tuple[int, int]]:
-    """The names, by number."""
+def pairs_of(names: Names, which: Sequence[int] | None = None) -> list[tuple[int, int]]:
+    """The names, by number; or some of them."""
+    if which is not None and not which:
+        return []
     words = _numbers(names.name, "q", 2 * names.count)
-    return list(zip(words[::2], words[1::2], strict=True))
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    return pairs if which is None else [pairs[number] for number in which]
 
 
 def memory_of(pool: Pool, many: int | None = None) -> bytes:

@@ -24,7 +24,7 @@ class Rows(NamedTuple):
     """
 
     places: memoryview
-    value: bytes
+    value: memoryview
     ends: "array[int]"
     calls: int
 
@@ -76,7 +76,7 @@ class RowWriter:
             calls = self._library.write_rows(ctypes.addressof(writing), at, many, are_edges, address(into), address_of(ends))
             if calls < 0:
                 return None
-            found.append(Rows(group, bytes(memoryview(into)[: ends[-1]]), ends, calls))
+            found.append(Rows(group, memoryview(into)[: ends[-1]], ends, calls))
         return found
 
     def _groups(self, places: bytearray) -> Iterator[memoryview]:

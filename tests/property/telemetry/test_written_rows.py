@@ -107,7 +107,7 @@ def test_a_row_of_an_edge_that_nobody_answered_is_what_the_encoder_makes_of_the_
     row = EdgeSums(tuple((weight, *counts) for weight, counts in tallies.items()), client).row(name)
     ((window, environment, made),) = found or []
     assert (window, environment, list(made.names), made.value) == (WINDOW, "dev", [name], msgspec.json.encode(row) + b",")
-    assert (made.calls, made.open) == (0, [0])
+    assert (made.calls, made.open, made.open_to) == (0, [0], {"orders"})
     assert sorted(made.tallies(0)) == sorted((weight, *counts) for weight, counts in tallies.items())
 
 
