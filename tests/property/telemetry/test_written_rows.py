@@ -129,11 +129,13 @@ def test_a_number_that_needs_an_exponent_is_left_to_python() -> None:
         assert (_rows().arrivals(counted[1].counts, [1e13]) is not None) == is_written
 
 
-_ORIGINS = st.builds(Origin, st.sampled_from(["prod", "dev"]), st.text('aé"', max_size=2), st.sampled_from(["1", "10", "2", "call"]))
+_ORIGINS = st.builds(
+    Origin, st.sampled_from(["prod", "prod", "dev"]), st.sampled_from(['a"', "é"]), st.sampled_from(["1", "10", "2", "call"])
+)
 _OPEN = st.builds(Settled, st.text('aé"', max_size=2), st.sampled_from([EdgeKind.DATABASE, EdgeKind.EXTERNAL]))
 
 
-@given(origins=st.lists(_ORIGINS, unique=True, min_size=1, max_size=6), calls=st.data())
+@given(origins=st.lists(_ORIGINS, unique=True, min_size=3, max_size=8), calls=st.data())
 def test_rows_are_told_apart_by_window_and_environment_and_come_in_order_of_name(origins: list[Origin], calls: st.DataObject) -> None:
     """Texts that are new to the writer later than others come in order with them."""
     number = st.integers(0, len(origins) - 1)
