@@ -283,6 +283,17 @@ def test_traffic_that_returns_to_a_version_without_capacity_is_seen() -> None:
         loop.say(OverrideVerb.ABORT, rollout="production/cart/2", unsafe=True)
 
 
+def test_a_version_that_is_parked_while_a_hand_has_it_serve_is_seen() -> None:
+    """As rare: somebody edits a target just while its old version is being parked, and resumes over that."""
+    loop = old_version_being_parked()
+    loop.world.edit("cart", {"#1": 25, "#2": 75}, "weight 25")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 25")
+    loop.run(1)
+    careless = planted([(stuck, "_parked_in_use", lambda *args: None)])
+    with careless, pytest.raises(InvariantBroken, match=r"invariant 4: .* is parked, and is seen with 25% of the traffic"):
+        loop.say(OverrideVerb.RESUME, service="cart")
+
+
 def test_a_target_at_rest_that_nobody_watches_is_seen() -> None:
     """As rare: a target that drifts at rest while its actuator lies, under a policy that restores."""
     loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
