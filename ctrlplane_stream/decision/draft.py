@@ -49,6 +49,8 @@ class Draft:
         self.telling: dict[str, Telling] = {}
         self.moved: list[str] = []
         """Rollouts that were moved so far, once for each move: what others wait for may have changed."""
+        self.read_of: tuple[e.Rollout, object] | None = None
+        """A rollout and the reading of its gate, which is asked for some times in a row."""
         self._changes: dict[str, Entry | None] = {}
         self._known: dict[str, Entry | None] = {}
         """Everything that was asked for or changed so far: a rule is asked many times in one decision."""
@@ -105,7 +107,10 @@ class Draft:
 
     def target(self, service: str) -> e.TargetEntry:
         """The target of a service; a blank one where it was never touched."""
-        return self.find(f"target/{service}", e.TargetEntry) or e.TargetEntry(service)
+        found = self._known.get(key := f"target/{service}", _UNASKED)  # as find does, which most askers need no call of
+        if found is _UNASKED:
+            found = self.find(key, e.TargetEntry)
+        return found or e.TargetEntry(service)  # type: ignore[return-value]
 
     def put_target(self, target: e.TargetEntry) -> None:
         """Set a target."""
@@ -126,20 +131,23 @@ class Draft:
 
     def rollout(self, id_: str) -> e.Rollout | None:
         """A rollout by its id, or None."""
-        return self.find(f"rollout/{id_}", e.Rollout)
+        found = self._known.get(key := f"rollout/{id_}", _UNASKED)
+        return self.find(key, e.Rollout) if found is _UNASKED else found  # type: ignore[return-value]
 
     def version_set(self, id_: str) -> e.VersionSet:
         """The set of a rollout that exists. KeyError where there is none."""
-        found = self.find(f"set/{id_}", e.VersionSet)
+        found = self._known.get(key := f"set/{id_}", _UNASKED)
+        if found is _UNASKED:
+            found = self.find(key, e.VersionSet)
         if found is None:
             raise KeyError(id_)
-        return found
+        return found  # type: ignore[return-value]
 
     def rollouts(self) -> Iterator[e.Rollout]:
         """Rollouts that have not ended, in order of arrival."""
+        ask = self.rollout
         for id_ in self.index.rollouts:
-            rollout = self.rollout(id_)
-            if rollout is not None:
+            if (rollout := ask(id_)) is not None:
                 yield rollout
 
     def put_rollout(self, rollout: e.Rollout) -> None:

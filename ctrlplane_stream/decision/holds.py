@@ -41,9 +41,9 @@ class Condition(msgspec.Struct, frozen=True):
     text: str
 
 
-def review(draft: Draft, rollout: e.Rollout) -> e.Rollout:
-    """The rollout with its holds as they are now; says what is new and what is over."""
-    found = conditions(draft, rollout)
+def review(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None = None) -> e.Rollout:
+    """The rollout with its holds as they are now; says what is new and what is over. ``reading`` is that of its gate, where it has one."""
+    found = conditions(draft, rollout, reading)
     if not found and not rollout.holds:
         return rollout
     before = {hold.code: hold for hold in rollout.holds}
@@ -97,7 +97,7 @@ def _held(draft: Draft, rollout: e.Rollout, condition: Condition, before: e.Hold
     return e.Hold(condition.code, condition.text, clock.now_ms, clock.steady, clock.steady + wait, clock.now_ms + wait)
 
 
-def conditions(draft: Draft, rollout: e.Rollout) -> list[Condition]:
+def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None = None) -> list[Condition]:
     """Everything that keeps the rollout from going forward now, sticky holds apart."""
     if rollout.phase in ENDED or rollout.phase is Phase.QUEUED:
         return []
@@ -107,14 +107,15 @@ def conditions(draft: Draft, rollout: e.Rollout) -> list[Condition]:
     if rollout.phase in _FORWARD:
         found.extend(_scoped(draft, rollout))
     if rollout.phase in _GATED:
-        found.extend(_gated(draft, rollout))
+        now = reading or gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
+        found.extend(_gated(draft, rollout, now))
     return found
 
 
 def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
     version_set = draft.version_set(rollout.id)
     found: list[Condition] = []
-    frozen = freeze_on(draft, tuple(u.service for u in rollout.units))
+    frozen = freeze_on(draft, tuple(u.service for u in rollout.units)) if draft.index.freezes else None
     if frozen is not None:
         found.append(Condition("frozen", frozen))
     closed = closed_by_maintenance(draft.clock.now_ms, version_set.policy)
@@ -132,14 +133,12 @@ def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
     return found
 
 
-def _gated(draft: Draft, rollout: e.Rollout) -> list[Condition]:
-    version_set = draft.version_set(rollout.id)
-    reading = gate.read(draft.clock, rollout, version_set, draft.telemetry.window_seconds)
+def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> list[Condition]:
     if reading.gate in _HELD_GATES:
         return [Condition(reading.gate.value, reading.text)]
     if reading.gate is gate.Gate.OPEN and (why := never_ready(draft, rollout)) is not None:
         return [Condition("not-ready", why)]
-    if reading.gate is gate.Gate.OPEN and needs_approval(rollout, version_set.policy):
+    if reading.gate is gate.Gate.OPEN and needs_approval(rollout, draft.version_set(rollout.id).policy):
         return [Condition("approval", f"step {rollout.step + 1} passed and waits for somebody to promote it")]
     return []
 

@@ -79,14 +79,15 @@ def _progress(draft: Draft, id_: str) -> None:
 
 
 def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
-    rollout = watch_targets(draft, _after_neighbour(draft, before))
+    rollout, reading = watch_targets(draft, _after_neighbour(draft, before)), None
     if rollout.phase in _GATED:
         rollout = counted(draft, _while_shown(draft, rollout))
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
         unproven = reading.gate is gate.Gate.OPEN and not reading.proven
         if unproven is not rollout.unproven_now:
             rollout = replace(rollout, unproven_now=unproven)
-    rollout = holds.review(draft, rollout)
+    rollout = holds.review(draft, rollout, reading)
+    draft.read_of = (rollout, reading) if reading is not None else None
     if rollout is not before:
         draft.put_rollout(rollout)
     return rollout
@@ -201,7 +202,7 @@ def _never_manned(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
 def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
     """The gate of a step or of the bake, whatever the answer leads to."""
     version_set = draft.version_set(rollout.id)
-    reading = gate.read(draft.clock, rollout, version_set, draft.telemetry.window_seconds)
+    reading = _reading(draft, rollout)
     if reading.gate is gate.Gate.FAILED and rollout.cause == "revert":
         text = f"a revert is not reverted by itself: {reading.text}"
         draft.put_rollout(holds.hold(draft, rollout, holds.Condition("revert-fails", text)))
@@ -229,8 +230,15 @@ def _verifying(draft: Draft, rollout: e.Rollout) -> Answer:
     return _forward(draft, rollout) or (Event.PASSED, why)
 
 
+def _reading(draft: Draft, rollout: e.Rollout) -> gate.Reading:
+    """The reading of a gate, as it was had just now where it is the same rollout: what its holds and notes say changes nothing of it."""
+    if draft.read_of is not None and draft.read_of[0] is rollout:
+        return draft.read_of[1]  # type: ignore[return-value]
+    return gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
+
+
 def _open_text(draft: Draft, rollout: e.Rollout) -> str:
-    reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
+    reading = _reading(draft, rollout)
     return reading.text if reading.proven else f"unproven: {reading.text}"
 
 

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.falling import back_after_glass, owns, serves, takes_requests
+from ctrlplane_stream.decision.falling import back_after_glass, serves, takes_requests
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.taking_over import was_refused
 from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again, with_version
@@ -26,7 +26,7 @@ def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     target = draft.target(unit.service)
-    if not owns(draft, rollout, unit):
+    if target.rollout != rollout.id:
         return None  # what only queued has no word in what is told
     if target.edited is None and (again := _parked_in_use(rollout, target, unit)) is not None:
         return _drained_anew(draft, rollout, unit, again)
@@ -57,8 +57,10 @@ def _parked_in_use(rollout: e.Rollout, target: e.TargetEntry, unit: e.Unit) -> s
     """The version that is being parked and was given traffic by a hand, or None."""
     if rollout.unsafe and rollout.forced:
         return None
-    parked = [v.label for v in target.live if v.capacity is Capacity.PARKED and v.label in (unit.candidate, unit.stable)]
-    return next((label for label in parked if takes_requests(target, label)), None)
+    for v in target.live:
+        if v.capacity is Capacity.PARKED and v.label in (unit.candidate, unit.stable) and takes_requests(target, v.label):
+            return v.label
+    return None
 
 
 def _drained_anew(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> str:
