@@ -6,6 +6,8 @@ Made for a step of that other tool: the exit status says whether to go on. Nothi
 import asyncio
 import sys
 import time
+import traceback
+from typing import Any
 
 import click
 import msgspec
@@ -22,6 +24,7 @@ from ctrlplane_stream.stream.looking import look_at_state
 
 STATUS = {e.Word.ADVANCE: 0, e.Word.ABORT: 1, e.Word.WAIT: 2}
 NOTHING_KNOWN = 3
+"""Also of everything that kept us from asking: whoever aborts on 1 must not do so since a broker was away or a name was mistyped."""
 _LOOK_SECONDS = 3.0
 
 
@@ -60,7 +63,32 @@ def advised(state: State, service: str, version: str | None) -> Advised:
     )
 
 
-@click.command()
+class Asking(click.Command):
+    """A command that ends with NOTHING_KNOWN wherever it fails: what click and Python have for that are words of advice."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        """As click does it, but for the status of a wrong option."""
+        try:
+            return super().make_context(*arguments, **extra)
+        except click.ClickException as error:
+            error.exit_code = NOTHING_KNOWN
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it, but for the status of what failed or was interrupted."""
+        try:
+            return super().invoke(ctx)
+        except click.exceptions.Exit:
+            raise
+        except click.ClickException as error:
+            error.exit_code = NOTHING_KNOWN
+            raise
+        except (Exception, KeyboardInterrupt):
+            traceback.print_exc()
+            sys.exit(NOTHING_KNOWN)
+
+
+@click.command(cls=Asking)
 @click.argument("target", metavar="ENVIRONMENT:SERVICE")
 @click.option("--version", help="The version's label as telemetry carries it; default: the latest that was seen to be rolled out.")
 @click.option("--wait", "wait_seconds", default=0.0, type=click.FloatRange(0), help="Wait this long for more than `wait`, in seconds.")
@@ -69,7 +97,8 @@ def advised(state: State, service: str, version: str | None) -> Advised:
 def advice(settings: Settings, as_json: bool, target: str, version: str | None, wait_seconds: float) -> None:
     """Say what we would do with the rollout of a service that another tool moves (policy `mode: advise`).
 
-    Exit status 0: go on; 1: abort, or the catalog has no such service; 2: wait; 3: no such rollout was seen, or we make them ourselves.
+    Exit status 0: go on; 1: abort; 2: wait; 3: nothing can be said, since no such rollout was seen, the catalog has no such service,
+    we make its rollouts ourselves, or the broker could not be asked.
     """
     environment, service, _ = read_scope(target)
     if service is None:

@@ -1,10 +1,38 @@
 """What `advice` says of a service that another tool moves, and with which exit status."""
 
+import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 
+from ctrlplane_stream.cli import main
 from ctrlplane_stream.commands.advice import advised
 from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["prod:cart", "--kafka-bootstrap-servers", ""],
+        ["prod:cart", "--kafka-bootstrap-servers", "127.0.0.1:1"],
+        ["prod", "--kafka-bootstrap-servers", "127.0.0.1:1"],
+        ["prod:cart", "--no-such-option"],
+        [],
+    ],
+)
+def test_what_could_not_be_asked_is_no_advice_to_abort(arguments: list[str]) -> None:
+    """A script that aborts on 1 must not do so since no broker answered, or since the call was wrong."""
+    result = CliRunner().invoke(main, ["advice", *arguments], env={"KAFKA_BOOTSTRAP_SERVERS": ""})
+    assert result.exit_code == 3
+    assert result.output
+
+
+def test_an_error_that_nobody_thought_of_is_no_advice_to_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("ctrlplane_stream.commands.advice.look_at_state", broken)
+    assert CliRunner().invoke(main, ["advice", "prod:cart", "--kafka-bootstrap-servers", "127.0.0.1:1"]).exit_code == 3
 
 
 def _loop() -> Loop:
