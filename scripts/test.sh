@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The tests in two stages, each with its own summary: first what needs no broker (at most five minutes), then what stands on
 # real parts. PYTEST_ARGS is handed to both; where it names tests of its own, there is one stage with just those.
-# Collector and control plane are built beside the first stage where all tests run; where some are chosen, by whichever of them wants one.
+# Collector and control plane (and Flux, where REQUIRE_REAL=1 leaves nothing out) are built beside the first stage where all tests
+# run; where some are chosen, by whichever of them wants one.
 # A stage that collects nothing is no failure, unless none collected anything.
 # Two processes share the first, TEST_WORKERS the second, which mostly waits (tests/spreading.py); PYTEST_ARGS="-n0 --pdb" is for looking.
 set -uo pipefail
@@ -10,6 +11,7 @@ read -ra arguments <<<"${PYTEST_ARGS:-}"
 first=(tests/unit tests/property tests/scenario tests/simulation)
 first_limit_seconds=300
 workers=${TEST_WORKERS:-2}
+build='python -m ctrlplane_stream.local.binaries && { [[ ${REQUIRE_REAL:-} != 1 ]] || python -m tests.kubernetes.flux.kustomize_controller; }'
 ran=0
 
 stage() { # stage NAME PYTEST_ARGUMENT …
@@ -31,7 +33,7 @@ else
   building=
   if [[ " ${PYTEST_ARGS:-}" != *" -k"* && " ${PYTEST_ARGS:-}" != *" -m"* ]]; then
     binaries=$(mktemp)
-    setsid nice -n 19 python -m ctrlplane_stream.local.binaries >"$binaries" 2>&1 &
+    setsid nice -n 19 bash -c "$build" >"$binaries" 2>&1 &
     building=$!
     trap 'kill -- "-$building" 2>/dev/null; rm -f "$binaries"' EXIT
   fi
@@ -40,7 +42,7 @@ else
   took=$((SECONDS - began))
   ((took <= first_limit_seconds)) || echo "the first stage took ${took} s, more than the ${first_limit_seconds} s that it should"
   if [[ -n $building ]]; then
-    if kill -0 "$building" 2>/dev/null; then echo "waiting for the Collector and the control plane: they are built once, which takes minutes"; fi
+    if kill -0 "$building" 2>/dev/null; then echo "waiting for the Collector and the control plane: what the tests run on is built once, which takes minutes"; fi
     wait "$building" || cat "$binaries"
   fi
   stage "second stage: on real parts" -n "$workers" "${second[@]}" "${arguments[@]}"

@@ -27,7 +27,11 @@ PUT_BACK = {"HTTPRoute plain", "HTTPRoute merged", "Deployment sized"}
 IGNORE = [{"paths": ["/spec/rules"], "target": {"kind": "HTTPRoute", "name": "ignored"}}]
 SECONDS = 60.0
 
-pytestmark = pytest.mark.skipif(not is_built(), reason="Flux's controller was not built yet, which takes minutes: make flux")
+
+@pytest.fixture(autouse=True)
+def built(require):
+    """Flux's controller, which takes minutes to build, once."""
+    require([] if is_built() else ["Flux's controller was not built yet, which takes minutes: make flux"])
 
 
 def test_flux_puts_back_what_doctor_says_it_would_and_leaves_alone_what_doctor_says_is_safe(lab, tmp_path):
