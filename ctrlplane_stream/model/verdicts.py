@@ -153,11 +153,11 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     limits: tuple[Limit, ...] = ()
     """Absolute limits; one that stable breaches too is pre-existing and neither fails nor blocks."""
     minimum_windows: int = 3
-    """Judged windows before a PASS."""
+    """Judged windows before a PASS: those in which the changed services had requests."""
     minimum_samples: int = 50
     """Candidate requests before a PASS, but for a step that soaks because they will not come: that wants its windows, and one request."""
     maximum_windows: int = 60
-    """Judged windows within which a step must be proven, or it is unprovable (10 minutes of 10 s windows)."""
+    """Windows, with requests or without, within which a step must be proven, or it is unprovable (10 minutes of 10 s windows)."""
     soak_windows: int = 12
     """Judged windows that an unprovable step soaks before it passes unproven."""
     on_unprovable: OnUnprovable = OnUnprovable.SOAK

@@ -17,7 +17,7 @@ from ctrlplane_stream.decision.judge.checks import (
 )
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_each, groups, questions
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_each, groups, needed, questions
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState, edge_named, name_of_edge
 from ctrlplane_stream.decision.judge.witnesses import hear
@@ -55,6 +55,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
     checks |= hear(state, assignment, rows)
     for change in assignment.changed:
         _arrivals_and_limits(state, checks, change, assignment, rows)
+    seen = {change.service: _seen(state, change, assignment, rows) for change in assignment.changed}
     return StepState(
         rollout=state.rollout,
         step=state.step,
@@ -63,9 +64,10 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         checks=checks,
         calls=calls,
         latencies=latencies,
-        seen={change.service: _seen(state, change, assignment, rows) for change in assignment.changed},
+        seen=seen,
         quality=_quality(state.quality, rows, assignment),
         windows=state.windows + 1,
+        silent=state.silent + any(seen[change.service].empty_windows for change in needed(assignment)),
         last_window=closed.window,
         apart=state.apart,
         lag_seconds=closed.lag_seconds,

@@ -10,6 +10,7 @@ from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
 from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
 from ctrlplane_stream.decision.judge.findings import doubted, findings
 from ctrlplane_stream.decision.judge.outlook import Outlook, slowest
+from ctrlplane_stream.decision.judge.questions import needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow
 from ctrlplane_stream.decision.judge.sentences import (
     harm,
@@ -31,7 +32,6 @@ from ctrlplane_stream.decision.judge.state import Quality, Seen, StepState
 from ctrlplane_stream.decision.judge.witnesses import witnesses
 from ctrlplane_stream.model.verdicts import (
     Assignment,
-    Change,
     Coverage,
     Culprit,
     Metric,
@@ -92,7 +92,7 @@ def verdict_of(state: StepState, assignment: Assignment) -> Verdict:
 
 
 def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict | None:
-    for change in _needed(assignment):
+    for change in needed(assignment):
         seen = state.seen.get(change.service, Seen())
         if seen.empty_windows >= assignment.policy.silent_windows:
             if state.lag_seconds > assignment.window_seconds:
@@ -125,10 +125,10 @@ def _mismatch(state: StepState, assignment: Assignment, found: tuple[MetricEvide
 def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict:
     policy = assignment.policy
     outlook = slowest(state, assignment)
-    enough = state.windows >= policy.minimum_windows and _requests(state, assignment) >= policy.minimum_samples
+    enough = state.watched >= policy.minimum_windows and _requests(state, assignment) >= policy.minimum_samples
     if enough and outlook is None:
         return _verdict(state, assignment, VerdictStatus.PASS, passed(state, assignment), metrics=found, proven=bool(policy.proof))
-    if state.windows < policy.minimum_windows or not _out_of_reach(state, assignment, outlook):
+    if state.watched < policy.minimum_windows or not _out_of_reach(state, assignment, outlook):
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, waiting(state, outlook, assignment), metrics=found)
     return _unprovable(state, assignment, found, outlook)
 
@@ -137,7 +137,7 @@ def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvi
     policy = assignment.policy
     if policy.on_unprovable is not OnUnprovable.SOAK:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unprovable(state, outlook, assignment), metrics=found)
-    if state.windows < policy.soak_windows or _requests(state, assignment) < 1:
+    if state.watched < policy.soak_windows or _requests(state, assignment) < 1:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, soaking(state, outlook, assignment), metrics=found)
     doubt = doubted(state, assignment, found)
     if doubt is not None:
@@ -155,14 +155,8 @@ def _out_of_reach(state: StepState, assignment: Assignment, outlook: Outlook | N
     return _requests(state, assignment) / state.windows * allowed < assignment.policy.minimum_samples
 
 
-def _needed(assignment: Assignment) -> tuple[Change, ...]:
-    """The changed services that a PASS needs something of: those whose guard is required."""
-    required = {guard.service for guard in assignment.guards if guard.required}
-    return tuple(change for change in assignment.changed if change.service in required)
-
-
 def _requests(state: StepState, assignment: Assignment) -> float:
-    return min((state.seen[change.service].candidate for change in _needed(assignment) if change.service in state.seen), default=0.0)
+    return min((state.seen[change.service].candidate for change in needed(assignment) if change.service in state.seen), default=0.0)
 
 
 def _coverage(state: StepState, lag_seconds: float) -> Coverage:
@@ -197,7 +191,7 @@ def _verdict(
         status=status,
         reason=reason,
         window=state.last_window if state.last_window >= 0 else None,
-        windows_judged=state.windows,
+        windows_judged=state.watched,
         proven=proven,
         metrics=metrics,
         culprit=culprit,

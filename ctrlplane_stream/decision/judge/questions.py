@@ -108,6 +108,12 @@ def alpha_of_assignment(assignment: Assignment) -> float:
     return assignment.policy.alpha * share / steps
 
 
+def needed(assignment: Assignment) -> tuple[Change, ...]:
+    """The changed services that a PASS needs something of: those whose guard is required."""
+    required = {guard.service for guard in assignment.guards if guard.required}
+    return tuple(change for change in assignment.changed if change.service in required)
+
+
 def change_of(assignment: Assignment, service: str) -> Change | None:
     """The change of a service, or None where it does not change."""
     return next((change for change in assignment.changed if change.service == service), None)

@@ -38,13 +38,13 @@ def passed(state: StepState, assignment: Assignment) -> str:
     proofs = " and ".join(_NAMES[metric] for metric in assignment.policy.proof) or "nothing by policy, beyond the minimum of samples"
     return (
         f"Proven within the margins: {proofs}, with {requests:.0f} candidate requests in "
-        f"{_counted(state.windows, 'window')}; no harm found by any guard."
+        f"{_counted(state.watched, 'window')}; no harm found by any guard."
     )
 
 
 def soaked(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
     """Why a step passes without proof."""
-    return f"{_cannot(state, outlook, assignment)} It soaked for {_counted(state.windows, 'window')} without harm found: PASS, unproven."
+    return f"{_cannot(state, outlook, assignment)} It soaked for {_counted(state.watched, 'window')} without harm found: PASS, unproven."
 
 
 def unprovable(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
@@ -54,7 +54,7 @@ def unprovable(state: StepState, outlook: Outlook | None, assignment: Assignment
 
 def soaking(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
     """Why a step that cannot be proven waits."""
-    return f"{_cannot(state, outlook, assignment)} Soaking: {state.windows} of {assignment.policy.soak_windows} windows without harm found."
+    return f"{_cannot(state, outlook, assignment)} Soaking: {state.watched} of {assignment.policy.soak_windows} windows without harm found."
 
 
 def suspicious(evidence: MetricEvidence) -> str:
@@ -78,9 +78,9 @@ def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -
     """Why there is no PASS yet where one is to be expected."""
     policy = assignment.policy
     requests = _requests(state, None)
-    if state.windows < policy.minimum_windows or requests < policy.minimum_samples:
+    if state.watched < policy.minimum_windows or requests < policy.minimum_samples:
         return (
-            f"No harm found in {state.windows} of at least {policy.minimum_windows} windows and {requests:.0f} of at least "
+            f"No harm found in {state.watched} of at least {policy.minimum_windows} windows and {requests:.0f} of at least "
             f"{policy.minimum_samples} candidate requests."
         )
     if outlook is None:
@@ -112,8 +112,9 @@ def silent_candidate(change: Change, seen: Seen) -> str:
 
 
 def silent_service(change: Change, windows: int) -> str:
-    """Nobody calls the service."""
-    return f"{change.service} had no requests at all in the last {_counted(windows, 'window')}, and the pipeline is on time."
+    """Nobody calls the service, or nobody hears of it."""
+    silent = f"{change.service} had no requests at all in the last {_counted(windows, 'window')}"
+    return f"{silent}, though windows close on time: nobody calls it, or its spans do not come."
 
 
 def pipeline_late(lag_seconds: float) -> str:

@@ -107,6 +107,7 @@ class StepState(msgspec.Struct, frozen=True):
     ``apart`` says that the windows of the versions are of different times, as recordings' are, so that a drift is in the difference.
     ``checks`` is by question, ``calls`` the edges begun of each question about calls per request, whose checks are named
     ``question|edge``; ``latencies`` are by arms and side.
+    In ``silent`` of the ``windows`` a changed service that a PASS needs had no request.
     """
 
     rollout: str
@@ -119,9 +120,15 @@ class StepState(msgspec.Struct, frozen=True):
     seen: dict[str, Seen] = {}
     quality: Quality = Quality()
     windows: int = 0
+    silent: int = 0
     last_window: int = -1
     lag_seconds: float = 0.0
     apart: bool = False
+
+    @property
+    def watched(self) -> int:
+        """The windows in which there was something to judge: a soak without requests proves no more than a blind one."""
+        return self.windows - self.silent
 
 
 name_of_edge = lru_cache(maxsize=4096)(EdgeKey.__str__)

@@ -227,6 +227,24 @@ def test_low_traffic_says_what_it_cannot_prove_and_soaks(shop: Any, traffic: Any
     assert len(verdicts) == GatePolicy().soak_windows
 
 
+def test_windows_without_a_request_to_the_service_soak_nothing(shop: Any, traffic: Any) -> None:
+    """Telemetry dies after two windows and comes back after more than a soak of them: what nobody saw was not judged."""
+    assignment = shop.assignment()
+    state = begin(assignment, shop.baseline(traffic=traffic(stable=10, candidate=0)))
+    verdicts = []
+    for number in range(2 + 20 + 11):
+        window = (30 + number) * 10
+        blind = 2 <= number < 22
+        closed = ClosedWindow(window, (), 0.0) if blind else shop.window(window, traffic(stable=9, candidate=1))
+        state, verdict = judge_window(state, assignment, closed)
+        verdicts.append(verdict)
+    assert verdicts[21].status is VerdictStatus.NO_DATA
+    assert [v.windows_judged for v in verdicts[20:24]] == [2, 2, 3, 4]
+    passed = [number for number, v in enumerate(verdicts) if v.status is VerdictStatus.PASS]
+    assert passed[0] == 22 + GatePolicy().soak_windows - 2 - 1
+    assert f"soaked for {GatePolicy().soak_windows} windows" in verdicts[passed[0]].reason
+
+
 def test_low_traffic_waits_for_a_person_where_the_policy_says_so(shop: Any, traffic: Any) -> None:
     assignment = shop.assignment(policy=GatePolicy(on_unprovable=OnUnprovable.HOLD))
     _, verdicts = shop.judge(
