@@ -31,7 +31,9 @@ RIGHTS = """
 For brokers with an authorizer: on its topics each role needs `Read` or `Write` (both bring `Describe`), and `Read` on its consumer group
 `<prefix>ctrlplane-<role>`. A worker with `--role all` needs them all. No role makes a topic or a transaction; `topics apply` needs
 `Create` and `AlterConfigs` on every topic. Consumers outside of any group (recovery, snapshots, the catalog, every command) need no
-more than `Read`.
+more than `Read`. Of the commands, `control`, `artifact push` and `catalog apply` also need `Write` on `control`, `artifacts` and `catalog`,
+`dead-letters replay` on the topics that the letters came from, and `doctor` `Create`, `Write` and `Delete` on `<prefix>doctor-…` (without
+`Create` it does not compare the clocks, and says so).
 
 | role | reads | writes |
 |---|---|---|

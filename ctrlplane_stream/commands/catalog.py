@@ -65,7 +65,7 @@ def check_command(as_json: bool, file: Path) -> None:
 @click.pass_context
 def diff_command(context: click.Context, settings: Settings, as_json: bool, file: Path) -> None:
     """Show what `apply` would change. Exit status 0: nothing; 3: something."""
-    wanted, current = _read(file), _in_force(settings)
+    wanted, current = _read(file), in_force(settings)
     old = _lines(current.catalog) if current else []
     lines = list(difflib.unified_diff(old, _lines(wanted), "in force", str(file), lineterm=""))
     if as_json:
@@ -89,7 +89,7 @@ def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str |
     Says what it changes and what the engine makes of it. Exit status 0: the broker has it, and nobody refused it within --wait seconds;
     1: refused, with the reason.
     """
-    wanted, current = _read(file), _in_force(settings)
+    wanted, current = _read(file), in_force(settings)
     now = current.hash if current else None
     if based_on is not None and based_on != now:
         fail(f"the catalog in force is {now}, not {based_on}: somebody changed it; look at `catalog diff` and apply again")
@@ -121,7 +121,8 @@ def _actuators(of: Catalog) -> frozenset[str]:
     return frozenset([*named, *(place.actuator for place in of.environments.values())])
 
 
-def _in_force(settings: Settings) -> CatalogRecord | None:
+def in_force(settings: Settings) -> CatalogRecord | None:
+    """The newest catalog on its topic, None before the first; ends the command where no broker answers."""
     require_broker(settings)
     try:
         return asyncio.run(_last(settings))

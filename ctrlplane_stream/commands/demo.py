@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from ctrlplane_stream.commands.options import broker_failed, fail, print_json
+from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.local.demo.audience import NotSeen
 from ctrlplane_stream.local.demo.play import chosen_acts, play_demo
 from ctrlplane_stream.local.demo.report import DemoReport, words
@@ -40,11 +41,12 @@ _LOAD_AGAIN_SECONDS = 3500.0
 def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json: bool) -> None:
     """Run broker, intake, worker, host and sample shop on this machine, and play acts that the engine decides.
 
-    Exit status 0 only if the topics say what each act promises. Ctrl-C, a failure and the end leave nothing behind.
+    Exit status 0 only if the topics say what each act promises. Ctrl-C, a closed terminal, a failure and the end leave nothing behind.
     """
     began = time.monotonic()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in set(ending_signals()) - {signal.SIGINT}:
+        signal.signal(number, _as_ctrl_c)
     try:
         chosen = chosen_acts(acts)
     except ValueError as error:
@@ -75,6 +77,13 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     sys.exit(0 if outcome.kept else 1)
 
 
+def _as_ctrl_c(*_: object) -> None:
+    """End as at Ctrl-C, and once: the shell and the kernel both send SIGHUP, of which the second would break the clean-up."""
+    for number in set(ending_signals()) - {signal.SIGINT}:
+        signal.signal(number, lambda *_: None)
+    signal.raise_signal(signal.SIGINT)
+
+
 class _AtEnd(msgspec.Struct, frozen=True):
     """What is done with the report while everything still runs."""
 
@@ -99,12 +108,12 @@ class _AtEnd(msgspec.Struct, frozen=True):
 
 
 async def _stay(console: Console, stage: Stage) -> None:
-    """Leave everything running until the first SIGINT or SIGTERM, which then ends the demo as its acts ended."""
+    """Leave everything running until the first SIGINT, SIGTERM or SIGHUP, which then ends the demo as its acts ended."""
     console.print(
         "\nAll of it goes on until Ctrl-C. In another terminal:", *stage.how_to_go_on(), sep="\n  ", highlight=False, soft_wrap=True
     )
     enough, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         loop.add_signal_handler(number, enough.set)
     while not enough.is_set():
         with contextlib.suppress(TimeoutError):

@@ -1,6 +1,7 @@
 """``ctrlplane-stream doctor``: is everything around the program as it must be? Each line in order, or with the remedy."""
 
 import asyncio
+import os
 
 import click
 from aiokafka.errors import KafkaConnectionError, KafkaError
@@ -14,6 +15,7 @@ from ctrlplane_stream.commands.checkup import (
     check_topics,
     check_versions,
 )
+from ctrlplane_stream.commands.checkup_variables import check_variables
 from ctrlplane_stream.commands.findings import Finding, Health, wrong
 from ctrlplane_stream.commands.options import EXIT_DIFFERENT, print_json, takes_json, takes_settings
 from ctrlplane_stream.decision.native import why_not_compiled
@@ -37,7 +39,7 @@ def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
 
     Exit status 0: nothing is wrong; 3: something is, with its remedy. To compare the clocks a topic is made and deleted.
     """
-    findings = asyncio.run(examine(settings))
+    findings = [*check_variables(os.environ, context.find_root().command), *asyncio.run(examine(settings))]
     if as_json:
         print_json(findings)
     else:

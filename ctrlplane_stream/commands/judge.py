@@ -164,7 +164,7 @@ def _gate(path: Path | None) -> GatePolicy:
             return msgspec.convert(document, Policy).gate
         return msgspec.convert(document, GatePolicy)
     except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        fail(f"{path}: {error}; the fields are those of a gate policy (docs/gates.md)")
+        fail(f"{path}: {error}; the fields are those of a gate in docs/policies.md")
 
 
 def _version(split: str) -> str:

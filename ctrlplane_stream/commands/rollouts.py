@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from ctrlplane_stream.commands.as_of_now import as_of_now, began_by, time_of_day
+from ctrlplane_stream.commands.catalog import in_force
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
@@ -83,7 +84,7 @@ def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
     looked = _looked(settings, environment)
     found = looked.state.find(f"rollout/{rollout_id}", e.Rollout)
     if found is None:
-        known = ", ".join(r.id for r in all_rollouts(looked.state)) or "none"
+        known = ", ".join(r.id for r in all_rollouts(looked.state)) or "no rollout at all"
         fail(f"{environment} has no rollout {rollout_id}; it has {known}")
     reasons = tuple(
         Why(looked.partition, offset, d.at_ms, r.code, r.text)
@@ -94,7 +95,7 @@ def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
     chosen = looked.state.find(f"set/{rollout_id}", e.VersionSet)
     found = as_of_now(looked.state, found)
     verdict = asyncio.run(_last_verdict(settings, rollout_id)) if found.attempt == 1 or found.history else None  # not of an earlier attempt
-    explanation = Explanation(found, chosen, reasons, verdict, next_command(found), began_by(looked.state, found))
+    explanation = Explanation(found, chosen, reasons, verdict, next_command(found, looked.state), began_by(looked.state, found))
     if as_json:
         print_json(explanation)
     else:
@@ -108,11 +109,11 @@ def all_rollouts(state: State) -> list[e.Rollout]:
     return sorted((r for r in found if r is not None), key=lambda r: (r.began_ms, r.id))
 
 
-def next_command(rollout: e.Rollout) -> str | None:
-    """What somebody who looks at this rollout most likely wants to type; None where it ends by itself."""
+def next_command(rollout: e.Rollout, state: State) -> str | None:
+    """What somebody who looks at this rollout most likely wants to type, and is not refused; None where it ends by itself."""
     if rollout.advice is not None:
         return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
-    if rollout.cause == "adoption" and rollout.phase is Phase.COMPLETED:
+    if rollout.phase is Phase.COMPLETED and (rollout.cause == "adoption" or not _has_earlier(state, rollout.units[0].service)):
         return f"ctrlplane-stream plan IMAGE@DIGEST --environment {rollout.environment}"
     if rollout.cause == "adoption" and rollout.phase is Phase.REVERTED:
         return f"ctrlplane-stream control adopt {rollout.environment}:{rollout.units[0].service} --artifact IMAGE@DIGEST --why REASON"
@@ -129,6 +130,12 @@ def next_command(rollout: e.Rollout) -> str | None:
     else:
         verb = "abort"
     return f"ctrlplane-stream control {verb} {rollout.id} --why REASON"
+
+
+def _has_earlier(state: State, service: str) -> bool:
+    """Whether there is a version to revert to."""
+    target = state.find(f"target/{service}", e.TargetEntry)
+    return target is not None and any(label != target.stable for label in target.baked)
 
 
 def words(of: Explanation) -> list[str]:
@@ -241,9 +248,13 @@ def _why(rollout: e.Rollout) -> str:
 def _looked(settings: Settings, environment: str) -> LookedAt:
     require_broker(settings)
     try:
-        return asyncio.run(look(settings, environment))
+        looked = asyncio.run(look(settings, environment))
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
+    current = None if looked.decisions else in_force(settings)
+    if current is not None and environment not in current.catalog.environments:
+        fail(f"there is no environment {environment}; the catalog has {', '.join(sorted(current.catalog.environments)) or 'none'}")
+    return looked
 
 
 async def _last_verdict(settings: Settings, rollout_id: str) -> Verdict | None:

@@ -90,7 +90,7 @@ def _range(seeds: str) -> tuple[int, int]:
     try:
         found = int(first), int(last or first)
     except ValueError:
-        raise click.BadParameter(f"{seeds!r} is not A..B, two whole numbers", param_hint="--seeds") from None
+        raise click.BadParameter(f"{seeds!r} is no whole number, and not A..B, two of them", param_hint="--seeds") from None
     if found[1] < found[0]:
         raise click.BadParameter(f"{seeds!r} has no seed in it: the first is larger than the last", param_hint="--seeds")
     return found

@@ -10,7 +10,6 @@ ends by itself after that many seconds, or soon after SIGTERM; answers on the wa
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ import click
 import msgspec
 import uvloop
 
+from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.local.load_report import Request
 from ctrlplane_stream.local.shop import touched
 from ctrlplane_stream.local.shop.topology import ENTRIES, Entry
@@ -111,7 +111,7 @@ async def generate(streams: tuple[Stream, ...], seconds: float, seed: int, recor
 
 async def _write(streams: tuple[Stream, ...], seconds: float, seed: int, out: Path) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Line-buffered: whoever reads along sees each request as soon as it has ended.
     with out.open("a", buffering=1, encoding="utf-8") as lines:

@@ -129,7 +129,8 @@ class Ingest:
             return None
         if self._catalog.catalog is None:
             return NO_CATALOG
-        return Unreadable(f"the catalog knows no environment {environment[:100]!r}")
+        known = ", ".join(sorted(self._catalog.catalog.environments)) or "none"
+        return Unreadable(f"the catalog knows no environment {environment[:100]!r}; it has {known}")
 
     def _knows(self, environment: str) -> bool:
         catalog = self._catalog.catalog

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.ports import Record
 from ctrlplane_stream.wire.kafka_access import client_options
-from ctrlplane_stream.wire.kafka_clients import MAX_REQUEST_BYTES, begin
+from ctrlplane_stream.wire.kafka_clients import MAX_REQUEST_BYTES, begin, require_topic, topic_counts
 
 
 class KafkaLogReader:
@@ -18,6 +18,7 @@ class KafkaLogReader:
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
         self._busy = asyncio.Lock()
+        self._there: set[str] = set()
         self.records_read = 0
         """Rises with every record: whoever waits for a long recovery sees by it that there is one."""
 
@@ -25,7 +26,7 @@ class KafkaLogReader:
         """Records of a stretch, in order. Readers take turns: do not read another stretch inside the loop."""
         async with self._busy:
             consumer = await self._started()
-            place = TopicPartition(self._settings.topic(topic), partition)
+            place = await self._place(consumer, topic, partition)
             if end is None:
                 end = (await consumer.end_offsets([place]))[place]
             if start >= end:
@@ -44,14 +45,14 @@ class KafkaLogReader:
     async def end(self, topic: str, partition: int) -> int:
         """The offset that the next record will have."""
         async with self._busy:
-            place = TopicPartition(self._settings.topic(topic), partition)
-            return int((await (await self._started()).end_offsets([place]))[place])
+            consumer = await self._started()
+            place = await self._place(consumer, topic, partition)
+            return int((await consumer.end_offsets([place]))[place])
 
     async def counts(self) -> dict[str, int]:
         """Every topic of the broker by its full name, with its number of partitions."""
         async with self._busy:
-            cluster = await (await self._started())._client.fetch_all_metadata()  # what its public ``topics()`` asks, and then drops
-            return {name: len(cluster.partitions_for_topic(name) or ()) for name in cluster.topics()}
+            return await topic_counts((await self._started())._client)  # what its public ``topics()`` asks, and then drops
 
     async def close(self) -> None:
         """Leave the broker. A later read starts again."""
@@ -63,6 +64,14 @@ class KafkaLogReader:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise  # somebody cancelled us; otherwise aiokafka let its own cancelled fetch escape, as after a broker's restart
+
+    async def _place(self, consumer: AIOKafkaConsumer, topic: str, partition: int) -> TopicPartition:
+        """The partition by its full name. Raises NoBroker where the broker has no such topic, which is asked once for each."""
+        name = self._settings.topic(topic)
+        if name not in self._there:
+            require_topic(await topic_counts(consumer._client), name)
+            self._there.add(name)
+        return TopicPartition(name, partition)
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:

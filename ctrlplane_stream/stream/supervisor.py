@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 
 import msgspec
 
+from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -68,9 +69,9 @@ class Child:
 
 
 def supervise(roles: Sequence[str], start: Start) -> int:
-    """Run the roles until SIGTERM or SIGINT; returns the exit status of the supervisor."""
+    """Run the roles until SIGTERM, SIGINT or SIGHUP; returns the exit status of the supervisor."""
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         signal.signal(number, lambda *_: stopping.set())
     children = [Child(role, start) for role in roles]
     while not stopping.wait(_POLL_SECONDS):
@@ -107,7 +108,7 @@ def _run(settings: Settings, role: str, parent: int) -> None:
     from ctrlplane_stream.stream.logs import set_up_logs
     from ctrlplane_stream.stream.worker import run_role
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         signal.signal(number, signal.SIG_DFL)
     set_up_logs(settings, role)
     sys.exit(run_role(settings, role, parent))

@@ -1,6 +1,6 @@
 """One role as a process: start the app, stay until told to end or until something fails, leave nothing half done.
 
-SIGTERM and SIGINT finish the event in hand, commit and leave the group. A failure ends the process at once and commits
+SIGTERM, SIGINT and SIGHUP finish the event in hand, commit and leave the group. A failure ends the process at once and commits
 nothing: whatever was not acknowledged is read again.
 """
 
@@ -8,11 +8,11 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 from collections.abc import Callable
 from importlib import import_module
 from typing import NoReturn
 
+from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.duty import Duty, NotReady
 from ctrlplane_stream.stream.framework import StreamApp, sleep_unless
@@ -76,7 +76,7 @@ def run_role(settings: Settings, role: str, follow: int | None = None) -> int:
 async def run(duty: Duty, settings: Settings, follow: int | None = None) -> int:
     """Run a role in the running loop; see ``run_role``."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         loop.add_signal_handler(number, duty.stopping.set)
     if settings.metrics_port:
         duty.metrics.serve(settings.metrics_port)

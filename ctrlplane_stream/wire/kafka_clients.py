@@ -5,11 +5,12 @@ nothing, so a look never disturbs a worker.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.client import AIOKafkaClient
 
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.kafka_access import client_options
@@ -61,8 +62,10 @@ async def publish(settings: Settings, topic: str, value: bytes, environment: str
     async with producer(settings) as client:
         name = settings.topic(topic)
         partition = None
+        counts = await topic_counts(client.client)
+        require_topic(counts, name)
         if environment is not None:
-            partition = partition_of(environment, len(await client.partitions_for(name)))
+            partition = partition_of(environment, counts[name])
         return await client.send_and_wait(name, value, key=(key or environment or "").encode() or None, partition=partition)
 
 
@@ -74,7 +77,10 @@ async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIO
     )
     await begin(client)
     try:
-        places = [TopicPartition(settings.topic(t), p) for t in topics for p in await _partitions(client, settings.topic(t))]
+        counts = await topic_counts(client._client)
+        for topic in topics:
+            require_topic(counts, settings.topic(topic))
+        places = [TopicPartition(settings.topic(t), p) for t in topics for p in range(counts[settings.topic(t)])]
         client.assign(places)
         await client.seek_to_beginning(*places)
         yield client
@@ -82,12 +88,16 @@ async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIO
         await client.stop()
 
 
-async def _partitions(client: AIOKafkaConsumer, topic: str) -> list[int]:
-    await client._client.force_metadata_update()
-    found = client.partitions_for_topic(topic)
-    if not found:
+async def topic_counts(client: AIOKafkaClient) -> dict[str, int]:
+    """Every topic of the broker by its full name, with its number of partitions."""
+    cluster = await client.fetch_all_metadata()
+    return {name: len(cluster.partitions_for_topic(name) or ()) for name in cluster.topics()}
+
+
+def require_topic(counts: Mapping[str, int], topic: str) -> None:
+    """NoBroker with the remedy where the topic is not there: a client that asks for one that is not waits 40 s for it to come."""
+    if not counts.get(topic):
         raise NoBroker(f"the broker has no topic {topic}: run `ctrlplane-stream topics apply`")
-    return sorted(found)
 
 
 async def read_to_end(settings: Settings, topic: str, newest: int | None = None) -> AsyncIterator[ConsumerRecord]:

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import GroupIdNotFound, KafkaError, NoError, NonEmptyGroup, TopicAlreadyExistsError, for_code
+from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.kafka_access import client_options
@@ -94,6 +95,27 @@ async def remove_topics(settings: Settings, prefix: str) -> list[str]:
         for name, code, *message in (await client.delete_topics(names)).topic_error_codes if names else ():
             _raise_for(name, code, message[0] if message else None)
     return names
+
+
+async def remove_groups(settings: Settings, prefix: str) -> None:
+    """Delete every consumer group whose name begins so; an empty prefix is a ValueError.
+
+    A member of a name of its own (`CTRLPLANE_INSTANCE`) belongs to its group until its session has timed out, which is waited for.
+    """
+    if not prefix:
+        raise ValueError("groups are removed by a prefix of their own")
+    async with admin_client(settings) as client, asyncio.timeout(settings.session_timeout_seconds + _SEEN_SECONDS):
+        while names := [name for name, *_ in await client.list_consumer_groups() if name.startswith(prefix)]:
+            for name in names:
+                await _remove_group(client, name)
+            await asyncio.sleep(0.2)
+
+
+async def _remove_group(client: AIOKafkaAdminClient, name: str) -> None:
+    response = await client._send_request(DeleteGroupsRequest([name]), await client.find_coordinator(name))
+    for _, code in response.results:
+        if code not in (NoError.errno, NonEmptyGroup.errno, GroupIdNotFound.errno):
+            raise for_code(code)(f"group {name} is not deleted")
 
 
 async def _await_seen(client: AIOKafkaAdminClient, changes: Sequence[Create | Alter]) -> None:

@@ -218,7 +218,9 @@ def _every_verb_is_answered(run: Run, worker: ChildProcess) -> None:
         mistyped = run("control", verb, scope, "--why", "to see", "--wait", "60")
         assert (mistyped.returncode, wrong in mistyped.stderr) == (1, True), mistyped.stderr
     unknown = run("control", "pause", "nowhere", "--why", "to see", "--wait", "60")
-    assert (unknown.returncode, "the catalog knows no environment 'nowhere'" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, "the catalog knows no environment 'nowhere'; it has lab" in unknown.stderr) == (1, True)
+    mistyped = run("rollouts", "lap")
+    assert (mistyped.returncode, "there is no environment lap; the catalog has lab" in mistyped.stderr) == (1, True)
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Path) -> None:
@@ -232,7 +234,7 @@ def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Pa
     nobody = run("control", "abort", "lab", "--why", "to see", "--wait", "0.5")
     assert (nobody.returncode, "no engine answered within 0.5 s" in nobody.stdout) == (3, True), "this topic prefix has no worker"
     missing = run("rollout", "lab/shop-cart/9")
-    assert (missing.returncode, "it has none" in missing.stderr) == (1, True)
+    assert (missing.returncode, "it has no rollout at all" in missing.stderr) == (1, True)
 
 
 def test_without_a_broker_a_command_says_how_to_name_one() -> None:

@@ -44,8 +44,9 @@ class Demo:
             time.sleep(0.05)
 
     def interrupt(self, number: signal.Signals) -> int:
-        """As Ctrl-C, or as a supervisor does; the exit status."""
-        self._process.send_signal(number)
+        """As Ctrl-C, as a supervisor, or as a terminal that is closed does, whose SIGHUP comes twice; the exit status."""
+        for _ in range(2 if number is signal.SIGHUP else 1):
+            self._process.send_signal(number)
         return self.end()
 
     def end(self) -> int:
@@ -76,10 +77,11 @@ class Demo:
                 continue
         return found
 
-    async def topics(self, bootstrap: str) -> list[str]:
-        """What it made on a broker: its topics begin with its process id, since other demos may use the broker too."""
+    async def left(self, bootstrap: str) -> list[str]:
+        """Its topics and groups on a broker: they begin with its process id, since other demos may use the broker too."""
         async with admin_client(Settings(kafka_bootstrap_servers=bootstrap)) as client:
-            return [name for name in await client.list_topics() if name.startswith(f"ctrlplane-demo-{self._process.pid}-")]
+            names = [*await client.list_topics(), *(name for name, *_ in await client.list_consumer_groups())]
+        return [name for name in names if name.startswith(f"ctrlplane-demo-{self._process.pid}-")]
 
 
 @pytest.mark.timeout(150)
@@ -88,22 +90,26 @@ class Demo:
     [
         ("The demo's policy", signal.SIGINT, False),
         ("== set-up", signal.SIGTERM, False),
-        ("preparing → shifting", signal.SIGINT, True),
+        ("preparing → shifting", signal.SIGHUP, True),
     ],
-    ids=["as the broker starts", "as the parts start, by SIGTERM", "as versions start, on a broker of somebody else's"],
+    ids=[
+        "as the broker starts",
+        "as the parts start, by SIGTERM",
+        "as versions start, on somebody else's broker, by SIGHUP",
+    ],
 )
 def test_an_interrupted_demo_leaves_nothing(
     moment: str, number: signal.Signals, shared: bool, tmp_path: Path, kafka: EmbeddedKafka | NamedKafka
 ) -> None:
-    """Exit status 1, one line that says so, nothing that runs, no temporary file, and no topic on a broker that is not its own."""
+    """Exit status 1, one line that says so, nothing that runs, no temporary file, and no topic or group on a broker that is not its own."""
     demo = Demo(tmp_path, kafka.bootstrap if shared else "")
     demo.wait_for(moment)
-    assert not shared or asyncio.run(demo.topics(kafka.bootstrap)), "a shared broker is worked on under a prefix"
+    assert not shared or asyncio.run(demo.left(kafka.bootstrap)), "a shared broker is worked on under a prefix"
     assert demo.interrupt(number) == 1, demo.said()
     assert "interrupted; nothing is left running" in demo.said().splitlines()[-1]
     assert demo.processes() == []
     assert list(demo.scratch.iterdir()) == []
-    assert asyncio.run(demo.topics(kafka.bootstrap)) == []
+    assert asyncio.run(demo.left(kafka.bootstrap)) == []
 
 
 @pytest.mark.timeout(150)

@@ -3,9 +3,11 @@
 import asyncio
 import json
 
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from click.testing import CliRunner, Result
 
+from ctrlplane_stream.cli import main
 from ctrlplane_stream.commands.topics import topics
 from ctrlplane_stream.local.processes import free_port
 from ctrlplane_stream.settings import Settings
@@ -16,6 +18,28 @@ from ctrlplane_stream.wire.topics import topic_specs
 
 def _run(settings: Settings, *arguments: str) -> Result:
     return CliRunner().invoke(topics, arguments, env=settings.variables())
+
+
+_IMAGE = f"registry.example/shop/cart@sha256:{'ab' * 32}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rollouts", "lab"),
+        ("rollout", "lab/shop-cart/1"),
+        ("plan", _IMAGE, "--environment", "lab"),
+        ("replay",),
+        ("control", "freeze", "lab", "--why", "to see"),
+        ("artifact", "push", _IMAGE),
+        ("artifact", "push", _IMAGE, "--wait", "0"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_says_at_once_that_the_topics_were_never_made(command: tuple[str, ...], kafka_settings: Settings) -> None:
+    """A Kafka client waits 40 s for a topic that it is asked about."""
+    said = CliRunner().invoke(main, command, env=kafka_settings.variables())
+    assert (said.exit_code, "run `ctrlplane-stream topics apply`" in said.stderr) == (1, True), said.stderr
 
 
 def test_a_plan_changes_nothing_and_an_apply_is_complete(kafka_settings: Settings) -> None:

@@ -89,9 +89,8 @@ def _compare(stage: Stage, findings: Findings, gated: Rollout, ungated: Rollout)
     findings.figures |= {
         "requests_harmed_with_the_gate": len(with_gate),
         "requests_harmed_without_it": len(without),
-        "seconds_from_first_harm_to_weight_0_with_the_gate": None if took is None else round(took, 1),
-        "seconds_from_first_harm_to_weight_0_without_it": None if lasted is None else round(lasted, 1),
-        "who_noticed": f"with the gate the engine; without it nobody, so this script reverts {_UNGATED_SECONDS:g} s after weight 100",
+        "seconds_from_first_harm_until_the_gate_had_it_reverted": None if took is None else round(took, 1),
+        "without_the_gate": f"nobody reverts it; this script plays somebody who notices {_UNGATED_SECONDS:g} s after weight 100",
         "requests_harmed_a_minute_while_nobody_notices": round(60 * len(without) / lasted) if lasted else None,
     }
     findings.expect(len(with_gate) < len(without), "the gate spared requests")

@@ -1,6 +1,6 @@
 """What came of an act: whether its promise was kept, and the figures that show it, in words and as JSON."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +35,11 @@ class RolloutReport(msgspec.Struct, frozen=True):
     not_watched: tuple[str, ...]
     exposed_requests: int
     harmed_requests: int
+    failed_requests: int
+    """Of the harmed ones; the others took longer than SLOW_MILLISECONDS."""
+    other_requests: int
+    """Of the same time and to the same entries, that touched no candidate of it: a busy machine is slow to them too."""
+    other_harmed_requests: int
     seconds: float | None
     seconds_first_bad_to_revert: float | None
     unproven_steps: tuple[int, ...]
@@ -67,10 +72,11 @@ class DemoReport(msgspec.Struct, frozen=True):
     acts: tuple[ActReport, ...]
 
 
-def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Request], services: Collection[str]) -> RolloutReport:
+def report_rollout(audience: Audience, rollout: Rollout, requests: Sequence[Request], services: Collection[str]) -> RolloutReport:
     """The figures of one rollout, from the topics and from the load generator's own count of harm."""
     exposed = exposed_to(rollout, requests)
     harmed = harmed_of(exposed)
+    others = _others_than(exposed, rollout, requests)
     chosen = audience.version_set(rollout.id)
     watched = _watched(chosen)
     return RolloutReport(
@@ -82,6 +88,9 @@ def report_rollout(audience: Audience, rollout: Rollout, requests: Iterable[Requ
         not_watched=tuple(sorted(set(services) - watched)),
         exposed_requests=len(exposed),
         harmed_requests=len(harmed),
+        failed_requests=sum(not r.ok for r in harmed),
+        other_requests=len(others),
+        other_harmed_requests=len(harmed_of(others)),
         seconds=(rollout.ended_ms - rollout.began_ms) / 1000 if rollout.ended_ms else None,
         seconds_first_bad_to_revert=seconds_to_revert(rollout, harmed),
         unproven_steps=rollout.unproven,
@@ -99,6 +108,12 @@ def _change(rollout: Rollout, unit: Unit) -> str:
 def exposed_to(rollout: Rollout, requests: Iterable[Request]) -> list[Request]:
     """The requests of its time that touched a candidate of the rollout, or may have."""
     return [r for r in requests if _during(rollout, r) and any(r.possibly_exposed(u.service, u.candidate) for u in rollout.units)]
+
+
+def _others_than(exposed: Collection[Request], rollout: Rollout, requests: Iterable[Request]) -> list[Request]:
+    """The other requests of its time, to the entries by which the exposed ones came."""
+    entries, known = {r.entry for r in exposed}, set(exposed)
+    return [r for r in requests if r.entry in entries and r not in known and _during(rollout, r)]
 
 
 def harmed_of(exposed: Iterable[Request]) -> list[Request]:
@@ -156,7 +171,12 @@ def _rollout_words(rollout: RolloutReport) -> list[str]:
     of_all = f"{len(rollout.watched)} of {len(rollout.watched) + len(rollout.not_watched)} services"
     spared = f", not {', '.join(rollout.not_watched)}" if rollout.not_watched else ""
     first = f"{rollout.id} {rollout.phase}: {changed}; watched {of_all}{spared}"
-    harm = f"requests that touched it: {rollout.exposed_requests}, harmed: {rollout.harmed_requests}"
+    slow = rollout.harmed_requests - rollout.failed_requests
+    harm = (
+        f"requests that touched it: {rollout.exposed_requests}, harmed: {rollout.harmed_requests} ({rollout.failed_requests} failed, "
+        f"{slow} took over {SLOW_MILLISECONDS:g} ms); others meanwhile: {rollout.other_requests}, harmed: "
+        f"{rollout.other_harmed_requests}"
+    )
     if rollout.seconds_first_bad_to_revert is not None:
         harm += f"; {rollout.seconds_first_bad_to_revert:.1f} s from the first harmed request to weight 0"
     if rollout.phase == Phase.COMPLETED:

@@ -35,7 +35,7 @@ from ctrlplane_stream.wire.artifacts import PUSHED, PushedData
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.control import OverrideData, write_control
 from ctrlplane_stream.wire.kafka_clients import publish
-from ctrlplane_stream.wire.topic_admin import ensure_topics, remove_topics
+from ctrlplane_stream.wire.topic_admin import ensure_topics, remove_groups, remove_topics
 
 PARTITIONS = 4
 RATES = {"shop/frontend": 20.0, "blog/web": 5.0}
@@ -247,3 +247,4 @@ async def open_stage(kafka: EmbeddedKafka | NamedKafka, folder: Path) -> AsyncIt
         await asyncio.to_thread(parts.stop_all)
         if shared:
             await remove_topics(settings, settings.topic_prefix)
+            await remove_groups(settings, settings.topic_prefix)

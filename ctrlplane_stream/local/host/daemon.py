@@ -1,14 +1,14 @@
-"""Run a host until SIGTERM or SIGINT: one process, one event loop, loopback only."""
+"""Run a host until SIGTERM, SIGINT or SIGHUP: one process, one event loop, loopback only."""
 
 import asyncio
 import fcntl
-import signal
 from collections.abc import Callable
 from typing import IO
 
 import uvloop
 from aiohttp import web
 
+from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.local.host.api import HostApi
 from ctrlplane_stream.local.host.host import Host
 from ctrlplane_stream.local.host.settings import HostSettings
@@ -35,7 +35,7 @@ def _lock(lock: IO[str]) -> None:
 
 async def _serve(settings: HostSettings, announce: Callable[[int], None]) -> None:
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     host = Host(settings)
     runner = web.AppRunner(HostApi(host).application(), access_log=None, handle_signals=False)

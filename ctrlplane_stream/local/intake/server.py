@@ -1,13 +1,13 @@
 """The intake as a process: both protocols on their ports, one batcher, one topic, and an orderly end."""
 
 import asyncio
-import signal
 from collections.abc import Callable
 
 import grpc.aio
 import msgspec
 from aiohttp import web
 
+from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.local.intake.batcher import Batcher
 from ctrlplane_stream.local.intake.grpc_server import GrpcFront
 from ctrlplane_stream.local.intake.http_server import HttpFront
@@ -34,13 +34,13 @@ class PortTaken(RuntimeError):
 async def serve(
     settings: Settings, address: Address, topic: str, encoding: Encoding, limits: Limits, ready: Callable[[Address], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT; ``ready`` is called with the ports once both protocols are served.
+    """Serve until SIGTERM, SIGINT or SIGHUP; ``ready`` is called with the ports once both protocols are served.
 
     Then no new connection is taken, what is in hand is written without waiting for company and answered, and only
     then do we leave. Raises NoTopic, PortTaken.
     """
     leave = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, leave.set)
     metrics = Metrics()
     async with open_sink(settings, topic, encoding, metrics) as sink:

@@ -9,7 +9,6 @@ is a version that crashes at its start, 2 a process that was started wrongly; th
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -22,6 +21,7 @@ from opentelemetry.propagate import extract
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 
+from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.local.shop import surroundings, touched
 from ctrlplane_stream.local.shop.calls import Caller
 from ctrlplane_stream.local.shop.database import Database
@@ -74,9 +74,9 @@ class Front:
 
 
 async def run(told: Surroundings) -> None:
-    """Serve until SIGTERM or SIGINT, then leave in good order."""
+    """Serve until SIGTERM, SIGINT or SIGHUP, then leave in good order."""
     leave = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, leave.set)
     provider = tracer_provider(told)
     async with AsyncExitStack() as stack:

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from ctrlplane_stream.cli import main
 from ctrlplane_stream.commands.checkup import (
     check_compiled,
     check_settings,
@@ -13,6 +14,7 @@ from ctrlplane_stream.commands.checkup import (
     versionless,
     versions_seen,
 )
+from ctrlplane_stream.commands.checkup_variables import check_variables
 from ctrlplane_stream.commands.findings import Health
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Protocol, Settings
@@ -39,6 +41,16 @@ def test_settings_that_contradict_each_other_come_with_a_remedy(settings: Settin
     found = check_settings(settings)[1:]
     assert [f.health for f in found] == [health]
     assert found[0].remedy
+
+
+def test_a_variable_that_nobody_reads_is_named_with_the_nearest_that_somebody_does() -> None:
+    """Settings, options by command and name, and what a version is told are none of them."""
+    read = ("CTRLPLANE_WINDOW_SECONDS", "CTRLPLANE_ARTIFACT_PUSH_SERVICE", "CTRLPLANE_HOST_PORT", "CTRLPLANE_VERSION", "PATH")
+    assert check_variables(dict.fromkeys(read, "1"), main) == []
+    window, port = check_variables({"CTRLPLANE_WINDOW_SECOND": "30", "CTRLPLANE_HOST_PROT": "1"} | dict.fromkeys(read, "1"), main)[::-1]
+    assert (window.health, port.health) == (Health.NOTE, Health.NOTE)
+    assert "did you mean CTRLPLANE_WINDOW_SECONDS?" in window.line()
+    assert "did you mean CTRLPLANE_HOST_PORT?" in port.line()
 
 
 def test_what_goes_the_slower_way_is_said_so_with_the_reason() -> None:

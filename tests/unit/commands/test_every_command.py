@@ -128,7 +128,7 @@ def test_any_option_can_be_given_as_a_variable_and_a_flag_wins(tmp_path: Path) -
     told = {"CTRLPLANE_CATALOG_CHECK_AS_JSON": "1"}
     assert CliRunner().invoke(main, ["catalog", "check", str(catalog)], env=told).stdout.startswith("{")
     refused = {"CTRLPLANE_SIMULATE_SEEDS": "nonsense"}
-    assert "'nonsense' is not A..B" in CliRunner().invoke(main, ["simulate"], env=refused).stderr
+    assert "'nonsense' is no whole number, and not A..B" in CliRunner().invoke(main, ["simulate"], env=refused).stderr
     assert CliRunner().invoke(main, ["simulate", "--seeds", "7"], env=refused).exit_code == 0
 
 

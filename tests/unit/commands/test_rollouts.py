@@ -28,7 +28,7 @@ def explained(*, runs: int, abort: bool = False) -> list[str]:
     assert rollout is not None
     chosen = loop.driver.state.find(f"set/{ID}", VersionSet)
     reasons = tuple(Why(0, 0, loop.driver.now_ms, r.code, r.text) for r in loop.driver.reasons if r.rollout == ID)
-    return words(Explanation(rollout, chosen, reasons, None, next_command(rollout)))
+    return words(Explanation(rollout, chosen, reasons, None, next_command(rollout, loop.driver.state)))
 
 
 def test_an_adoption_says_what_was_taken_over_by_whom_and_that_nobody_judged_it() -> None:
@@ -60,7 +60,7 @@ def said(loop: Loop, id_: str) -> list[str]:
     found = as_of_now(state, kept)
     reasons = tuple(Why(0, at, loop.driver.now_ms, r.code, r.text) for at, r in enumerate(loop.driver.reasons) if r.rollout == found.id)
     chosen = state.find(f"set/{found.id}", VersionSet)
-    return words(Explanation(found, chosen, reasons, None, next_command(found), began_by(state, found)))
+    return words(Explanation(found, chosen, reasons, None, next_command(found, state), began_by(state, found)))
 
 
 def in_table(loop: Loop, id_: str) -> tuple[str, ...]:
@@ -113,6 +113,19 @@ def test_a_revert_is_told_from_the_first_rollout_of_that_version_by_attempt_and_
     assert lines[1] == "  attempt 2, revert by ada: because"
     assert len(lines) < ended, lines
     assert in_table(loop, "cart/2")[5] == "cart #2 (attempt 2, revert by ada: because)"
+
+
+def test_a_revert_is_named_only_where_there_is_a_version_to_go_back_to() -> None:
+    """Not after the first version, nor after a revert to it: that forgets what came later."""
+    loop = shop()
+    onward = "next: ctrlplane-stream plan IMAGE@DIGEST --environment production"
+    assert said(loop, "cart/1")[-1] == onward
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert said(loop, "cart/2")[-1] == "next: ctrlplane-stream control revert production/cart/2 --why REASON"
+    loop.say(OverrideVerb.REVERT, service="cart")
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert said(loop, "cart/1")[-1] == onward
 
 
 def test_the_whole_list_has_beginnings_and_ends() -> None:

@@ -6,7 +6,8 @@ from ctrlplane_stream.local.demo.report import ActReport, DemoReport, RolloutRep
 def _rollout(phase: str, change: str, proven: int, unproven: tuple[int, ...]) -> RolloutReport:
     return RolloutReport(
         id="demo/shop-pricing/3", phase=phase, changed={"shop/pricing": change}, guards=(), watched=("shop/pricing",), not_watched=(),
-        exposed_requests=90, harmed_requests=0, seconds=60.0, seconds_first_bad_to_revert=None, unproven_steps=unproven,
+        exposed_requests=90, harmed_requests=5, failed_requests=1, other_requests=300, other_harmed_requests=9,
+        seconds=60.0, seconds_first_bad_to_revert=None, unproven_steps=unproven,
         proven_steps=proven, decisions=(),
     )  # fmt: skip
 
@@ -27,6 +28,12 @@ def test_a_release_that_passed_unproven_says_so_and_why() -> None:
     assert "gates passed (steps and bake): 1 proven, 4 soaked (no harm seen" in soaked
     assert "gates passed (steps and bake): 5 proven, 0 soaked\n" in proven
     assert "gates passed" not in "\n".join(_words(_act(_rollout("reverted", "stays at #1 (#2 went back)", 0, (0,)))))
+
+
+def test_harm_is_told_by_kind_and_beside_that_of_others() -> None:
+    """A healthy version has slow requests too, as whatever runs on a busy machine."""
+    said = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 5, ()))))
+    assert "touched it: 90, harmed: 5 (1 failed, 4 took over 250 ms); others meanwhile: 300, harmed: 9" in said
 
 
 def test_figures_read_as_words_and_lists_as_lines() -> None:
