@@ -37,12 +37,13 @@ def token_access(server: str, token: str, certificate_authority: str | None = No
 def find_access(context: str | None = None) -> Access:
     """Access by a kubeconfig context ($KUBECONFIG or ~/.kube/config; None: the current one, or the Pod's own account)."""
     configuration: Any = client.Configuration()
+    kube: Any = config
     file = os.environ.get("KUBECONFIG") or None  # The client itself reads the variable once, on import.
     try:  # Its own ``load_config`` prints which of the two it takes.
         if context is None and file is None and not Path(config.KUBE_CONFIG_DEFAULT_LOCATION).expanduser().exists():
-            config.load_incluster_config(client_configuration=configuration)
+            kube.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(config_file=file, context=context, client_configuration=configuration)
+            kube.load_kube_config(config_file=file, context=context, client_configuration=configuration)
     except (config.ConfigException, TypeError) as error:
         where = f"context {context} of the kubeconfig" if context else "the kubeconfig or the Pod's service account"
         raise AccessError(f"no access to a cluster by {where}: {error}") from error
