@@ -174,7 +174,11 @@ def lease_lapsed(draft: Draft, service: str, why: str) -> None:
     if target.leased_ms is not None:
         draft.put_target(replace(target, leased_ms=None))
     rollout = moving(draft, service)
-    if rollout is None or rollout.phase in (Phase.ABORTING, Phase.DRAINING, *ADOPTION):
+    if rollout is None or rollout.phase in (Phase.ABORTING, *ADOPTION):
+        return
+    if rollout.phase is Phase.DRAINING:
+        if _went_back(rollout, target):
+            _stop(draft, service, why)
         return
     ends = draft.version_set(rollout.id).policy.on_lease_expired is Unsure.ABORT
     if rollout.phase is Phase.PREPARING and not ends:
@@ -184,6 +188,14 @@ def lease_lapsed(draft: Draft, service: str, why: str) -> None:
         move(draft, rollout, Event.STOP, why)
         return
     move(draft, rollout, Event.RETREAT, why)
+
+
+def _went_back(rollout: e.Rollout, target: e.TargetEntry) -> bool:
+    """Whether a target that had been seen with all traffic at the candidate has none there: a hand made its weights partial, and
+    the lease that these have ran out. It takes nothing that raises the candidate before it was told that it has no weight."""
+    unit = next(unit for unit in rollout.units if unit.service == target.service)
+    seen = target.seen(unit.candidate)
+    return unit.stable is not None and seen is not None and seen.weight == 0
 
 
 def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:

@@ -190,6 +190,23 @@ def test_an_abort_that_meets_broken_glass_goes_back_once_the_target_was_told_to_
     assert weights(loop, "cart") == {"#1": 100}
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_baked_version_whose_target_went_back_when_the_lease_on_a_hands_weights_ran_out_is_reverted(in_place: bool) -> None:
+    """The target takes nothing that raises the version again before it was told that it has no weight."""
+    loop = old_version_being_parked(in_place=in_place)
+    loop.world.broken.add("cart")
+    loop.world.edit("cart", {"#1": 65, "#2": 35}, "weight 35")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 35")
+    loop.run(20)
+    loop.world.release("cart", loop.now_ms)
+    loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
+    loop.run(60)
+    assert weights(loop, "cart") == {"#1": 100}
+    loop.world.broken.clear()
+    until(loop, "cart/2", Phase.REVERTED)
+    assert (weights(loop, "cart"), loop.driver.target("cart").stable) == ({"#1": 100}, "#1")
+
+
 def test_an_edit_by_hand_while_a_candidate_drains_is_gone_over_by_an_abort() -> None:
     loop = shop()
     loop.judge.faulty.add(("cart", "#2"))
