@@ -21,6 +21,7 @@ from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Expired,
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _NODE = "fake"
+_ATTEMPTS = 50
 _MERGE = "application/strategic-merge-patch+json"
 
 
@@ -60,11 +61,21 @@ class FakeKubelet:
         self._transport = HttpTransport(self._access)
         self._tasks: set[asyncio.Task[None]] = set()
         async with Cluster(self._transport) as self._cluster:
+            await self._register()
             watching = asyncio.create_task(self._watch())
             await self._stop.wait()
             for task in (watching, *self._tasks):
                 task.cancel()
             await asyncio.gather(watching, *self._tasks, return_exceptions=True)
+
+    async def _register(self) -> None:
+        """Make the node. Without it no Pod gets into an EndpointSlice, and the controller of those tries on for every Service, for ever."""
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": _NODE}}
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                if (await self._transport.send(Request("POST", "/api/v1/nodes", {}, node))).status in (201, 409):
+                    return
+            await asyncio.sleep(0.1)
 
     async def _watch(self) -> None:
         while True:
