@@ -46,10 +46,10 @@ def _asked(state: State, rollout: e.Rollout) -> e.OverrideEntry | None:
 
 def _draining(state: State, rollout: e.Rollout) -> str | None:
     """What keeps the version that goes, and until when at the earliest and at the latest."""
-    draft = Draft.as_of(state)
-    if (waits := drain(draft, rollout)) is None:
+    if (waits := drain(Draft.as_of(state), rollout)) is None:
         return None
-    until = [said for unit in rollout.units if (said := _until(Draft.as_of(state), rollout, unit)) is not None]
+    draft = Draft.as_of(state)  # as it is: what drains now was parked in the other
+    until = [said for unit in rollout.units if (said := _until(draft, rollout, unit)) is not None]
     return "; ".join([waits, *until])
 
 

@@ -135,7 +135,7 @@ def next_command(rollout: e.Rollout, state: State) -> str | None:
 def _has_earlier(state: State, service: str) -> bool:
     """Whether there is a version to revert to."""
     target = state.find(f"target/{service}", e.TargetEntry)
-    return target is not None and any(label != target.stable for label in target.baked)
+    return target is not None and target.earlier is not None
 
 
 def words(of: Explanation) -> list[str]:

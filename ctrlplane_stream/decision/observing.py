@@ -61,7 +61,7 @@ def _over_glass(draft: Draft, rollout: e.Rollout, fact: OutcomeReported) -> None
     service, seen = fact.target.service, fact.observed
     if fact.status is not OutcomeStatus.REFUSED or seen is None or seen.break_glass is None:
         return
-    unit = next(unit for unit in rollout.units if unit.service == service)
+    unit = rollout.unit(service)
     if rollout.phase is not Phase.ABORTING:
         _stop(draft, service, f"somebody aborted on {service} itself: {seen.break_glass}")
     elif seen.edited is None and refuses_to_fall(rollout, unit, draft.target(service)):
@@ -126,7 +126,7 @@ def _glass_broken(draft: Draft, service: str, because: str) -> None:
     """Abort what moves the target. Where that has baked and still has all traffic, the target may fall back to it by now: it is told
     again, takes that if so, and refuses it if not."""
     rollout, target = moving(draft, service), draft.target(service)
-    seen = next((target.seen(u.candidate) for u in rollout.units if u.service == service), None) if rollout is not None else None
+    seen = target.seen(rollout.unit(service).candidate) if rollout is not None else None
     if rollout is not None and rollout.promoted and rollout.phase is Phase.DRAINING and seen is not None and seen.weight == 100:
         text = f"{rollout.id} has baked and has all traffic: {service} takes what it is told again if it falls back to that"
         draft.because("told-again", text, rollout.id)
@@ -193,7 +193,7 @@ def lease_lapsed(draft: Draft, service: str, why: str) -> None:
 def _went_back(rollout: e.Rollout, target: e.TargetEntry) -> bool:
     """Whether a target that had been seen with all traffic at the candidate has none there: a hand made its weights partial, and
     the lease that these have ran out. It takes nothing that raises the candidate before it was told that it has no weight."""
-    unit = next(unit for unit in rollout.units if unit.service == target.service)
+    unit = rollout.unit(target.service)
     seen = target.seen(unit.candidate)
     return unit.stable is not None and seen is not None and seen.weight == 0
 

@@ -252,10 +252,10 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
     service = fact.service or (rollout.units[0].service if rollout is not None else None)
     if service is None:
         return False, "refused: revert needs a service"
-    label = fact.version or _earlier(draft, service)
+    target = draft.target(service)
+    label = fact.version or target.earlier
     if label is None or draft.version(service, label) is None:
         return False, f"refused: {service} has no version {label or 'before its stable one'}"
-    target = draft.target(service)
     if label == target.stable:
         stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.ADVISING, *ADOPTION)]
         for moving in stopped:
@@ -266,13 +266,6 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
         return False, f"refused: {service} {label} is {how}; control retry rolls it out step by step"
     id_ = enqueue(draft, {service: label}, "revert")
     return id_ is not None, f"{service} returns to {label}: {id_}" if id_ is not None else f"refused: {service} {label} is not started anew"
-
-
-def _earlier(draft: Draft, service: str) -> str | None:
-    """The version that was good before the stable one; None where there is none. One that was reverted was never good."""
-    target = draft.target(service)
-    good = [label for label in target.baked if label != target.stable]
-    return good[-1] if good else None
 
 
 VERBS: MappingProxyType[OverrideVerb, Callable[[Draft, OverrideRequested], Answered]] = MappingProxyType(

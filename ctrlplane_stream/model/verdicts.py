@@ -12,9 +12,10 @@ import msgspec
 from ctrlplane_stream.model.identity import EdgeKey
 
 OUR_JUDGE = "gates"
+"""The ``judge`` of verdicts that our own judge gives; outside judges choose another name."""
+
 INSTANCES = "instances"
 """The judge's name of lost readiness and crash loops, whose word needs no telemetry and no policy: the step fails by it."""
-"""The ``judge`` of verdicts that our own judge gives; outside judges choose another name."""
 
 
 class VerdictStatus(StrEnum):

@@ -158,6 +158,10 @@ class Rollout(msgspec.Struct, frozen=True):
     stuck: tuple[str, ...] = ()
     """Which targets do not do what is wanted, what is where and why: the exact list of a partial failure."""
 
+    def unit(self, service: str) -> Unit:
+        """What it does to a service that it moves."""
+        return next(unit for unit in self.units if unit.service == service)
+
     @property
     def held(self) -> bool:
         """Whether anything keeps it from going forward."""

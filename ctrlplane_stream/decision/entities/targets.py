@@ -82,6 +82,12 @@ class TargetEntry(msgspec.Struct, frozen=True):
     granularity: int = 1
     """The smallest share of traffic in percent that its world can move, as it was last seen."""
 
+    @property
+    def earlier(self) -> str | None:
+        """The version that was good before the stable one; None where there is none. One that was reverted was never good."""
+        good = [label for label in self.baked if label != self.stable]
+        return good[-1] if good else None
+
     def wanted(self, label: str) -> LiveVersion | None:
         """What is wanted of a version; None where it is not to exist."""
         for version in self.live:
