@@ -1,6 +1,6 @@
 """Whole rollouts of the drawn system through the judge, with an oracle looking at the same counts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from bench.gates.oracle import Oracle, Truth, nats
@@ -200,8 +200,8 @@ def _noise(question: Question, known: Truth, condition: Condition) -> float:
 
 @cache
 def _pilot(condition: Condition, fault: Fault, step: int) -> StepState:
-    """A long look at much traffic, from which true shares are read: 1,000 requests a second for 60 windows."""
-    system, baseline = System(1000.0, condition, 99), Baseline()
+    """A long look at much traffic, from which true shares are read: 1,000 requests a second for 60 windows, on a machine without spells."""
+    system, baseline = System(1000.0, replace(condition, noisy=False), 99), Baseline()
     for number in range(BASELINE_WINDOWS):
         baseline = observe(baseline, sort_rows(system.window(number, 0.0), 0), ())
     policy = GatePolicy(maximum_windows=10_000, on_unprovable=OnUnprovable.HOLD)

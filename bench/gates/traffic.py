@@ -6,7 +6,8 @@ Every window is drawn from one seeded generator. Arrivals are Poisson; bursts mu
 daily wave moves the rate by 50% and errors and latencies by 20%. Outcomes of one version with autocorrelation r come in runs of geometric
 length (mean 1/(1-r)), which is lag-one correlation r. Latencies are lognormal with a tenth of cache hits at one value, on the sketch's
 own buckets, so that ties abound. Sampling keeps every error and every slow request and one in ten of the rest, by traces as tail samplers
-do or, where everything is wrong at once, by spans; lost spans are lost by halves, late ones come 60 s later.
+do or, where everything is wrong at once, by spans; lost spans are lost by halves, late ones come 60 s later. On a noisy machine every
+latency of every service is 1.5 to 4 times as long for a minute at a time, once in eight minutes or so.
 """
 
 import math
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge import ClosedWindow
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
@@ -27,6 +29,8 @@ CALLEES = ("db", "stock", "pricing")
 _KEPT = 0.1
 _LATE_WINDOWS = 6
 _RUN_LENGTHS = 6
+_SPELL_BEGINS, _SPELL_ENDS = 0.02, 1 / 6
+_SPELL_SLOWER = (1.5, 4.0)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Condition:
     """``traces``: a kept request has all its calls. ``spans``: each span is kept or dropped by itself, the worst there is."""
     lost: float = 0.0
     late: float = 0.0
+    noisy: bool = False
+    """Spells in which the whole machine is slower, both versions and everybody else alike."""
 
     def bunched(self, failures: bool) -> float:
         """The true design effect of failures, or of latencies, of which sampling leaves few of a run: mean squared length over mean length
@@ -60,6 +66,7 @@ CONDITIONS = (
     Condition("skewed weights", skew=0.7),
     Condition("tail sampling", sampled="traces"),
     Condition("5% lost, 5% late", lost=0.05, late=0.05),
+    Condition("noisy machine", noisy=True),
     Condition("all at once", 0.3, True, True, 0.7, "spans", 0.05, 0.05),
 )
 
@@ -140,6 +147,7 @@ class System:
         self.candidate_requests = 0
         """Drawn so far, whatever telemetry shows of them."""
         self._late: dict[int, list[WindowPart]] = {}
+        self._spells, self._spell = np.random.default_rng((seed, 1)), 1.0
 
     def window(self, number: int, weight: float, fault: Fault = HEALTHY, stable: str = STABLE) -> ClosedWindow:
         """Window ``number`` with the candidate at this weight (0: none yet). Late parts of earlier windows come along."""
@@ -155,7 +163,10 @@ class System:
                 self._version(version, int(count), ill, wave, edges, services, exposures)
         slow_db = 1.0 + (fault.db_slower - 1.0) * min(1.0, weight * 4) if weight > 0 else 1.0
         self._around(rate, wave, slow_db, int(sum(counts)), edges, services)
-        part = self._degraded(WindowPart("prod", 0, number * WINDOW_SECONDS, 0, tuple(edges), tuple(services), tuple(exposures)), number)
+        part = WindowPart("prod", 0, number * WINDOW_SECONDS, 0, tuple(edges), tuple(services), tuple(exposures))
+        if self.condition.noisy:
+            part = slowed(part, self._slowness())
+        part = self._degraded(part, number)
         return ClosedWindow(number * WINDOW_SECONDS, (part, *self._late.pop(number, [])))
 
     def _rate(self, number: int) -> tuple[float, float]:
@@ -166,6 +177,15 @@ class System:
         if self.condition.bursts:
             rate *= float(self.rng.gamma(2.0, 0.5, WINDOW_SECONDS).mean())
         return rate, wave
+
+    def _slowness(self) -> float:
+        """How many times as long everything takes in the next window: drawn apart, so that a seed's traffic is that of a quiet machine."""
+        if self._spell > 1.0:
+            self._spell = 1.0 if self._spells.random() < _SPELL_ENDS else self._spell
+        elif self._spells.random() < _SPELL_BEGINS:
+            low, high = map(math.log, _SPELL_SLOWER)
+            self._spell = math.exp(self._spells.uniform(low, high))
+        return self._spell
 
     def _version(
         self,
@@ -438,6 +458,20 @@ class System:
         errors = int(self.rng.binomial(e.errors, kept))
         requests = errors + int(self.rng.binomial(e.requests - e.errors, kept))
         return ExposureWindow(e.entry, e.service, e.version, e.exposure, requests, errors, self._halved(e.latency, kept)[0])
+
+
+def slowed(part: WindowPart, factor: float) -> WindowPart:
+    """A part in which everything took so many times as long, by whole buckets."""
+    shift = round(math.log2(factor) * 32)
+    if not shift:
+        return part
+
+    def later(sketch: Sketch) -> Sketch:
+        return Sketch(tuple(index + shift for index in sketch.indices), sketch.counts)
+
+    edges = [replace(e, client=later(e.client), server=later(e.server), gap=later(e.gap)) for e in part.edges]
+    services = [replace(s, latency=later(s.latency)) for s in part.services]
+    return replace_rows(part, edges, services, [replace(e, latency=later(e.latency)) for e in part.exposures])
 
 
 def replace_rows(

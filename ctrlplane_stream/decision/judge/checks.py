@@ -7,14 +7,17 @@ from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals
 from ctrlplane_stream.decision.judge.evidence import next_check, weigh_one_arm, weigh_two_arms, weigh_two_sided
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, log_threshold
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
-from ctrlplane_stream.decision.stats.harm import Past, weigh_against
+from ctrlplane_stream.decision.stats.harm import Past, at_most, weigh_against
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.model.sketch import bucket_index
-from ctrlplane_stream.model.verdicts import GatePolicy, Metric
+from ctrlplane_stream.model.verdicts import Comparison, GatePolicy, Metric
+
+WINDOWS_OF_HARM = 3
+"""A comparison with the past finds harm in no fewer windows."""
 
 _PRIOR_CAP = 2000.0
 """The past weighs no more than this many requests in the guess of stable's share."""
@@ -44,7 +47,7 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersio
     margin = frame.policy.error_margin * frame.factor
     if pair.stable is None:
         state = _bounded(state, _past_failures(frame), margin, frame, scatter)
-        return weigh_one_arm(state, candidate, scatter, proof)
+        return _against_past(state, candidate, frame, scatter, proof)
     stable = _failures(pair.stable, frame.quality)
     known, edges = _capped(_past_failures(frame)), _blamed(state, pair)
     return weigh_two_arms(state, candidate, stable, margin, known, scatter, None, proof, edges)
@@ -61,7 +64,7 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scat
     gap = metric is Metric.NETWORK_GAP
     candidate = _slow(pair.candidate, tail.candidate, gap)
     if pair.stable is None:
-        return weigh_one_arm(state, candidate, scatter, proof)
+        return _against_past(state, candidate, frame, scatter, proof)
     stable = _slow(pair.stable, tail.stable, gap)
     return weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, tail.expected, proof, None)
 
@@ -84,6 +87,15 @@ def check_lost(state: CheckState, lost: float, called: float, weight: float, fra
     past = Counts(frame.past.lost, frame.past.called)
     state = _bounded(state, past, frame.policy.lost_margin * min(1.0, weight), frame, scatter)
     return weigh_one_arm(state, Counts(lost, called), scatter, proof)
+
+
+def _against_past(state: CheckState, counts: Counts, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
+    """Against the bounds of the past, no window worth more than its part of a finding: what a machine does to one window, it does to all
+    requests of it at once, and that is one event however many they are."""
+    after = weigh_one_arm(state, counts, scatter, proof)
+    most = log_threshold(Comparison.BASELINE, frame.alpha) / WINDOWS_OF_HARM
+    evidence = at_most(state.evidence, after.evidence, most)
+    return after if evidence is after.evidence else msgspec.structs.replace(after, evidence=evidence)
 
 
 def _bounded(state: CheckState, past: Counts, margin: float, frame: Frame, scatter: Dispersion) -> CheckState:

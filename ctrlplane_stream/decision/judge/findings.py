@@ -67,7 +67,8 @@ def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, 
         _of_group(group, state, assignment, alpha, found)
     for number, evidence in enumerate(found):
         if evidence.status is VerdictStatus.FAIL:
-            found[number] = cleared(evidence, state, assignment)
+            accused = state.checks.get(f"{evidence.role}|{evidence.guard}|{evidence.comparison}|{evidence.name}", _NEW)
+            found[number] = cleared(evidence, accused, state, assignment)
     for change in assignment.changed:
         found.extend(_of_change(change, state, assignment, alpha))
     return tuple(found)

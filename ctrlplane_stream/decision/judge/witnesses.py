@@ -1,12 +1,15 @@
-"""Services that a rollout cannot touch, asked whether the time itself has changed.
+"""Services that a candidate cannot have slowed down, asked whether the time itself has changed.
 
-A comparison with the past takes whatever became worse since for the candidate's doing: a busy machine, a slow network, another load. The
-services outside the version set are witnesses of that: if most of those that can be heard became worse themselves in the same metric,
-beyond the same margin and over the same windows, the past is no yardstick here, and such a finding stands as INCONCLUSIVE with that
-reason. Comparisons side by side in the same windows need no witness.
+A comparison with the past takes whatever became worse since for the candidate's doing: a busy machine, a slow network, another load.
+Witnesses of that are services outside the version set and, where those are few, guards: what a candidate does to one service reaches those
+that wait for it and nobody else, so that every guard that does not (transitively) call the accused one can say whether all has become
+slow. If most of those that can be heard became worse themselves in the same metric, beyond the same margin and over the same windows,
+the past is no yardstick here, and such a finding stands as INCONCLUSIVE with that reason. A witness can be heard if it would have said so
+by now, had it fared as the accused did. Comparisons side by side in the same windows need no witness.
 """
 
 import math
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -15,8 +18,9 @@ from ctrlplane_stream.decision.judge.checks import Frame, check_errors, check_ta
 from ctrlplane_stream.decision.judge.histograms import NOTHING
 from ctrlplane_stream.decision.judge.pairs import pair_of
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.judge.state import CheckState, StepState
-from ctrlplane_stream.model.verdicts import Assignment, Comparison, Guard, GuardRole, Metric, MetricEvidence, VerdictStatus
+from ctrlplane_stream.decision.judge.state import CheckState, Counts, StepState, edge_named
+from ctrlplane_stream.decision.stats.betting import divergence
+from ctrlplane_stream.model.verdicts import Assignment, Comparison, GatePolicy, Guard, GuardRole, Metric, MetricEvidence, VerdictStatus
 
 MOST = 5
 """Witnesses of one rollout: the busiest, since they can say most; more would cost more than they add."""
@@ -27,21 +31,18 @@ _NEW = CheckState()
 
 
 def witnesses(assignment: Assignment, baseline: Baseline) -> dict[str, ServicePast]:
-    """The pasts of at most ``MOST`` services that neither move, nor guard, nor take requests in for this rollout, the busiest first."""
-    involved = {
-        *(change.service for change in assignment.changed),
-        *(guard.service for guard in assignment.guards),
-        *assignment.entry_points,
-        *(other.service for other in assignment.concurrent),
-    }
-    free = [name for name in baseline.services if name not in involved]
-    free.sort(key=lambda name: (-baseline.services[name].totals().requests, name))
-    return {f"{_PREFIX}{name}": baseline.services[name].frozen() for name in free[:MOST]}
+    """The pasts of at most ``MOST`` services that do not move, neither in this rollout nor in another: first those that neither guard nor
+    take requests in for this one, then its guards, the busiest first."""
+    moving = {*(change.service for change in assignment.changed), *(other.service for other in assignment.concurrent)}
+    guards = {*(guard.service for guard in assignment.guards), *assignment.entry_points}
+    asked = [name for name in baseline.services if name not in moving]
+    asked.sort(key=lambda name: (name in guards, -baseline.services[name].totals().requests, name))
+    return {f"{_PREFIX}{name}": baseline.services[name].frozen() for name in asked[:MOST]}
 
 
 def hear(state: StepState, assignment: Assignment, rows: Rows) -> dict[str, CheckState]:
     """What every witness says after one more window, by witness and metric."""
-    policy, heard = assignment.policy, {}
+    policy, heard = _of_witnesses(assignment.policy), {}
     for name in _called(state):
         service = name.removeprefix(_PREFIX)
         pair = pair_of(Guard(service, GuardRole.COLLATERAL), Comparison.BASELINE, assignment, rows, None)
@@ -53,22 +54,25 @@ def hear(state: StepState, assignment: Assignment, rows: Rows) -> dict[str, Chec
             key, scatter = f"{name}|{metric}", past.scatter_of(metric)
             before = state.checks.get(key, _NEW)
             if metric is Metric.ERROR_RATIO:
-                heard[key] = check_errors(before, pair, frame, scatter, proof=False)
+                check = check_errors(before, pair, frame, scatter, proof=False)
             else:
-                heard[key] = check_tail(before, pair, frame, metric, scatter, proof=False)
+                check = check_tail(before, pair, frame, metric, scatter, proof=False)
+            heard[key] = _loudest(check)
     return heard
 
 
-def cleared(evidence: MetricEvidence, state: StepState, assignment: Assignment) -> MetricEvidence:
-    """The evidence, or the same without FAIL where the witnesses say that the past is no yardstick for its metric."""
+def cleared(evidence: MetricEvidence, accused: CheckState, state: StepState, assignment: Assignment) -> MetricEvidence:
+    """The evidence of a check, or the same without FAIL where the witnesses say that the past is no yardstick for its metric."""
     if evidence.status is not VerdictStatus.FAIL or evidence.comparison is not Comparison.BASELINE:
         return evidence
-    checks = [state.checks.get(f"{name}|{evidence.name}", _NEW) for name in _called(state)]
-    heard = [check for check in checks if check.windows]
-    worse = [check for check in heard if check.evidence.best_harm >= -math.log(assignment.policy.false_pass)]
-    if 2 * len(worse) <= len(heard):
+    wanted = -math.log(assignment.policy.false_pass)
+    slowed = _waiting_for({evidence.guard} if evidence.guard else {*assignment.entry_points}, state)
+    checks = [state.checks.get(f"{name}|{evidence.name}", _NEW) for name in _called(state) if name.removeprefix(_PREFIX) not in slowed]
+    worse = sum(check.evidence.best_harm >= wanted for check in checks)
+    heard = sum(check.evidence.best_harm >= wanted or _nats(check, accused.candidate) >= wanted for check in checks)
+    if 2 * worse <= heard:
         return evidence
-    reason = f"the past is no yardstick: {len(worse)} of {len(heard)} services that this rollout cannot touch became worse too"
+    reason = f"the past is no yardstick: {worse} of {heard} services that do not wait for this one became worse too"
     return replace(evidence, status=VerdictStatus.INCONCLUSIVE, missing=reason)
 
 
@@ -79,3 +83,39 @@ def carried(fresh: dict[str, ServicePast], kept: dict[str, ServicePast]) -> dict
 
 def _called(state: StepState) -> list[str]:
     return [name for name in state.references if name.startswith(_PREFIX)]
+
+
+@lru_cache(maxsize=64)
+def _of_witnesses(policy: GatePolicy) -> GatePolicy:
+    """A quick service becomes slow as others do, though by no time that would do harm."""
+    return replace(policy, latency_slack_ms=0.0)
+
+
+def _loudest(check: CheckState) -> CheckState:
+    """The check of a witness with the most that its counts ever said. They are taken at their word, not bet on: who is accused is found by
+    bets, for which a witness with less traffic would come too late."""
+    nats = _nats(check, check.candidate)
+    return check if nats <= check.evidence.best_harm else replace(check, evidence=replace(check.evidence, best_harm=nats))
+
+
+def _nats(check: CheckState, as_in: Counts) -> float:
+    """What a witness' counts would say against its past if as many of them were slow (or failed) as of these: their log likelihood ratio."""
+    if check.bounds is None or as_in.total <= 0:
+        return 0.0
+    share, limit = min(1.0, as_in.events / as_in.total), check.bounds.limit
+    return check.candidate.total * divergence(share, limit) / check.design_effect if share > limit else 0.0
+
+
+def _waiting_for(accused: set[str], state: StepState) -> set[str]:
+    """The accused services and all that call them, however far away, by the calls of before the rollout."""
+    callers: dict[str, set[str]] = {}
+    for past in state.references.values():
+        for name in past.totals().calls:
+            edge = edge_named(name)
+            callers.setdefault(edge.callee, set()).add(edge.caller)
+    found, fresh = set(accused), list(accused)
+    while fresh:
+        more = callers.get(fresh.pop(), set()) - found
+        found |= more
+        fresh.extend(sorted(more))
+    return found

@@ -155,6 +155,16 @@ def weigh_low_rate(evidence: Evidence, events: float, exposure: float, past: Pas
     return _record(evidence, (a, b, c, d), evidence.safety)
 
 
+def at_most(before: Evidence, after: Evidence, nats: float) -> Evidence:
+    """The evidence after a window, in which no bet on harm wins more than so many nats: what is left of a bet's win is a bet's still, since
+    less is never worth more on average."""
+    if all(new - old <= nats for old, new in zip(before.harm, after.harm, strict=True)):
+        return after
+    a, b, c, d = [new if new - old <= nats else old + nats for old, new in zip(before.harm, after.harm, strict=True)]
+    harm = a, b, c, d
+    return Evidence(harm, after.safety, max(before.best_harm, _mixture(harm, _LOG_WEIGHTS)), after.best_safety)
+
+
 def log_harm(evidence: Evidence) -> float:
     """The mixture's log e-value for harm beyond the margin, as it stands."""
     return _mixture(evidence.harm, _LOG_WEIGHTS)

@@ -30,6 +30,13 @@ def test_one_request_a_second_soaks_and_says_that_nothing_is_proven() -> None:
     assert "cannot be proven here in the time allowed" in rollout.verdict.reason
 
 
+@pytest.mark.parametrize(("rps", "seed"), [(10.0, 5), (100.0, 9), (1000.0, 10)])
+def test_a_machine_that_is_slow_for_a_minute_reverts_nobody(rps: float, seed: int) -> None:
+    """A minute in which everything takes several times as long is nobody's doing, though no service is outside of the guards."""
+    noisy = next(condition for condition in CONDITIONS if condition.noisy)
+    assert run(rps, noisy, HEALTHY, seed).outcome != "failed"
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_every_fault_of_the_catalogue_is_found_and_named(fault: Fault) -> None:
     """At a hundred requests a second, with the blame on the changed service and a metric that names the fault."""
