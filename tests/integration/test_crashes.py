@@ -8,8 +8,9 @@ import pytest
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.sweep.crew import end_children
 from ctrlplane_stream.stream.sweep.plans import Boundary, Plan, Twist
-from ctrlplane_stream.stream.sweep.trial import Outcome, end_children, play
+from ctrlplane_stream.stream.sweep.trial import Outcome, play
 
 PLANS = (
     Plan(1, Twist.KILLS, ((Boundary.READ, 2), (Boundary.DECIDE, 9), (Boundary.FOLD, 5))),
