@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.health import ready, settled
+from ctrlplane_stream.actuators.kubernetes.health import able, ready
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
@@ -77,11 +77,9 @@ def _has_arrived(sight: Sight, ledger: Ledger, share: Mapping[str, int]) -> bool
         return False
     stable = ledger.wanted.stable if ledger.wanted is not None else None
     # Before weight moves the latest scale must have been seen; once it moved only what is too much is left, which need not wait for that.
-    count_of = ready if ledger.weights == reached_weights(share) else settled
-    return all(
-        ready(sight.serving(label)) >= min(1, count) if label == stable else not count or count_of(sight.serving(label)) >= count
-        for label, count in share.items()
-    )
+    count_of = ready if ledger.weights == reached_weights(share) else able
+    needed = {label: min(1, count) if label == stable else count for label, count in share.items()}
+    return all(not count or count_of(sight.serving(label)) >= count for label, count in needed.items())
 
 
 def _remember(memory: Memory, weights: dict[str, int]) -> Remember:

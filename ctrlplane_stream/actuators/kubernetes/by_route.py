@@ -3,7 +3,7 @@
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.autoscaling import floors, raises
-from ctrlplane_stream.actuators.kubernetes.health import ready
+from ctrlplane_stream.actuators.kubernetes.health import able
 from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Scale, Steer, Step
@@ -18,9 +18,9 @@ Steps = tuple[Step, ...]
 def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
     """Steps for weight, for more Pods and for fewer; ``ledger`` with the weights in force."""
     whole = sight.memory.made if sight.memory is not None else ()
-    able = {label: ready(sight.serving(label)) for label in whole}
+    carrying = {label: able(sight.serving(label)) for label in whole}
     by_hand = ledger.edited is not None or ledger.broken_glass is not None
-    moved = msgspec.structs.replace(ledger, weights=ledger.goal) if by_hand else move(ledger, able, sight.full)
+    moved = msgspec.structs.replace(ledger, weights=ledger.goal) if by_hand else move(ledger, carrying, sight.full)
     wanted = instances_wanted(ledger, sight.full)
     bounds = floors(sight, {label: wanted.get(label, 0) for label in whole})
     more: list[Step] = [floor for floor in bounds if raises(sight, floor)]

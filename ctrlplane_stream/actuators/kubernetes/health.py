@@ -29,11 +29,14 @@ def ready(deployment: Manifest | None) -> int:
     return int((deployment.get("status") or {}).get("readyReplicas") or 0)
 
 
-def settled(deployment: Manifest | None) -> int:
-    """Ready Pods, once the controller has seen the latest scale: scaled to nothing and up again, it tells of the Pod that it had."""
+def able(deployment: Manifest | None) -> int:
+    """Ready Pods that traffic may be given to: none that is to go, and none before the controller has seen the latest scale.
+
+    Scaled down and up again within a moment, a Deployment tells of Pods that it is losing: weight given to those goes nowhere.
+    """
     if deployment is None or int((deployment.get("status") or {}).get("observedGeneration") or 0) < deployment["metadata"]["generation"]:
         return 0
-    return ready(deployment)
+    return min(ready(deployment), replicas(deployment))
 
 
 def counted(sight: Sight, version: str) -> Counted:

@@ -99,7 +99,7 @@ def _loudest(check: CheckState) -> CheckState:
 
 
 def _nats(check: CheckState, as_in: Counts) -> float:
-    """What a witness' counts would say against its past if as many of them were slow (or failed) as of these: their log likelihood ratio."""
+    """What a witness' counts would say against its past if as many of them had gone wrong as of these: their log likelihood ratio."""
     if check.bounds is None or as_in.total <= 0:
         return 0.0
     share, limit = min(1.0, as_in.events / as_in.total), check.bounds.limit

@@ -1,0 +1,75 @@
+"""What is written next, decided on one sight: no weight to Pods that are on their way out."""
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.due import due
+from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.actuators.kubernetes.objects import DIGEST, LABEL, REPLICAS, ROLE, STAMP
+from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.steps import Remember, Steer
+from ctrlplane_stream.actuators.ledger import Ledger
+from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
+from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
+
+TARGET = Target("staging", "shop/cart")
+FULL = 4
+BACK, NOW = {"#1": 100, "#2": 0}, {"#1": 0, "#2": 100}
+
+
+def deployment(number, *, replicas, ready, generation=5, seen=5):
+    """A version's serving Deployment; ``seen`` is the generation that its controller has looked at."""
+    return {
+        "metadata": {
+            "name": f"shop-cart-v{number}",
+            "generation": generation,
+            "labels": {ROLE: "serving"},
+            "annotations": {STAMP: "7", LABEL: f"#{number}", REPLICAS: str(replicas), DIGEST: f"sha256:{number}"},
+        },
+        "spec": {"replicas": replicas},
+        "status": {"observedGeneration": seen, "readyReplicas": ready},
+    }
+
+
+def on_the_way_back(stable, route=None):
+    """A target that is to go back to #1, while #2 has all the traffic; ``stable`` is #1's Deployment."""
+    place = Place("shop", "shop-cart", full=FULL, route=route)
+    versions = tuple(
+        WantedVersion(f"#{n}", Artifact("shop/cart", "shop/cart", f"sha256:{n}"), {}, Capacity.FULL, BACK[f"#{n}"]) for n in (1, 2)
+    )
+    ledger = Ledger(wanted=TargetWanted(TARGET, ServiceKind.ROUTED, versions, "#1"), goal=BACK, weights=NOW)
+    record = msgspec.json.encode({"weights": {"shop-cart-v1": 0, "shop-cart-v2": 100}, "stamp": "7"}).decode()
+    backends = [{"name": f"shop-cart-v{n}", "port": 80, "weight": NOW[f"#{n}"]} for n in (1, 2)]
+    rule = {"name": "cart", "backendRefs": backends}
+    steered = {"metadata": {"annotations": {"ctrlplane-stream.dev/shop-cart": record}}, "spec": {"rules": [rule]}}
+    deployments = {d["metadata"]["name"]: d for d in (stable, deployment(2, replicas=FULL, ready=FULL))}
+    return Sight(
+        target=TARGET,
+        place=place,
+        memory=Memory(TARGET, place, ledger=ledger, made=("#1", "#2")),
+        revision="7",
+        deployments=deployments,
+        services=("shop-cart-v1", "shop-cart-v2"),
+        pods=(),
+        route=steered if route else None,
+    )
+
+
+@pytest.mark.parametrize("route", [None, Route("shop", "cart")], ids=["by replicas", "by route"])
+@pytest.mark.parametrize(
+    ("stable", "moves"),
+    [
+        (deployment(1, replicas=FULL, ready=FULL), True),
+        (deployment(1, replicas=FULL, ready=1), True),
+        (deployment(1, replicas=FULL, ready=0), False),
+        (deployment(1, replicas=FULL, ready=FULL, generation=6), False),
+        (deployment(1, replicas=0, ready=FULL), False),
+    ],
+    ids=["all ready", "one ready", "none ready", "scaled up and not looked at", "being scaled down"],
+)
+def test_weight_comes_back_to_pods_that_are_ready_and_stay(stable, moves, route):
+    """Stable needs one of them; a status that tells of Pods that are being taken away is none."""
+    steps = due(on_the_way_back(stable, route), now=0.0)
+    weighed = [step for step in steps if isinstance(step, (Steer if route else Remember))]
+    assert bool(weighed) is moves, steps
