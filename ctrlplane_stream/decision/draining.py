@@ -1,7 +1,8 @@
 """When nobody talks to a version any more, and parking it then.
 
 A version is drained when its weight is confirmed 0, the windows since then have closed, and no request has arrived at it for the
-drain time; or when the upper limit has passed, since a stray long poll must not keep a version for ever. Telemetry that says that real
+drain time; or when the upper limit has passed, since a stray long poll must not keep a version for ever. Until then an old version is
+kept, too, while not every instance of the new one is ready. Telemetry that says that real
 traffic still arrives holds even so: then the weight was not what the world said. A version of a job is drained when none of its runs is
 under way, or at the same limit.
 """
@@ -85,7 +86,15 @@ def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> st
     last = arrivals.last_met.get(label, 0)
     if last > closed_until - policy.drain_seconds:
         return f"{service} {label} still met requests {closed_until - last:.0f} s before the last closed window's end"
-    return None
+    return _not_whole(draft, rollout, service, label)
+
+
+def _not_whole(draft: Draft, rollout: e.Rollout, service: str, label: str) -> str | None:
+    """That the new version has lost readiness, so that the old one, which could take all back at once, is kept up to the drain limit."""
+    seen = draft.target(service).seen(rollout.unit(service).candidate)
+    if not rollout.promoted or seen is None or seen.ready >= seen.instances:
+        return None
+    return f"{service} {label} has drained and is kept, since of {seen.label} {seen.ready} of {seen.instances} instances are ready"
 
 
 def _share(arrivals: e.ArrivalsEntry | None, label: str) -> float:

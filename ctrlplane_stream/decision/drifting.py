@@ -13,7 +13,7 @@ from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.decision.retiring import delete_again, deletes, is_given_up
 from ctrlplane_stream.decision.stuck import silence
-from ctrlplane_stream.decision.targets import as_it_is, exchanges, is_shown, tell_again
+from ctrlplane_stream.decision.targets import as_it_is, exchanges, impostor, is_as_left, is_shown, tell_again
 from ctrlplane_stream.model.policy import OnDrift, Policy
 
 CONTESTED_MS = 3_600_000
@@ -40,8 +40,8 @@ def drifted(draft: Draft, service: str, detail: str) -> None:
         draft.tell(service, Telling(as_it_is(draft, target), f"restored after drift: {detail}", target.rollout))
     elif rollout is not None:
         draft.put_rollout(hold(draft, rollout, Condition("drift", f"{service} is not as it was left: {detail}")))
-    elif not is_shown(draft, target):
-        stray(draft, service, detail)
+    elif not is_as_left(draft, target):
+        stray(draft, service, impostor(draft, target) or detail)
 
 
 def stray(draft: Draft, service: str, detail: str) -> None:
@@ -58,15 +58,16 @@ def strays(draft: Draft, target: e.TargetEntry) -> bool:
     """Whether a target at rest, whose last command was shown once, shows something else, which nobody has reported as drift."""
     if target.stable is None or target.rollout is not None or target.in_flight is not None:
         return False
-    if target.strayed is not None or target.edited is not None or exchanges(draft, target):
+    if target.strayed is not None or target.edited is not None:
         return False
-    return not is_shown(draft, target)
+    return impostor(draft, target) is not None or not (exchanges(draft, target) or is_shown(draft, target))
 
 
 def resume(draft: Draft, service: str, because: str) -> bool:
-    """Say again what is wanted of a target that strayed at rest or was not told to delete any more; whether there was anything to say."""
+    """Say again what is wanted of a target that strayed at rest, was not told to delete any more, or runs under a label what was never
+    numbered so; whether there was anything to say."""
     target = draft.target(service)
-    if target.strayed is None and not is_given_up(target):
+    if target.strayed is None and not is_given_up(target) and impostor(draft, target) is None:
         return False
     draft.put_target(replace(target, strayed=None, restored_ms=draft.clock.now_ms))
     tell_again(draft, draft.target(service), because)
@@ -78,7 +79,7 @@ def unrestored(draft: Draft, service: str, why: str) -> None:
     target = draft.target(service)
     if deletes(target):
         return  # what is only not deleted yet serves nobody: it is told again, and no rollout waits for it
-    if service in draft.index.awaited and target.rollout is None and target.edited is None and not is_shown(draft, target):
+    if service in draft.index.awaited and target.rollout is None and target.edited is None and not is_as_left(draft, target):
         stray(draft, service, f"it could not be restored ({why})")
 
 

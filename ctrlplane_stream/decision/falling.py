@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.taking_over import was_refused
 from ctrlplane_stream.decision.targets import exchanges, is_shown, prepared, weighted
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import Capacity
@@ -50,7 +51,19 @@ def back_after_glass(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
 def _may_go_back(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
     """Whether stable has a ready instance to take the traffic back, or that is not waited for."""
     target = draft.target(unit.service)
-    return unit.stable is None or rollout.unsafe or exchanges(draft, target) or serves(target, unit.stable)
+    if unit.stable is None or rollout.unsafe or exchanges(draft, target):
+        return True
+    return serves(target, unit.stable) and not _comes_back(draft, target)
+
+
+def _comes_back(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether stable was told to run again and was not seen since: what was seen before may be what has been parked by now. A target that
+    refuses that says what it looks like."""
+    told, flight = draft.telling.get(target.service), target.in_flight
+    if told is not None:
+        return told.verb is Verb.PREPARE
+    asked = flight is not None and flight.verb == Verb.PREPARE and not was_refused(target)
+    return asked and flight is not None and target.observed_sequence < flight.sequence
 
 
 def owns(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:

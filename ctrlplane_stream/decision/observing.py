@@ -16,7 +16,7 @@ from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify, notify_of_target
 from ctrlplane_stream.decision.phases import ADOPTION, Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
-from ctrlplane_stream.decision.targets import is_shown, tell_again
+from ctrlplane_stream.decision.targets import impostor, is_as_left, is_shown, tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
@@ -49,6 +49,8 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
         _edited(draft, service, fact.observed.edited)
     if fact.status in (OutcomeStatus.REFUSED, OutcomeStatus.FAILED):
         unrestored(draft, service, fact.reason)
+    elif fact.observed is not None and strays(draft, draft.target(service)):
+        drifted(draft, service, impostor(draft, draft.target(service)) or fact.reason)
     if fact.observed is not None and fact.observed.lease_expired:
         lease_lapsed(draft, service, f"the lease on {service} expired")
     if (rollout := moving(draft, service)) is not None:
@@ -90,7 +92,7 @@ def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallbac
 
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     """The target with its last command closed, if the world shows what it wanted; then it has not strayed either."""
-    if target.strayed is not None and is_shown(draft, target):
+    if target.strayed is not None and is_as_left(draft, target):
         target = replace(target, strayed=None)
     if target.in_flight is not None and is_shown(draft, target):
         return replace(target, in_flight=None, over_edit=None, edited=None if target.over_edit is not None else target.edited)

@@ -16,6 +16,10 @@ What runs already is *adopted*: ``adopting`` tells the world to take it over as 
 gives that up, and ends ``reverted`` once the world has said that it took nothing over, or else goes back to ``adopting``. Neither moves
 traffic or instances.
 
+A version that fails by itself (it crashes, or has weight and no ready instance) is aborted in each of these, and while the old
+versions drain, too, since there is a way back until those are gone; only a first version has none. What was announced onward by then
+is judged where it went. An old version that has drained is kept a while longer, up to the drain limit, if the new one is not ready whole.
+
 Rules, in the order in which they matter: an abort is an event of every phase that we move; nothing leads
 back from ``aborting``; the only ways into ``shifting`` are readiness and a passed step; only a drained version ends a rollout.
 

@@ -43,7 +43,7 @@ def failing(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     """That a candidate fails by its instances alone, or None. It is said where judges say theirs too, so that nobody there misses it."""
     if (why := failure(draft.target(unit.service), unit.candidate)) is None:
         return None
-    step = step_count(rollout) - 1 if rollout.bakes else global_step(rollout)
+    step = step_count(rollout) - 1 if rollout.bakes or rollout.promoted else global_step(rollout)
     verdict = Verdict(
         judge=INSTANCES,
         environment=rollout.environment,

@@ -17,7 +17,7 @@ from ctrlplane_stream.decision.advising import advise
 from ctrlplane_stream.decision.composing import compose, steps_for, steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
-from ctrlplane_stream.decision.falling import fall, owns
+from ctrlplane_stream.decision.falling import fall, owns, stays
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.readiness import failing, unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
@@ -116,16 +116,22 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 
 def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
-    """What stops a rollout in any phase under watch: an expired hold, or a version that fails by itself."""
-    if rollout.phase in _STOPPABLE:
-        if (over := holds.expired(draft, rollout)) is not None:
-            return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
-        for unit in rollout.units if rollout.phase is not Phase.QUEUED and not rollout.forced else ():
-            if rollout.phase is Phase.PREPARING and not _answered(draft, unit.service):
-                continue  # what was seen before it was made is of an earlier attempt
-            if (why := failing(draft, rollout, unit)) is not None:
-                return Event.STOP, why
+    """What stops a rollout in any phase under watch: an expired hold, or a version that fails by itself while there is a way back."""
+    if rollout.phase in _STOPPABLE and (over := holds.expired(draft, rollout)) is not None:
+        return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
+    for unit in rollout.units if _may_fail(rollout) else ():
+        if rollout.phase is Phase.PREPARING and not _answered(draft, unit.service):
+            continue  # what was seen before it was made is of an earlier attempt
+        if (why := failing(draft, rollout, unit)) is not None:
+            return Event.STOP, why
     return None
+
+
+def _may_fail(rollout: e.Rollout) -> bool:
+    """Whether instances that fail bring the rollout back: also after the bake, while the old versions drain and are there to return to."""
+    if rollout.forced or rollout.phase is Phase.QUEUED:
+        return False
+    return rollout.phase in _STOPPABLE or (rollout.phase is Phase.DRAINING and rollout.promoted and not stays(rollout))
 
 
 def _answered(draft: Draft, service: str) -> bool:

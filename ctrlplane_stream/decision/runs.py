@@ -2,7 +2,8 @@
 
 A candidate takes the next runs, all of them, and each run that ends well is a judged window: so many make a step, so many the bake. A run
 that fails is the world's own word against the version, like a crash loop. Runs under way are never ended for a step: what drains are
-they. In a set with services that take shares a job takes its weight at the last step.
+they. In a set with services that take shares a job takes its weight at the last step. A job that somebody makes anew counts its runs from
+nothing: those that were counted stay counted, and those after it count on.
 """
 
 from msgspec.structs import replace
@@ -11,6 +12,9 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy
+
+COUNTS_ANEW_SECONDS = 60
+"""For how long fewer runs must be seen than before, before that is no late report but a job that was made anew and counts from nothing."""
 
 
 def is_job(version_set: e.VersionSet, service: str) -> bool:
@@ -39,11 +43,15 @@ def ended_well(draft: Draft, service: str, label: str) -> int:
 
 
 def counted_from(draft: Draft, rollout: e.Rollout) -> e.Rollout:
-    """The rollout with its runs counted from now on."""
+    """The rollout with its runs counted from now on: from the most that was seen of them, since what was seen last may be late."""
     if rollout.advice is not None:
         return rollout
     version_set = draft.version_set(rollout.id)
-    jobs = {u.service: ended_well(draft, u.service, u.candidate) for u in rollout.units if is_job(version_set, u.service)}
+    jobs = {
+        u.service: max(ended_well(draft, u.service, u.candidate), _most(rollout, u.service))
+        for u in rollout.units
+        if is_job(version_set, u.service)
+    }
     return replace(rollout, runs_before=jobs, runs=dict.fromkeys(jobs, 0)) if jobs or rollout.runs_before else rollout
 
 
@@ -51,9 +59,34 @@ def counted(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout with the runs that ended well since its weight was confirmed; the count never falls, whatever comes late."""
     if not rollout.runs_before:
         return rollout
-    now = {u.service: ended_well(draft, u.service, u.candidate) for u in rollout.units if u.service in rollout.runs_before}
-    runs = {name: max(rollout.runs.get(name, 0), count - rollout.runs_before[name]) for name, count in now.items()}
-    return replace(rollout, runs=runs) if runs != rollout.runs else rollout
+    after = rollout
+    for unit in rollout.units:
+        if unit.service in rollout.runs_before:
+            after = _counted_on(draft, after, unit.service, ended_well(draft, unit.service, unit.candidate))
+    return after
+
+
+def _most(rollout: e.Rollout, service: str) -> int:
+    """The most runs that were seen of a job's candidate by now, as its world counts them."""
+    return rollout.runs_before.get(service, 0) + rollout.runs.get(service, 0)
+
+
+def _counted_on(draft: Draft, rollout: e.Rollout, service: str, seen: int) -> e.Rollout:
+    """The rollout with what was seen of one job. What is less than was seen before is late, or its world has begun to count anew: that is
+    believed once it has lasted, and goes on rising."""
+    fell = rollout.runs_fell.get(service)
+    if seen >= (most := _most(rollout, service)):
+        if fell is None and seen == most:
+            return rollout
+        fallen = {name: fall for name, fall in rollout.runs_fell.items() if name != service}
+        return replace(rollout, runs={**rollout.runs, service: seen - rollout.runs_before[service]}, runs_fell=fallen)
+    if fell is None or seen < fell.seen:
+        return replace(rollout, runs_fell={**rollout.runs_fell, service: e.RunsFell(seen, draft.clock.steady)})
+    if seen == fell.seen or draft.clock.steady - fell.since_steady < COUNTS_ANEW_SECONDS * 1000:
+        return rollout
+    draft.because("counts-anew", f"{rollout.id}: {service} counts its runs anew, from {fell.seen} instead of {most}", rollout.id)
+    anew = replace(rollout, runs_before={**rollout.runs_before, service: fell.seen - rollout.runs[service]})
+    return _counted_on(draft, anew, service, seen)
 
 
 def missing(rollout: e.Rollout, policy: Policy) -> str | None:

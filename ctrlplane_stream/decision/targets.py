@@ -59,14 +59,14 @@ def ready_weight(target: e.TargetEntry, label: str) -> int:
 
 
 def failure(target: e.TargetEntry, label: str) -> str | None:
-    """Why a version fails on the evidence of its instances alone, or None: a crash loop, or no ready instance under weight."""
+    """Why a version fails on the evidence of its instances alone, or None: a crash loop, or under weight none that is ready, or none."""
     seen = target.seen(label)
     if seen is None:
         return None
     if seen.failure is not None:
         return seen.failure
-    if seen.weight > 0 and seen.ready == 0 and seen.instances > 0:
-        return "none of its instances is ready any more"
+    if seen.weight > 0 and seen.ready == 0:
+        return "none of its instances is ready any more" if seen.instances else f"it is given {seen.weight}% and has no instance"
     return None
 
 
@@ -109,6 +109,20 @@ def is_astray(draft: Draft, target: e.TargetEntry) -> bool:
     if exchanges(draft, target):
         return _is_settled(target) and not _shows_shares(target)
     return not _shows_weights(target, kind_of(draft, target.service))
+
+
+def impostor(draft: Draft, target: e.TargetEntry) -> str | None:
+    """Which version is shown to run something else than what was numbered, or None; a world that tells no digest is taken at its word."""
+    for seen in target.observed:
+        version = draft.version(target.service, seen.label)
+        if version is not None and seen.digest and seen.digest != version.artifact.digest:
+            return f"{seen.label} runs {seen.digest} instead of {version.artifact.digest}"
+    return None
+
+
+def is_as_left(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether the world shows the weights that were wanted, and behind each label the artifact that was numbered so."""
+    return is_shown(draft, target) and impostor(draft, target) is None
 
 
 def wants_in_place(draft: Draft, service: str) -> bool:

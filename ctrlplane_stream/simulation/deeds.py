@@ -20,9 +20,9 @@ from ctrlplane_stream.model.facts import (
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity
-from ctrlplane_stream.simulation.loop import Loop, artifact
+from ctrlplane_stream.simulation.loop import Loop, artifact, digest
 from ctrlplane_stream.simulation.plans import Act, Deed, Plan, policy_of
-from ctrlplane_stream.simulation.world import Sickness, WorldTarget
+from ctrlplane_stream.simulation.world import Instance, Sickness, WorldTarget
 from ctrlplane_stream.testing import START_MS
 
 _SICKNESS = {"never ready": Sickness.NEVER_READY, "crashes": Sickness.CRASHES}
@@ -301,6 +301,64 @@ def _too_late(stage: Stage, act: Act) -> None:
         stage.loop.at(0.2, lambda: _too_late(stage, act))
 
 
+def _sicken(stage: Stage, act: Act) -> None:
+    """As soon as an old version drains: the new one crashes, loses its readiness, or half of it, until everything is mended."""
+    loop = stage.loop
+    for rollout in loop.driver.rollouts:
+        if rollout.phase is Phase.DRAINING and rollout.promoted:
+            unit = rollout.units[0]
+            version = loop.world.target(unit.service).versions.get(unit.candidate)
+            if version is not None and version.instances:
+                _fail(version, loop.now_ms, act)
+                loop.tell_world(unit.service, WorldCause.READINESS, "instances of the new version fail")
+                return
+    if loop.now_ms < _CALM_COMES_MS:
+        loop.at(1, lambda: _sicken(stage, act))
+
+
+def _fail(version: Instance, now_ms: int, act: Act) -> None:
+    if act.number % 3 == 0:
+        version.failure = "CrashLoopBackOff"
+    elif act.number % 3 == 1:
+        version.lost = True
+    else:
+        version.ready_at_ms, version.fresh = now_ms + 1_000 * act.number, version.instances // 2
+
+
+def _scale_down(stage: Stage, act: Act) -> None:
+    """Whoever may scales a candidate with weight to nothing, and does not know of its traffic."""
+    loop = stage.loop
+    for rollout in loop.driver.rollouts:
+        for unit in rollout.units:
+            version = loop.world.target(unit.service).versions.get(unit.candidate)
+            if rollout.phase in (Phase.VERIFYING, Phase.BAKING) and version is not None and version.weight and version.instances:
+                version.instances = 0
+                loop.tell_world(unit.service, WorldCause.READINESS, "scaled to nothing")
+                return
+    if loop.now_ms < _CALM_COMES_MS:
+        loop.at(1, lambda: _scale_down(stage, act))
+
+
+def _retag(stage: Stage, act: Act) -> None:
+    """A stable version at rest is something else by now, under the same label; half of the time nobody says that it drifted."""
+    target, known = stage.loop.world.target(act.service), stage.loop.driver.target(act.service)
+    if known.stable not in target.versions or known.rollout is not None:
+        if stage.loop.now_ms < _CALM_COMES_MS:
+            stage.loop.at(5, lambda: _retag(stage, act))
+        return
+    target.versions[known.stable].digest = digest(10_000 + act.number)
+    cause = WorldCause.DRIFT if act.flag else WorldCause.READINESS
+    stage.loop.tell_world(act.service, cause, f"versions are now {known.stable}, of another digest")
+
+
+def _recreate(stage: Stage, act: Act) -> None:
+    """The schedule of a job is deleted and made anew: what it ran is no longer counted."""
+    world = stage.loop.world
+    for job in [job for job in world.runs if job[0] == act.service]:
+        world.runs[job] = 0
+    stage.loop.tell_world(act.service, WorldCause.READINESS, "the job was made anew")
+
+
 def _regret(stage: Stage, act: Act) -> None:
     """As soon as a service at rest has a version that was good before its stable one: that fails now, and somebody returns to it."""
     loop = stage.loop
@@ -355,5 +413,9 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.REGRET: _regret,
     Deed.ADOPT: _adopt,
     Deed.TOO_LATE: _too_late,
+    Deed.SICKEN: _sicken,
+    Deed.SCALE_DOWN: _scale_down,
+    Deed.RETAG: _retag,
+    Deed.RECREATE: _recreate,
 }
 """Every deed has a row."""

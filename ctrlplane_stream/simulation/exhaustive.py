@@ -36,11 +36,11 @@ from ctrlplane_stream.model.facts import (
     WorldCause,
     WorldChanged,
 )
-from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, Target
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, Target, version_number
 from ctrlplane_stream.model.policy import Policy, Step
 from ctrlplane_stream.model.verdicts import Assignment, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity, Cursor, ObservedVersion, TargetObserved
-from ctrlplane_stream.simulation.loop import artifact, catalog, service
+from ctrlplane_stream.simulation.loop import artifact, catalog, digest, service
 from ctrlplane_stream.testing import START_MS
 
 NEVER = 1e9
@@ -203,7 +203,10 @@ def _taken(node: Node, name: str, command: Command) -> Node:
 
 def _observed(node: Node, name: str) -> TargetObserved:
     thing = node.world[name]
-    versions = tuple(ObservedVersion(label, "d", 2 if up else 0, 2 if ready else 0, weight) for label, weight, up, ready in thing.versions)
+    versions = tuple(
+        ObservedVersion(label, digest(version_number(label) or 0), 2 if up else 0, 2 if ready else 0, weight)
+        for label, weight, up, ready in thing.versions
+    )
     return TargetObserved(Target("production", name), versions, Cursor(1, thing.applied))
 
 

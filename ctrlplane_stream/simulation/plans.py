@@ -74,6 +74,10 @@ class Deed(StrEnum):
     SECOND_THOUGHTS = "reverts what is just completing, and thinks better of it"
     ADOPT = "adopts what runs"
     TOO_LATE = "aborts what is parking its old versions"
+    SICKEN = "fails after its bake"
+    SCALE_DOWN = "scales what has weight down to nothing"
+    RETAG = "runs another artifact under a label, at rest"
+    RECREATE = "a job is made anew"
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -124,6 +128,7 @@ def plan(seed: int) -> Plan:
     edges, acts = _edges(rng, names), _acts(rng, names)
     acts += _second_thoughts(random.Random(seed + 6))  # noqa: S311 - as above
     acts += _later_mishaps(random.Random(seed + 4), names)  # noqa: S311 - as above
+    acts += _latest_mishaps(random.Random(seed + 10), services)  # noqa: S311 - as above
     services = _by_weight(random.Random(seed + 9), services)  # noqa: S311 - as above
     running, acts = _adoptions(random.Random(seed + 8), names, acts)  # noqa: S311 - as above
     other = _elsewhere(random.Random(seed + 2), names)  # noqa: S311 - as above
@@ -381,7 +386,24 @@ _NO_MISHAPS = (
     Deed.REGRET,
     Deed.ADOPT,
     Deed.TOO_LATE,
+    Deed.SICKEN,
+    Deed.SCALE_DOWN,
+    Deed.RETAG,
+    Deed.RECREATE,
 )
+
+
+def _latest_mishaps(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> list[Act]:
+    """In one run of ten each: what was good fails while its old version drains, loses all its instances, or is not what it was called; and
+    every other job is made anew, by whoever has its schedule."""
+    names = [s.service for s in services]
+    acts = [
+        Act(rng.uniform(40, 190), deed, rng.choice(names), rng.randint(1, 80), flag=rng.random() < 0.5)
+        for deed in (Deed.SICKEN, Deed.SCALE_DOWN, Deed.RETAG)
+        if rng.random() < 0.1
+    ]
+    jobs = [s.service for s in services if s.kind is ServiceKind.JOB]
+    return acts + [Act(rng.uniform(60, 220), Deed.RECREATE, name) for name in jobs if rng.random() < 0.5]
 
 
 def _later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

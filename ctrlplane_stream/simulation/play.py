@@ -221,6 +221,9 @@ class Play:
                 weights = {label: v.weight for label, v in target.versions.items() if v.weight}
                 if weights != ({stable: 100} if stable is not None else {}):
                     raise InvariantBroken(f"invariant 7: {name} ends with {weights}, stable is {stable}")
+                version = loop.driver.state.find(f"version/{name}/{stable}", e.VersionEntry)
+                if version is not None and target.versions[version.label].digest != version.artifact.digest:
+                    raise InvariantBroken(f"invariant 7: {name} ends with another artifact than {version.artifact} as {stable}")
 
     def _all_arrived(self) -> None:
         """What baked in the environment before was announced once each time, and is numbered here (unless the catalog was without it)."""

@@ -176,7 +176,7 @@ class World:
                 started = self._started(command.target.service, label, now.digest, instances, now_ms)
                 now.fresh = instances - self._ready(now, now_ms)
                 now.ready_at_ms, now.failure = started.ready_at_ms, started.failure
-            now.instances = instances
+            now.instances, now.digest = instances, version.artifact.digest
             now.ends_ms = now.ends_ms if instances else ()
         target.rising = {label: version.weight for label, version in wanted.items()}
         self._rise(target, now_ms, at_once=all(version.capacity is not Capacity.WEIGHTED for version in wanted.values()))
@@ -233,6 +233,8 @@ class World:
         wanted = {v.label: v for v in command.wanted.versions}
         kept = {label: v for label, v in target.versions.items() if label in wanted}
         target.versions = {label: kept.get(label) or Instance(v.artifact.digest, 0, 0) for label, v in sorted(wanted.items())}
+        for label, known in target.versions.items():
+            known.digest = wanted[label].artifact.digest
         self._noted(target, command, now_ms)
         target.surplus = surplus(command.wanted, INSTANCES)
         target.rising = None

@@ -6,6 +6,7 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.planning import in_words, plan
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
+from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Step
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
@@ -113,6 +114,45 @@ def test_a_job_waits_for_its_runs_however_long_and_needs_no_telemetry() -> None:
     assert rollout is not None
     assert (rollout.phase, rollout.holds, rollout.waiting_for) == (Phase.VERIFYING, (), "report: 0 of 3 runs ended well")
     until(loop, "report/2", Phase.COMPLETED)
+
+
+def counted(loop: Loop) -> int:
+    """Runs of the report's candidate that count for this step."""
+    rollout = loop.driver.rollout("production/report/2")
+    assert rollout is not None
+    return rollout.runs["report"]
+
+
+def test_a_job_that_is_made_anew_in_a_step_counts_on_though_its_world_counts_from_nothing() -> None:
+    loop = office()
+    loop.world.runs["report", "#2"] = 40
+    loop.push("report", 2)
+    until(loop, "report/2", Phase.VERIFYING)
+    while counted(loop) < 2:
+        loop.run(1)
+    loop.world.runs["report", "#2"] = 0
+    loop.world.target("report").next_run_ms = loop.now_ms + 50_000
+    loop.tell_world("report", WorldCause.READINESS, "the job was made anew")
+    loop.run(30)
+    assert (phase(loop, "report/2"), counted(loop)) == (Phase.VERIFYING, 2)
+    until(loop, "report/2", Phase.BAKING, 60)
+    assert "report counts its runs anew, from 0 instead of 42" in reasons(loop)
+    until(loop, "report/2", Phase.COMPLETED, 120)
+
+
+def test_late_words_of_a_jobs_runs_count_none_of_them_twice() -> None:
+    loop = office()
+    loop.push("report", 2)
+    until(loop, "report/2", Phase.VERIFYING)
+    loop.world.target("report").next_run_ms = loop.now_ms + 10_000_000
+    loop.world.runs["report", "#2"] = 40
+    loop.tell_world("report", WorldCause.READINESS, "a run ended")
+    before = counted(loop)
+    for seen, seconds in ((1, 70), (40, 70), (39, 2), (40, 1), (38, 1), (39, 1)):
+        loop.world.runs["report", "#2"] = seen
+        loop.tell_world("report", WorldCause.READINESS, "late")
+        loop.run(seconds)
+    assert counted(loop) == before
 
 
 def test_an_operator_may_promote_a_job_on_fewer_runs() -> None:

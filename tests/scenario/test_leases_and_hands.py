@@ -4,11 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.facts import OutcomeReported, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.policy import OnDrift, Unsure
-from ctrlplane_stream.simulation.loop import QUICK, Loop
+from ctrlplane_stream.simulation.loop import QUICK, Loop, digest
 from tests.scenario.shop import held, old_version_being_parked, phase, reasons, shop, until, weights
 
 
@@ -306,6 +306,73 @@ def test_a_target_that_drifts_at_rest_is_restored_once_an_hour_where_the_policy_
     stray(loop)
     assert weights(loop, "cart") == {"#1": 40}
     assert loop.driver.notices[-1].event == "drift"
+
+
+def retagged(loop: Loop, cause: WorldCause = WorldCause.DRIFT) -> None:
+    """What runs as cart's stable version is another artifact than was numbered so, with all its weight."""
+    loop.world.target("cart").versions["#1"].digest = digest(99)
+    loop.tell_world("cart", cause, "versions are now #1")
+    loop.run(5)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("cause", [WorldCause.DRIFT, WorldCause.READINESS])
+def test_another_artifact_under_a_label_at_rest_is_told_to_people_once_and_put_back_by_whoever_resumes(
+    cause: WorldCause, in_place: bool
+) -> None:
+    loop = shop(policy=replace(QUICK, in_place=in_place))
+    for _ in range(2):
+        retagged(loop, cause)
+    told = [n for n in loop.driver.notices if n.event == "drift"]
+    assert [n.next_command for n in told] == ["ctrlplane-stream control resume production:cart --why REASON"]
+    assert f"#1 runs {digest(99)} instead of {digest(1)}" in told[0].text
+    loop.push("cart", 2)
+    loop.run(30)
+    assert phase(loop, "cart/2") is Phase.QUEUED
+    loop.say(Say.RESUME, service="cart")
+    loop.run(3)
+    assert loop.world.target("cart").versions["#1"].digest == digest(1)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_another_artifact_at_rest_is_put_back_once_an_hour_where_the_policy_says_so() -> None:
+    loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
+    retagged(loop)
+    assert (loop.world.target("cart").versions["#1"].digest, loop.driver.commands[-1].verb) == (digest(1), Verb.SHIFT)
+    retagged(loop)
+    assert loop.world.target("cart").versions["#1"].digest == digest(99)
+    assert loop.driver.notices[-1].event == "drift"
+
+
+def test_another_artifact_that_does_not_go_though_its_actuator_says_so_is_told_again() -> None:
+    loop = shop()
+    retagged(loop)
+    apply = loop.world.apply
+
+    def keeping(command: Command, now_ms: int) -> OutcomeReported:
+        outcome = apply(command, now_ms)
+        loop.world.target("cart").versions["#1"].digest = digest(99)
+        return replace(outcome, observed=loop.world.observe("cart", now_ms))
+
+    loop.world.apply = keeping  # type: ignore[method-assign]
+    loop.say(Say.RESUME, service="cart")
+    loop.run(120)
+    assert [n.event for n in loop.driver.notices].count("drift") == 2
+    assert loop.driver.target("cart").strayed is not None
+
+
+def test_whoever_resumes_a_rollout_over_another_artifact_has_what_was_numbered_put_back() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.target("cart").versions["#1"].digest = digest(99)
+    loop.tell_world("cart", WorldCause.DRIFT, "versions are now #1, #2")
+    loop.run(5)
+    assert held(loop, "cart/2") == ["drift"]
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    loop.run(3)
+    assert (held(loop, "cart/2"), loop.world.target("cart").versions["#1"].digest) == ([], digest(1))
+    until(loop, "cart/2", Phase.COMPLETED)
 
 
 def test_a_target_that_returns_by_itself_has_not_strayed_any_more() -> None:

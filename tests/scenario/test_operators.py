@@ -56,6 +56,20 @@ def test_an_abort_in_a_parked_environment_sends_no_traffic_to_a_version_without_
     assert (command.verb, old.capacity, old.weight) == (verb, Capacity.FULL, weight)
 
 
+def test_an_abort_just_after_a_parking_that_nobody_has_seen_yet_sends_no_traffic_before_the_old_version_is_seen_again() -> None:
+    loop = old_version_being_parked()
+    loop.world.mute.add("cart")
+    loop.run(25)
+    loop.actuation_seconds, loop.world.start_seconds = 0.5, 20
+    assert (loop.world.target("cart").versions["#1"].instances, loop.driver.target("cart").seen("#1").ready) == (0, 4)  # type: ignore[union-attr]
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    loop.world.mute.clear()
+    loop.run(15)
+    assert (loop.driver.commands[-1].verb, weights(loop, "cart")) == (Verb.PREPARE, {"#2": 100})
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
 def test_an_abort_in_a_parked_environment_leaves_a_first_version_that_has_baked() -> None:
     loop = shop(running=False)
     loop.actuation_seconds = 5
@@ -185,7 +199,7 @@ def test_a_queued_revert_to_what_an_abort_returns_to_already_ends_and_moves_noth
     loop.actuation_seconds = 5
     loop.say(Say.REVERT, service="cart", version="#1")
     loop.say(Say.ABORT, rollout="production/cart/2")
-    loop.run(6)
+    loop.run(20)
     assert (phase(loop, "cart/1"), weights(loop, "cart")) == (Phase.REVERTED, {"#1": 100})
     assert "cart #1 is stable already" in reasons(loop)
     until(loop, "cart/2", Phase.REVERTED)

@@ -83,6 +83,13 @@ class AdvisedEntry(msgspec.Struct, frozen=True):
     windows: int = 0
 
 
+class RunsFell(msgspec.Struct, frozen=True):
+    """That fewer runs of a job are seen than were seen before: the fewest, and since when."""
+
+    seen: int
+    since_steady: int
+
+
 class Unit(msgspec.Struct, frozen=True):
     """A changed service of a rollout on its way."""
 
@@ -137,7 +144,9 @@ class Rollout(msgspec.Struct, frozen=True):
     runs: dict[str, int] = {}
     """Of each job that it moves: runs of the candidate that ended well since the weight was confirmed."""
     runs_before: dict[str, int] = {}
-    """What the world had counted of them by then."""
+    """What the world had counted of them by then; less than nothing where it began to count anew since."""
+    runs_fell: dict[str, RunsFell] = {}
+    """Of those of which fewer are seen than before: how few, and since when."""
     unproven: tuple[int, ...] = ()
     unproven_now: bool = False
     """The gate of this step is open on something less than proof."""

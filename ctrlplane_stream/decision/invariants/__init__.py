@@ -23,7 +23,14 @@ from ctrlplane_stream.decision.invariants.capacity import (
     stable_keeps_its_capacity,
     weights_are_whole,
 )
-from ctrlplane_stream.decision.invariants.ends import ends_are_consistent, failure_reverts, nothing_waits_at_rest, what_gives_way_moves_on
+from ctrlplane_stream.decision.invariants.ends import (
+    ends_are_consistent,
+    failure_reverts,
+    no_other_artifact_in_silence,
+    nothing_waits_at_rest,
+    what_dies_goes_back,
+    what_gives_way_moves_on,
+)
 from ctrlplane_stream.decision.invariants.order import commands_are_unique, nothing_sleeps, one_mover_per_target
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
 from ctrlplane_stream.decision.invariants.proof import (
@@ -50,7 +57,9 @@ CHECKS: tuple[Check, ...] = (
     pauses_pause,
     drift_is_left,
     failure_reverts,
+    what_dies_goes_back,
     ends_are_consistent,
+    no_other_artifact_in_silence,
     what_gives_way_moves_on,
     nothing_waits_at_rest,
     never_refused,

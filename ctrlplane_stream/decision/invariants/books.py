@@ -19,7 +19,7 @@ from ctrlplane_stream.model.facts import (
     WorldChanged,
 )
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
-from ctrlplane_stream.model.world import TargetObserved, TargetWanted
+from ctrlplane_stream.model.world import Capacity, TargetObserved, TargetWanted
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -70,6 +70,14 @@ class Books:
         self.stepped: tuple[int, str] | None = None
         self.runs: dict[tuple[str, str], int] = {}
         """(service, label) to the most runs of it that were seen to have ended well."""
+        self.fewer: dict[tuple[str, str], tuple[int, int]] = {}
+        """(service, label) to the fewest runs that were seen after more of them, and when, in ms."""
+        self.counted_before: dict[tuple[str, str], int] = {}
+        """(service, label) to what was counted of it before its world began to count anew."""
+        self.looked: dict[str, int] = {}
+        """Service to the number of the last command that was refused with a look at the target."""
+        self.parked: dict[tuple[str, str], int] = {}
+        """(service, label) to the number of the last command that wanted it parked."""
         self.runs_before: dict[tuple[str, str], int] = {}
         """(rollout, service) to how many of its candidate's were seen by when the step was confirmed."""
 
@@ -84,6 +92,8 @@ def note_commands(books: Books, decision: Decision) -> None:
         books.command_ids.add(command.id)
         books.wanted[command.target.service] = command.wanted
         books.sequences[command.target.service] = command.sequence
+        parked = [version.label for version in command.wanted.versions if version.capacity is Capacity.PARKED]
+        books.parked.update(((command.target.service, label), command.sequence) for label in parked)
         if (rollout := rollout_of(decision.state, command.rollout)) is None:
             continue
         books.mover[command.target.service] = (rollout.id, rollout.attempt)
@@ -150,6 +160,8 @@ def _note_refusal(books: Books, fact: OutcomeReported | WorldChanged) -> None:
     broken = fact.observed is not None and fact.observed.break_glass is not None
     if isinstance(fact, OutcomeReported) and fact.status is OutcomeStatus.REFUSED and broken:
         books.refused[fact.target.service] = fact.cursor.sequence
+    if isinstance(fact, OutcomeReported) and fact.status is OutcomeStatus.REFUSED and fact.observed is not None:
+        books.looked[fact.target.service] = max(fact.cursor.sequence, books.looked.get(fact.target.service, -1))
 
 
 def _note_seen(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
@@ -157,8 +169,27 @@ def _note_seen(books: Books, service: str, observed: TargetObserved, at_ms: int)
     if last is None or observed.cursor is None or last.cursor is None or observed.cursor >= last.cursor:
         books.observed[service] = observed
         for version in observed.versions:
-            books.runs[service, version.label] = max(version.runs, books.runs.get((service, version.label), 0))
+            _note_count(books, (service, version.label), version.runs, at_ms)
         _note_weights(books, service, observed, at_ms)
+
+
+_MADE_ANEW_MS = 30_000
+"""After so long fewer runs than were seen before are no late report."""
+
+
+def _note_count(books: Books, job: tuple[str, str], seen: int, at_ms: int) -> None:
+    """Note how many runs were seen; where fewer are seen for long and more of them then, those come on top of what was seen before."""
+    most, fewer = books.runs.get(job, 0), books.fewer.get(job)
+    shift = books.counted_before.get(job, 0)
+    if seen + shift >= most:
+        books.runs[job] = seen + shift
+        books.fewer.pop(job, None)
+    elif fewer is None or seen < fewer[0]:
+        books.fewer[job] = (seen, at_ms)
+    elif at_ms - fewer[1] >= _MADE_ANEW_MS and seen > fewer[0]:
+        books.counted_before[job] = most - fewer[0]
+        books.runs[job] = most - fewer[0] + seen
+        del books.fewer[job]
 
 
 def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
@@ -168,6 +199,8 @@ def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: i
         else:
             books.zero_since.pop((service, version.label), None)
             books.carried.add((service, version.label))
+            if version.instances:
+                books.parked.pop((service, version.label), None)  # it had none when it was told to go, so this was seen since
 
 
 def stands(books: Books, service: str, label: str) -> int:

@@ -53,8 +53,17 @@ def _raised(books: Books, command: Command, rollout: e.Rollout | None) -> Iterat
         at = seen.version(version.label) if seen is not None else None
         share = 100 * at.ready / at.instances if at is not None and at.instances else 0.0
         falling_back = rollout is not None and any(u.stable == version.label for u in rollout.units) and share > 0
+        if _before_it_was_parked(books, command.target.service, version.label):
+            yield Violation(1, f"{command.id}: {version.label} of {command.target} raised on what was seen before it was parked")
         if share < version.weight and not falling_back:
             yield Violation(1, f"{command.id}: {version.label} of {command.target} raised to {version.weight}% with {share:.0f}% ready")
+
+
+def _before_it_was_parked(books: Books, service: str, label: str) -> bool:
+    """Whether the version was wanted parked after the target was last looked at."""
+    seen = books.observed.get(service)
+    looked = max(books.looked.get(service, -1), seen.cursor.sequence if seen is not None and seen.cursor is not None else -1)
+    return looked <= books.parked.get((service, label), -1)
 
 
 def stable_keeps_its_capacity(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -75,6 +84,24 @@ def stable_keeps_its_capacity(books: Books, fact: Fact, before: State, decision:
             if kept is None or kept.capacity is not Capacity.FULL:
                 if not (rollout.promoted and rollout.phase is Phase.DRAINING):
                     yield Violation(2, f"{command.id}: stable {unit.stable} of {unit.service} loses its capacity in {rollout.phase}")
+                elif command.verb is Verb.PARK and _too_soon(books, unit, rollout, decision.state):
+                    yield Violation(2, f"{command.id}: {unit.stable} of {unit.service} goes while {unit.candidate} is not ready whole")
+
+
+def _too_soon(books: Books, unit: e.Unit, rollout: e.Rollout, state: State) -> bool:
+    """Whether an old version is parked before its drain limit while not every instance of the new one is ready."""
+    clock, version_set = state.find("clock", e.Clock), state.find(f"set/{rollout.id}", e.VersionSet)
+    seen, zero = books.observed.get(unit.service), books.zero_since.get((unit.service, unit.stable or ""))
+    at = seen.version(unit.candidate) if seen is not None else None
+    past = books.wanted.get(unit.service)
+    parked = (
+        next((v for v in past.versions if v.label == unit.stable and v.capacity is Capacity.PARKED), None) if past is not None else None
+    )
+    if at is None or at.ready >= at.instances or zero is None or version_set is None or clock is None or parked is not None:
+        return False
+    if rollout.unsafe or version_set.kinds.get(unit.service) is ServiceKind.JOB:
+        return False
+    return clock.now_ms - zero < version_set.policy.drain_limit_seconds * 1000
 
 
 def adoption_moves_nothing(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

@@ -12,8 +12,10 @@ from ctrlplane_stream.model.commands import Notify, Verb
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
     Fact,
+    OutcomeReported,
     TimePassed,
     VerdictGiven,
+    WorldChanged,
 )
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, VerdictStatus
@@ -33,6 +35,22 @@ def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision)
     for rollout in _just_ended(before, decision.state):
         if rollout.phase is Phase.REVERTED:
             yield from _serves_stable(decision.state, rollout)
+
+
+_LIVES = (Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
+
+
+def what_dies_goes_back(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """6: a candidate that is seen to fail by itself under weight goes back in the same decision, also while the old version drains."""
+    for rollout in rollouts_of(decision.state):
+        drains = rollout.phase is Phase.DRAINING and rollout.promoted and any(unit.stable is not None for unit in rollout.units)
+        if rollout.forced or (rollout.phase not in _LIVES and not drains):
+            continue
+        for unit in rollout.units:
+            seen = books.observed.get(unit.service)
+            at = seen.version(unit.candidate) if seen is not None else None
+            if at is not None and at.weight > 0 and (at.failure is not None or at.ready == 0):
+                yield Violation(6, f"{rollout.id} goes on in {rollout.phase} though {unit.service} {unit.candidate} has failed")
 
 
 def _stops(state: State, rollout: str, judge: str) -> bool:
@@ -91,6 +109,21 @@ def nothing_waits_at_rest(books: Books, fact: Fact, before: State, decision: Dec
         since = max(target.in_flight.issued_steady, target.moved_steady if policy.exchanges else 0)
         if clock.steady - since > patience and target.strayed is None and target.edited is None:
             yield Violation(7, f"{target.in_flight.id}: {service} does not show it at rest, and nobody is told")
+
+
+def no_other_artifact_in_silence(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """7: a target at rest that is seen to run another artifact under a label than was numbered so is told again, or people know of it."""
+    if not isinstance(fact, WorldChanged | OutcomeReported) or fact.observed is None:
+        return
+    service = fact.target.service
+    target, seen = decision.state.find(f"target/{service}", e.TargetEntry), books.observed.get(service)
+    if target is None or seen is not fact.observed or target.stable is None or target.rollout is not None:
+        return
+    for version in seen.versions:
+        known = decision.state.find(f"version/{service}/{version.label}", e.VersionEntry)
+        other = known is not None and known.artifact.digest != version.digest
+        if other and target.in_flight is None and target.strayed is None and target.edited is None:
+            yield Violation(7, f"{service} {version.label} runs {version.digest}, and nobody is told")
 
 
 def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
