@@ -72,8 +72,9 @@ COUPLINGS = MappingProxyType(
 def relation(draft: Draft, services: tuple[str, ...], other: e.Rollout) -> tuple[Relation, str]:
     """What changed ``services`` have to do with those of the other rollout, and the service or edge that says so."""
     theirs = tuple(unit.service for unit in other.units)
-    if (shared := next((name for name in theirs if name in services), None)) is not None:
-        return Relation.SAME_SERVICE, shared
+    for name in theirs:  # a loop, since each that queues asks it of every other
+        if name in services:
+            return Relation.SAME_SERVICE, name
     graph = draft.state.graph
     edge = vs.joined(graph, services, theirs)
     if edge is None:

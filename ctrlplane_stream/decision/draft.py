@@ -51,6 +51,7 @@ class Draft:
         """Rollouts that were moved so far, once for each move: what others wait for may have changed."""
         self.read_of: tuple[e.Rollout, object] | None = None
         """A rollout and the reading of its gate, which is asked for some times in a row."""
+        self._read = state.read
         self._changes: dict[str, Entry | None] = {}
         self._known: dict[str, Entry | None] = {}
         """Everything that was asked for or changed so far: a rule is asked many times in one decision."""
@@ -70,7 +71,7 @@ class Draft:
         """The entry of a key as changed so far, or None."""
         found = self._known.get(key, _UNASKED)
         if found is _UNASKED:
-            found = self._known[key] = self.state.find(key, type_)
+            found = self._known[key] = self._read(key)
         return found  # type: ignore[return-value]
 
     def has(self, key: str) -> bool:
@@ -109,7 +110,7 @@ class Draft:
         """The target of a service; a blank one where it was never touched."""
         found = self._known.get(key := f"target/{service}", _UNASKED)  # as find does, which most askers need no call of
         if found is _UNASKED:
-            found = self.find(key, e.TargetEntry)
+            found = self._known[key] = self._read(key)
         return found or e.TargetEntry(service)  # type: ignore[return-value]
 
     def put_target(self, target: e.TargetEntry) -> None:
@@ -132,23 +133,28 @@ class Draft:
     def rollout(self, id_: str) -> e.Rollout | None:
         """A rollout by its id, or None."""
         found = self._known.get(key := f"rollout/{id_}", _UNASKED)
-        return self.find(key, e.Rollout) if found is _UNASKED else found  # type: ignore[return-value]
+        if found is _UNASKED:
+            found = self._known[key] = self._read(key)
+        return found  # type: ignore[return-value]
 
     def version_set(self, id_: str) -> e.VersionSet:
         """The set of a rollout that exists. KeyError where there is none."""
         found = self._known.get(key := f"set/{id_}", _UNASKED)
         if found is _UNASKED:
-            found = self.find(key, e.VersionSet)
+            found = self._known[key] = self._read(key)
         if found is None:
             raise KeyError(id_)
         return found  # type: ignore[return-value]
 
     def rollouts(self) -> Iterator[e.Rollout]:
         """Rollouts that have not ended, in order of arrival."""
-        ask = self.rollout
+        known = self._known.get
         for id_ in self.index.rollouts:
-            if (rollout := ask(id_)) is not None:
-                yield rollout
+            found = known(key := f"rollout/{id_}", _UNASKED)  # as find does, which most askers need no call of
+            if found is _UNASKED:
+                found = self._known[key] = self._read(key)
+            if found is not None:
+                yield found  # type: ignore[misc]
 
     def put_rollout(self, rollout: e.Rollout) -> None:
         """Set a rollout."""
@@ -161,8 +167,8 @@ class Draft:
 
     def changes(self) -> dict[str, Entry | None]:
         """What truly changed, in the order of the keys."""
-        changes, find = self._changes, self.state.find
-        return {key: slot for key in sorted(changes) if (slot := changes[key]) is not (before := find(key, Entry)) and slot != before}
+        changes, read = self._changes, self._read
+        return {key: slot for key in sorted(changes) if (slot := changes[key]) is not (before := read(key)) and slot != before}
 
 
 def delta_of(changes: dict[str, Entry | None]) -> dict[str, msgspec.Raw]:

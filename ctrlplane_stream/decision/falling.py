@@ -17,13 +17,20 @@ from ctrlplane_stream.model.world import Capacity
 
 def fall(draft: Draft, rollout: e.Rollout, because: str) -> bool:
     """Tell the highest wave that still carries weight to give it up; True when every wave is confirmed at weight 0."""
-    for wave in sorted({unit.wave for unit in rollout.units}, reverse=True):
-        units = [unit for unit in rollout.units if unit.wave == wave and owns(draft, rollout, unit)]
-        for unit in units:
+    if len(rollout.units) == 1:  # most have one service, and nothing to be sorted
+        return _fall_wave(draft, rollout, rollout.units, because)
+    waves = sorted({unit.wave for unit in rollout.units}, reverse=True)
+    return all(_fall_wave(draft, rollout, tuple(u for u in rollout.units if u.wave == wave), because) for wave in waves)
+
+
+def _fall_wave(draft: Draft, rollout: e.Rollout, wave: tuple[e.Unit, ...], because: str) -> bool:
+    """Tell those of a wave that still carry weight to give it up; True when they are confirmed at weight 0."""
+    confirmed = True
+    for unit in wave:
+        if owns(draft, rollout, unit):
             _fall_unit(draft, rollout, unit, because)
-        if not all(at_zero(draft, unit) for unit in units):
-            return False
-    return True
+            confirmed = at_zero(draft, unit) and confirmed
+    return confirmed
 
 
 def refuses_to_fall(rollout: e.Rollout, unit: e.Unit, target: e.TargetEntry) -> bool:

@@ -85,6 +85,8 @@ def announce(draft: Draft, rollout: e.Rollout, held: e.Hold) -> None:
 
 def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
     """The first hold whose patience has ended; a revert that fails is held until a person ends it, since it is never itself reverted."""
+    if not rollout.holds:
+        return None
     return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady and h.code != "revert-fails"), None)
 
 
@@ -118,7 +120,7 @@ def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
     frozen = freeze_on(draft, tuple(u.service for u in rollout.units)) if draft.index.freezes else None
     if frozen is not None:
         found.append(Condition("frozen", frozen))
-    closed = closed_by_maintenance(draft.clock.now_ms, version_set.policy)
+    closed = closed_by_maintenance(draft.clock.now_ms, version_set.policy) if version_set.policy.maintenance else None
     if closed is not None and rollout.phase is not Phase.BAKING:
         found.append(Condition("maintenance", closed))
     if rollout.beside is not None:

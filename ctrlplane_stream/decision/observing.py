@@ -211,10 +211,11 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
         replace(known, window_seconds=fact.window_seconds, last_window=fact.window, closed_at_steady=draft.clock.steady),
     )
     for rollout in draft.rollouts():
-        for unit in rollout.units:
+        for unit in rollout.units if rollout.phase is not Phase.QUEUED else ():
             if draft.target(unit.service).rollout == rollout.id:
                 _arrived(draft, unit.service, fact)
-        _sighted(draft, rollout, fact.window)
+        if rollout.holds:
+            _sighted(draft, rollout, fact.window)
     arrived_elsewhere(draft, fact)
     return True
 

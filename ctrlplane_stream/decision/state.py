@@ -111,10 +111,14 @@ class State:
 
     def find(self, key: str, _type: type[E]) -> E | None:
         """The entry of a key, or None. ``_type`` is the kind that the key's prefix stands for."""
+        return self.read(key)  # type: ignore[return-value]
+
+    def read(self, key: str) -> Entry | None:
+        """The entry of a key, of whatever kind, or None."""
         slot = self._slots.get(key)
-        if slot is None:
-            return None
-        return slot.entry(key) if type(slot) is Packed else slot  # type: ignore[return-value]
+        if type(slot) is Packed:
+            return slot.entry(key)
+        return slot  # type: ignore[return-value]
 
     def __contains__(self, key: str) -> bool:
         return key in self._slots

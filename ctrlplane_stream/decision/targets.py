@@ -78,9 +78,10 @@ def is_confirmed(target: e.TargetEntry, kind: ServiceKind) -> bool:
 def _shows_weights(target: e.TargetEntry, kind: ServiceKind) -> bool:
     wanted = {v.label: v.weight for v in target.live}
     for seen in target.observed:
-        if not _same_share(wanted.get(seen.label, 0), seen.weight, kind, target.granularity):
+        weight = wanted.get(seen.label, 0)
+        if weight != seen.weight and not _same_share(weight, seen.weight, kind, target.granularity):
             return False
-    return all(weight == 0 or target.seen(label) is not None for label, weight in wanted.items())
+    return not [label for label, weight in wanted.items() if weight and target.seen(label) is None]
 
 
 def is_shown(draft: Draft, target: e.TargetEntry) -> bool:

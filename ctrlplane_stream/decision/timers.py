@@ -5,6 +5,7 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.drifting import watch_at_rest
 from ctrlplane_stream.decision.observing import lease_lapsed
 from ctrlplane_stream.decision.overrides import drop_freezes
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.retiring import retire
 from ctrlplane_stream.decision.targets import goes_on, lease_seconds
 from ctrlplane_stream.decision.transitions import window_now
@@ -39,7 +40,7 @@ def _is_over(draft: Draft, freeze: e.FreezeEntry) -> bool:
 def _leases_lost(draft: Draft) -> None:
     """A lease that must have expired is not renewed: the target has gone to stable, or will."""
     for rollout in draft.rollouts():
-        for unit in rollout.units:
+        for unit in rollout.units if rollout.phase is not Phase.QUEUED else ():  # which has no target yet
             target = draft.target(unit.service)
             if target.rollout != rollout.id or target.leased_ms is None or target.edited is not None:
                 continue
@@ -51,7 +52,7 @@ def _leases_lost(draft: Draft) -> None:
 def renew(draft: Draft) -> None:
     """Renew the leases that are a third gone, after rollouts were moved: a move renews by itself."""
     for rollout in draft.rollouts():
-        for unit in rollout.units:
+        for unit in rollout.units if rollout.phase is not Phase.QUEUED else ():  # which has no target yet
             target = draft.target(unit.service)
             if target.rollout != rollout.id or target.leased_ms is None or unit.service in draft.telling:
                 continue
