@@ -11,7 +11,7 @@ from ctrlplane_stream.decision.judge.questions import MAX_EDGES, log_threshold
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
-from ctrlplane_stream.decision.stats.harm import Past, at_most, weigh_against
+from ctrlplane_stream.decision.stats.harm import COST_OF_MIXING, Past, at_most, weigh_against
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.model.sketch import bucket_index
 from ctrlplane_stream.model.verdicts import Comparison, GatePolicy, Metric
@@ -93,7 +93,7 @@ def _against_past(state: CheckState, counts: Counts, frame: Frame, scatter: Disp
     """Against the bounds of the past, no window worth more than its part of a finding: what a machine does to one window, it does to all
     requests of it at once, and that is one event however many they are."""
     after = weigh_one_arm(state, counts, scatter, proof)
-    most = log_threshold(Comparison.BASELINE, frame.alpha) / WINDOWS_OF_HARM
+    most = (log_threshold(Comparison.BASELINE, frame.alpha) + COST_OF_MIXING) / WINDOWS_OF_HARM
     evidence = at_most(state.evidence, after.evidence, most)
     return after if evidence is after.evidence else msgspec.structs.replace(after, evidence=evidence)
 

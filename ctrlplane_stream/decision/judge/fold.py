@@ -1,8 +1,8 @@
 """The judge: a step's state and a closed window give the next state and a verdict. A pure fold, so that a verdict can be derived again.
 
 `begin` freezes the past of everything that is watched, `judge_window` folds one window, `verdict_of` says what a state means. The order
-of judgement: harm proven by any guard; then silence and blindness; then whether arrivals follow the weight; then the minimum; then proof;
-then what the policy says where proof is out of reach.
+of judgement: harm proven by any guard; then silence and blindness; then whether arrivals follow the weight; then the minimum; then proof,
+unless a comparison with the past speaks loudly against it, which takes more windows; then what the policy says where proof is out of reach.
 """
 
 from ctrlplane_stream.decision.judge.advance import advance
@@ -32,6 +32,7 @@ from ctrlplane_stream.decision.judge.state import Quality, Seen, StepState
 from ctrlplane_stream.decision.judge.witnesses import witnesses
 from ctrlplane_stream.model.verdicts import (
     Assignment,
+    Comparison,
     Coverage,
     Culprit,
     Metric,
@@ -127,6 +128,9 @@ def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvide
     outlook = slowest(state, assignment)
     enough = state.watched >= policy.minimum_windows and _requests(state, assignment) >= policy.minimum_samples
     if enough and outlook is None:
+        doubt = doubted(state, assignment, found)
+        if doubt is not None and doubt.comparison is Comparison.BASELINE and doubt.missing is None:
+            return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(doubt, proven=True), metrics=found)
         return _verdict(state, assignment, VerdictStatus.PASS, passed(state, assignment), metrics=found, proven=bool(policy.proof))
     if state.watched < policy.minimum_windows or not _out_of_reach(state, assignment, outlook):
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, waiting(state, outlook, assignment), metrics=found)
@@ -141,7 +145,7 @@ def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvi
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, soaking(state, outlook, assignment), metrics=found)
     doubt = doubted(state, assignment, found)
     if doubt is not None:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(doubt), metrics=found)
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(doubt, proven=False), metrics=found)
     if outlook is not None and outlook.windows * _OVERDUE <= policy.maximum_windows:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, overdue(state, outlook, assignment), metrics=found)
     return _verdict(state, assignment, VerdictStatus.PASS, soaked(state, outlook, assignment), metrics=found)

@@ -57,10 +57,11 @@ def soaking(state: StepState, outlook: Outlook | None, assignment: Assignment) -
     return f"{_cannot(state, outlook, assignment)} Soaking: {state.watched} of {assignment.policy.soak_windows} windows without harm found."
 
 
-def suspicious(evidence: MetricEvidence) -> str:
-    """Why an unproven step does not pass its soak."""
+def suspicious(evidence: MetricEvidence, proven: bool) -> str:
+    """Why an unproven step does not pass its soak, or one that has its proofs does not pass yet."""
+    said = "Proven of what must be, but not passed" if proven else "Cannot pass unproven"
     return (
-        f"Cannot pass unproven: {_place(evidence)}{_NAMES[evidence.name]} of {evidence.guard or 'the entry points'} is "
+        f"{said}: {_place(evidence)}{_NAMES[evidence.name]} of {evidence.guard or 'the entry points'} is "
         f"{_value(evidence, True)} against {_value(evidence, False)} (p = {evidence.p_value:.1g}), not yet enough for FAIL."
     )
 

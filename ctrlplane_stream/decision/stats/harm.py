@@ -22,6 +22,8 @@ from ctrlplane_stream.decision.stats.betting import Sample, log_capital, log_cap
 
 _SMALL, _MEDIUM, _LARGE = 0.03, 0.15, 0.5
 _LOG_WEIGHTS = (math.log(0.4), math.log(0.2), math.log(0.2), math.log(0.2))
+COST_OF_MIXING = -_LOG_WEIGHTS[-1]
+"""By how many nats a bet on harm must exceed what is wanted, at most, so that the mixture has it."""
 _SAFETY_WEIGHTS = (math.log(0.75), math.log(0.25))
 _SMALLEST = 1e-4
 """Shares are kept this far from 0 and 1: nothing is known to be impossible."""

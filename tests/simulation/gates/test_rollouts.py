@@ -48,6 +48,11 @@ def test_every_fault_of_the_catalogue_is_found_and_named(fault: Fault) -> None:
     assert rollout.verdict.culprit.service == "cart"
 
 
+def test_a_step_that_is_proven_in_a_moment_waits_for_what_speaks_against_it() -> None:
+    """At a thousand requests a second the changed service is proven in three windows, and an overloaded database not yet found in them."""
+    assert run(1000.0, CONDITIONS[0], next(fault for fault in FAULTS if fault.db_slower > 1), seed=10001).outcome == "failed"
+
+
 def test_the_same_seed_draws_the_same_traffic() -> None:
     everything = CONDITIONS[-1]
     first, second = System(50.0, everything, 9), System(50.0, everything, 9)
