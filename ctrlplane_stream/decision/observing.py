@@ -166,7 +166,7 @@ def _handed_back(draft: Draft, service: str) -> None:
     rollout = moving(draft, service)
     if rollout is not None:
         draft.put_rollout(lifted(rollout, "hand-edit"))
-    if target.strayed is None and target.stable is not None and not is_shown(draft, target):
+    if target.strayed is None and target.stable is not None and not is_as_left(draft, target):
         tell_again(draft, target, "released by whoever edited it by hand")
 
 

@@ -335,6 +335,18 @@ def test_another_artifact_under_a_label_at_rest_is_told_to_people_once_and_put_b
     until(loop, "cart/2", Phase.COMPLETED)
 
 
+def test_another_artifact_that_came_while_a_hand_had_the_target_is_put_back_once_that_is_released() -> None:
+    loop = shop()
+    loop.world.edit("cart", {"#1": 100}, "by ada")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "by ada")
+    retagged(loop, WorldCause.READINESS)
+    assert loop.world.target("cart").versions["#1"].digest == digest(99)
+    loop.world.release("cart", loop.now_ms)
+    loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
+    loop.run(3)
+    assert loop.world.target("cart").versions["#1"].digest == digest(1)
+
+
 def test_another_artifact_at_rest_is_put_back_once_an_hour_where_the_policy_says_so() -> None:
     loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
     retagged(loop)
