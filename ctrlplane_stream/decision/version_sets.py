@@ -16,6 +16,7 @@ from ctrlplane_stream.decision.graph import Graph, edge_key
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.facts import EdgeSeen, ServiceSeen
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import Guard, GuardRole
 
 HUB_CALLERS = 20
@@ -170,7 +171,7 @@ def confidence(state: State, changed: Iterable[str]) -> tuple[str, str]:
 
 def traffic_share(state: State, walked: Walk, services_rps: float) -> float:
     """The share (0..1) of the environment's requests that pass a changed service: an upper bound, never above 1."""
-    met = sum(
+    met = in_order(
         seen.requests_per_second
         for name, w in walked.found.items()
         if w.role is GuardRole.CHANGED and (seen := state.find(f"traffic/{name}", ServiceSeen)) is not None

@@ -11,6 +11,7 @@ import msgspec
 
 from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.model.sketch import EMPTY, Sketch
+from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
 from ctrlplane_stream.telemetry.durations import Counts, add_counts, sketch_of
 from ctrlplane_stream.telemetry.written_rows import NO_EDGES, NO_SERVICES, EdgeName, ServiceName, WrittenRows, array_of
@@ -42,8 +43,8 @@ def sums_of(tallies: Sequence[tuple[float, int, int]]) -> tuple[int, int, float,
     return (
         sum(calls for _, calls, _ in ordered),
         sum(errors for _, _, errors in ordered),
-        sum((weight * calls for weight, calls, _ in ordered), 0.0),
-        sum((weight * errors for weight, _, errors in ordered), 0.0),
+        in_order(weight * calls for weight, calls, _ in ordered),
+        in_order(weight * errors for weight, _, errors in ordered),
     )
 
 

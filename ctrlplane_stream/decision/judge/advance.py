@@ -23,6 +23,7 @@ from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, Ste
 from ctrlplane_stream.decision.judge.witnesses import hear
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, side_by_side
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
+from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, GuardRole, Limit, Metric
 
 _LABELS = 8
@@ -203,7 +204,7 @@ def _arrivals_and_limits(state: StepState, checks: dict[str, CheckState], change
 def _seen(state: StepState, change: Change, assignment: Assignment, rows: Rows) -> Seen:
     before = state.seen.get(change.service, Seen())
     arrived = _arrived(change.service, rows)
-    total = sum(arrived.values())
+    total = in_order(arrived.values())
     candidate, stable = arrived.get(change.candidate, 0.0), arrived.get(change.stable or "", 0.0)
     return Seen(
         candidate=before.candidate + candidate,

@@ -15,6 +15,7 @@ from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.decision.stats.dispersion import LARGEST_OF_THE_PAST, Dispersion, residual_of_rate, residual_of_share
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION
+from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import Metric
 
 GENERATION_WINDOWS = 30
@@ -115,7 +116,7 @@ def _window_totals(rows: Rows, service: str) -> Totals:
     arm: ArmWindow = version_arm(rows, service, None)
     lost, called = lost_calls(rows, service)
     calls = {str(key): estimated for key, (_, estimated) in arm.calls.items()}
-    seen = sum(arm.errors_by_edge.values())
+    seen = in_order(arm.errors_by_edge.values())
     estimated = max(arm.requests, arm.estimated)
     latency, gap = arm.latency.histogram(), arm.gap.histogram()
     return Totals(1, arm.requests, estimated, arm.errors, called, lost, latency, gap, calls, seen, max(seen, arm.estimated_errors))
@@ -155,7 +156,7 @@ def _calls_scatter(scatter: Dispersion, window: Totals, known: Totals) -> Disper
     """With this window's calls per request. Sampled calls count as what was seen of them, and the noise of counting the sampled requests
     is no scatter of the service's."""
     each = max(1.0, window.estimated / window.requests) if window.requests else 1.0
-    made, before = sum(window.calls.values()) / each, sum(known.calls.values()) / each
+    made, before = in_order(window.calls.values()) / each, in_order(known.calls.values()) / each
     residual = residual_of_rate(made, window.estimated / each, before, known.estimated / each) if before else None
     if residual is not None and each > 1.0:
         residual /= math.sqrt(1.0 + made / window.requests)

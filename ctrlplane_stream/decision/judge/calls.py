@@ -15,6 +15,7 @@ from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect
 from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh_low_rate, weigh_rate
 from ctrlplane_stream.decision.stats.intervals import lower_rate, upper_rate
 from ctrlplane_stream.model.identity import EdgeKey
+from ctrlplane_stream.model.sums import in_order
 
 _WINDOWS_TO_TELL = 20.0
 """Windows of the past from which its scatter tells whether calls are sampled with their requests."""
@@ -95,7 +96,7 @@ def _sampled_apart(past: Totals, scatter: Dispersion) -> float:
 
     The past's residuals are in units of what sampling apart would explain; what it does explain is read from their mean square.
     """
-    each = sum(past.calls.values()) / past.estimated if past.estimated else 0.0
+    each = in_order(past.calls.values()) / past.estimated if past.estimated else 0.0
     if each <= 0.0 or scatter.windows < _WINDOWS_TO_TELL:
         return 1.0
     squares = scatter.squares / scatter.windows * (1.0 + math.sqrt(2.0 / scatter.windows))

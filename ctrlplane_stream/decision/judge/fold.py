@@ -30,6 +30,7 @@ from ctrlplane_stream.decision.judge.sentences import (
 )
 from ctrlplane_stream.decision.judge.state import Quality, Seen, StepState
 from ctrlplane_stream.decision.judge.witnesses import witnesses
+from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import (
     Assignment,
     Comparison,
@@ -57,7 +58,7 @@ def begin(assignment: Assignment, baseline: Baseline) -> StepState:
     )
     references: dict[str, ServicePast] = {service: baseline.of(service).frozen() for service in watched if service}
     pasts = [references[change.service].totals() for change in assignment.changed]
-    sampled = Quality(errors=sum(p.errors_seen for p in pasts), estimated_errors=sum(p.errors_estimated for p in pasts))
+    sampled = Quality(errors=in_order(p.errors_seen for p in pasts), estimated_errors=in_order(p.errors_estimated for p in pasts))
     references |= witnesses(assignment, baseline)
     return StepState(assignment.rollout, assignment.step, assignment.attempt, references, quality=sampled)
 

@@ -15,6 +15,7 @@ from ctrlplane_stream.decision.judge.baseline import Baseline, observe
 from ctrlplane_stream.decision.judge.fold import begin, judge_window
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
+from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import (
     Assignment,
     Change,
@@ -127,8 +128,8 @@ def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, w
     baseline = Baseline()
     for closed in whole[:first]:
         baseline = observe(baseline, sort_rows(closed, 0), ())
-    total = sum(sum(counts[service].values()) for service in sorted(moved))
-    new = sum(counts[service][version] for service in sorted(moved))
+    total = in_order(in_order(counts[service].values()) for service in sorted(moved))
+    new = in_order(counts[service][version] for service in sorted(moved))
     case = _Case(
         changes,
         tuple(sorted(moved)),
