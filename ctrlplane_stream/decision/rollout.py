@@ -35,6 +35,8 @@ Rule = Callable[[Draft, e.Rollout], Answer]
 
 _STOPPABLE = (Phase.QUEUED, Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
 _GATED = (Phase.VERIFYING, Phase.BAKING)
+_RUNS_COUNT = (Phase.PREPARING, Phase.SHIFTING, *_GATED)
+"""Before a step is judged, too: so that a fall of the count is known for what it is when the step's own runs are counted."""
 MAX_RETREATS = 3
 """After so many retreats a blind rollout waits for a person instead of trying again."""
 
@@ -80,8 +82,10 @@ def _progress(draft: Draft, id_: str) -> None:
 
 def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
     rollout, reading = watch_targets(draft, _after_neighbour(draft, before)), None
+    if rollout.phase in _RUNS_COUNT:
+        rollout = counted(draft, rollout)
     if rollout.phase in _GATED:
-        rollout = counted(draft, _while_shown(draft, rollout))
+        rollout = _while_shown(draft, rollout)
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
         unproven = reading.gate is gate.Gate.OPEN and not reading.proven
         if unproven is not rollout.unproven_now:

@@ -62,7 +62,7 @@ def _admitted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
             draft.put(f"version/{unit.service}/{unit.candidate}", replace(version, attempts=version.attempts + 1, turned_down=False))
         draft.put_target(replace(target, rollout=rollout.id))
         draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.candidate} ready at weight 0: {because}", rollout.id))
-    return rollout
+    return counted_from(draft, rollout)
 
 
 def _prepared(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> e.TargetEntry:

@@ -155,6 +155,23 @@ def test_late_words_of_a_jobs_runs_count_none_of_them_twice() -> None:
     assert counted(loop) == before
 
 
+def test_a_late_word_while_a_job_is_given_its_weight_makes_no_run_of_an_older_one() -> None:
+    loop = office()
+    loop.actuation_seconds = 20
+    loop.push("report", 2)
+    until(loop, "report/2", Phase.SHIFTING)
+    loop.world.target("report").next_run_ms = loop.now_ms + 10_000_000
+    for seen in (40, 39):
+        loop.world.runs["report", "#2"] = seen
+        loop.tell_world("report", WorldCause.READINESS, "the second word is late")
+        loop.run(1)
+    until(loop, "report/2", Phase.VERIFYING)
+    loop.world.runs["report", "#2"] = 40
+    loop.tell_world("report", WorldCause.READINESS, "as it is")
+    loop.run(1)
+    assert counted(loop) == 0
+
+
 def test_an_operator_may_promote_a_job_on_fewer_runs() -> None:
     loop = office()
     loop.world.target("report").next_run_ms = loop.now_ms + 10_000_000

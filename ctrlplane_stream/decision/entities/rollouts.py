@@ -142,9 +142,9 @@ class Rollout(msgspec.Struct, frozen=True):
     promoted: bool = False
     """The candidates have baked and are stable; what drains are the old versions."""
     runs: dict[str, int] = {}
-    """Of each job that it moves: runs of the candidate that ended well since the weight was confirmed."""
+    """Of each job that it moves: runs of the candidate that ended well, of the step that is judged once its weight was confirmed."""
     runs_before: dict[str, int] = {}
-    """What the world had counted of them by then; less than nothing where it began to count anew since."""
+    """What the world had counted of them before; less than nothing where it began to count anew since."""
     runs_fell: dict[str, RunsFell] = {}
     """Of those of which fewer are seen than before: how few, and since when."""
     unproven: tuple[int, ...] = ()
