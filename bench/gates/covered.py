@@ -16,7 +16,7 @@ from bench.gates.traffic import CONDITIONS, Condition, System
 from ctrlplane_stream.decision.judge import Baseline, begin, observe, sort_rows
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.findings import findings
-from ctrlplane_stream.decision.judge.questions import alpha_of_each, questions
+from ctrlplane_stream.decision.judge.questions import budget_of
 from ctrlplane_stream.model.verdicts import Comparison, GatePolicy, Metric, MetricEvidence
 
 LEVEL = 0.05
@@ -47,7 +47,7 @@ def covered(rps: float, condition: Condition, seed: int) -> dict[tuple[Metric, f
     for number in range(BASELINE_WINDOWS):
         baseline = observe(baseline, sort_rows(system.window(number, 0.0), 0), ())
     asked = assignment(0, BASELINE_WINDOWS, GatePolicy())
-    each = alpha_of_each(asked, len(questions(asked)))
+    each = budget_of(asked).required
     levels = {each: asked, LEVEL: assignment(0, BASELINE_WINDOWS, GatePolicy(alpha=GatePolicy().alpha * LEVEL / each))}
     state, found = begin(asked, baseline), dict[tuple[Metric, float, str], bool]()
     for number in range(BASELINE_WINDOWS, BASELINE_WINDOWS + WINDOWS):

@@ -5,8 +5,8 @@ from functools import cache
 
 from bench.gates.oracle import Oracle, Truth, nats
 from bench.gates.traffic import CALLEES, CANDIDATE, COLLATERAL, HEALTHY, STABLE, WINDOW_SECONDS, Condition, Fault, System
-from ctrlplane_stream.decision.judge import Baseline, StepState, begin, judge_window, observe, sort_rows
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, alpha_of_each, questions
+from ctrlplane_stream.decision.judge import Baseline, StepState, begin, follow, judge_window, observe, sort_rows
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Question, budget_of, questions
 from ctrlplane_stream.model.verdicts import (
     Assignment,
     Change,
@@ -130,10 +130,10 @@ def run(rps: float, condition: Condition, fault: Fault, seed: int, policy: GateP
     baseline = Baseline()
     for number in range(BASELINE_WINDOWS):
         baseline = observe(baseline, sort_rows(system.window(number, 0.0), 0), ())
-    result, clock = Run("completed", 0), BASELINE_WINDOWS
+    result, clock, state, carried = Run("completed", 0), BASELINE_WINDOWS, None, dict[str, float]()
     for step in range(len(WEIGHTS)):
         result.step = step
-        clock, verdict = _step(system, baseline, step, clock, fault, policy, result)
+        clock, state, verdict = _step(system, baseline, state, carried, step, clock, fault, policy, result)
         result.verdict = verdict
         if verdict.status is not VerdictStatus.PASS:
             result.outcome = "failed" if verdict.status is VerdictStatus.FAIL else "held"
@@ -142,10 +142,22 @@ def run(rps: float, condition: Condition, fault: Fault, seed: int, policy: GateP
     return result
 
 
-def _step(system: System, baseline: Baseline, step: int, clock: int, fault: Fault, policy: GatePolicy, result: Run) -> tuple[int, Verdict]:
+def _step(
+    system: System,
+    baseline: Baseline,
+    before: StepState | None,
+    carried: dict[str, float],
+    step: int,
+    clock: int,
+    fault: Fault,
+    policy: GatePolicy,
+    result: Run,
+) -> tuple[int, StepState, Verdict]:
     asked = assignment(step, clock, policy)
-    state = begin(asked, baseline)
+    state = begin(asked, baseline) if before is None else follow(before, asked, baseline)
     oracles = _oracles(system.condition, fault, asked, step, policy)
+    for key, oracle in oracles:
+        oracle.log = carried.get(key, 0.0)
     for number in range(1, PATIENCE * policy.maximum_windows + 1):
         closed = system.window(clock, WEIGHTS[step], fault)
         clock += 1
@@ -161,7 +173,9 @@ def _step(system: System, baseline: Baseline, step: int, clock: int, fault: Faul
         result.oracle_windows.append(None if None in crossed else max(policy.minimum_windows, *(c for c in crossed if c is not None)))
     elif result.oracle_fail is None and any(crossed):
         result.oracle_fail = result.total - number + min(c for c in crossed if c is not None)
-    return clock, verdict
+    if fault is not HEALTHY:
+        carried |= {key: oracle.log for key, oracle in oracles}
+    return clock, state, verdict
 
 
 def _oracles(condition: Condition, fault: Fault, asked: Assignment, step: int, policy: GatePolicy) -> list[tuple[str, Oracle]]:
@@ -169,13 +183,14 @@ def _oracles(condition: Condition, fault: Fault, asked: Assignment, step: int, p
     if fault is HEALTHY:
         owed = [q for q in by_key.values() if q.guard.required and q.metric in policy.proof]
         return [(q.key, _oracle(q, q.key, condition, fault, step, policy, nats(policy.false_pass), True)) for q in owed]
-    alpha = alpha_of_each(asked, len(by_key))
+    budget = budget_of(asked)
     keys = [key.replace("|versions|", "|baseline|") if WEIGHTS[step] == 1.0 else key for key in PRIMARY[fault.name]]
     found = []
     for key in keys:
         question = by_key.get(key) or by_key.get("|".join(key.split("|")[:4]))
         if question is not None and (question.metric is not Metric.CALLS_PER_REQUEST or WEIGHTS[step] < 1.0):
             part = 2 * MAX_EDGES if question.metric is Metric.CALLS_PER_REQUEST else 1
+            alpha = budget.of(question.guard)
             found.append((key, _oracle(question, key, condition, fault, step, policy, nats(alpha / part), False)))
     return found
 

@@ -17,7 +17,7 @@ from ctrlplane_stream.decision.judge.checks import (
 )
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_each, groups, needed, questions
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, budget_of, groups, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState, edge_named, name_of_edge
 from ctrlplane_stream.decision.judge.witnesses import hear
@@ -38,11 +38,11 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         return state
     rows = sort_rows(closed, assignment.weight_confirmed_at_ms)
     rows.each_error = state.quality.each_error
-    alpha = alpha_of_each(assignment, len(questions(assignment)))
+    budget = budget_of(assignment)
     checks, calls, latencies = dict(state.checks), dict(state.calls), dict(state.latencies)
     for group in groups(assignment):
         pair = pair_of(group.guard, group.comparison, assignment, rows, group.change)
-        frame = _frame(state, assignment, group, pair, alpha)
+        frame = _frame(state, assignment, group, pair, budget.of(group.guard))
         drifting = state.apart or group.comparison is Comparison.BASELINE
         for question in group.questions:
             scatter = scatter_of(state, group.services, question.metric)

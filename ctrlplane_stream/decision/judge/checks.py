@@ -4,20 +4,18 @@ import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow
 from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals
-from ctrlplane_stream.decision.judge.evidence import next_check, weigh_one_arm, weigh_two_arms, weigh_two_sided
+from ctrlplane_stream.decision.judge.evidence import next_check, weigh_two_arms, weigh_two_sided
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, log_threshold
+from ctrlplane_stream.decision.judge.past_shares import known_by, weigh_against_past, weigh_as_events
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
-from ctrlplane_stream.decision.stats.harm import COST_OF_MIXING, Past, at_most, weigh_against
+from ctrlplane_stream.decision.stats.harm import Past, weigh_against
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.model.sketch import bucket_index
-from ctrlplane_stream.model.verdicts import Comparison, GatePolicy, Metric
-
-WINDOWS_OF_HARM = 3
-"""A comparison with the past finds harm in no fewer windows."""
+from ctrlplane_stream.model.verdicts import GatePolicy, Metric
 
 _PRIOR_CAP = 2000.0
 """The past weighs no more than this many requests in the guess of stable's share."""
@@ -46,8 +44,8 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersio
     candidate = _failures(pair.candidate, frame.quality)
     margin = frame.policy.error_margin * frame.factor
     if pair.stable is None:
-        state = _bounded(state, _past_failures(frame), margin, frame, scatter)
-        return _against_past(state, candidate, frame, scatter, proof)
+        state = known_by(state, _past_failures(frame), margin, (frame.alpha, frame.policy.false_pass), scatter)
+        return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
     stable = _failures(pair.stable, frame.quality)
     known, edges = _capped(_past_failures(frame)), _blamed(state, pair)
     return weigh_two_arms(state, candidate, stable, margin, known, scatter, None, proof, edges)
@@ -64,7 +62,7 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scat
     gap = metric is Metric.NETWORK_GAP
     candidate = _slow(pair.candidate, tail.candidate, gap)
     if pair.stable is None:
-        return _against_past(state, candidate, frame, scatter, proof)
+        return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
     stable = _slow(pair.stable, tail.stable, gap)
     return weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, tail.expected, proof, None)
 
@@ -85,29 +83,9 @@ def _choose_tail(state: CheckState, frame: Frame, metric: Metric, scatter: Dispe
 def check_lost(state: CheckState, lost: float, called: float, weight: float, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
     """Failed calls that no server answered, above the rate before the step: of the candidate's own share of the calls."""
     past = Counts(frame.past.lost, frame.past.called)
-    state = _bounded(state, past, frame.policy.lost_margin * min(1.0, weight), frame, scatter)
-    return weigh_one_arm(state, Counts(lost, called), scatter, proof)
-
-
-def _against_past(state: CheckState, counts: Counts, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
-    """Against the bounds of the past, no window worth more than its part of a finding: what a machine does to one window, it does to all
-    requests of it at once, and that is one event however many they are."""
-    after = weigh_one_arm(state, counts, scatter, proof)
-    most = (log_threshold(Comparison.BASELINE, frame.alpha) + COST_OF_MIXING) / WINDOWS_OF_HARM
-    evidence = at_most(state.evidence, after.evidence, most)
-    return after if evidence is after.evidence else msgspec.structs.replace(after, evidence=evidence)
-
-
-def _bounded(state: CheckState, past: Counts, margin: float, frame: Frame, scatter: Dispersion) -> CheckState:
-    """The bounds of a baseline share, once: its own uncertainty takes half of the error budget, scatter between windows shrinks the
-    past."""
-    if state.bounds is not None or past.total <= 0:
-        return state
-    shrink = design_effect(scatter)
-    events, total = past.events / shrink, past.total / shrink
-    low, high = lower_share(events, total, frame.policy.false_pass / 2), upper_share(events, total, frame.alpha / 2)
-    expected = (past.events + 0.1) / (past.total + 1.0)
-    return msgspec.structs.replace(state, bounds=Bounds(low + margin, expected, high + margin), stable=past)
+    margin = frame.policy.lost_margin * min(1.0, weight)
+    state = known_by(state, past, margin, (frame.alpha, frame.policy.false_pass), scatter)
+    return weigh_against_past(state, Counts(lost, called), scatter, proof)
 
 
 def _failures(arm: ArmWindow, quality: Quality) -> Counts:

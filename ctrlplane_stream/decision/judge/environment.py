@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import msgspec
 
 from ctrlplane_stream.decision.judge.baseline import Baseline, observe
-from ctrlplane_stream.decision.judge.fold import begin, judge_window
+from ctrlplane_stream.decision.judge.fold import begin, follow, judge_window
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.state import StepState
-from ctrlplane_stream.decision.judge.witnesses import carried
 from ctrlplane_stream.model.verdicts import Assignment, Verdict
 
 _KEPT_SECONDS = 600
@@ -66,7 +65,4 @@ def _step(state: EnvironmentState, assignment: Assignment) -> StepState:
     kept = state.steps.get(assignment.rollout)
     if kept is not None and (kept.step, kept.attempt) == (assignment.step, assignment.attempt):
         return kept
-    fresh = begin(assignment, state.baseline)
-    if kept is None:
-        return fresh
-    return msgspec.structs.replace(fresh, references=carried(fresh.references, kept.references))
+    return begin(assignment, state.baseline) if kept is None else follow(kept, assignment, state.baseline)

@@ -13,7 +13,7 @@ from ctrlplane_stream.decision.judge.questions import (
     Group,
     Question,
     alpha_of_assignment,
-    alpha_of_each,
+    budget_of,
     groups,
     log_threshold,
     questions,
@@ -61,16 +61,16 @@ def _level(comparison: Comparison, alpha: float) -> _Level:
 
 def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, ...]:
     """The evidence on every question, in the order of the guards, then sample ratios and limits."""
-    alpha = alpha_of_each(assignment, len(questions(assignment)))
+    budget = budget_of(assignment)
     found: list[MetricEvidence] = []
     for group in groups(assignment):
-        _of_group(group, state, assignment, alpha, found)
+        _of_group(group, state, assignment, budget.of(group.guard), found)
     for number, evidence in enumerate(found):
         if evidence.status is VerdictStatus.FAIL:
             accused = state.checks.get(f"{evidence.role}|{evidence.guard}|{evidence.comparison}|{evidence.name}", _NEW)
             found[number] = cleared(evidence, accused, state, assignment)
     for change in assignment.changed:
-        found.extend(_of_change(change, state, assignment, alpha))
+        found.extend(_of_change(change, state, assignment, budget.required))
     return tuple(found)
 
 
@@ -161,7 +161,7 @@ def doubted(state: StepState, assignment: Assignment, found: Iterable[MetricEvid
     standing: dict[tuple[str, GuardRole, Metric, Comparison], float] = {}
     for key, check in state.checks.items():
         question = by_key.get("|".join(key.split("|")[:4]))
-        if question is not None:
+        if question is not None and check.windows:
             name = (question.guard.service, question.guard.role, question.metric, question.comparison)
             standing[name] = max(standing.get(name, 0.0), math.exp(min(_LARGEST, _standing(check))))
     worst = max(standing.items(), key=lambda item: item[1], default=None)

@@ -5,12 +5,14 @@ of judgement: harm proven by any guard; then silence and blindness; then whether
 unless a comparison with the past speaks loudly against it, which takes more windows; then what the policy says where proof is out of reach.
 """
 
+from msgspec.structs import replace
+
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
 from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
 from ctrlplane_stream.decision.judge.findings import doubted, findings
 from ctrlplane_stream.decision.judge.outlook import Outlook, slowest
-from ctrlplane_stream.decision.judge.questions import needed
+from ctrlplane_stream.decision.judge.questions import is_side_by_side, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow
 from ctrlplane_stream.decision.judge.sentences import (
     harm,
@@ -28,8 +30,9 @@ from ctrlplane_stream.decision.judge.sentences import (
     waiting,
     wrong_ratio,
 )
-from ctrlplane_stream.decision.judge.state import Quality, Seen, StepState
-from ctrlplane_stream.decision.judge.witnesses import witnesses
+from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState
+from ctrlplane_stream.decision.judge.witnesses import carried_pasts, witnesses
+from ctrlplane_stream.decision.stats.harm import carried
 from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import (
     Assignment,
@@ -47,12 +50,15 @@ from ctrlplane_stream.model.verdicts import (
 _DUE = 10.0
 """Candidate requests due without one coming that make it silent: e**-10 by chance."""
 
+_CARRIED = 1 / 3
+"""What of a bet's capital a step takes over from the one before: harm that shows only at more weight is found 0.4 nats of ten later."""
+
 _OVERDUE = 3.0
 """A proof that is expected in a third of the time and is not had at its end was withheld by the candidate, not by the traffic."""
 
 
 def begin(assignment: Assignment, baseline: Baseline) -> StepState:
-    """The state of a step before its first window: the past of all that is watched, and of a few witnesses outside of it."""
+    """The state of a first step before its first window: the past of all that is watched, and of a few witnesses."""
     watched = (
         [change.service for change in assignment.changed] + [guard.service for guard in assignment.guards] + [*assignment.entry_points]
     )
@@ -61,6 +67,27 @@ def begin(assignment: Assignment, baseline: Baseline) -> StepState:
     sampled = Quality(errors=in_order(p.errors_seen for p in pasts), estimated_errors=in_order(p.errors_estimated for p in pasts))
     references |= witnesses(assignment, baseline)
     return StepState(assignment.rollout, assignment.step, assignment.attempt, references, quality=sampled)
+
+
+def follow(before: StepState, assignment: Assignment, baseline: Baseline) -> StepState:
+    """The state of a step that comes after another of its rollout, before its first window.
+
+    The past stays that of before the rollout. What spoke for harm side by side stays in part, if this is the next step of the same climb:
+    the capital of a bet is against "no harm in any window since the climb began", and each step has its own part of alpha to be
+    crossed. Comparisons with the past begin anew: the minute in which a machine was slow belongs to the step that it fell into.
+    """
+    fresh = begin(assignment, baseline)
+    references = carried_pasts(fresh.references, before.references)
+    climbs = assignment.attempt == before.attempt + 1 and assignment.step > before.step
+    known = before.checks if climbs else {}
+    checks = {key: _suspected(was) for key, was in known.items() if was.windows and is_side_by_side(key)}
+    return replace(fresh, references=references, checks=checks)
+
+
+def _suspected(before: CheckState) -> CheckState:
+    """A check that knows nothing but a part of what spoke for harm."""
+    opposite = None if before.opposite is None else carried(before.opposite, _CARRIED)
+    return CheckState(carried(before.evidence, _CARRIED), opposite)
 
 
 def judge_window(state: StepState, assignment: Assignment, closed: ClosedWindow) -> tuple[StepState, Verdict]:

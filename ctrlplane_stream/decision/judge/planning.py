@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 from ctrlplane_stream.decision.judge.outlook import NEVER, requests_needed
-from ctrlplane_stream.decision.judge.questions import FIRST_PASS
+from ctrlplane_stream.decision.judge.questions import FIRST_PASS, REQUIRED_QUESTIONS, shares
 from ctrlplane_stream.decision.stats.betting import growth
 from ctrlplane_stream.model.verdicts import GatePolicy
 
@@ -47,11 +47,11 @@ class StepPlan(NamedTuple):
 
 
 def plan_step(traffic: Traffic, detect: float, policy: GatePolicy, *, questions: int, steps: int) -> StepPlan:
-    """The plan of one step that is to find a rise of the error share by ``detect`` (absolute), with ``questions`` sharing the error
-    budget."""
+    """The plan of one step that is to find a rise of the error share by ``detect`` (absolute) at the changed service, with ``questions``
+    sharing the error budget, of which the changed service and the entry points are asked the usual ones."""
     rate, ratio = traffic.rps * traffic.weight, _ratio(traffic.weight)
     margin = min(policy.error_margin, detect / 2)
-    wanted = -math.log(_left(policy.alpha * FIRST_PASS, traffic.weight) / (questions * steps)) + _MIXTURE
+    wanted = -math.log(_left(policy.alpha * FIRST_PASS, traffic.weight) / (_shares(questions) * steps)) + _MIXTURE
     harmed = min(0.999, traffic.error_share + detect)
     found = wanted / growth(traffic.error_share, harmed, margin, ratio) / rate
     false_pass = _left(policy.false_pass, traffic.weight)
@@ -70,6 +70,11 @@ def plan_step(traffic: Traffic, detect: float, policy: GatePolicy, *, questions:
         windows <= policy.maximum_windows,
         _provable_margin(traffic, policy),
     )
+
+
+def _shares(questions: int) -> float:
+    required = min(REQUIRED_QUESTIONS, questions)
+    return shares(required, questions - required)
 
 
 def _ratio(weight: float) -> float:

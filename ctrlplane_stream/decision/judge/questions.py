@@ -20,6 +20,13 @@ FIRST_PASS = 0.8
 """What the first pass through the steps may spend of the error budget: it loses 0.2 nats of some 10 against a rollout that never repeats
 a step, and a second pass, which gets a tenth, needs a fifth more evidence."""
 
+FOREMOST = 4
+"""How many times the budget of another question one of a required guard has: most harm shows first at what was changed and at its entry
+points. It gains them one nat of some ten where a system is large, and costs the others 0.4."""
+
+REQUIRED_QUESTIONS = 9
+"""Usually asked of required guards: six of one changed service, three of the entry points."""
+
 ERRORS, P50, P99, GAP = Metric.ERROR_RATIO, Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP
 CALLS, LOST = Metric.CALLS_PER_REQUEST, Metric.LOST_CALLS
 VERSIONS, EXPOSURE, BASELINE = Comparison.VERSIONS, Comparison.EXPOSURE, Comparison.BASELINE
@@ -42,6 +49,12 @@ class Question(NamedTuple):
     def threshold(self, level: float) -> float:
         """The log e-value that decides at this level."""
         return log_threshold(self.comparison, level)
+
+
+def is_side_by_side(key: str) -> bool:
+    """Whether a check's name in the state is that of a question (or one of its edges) about two arms in the same windows."""
+    parts = key.split("|")
+    return len(parts) >= 4 and parts[2] != BASELINE
 
 
 def log_threshold(comparison: Comparison, level: float) -> float:
@@ -90,10 +103,28 @@ def questions(assignment: Assignment) -> tuple[Question, ...]:
     return tuple(asked)
 
 
-def alpha_of_each(assignment: Assignment, asked: int) -> float:
-    """The error budget of one question in one assignment: its part of alpha over the questions (limits are questions too)."""
-    limits = len(assignment.policy.limits) * len(assignment.changed)
-    return alpha_of_assignment(assignment) / max(1, asked + limits)
+class Budget(NamedTuple):
+    """What one question may spend of alpha in one assignment: of a required guard, which has `FOREMOST` times as much, or another."""
+
+    required: float
+    other: float
+
+    def of(self, guard: Guard) -> float:
+        """A question's about this guard."""
+        return self.required if guard.required else self.other
+
+
+def budget_of(assignment: Assignment) -> Budget:
+    """An assignment's part of alpha shared out over all its questions. An absolute limit is one too, and what it limits was changed."""
+    asked, limits = questions(assignment), len(assignment.policy.limits) * len(assignment.changed)
+    ours = limits + sum(question.guard.required for question in asked)
+    each = alpha_of_assignment(assignment) / max(1.0, shares(ours, limits + len(asked) - ours))
+    return Budget(each, each / FOREMOST)
+
+
+def shares(required: int, others: int) -> float:
+    """How many questions of required guards would have as much as all of these have."""
+    return required + others / FOREMOST
 
 
 def alpha_of_assignment(assignment: Assignment) -> float:

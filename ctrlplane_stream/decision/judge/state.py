@@ -42,6 +42,15 @@ class Bounds(msgspec.Struct, frozen=True, array_like=True, gc=False):
     limit: float
 
 
+class Joint(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a past too thin for bounds is weighed together with the present (`stats.thin_past`): counts of the step, each window's divided
+    by its design effect, and what was added to the capital of the bets so that it holds against all that the past may have been."""
+
+    events: float = 0.0
+    total: float = 0.0
+    correction: float = 0.0
+
+
 EdgeTotals = tuple[float, float, float, float]
 """Candidate events and total, stable events and total."""
 
@@ -50,8 +59,8 @@ class CheckState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The evidence on one question, or one edge of it, and the totals it rests on.
 
     ``opposite`` is the evidence on the other side of a two-sided question (calls missing); ``edges`` the totals by edge, of
-    at most six edges, for blame. ``design_effect`` is what the last window's evidence
-    was divided by.
+    at most six edges, for blame. ``design_effect`` is what the last window's evidence was divided by. Where there is a ``joint``, the
+    limit of ``bounds`` is no bound but what the bets are against.
     """
 
     evidence: Evidence = Evidence()
@@ -64,6 +73,7 @@ class CheckState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     bounds: Bounds | None = None
     edges: dict[str, EdgeTotals] = {}
     design_effect: float = 1.0
+    joint: Joint | None = None
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -76,7 +76,7 @@ def cleared(evidence: MetricEvidence, accused: CheckState, state: StepState, ass
     return replace(evidence, status=VerdictStatus.INCONCLUSIVE, missing=reason)
 
 
-def carried(fresh: dict[str, ServicePast], kept: dict[str, ServicePast]) -> dict[str, ServicePast]:
+def carried_pasts(fresh: dict[str, ServicePast], kept: dict[str, ServicePast]) -> dict[str, ServicePast]:
     """The pasts of a step that follows another of its rollout: what the earlier one held, its witnesses among them and no others."""
     return {**{name: past for name, past in fresh.items() if not name.startswith(_PREFIX)}, **kept}
 

@@ -167,6 +167,20 @@ def at_most(before: Evidence, after: Evidence, nats: float) -> Evidence:
     return Evidence(harm, after.safety, max(before.best_harm, _mixture(harm, _LOG_WEIGHTS)), after.best_safety)
 
 
+def shifted(evidence: Evidence, nats: float) -> Evidence:
+    """The evidence with so many nats more in each bet on harm; the highest reached is that of these alone."""
+    a, b, c, d = evidence.harm
+    harm = a + nats, b + nats, c + nats, d + nats
+    return Evidence(harm, evidence.safety, _mixture(harm, _LOG_WEIGHTS), evidence.best_safety)
+
+
+def carried(evidence: Evidence, part: float) -> Evidence:
+    """The evidence that a step begins with after another that asked the same: ``part`` of each bet's capital on harm is what it had come
+    to, the rest is fresh, in case harm shows only now. What was said before of no harm proves nothing of this step."""
+    a, b, c, d = [math.log1p(part * math.expm1(log)) for log in evidence.harm]
+    return Evidence((a, b, c, d))
+
+
 def log_harm(evidence: Evidence) -> float:
     """The mixture's log e-value for harm beyond the margin, as it stands."""
     return _mixture(evidence.harm, _LOG_WEIGHTS)

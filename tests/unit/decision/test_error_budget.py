@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import judged_on, step_count
-from ctrlplane_stream.decision.judge.questions import FIRST_PASS, alpha_of_assignment, alpha_of_each, questions
+from ctrlplane_stream.decision.judge.questions import FIRST_PASS, FOREMOST, alpha_of_assignment, budget_of, questions
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.policy import Step
-from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole
+from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Limit, Metric
 
 ALPHA = 0.01
 
@@ -59,8 +59,11 @@ def test_the_first_pass_has_most_of_it_evenly_over_its_steps() -> None:
 
 
 def test_the_questions_of_an_assignment_share_what_it_has() -> None:
-    one = asked(1, 5)
-    assert alpha_of_each(one, len(questions(one))) * len(questions(one)) == pytest.approx(alpha_of_assignment(one))
+    """All of it and no more, a limit's part included; a required guard's question has four times another's."""
+    one = replace(asked(1, 5), policy=GatePolicy(alpha=ALPHA, limits=(Limit(Metric.ERROR_RATIO, 0.1),)))
+    budget, of_limit = budget_of(one), budget_of(one).required
+    assert sum(budget.of(question.guard) for question in questions(one)) + of_limit == pytest.approx(alpha_of_assignment(one))
+    assert budget.required == FOREMOST * budget.other
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -61,3 +61,39 @@ def test_the_record_survives_json(shop: Any, traffic: Any) -> None:
     ours, theirs = judge_environment(state, assignments, window), judge_environment(thawed, assignments, window)
     assert ours == theirs
     assert ours[1][0].status is VerdictStatus.FAIL
+
+
+def begun(shop: Any, traffic: Any, **changes: Any) -> Any:
+    """The check of cart's errors one harmless window into a step that follows one with a few errors too many, not enough for a FAIL."""
+    state = quiet(shop, traffic)
+    for number in range(30, 32):
+        state, (verdict,) = judge_environment(state, (shop.assignment(),), shop.window(number * 10, traffic(candidate_errors=2)))
+    assert verdict.status is not VerdictStatus.FAIL
+    later = shop.assignment(weight_confirmed_at_ms=330_000, **changes)
+    state, _ = judge_environment(state, (later,), shop.window(330, traffic()))
+    return state.steps["cart-2"].checks["changed|cart|versions|error_ratio"]
+
+
+def test_what_spoke_for_harm_in_one_step_speaks_in_part_in_the_next(shop: Any, traffic: Any) -> None:
+    """More than where the same step is begun by itself; its counts, its proofs and the highest that was reached are its own."""
+    alone = begun(shop, traffic, step=0, attempt=2)
+    after = begun(shop, traffic, step=1, attempt=2)
+    assert max(after.evidence.harm) > max(alone.evidence.harm)
+    assert after.evidence.safety == alone.evidence.safety
+    assert (after.windows, after.candidate) == (1, alone.candidate)
+
+
+def test_what_spoke_against_the_past_stays_in_the_step_that_it_fell_into(shop: Any, traffic: Any) -> None:
+    """A slow minute of a machine would be held against the next step, whose witnesses know nothing of it."""
+    state = quiet(shop, traffic)
+    state, _ = judge_environment(state, (shop.assignment(),), shop.window(300, traffic(db_ms=60.0)))
+    assert max(state.steps["cart-2"].checks["callee|db|baseline|latency_p99"].evidence.harm) > 0
+    later = shop.assignment(step=1, attempt=2, weight_confirmed_at_ms=310_000)
+    state, _ = judge_environment(state, (later,), shop.window(310, traffic()))
+    assert max(state.steps["cart-2"].checks["callee|db|baseline|latency_p99"].evidence.harm) < 0
+
+
+def test_a_retry_begins_without_what_was_held_against_the_candidate(shop: Any, traffic: Any) -> None:
+    """It may have been the surroundings that failed, and a person said: again."""
+    alone = begun(shop, traffic, step=0, attempt=2)
+    assert begun(shop, traffic, step=1, attempt=6).evidence == alone.evidence

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.decision import native
-from ctrlplane_stream.decision.judge import calls, checks, evidence, findings, histograms
+from ctrlplane_stream.decision.judge import calls, checks, evidence, findings, histograms, past_shares
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts
 from ctrlplane_stream.decision.stats.dispersion import Dispersion
@@ -172,7 +172,7 @@ def test_what_is_unusual_is_left_to_the_twin_with_its_errors(twin: Callable[...,
 
 def _use_twins(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(checks, "weigh_two_arms", evidence.two_arms)
-    patch.setattr(checks, "weigh_one_arm", evidence.one_arm)
+    patch.setattr(past_shares, "weigh_one_arm", evidence.one_arm)
     patch.setattr(checks, "weigh_two_sided", evidence.two_sided)
     patch.setattr(calls, "weigh_race", evidence.race)
     patch.setattr(histograms, "_with_sketches", histograms.with_sketches)
