@@ -121,7 +121,15 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
         _handed_back(draft, service)
     elif fact.cause is WorldCause.DRIFT or strays(draft, draft.target(service)):
         drifted(draft, service, detail)
+    _another_artifact(draft, service)
     return True
+
+
+def _another_artifact(draft: Draft, service: str) -> None:
+    """Whatever a target at rest was reported for, nothing of that says that it runs another artifact, unless it is told again by now."""
+    other = impostor(draft, draft.target(service))
+    if other is not None and service not in draft.telling and strays(draft, draft.target(service)):
+        drifted(draft, service, other)
 
 
 def _glass_broken(draft: Draft, service: str, because: str) -> None:

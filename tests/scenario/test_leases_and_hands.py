@@ -316,7 +316,7 @@ def retagged(loop: Loop, cause: WorldCause = WorldCause.DRIFT) -> None:
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-@pytest.mark.parametrize("cause", [WorldCause.DRIFT, WorldCause.READINESS])
+@pytest.mark.parametrize("cause", [WorldCause.DRIFT, WorldCause.READINESS, WorldCause.BREAK_GLASS, WorldCause.LEASE_EXPIRED])
 def test_another_artifact_under_a_label_at_rest_is_told_to_people_once_and_put_back_by_whoever_resumes(
     cause: WorldCause, in_place: bool
 ) -> None:
