@@ -113,10 +113,11 @@ def _faults(name: str, runs: list[tuple[Fault, Run]]) -> str:
 
 def answers_table(cells: Sequence[FaultCell]) -> list[str]:
     """What the judge says of a faulty candidate at each rate: found, or which of the other answers; below 100 requests a second, where
-    traffic is too little to find everything, by condition and by fault too."""
+    traffic is too little to find everything, by condition and by fault too. An oracle finds what it finds in the windows of the judge, or
+    would have found where the judge was faster."""
     lines = [
-        "| | rollouts | found | held | passed, *unproven* | all steps proven | of what the oracle finds | named rightly | × oracle |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | rollouts | found | an oracle finds | of these | held | passed, *unproven* | all steps proven | named rightly | × oracle |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     rates = list(dict.fromkeys(rps for rps, *_ in cells))
     for rate in rates:
@@ -140,10 +141,11 @@ def _answers(name: str, runs: list[tuple[Fault, Run]]) -> str:
         name,
         str(len(runs)),
         share(len(failed), len(runs)),
+        share(told, len(runs)),
+        share(len(failed), told),
         f"{held}",
         f"{len(missed) - held - proven}",
         f"{proven}",
-        share(len(failed), told),
         share(sum(run.right(fault) for fault, run in failed), len(failed)),
         spread([run.against_oracle for _, run in failed], 2),
     ]

@@ -1,6 +1,7 @@
 /* Latencies by bucket: the twins of judge/histograms.py. Counts are whole numbers, so that the order of sums does not matter; sketches whose
  * buckets lie further apart than durations can, or that are no sketches, are left to the twin. */
-#include "judging.h"
+#include "buckets.h"
+#include "twins.h"
 
 #include <math.h>
 #include <string.h>

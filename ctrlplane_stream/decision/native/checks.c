@@ -1,5 +1,6 @@
 /* One check, one more window: the twins of judge/evidence.py. Reads a CheckState, weighs, and makes the next one of the same classes. */
-#include "judging.h"
+#include "checks.h"
+#include "twins.h"
 #include "weighing.h"
 
 #include <math.h>

@@ -1,16 +1,8 @@
-/* The module: its functions, and their twins. */
-#include "judging.h"
+/* The module: its functions. */
+#include "buckets.h"
+#include "checks.h"
+#include "twins.h"
 #include "weighing.h"
-
-static PyObject *twins[TWINS];
-
-PyObject *twin_of(enum twin which, PyObject *const *arguments, Py_ssize_t count) {
-    if (twins[which] == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "no twin in Python was named");
-        return NULL;
-    }
-    return PyObject_Vectorcall(twins[which], arguments, (size_t)count, NULL);
-}
 
 #define FAST(function) {#function, (PyCFunction)(void (*)(void))function, METH_FASTCALL, NULL}
 
@@ -34,7 +26,7 @@ static PyObject *name_twin(PyObject *self, PyObject *const *arguments, Py_ssize_
     (void)self;
     for (int i = 0; count == 2 && PyUnicode_Check(arguments[0]) && i < TWINS; i++)
         if (PyUnicode_CompareWithASCIIString(arguments[0], methods[i].ml_name) == 0) {
-            Py_XSETREF(twins[i], Py_NewRef(arguments[1]));
+            remember_twin((enum twin)i, arguments[1]);
             Py_RETURN_NONE;
         }
     PyErr_SetString(PyExc_TypeError, "give the name of a function of this module, and its twin");
