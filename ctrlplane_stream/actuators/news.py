@@ -38,7 +38,7 @@ def told_by_outcome(told: TargetObserved | None, seen: TargetObserved) -> Target
 
 def at_rest(seen: TargetObserved | None, wanted: TargetWanted) -> bool:
     """Whether nothing is on its way and nobody is being tried out: the target may be looked at less often."""
-    if seen is None or not retreats(wanted):
+    if seen is None or not retreats(wanted) or seen.not_in_force is not None:
         return False
     reached = all((version := seen.version(want.label)) is not None and version.weight == want.weight for want in wanted.versions)
     return reached and all(version.ready >= version.instances and version.failure is None for version in seen.versions)
@@ -79,10 +79,12 @@ def _by_drift(told: TargetObserved | None, seen: TargetObserved, wanted: TargetW
 
 
 def _by_readiness(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted) -> News | None:
-    if told is not None and _but_for_runs(told, wanted) == _but_for_runs(seen, wanted):
+    heard = told is not None and told.not_in_force == seen.not_in_force
+    if heard and told is not None and _but_for_runs(told, wanted) == _but_for_runs(seen, wanted):
         return None
     parts = [f"{v.label} {v.ready}/{v.instances} ready at {v.weight}%{f' ({v.failure})' if v.failure else ''}" for v in seen.versions]
-    return News(WorldCause.READINESS, ", ".join(parts) or "nothing runs")
+    ignored = f"; not in force: {seen.not_in_force}" if seen.not_in_force is not None else ""
+    return News(WorldCause.READINESS, (", ".join(parts) or "nothing runs") + ignored)
 
 
 def _but_for_runs(seen: TargetObserved, wanted: TargetWanted) -> tuple[ObservedVersion, ...]:

@@ -84,10 +84,19 @@ def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallbac
     if sequence < target.observed_sequence:
         return target
     now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)
-    zero = {v.label: target.zero_since.get(v.label, now) for v in observed.versions if v.weight == 0}
+    believed = observed.versions if observed.not_in_force is None else ()
+    zero = {v.label: target.zero_since.get(v.label, now) for v in believed if v.weight == 0}
     grain = min(100, max(1, observed.granularity))
     moved = now.steady if observed.versions != target.observed else target.moved_steady
-    return replace(target, observed=observed.versions, observed_sequence=sequence, moved_steady=moved, zero_since=zero, granularity=grain)
+    return replace(
+        target,
+        observed=observed.versions,
+        observed_sequence=sequence,
+        moved_steady=moved,
+        zero_since=zero,
+        granularity=grain,
+        not_in_force=observed.not_in_force,
+    )
 
 
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:

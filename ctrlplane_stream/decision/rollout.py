@@ -194,7 +194,8 @@ def _shifting(draft: Draft, rollout: e.Rollout) -> Answer:
         if unit.wave == rollout.wave and (unit.service in draft.telling or not is_shown(draft, target)):
             if (why := _never_manned(draft, rollout, unit)) is not None:
                 return Event.STOP, why
-            return f"waits for {unit.service} to show {unit.candidate} at {assigning.candidate_weight(rollout)}%"
+            awaited = f"waits for {unit.service} to show {unit.candidate} at {assigning.candidate_weight(rollout)}%"
+            return awaited + (f": {target.not_in_force}" if target.not_in_force is not None else "")
     return Event.CONFIRMED, "the world shows the weight"
 
 

@@ -13,7 +13,8 @@ from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.world import Capacity
 
 RETRY_SECONDS = 30
-"""How long after trouble a target is told again; the actuator has retried by itself before it reports trouble."""
+"""How long after trouble a target is told again; the actuator has retried by itself before it reports trouble. So long, too, what steers
+the traffic has to take a weight before its word that it does not is trouble."""
 
 
 def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
@@ -44,7 +45,8 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     if unit.service in draft.telling:
         return None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
-    why = flight.trouble or silence(draft, target, draft.version_set(rollout.id).policy)
+    ignored = target.not_in_force if seconds > RETRY_SECONDS else None
+    why = flight.trouble or ignored or silence(draft, target, draft.version_set(rollout.id).policy)
     if why is None:
         return f"{_whereabouts(target)}: told again (try {flight.tries})" if flight.tries > 1 else None
     if flight.trouble is None or seconds > RETRY_SECONDS:
@@ -120,4 +122,4 @@ def _nowhere_to_go(target: e.TargetEntry, unit: e.Unit) -> str | None:
 def _whereabouts(target: e.TargetEntry) -> str:
     wanted = ", ".join(f"{v.label} {v.weight}%" for v in target.live)
     seen = ", ".join(f"{v.label} {v.weight}% ({v.ready}/{v.instances} ready)" for v in target.observed) or "nothing"
-    return f"{target.service} wanted {wanted}; seen {seen}"
+    return f"{target.service} wanted {wanted}; seen {seen}" + (f", not in force: {target.not_in_force}" if target.not_in_force else "")

@@ -92,7 +92,8 @@ class TargetObserved(msgspec.Struct, frozen=True):
 
     ``cursor`` is None where we never acted on the target. ``edited`` says what somebody else changed by hand since.
     ``break_glass`` says who aborted on the target itself, until a command agrees with that. ``granularity`` is the smallest
-    share of traffic in percent that the world can move: 100 where a version has all of it or none.
+    share of traffic in percent that the world can move: 100 where a version has all of it or none. ``not_in_force`` says why what
+    steers the traffic does not go by these weights, in its own words; None where nothing says so.
     """
 
     target: Target
@@ -103,6 +104,7 @@ class TargetObserved(msgspec.Struct, frozen=True):
     edited: str | None = None
     break_glass: str | None = None
     granularity: int = 1
+    not_in_force: str | None = None
 
     def version(self, label: str) -> ObservedVersion | None:
         """What is seen of the version, or None where there is nothing of it."""

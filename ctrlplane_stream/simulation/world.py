@@ -109,6 +109,8 @@ class World:
         """What was done to versions that ran before us and ought not to have been."""
         self.mute: set[str] = set()
         """Targets that do as told and do not say what they look like then."""
+        self.not_in_force: dict[str, str] = {}
+        """Target to why what steers its traffic does not go by its weights."""
 
     def target(self, service: str) -> WorldTarget:
         """The target of a service, made where there is none."""
@@ -335,6 +337,7 @@ class World:
             target.edited,
             target.broken_glass,
             self.granularity,
+            self.not_in_force.get(service),
         )
 
     def _ready(self, version: Instance, now_ms: int) -> int:

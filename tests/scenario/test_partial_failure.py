@@ -4,9 +4,10 @@ import pytest
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.facts import BuildChanged, EdgesFaded, TimePassed
+from ctrlplane_stream.model.facts import BuildChanged, EdgesFaded, TimePassed, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from tests.scenario.shop import phase, shop, until, weights
+from ctrlplane_stream.simulation.loop import Loop
+from tests.scenario.shop import held, phase, reasons, shop, until, weights
 
 
 @pytest.mark.parametrize("at", [Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING])
@@ -110,3 +111,50 @@ def test_a_flood_of_facts_does_not_put_off_what_waits_for_time() -> None:
         loop.run(0.4)
     assert weights(loop, "cart") == {"#1": 90, "#2": 10}
     assert any(c.verb is Verb.RENEW for c in loop.driver.commands)
+
+
+NOT_ACCEPTED = "HTTPRoute cart is not accepted by Gateway edge: NotAllowedByListeners"
+
+
+def gateway_says(loop: Loop, words: str | None) -> None:
+    """What the gateway of cart says of its weights from now on: None that it goes by them."""
+    loop.world.not_in_force = {} if words is None else {"cart": words}
+    loop.tell_world("cart", WorldCause.READINESS, f"not in force: {words}" if words else "all ready")
+
+
+def test_a_weight_that_the_gateway_says_is_not_in_force_is_not_believed_and_its_words_are_said() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.SHIFTING)
+    gateway_says(loop, NOT_ACCEPTED)
+    loop.run(20)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.SHIFTING, [])
+    assert (loop.driver.rollout("production/cart/2").waiting_for or "").endswith(NOT_ACCEPTED)  # type: ignore[union-attr]
+    loop.run(90)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.SHIFTING, ["stuck"])
+    assert NOT_ACCEPTED in loop.driver.rollout("production/cart/2").holds[0].text  # type: ignore[union-attr]
+    gateway_says(loop, None)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_version_is_not_drained_while_the_gateway_says_that_its_weight_of_0_is_not_in_force() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.BAKING)
+    gateway_says(loop, NOT_ACCEPTED)
+    loop.run(200)
+    assert (held(loop, "cart/2"), loop.world.target("cart").versions["#1"].instances) == (["stuck"], 4)
+    gateway_says(loop, None)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_weights_at_rest_that_the_gateway_says_are_not_in_force_are_told_to_people_and_no_rollout_begins_on_them() -> None:
+    loop = shop()
+    gateway_says(loop, NOT_ACCEPTED)
+    loop.run(5)
+    assert f"cart is not as it was left: not in force: {NOT_ACCEPTED}" in reasons(loop)
+    loop.push("cart", 2)
+    loop.run(20)
+    assert phase(loop, "cart/2") is Phase.QUEUED
+    gateway_says(loop, None)
+    until(loop, "cart/2", Phase.COMPLETED)

@@ -8,7 +8,7 @@
 | ``template``, ``manifests`` | from any template to the objects of one version: pure |
 | ``memory`` | the target's cell of compare-and-set: a ConfigMap |
 | ``sight``, ``recent`` | everything of one target, read from the API or from watches; the API read without waiting |
-| ``weights``, ``health``, ``strays`` | what a sight means: weights in force, readiness, what people changed: pure |
+| ``weights``, ``accepted``, ``health``, ``strays`` | what a sight means: weights, what gateways say of them, readiness, edits: pure |
 | ``by_route``, ``behind_service``, ``exchanging``, ``autoscaling`` | weight by a route, by shares of Pods, in place; autoscalers: pure |
 | ``steps``, ``stamps``, ``due`` | what can be written; whether a sight is too old; what is to be written next, and why it may be: pure |
 | ``intake``, ``adoption`` | what a command is held against before it is taken; taking over what runs already |

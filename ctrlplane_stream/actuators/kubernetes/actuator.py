@@ -17,6 +17,7 @@ import msgspec
 from ctrlplane_stream.actuators.by_hand import HandRefused
 from ctrlplane_stream.actuators.in_place import shares as in_place_shares
 from ctrlplane_stream.actuators.in_place import with_vacancy
+from ctrlplane_stream.actuators.kubernetes.accepted import refused
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granularity
 from ctrlplane_stream.actuators.kubernetes.due import due, remembered, strays_anew, written_off
@@ -217,6 +218,8 @@ class Kubernetes:
         if ledger.wanted is not None and ledger.wanted.in_place:
             counts = with_vacancy(in_place_shares(ledger.goal, ledger.wanted, sight.full), counts)
         seen = observation(sight.target, ledger, counts, self._clock())
+        if sight.routed and sight.place.route is not None and sight.route is not None:
+            seen = msgspec.structs.replace(seen, not_in_force=refused(sight.place.route.kind, sight.route))
         by_pods = not sight.routed or (ledger.wanted is not None and ledger.wanted.in_place)
         return msgspec.structs.replace(seen, granularity=grain(sight.full)) if by_pods else seen
 

@@ -81,6 +81,8 @@ class TargetEntry(msgspec.Struct, frozen=True):
     """No new rollout before this (hold after a revert)."""
     granularity: int = 1
     """The smallest share of traffic in percent that its world can move, as it was last seen."""
+    not_in_force: str | None = None
+    """Why what steers its traffic does not go by the weights that were last seen; None where nothing says so."""
 
     @property
     def earlier(self) -> str | None:
