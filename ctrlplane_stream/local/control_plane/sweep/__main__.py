@@ -7,9 +7,12 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ctrlplane_stream.local.control_plane.lab import open_lab
 from ctrlplane_stream.local.control_plane.sweep.plans import KILLS
+from ctrlplane_stream.local.control_plane.sweep.record import OtherCode, Record, undone
 from ctrlplane_stream.local.control_plane.sweep.sweeping import Covered, Sweep
 from ctrlplane_stream.local.control_plane.sweep.trial import Result
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
@@ -30,23 +33,48 @@ def main() -> int:
     parser.add_argument(
         "--ways", nargs="+", type=Way, default=tuple(Way), choices=tuple(Way), help="by which ways weight is moved; default: all"
     )
+    parser.add_argument(
+        "--record", type=Path, help="a file that keeps what was played: that is not played again, and is summed up with this"
+    )
     arguments = parser.parse_args()
     logging.getLogger("ctrlplane_stream").setLevel(logging.ERROR)
+    try:
+        record = Record(arguments.record) if arguments.record is not None else None
+    except OtherCode as error:
+        parser.error(str(error))
     began = time.monotonic()
     with open_lab() as lab:
-        sweep = Sweep(lab, _print, 60 * arguments.minutes)
+        sweep = Sweep(lab, _printed(record), 60 * arguments.minutes)
         numbers = range(arguments.first, arguments.first + arguments.plans)
         gaps = slice(arguments.first_gap, arguments.first_gap + arguments.gaps)
-        results = asyncio.run(sweep.play(numbers, arguments.at_once, range(arguments.missing), gaps, arguments.ways))
-        covered = sweep.covered(results)
-    for script in covered:
-        _print_covered(script)
-    bad = [result for result in results if result.problems]
-    faults = Counter(result.plan.fault.value for result in results)
-    print(", ".join(f"{count} {fault}" for fault, count in sorted(faults.items())))
-    print(f"{sum(result.requests for result in results)} requests, {sum(result.struck for result in results)} faults struck", end=", ")
+        before = () if record is None else tuple(record.results)
+        results = asyncio.run(sweep.play(numbers, arguments.at_once, range(arguments.missing), gaps, arguments.ways, before))
     print(f"{time.monotonic() - began:.0f} s")
-    print(f"{len(results)} plans, {len(bad)} failed")
+    return _sum_up(sweep, [*before, *results])
+
+
+def _printed(record: Record | None) -> Callable[[Result], None]:
+    def report(result: Result) -> None:
+        _print(result)
+        if record is not None:
+            record.add(result)
+
+    return report
+
+
+def _sum_up(sweep: Sweep, results: Sequence[Result]) -> int:
+    for script in sweep.covered(result for result in results if not result.problems):
+        _print_covered(script)
+    wrong = [result for result in results if result.problems]
+    bad = undone(results, sweep.courses)
+    faults = Counter(result.plan.fault.value for result in results if not result.problems)
+    print(", ".join(f"{count} {fault}" for fault, count in sorted(faults.items())))
+    print(f"{sum(result.requests for result in results)} requests, {sum(result.struck for result in results)} faults struck")
+    if sweep.left:
+        print(f"{sweep.left} plans are left")
+    if len(wrong) > len(bad):
+        print(f"{len(wrong) - len(bad)} plans failed, and were right when they were played again")
+    print(f"{len(results) - len(wrong) + len(bad)} plans, {len(bad)} failed")
     return 1 if bad else 0
 
 

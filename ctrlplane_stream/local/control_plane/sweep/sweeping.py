@@ -11,6 +11,7 @@ import msgspec
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.lab import Lab
 from ctrlplane_stream.local.control_plane.sweep.plans import KILLS, Course, Fault, Plan, gap_of, gap_plans, missing_plan_of, plan_of
+from ctrlplane_stream.local.control_plane.sweep.record import left
 from ctrlplane_stream.local.control_plane.sweep.trial import Result, prepare, trial
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
 
@@ -40,6 +41,8 @@ class Sweep:
         self._report = report
         self._until = time.monotonic() + seconds
         self._undisturbed: dict[Script, Result] = {}
+        self.left = 0
+        """Plans that were not begun in time."""
 
     async def play(
         self,
@@ -48,31 +51,32 @@ class Sweep:
         missing: Iterable[int] = (),
         gaps: slice = slice(0),
         ways: Sequence[Way] = tuple(Way),
+        played: Sequence[Result] = (),
     ) -> list[Result]:
         """The results, sorted by number. AssertionError where even an undisturbed run goes wrong.
 
-        ``missing`` are the numbers of plans besides in which watches miss events, ``gaps`` says which of the kills in every gap are played.
+        ``missing`` are the numbers of plans besides in which watches miss events, ``gaps`` says which of the kills in every gap are played;
+        what is among ``played`` and went right is not played again.
         """
         await self._play_undisturbed({(way, promotes) for way in ways for promotes in (False, True)})
-        courses = {script: self.course(script) for script in self._undisturbed}
-        plans = [plan_of(number, courses, ways) for number in numbers]
-        plans += [missing_plan_of(number, courses, ways) for number in missing]
-        return await self._play([*plans, *gap_plans(courses)[gaps]], at_once)
+        plans = [plan_of(number, self.courses, ways) for number in numbers]
+        plans += [missing_plan_of(number, self.courses, ways) for number in missing]
+        return await self._play(left([*plans, *gap_plans(self.courses)[gaps]], played, self.courses), at_once)
 
     async def play_these(self, plans: Sequence[Plan], at_once: int) -> list[Result]:
         """The results of plans of one's own."""
         await self._play_undisturbed({(plan.way, plan.promotes) for plan in plans})
         return await self._play(plans, at_once)
 
-    def course(self, script: Script) -> Course:
-        """What the undisturbed run of a script does, once it was played."""
-        result = self._undisturbed[script]
-        return Course(*script, result.requests, result.spots)
+    @property
+    def courses(self) -> dict[Script, Course]:
+        """What the undisturbed run of each script that was played does."""
+        return {script: Course(*script, result.requests, result.spots) for script, result in sorted(self._undisturbed.items())}
 
     def covered(self, results: Iterable[Result]) -> list[Covered]:
         """The gaps of each script in which results struck."""
         found = list(results)
-        return [self._covered(self.course(script), found) for script in sorted(self._undisturbed)]
+        return [self._covered(course, found) for course in self.courses.values()]
 
     def _covered(self, course: Course, results: list[Result]) -> Covered:
         of_script = [r for r in results if r.struck and (r.plan.way, r.plan.promotes) == (course.way, course.promotes)]
@@ -97,7 +101,9 @@ class Sweep:
 
         alone = [await one(plan) for plan in plans if plan.fault is Fault.RESTART]
         beside = await asyncio.gather(*(one(plan) for plan in plans if plan.fault is not Fault.RESTART))
-        return sorted((each for each in (*alone, *beside) if each is not None), key=lambda result: result.plan.number)
+        results = [each for each in (*alone, *beside) if each is not None]
+        self.left += len(plans) - len(results)
+        return sorted(results, key=lambda result: result.plan.number)
 
     async def _held(self, plan: Plan) -> Result:
         """The result, held against the undisturbed run."""
