@@ -10,9 +10,10 @@ import aiohttp
 from ctrlplane_stream.actuators.gitops.clone import Clone
 from ctrlplane_stream.actuators.gitops.composition import git_placements
 from ctrlplane_stream.actuators.gitops.documents import NotTold, documents_in, documents_live, owned_at
-from ctrlplane_stream.actuators.gitops.guarding import Document, Guarded, Owned, Safety, guard
+from ctrlplane_stream.actuators.gitops.guarding import Guarded, Safety, guard
 from ctrlplane_stream.actuators.gitops.history import History
 from ctrlplane_stream.actuators.gitops.memory import MemoryUnreadable
+from ctrlplane_stream.actuators.gitops.owned import Document, Owned
 from ctrlplane_stream.actuators.gitops.placement import GitPlace, GitPlacementError, GitPlacements, Repository, Weights
 from ctrlplane_stream.actuators.gitops.remote import Remote
 from ctrlplane_stream.actuators.gitops.sight import read_git_sight

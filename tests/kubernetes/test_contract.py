@@ -16,7 +16,7 @@ from ctrlplane_stream.actuators.gitops.yaml_text import Locator
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
 from ctrlplane_stream.actuators.kubernetes.names import slug, version_name
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.local.control_plane.scene import artifact, route, routed_place, template
+from ctrlplane_stream.local.control_plane.scene import artifact, job_template, route, routed_place, template
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from tests.contract.actuators.git_repositories import Bare
 
@@ -86,6 +86,17 @@ class AsConsumer(BehindService):
         return Place(self._namespace, slug(target.service), template(_PODS), full=_PODS)
 
 
+class AsJob(KubernetesWorld):
+    """Runs of a CronJob, all of them or none. It has no instances that start before a run does."""
+
+    granularity = 100
+    kind = ServiceKind.JOB
+    sees_instances = False
+
+    def place(self, target: Target) -> Place:
+        return Place(self._namespace, slug(target.service), job_template())
+
+
 class BesideRepository(KubernetesWorld):
     """By a route, while commits declare the versions."""
 
@@ -147,6 +158,11 @@ class TestBehindService(_OnTheCluster):
 )
 class TestAsConsumer(_OnTheCluster):
     world = AsConsumer
+
+
+class TestAsJob(_OnTheCluster):
+    world = AsJob
+    test_a_restarted_world_goes_on = None
 
 
 class TestBesideRepository(_OnTheCluster):

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from ctrlplane_stream.actuators.gitops.documents import documents_live, owned_at
-from ctrlplane_stream.actuators.gitops.guarding import Owned, Safety, guard
+from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
+from ctrlplane_stream.actuators.gitops.owned import Owned
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request

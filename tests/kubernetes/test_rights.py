@@ -4,16 +4,18 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
+from ctrlplane_stream.actuators.kubernetes.manifests import owner_labels
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.actuators.kubernetes.rights import Right, lacking, rights_of, shipped_role
 from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
 from ctrlplane_stream.actuators.port import WorldUnreachable
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, template, version
+from ctrlplane_stream.local.control_plane.scene import artifact, command, job_template, kubernetes, route, template, version
 from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity
 
 SERVICE = "shop/cart"
@@ -42,6 +44,15 @@ def running():
     return made
 
 
+def under_way():
+    """A run of the second version, which goes on."""
+    labels = owner_labels(Place("", "shop-cart"), "#2")
+    (made,) = job_template()
+    job = made["spec"]["jobTemplate"]["spec"]
+    job["template"]["spec"]["containers"][0]["image"] = str(artifact(SERVICE, 2, "never-ready"))
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "shop-cart-v2-1", "labels": labels}, "spec": job}
+
+
 def place(namespace: str, kind: str = "HTTPRoute", adopt: str | None = None) -> Place:
     made = template(1) if adopt else WHOLE
     return Place(namespace, "shop-cart", made, full=None if adopt else 1, route=Route("shop-cart", "main", kind), port=80, adopt=adopt)
@@ -56,6 +67,9 @@ ROLLOUT = (
     command(TARGET, 2, version(SERVICE, 1, 100), two(0)),
     command(TARGET, 3, version(SERVICE, 1, 100), two(0, Capacity.PARKED), verb=Verb.PARK),
     command(TARGET, 4, version(SERVICE, 1, 100), verb=Verb.DELETE),
+)
+JOB_ROLLOUT = tuple(
+    (msgspec.structs.replace(given, wanted=msgspec.structs.replace(given.wanted, kind=ServiceKind.JOB)), at) for given, at in ROLLOUT
 )
 ADOPTION = (command(TARGET, 1, version(SERVICE, 1, 100), verb=Verb.ADOPT),)
 
@@ -88,7 +102,7 @@ async def tried(actuator, given, cursor) -> tuple[str, bool]:
 @asynccontextmanager
 async def watched(cluster, namespace: str):
     """A copy of everything in the namespace, being kept."""
-    copy = NamespaceCopy(cluster, namespace, frozenset({Kind.HTTP_ROUTE, Kind.GRPC_ROUTE, Kind.AUTOSCALER}))
+    copy = NamespaceCopy(cluster, namespace, frozenset({Kind.HTTP_ROUTE, Kind.GRPC_ROUTE, Kind.AUTOSCALER, Kind.CRON_JOB, Kind.JOB}))
     copy.start()
     try:
         yield copy
@@ -126,6 +140,8 @@ async def _tour(cluster, right: Right, namespace: str, names_it, logged) -> str:
     """The part of the product that uses the right, and what it said last."""
     if right.verb == "watch" or (right.verb == "list" and right.resource in _READ_BY_NAME):
         return await looked(cluster, namespace, names_it, logged)
+    if right.group == "batch":
+        return await rolled_out(cluster, Place(namespace, "shop-cart", job_template()), JOB_ROLLOUT, names_it)
     if right.resource == "replicasets":
         return await rolled_out(cluster, place(namespace, adopt="cart"), ADOPTION, names_it)
     if right.resource == "grpcroutes":
@@ -146,7 +162,8 @@ def test_without_any_one_of_the_rights_something_fails_and_says_which(lab, logge
     for right in RIGHTS:
         namespaces[right] = lab.namespace(without=right)
         routes = [route("shop-cart", ["main"]), {**route("shop-cart", ["main"]), "kind": "GRPCRoute"}]
-        lab.apply([*routes, *([running()] if right.resource == "replicasets" else [])], namespaces[right])
+        before = {"replicasets": [running()], "jobs": [under_way()]}.get(right.resource, [])
+        lab.apply([*routes, *before], namespaces[right])
 
     async def run() -> dict[str, str | None]:
         places = asyncio.Semaphore(_AT_ONCE)

@@ -10,5 +10,6 @@
 | ``desk`` | one repository's thread; what moves at once is one commit |
 | ``actuator`` | the port and the verbs of people over a repository alone |
 | ``with_cluster`` | the same beside the Kubernetes actuator: commits declare, the API moves weight |
-| ``guarding`` | whether Argo CD and Flux leave alone what we own: pure |
+| ``owned``, ``documents`` | what is ours of objects that others sync; the manifests that say whether they leave it alone |
+| ``guarding``, ``ignoring`` | what Argo CD and Flux would do to it; what their own rules hide: pure |
 """

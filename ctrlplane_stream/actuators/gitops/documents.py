@@ -8,8 +8,9 @@ import yaml
 from dulwich.objects import ObjectID
 
 from ctrlplane_stream.actuators.gitops.clone import Clone
-from ctrlplane_stream.actuators.gitops.guarding import Document, Owned
+from ctrlplane_stream.actuators.gitops.owned import Document, Owned
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.transport import Request, Transport
 
@@ -20,7 +21,6 @@ _AGENTS = (
     "apis/helm.toolkit.fluxcd.io/v2/helmreleases",
 )
 _GATEWAY = "gateway.networking.k8s.io"
-Manifest = dict[str, Any]
 
 
 class NotTold(Exception):

@@ -4,23 +4,24 @@ Ours are the ``backendRefs`` of a named rule of a route, and the replicas of a D
 syncs the same object from a repository puts them back unless it is told not to: Argo CD by ``ignoreDifferences`` together
 with ``RespectIgnoreDifferences=true`` (the first alone hides the difference and overwrites it at the next sync), Flux by
 an annotation on the object or by rules in the Kustomization's ``ignore``. Flux's ``ssa: Merge`` is not enough for a route,
-since its rules are one list to server-side apply. Rules that choose by labels are not evaluated, and count as none.
+since its rules are one list to server-side apply.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Any
 
 import msgspec
 
-MANAGER = "ctrlplane-stream"
+from ctrlplane_stream.actuators.gitops.ignoring import SSA, argo_ignores, argo_remedy, flux_ignores, flux_remedy, pointer
+from ctrlplane_stream.actuators.gitops.owned import Document, Owned, group_kind, marks_on, name_in, namespace_in
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.actuators.kubernetes.weights import rule_index
+
 _FLUX = "kustomize-controller"
-_SSA, _RECONCILE = "kustomize.toolkit.fluxcd.io/ssa", "kustomize.toolkit.fluxcd.io/reconcile"
+_RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
 _TRACKING = "argocd.argoproj.io/tracking-id"
 _KUSTOMIZATION, _HELM = "kustomize.toolkit.fluxcd.io/Kustomization", "helm.toolkit.fluxcd.io/HelmRelease"
-Manifest = dict[str, Any]
 
 
 class Safety(StrEnum):
@@ -39,33 +40,12 @@ class Guarded(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-class Owned(msgspec.Struct, frozen=True):
-    """An object in the cluster of which a part is ours: ``rule`` of a route, or (None) the replicas of a Deployment."""
-
-    group: str
-    kind: str
-    namespace: str
-    name: str
-    rule: str | None = None
-
-    def __str__(self) -> str:
-        part = f"the backendRefs of rule {self.rule} of" if self.rule is not None else "the replicas of"
-        return f"{part} {self.kind} {self.namespace}/{self.name}"
-
-
-class Document(msgspec.Struct, frozen=True):
-    """A manifest and where it was found: a file of the repository, or empty for the cluster."""
-
-    file: str
-    manifest: Manifest
-
-
 def guard(owned: Owned, documents: Sequence[Document], *, live: bool = False) -> tuple[Guarded, ...]:
     """What each agent would do to what is ours, by the documents of a repository, or (``live``) of the cluster."""
     copies = [each for each in documents if _is(each.manifest, owned)]
     agents = _syncing(documents, owned, copies, live)
     if agents:
-        return tuple(_JUDGES[_kind(each.manifest)](each, owned, copies) for each in agents)
+        return tuple(_JUDGES[group_kind(each.manifest)](each, owned, copies) for each in agents)
     place = "the cluster" if live else "the repository"
     if not copies:
         return (Guarded(Safety.UNKNOWN, f"{owned.kind} {owned.namespace}/{owned.name} is not in {place} as a plain manifest"),)
@@ -77,11 +57,11 @@ def guard(owned: Owned, documents: Sequence[Document], *, live: bool = False) ->
 
 def _argo(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
     spec = _application(agent.manifest)
-    name = f"Argo CD {agent.manifest['kind']} {_name(agent.manifest)}"
-    index = next((found for copy in copies if (found := _rule_index(copy.manifest, owned)) is not None), None)
-    entries = [each for each in spec.get("ignoreDifferences") or [] if _entry_is_for(each, owned)]
-    if not any(_entry_covers(each, owned, index) for each in entries):
-        return Guarded(Safety.UNSAFE, f"{name} would put back {owned}", f"add to its spec: {_argo_remedy(owned)}")
+    name = f"Argo CD {agent.manifest['kind']} {name_in(agent.manifest)}"
+    rule = owned.rule or ""
+    index = next((found for copy in copies if (found := rule_index(copy.manifest, rule)) is not None), None)
+    if not any(argo_ignores(each, owned, index) for each in spec.get("ignoreDifferences") or []):
+        return Guarded(Safety.UNSAFE, f"{name} would put back {owned}", f"add to its spec: {argo_remedy(owned)}")
     options = (spec.get("syncPolicy") or {}).get("syncOptions") or []
     if "RespectIgnoreDifferences=true" not in options:
         what = f"{name} ignores the difference but overwrites {owned} at every sync"
@@ -91,17 +71,17 @@ def _argo(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
 
 def _flux(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
     spec = agent.manifest.get("spec") or {}
-    name = f"Flux Kustomization {_name(agent.manifest)}"
+    name = f"Flux Kustomization {name_in(agent.manifest)}"
     modes = {mode for copy in copies for mode in _modes(copy.manifest)}
     rules = spec.get("ignore") or []
-    if modes & {"ifnotpresent", "ignore", "disabled"} or any(_rule_covers(each, owned) for each in rules):
+    if modes & {"ifnotpresent", "ignore", "disabled"} or any(flux_ignores(each, owned) for each in rules):
         return Guarded(Safety.SAFE, f"{name} leaves {owned} alone")
     if owned.rule is None and copies and not any(_sets_replicas(copy.manifest) for copy in copies):
         return Guarded(Safety.SAFE, f"{name} sets no replicas of {owned.kind} {owned.name}")
     if spec.get("suspend"):
-        return Guarded(Safety.UNKNOWN, f"{name} is suspended; resumed, it would put back {owned}", _flux_remedy(owned))
+        return Guarded(Safety.UNKNOWN, f"{name} is suspended; resumed, it would put back {owned}", flux_remedy(owned))
     why = "; ssa: Merge does not help, since a route's rules are one list" if "merge" in modes and owned.rule is not None else ""
-    return Guarded(Safety.UNSAFE, f"{name} would put back {owned}{why}", _flux_remedy(owned))
+    return Guarded(Safety.UNSAFE, f"{name} would put back {owned}{why}", flux_remedy(owned))
 
 
 def _sets_replicas(manifest: Manifest) -> bool:
@@ -115,10 +95,10 @@ def _sets_replicas(manifest: Manifest) -> bool:
 
 def _helm(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
     detection = (agent.manifest.get("spec") or {}).get("driftDetection") or {}
-    name = f"Flux HelmRelease {_name(agent.manifest)}"
-    if detection.get("mode") != "enabled" or any(_rule_covers(each, owned) for each in detection.get("ignore") or []):
+    name = f"Flux HelmRelease {name_in(agent.manifest)}"
+    if detection.get("mode") != "enabled" or any(flux_ignores(each, owned) for each in detection.get("ignore") or []):
         return Guarded(Safety.SAFE, f"{name} corrects no drift of {owned}")
-    remedy = f"add to its spec.driftDetection.ignore: {{paths: [{_pointer(owned)}], target: {{kind: {owned.kind}, name: {owned.name}}}}}"
+    remedy = f"add to its spec.driftDetection.ignore: {{paths: [{pointer(owned)}], target: {{kind: {owned.kind}, name: {owned.name}}}}}"
     return Guarded(Safety.UNSAFE, f"{name} would put back {owned}", remedy)
 
 
@@ -133,11 +113,11 @@ _JUDGES = {
 def _syncing(documents: Sequence[Document], owned: Owned, copies: Sequence[Document], live: bool) -> list[Document]:
     """The agents that sync the object: in a cluster by the marks on it; in a repository by path, and where none has it
     below its path (an overlay on a base), by namespace. A chart may render what is nowhere a plain manifest."""
-    agents = [each for each in documents if _kind(each.manifest) in _JUDGES]
+    agents = [each for each in documents if group_kind(each.manifest) in _JUDGES]
     if live:
         return [each for each in agents if any(_is_marked(copy.manifest, each.manifest) for copy in copies)]
-    charts = [each for each in agents if _kind(each.manifest) == _HELM]
-    others = [each for each in agents if _kind(each.manifest) != _HELM]
+    charts = [each for each in agents if group_kind(each.manifest) == _HELM]
+    others = [each for each in agents if group_kind(each.manifest) != _HELM]
     by_path = [each for each in others if any(_below(copy.file, path) for copy in copies for path in _paths(each.manifest))]
     if by_path:
         return by_path
@@ -146,16 +126,16 @@ def _syncing(documents: Sequence[Document], owned: Owned, copies: Sequence[Docum
 
 
 def _is_marked(copy: Manifest, agent: Manifest) -> bool:
-    marks, kind = _marks(copy), _kind(agent)
+    marks, kind = marks_on(copy), group_kind(agent)
     if kind in (_KUSTOMIZATION, _HELM):
         prefix = kind.partition("/")[0]
-        return (marks.get(f"{prefix}/name"), marks.get(f"{prefix}/namespace")) == (_name(agent), _namespace(agent))
+        return (marks.get(f"{prefix}/name"), marks.get(f"{prefix}/namespace")) == (name_in(agent), namespace_in(agent))
     tracked = str(marks.get(_TRACKING) or "").partition(":")[0].rpartition("_")[2]
-    return agent.get("kind") == "Application" and _name(agent) in (tracked, marks.get("app.kubernetes.io/instance"))
+    return agent.get("kind") == "Application" and name_in(agent) in (tracked, marks.get("app.kubernetes.io/instance"))
 
 
 def _paths(agent: Manifest) -> list[str]:
-    if _kind(agent) == _KUSTOMIZATION:
+    if group_kind(agent) == _KUSTOMIZATION:
         return [str((agent.get("spec") or {}).get("path") or ".")]
     spec = _application(agent)
     sources = [*(spec.get("sources") or []), *([spec["source"]] if spec.get("source") else [])]
@@ -164,8 +144,8 @@ def _paths(agent: Manifest) -> list[str]:
 
 def _destination(agent: Manifest) -> str | None:
     spec = agent.get("spec") or {}
-    if _kind(agent) in (_KUSTOMIZATION, _HELM):
-        return spec.get("targetNamespace") or (_namespace(agent) if _kind(agent) == _HELM else None)
+    if group_kind(agent) in (_KUSTOMIZATION, _HELM):
+        return spec.get("targetNamespace") or (namespace_in(agent) if group_kind(agent) == _HELM else None)
     return (_application(agent).get("destination") or {}).get("namespace")
 
 
@@ -181,100 +161,11 @@ def _below(file: str, path: str) -> bool:
 
 
 def _is(manifest: Manifest, owned: Owned) -> bool:
-    if manifest.get("kind") != owned.kind or _kind(manifest) != f"{owned.group}/{owned.kind}":
+    if manifest.get("kind") != owned.kind or group_kind(manifest) != f"{owned.group}/{owned.kind}":
         return False
-    return _name(manifest) == owned.name and _namespace(manifest) in (owned.namespace, None)
-
-
-def _entry_is_for(entry: Manifest, owned: Owned) -> bool:
-    return (
-        entry.get("group", "") in (owned.group, "*")
-        and entry.get("kind") in (owned.kind, "*")
-        and entry.get("name") in (None, "", owned.name)
-        and entry.get("namespace") in (None, "", owned.namespace)
-    )
-
-
-def _entry_covers(entry: Manifest, owned: Owned, index: int | None) -> bool:
-    if MANAGER in (entry.get("managedFieldsManagers") or []):
-        return True
-    pointers = _pointers(owned, index)
-    return any(pointer in pointers for pointer in entry.get("jsonPointers") or []) or any(
-        _jq_covers(str(expression), owned, index) for expression in entry.get("jqPathExpressions") or []
-    )
-
-
-def _pointers(owned: Owned, index: int | None) -> list[str]:
-    if owned.rule is None:
-        return ["/spec", "/spec/replicas"]
-    own = [] if index is None else [f"/spec/rules/{index}", f"/spec/rules/{index}/backendRefs"]
-    return ["/spec", "/spec/rules", *own]
-
-
-def _jq_covers(expression: str, owned: Owned, index: int | None) -> bool:
-    plain = re.sub(r"\s+", "", expression).replace("?", "")
-    if owned.rule is None:
-        return plain in (".spec", ".spec.replicas")
-    chosen = rf'(?:\[\]|\[{index}\]|\[\]\|select\(\.name=="{re.escape(owned.rule)}"\)\|?)'
-    return re.fullmatch(rf"\.spec(?:\.rules(?:{chosen}(?:\.backendRefs)?)?)?", plain) is not None
-
-
-def _rule_covers(rule: Manifest, owned: Owned) -> bool:
-    """Whether a drift rule of Flux is for the object and hides the whole part that is ours. Its target is written in patterns."""
-    target = rule.get("target") or {}
-    parts = (("group", owned.group), ("kind", owned.kind), ("name", owned.name), ("namespace", owned.namespace))
-    fits = all(_matches(str(target.get(key) or ""), value) for key, value in parts)
-    return (
-        fits
-        and not {"labelSelector", "annotationSelector"} & set(target)
-        and any(path in _pointers(owned, None) for path in rule.get("paths") or [])
-    )
-
-
-def _matches(pattern: str, value: str) -> bool:
-    try:
-        return not pattern or re.fullmatch(pattern, value) is not None
-    except re.error:
-        return False
-
-
-def _rule_index(manifest: Manifest, owned: Owned) -> int | None:
-    rules = (manifest.get("spec") or {}).get("rules") or []
-    return next((number for number, rule in enumerate(rules) if owned.rule is not None and rule.get("name") == owned.rule), None)
-
-
-def _argo_remedy(owned: Owned) -> str:
-    ways = "[.spec.replicas]" if owned.rule is None else f"""['.spec.rules[] | select(.name == "{owned.rule}") | .backendRefs']"""
-    entry = f"{{group: {owned.group}, kind: {owned.kind}, name: {owned.name}, jqPathExpressions: {ways}}}"
-    return f"ignoreDifferences: [{entry}], and to syncPolicy.syncOptions: RespectIgnoreDifferences=true"
-
-
-def _flux_remedy(owned: Owned) -> str:
-    rule = f"spec.ignore: [{{paths: [{_pointer(owned)}], target: {{kind: {owned.kind}, name: {owned.name}}}}}]"
-    return f"annotate {owned.kind} {owned.name} with {_SSA}: IfNotPresent, or give the Kustomization {rule}"
-
-
-def _pointer(owned: Owned) -> str:
-    return "/spec/replicas" if owned.rule is None else "/spec/rules"
+    return name_in(manifest) == owned.name and namespace_in(manifest) in (owned.namespace, None)
 
 
 def _modes(manifest: Manifest) -> Iterable[str]:
-    marks = _marks(manifest)
-    return [str(marks[key]).lower() for key in (_SSA, _RECONCILE) if key in marks]
-
-
-def _marks(manifest: Manifest) -> Manifest:
-    metadata = manifest.get("metadata") or {}
-    return {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
-
-
-def _kind(manifest: Manifest) -> str:
-    return f"{str(manifest.get('apiVersion') or '').rpartition('/')[0]}/{manifest.get('kind')}"
-
-
-def _name(manifest: Manifest) -> str:
-    return str((manifest.get("metadata") or {}).get("name"))
-
-
-def _namespace(manifest: Manifest) -> str | None:
-    return (manifest.get("metadata") or {}).get("namespace")
+    marks = marks_on(manifest)
+    return [str(marks[key]).lower() for key in (SSA, _RECONCILE) if key in marks]

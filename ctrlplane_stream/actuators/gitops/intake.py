@@ -5,7 +5,7 @@ there is never a lease to keep. Where nothing was ever stable and the first vers
 was there before us.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -16,8 +16,6 @@ from ctrlplane_stream.actuators.ledger import Ledger, Refusal, take
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import Cursor, TargetWanted
-
-Subject = Callable[[str | None, str | None], str]
 
 
 class Change(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Kubernetes behind the port: one immutable Deployment and Service per version, weights by Gateway API or by replicas.
+"""Kubernetes behind the port: one immutable Deployment and Service (of a job: CronJob) per version, weights by Gateway API or by replicas.
 
 | module | what it is |
 |---|---|
@@ -9,7 +9,8 @@
 | ``memory`` | the target's cell of compare-and-set: a ConfigMap |
 | ``sight``, ``recent`` | everything of one target, read from the API or from watches; the API read without waiting |
 | ``weights``, ``accepted``, ``health``, ``strays`` | what a sight means: weights, what gateways say of them, readiness, edits: pure |
-| ``by_route``, ``behind_service``, ``exchanging``, ``autoscaling`` | weight by a route, by shares of Pods, in place; autoscalers: pure |
+| ``by_route``, ``behind_service``, ``exchanging``, ``by_runs`` | weight by a route, by shares of Pods, in place, by runs of a job: pure |
+| ``autoscaling``, ``runs`` | autoscalers beside a rollout; runs of a job and how they ended: pure |
 | ``steps``, ``stamps``, ``due`` | what can be written; whether a sight is too old; what is to be written next, and why it may be: pure |
 | ``intake``, ``adoption`` | what a command is held against before it is taken; taking over what runs already |
 | ``hands`` | carries one step out, guarded by what it was decided on |

@@ -25,11 +25,12 @@ from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, MemoryUnreadable
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.recent import Recent
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, read_sight
 from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, Floor, Make, Scale, Step
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.weights import in_force
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, release, take
@@ -220,8 +221,7 @@ class Kubernetes:
         seen = observation(sight.target, ledger, counts, self._clock())
         if sight.routed and sight.place.route is not None and sight.route is not None:
             seen = msgspec.structs.replace(seen, not_in_force=refused(sight.place.route.kind, sight.route))
-        by_pods = not sight.routed or (ledger.wanted is not None and ledger.wanted.in_place)
-        return msgspec.structs.replace(seen, granularity=grain(sight.full)) if by_pods else seen
+        return msgspec.structs.replace(seen, granularity=grain(sight.full)) if _goes_by_pods(sight) else seen
 
 
 async def _look(cluster: Cluster, target: Target, place: Place) -> Sight:
@@ -245,10 +245,17 @@ def _version_of(sight: Sight, step: Step) -> str | None:
     match step:
         case Make(version) | Complete(version):
             return version.label
-        case Scale(name, _) | Floor(name, _):
+        case Scale(name, _) | Floor(name, _) | Count(name, _):
             return next((version.label for version in sight.listed if sight.name(version.label) == name), None)
         case _:
             return None
+
+
+def _goes_by_pods(sight: Sight) -> bool:
+    """Whether weight is a share of Pods; a job has no traffic to share, and the engine gives it all or nothing by itself."""
+    wanted = sight.memory.ledger.wanted if sight.memory is not None else None
+    is_job = sight.place.workload is Kind.CRON_JOB
+    return not is_job and (not sight.routed or (wanted is not None and wanted.in_place))
 
 
 def _with_refusal(count: Counted, refusal: str | None) -> Counted:

@@ -7,19 +7,14 @@ candidate: with ``full`` Pods in steps of 100/full percent.
 
 from collections.abc import Mapping
 
-import msgspec
-
 from ctrlplane_stream.actuators.kubernetes.health import able, ready
-from ctrlplane_stream.actuators.kubernetes.memory import Memory
-from ctrlplane_stream.actuators.kubernetes.objects import name_of
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Make, Remember, Remove, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Make, Remove, Scale, Step, Steps, remembering
 from ctrlplane_stream.actuators.kubernetes.weights import replicas
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.shifting import consumer_shares, reached_weights
 from ctrlplane_stream.model.world import Capacity
-
-Steps = tuple[Step, ...]
 
 
 def shares(sight: Sight, ledger: Ledger) -> dict[str, int]:
@@ -43,7 +38,9 @@ def granularity(sight: Sight, ledger: Ledger) -> str | None:
     off = [
         f"{label} gets {reached.get(label, 0)}% instead of {goal}%" for label, goal in ledger.goal.items() if reached.get(label, 0) != goal
     ]
-    return f"{sight.full} Pods move weight in steps of {100 / sight.full:g}%: " + ", ".join(off) if off else None
+    is_job = sight.place.workload is Kind.CRON_JOB
+    how = "a job has all of its runs or none" if is_job else f"{sight.full} Pods move weight in steps of {100 / sight.full:g}%"
+    return f"{how}: " + ", ".join(off) if off else None
 
 
 def shared_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
@@ -66,10 +63,9 @@ def shared_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
     if not _has_arrived(sight, ledger, share):
         return (), tuple(more), ()
     reached = reached_weights(share)
-    weights: Steps = () if memory.ledger.weights == reached else (_remember(memory, reached),)
     less: list[Step] = [Scale(sight.name(label), count) for label, count in share.items() if count < replicas(sight.serving(label))]
     spare = [standby for v in sight.listed if v.label not in idle and (standby := sight.standing_by(v.label)) is not None]
-    return weights, tuple(more), (*less, *(Remove(name_of(standby)) for standby in spare))
+    return remembering(memory, reached), tuple(more), (*less, *(Remove(name_of(standby)) for standby in spare))
 
 
 def _has_arrived(sight: Sight, ledger: Ledger, share: Mapping[str, int]) -> bool:
@@ -80,7 +76,3 @@ def _has_arrived(sight: Sight, ledger: Ledger, share: Mapping[str, int]) -> bool
     count_of = ready if ledger.weights == reached_weights(share) else able
     needed = {label: min(1, count) if label == stable else count for label, count in share.items()}
     return all(not count or count_of(sight.serving(label)) >= count for label, count in needed.items())
-
-
-def _remember(memory: Memory, weights: dict[str, int]) -> Remember:
-    return Remember(msgspec.structs.replace(memory, ledger=msgspec.structs.replace(memory.ledger, weights=weights)))

@@ -6,13 +6,11 @@ from ctrlplane_stream.actuators.kubernetes.autoscaling import floors, raises
 from ctrlplane_stream.actuators.kubernetes.health import able
 from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Scale, Steer, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Scale, Steer, Step, Steps
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, recorded, replicas
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.shifting import instances_wanted, move
 from ctrlplane_stream.model.world import Capacity
-
-Steps = tuple[Step, ...]
 
 
 def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:

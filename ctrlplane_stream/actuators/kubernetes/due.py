@@ -9,21 +9,23 @@ from collections.abc import Collection
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.behind_service import Steps, shared_steps
+from ctrlplane_stream.actuators.kubernetes.behind_service import shared_steps
 from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
+from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
 from ctrlplane_stream.actuators.kubernetes.exchanging import exchange_steps
 from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, ROLE, STAMP, annotation, label
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Return, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Return, Scale, Step, Steps
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, strays, words
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, by_replicas, in_force
 from ctrlplane_stream.actuators.ledger import Ledger, expire
+from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import TargetWanted
 
 
-def due(sight: Sight, now: float, refused: Collection[str] = ()) -> tuple[Step, ...]:
+def due(sight: Sight, now: float, refused: Collection[str] = ()) -> Steps:
     """The next steps, in their order; empty where all is as it should be, or a person's edit stands. ``now``: unix seconds.
 
     ``refused`` are the labels of versions that the API server will not have: they are not asked for again, nor waited for.
@@ -47,6 +49,8 @@ def _weighed(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps,
     """Steps for weight, for more Pods and for fewer."""
     if wanted.in_place:
         return exchange_steps(sight, ledger, wanted)
+    if wanted.kind is ServiceKind.JOB:
+        return run_steps(sight, ledger)
     return routed_steps(sight, ledger) if sight.routed else shared_steps(sight, ledger)
 
 
@@ -64,7 +68,7 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
         memory,
         ledger=expire(memory.ledger, now),
         made=tuple(each for each in memory.made if each in listed),
-        adopted={each: name for each, name in memory.adopted.items() if each in listed or name in sight.deployments},
+        adopted={each: name for each, name in memory.adopted.items() if each in listed or name in sight.workloads},
         accepted={name: said for name, said in memory.accepted.items() if name in there},
     )
 
@@ -91,7 +95,7 @@ def _listed_only(sight: Sight) -> dict[str, int]:
     return {version.label: weights.get(version.label, 0) for version in sight.listed}
 
 
-def _missing(sight: Sight, memory: Memory, refused: Collection[str]) -> tuple[Step, ...]:
+def _missing(sight: Sight, memory: Memory, refused: Collection[str]) -> Steps:
     """What is to be made before anything of it may run, and that it was made."""
     absent = [version for version in sight.listed if version.label not in memory.made and version.label not in refused]
     if not absent:
@@ -101,17 +105,17 @@ def _missing(sight: Sight, memory: Memory, refused: Collection[str]) -> tuple[St
     return (*steps, Remember(msgspec.structs.replace(memory, made=(*memory.made, *whole))))
 
 
-def _unstamped(sight: Sight, scaled: tuple[Step, ...]) -> tuple[Step, ...]:
+def _unstamped(sight: Sight, scaled: Steps) -> Steps:
     """Stamps for what carries that of an earlier memory, so that nobody who read that can write any more."""
     stamped = {step.deployment for step in scaled if isinstance(step, Scale)}
     return tuple(
         Scale(name, None)
-        for name, deployment in sorted(sight.deployments.items())
+        for name, deployment in sorted(sight.workloads.items())
         if name not in stamped and annotation(deployment, STAMP) != sight.revision
     )
 
 
-def _unlisted(sight: Sight) -> tuple[Step, ...]:
+def _unlisted(sight: Sight) -> Steps:
     """Versions that the last command does not list and that have no weight; what was adopted is its owner's, and goes back to it.
 
     The Deployment itself says that: whoever was killed between labelling it and remembering that left no other word of it.
@@ -119,7 +123,7 @@ def _unlisted(sight: Sight) -> tuple[Step, ...]:
     listed, weights = {version.label for version in sight.listed}, in_force(sight)
     return tuple(
         Return(name) if annotation(deployment, ADOPTED_AT) is not None else Remove(name)
-        for name, deployment in sorted(sight.deployments.items())
+        for name, deployment in sorted(sight.workloads.items())
         if (of := annotation(deployment, LABEL)) is not None
         and of not in listed
         and (weights.get(of, 0) == 0 or label(deployment, ROLE) == STANDBY)

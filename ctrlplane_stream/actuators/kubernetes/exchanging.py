@@ -10,12 +10,11 @@ because its rule is given these weights, without a Pod's share before that Pod g
 import msgspec
 
 from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus
-from ctrlplane_stream.actuators.kubernetes.behind_service import Steps
 from ctrlplane_stream.actuators.kubernetes.by_route import steered
 from ctrlplane_stream.actuators.kubernetes.health import ready
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Remember, Remove, Scale
+from ctrlplane_stream.actuators.kubernetes.steps import Remove, Scale, Steps, remembering
 from ctrlplane_stream.actuators.kubernetes.weights import replicas
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.observing import Counted
@@ -40,9 +39,7 @@ def exchange_steps(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[
         weights = _towards(whole, before, weights, wanted.stable)
         return steered(sight, msgspec.structs.replace(ledger, weights=weights)), more, less
     standing_by = tuple(each for version in sight.listed if (each := sight.standing_by(version.label)) is not None)
-    weights = reached(counted, wanted.stable, before, ledger.goal)
-    kept = msgspec.structs.replace(memory.ledger, weights=weights)
-    moved: Steps = () if memory.ledger.weights == weights else (Remember(msgspec.structs.replace(memory, ledger=kept)),)
+    moved = remembering(memory, reached(counted, wanted.stable, before, ledger.goal))
     return moved, more, (*less, *(Remove(name_of(each)) for each in standing_by))
 
 
@@ -76,7 +73,7 @@ def _leaves(sight: Sight) -> bool:
     adopted Deployment's have no label of ours; of them its status tells.
     """
     there = [pod for pod in sight.pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
-    return len(there) > sum(map(replicas, sight.deployments.values())) or any(map(_has_too_many, sight.deployments.values()))
+    return len(there) > sum(map(replicas, sight.workloads.values())) or any(map(_has_too_many, sight.workloads.values()))
 
 
 def _has_too_many(deployment: Manifest) -> bool:

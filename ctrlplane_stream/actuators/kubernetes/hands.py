@@ -9,7 +9,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.adoption import adopted_service
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
-from ctrlplane_stream.actuators.kubernetes.manifests import companions, deployment, owner_annotations, owner_labels, service_port
+from ctrlplane_stream.actuators.kubernetes.manifests import companions, owner_annotations, owner_labels, service_port, workload
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
 from ctrlplane_stream.actuators.kubernetes.objects import (
     ADOPTED_AT,
@@ -20,6 +20,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     MANAGED_BY,
     REPLICAS,
     REVISION,
+    RUNS,
     SERVICE,
     STAMP,
     TARGET,
@@ -30,9 +31,10 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     name_of,
     revision_of,
 )
+from ctrlplane_stream.actuators.kubernetes.runs import Told
 from ctrlplane_stream.actuators.kubernetes.selectors import chooses
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Floor, Make, Remember, Remove, Return, Scale, Steer, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, End, Floor, Make, Remember, Remove, Return, Scale, Steer, Step
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.weights import Recorded, record_key, rule_index
 from ctrlplane_stream.model.world import WantedVersion
@@ -59,15 +61,17 @@ class Hands:
                 assert owner is not None
                 await self._complete(sight, version, owner)
             case Scale(name, replicas):
-                await self._scale(sight, sight.deployments[name], replicas)
+                await self._scale(sight, sight.workloads[name], replicas)
+            case Count(name, runs):
+                await self._count(sight, sight.workloads[name], runs)
             case Floor(name, replicas):
                 await self._floor(sight, sight.autoscalers[name], replicas)
             case Steer(weights):
                 await self._steer(sight, weights)
-            case Remove(name):
-                await self._remove(sight, sight.deployments[name])
+            case Remove() | End():
+                await self._remove(sight, step)
             case Return(name):
-                await self._return(sight, sight.deployments[name])
+                await self._return(sight, sight.workloads[name])
 
     async def remember(self, memory: Memory, revision: str | None) -> str:
         """Replace the memory at that revision (None: there is none yet); its new one."""
@@ -76,15 +80,15 @@ class Hands:
         return revision_of(await write(Kind.CONFIG_MAP, memory.place.namespace, manifest))
 
     async def try_out(self, sight: Sight, version: WantedVersion) -> None:
-        """Let the API server look at the Deployment that a version would have, and make nothing."""
-        manifest = deployment(sight.place, sight.target, version)
+        """Let the API server look at the Deployment or CronJob that a version would have, and make nothing."""
+        kind, manifest = sight.place.workload, workload(sight.place, sight.target, version)
         try:
-            tried = await self._cluster.apply(Kind.DEPLOYMENT, sight.place.namespace, manifest, dry_run=True)
+            tried = await self._cluster.apply(kind, sight.place.namespace, manifest, dry_run=True)
         except (ApiRefused, Conflict):
-            await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))  # Where that is why, it says so better.
+            await self._not_foreign(kind, sight, name_of(manifest))  # Where that is why, it says so better.
             raise
         if tried["metadata"].get("resourceVersion"):  # One of that name is there already.
-            await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))
+            await self._not_foreign(kind, sight, name_of(manifest))
 
     async def adopt(self, sight: Sight, version: WantedVersion, found: Manifest) -> None:
         """Put our labels on a running Deployment; its Pods are not touched. The guard is its whole revision."""
@@ -105,9 +109,9 @@ class Hands:
 
     async def _make(self, sight: Sight, version: WantedVersion, standby: bool) -> None:
         hidden = sight.memory.hidden if sight.memory is not None else ()
-        manifest = deployment(sight.place, sight.target, version, standby=standby, hidden=hidden)
-        await self._not_foreign(Kind.DEPLOYMENT, sight, name_of(manifest))
-        made = await self._cluster.apply(Kind.DEPLOYMENT, sight.place.namespace, manifest)
+        manifest = workload(sight.place, sight.target, version, standby=standby, hidden=hidden)
+        await self._not_foreign(sight.place.workload, sight, name_of(manifest))
+        made = await self._cluster.apply(sight.place.workload, sight.place.namespace, manifest)
         if not standby:
             await self._complete(sight, version, made)
 
@@ -130,16 +134,23 @@ class Hands:
         labels = owner["spec"]["template"]["metadata"]["labels"]
         return any(label(each, SERVICE) is None and chooses(each["spec"].get("selector"), labels) for each in budgets)
 
-    async def _scale(self, sight: Sight, deployment: Manifest, replicas: int | None) -> None:
-        operations = _guard(deployment, STAMP)
+    async def _scale(self, sight: Sight, of: Manifest, replicas: int | None) -> None:
+        operations = _guard(of, STAMP)
         operations.append({"op": "add", "path": _at(STAMP), "value": sight.revision})
         if replicas is not None:
+            is_job, spec = sight.place.workload is Kind.CRON_JOB, of["spec"]
+            path = "/spec/suspend" if is_job else "/spec/replicas"
             operations += [
-                {"op": "test", "path": "/spec/replicas", "value": deployment["spec"].get("replicas", 1)},
-                {"op": "add", "path": "/spec/replicas", "value": replicas},
+                {"op": "test", "path": path, "value": spec.get("suspend", False) if is_job else spec.get("replicas", 1)},
+                {"op": "add", "path": path, "value": replicas == 0 if is_job else replicas},
                 {"op": "add", "path": _at(REPLICAS), "value": str(replicas)},
             ]
-        await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, name_of(deployment), operations)
+        await self._cluster.patch(sight.place.workload, sight.place.namespace, name_of(of), operations)
+
+    async def _count(self, sight: Sight, cron_job: Manifest, runs: Told) -> None:
+        """The guard is what was counted before, so that no run counts twice."""
+        written = {"op": "add", "path": _at(RUNS), "value": msgspec.json.encode(runs).decode()}
+        await self._cluster.patch(Kind.CRON_JOB, sight.place.namespace, name_of(cron_job), [*_guard(cron_job, RUNS), written])
 
     async def _floor(self, sight: Sight, autoscaler: Manifest, replicas: int) -> None:
         operations: list[Manifest] = [
@@ -169,10 +180,12 @@ class Hands:
         ]
         await self._cluster.patch(rule.api, sight.place.namespace, rule.name, operations)
 
-    async def _remove(self, sight: Sight, deployment: Manifest) -> None:
-        """The guard is the whole revision: a Deployment that changed in any way is looked at again first."""
-        metadata = deployment["metadata"]
-        await self._cluster.delete(Kind.DEPLOYMENT, sight.place.namespace, metadata["name"], metadata["uid"], metadata["resourceVersion"])
+    async def _remove(self, sight: Sight, step: Remove | End) -> None:
+        """The guard is the whole revision: what changed in any way is looked at again first."""
+        kind = sight.place.workload if isinstance(step, Remove) else Kind.JOB
+        gone = sight.workloads[step.deployment] if isinstance(step, Remove) else next(job for job in sight.runs if name_of(job) == step.job)
+        metadata = gone["metadata"]
+        await self._cluster.delete(kind, sight.place.namespace, metadata["name"], metadata["uid"], metadata["resourceVersion"])
 
     async def _return(self, sight: Sight, deployment: Manifest) -> None:
         """The guard is the whole revision, as where it was adopted."""

@@ -2,7 +2,8 @@
 
 from ctrlplane_stream.actuators.kubernetes.manifests import SERVING, STANDBY
 from ctrlplane_stream.actuators.kubernetes.names import version_slug
-from ctrlplane_stream.actuators.kubernetes.objects import ROLE, VERSION, Manifest, label
+from ctrlplane_stream.actuators.kubernetes.objects import ROLE, VERSION, Kind, Manifest, label
+from ctrlplane_stream.actuators.kubernetes.runs import counted_runs
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas
 from ctrlplane_stream.actuators.observing import Counted
@@ -40,7 +41,9 @@ def able(deployment: Manifest | None) -> int:
 
 
 def counted(sight: Sight, version: str) -> Counted:
-    """Instances of a version: of the Deployment that serves, or where that has none, of the one that stands by."""
+    """Instances of a listed version: of the Deployment that serves, else of the one that stands by; of a job its runs."""
+    if sight.place.workload is Kind.CRON_JOB:
+        return next((counted_runs(sight, each) for each in sight.listed if each.label == version), Counted())
     deployment, role = sight.serving(version), SERVING
     if not sight.routed and replicas(deployment) == 0 and sight.standing_by(version) is not None:
         deployment, role = sight.standing_by(version), STANDBY

@@ -10,7 +10,7 @@ from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.template import deployment_of
+from ctrlplane_stream.actuators.kubernetes.template import workload_of
 from ctrlplane_stream.actuators.kubernetes.weights import rule_index
 from ctrlplane_stream.actuators.ledger import Refusal
 from ctrlplane_stream.model.commands import Command, Verb
@@ -50,8 +50,12 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
 
 def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
     kind, before = command.wanted.kind, memory.ledger.wanted
-    if kind is ServiceKind.JOB:
-        return Refusal("this actuator runs services and consumers, no jobs: name an actuator in the catalog that starts runs")
+    if kind is ServiceKind.JOB and command.verb is Verb.ADOPT:
+        return Refusal("a job is not adopted: suspend the CronJob that runs it now, abort this, and push the artifact")
+    if (kind is ServiceKind.JOB) != (place.workload is Kind.CRON_JOB) and workload_of(place.template) is not None:
+        return Refusal(
+            f"{command.target} is {kind} in the catalog, and its template has a {place.workload.manifest_kind}: a job needs a CronJob"
+        )
     if before is not None and before.kind is not kind:
         return Refusal(f"{command.target} is {before.kind} here and cannot become {kind}: remove its objects and its memory first")
     return None
@@ -63,12 +67,12 @@ async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) 
         return None  # Nothing of ours is to be there, so nothing needs a way.
     if command.verb is Verb.ADOPT and place.adopt is None:
         return Refusal(f"the placement file names nothing of {command.target} to adopt: say `adopt: DEPLOYMENT` there")
-    if deployment_of(place.template) is None and command.verb is not Verb.ADOPT:
+    if workload_of(place.template) is None and command.verb is not Verb.ADOPT:
         return Refusal(f"no template for {command.target}: name one in the placement file")
     by_pods = place.route is None or command.wanted.kind is ServiceKind.CONSUMER or command.wanted.in_place
     if place.autoscaler is not None and by_pods:
         return Refusal(f"{command.target} takes weight by its share of Pods, which an autoscaler would move: take it out of the template")
-    if command.wanted.kind is ServiceKind.CONSUMER:
+    if command.wanted.kind in (ServiceKind.CONSUMER, ServiceKind.JOB):
         return None
     if place.route is None:
         if place.service is None:
@@ -101,12 +105,12 @@ def no_gateway_api(route: Route) -> str:
 
 async def _sized(cluster: Cluster, memory: Memory, place: Place) -> Place:
     """The place with ``full`` filled in: as the file says, else as the adopted Deployment or the template has it."""
-    if place.full is not None:
-        return place
+    if place.full is not None or place.workload is Kind.CRON_JOB:
+        return msgspec.structs.replace(place, full=1) if place.workload is Kind.CRON_JOB else place
     if memory.place.full is not None and memory.made and place.autoscaler is None:
         return msgspec.structs.replace(place, full=memory.place.full)
     found = await cluster.get(Kind.DEPLOYMENT, place.namespace, place.adopt) if place.adopt is not None else None
-    base = found or deployment_of(place.template)
+    base = found or workload_of(place.template)
     return msgspec.structs.replace(place, full=max(1, int(base["spec"].get("replicas", 1))) if base is not None else 1)
 
 

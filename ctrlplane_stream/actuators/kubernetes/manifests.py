@@ -1,4 +1,4 @@
-"""The objects of one version: a Deployment, and what it owns: Service, copies of ConfigMaps, autoscaler, disruption budget. Pure.
+"""The objects of one version: a Deployment, or of a job a CronJob, and what it owns: Service, ConfigMaps, autoscaler, budget. Pure.
 
 A Deployment begins with no replicas, so that what its Pods need is there before the first of them. What belongs to a
 version is owned by its Deployment in the sense of Kubernetes: deleting the Deployment is deleting the version, and
@@ -24,12 +24,15 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     name_of,
 )
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.actuators.kubernetes.template import configuration_data, deployment_of, pod_spec
+from ctrlplane_stream.actuators.kubernetes.template import configuration_data, pod_spec, workload_of
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import WantedVersion
 
 SERVING, STANDBY = "serving", "standby"
 _DEFAULT_PORT = 80
+_NAME_LIMIT = 63
+_LATE_SECONDS = 60
+"""So late a run may begin. By default Kubernetes sets no limit: a version that gets the runs would make up at once for one of another's."""
 
 
 def owner_labels(place: Place, label: str, role: str = SERVING) -> dict[str, str]:
@@ -47,13 +50,13 @@ def owner_annotations(target: Target, version: WantedVersion) -> dict[str, str]:
     return {TARGET: str(target), LABEL: version.label, DIGEST: version.artifact.digest}
 
 
-def deployment(place: Place, target: Target, version: WantedVersion, *, standby: bool = False, hidden: tuple[str, ...] = ()) -> Manifest:
-    """The Deployment of a version, without replicas yet.
+def workload(place: Place, target: Target, version: WantedVersion, *, standby: bool = False, hidden: tuple[str, ...] = ()) -> Manifest:
+    """The Deployment of a version, without replicas yet, or its CronJob, suspended.
 
     ``standby``: of the Pods that prove that it starts; the labels ``hidden``, by which the shared Service chooses, are
     then made not to match. Raises ValueError where the place has no template.
     """
-    base = deployment_of(place.template)
+    base = workload_of(place.template)
     if base is None:
         raise ValueError(f"no template for {target}: name one in the placement file")
     role = STANDBY if standby else SERVING
@@ -61,29 +64,52 @@ def deployment(place: Place, target: Target, version: WantedVersion, *, standby:
     name = standby_name(place.slug, version.label) if standby else version_name(place.slug, version.label)
     made: Manifest = copy.deepcopy({key: base[key] for key in ("apiVersion", "kind", "spec")})
     made["metadata"] = _metadata(base, name, labels, owner_annotations(target, version))
+    if place.workload is Kind.CRON_JOB:
+        _fill_pods(_suspended(made["spec"], labels), place, target, version, labels)
+        return made
     if not standby and place.autoscaler is not None:
         made["metadata"]["annotations"][AUTOSCALED] = "true"
-    spec = made["spec"]
-    spec["replicas"] = 0
-    spec["selector"] = {"matchLabels": labels}
+    made["spec"]["replicas"] = 0
+    made["spec"]["selector"] = {"matchLabels": labels}
+    _fill_pods(made["spec"], place, target, version, labels, hidden if standby else None)
+    return made
+
+
+def _suspended(spec: Manifest, labels: dict[str, str]) -> Manifest:
+    """The specification of a CronJob made so that it does not run yet; that of its Jobs.
+
+    Where the template does not say otherwise no two runs overlap, and none makes up for what was missed.
+    """
+    spec["suspend"] = True
+    spec.setdefault("concurrencyPolicy", "Forbid")
+    spec.setdefault("startingDeadlineSeconds", _LATE_SECONDS)
+    metadata = spec["jobTemplate"].setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
+    jobs: Manifest = spec["jobTemplate"]["spec"]
+    return jobs
+
+
+def _fill_pods(
+    spec: Manifest, place: Place, target: Target, version: WantedVersion, labels: dict[str, str], hidden: tuple[str, ...] | None = None
+) -> None:
+    """Make the template of Pods in a specification the version's own. ``hidden``: of those that stand by, labels that must not match."""
     template = spec.setdefault("template", {})
     metadata = template.setdefault("metadata", {})
-    own = {key: (STANDBY if standby and key in hidden else value) for key, value in (metadata.get("labels") or {}).items()}
+    own = {key: (STANDBY if key in (hidden or ()) else value) for key, value in (metadata.get("labels") or {}).items()}
     metadata["labels"] = {**own, **labels}
     template["spec"] = pod_spec(
         template["spec"],
         target,
         version,
         container=place.container,
-        copies={name_of(each): f"{version_name(place.slug, version.label)}-{name_of(each)}"[:63] for each in _of_kind(place, "ConfigMap")},
+        copies={name_of(each): _copy_name(place, version, each) for each in _of_kind(place, "ConfigMap")},
         configuration=_configuration_name(place, version) if version.configuration else None,
-        standby=standby,
+        standby=hidden is not None,
     )
-    return made
 
 
 def companions(place: Place, target: Target, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:
-    """What a version's Deployment ``owner`` is to own, in the order in which to make it."""
+    """What a version's Deployment or CronJob ``owner`` is to own, in the order in which to make it."""
     made = [(Kind.CONFIG_MAP, _config_map_copy(place, version, each)) for each in _of_kind(place, "ConfigMap")]
     if version.configuration:
         made.append((Kind.CONFIG_MAP, _configuration(place, version)))
@@ -94,7 +120,7 @@ def companions(place: Place, target: Target, version: WantedVersion, owner: Mani
         made.append((Kind.AUTOSCALER, _autoscaler(place, version, place.autoscaler)))
     for _, each in made:
         each["metadata"]["annotations"] = {**each["metadata"].get("annotations", {}), **owner_annotations(target, version)}
-        each["metadata"]["ownerReferences"] = [_owner(owner)]
+        each["metadata"]["ownerReferences"] = [_owner(place.workload, owner)]
     return made
 
 
@@ -125,7 +151,7 @@ def service_port(place: Place) -> int:
 
 def _ports(place: Place) -> list[Manifest]:
     """A Service's ports where the template has no Service: its own port, to the first that the containers name."""
-    base = deployment_of(place.template)
+    base = workload_of(place.template)
     containers = base["spec"]["template"]["spec"]["containers"] if base is not None else []
     exposed = [int(port["containerPort"]) for container in containers for port in container.get("ports") or []]
     first = exposed[0] if exposed else place.port or _DEFAULT_PORT
@@ -146,10 +172,16 @@ def _metadata(base: Manifest, name: str, labels: dict[str, str], annotations: di
 
 
 def _config_map_copy(place: Place, version: WantedVersion, base: Manifest) -> Manifest:
-    name = f"{version_name(place.slug, version.label)}-{name_of(base)}"[:63]
+    name = _copy_name(place, version, base)
     kept: Manifest = {key: copy.deepcopy(base[key]) for key in ("data", "binaryData") if key in base}
     metadata = _metadata(base, name, owner_labels(place, version.label), {})
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True, **kept}
+
+
+def _copy_name(place: Place, version: WantedVersion, base: Manifest) -> str:
+    """What the version's copy of a ConfigMap is called; one that would be too long is shortened, and still another than any other's."""
+    whole = f"{version_name(place.slug, version.label)}-{name_of(base)}"
+    return whole if len(whole) <= _NAME_LIMIT else slug(whole, _NAME_LIMIT)
 
 
 def _configuration(place: Place, version: WantedVersion) -> Manifest:
@@ -177,6 +209,6 @@ def _autoscaler(place: Place, version: WantedVersion, base: Manifest) -> Manifes
     return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
 
 
-def _owner(owner: Manifest) -> Manifest:
-    metadata = owner["metadata"]
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"], "controller": False}
+def _owner(kind: Kind, owner: Manifest) -> Manifest:
+    of, metadata = {"apiVersion": kind.api_version, "kind": kind.manifest_kind}, owner["metadata"]
+    return {**of, "name": metadata["name"], "uid": metadata["uid"], "controller": False}

@@ -16,7 +16,7 @@ SERVICE = f"{PREFIX}service"
 VERSION = f"{PREFIX}version"
 """Label: the slug of the version (``v3``)."""
 ROLE = f"{PREFIX}role"
-"""Label of Deployments and Pods: ``serving`` takes traffic or work, ``standby`` proves that the version starts."""
+"""Label of Deployments, CronJobs and Pods: ``serving`` takes traffic or work, ``standby`` proves that the version starts."""
 
 TARGET = f"{PREFIX}target"
 """Annotation: environment and service as the engine writes them."""
@@ -25,7 +25,10 @@ LABEL = f"{PREFIX}label"
 STAMP = f"{PREFIX}stamp"
 """Annotation: the resourceVersion of the memory by which the object was last brought in line: the fence against stale writers."""
 REPLICAS = f"{PREFIX}replicas"
-"""Annotation: the replicas that we set, written in the same patch, so that another number is somebody else's."""
+"""Annotation: the replicas that we set, written in the same patch, so that another number is somebody else's. Of a CronJob 0 is suspended,
+and 1 is not."""
+RUNS = f"{PREFIX}runs"
+"""Annotation of a CronJob: which of its runs were counted, and how they ended (see ``runs``)."""
 DIGEST = f"{PREFIX}digest"
 """Annotation: the digest of the version's artifact."""
 FLOOR = f"{PREFIX}floor"
@@ -47,6 +50,8 @@ class Kind(Enum):
     POD = ("v1", "pods", "Pod")
     DEPLOYMENT = ("apps/v1", "deployments", "Deployment")
     REPLICA_SET = ("apps/v1", "replicasets", "ReplicaSet")
+    CRON_JOB = ("batch/v1", "cronjobs", "CronJob")
+    JOB = ("batch/v1", "jobs", "Job")
     AUTOSCALER = ("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
     DISRUPTION_BUDGET = ("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
     HTTP_ROUTE = ("gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute")

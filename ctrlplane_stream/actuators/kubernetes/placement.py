@@ -6,7 +6,7 @@
       production: {context: prod-eu, namespace: shop}
     services:
       shop/cart:
-        template: cart.yaml                       # beside this file: a Deployment, and what belongs to each version
+        template: cart.yaml                       # beside this file: a Deployment (of a job: a CronJob), and what belongs to each version
         replicas: 4                               # carry the whole traffic; default: the template's
         route: {name: shop, rule: cart}           # a rule of an HTTPRoute (or kind: GRPCRoute) that exists
         port: 80                                  # of the version's Service; default: the template's first
@@ -49,7 +49,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Place(msgspec.Struct, frozen=True):
     """Where one target lives. ``template`` are the manifests that a version is made from.
 
-    Exactly one way for weights: ``route``, or replicas (behind ``service`` where there is one; consumers have none).
+    Exactly one way for weights: ``route``, or replicas (behind ``service`` where there is one; consumers have none), or runs of a CronJob.
     ``adopt`` names a running Deployment that becomes the first version by ADOPT. ``full`` Pods carry all the traffic.
     """
 
@@ -63,6 +63,11 @@ class Place(msgspec.Struct, frozen=True):
     port: int | None = None
     container: str | None = None
     adopt: str | None = None
+
+    @property
+    def workload(self) -> Kind:
+        """What a version is made as: a Deployment, or of a job a CronJob."""
+        return Kind.CRON_JOB if any(manifest.get("kind") == "CronJob" for manifest in self.template) else Kind.DEPLOYMENT
 
     @property
     def autoscaler(self) -> Manifest | None:
@@ -123,11 +128,12 @@ class Placements:
         )
 
     def kinds(self) -> frozenset[Kind]:
-        """The kinds that are looked at besides those that every target has: routes, and autoscalers where a template has one."""
+        """The kinds that are looked at besides those that every target has: routes, and autoscalers and runs where a template has them."""
         entries = [o for s in self._file.services.values() for o in (s, *s.environments.values())]
         routes = {entry.route.api for entry in entries if entry.route is not None}
-        scaled = any(manifest.get("kind") == "HorizontalPodAutoscaler" for each in self._templates.values() for manifest in each)
-        return frozenset(routes | ({Kind.AUTOSCALER} if scaled else set()))
+        made = {manifest.get("kind") for each in self._templates.values() for manifest in each}
+        scaled = {Kind.AUTOSCALER} if "HorizontalPodAutoscaler" in made else set()
+        return frozenset(routes | scaled | ({Kind.CRON_JOB, Kind.JOB} if "CronJob" in made else set()))
 
     def kinds_made(self) -> frozenset[Kind]:
         """The kinds of what templates bring besides a Deployment, and of what adopting looks at."""
@@ -163,7 +169,7 @@ def read_placements(path: Path) -> Placements:
 
 
 def read_template(path: Path) -> tuple[Manifest, ...]:
-    """The manifests in a template file. Raises PlacementError where it has not exactly one Deployment."""
+    """The manifests in a template file. Raises PlacementError where it has not exactly one Deployment or CronJob."""
     try:
         manifests = tuple(document for document in yaml.safe_load_all(path.read_text()) if document)
     except OSError as error:
@@ -182,14 +188,29 @@ def template_problem(manifests: tuple[Any, ...]) -> str | None:
     if not all(isinstance(m, dict) and isinstance(m.get("metadata"), dict) and "name" in m["metadata"] for m in manifests):
         return "every document must be an object with kind and metadata.name"
     kinds = [manifest.get("kind") for manifest in manifests]
-    if kinds.count("Deployment") != 1:
-        return f"a template needs exactly one Deployment, and has {kinds.count('Deployment')}"
+    if kinds.count("CronJob") == 1 and "Deployment" not in kinds:
+        return _problem_of_job(manifests)
+    if kinds.count("Deployment") != 1 or "CronJob" in kinds:
+        found = f"{kinds.count('Deployment')} and {kinds.count('CronJob')}"
+        return f"a template needs exactly one Deployment, or for a job one CronJob, and has {found}"
     allowed = ("Deployment", "Service", "ConfigMap", "HorizontalPodAutoscaler", "PodDisruptionBudget")
     foreign = sorted({str(kind) for kind in kinds if kind not in allowed})
     if foreign:
         return f"{', '.join(foreign)} cannot be made per version: apply it yourself, or use one of {', '.join(allowed)}"
     if kinds.count("Service") > 1 or kinds.count("HorizontalPodAutoscaler") > 1:
         return "a template has at most one Service and one HorizontalPodAutoscaler"
+    return None
+
+
+def _problem_of_job(manifests: tuple[Manifest, ...]) -> str | None:
+    foreign = sorted({str(manifest["kind"]) for manifest in manifests} - {"CronJob", "ConfigMap"})
+    if foreign:
+        return f"{', '.join(foreign)} cannot be made per version of a job: apply it yourself"
+    spec = next(manifest["spec"] for manifest in manifests if manifest["kind"] == "CronJob")
+    if "ttlSecondsAfterFinished" in spec["jobTemplate"]["spec"]:
+        return "a run is counted by its Job: leave ttlSecondsAfterFinished out, the history limits of the CronJob clear up as well"
+    if 0 in (spec.get("successfulJobsHistoryLimit"), spec.get("failedJobsHistoryLimit")):
+        return "a run is counted by its Job: successfulJobsHistoryLimit and failedJobsHistoryLimit must be 1 or more"
     return None
 
 

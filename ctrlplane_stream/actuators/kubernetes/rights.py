@@ -34,9 +34,9 @@ def shipped_role() -> Manifest:
 
 
 def needed(placements: Placements) -> tuple[Right, ...]:
-    """Those of the Role that these placements make use of: routes, autoscalers and budgets only where something names them."""
+    """Those of the Role that these placements make use of: routes, autoscalers, budgets and jobs only where something names them."""
     used = placements.kinds() | placements.kinds_made()
-    optional = (Kind.HTTP_ROUTE, Kind.GRPC_ROUTE, Kind.AUTOSCALER, Kind.DISRUPTION_BUDGET, Kind.REPLICA_SET)
+    optional = (Kind.HTTP_ROUTE, Kind.GRPC_ROUTE, Kind.AUTOSCALER, Kind.DISRUPTION_BUDGET, Kind.REPLICA_SET, Kind.CRON_JOB, Kind.JOB)
     spared = {_plural(kind) for kind in optional if kind not in used}
     return tuple(right for right in rights_of(shipped_role()) if right.resource not in spared)
 

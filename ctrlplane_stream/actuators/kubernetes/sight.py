@@ -39,17 +39,19 @@ class NotHeld(LookupError):
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """What was seen. ``revision`` is the memory's; ``deployments`` and ``autoscalers`` are ours by name, ``services`` names of ours."""
+    """What was seen. ``revision`` is the memory's; ``workloads`` (Deployments, or of a job CronJobs) and ``autoscalers``
+    are ours by name, ``services`` names of ours, and ``runs`` Jobs that our CronJobs made."""
 
     target: Target
     place: Place
     memory: Memory | None
     revision: str | None
-    deployments: dict[str, Manifest]
+    workloads: dict[str, Manifest]
     services: tuple[str, ...]
     pods: tuple[Manifest, ...]
     route: Manifest | None
     autoscalers: dict[str, Manifest] = {}
+    runs: tuple[Manifest, ...] = ()
 
     @property
     def routed(self) -> bool:
@@ -74,17 +76,17 @@ class Sight(msgspec.Struct, frozen=True):
         return adopted.get(version) or version_name(self.place.slug, version)
 
     def serving(self, version: str) -> Manifest | None:
-        """The version's Deployment that takes traffic or work, or None where there is none."""
-        return self.deployments.get(self.name(version))
+        """The version's Deployment that takes traffic or work, or its CronJob; None where there is none."""
+        return self.workloads.get(self.name(version))
 
     def standing_by(self, version: str) -> Manifest | None:
         """The version's Deployment that only proves that it starts, or None where there is none."""
-        return self.deployments.get(standby_name(self.place.slug, version))
+        return self.workloads.get(standby_name(self.place.slug, version))
 
     def labels(self) -> tuple[str, ...]:
         """Labels of all versions of which something is there or wanted, each once, the wanted ones first."""
         found = [version.label for version in self.listed]
-        found += [annotation(each, LABEL) or "" for each in self.deployments.values() if label(each, ROLE) != STANDBY]
+        found += [annotation(each, LABEL) or "" for each in self.workloads.values() if label(each, ROLE) != STANDBY]
         return tuple(dict.fromkeys(each for each in found if each))
 
 
@@ -101,11 +103,12 @@ async def read_sight(reader: Reader, target: Target, place: Place) -> Sight:
 
 async def _read(reader: Reader, target: Target, place: Place) -> Sight:
     chosen, namespace = selector(place), place.namespace
-    deployments, services, pods, autoscalers, route = await asyncio.gather(
-        reader.select(Kind.DEPLOYMENT, namespace, chosen),
+    workloads, services, pods, autoscalers, runs, route = await asyncio.gather(
+        reader.select(place.workload, namespace, chosen),
         reader.select(Kind.SERVICE, namespace, chosen),
         reader.select(Kind.POD, namespace, chosen),
-        _autoscalers(reader, place),
+        _listed_if(place.autoscaler is not None, reader, Kind.AUTOSCALER, place),
+        _listed_if(place.workload is Kind.CRON_JOB, reader, Kind.JOB, place),
         _route(reader, place),
     )
     found = await reader.get(Kind.CONFIG_MAP, namespace, memory_name(place.slug))
@@ -114,19 +117,20 @@ async def _read(reader: Reader, target: Target, place: Place) -> Sight:
         place=place,
         memory=None if found is None else read_memory(found, target),
         revision=None if found is None else revision_of(found),
-        deployments={name_of(each): each for each in deployments[0]},
+        workloads={name_of(each): each for each in workloads[0]},
         services=tuple(name_of(each) for each in services[0]),
         pods=pods[0],
         route=route,
         autoscalers={name_of(each): each for each in autoscalers},
+        runs=runs,
     )
 
 
-async def _autoscalers(reader: Reader, place: Place) -> tuple[Manifest, ...]:
-    """Ours; without a request where the template brings none."""
-    if place.autoscaler is None:
+async def _listed_if(there_may_be: bool, reader: Reader, kind: Kind, place: Place) -> tuple[Manifest, ...]:
+    """Ours of that kind; without a request where the template brings none."""
+    if not there_may_be:
         return ()
-    found, _ = await reader.select(Kind.AUTOSCALER, place.namespace, selector(place))
+    found, _ = await reader.select(kind, place.namespace, selector(place))
     return found
 
 
@@ -137,4 +141,4 @@ async def _route(reader: Reader, place: Place) -> Manifest | None:
 
 
 def _moved(here: Place, there: Place) -> bool:
-    return here.route != there.route
+    return (here.route, here.workload) != (there.route, there.workload)

@@ -14,5 +14,5 @@ def is_overtaken(sight: Sight) -> bool:
     if sight.revision is None or not sight.revision.isdecimal():
         return False
     record = recorded(sight.route, sight.place.slug) if sight.route is not None else None
-    stamps = [annotation(each, STAMP) for each in sight.deployments.values()] + [None if record is None else record.stamp]
+    stamps = [annotation(each, STAMP) for each in sight.workloads.values()] + [None if record is None else record.stamp]
     return any(int(stamp) > int(sight.revision) for stamp in stamps if stamp is not None and stamp.isdecimal())

@@ -3,6 +3,7 @@
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.actuators.kubernetes.runs import Told
 from ctrlplane_stream.model.world import WantedVersion
 
 
@@ -13,7 +14,8 @@ class Remember(msgspec.Struct, frozen=True):
 
 
 class Make(msgspec.Struct, frozen=True):
-    """Make a version's Deployment, without replicas, and what it owns. ``standby``: the one that proves that it starts, owning nothing."""
+    """Make a version's Deployment, without replicas, or its CronJob, and what it owns. ``standby``: the one that proves that it starts, and
+    owns nothing."""
 
     version: WantedVersion
     standby: bool = False
@@ -26,7 +28,7 @@ class Complete(msgspec.Struct, frozen=True):
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """Set the replicas of a Deployment (None: leave them), and stamp it."""
+    """Set the replicas of a Deployment (None: leave them), and stamp it. Of a CronJob 0 suspends it, and 1 lets it run."""
 
     deployment: str
     replicas: int | None
@@ -45,8 +47,21 @@ class Steer(msgspec.Struct, frozen=True):
     weights: dict[str, int]
 
 
+class Count(msgspec.Struct, frozen=True):
+    """Write on a CronJob what was counted of its runs."""
+
+    cron_job: str
+    runs: Told
+
+
+class End(msgspec.Struct, frozen=True):
+    """Delete a Job, and with it the run that is under way."""
+
+    job: str
+
+
 class Remove(msgspec.Struct, frozen=True):
-    """Delete a Deployment and what it owns."""
+    """Delete a Deployment or CronJob and what it owns."""
 
     deployment: str
 
@@ -57,4 +72,12 @@ class Return(msgspec.Struct, frozen=True):
     deployment: str
 
 
-Step = Remember | Make | Complete | Scale | Floor | Steer | Remove | Return
+Step = Remember | Make | Complete | Scale | Floor | Steer | Count | End | Remove | Return
+Steps = tuple[Step, ...]
+
+
+def remembering(memory: Memory, weights: dict[str, int]) -> Steps:
+    """That these weights are in force now; no step where that is what is remembered."""
+    if memory.ledger.weights == weights:
+        return ()
+    return (Remember(msgspec.structs.replace(memory, ledger=msgspec.structs.replace(memory.ledger, weights=weights))),)

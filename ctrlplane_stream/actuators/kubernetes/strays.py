@@ -9,6 +9,8 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, recorded, recorded_replicas, replicas
 
 IS_GONE = "is gone"
+_OURS = frozenset({"f:template", "f:jobTemplate", "f:schedule"})
+"""What nobody else may set in the specification of a version."""
 
 
 def strays(sight: Sight) -> dict[str, str]:
@@ -18,10 +20,10 @@ def strays(sight: Sight) -> dict[str, str]:
         return found
     if sight.routed:
         found |= _of_route(sight)
-    for name, deployment in sorted(sight.deployments.items()):
+    for name, deployment in sorted(sight.workloads.items()):
         said = _of_deployment(deployment, adopted=annotation(deployment, ADOPTED_AT) is not None)
         if said is not None:
-            found[f"Deployment {name}"] = said
+            found[f"{sight.place.workload.manifest_kind} {name}"] = said
     listed = {version.label for version in sight.listed}
     for label in sight.memory.made:
         if label in listed:
@@ -54,11 +56,12 @@ def _of_route(sight: Sight) -> dict[str, str]:
 def _of_deployment(deployment: Manifest, *, adopted: bool) -> str | None:
     wanted, there = recorded_replicas(deployment), replicas(deployment)
     if wanted is not None and wanted != there and annotation(deployment, AUTOSCALED) is None:
-        return f"has {there} replicas instead of {wanted}"
+        suspended = "jobTemplate" in deployment["spec"]
+        return f"has {there} replicas instead of {wanted}" if not suspended else f"is {'not ' if there else ''}suspended"
     if adopted:
         return _rolled_out(deployment)
     hand = _template_touched(deployment)
-    return None if hand is None else f"has another Pod template, by {hand}"
+    return None if hand is None else f"has another template, by {hand}"
 
 
 def _rolled_out(deployment: Manifest) -> str | None:
@@ -71,16 +74,17 @@ def _rolled_out(deployment: Manifest) -> str | None:
 
 def _of_version(sight: Sight, label: str) -> dict[str, str]:
     if sight.serving(label) is None and sight.standing_by(label) is None:
-        return {f"Deployment {sight.name(label)}": IS_GONE}
+        return {f"{sight.place.workload.manifest_kind} {sight.name(label)}": IS_GONE}
     if sight.routed and backend_name(sight, label) not in sight.services:
         return {f"Service {backend_name(sight, label)}": IS_GONE}
     return {}
 
 
 def _template_touched(deployment: Manifest) -> str | None:
-    """Who besides us owns a field of the Pod template, and since when."""
+    """Who besides us owns a field of the template of Pods or Jobs, or the schedule of those, and since when."""
     for entry in deployment["metadata"].get("managedFields") or []:
-        if entry.get("manager") != MANAGER and "f:template" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
+        fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        if entry.get("manager") != MANAGER and not _OURS.isdisjoint(fields):
             return f"{entry.get('manager')} at {entry.get('time')}"
     return None
 
@@ -88,7 +92,7 @@ def _template_touched(deployment: Manifest) -> str | None:
 def _who(sight: Sight, new: dict[str, str]) -> str:
     """The field manager that touched one of the strayed objects last, but for us and the cluster's own controllers."""
     rule = sight.place.route
-    objects = {f"Deployment {name}": each for name, each in sight.deployments.items()}
+    objects = {f"{sight.place.workload.manifest_kind} {name}": each for name, each in sight.workloads.items()}
     if rule is not None and sight.route is not None:
         objects[f"{rule.kind} {rule.name}"] = sight.route
     hands = [

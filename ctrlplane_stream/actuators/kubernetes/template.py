@@ -12,9 +12,9 @@ from ctrlplane_stream.model.world import WantedVersion
 _RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 
 
-def deployment_of(template: tuple[Manifest, ...]) -> Manifest | None:
-    """The template's Deployment, or None where there is no template."""
-    return next((manifest for manifest in template if manifest.get("kind") == "Deployment"), None)
+def workload_of(template: tuple[Manifest, ...]) -> Manifest | None:
+    """The template's Deployment or CronJob, or None where there is no template."""
+    return next((manifest for manifest in template if manifest.get("kind") in ("Deployment", "CronJob")), None)
 
 
 def configuration_data(configuration: Mapping[str, str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ def record_key(slug: str) -> str:
 
 def rule_index(route: Manifest, rule: str) -> int | None:
     """Where the named rule stands in the route, or None where there is none of that name."""
-    rules = route["spec"].get("rules") or []
+    rules = (route.get("spec") or {}).get("rules") or []
     return next((index for index, each in enumerate(rules) if each.get("name") == rule), None)
 
 
@@ -48,8 +48,12 @@ def recorded(route: Manifest, slug: str) -> Recorded | None:
 
 
 def replicas(deployment: Manifest | None) -> int:
-    """The replicas that a Deployment is to have; 0 where there is none."""
-    return 0 if deployment is None else int(deployment["spec"].get("replicas", 1))
+    """The replicas that a Deployment is to have; 0 where there is none. Of a CronJob 1 where it is not suspended."""
+    if deployment is None:
+        return 0
+    if "jobTemplate" in deployment["spec"]:
+        return 0 if deployment["spec"].get("suspend") else 1
+    return int(deployment["spec"].get("replicas", 1))
 
 
 def recorded_replicas(deployment: Manifest) -> int | None:

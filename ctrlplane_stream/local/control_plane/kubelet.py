@@ -1,7 +1,8 @@
 """A kubelet and scheduler without nodes: every Pod is bound and given an address, and becomes what its image says.
 
 An image whose repository ends in ``never-ready`` runs and is not ready, ``crashes`` loops at start, ``missing`` cannot
-be pulled; any other is ready after ``start_seconds``. Nothing is run and no address is ever dialled (10.77.0.0/16, for
+be pulled; any other is ready after ``start_seconds``. The Pod of a Job has then ended well, or has failed where its image ``crashes``; one
+that is ``never-ready`` runs until ``end_runs``. Nothing is run and no address is ever dialled (10.77.0.0/16, for
 EndpointSlices take no loopback addresses). It has a thread and an event loop of its own.
 """
 
@@ -22,6 +23,8 @@ from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _NODE = "fake"
 _ATTEMPTS = 50
+_OVER = ("succeeded", "failed")
+"""States of a Pod that nothing follows."""
 _MERGE = "application/strategic-merge-patch+json"
 
 
@@ -32,6 +35,7 @@ class FakeKubelet:
         self._access = access
         self._start_seconds = start_seconds
         self._unready: set[str] = set()
+        self._ended: dict[str, str] = {}
         self._addresses = itertools.count(2)
         self._seen: dict[str, str] = {}
         self._pods: dict[str, Manifest] = {}
@@ -43,6 +47,12 @@ class FakeKubelet:
         """From now on the Pods of that Deployment (by its name) are ready, or run without being so."""
         (self._unready.discard if ready else self._unready.add)(deployment)
         self._loop.call_soon_threadsafe(self._look_again, deployment)
+
+    def end_runs(self, cron_job: str, *, well: bool) -> None:
+        """Let the Pods that run now of that CronJob's Jobs (named after it) end, well or not."""
+        for pod in [pod for pod in self._pods.values() if _of(pod, cron_job)]:
+            self._ended[pod["metadata"]["uid"]] = "succeeded" if well else "failed"
+        self._loop.call_soon_threadsafe(self._look_again, cron_job)
 
     def kill_pods(self, deployment: str) -> None:
         """Delete the Pods of that Deployment at once, as if their nodes were gone."""
@@ -94,7 +104,7 @@ class FakeKubelet:
     def _notice(self, pod: Manifest) -> None:
         uid = pod["metadata"]["uid"]
         self._pods[uid] = pod
-        due = _due(pod, self._is_unready(pod))
+        due = _due(pod, "unready" if self._is_unready(pod) else self._ended.get(uid) or _behaviour(pod))
         if due is not None and self._seen.get(uid) != due:
             self._seen[uid] = due
             task = self._loop.create_task(self._act(pod, due))
@@ -147,22 +157,20 @@ class FakeKubelet:
         return f"10.77.{number // 250 % 250}.{number % 250 + 1}"
 
 
-def _due(pod: Manifest, unready: bool) -> str | None:
-    """What is to be done for a Pod: ``bind``, ``delete``, a state to report, or None."""
+def _due(pod: Manifest, wanted: str) -> str | None:
+    """What is to be done for a Pod: ``bind``, ``delete``, the state ``wanted`` to report, or None."""
     if pod["metadata"].get("deletionTimestamp"):
         return "delete"
     if not pod["spec"].get("nodeName"):
         return "bind"
-    wanted = "unready" if unready else _behaviour(pod)
-    return None if _state(pod) == wanted else wanted
+    return None if _state(pod) in (wanted, *_OVER) else wanted
 
 
 def _behaviour(pod: Manifest) -> str:
     repositories = [str(container["image"]).partition("@")[0] for container in pod["spec"]["containers"]]
-    for ending in ("never-ready", "crashes", "missing"):
-        if any(repository.endswith(ending) for repository in repositories):
-            return ending
-    return "ready"
+    found = next((each for each in ("never-ready", "crashes", "missing") if any(name.endswith(each) for name in repositories)), "ready")
+    is_run = any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences") or [])
+    return {"ready": "succeeded", "crashes": "failed"}.get(found, found) if is_run else found
 
 
 def _state(pod: Manifest) -> str | None:
@@ -178,7 +186,9 @@ def _of(pod: Manifest, deployment: str) -> bool:
 def _status(pod: Manifest, state: str, address: str) -> dict[str, Any]:
     ready = "True" if state == "ready" else "False"
     waiting = {"crashes": "CrashLoopBackOff", "missing": "ImagePullBackOff"}.get(state)
-    now = {"waiting": {"reason": waiting, "message": f"the image says so: {state}"}} if waiting else {"running": {}}
+    now: Manifest = {"waiting": {"reason": waiting, "message": f"the image says so: {state}"}} if waiting else {"running": {}}
+    if state in _OVER:
+        now = {"terminated": {"exitCode": 0 if state == "succeeded" else 1, "reason": "Completed" if state == "succeeded" else "Error"}}
     containers = [
         {
             "name": container["name"],
@@ -191,7 +201,7 @@ def _status(pod: Manifest, state: str, address: str) -> dict[str, Any]:
         for container in pod["spec"]["containers"]
     ]
     conditions = [{"type": kind, "status": ready} for kind in ("Ready", "ContainersReady")] + [{"type": "PodScheduled", "status": "True"}]
-    phase = "Pending" if state == "missing" else "Running"
+    phase = {"missing": "Pending", "succeeded": "Succeeded", "failed": "Failed"}.get(state, "Running")
     return {
         "phase": phase,
         "message": state,

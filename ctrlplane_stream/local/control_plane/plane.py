@@ -30,6 +30,8 @@ _READY_SECONDS = 180.0
 _CONTROLLERS = (
     "deployment-controller",
     "replicaset-controller",
+    "job-controller",
+    "cronjob-controller",
     "endpointslice-controller",
     "garbage-collector-controller",
     "namespace-controller",

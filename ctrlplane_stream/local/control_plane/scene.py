@@ -28,6 +28,14 @@ def template(replicas: int = 2) -> tuple[Manifest, ...]:
     return ({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "cart", "labels": {"team": "shop"}}, "spec": spec},)
 
 
+def job_template() -> tuple[Manifest, ...]:
+    """A CronJob as users write it; its schedule does not come round while anybody looks."""
+    containers = [{"name": "report", "image": "replaced"}]
+    pods = {"metadata": {"labels": {"app": "report"}}, "spec": {"containers": containers, "restartPolicy": "Never"}}
+    spec = {"schedule": "0 3 * * *", "jobTemplate": {"spec": {"backoffLimit": 0, "template": pods}}}
+    return ({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "report", "labels": {"team": "shop"}}, "spec": spec},)
+
+
 def running(replicas: int = 2, name: str = "cart") -> Manifest:
     """The Deployment of a user who knows nothing of us, which runs the first artifact."""
     (deployment,) = template(replicas)

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from ctrlplane_stream.actuators.gitops.actuator import GitOps
-from ctrlplane_stream.actuators.gitops.guarding import Document, Owned, Safety, guard
+from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
+from ctrlplane_stream.actuators.gitops.owned import Document, Owned
 from ctrlplane_stream.actuators.gitops.placement import read_git_placements
 from ctrlplane_stream.commands.checkup_gitops import check_gitops
 from ctrlplane_stream.commands.findings import Finding, Health

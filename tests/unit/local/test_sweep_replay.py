@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.manifests import deployment, owner_labels
+from ctrlplane_stream.actuators.kubernetes.manifests import owner_labels, workload
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, Kind
 from ctrlplane_stream.actuators.ledger import Ledger
@@ -29,7 +29,7 @@ class Told:
 
     def pods(self, number: int, replicas: int, ready: int | None = None) -> "Told":
         """A version's Deployment with so many Pods, all of them ready unless said otherwise."""
-        made = deployment(self.place, TARGET, version(SERVICE, number, 0))
+        made = workload(self.place, TARGET, version(SERVICE, number, 0))
         made["spec"]["replicas"], made["status"] = replicas, {"readyReplicas": replicas if ready is None else ready}
         return self._tell(Kind.DEPLOYMENT, made)
 

@@ -49,7 +49,7 @@ def on_the_way_back(stable, route=None):
         place=place,
         memory=Memory(TARGET, place, ledger=ledger, made=("#1", "#2")),
         revision="7",
-        deployments=deployments,
+        workloads=deployments,
         services=("shop-cart-v1", "shop-cart-v2"),
         pods=(),
         route=steered if route else None,

@@ -72,9 +72,29 @@ def test_a_file_that_is_not_there_or_empty_is_said_with_the_setting_or_the_field
         read_placements(tmp_path / "empty.yaml")
 
 
+JOB = """\
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: report}
+spec: {schedule: "0 3 * * *", jobTemplate: {spec: {template: {spec: {containers: [{name: report, image: replaced}]}}}}}
+"""
+
+
+def test_a_job_is_placed_by_its_template_and_its_runs_are_looked_at(tmp_path):
+    placements = read_placements(written(tmp_path, GOOD.replace("    route: {name: shop, rule: cart}\n", ""), JOB))
+    assert placements.place(Target("production", "shop/cart")).workload is Kind.CRON_JOB
+    assert placements.kinds() == {Kind.CRON_JOB, Kind.JOB}
+    assert read_placements(written(tmp_path, GOOD)).place(Target("production", "shop/cart")).workload is Kind.DEPLOYMENT
+
+
 @pytest.mark.parametrize(
     ("template", "said"),
     [
+        (DEPLOYMENT + "---\n" + JOB, "one Deployment, or for a job one CronJob, and has 1 and 1"),
+        (JOB + "---\n" + JOB, "and has 0 and 2"),
+        (JOB + "---\nkind: Service\nmetadata: {name: s}\n", "Service cannot be made per version of a job"),
+        (JOB.replace("jobTemplate: {spec: {", "jobTemplate: {spec: {ttlSecondsAfterFinished: 60, "), "leave ttlSecondsAfterFinished out"),
+        (JOB.replace("schedule", "successfulJobsHistoryLimit: 0, schedule"), "must be 1 or more"),
         ("kind: Service\nmetadata: {name: cart}\n", "exactly one Deployment"),
         (DEPLOYMENT + "---\nkind: Secret\nmetadata: {name: s}\n", "Secret cannot be made per version"),
         (DEPLOYMENT + "---\nkind: ConfigMap\n", "metadata.name"),

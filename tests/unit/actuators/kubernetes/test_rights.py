@@ -6,7 +6,7 @@ import yaml
 from ctrlplane_stream.actuators.kubernetes.installation import Installation, manifests
 from ctrlplane_stream.actuators.kubernetes.placement import read_placements
 from ctrlplane_stream.actuators.kubernetes.rights import Right, lacking, needed, rights_of, shipped_role
-from ctrlplane_stream.local.control_plane.scene import template
+from ctrlplane_stream.local.control_plane.scene import job_template, template
 
 _MAKING = "a version is made by server-side apply, which asks for both"
 REASONS = {
@@ -19,6 +19,19 @@ REASONS = {
         "delete": "a version whose retention is over",
     },
     ("apps", "replicasets"): {"list": "adoption: which Pods are the running version's"},
+    ("batch", "cronjobs"): {
+        "get": "a name that is taken by somebody else's object is found out before it is touched",
+        "list": "all of a job, of its versions that nothing lists any more too",
+        "watch": "the same, heard of without asking",
+        "create": _MAKING,
+        "patch": "whether it is suspended, what was counted and stamps, guarded by what was seen",
+        "delete": "a version whose retention is over",
+    },
+    ("batch", "jobs"): {
+        "list": "the runs of a job and how they ended",
+        "watch": "the same, heard of without asking",
+        "delete": "a run under way whose version is parked",
+    },
     ("", "pods"): {"list": "why a version fails, in the cluster's words", "watch": "the same, heard of without asking"},
     ("", "services"): {
         "get": "a taken name; the Service behind which weight goes by shares",
@@ -97,12 +110,22 @@ def test_what_is_installed_has_that_role_in_each_namespace_and_none_for_the_clus
     assert [(each["kind"], each["roleRef"]["name"]) for each in bindings] == [("RoleBinding", "ctrlplane-stream")] * 2
 
 
+def needed_for(folder, made, **more):
+    """What a placement file with one service of that template needs."""
+    (folder / "cart.yaml").write_text(yaml.safe_dump_all(made))
+    path = folder / "placement.yaml"
+    service = {"shop/cart": {"template": "cart.yaml", **more}}
+    path.write_text(yaml.safe_dump({"environments": {"staging": {"namespace": "shop"}}, "services": service}))
+    return needed(read_placements(path))
+
+
+def test_a_job_needs_rights_on_what_runs_it(tmp_path):
+    rights = needed_for(tmp_path, job_template())
+    assert {right.resource for right in rights} == {"deployments", "pods", "services", "configmaps", "cronjobs", "jobs"}
+
+
 def test_only_what_a_placement_makes_use_of_is_missed(tmp_path):
-    (tmp_path / "cart.yaml").write_text(yaml.safe_dump_all(template()))
-    shared = {"template": "cart.yaml", "service": "cart"}
-    path = tmp_path / "placement.yaml"
-    path.write_text(yaml.safe_dump({"environments": {"staging": {"namespace": "shop"}}, "services": {"shop/cart": shared}}))
-    rights = needed(read_placements(path))
+    rights = needed_for(tmp_path, template(), service="cart")
     assert {right.resource for right in rights} == {"deployments", "pods", "services", "configmaps"}
     rules = [{"apiGroups": [""], "resources": ["*"], "verbs": ["*"]}, {"apiGroups": ["apps"], "resources": ["*"], "verbs": ["get", "list"]}]
     assert [str(right) for right in lacking(rules, rights)] == [

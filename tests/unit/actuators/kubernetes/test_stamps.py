@@ -22,7 +22,7 @@ def sight(revision, *, deployment="7", route="7"):
         place=PLACE,
         memory=None if revision is None else Memory(TARGET, PLACE),
         revision=revision,
-        deployments={"shop-cart-v1": {"metadata": {"name": "shop-cart-v1", "annotations": {STAMP: deployment}}}},
+        workloads={"shop-cart-v1": {"metadata": {"name": "shop-cart-v1", "annotations": {STAMP: deployment}}}},
         services=(),
         pods=(),
         route={"metadata": {"annotations": {"ctrlplane-stream.dev/shop-cart": record}}, "spec": {}},

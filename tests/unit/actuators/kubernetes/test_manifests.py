@@ -1,0 +1,57 @@
+"""The objects of a version: what is set where the template says nothing, and names that never meet."""
+
+import copy
+
+from ctrlplane_stream.actuators.kubernetes.manifests import companions, workload
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
+from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.local.control_plane.scene import job_template, template, version
+from ctrlplane_stream.model.identity import Target
+
+TARGET = Target("staging", "shop/cart")
+ONE = version("shop/cart", 1, 0)
+
+
+def config_map(name: str):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "b"}}
+
+
+def test_copies_of_config_maps_with_long_names_that_begin_alike_are_two_and_each_is_referred_to():
+    names = [f"a-rather-long-name-of-a-configuration-that-goes-on-and-on-{end}" for end in ("one", "two")]
+    (deployment,) = template()
+    spec = deployment["spec"]["template"]["spec"]
+    spec["containers"][0]["envFrom"] = [{"configMapRef": {"name": name}} for name in (*names, "short")]
+    place = Place("shop", "shop-cart", (deployment, *map(config_map, (*names, "short"))))
+    made = workload(place, TARGET, ONE)
+    made["metadata"]["uid"] = "u"
+    copies = [name_of(each) for kind, each in companions(place, TARGET, ONE, made) if kind is Kind.CONFIG_MAP][:3]
+    assert len(set(copies)) == 3
+    assert max(map(len, copies)) <= 63
+    assert copies[2] == "shop-cart-v1-short"
+    referred = made["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+    assert [each["configMapRef"]["name"] for each in referred][:3] == copies
+
+
+def test_a_job_is_made_suspended_without_overlap_or_making_up_and_the_templates_own_word_stands():
+    (silent,) = job_template()
+    place = Place("shop", "shop-cart", (silent,))
+    made = workload(place, TARGET, ONE)["spec"]
+    assert (made["suspend"], made["concurrencyPolicy"], made["startingDeadlineSeconds"]) == (True, "Forbid", 60)
+    said = copy.deepcopy(silent)
+    said["spec"] |= {"concurrencyPolicy": "Replace", "startingDeadlineSeconds": 900, "suspend": False}
+    made = workload(Place("shop", "shop-cart", (said,)), TARGET, ONE)["spec"]
+    assert (made["suspend"], made["concurrencyPolicy"], made["startingDeadlineSeconds"]) == (True, "Replace", 900)
+    assert silent == job_template()[0], "a template is not changed by use"
+
+
+def test_what_a_job_owns_is_owned_by_its_cron_job_and_its_jobs_and_pods_are_found_by_our_labels():
+    place = Place("shop", "shop-cart", (*job_template(), config_map("files")))
+    made = workload(place, TARGET, ONE)
+    made["metadata"]["uid"] = "u"
+    owned = companions(place, TARGET, ONE, made)
+    assert {kind for kind, _ in owned} == {Kind.CONFIG_MAP}
+    assert {each["metadata"]["ownerReferences"][0]["kind"] for _, each in owned} == {"CronJob"}
+    ours = {key: value for key, value in made["metadata"]["labels"].items() if key.startswith("ctrlplane-stream.dev/")}
+    job = made["spec"]["jobTemplate"]
+    assert ours.items() <= job["metadata"]["labels"].items()
+    assert ours.items() <= job["spec"]["template"]["metadata"]["labels"].items()
