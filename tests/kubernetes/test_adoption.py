@@ -11,7 +11,6 @@ from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.sight import read_sight
-from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Reply, Request
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.control_plane.scene import (
     adopting,
@@ -30,6 +29,7 @@ from ctrlplane_stream.model.facts import CatalogApplied, OutcomeStatus, Override
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import catalog, service
+from tests.kubernetes.dying import Dying
 from tests.kubernetes.test_whole_loop import CART, ENVIRONMENT, FRONT, POLICY, Eyes, Loop, pushed
 
 IMAGE, DIGEST = "registry.example/well", f"sha256:{1:064x}"
@@ -235,26 +235,6 @@ def test_what_was_labelled_and_not_yet_remembered_is_given_back_and_not_deleted(
         assert await owned.standing() == before
 
     play(lab, place, doing)
-
-
-class Dying(HttpTransport):
-    """Whoever uses it is dead after so many writes: before the next one, or before it hears of the last."""
-
-    def __init__(self, access, writes: int, *, hears: bool) -> None:
-        super().__init__(access)
-        self._left = writes
-        self._hears = hears
-
-    async def send(self, request: Request) -> Reply:
-        """See ``Transport``."""
-        writes = request.method != "GET"
-        if writes and self._left == 0:
-            raise Killed
-        self._left -= writes
-        reply = await super().send(request)
-        if writes and self._left == 0 and not self._hears:
-            raise Killed
-        return reply
 
 
 def test_an_adoption_killed_at_any_write_is_given_up_without_a_trace_unless_it_was_adopted_by_then(lab):

@@ -8,11 +8,14 @@ import pytest
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.local.control_plane.scene import command, job_template, kubernetes, settled, version
+from ctrlplane_stream.local.control_plane.sweep.faults import Killed
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity
+from tests.kubernetes.dying import Dying
 
+_AT_ONCE = 6
 SERVICE = "shop/report"
 TARGET = Target("staging", SERVICE)
 
@@ -21,9 +24,13 @@ class Office:
     """The target in a namespace, its actuator, and the schedule in our hands: ``run`` is ``kubectl create job --from=cronjob/…``."""
 
     def __init__(self, lab, cluster, admin, namespace: str) -> None:
-        self.lab, self.cluster, self.admin, self.namespace = lab, cluster, admin, namespace
-        self.actuator = kubernetes(cluster, (TARGET, Place(namespace, "shop-report", job_template())))
+        self.lab, self.admin, self.namespace = lab, admin, namespace
+        self.begin(cluster)
         self._sequence, self._run = itertools.count(1), itertools.count(1)
+
+    def begin(self, cluster) -> None:
+        """A worker begins, without anything that another knew."""
+        self.actuator = kubernetes(cluster, (TARGET, Place(self.namespace, "shop-report", job_template())))
 
     async def want(self, one: int | Capacity | None, two: int | Capacity | None = None, *, behaviour: str = "well", **more):
         """The outcome of a command with these weights of #1 and #2; PARKED for one that is, None for one that is not listed."""
@@ -39,6 +46,36 @@ class Office:
             if weight is not None
         ]
         return await self.actuator.apply(*command(TARGET, next(self._sequence), *wanted, kind=ServiceKind.JOB, **more))
+
+    async def again(self, sequence: int, one, two=None, **more) -> None:
+        """A command at this place in the order, until it is done and seen."""
+        self._sequence = itertools.count(sequence)
+        outcome = await self.want(one, two, **more)
+        assert outcome.status is OutcomeStatus.APPLIED, outcome
+        listed = [label for label, each in (("#1", one), ("#2", two)) if each is not None]
+        await self.until("it is done", lambda seen: [v.label for v in seen.versions] == listed and seen.cursor.sequence == sequence)
+        heir = "#2" if two == 100 else "#1"
+        await self.until("the weight has moved", lambda seen: of(seen, heir).weight == 100)
+        async with asyncio.timeout(30.0):
+            while await self.running() != [f"shop-report-v{heir[1:]}"]:
+                await self.actuator.observe(TARGET)
+
+    async def ran(self, number: int) -> None:
+        """A run of the version that ends well and is counted, begun by whoever comes first."""
+        if not (await self.admin.select(Kind.JOB, self.namespace, f"ctrlplane-stream.dev/version=v{number}"))[0]:
+            await self.run(number)
+        await self.until("it is counted", lambda seen: of(seen, f"#{number}").runs == 1)
+
+    async def never_two(self) -> None:
+        """Watch until cancelled; AssertionError where two CronJobs may run at one moment."""
+        there: dict[str, bool] = {}
+        listed, revision = await self.admin.select(Kind.CRON_JOB, self.namespace)
+        assert listed == ()
+        async for event in self.admin.watch(Kind.CRON_JOB, self.namespace, "", revision):
+            if event.type in ("ADDED", "MODIFIED", "DELETED"):
+                name = event.object["metadata"]["name"]
+                there[name] = event.type != "DELETED" and not event.object["spec"]["suspend"]
+            assert sum(there.values()) <= 1, there
 
     async def until(self, what: str, holds):
         """Look until it holds of the observation."""
@@ -232,3 +269,57 @@ def test_what_a_job_cannot_be_is_refused_in_words(lab, more, reason):
         )
 
     in_office(lab, play)
+
+
+async def script(office: Office, step: int) -> None:
+    """One step of a rollout with a run of each version; each may be taken again by somebody who does not know how far another came."""
+    match step:
+        case 0:
+            await office.again(1, 100, verb=Verb.PREPARE)
+        case 1:
+            await office.again(2, 100, 0, verb=Verb.PREPARE)
+        case 2:
+            await office.ran(1)
+        case 3:
+            await office.again(3, 0, 100)
+        case 4:
+            await office.ran(2)
+        case 5:
+            await office.again(4, Capacity.PARKED, 100, verb=Verb.PARK, stable="#2")
+        case _:
+            await office.again(5, None, 100, verb=Verb.DELETE, stable="#2")
+
+
+def test_whoever_is_killed_at_any_write_no_two_versions_ever_may_run_and_each_run_counts_once(lab):
+    """After each number of writes, by turns heard of and not; another goes on."""
+
+    async def once(writes: int) -> bool:
+        namespace = await asyncio.to_thread(lab.namespace)
+        dying = lab.product(Dying(lab.product_access, writes, hears=writes % 2 == 0))
+        async with dying, lab.product() as cluster, lab.admin() as admin:
+            office, dead = Office(lab, dying, admin, namespace), False
+            watching = asyncio.create_task(office.never_two())
+            for step in range(7):
+                try:
+                    await script(office, step)
+                except Killed:
+                    dead = True
+                    office.begin(cluster)
+                    await script(office, step)
+            watching.cancel()
+            assert (await asyncio.gather(watching, return_exceptions=True))[0].__class__ is asyncio.CancelledError, writes
+            seen = await office.actuator.observe(TARGET)
+            assert [(v.label, v.weight, v.runs, v.running) for v in seen.versions] == [("#2", 100, 1, 0)], (writes, seen)
+            found, _ = await admin.select(Kind.CRON_JOB, namespace)
+            assert [(each["metadata"]["name"], each["spec"]["suspend"]) for each in found] == [("shop-report-v2", False)], writes
+            return dead
+
+    async def run() -> int:
+        writes, count = 0, 0
+        while True:
+            dead = await asyncio.gather(*(once(writes + more) for more in range(_AT_ONCE)))
+            count, writes = count + sum(dead), writes + _AT_ONCE
+            if not all(dead):
+                return count
+
+    assert asyncio.run(run()) > 20

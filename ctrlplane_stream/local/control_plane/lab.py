@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import yaml
@@ -11,13 +11,14 @@ from ctrlplane_stream.actuators.kubernetes.access import Access, token_access
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.applying import apply_manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
-from ctrlplane_stream.actuators.kubernetes.rights import Right, rights_of
+from ctrlplane_stream.actuators.kubernetes.rights import Right, lacking, rights_of
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Transport
 from ctrlplane_stream.local.control_plane.kubelet import FakeKubelet
 from ctrlplane_stream.local.control_plane.plane import ControlPlane
 from ctrlplane_stream.shipped import shipped
 
 USER = "ctrlplane"
+_HEARD_SECONDS = 30.0
 _numbers = itertools.count(1)
 
 
@@ -46,7 +47,7 @@ class Lab:
         return Cluster(transport or HttpTransport(self.product_access), backoff_seconds=0.02)
 
     def namespace(self, *, without: Right | None = None) -> str:
-        """A fresh namespace with the product's rights in it, as ``deploy/namespaced`` gives them, all of them or ``without`` one."""
+        """A fresh namespace in which the product has its rights, as ``deploy/namespaced`` gives them, all of them or ``without`` one."""
         name = f"t{next(_numbers)}"
         rights = list(yaml.safe_load_all((shipped("deploy") / "namespaced" / "rights.yaml").read_text()))
         if without is not None:
@@ -55,7 +56,14 @@ class Lab:
         rights[1]["subjects"] = [{"kind": "User", "name": USER, "apiGroup": "rbac.authorization.k8s.io"}]
         self.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
         self.apply(rights, name)
+        asyncio.run(self._may(name, rights_of(rights[0])))
         return name
+
+    async def _may(self, namespace: str, rights: Sequence[Right]) -> None:
+        """Wait until the product has them: the API server hears of a Role as of anything else, a moment later. Raises TimeoutError."""
+        async with asyncio.timeout(_HEARD_SECONDS), self.product() as product:
+            while lacking((await product.own_rules(namespace))[0], rights):
+                await asyncio.sleep(0.02)
 
     def apply(self, manifests: list[Manifest], namespace: str = "") -> None:
         """Apply manifests as the administrator."""
