@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
@@ -162,6 +163,37 @@ def test_rows_are_told_apart_by_window_and_environment_and_come_in_order_of_name
             read = msgspec.json.decode(b"".join(array_of([each.value])), type=list[EdgeWindow])
             assert [(row.caller, row.callee, row.kind, row.caller_version, row.callee_version) for row in read] == list(each.names)
             assert [name for name in each.names if name[2] in {"database", "external"}] == [each.names[place] for place in each.open]
+
+
+def _differing_in(name: str, last: bool) -> tuple[Origin, Origin]:
+    """Caller and callee; the second pair has a higher text for one of the names that a row is put in order by."""
+    text = {each: "a" for each in ("caller", "callee", "caller_version", "callee_version")} | ({name: "b"} if last else {})
+    return Origin("prod", text["caller"], text["caller_version"]), Origin("prod", text["callee"], text["callee_version"])
+
+
+@pytest.mark.parametrize("first_counted", ["the first", "the last"])
+@pytest.mark.parametrize("name", ["caller", "callee", "caller_version", "callee_version"])
+def test_rows_that_differ_in_one_name_come_in_order_of_it_whichever_was_counted_first(name: str, first_counted: str) -> None:
+    found = library()
+    assert found is not None
+    pairs = [_differing_in(name, last) for last in (False, True)]
+    if first_counted == "the last":
+        pairs.reverse()
+    rows = RowsInC(RowWriter(found), [origin for pair in pairs for origin in pair])
+    calls = _Counted([_call(0, 1), _call(2, 3)], {1.0: (1, 0)}, (Sketch(),) * 3)
+    ((_, _, made),) = rows.edges(calls.counts, _NONE_OPEN.counts, array("I"), [1.0]) or []
+    want = sorted((above.service, below.service, EdgeKind.CALL, above.version, below.version) for above, below in pairs)
+    assert list(made.names) == want
+    assert [(row.callee, row.callee_version) for row in msgspec.json.decode(b"".join(array_of([made.value])), type=list[EdgeWindow])] == [
+        (each[1], each[4]) for each in want
+    ]
+
+
+@pytest.mark.parametrize("message_first", [False, True])
+def test_a_call_and_a_message_between_the_same_come_in_order_of_kind_whichever_was_counted_first(message_first: bool) -> None:
+    calls = _Counted([_call(0, 1, message=message_first), _call(0, 1, message=not message_first)], {1.0: (1, 0)}, (Sketch(),) * 3)
+    ((_, _, made),) = _rows().edges(calls.counts, _NONE_OPEN.counts, array("I"), [1.0]) or []
+    assert [kind for _, _, kind, _, _ in made.names] == [EdgeKind.CALL, EdgeKind.MESSAGE]
 
 
 def test_what_was_written_of_a_name_too_many_counts_under_the_other_name() -> None:

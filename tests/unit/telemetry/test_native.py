@@ -91,3 +91,30 @@ def test_addresses_that_no_half_in_memory_has_are_forgotten(engine: Engine) -> N
     pairing = chain.pairs[0]._pairing
     assert isinstance(pairing, ColumnarPairing | NativePairing)
     assert pairing._tables.size < 80
+
+
+_SPOKEN_TO = {
+    "databases": [{"db.system.name": "postgresql", "db.namespace": name} for name in ("carts", "ledger", "orders", "stock")],
+    "services of ours": [{"server.address": name} for name in ("carts", "ledger", "orders", "stock")],
+}
+
+
+@pytest.mark.parametrize("engine", [columnar(always=True), columnar(always=True, compiled=False)], ids=["C", "polars"])
+@pytest.mark.parametrize("spoken_to", _SPOKEN_TO.values(), ids=_SPOKEN_TO)
+def test_callers_that_nobody_answered_count_under_whom_they_spoke_to(spoken_to: list[dict[str, str]], engine: Engine) -> None:
+    """Each another number of times, and for another duration: none may count under a neighbour's name."""
+    settings = SpanSettings(partitions=1, window_ms=1_000, lateness_ms=1_000, pairing_ms=2_000)
+    names = ("carts", "ledger", "orders", "stock")
+    chain, traces = InMemoryChain(settings, engine, catalog={name: name for name in names}), SampleTraces()
+    spans = [
+        traces.span("shop", Kind.CLIENT, end_ms=BEGINNING_MS, milliseconds=10**times, attributes=attributes)
+        for times, attributes in enumerate(spoken_to, start=1)
+        for _ in range(times)
+    ]
+    chain.receive([request(spans)], BEGINNING_MS)
+    for later in range(1, 8):
+        chain.advance(BEGINNING_MS + later * 1_000)
+    edges = [edge for part in chain.parts for edge in part.edges]
+    assert [(edge.callee.removeprefix("postgresql/"), edge.calls, edge.client) for edge in edges] == [
+        (name, times, _counted([10**times * 1_000] * times)) for times, name in enumerate(names, start=1)
+    ]
