@@ -62,9 +62,9 @@ def recorded(value: bytes) -> Recorded:
     return Recorded(value, len(spans), last, np.array(ids), np.array(times))
 
 
-def traffic(records: int, spans_each: int = 500, services: int = 12, edges_each: int = 3) -> list[Recorded]:
+def traffic(records: int, spans_each: int = 500, services: int = 12, edges_each: int = 3, first: int = 0) -> list[Recorded]:
     """So many requests of the benchmarks' ordinary traffic."""
-    return [recorded(value) for value in Traffic(services=services, edges_each=edges_each).requests(records, spans_each)]
+    return [recorded(value) for value in Traffic(services=services, edges_each=edges_each, first=first).requests(records, spans_each)]
 
 
 def cpu_seconds(pid: int) -> float:

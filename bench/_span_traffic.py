@@ -18,12 +18,12 @@ def _attribute(key: str, value: str | int) -> KeyValue:
 
 
 class Traffic:
-    """Generates requests; ``services`` and ``edges_each`` set the size of the graph."""
+    """Generates requests; ``services`` and ``edges_each`` set the size of the graph, services are named by number from ``first`` on."""
 
-    def __init__(self, seed: int = 1, services: int = 12, edges_each: int = 3, spans_per_second: float = 100_000.0) -> None:
+    def __init__(self, seed: int = 1, services: int = 12, edges_each: int = 3, spans_per_second: float = 100_000.0, first: int = 0) -> None:
         self._rng = random.Random(seed)
-        self._services = services
-        self._callees = {i: [(i * edges_each + j + 1) % services for j in range(edges_each)] for i in range(services)}
+        self._names = range(first, first + services)
+        self._callees = {first + i: [first + (i * edges_each + j + 1) % services for j in range(edges_each)] for i in range(services)}
         self._now_ns = _BEGIN_NS
         self._step_ns = 1e9 / spans_per_second
 
@@ -60,7 +60,7 @@ class Traffic:
 
     def _trace(self, by_service: dict[int, list[Span]]) -> int:
         trace = self._rng.randbytes(16)
-        return self._server(by_service, trace, b"", self._rng.randrange(self._services), 0, self._now_ns)
+        return self._server(by_service, trace, b"", self._rng.choice(self._names), 0, self._now_ns)
 
     def _server(self, by_service: dict[int, list[Span]], trace: bytes, parent: bytes, service: int, depth: int, end_ns: int) -> int:
         span = self._span(by_service, trace, parent, service, Span.SPAN_KIND_SERVER, end_ns)

@@ -8,12 +8,14 @@ counts as done. That is right where one agent acknowledges in the order of the p
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 from faust import EventT
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
+
+from ctrlplane_stream.stream.fetching import FrugalConsumer
 
 _MOST_RECORDS = 200
 """In one bundle: a batch of a role is made of whole bundles."""
@@ -46,13 +48,20 @@ def size_of(event: EventT[Any]) -> tuple[int, int]:
     return len(messages), sum(len(message.value or b"") for message in messages)
 
 
+class _Thread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Any) -> FrugalConsumer:
+        consumer: Any = super()._create_worker_consumer(transport)
+        consumer.__class__ = FrugalConsumer
+        return cast("FrugalConsumer", consumer)
+
+
 class BundlingConsumer(driver.Consumer):
     """Faust's consumer, but it hands on bundles; its thread runs on uvloop's loop like the worker's own."""
 
     _pause = 0.0
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return driver.AIOKafkaConsumerThread(self, loop=self.loop, beacon=self.beacon, thread_loop=uvloop.new_event_loop())
+        return _Thread(self, loop=self.loop, beacon=self.beacon, thread_loop=uvloop.new_event_loop())
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """One message for what a fetch brought of each partition, in the order in which Faust would have begun with them.

@@ -14,6 +14,8 @@ SOURCE_HASH = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).h
 
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
+    "counts_crc32c": (_COUNT, ()),
+    "crc32c": (ctypes.c_uint32, (ctypes.c_uint32, ctypes.c_char_p, _COUNT, _COUNT)),
     "read_spans": (_COUNT, (_POINTER, _POINTER, _POINTER, _COUNT)),
     "forget_distinct": (None, (_POINTER,)),
     "understand": (_COUNT, (_POINTER, _COUNT, _POINTER, _POINTER, ctypes.c_uint64, _POINTER)),

@@ -167,7 +167,7 @@ def test_rows_are_told_apart_by_window_and_environment_and_come_in_order_of_name
 
 def _differing_in(name: str, last: bool) -> tuple[Origin, Origin]:
     """Caller and callee; the second pair has a higher text for one of the names that a row is put in order by."""
-    text = {each: "a" for each in ("caller", "callee", "caller_version", "callee_version")} | ({name: "b"} if last else {})
+    text = dict.fromkeys(("caller", "callee", "caller_version", "callee_version"), "a") | ({name: "b"} if last else {})
     return Origin("prod", text["caller"], text["caller_version"]), Origin("prod", text["callee"], text["callee_version"])
 
 

@@ -1,0 +1,174 @@
+"""What a fetch brought is read as aiokafka reads it, and what is damaged is refused as aiokafka refuses it."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+import zstandard
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctrlplane_stream.stream import record_batches
+from ctrlplane_stream.stream.fetching import FetchedBatch, FetchedRecords, Unpacker, _read_by
+from ctrlplane_stream.stream.record_batches import checksum, checksum_within, read_varint, varint
+
+_CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+_RECORDS = st.lists(
+    st.tuples(
+        st.integers(0, 1 << 40),
+        st.none() | st.binary(max_size=5),
+        st.none() | st.binary(max_size=300),
+        st.lists(st.tuples(st.text(max_size=3), st.none() | st.binary(max_size=3)), max_size=2),
+    ),
+    min_size=1,
+    max_size=5,
+)
+_Records = list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]]
+
+
+def batch(records: _Records, codec: str = "none", base_offset: int = 0) -> bytes:
+    """A batch as a broker hands it on."""
+    builder = DefaultRecordBatchBuilder(2, _CODECS[codec], 0, -1, -1, 0, 1 << 30)
+    for number, (at_ms, key, value, headers) in enumerate(records):
+        assert builder.append(number, at_ms, key, value, headers)
+    return base_offset.to_bytes(8, "big") + bytes(builder.build())[8:]
+
+
+def spans(many: int) -> bytes:
+    """A value that shrinks well."""
+    return b"".join(b"span %d of a trace " % (i * 7919 % 997) for i in range(many))
+
+
+def read(found: Any) -> Any:
+    """What is in a fetch, batch by batch; or how it is refused. Records before the refusal are not told: both may have read more."""
+    batches = []
+    try:
+        while found.has_next():
+            one = found.next_batch()
+            whole = one.validate_crc()
+            records = [(r.offset, r.timestamp, r.timestamp_type, r.key, r.value, r.headers, r.checksum) for r in one] if whole else None
+            batches.append((records, one.next_offset, one.is_control_batch))
+    except Exception as error:  # whatever aiokafka raises
+        return type(error), len(batches)
+    return batches, found.size_in_bytes()
+
+
+@given(records=_RECORDS, others=_RECORDS, codec=st.sampled_from(list(_CODECS)), cut=st.integers(0, 40))
+def test_batches_of_every_codec_are_read_as_aiokafka_reads_them(records: _Records, others: _Records, codec: str, cut: int) -> None:
+    """The last batch of a fetch is seldom whole."""
+    data = batch(records, codec, 70) + batch(others, codec, 80) + batch(records)[:cut]
+    assert read(FetchedRecords(data, Unpacker())) == read(MemoryRecords(data))
+
+
+@given(seed=st.integers(0, 1 << 32), codec=st.sampled_from(["none", "zstd"]), mended=st.booleans())
+def test_damaged_batches_are_read_or_refused_as_aiokafka_does_it(seed: int, codec: str, mended: bool) -> None:
+    """Also where the checksum is right, as when the writer was wrong."""
+    chance = random.Random(seed)
+    data = bytearray(batch([(5, b"k", spans(30), [("h", b"x")]), (6, None, None, [])], codec))
+    for _ in range(chance.choice((1, 1, 3))):
+        data[chance.randrange(8, len(data))] = chance.randrange(256)
+    if mended:
+        data[17:21] = checksum([bytes(data[21:])]).to_bytes(4, "big")
+    assert read(FetchedRecords(bytes(data), Unpacker())) == read(MemoryRecords(bytes(data)))
+
+
+def test_a_batch_of_the_usual_codecs_is_not_left_to_aiokafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    records: _Records = [(5, None, spans(2_000), []), (6, b"key", None, [("why", None)])]
+    for codec in ("none", "zstd"):
+        found = FetchedRecords(batch(records, codec), Unpacker()).next_batch()
+        assert isinstance(found, FetchedBatch)
+        monkeypatch.setattr("ctrlplane_stream.stream.fetching.DefaultRecordBatch", None)
+        assert [(each.key, each.value) for each in found] == [(None, spans(2_000)), (b"key", None)]
+        monkeypatch.undo()
+
+
+def test_what_shrank_more_than_any_before_is_unpacked_and_what_grows_without_end_is_left_to_aiokafka() -> None:
+    usual, empty = spans(500), bytes(100_000)
+    unpacker = Unpacker()
+    for value in (usual, empty, usual):
+        (record,) = FetchedRecords(batch([(5, None, value, [])], "zstd"), unpacker).next_batch()
+        assert record.value == value
+    with pytest.raises(zstandard.ZstdError):
+        unpacker.unpacked(memoryview(zstandard.compress(bytes(1 << 20))[:-1]))
+
+
+def test_frames_that_follow_each_other_are_all_read() -> None:
+    """A writer may flush frame by frame; the shortcut takes one."""
+    whole = batch([(5, None, b"a" * 100, []), (6, None, b"b" * 100, [])])
+    head, records = bytearray(whole[:61]), whole[61:]
+    packed = zstandard.compress(records[:50]) + zstandard.compress(records[50:])
+    head[22] |= 4
+    data = head[:8] + (len(head) - 12 + len(packed)).to_bytes(4, "big") + head[12:] + packed
+    data[17:21] = checksum([bytes(data[21:])]).to_bytes(4, "big")
+    assert [record.value for record in FetchedRecords(bytes(data), Unpacker()).next_batch()] == [b"a" * 100, b"b" * 100]
+
+
+def test_older_versions_and_control_batches_are_left_to_aiokafka() -> None:
+    old = LegacyRecordBatchBuilder(1, 0, 1 << 20)
+    assert old.append(0, timestamp=5, key=b"k", value=b"v")
+    data = bytes(old.build())
+    assert read(FetchedRecords(data, Unpacker()))[0][0][0] == read(MemoryRecords(data))[0][0][0]
+    control = bytearray(batch([(5, b"\0\0\0\1", b"", [])]))
+    control[22] |= 32
+    assert isinstance(FetchedRecords(bytes(control), Unpacker()).next_batch(), DefaultRecordBatch)
+
+
+@pytest.mark.parametrize("by_instruction", [True, False])
+@given(parts=st.lists(st.binary(max_size=70), max_size=4))
+def test_the_checksum_is_that_of_aiokafka_with_and_without_the_processors_instruction(by_instruction: bool, parts: list[bytes]) -> None:
+    found = record_batches._by_instruction() if by_instruction else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_batches, "_by_instruction", lambda: found)
+        data = b"".join(parts)
+        builder_crc = record_batches.calc_crc32c(data)
+        assert checksum(parts) == builder_crc
+        assert checksum_within(b"before" + data + b"after", 6, 6 + len(data)) == builder_crc
+        assert checksum([b"123456789"]) == 0xE3069283
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1))
+def test_a_number_is_read_as_it_was_written(number: int) -> None:
+    assert read_varint(b"x" + varint(number) + b"x", 1) == (number, 1 + len(varint(number)))
+
+
+def test_a_fetcher_reads_by_the_records_that_it_is_given_and_others_are_left_alone() -> None:
+    """As aiokafka hands over a response of one partition."""
+    from types import SimpleNamespace
+
+    from aiokafka.structs import TopicPartition
+
+    place, data = TopicPartition("otlp_spans", 3), batch([(5, None, spans(100), [])], "zstd", 40)
+    response = SimpleNamespace(API_VERSION=4, topics=[("otlp_spans", [(3, 0, 41, 41, [], data)])])
+
+    async def answer(*_: Any) -> Any:
+        return response
+
+    given_records: list[bytes] = []
+
+    def records(found: bytes) -> FetchedRecords:
+        given_records.append(found)
+        return FetchedRecords(found, Unpacker())
+
+    def a_fetcher() -> Any:
+        made = object.__new__(Fetcher)
+        vars(made).update(
+            _client=SimpleNamespace(send=answer), _client_rack=None, _rack_warning_logged=False, _records={}, _key_deserializer=None,
+            _value_deserializer=None, _check_crcs=True, _isolation_level=0, _prefetch_backoff=0.1, _closed=True,
+        )  # fmt: skip
+        return made
+
+    state = SimpleNamespace(has_valid_position=True, position=40)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    request = SimpleNamespace(topics=[("otlp_spans", [(3, 40, 1 << 20)])])
+    own, other = a_fetcher(), a_fetcher()
+    _read_by(own, records)
+    for one in (own, other):
+        assert asyncio.run(one._proc_fetch_request(assignment, 0, request))
+        (record,) = one._records[place]._partition_records
+        assert (record.offset, record.value, record.timestamp) == (40, spans(100), 5)
+    assert given_records == [data]
