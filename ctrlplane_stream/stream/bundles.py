@@ -20,9 +20,6 @@ from ctrlplane_stream.stream.fetching import FrugalConsumer
 _MOST_RECORDS = 200
 """In one bundle: a batch of a role is made of whole bundles."""
 
-FULL_BYTES = 16 << 20
-"""Of a fetch, as values: no reason to wait for more."""
-
 
 class Bundle(ConsumerMessage):
     """Records of one partition, ascending; as a message it is the last of them, without its value."""
@@ -52,32 +49,22 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> FrugalConsumer:
         consumer: Any = super()._create_worker_consumer(transport)
         consumer.__class__ = FrugalConsumer
+        app: Any = self.app
+        consumer.pause_seconds = app.reading.pause_seconds
         return cast("FrugalConsumer", consumer)
 
 
 class BundlingConsumer(driver.Consumer):
     """Faust's consumer, but it hands on bundles; its thread runs on uvloop's loop like the worker's own."""
 
-    _pause = 0.0
-
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon, thread_loop=uvloop.new_event_loop())
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """One message for what a fetch brought of each partition, in the order in which Faust would have begun with them.
-
-        After a fetch that brought little the next waits a moment, as the app's ``reading`` says: the broker answers at once with a record
-        or two of each partition, and each bundle costs as much as some hundred spans. What comes meanwhile comes together then.
-        """
-        if self._pause:
-            await self.sleep(self._pause)
+        """One message for what a fetch brought of each partition, in the order in which Faust would have begun with them."""
         found: dict[TP, list[Message]] = {}
-        size = 0
         async for tp, message in super().getmany(timeout):
             found.setdefault(tp, []).append(message)
-            size += len(message.value or b"")
-        app: Any = self.app
-        self._pause = app.reading.pause_seconds if 0 < size < FULL_BYTES else 0.0
         for tp, messages in found.items():
             for bundle in self._bundles(tp, messages):
                 if not self.flow_active or self.app.consumer_generation_id != bundle.generation_id:

@@ -1,12 +1,17 @@
-"""What a fetch brought, as records, at half of what it costs in aiokafka: checksums by the processor's own instruction, and zstd in
-one go into memory of the right size instead of memory that grows.
+"""Fetching seldom, and what was fetched as records at half of what it costs in aiokafka: checksums by the processor's own instruction, and
+zstd in one go into memory of the right size instead of memory that grows.
+
+The broker answers at once with a record or two of each partition, and what travels through Faust together costs as much as some
+hundred spans. So after an answer that brought little the next request waits a moment in which more comes. It is the request that waits and
+not what was answered, so nothing that has come is later for it.
 
 Only what everybody writes is read here: batches of version 2, uncompressed or of one frame of zstd. All else (other codecs, older
 versions, control batches, whatever does not fit) is read by aiokafka, whose word also counts on what is damaged.
 """
 
-from collections.abc import Iterator
-from types import FunctionType, MethodType
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import zstandard
@@ -187,17 +192,46 @@ class FetchedRecords:
         return end if end <= len(self._data) else None
 
 
+class FrugalFetcher(fetcher.Fetcher):  # type: ignore[misc]
+    """Fetches less often and reads what came as the module says. Made of aiokafka's by ``__class__`` and ``begin``."""
+
+    def begin(self, pause_seconds: float) -> None:
+        """How long to let more gather in the broker after an answer that brought some, but of no partition as much as it may."""
+        self._pause_seconds = pause_seconds
+        self._gathers: set[Any] = set()
+        self._unpacker = Unpacker()
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> bool:
+        if node_id in self._gathers:
+            try:
+                await asyncio.sleep(self._pause_seconds)
+            except asyncio.CancelledError:
+                return False  # as aiokafka: it is closing, or the partitions are another's
+        sizes: list[int] = []
+
+        def records(data: bytes) -> FetchedRecords:
+            sizes.append(len(data))
+            return FetchedRecords(data, self._unpacker)
+
+        found = await _processed_by(records)(self, assignment, node_id, request)
+        self._gathers.discard(node_id)
+        if 0 < max(sizes, default=0) < self._max_partition_fetch_bytes // 2:
+            self._gathers.add(node_id)
+        return bool(found)
+
+
+def _processed_by(records: Callable[[bytes], FetchedRecords]) -> Callable[..., Awaitable[bool]]:
+    """aiokafka's own handling of a request, by other records: it names its own class in its module, which all consumers share."""
+    return FunctionType(fetcher.Fetcher._proc_fetch_request.__code__, {**vars(fetcher), "MemoryRecords": records})
+
+
 class FrugalConsumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """See the module."""
+    """See the module. Made of aiokafka's by ``__class__``, before it starts."""
+
+    pause_seconds = 0.0
 
     async def start(self) -> None:
-        """As aiokafka does; from then on what is fetched is read as the module says."""
+        """As aiokafka does."""
         await super().start()
-        unpacker = Unpacker()
-        _read_by(self._fetcher, lambda data: FetchedRecords(data, unpacker))
-
-
-def _read_by(reading: Any, records: Any) -> None:
-    """Have a fetcher read what comes by ``records``: aiokafka names its own class in the module, which all consumers share."""
-    code = fetcher.Fetcher._proc_fetch_request.__code__
-    reading._proc_fetch_request = MethodType(FunctionType(code, {**vars(fetcher), "MemoryRecords": records}), reading)
+        self._fetcher.__class__ = FrugalFetcher
+        self._fetcher.begin(self.pause_seconds)

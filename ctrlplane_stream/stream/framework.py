@@ -36,7 +36,7 @@ class Reading(msgspec.Struct, frozen=True):
     bundled: bool = False
     """Whether the records of a fetch travel together; see ``bundles``."""
     pause_seconds: float = 0.0
-    """Where bundled, how long to let more gather after a fetch that brought less than ``bundles.FULL_BYTES``."""
+    """Where bundled, how long to let more gather in the broker after a fetch that brought little; see ``fetching``."""
 
 
 ONE_BY_ONE = Reading()

@@ -10,8 +10,8 @@ import pytest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from ctrlplane_stream.stream.bundles import FULL_BYTES, BundlingConsumer, messages_of, size_of
-from ctrlplane_stream.stream.framework import ONE_BY_ONE, Reading
+from ctrlplane_stream.stream.bundles import BundlingConsumer, messages_of, size_of
+from ctrlplane_stream.stream.framework import ONE_BY_ONE
 
 PLACE, OTHER = TP("otlp_spans", 3), TP("span-halves", 3)
 
@@ -102,36 +102,4 @@ def test_what_is_left_of_a_fetch_when_a_rebalance_begins_is_not_handed_on(change
             vars(reading).update(change)
         assert seen == [PLACE]
 
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize(
-    ("sizes", "pauses"),
-    [([5, 5], [0.1]), ([5, 0, 5, 5], [0.1, 0.1]), ([FULL_BYTES, 5], []), ([0, 0, 5], [])],
-    ids=["little came", "nothing came after", "much came", "nothing came"],
-)
-def test_only_after_a_fetch_that_brought_little_the_next_waits_for_more(
-    sizes: list[int], pauses: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A lone record is read at once; records that trickle in come together, and a backlog is read without a pause."""
-    coming, slept = iter(sizes), list[float]()
-
-    async def getmany(self: object, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
-        if size := next(coming):
-            found = message(3)
-            found.value = bytes(size)
-            yield PLACE, found
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    async def run() -> None:
-        reading = consumer(None)
-        reading.app.reading, reading.sleep = Reading(bundled=True, pause_seconds=0.1), sleep
-        for _ in sizes:
-            async for _ in reading.getmany(1.0):
-                pass
-        assert slept == pauses
-
-    monkeypatch.setattr(driver.Consumer, "getmany", getmany)
     asyncio.run(run())

@@ -2,19 +2,23 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import zstandard
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlplane_stream.stream import record_batches
-from ctrlplane_stream.stream.fetching import FetchedBatch, FetchedRecords, Unpacker, _read_by
+from ctrlplane_stream.stream import fetching, record_batches
+from ctrlplane_stream.stream.fetching import FetchedBatch, FetchedRecords, FrugalFetcher, Unpacker
 from ctrlplane_stream.stream.record_batches import checksum, checksum_within, read_varint, varint
 
 _CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -125,9 +129,9 @@ def test_the_checksum_is_that_of_aiokafka_with_and_without_the_processors_instru
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record_batches, "_by_instruction", lambda: found)
         data = b"".join(parts)
-        builder_crc = record_batches.calc_crc32c(data)
-        assert checksum(parts) == builder_crc
-        assert checksum_within(b"before" + data + b"after", 6, 6 + len(data)) == builder_crc
+        theirs = calc_crc32c(data)
+        assert checksum(parts) == theirs
+        assert checksum_within(b"before" + data + b"after", 6, 6 + len(data)) == theirs
         assert checksum([b"123456789"]) == 0xE3069283
 
 
@@ -136,39 +140,88 @@ def test_a_number_is_read_as_it_was_written(number: int) -> None:
     assert read_varint(b"x" + varint(number) + b"x", 1) == (number, 1 + len(varint(number)))
 
 
-def test_a_fetcher_reads_by_the_records_that_it_is_given_and_others_are_left_alone() -> None:
-    """As aiokafka hands over a response of one partition."""
-    from types import SimpleNamespace
+_PLACE = TopicPartition("otlp_spans", 3)
+_MOST = 10_000
+"""Bytes of a partition in an answer."""
 
-    from aiokafka.structs import TopicPartition
 
-    place, data = TopicPartition("otlp_spans", 3), batch([(5, None, spans(100), [])], "zstd", 40)
-    response = SimpleNamespace(API_VERSION=4, topics=[("otlp_spans", [(3, 0, 41, 41, [], data)])])
+def a_fetcher(answers: Sequence[bytes], pause_seconds: float | None = None) -> Any:
+    """Only what handling an answer touches of aiokafka's fetcher; ours where there is a pause."""
+    coming = iter(answers)
 
     async def answer(*_: Any) -> Any:
-        return response
+        return SimpleNamespace(API_VERSION=4, topics=[(_PLACE.topic, [(_PLACE.partition, 0, 41, 41, [], next(coming))])])
 
-    given_records: list[bytes] = []
+    made: Any = object.__new__(Fetcher)
+    vars(made).update(
+        _client=SimpleNamespace(send=answer), _client_rack=None, _rack_warning_logged=False, _records={}, _key_deserializer=None,
+        _value_deserializer=None, _check_crcs=True, _isolation_level=0, _prefetch_backoff=0.1, _closed=True,
+        _max_partition_fetch_bytes=_MOST,
+    )  # fmt: skip
+    if pause_seconds is not None:
+        made.__class__ = FrugalFetcher
+        made.begin(pause_seconds)
+    return made
 
-    def records(found: bytes) -> FetchedRecords:
-        given_records.append(found)
-        return FetchedRecords(found, Unpacker())
 
-    def a_fetcher() -> Any:
-        made = object.__new__(Fetcher)
-        vars(made).update(
-            _client=SimpleNamespace(send=answer), _client_rack=None, _rack_warning_logged=False, _records={}, _key_deserializer=None,
-            _value_deserializer=None, _check_crcs=True, _isolation_level=0, _prefetch_backoff=0.1, _closed=True,
-        )  # fmt: skip
-        return made
-
+async def fetch(made: Any) -> list[ConsumerRecord]:
+    """Ask once."""
     state = SimpleNamespace(has_valid_position=True, position=40)
     assignment = SimpleNamespace(active=True, state_value=lambda _: state)
-    request = SimpleNamespace(topics=[("otlp_spans", [(3, 40, 1 << 20)])])
-    own, other = a_fetcher(), a_fetcher()
-    _read_by(own, records)
-    for one in (own, other):
-        assert asyncio.run(one._proc_fetch_request(assignment, 0, request))
-        (record,) = one._records[place]._partition_records
+    request = SimpleNamespace(topics=[(_PLACE.topic, [(_PLACE.partition, 40, _MOST)])])
+    if not await made._proc_fetch_request(assignment, 0, request):
+        return []
+    return list(made._records.pop(_PLACE)._partition_records)
+
+
+def test_a_fetcher_of_ours_reads_as_the_module_says_and_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = batch([(5, None, spans(100), [])], "zstd", 40)
+    made = list[bytes]()
+
+    def records(found: bytes, unpacker: Unpacker) -> FetchedRecords:
+        made.append(found)
+        return FetchedRecords(found, unpacker)
+
+    monkeypatch.setattr(fetching, "FetchedRecords", records)
+    for one, seen in ((a_fetcher([data]), []), (a_fetcher([data], pause_seconds=0.0), [data])):
+        (record,) = asyncio.run(fetch(one))
         assert (record.offset, record.value, record.timestamp) == (40, spans(100), 5)
-    assert given_records == [data]
+        assert made == seen
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pauses"),
+    [([5, 5], [0.1]), ([5, 0, 5, 5], [0.1, 0.1]), ([_MOST // 2, 5], []), ([0, 0, 5], [])],
+    ids=["little came", "nothing came after", "much came", "nothing came"],
+)
+def test_only_after_an_answer_that_brought_little_more_may_gather(
+    sizes: list[int], pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lone record is read at once; records that trickle in come together, and a backlog is read without a pause."""
+    slept = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def run() -> None:
+        made = a_fetcher([batch([(5, None, bytes(size), [])], base_offset=40) if size else b"" for size in sizes], pause_seconds=0.1)
+        for size in sizes:
+            assert len(await fetch(made)) == (size > 0)
+
+    monkeypatch.setattr(fetching, "asyncio", SimpleNamespace(sleep=sleep, CancelledError=asyncio.CancelledError))
+    asyncio.run(run())
+    assert slept == pauses
+
+
+def test_a_fetcher_that_is_stopped_while_more_gathers_says_that_nothing_came() -> None:
+    """As aiokafka's own does; an exception would leave its closing."""
+
+    async def run() -> None:
+        made = a_fetcher([batch([(5, None, b"v", [])], base_offset=40)], pause_seconds=60.0)
+        assert len(await fetch(made)) == 1
+        waiting = asyncio.ensure_future(fetch(made))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        assert await waiting == []
+
+    asyncio.run(run())
