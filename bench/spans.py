@@ -18,6 +18,7 @@ from bench._span_traffic import Traffic
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.stream.memory import keep_memory
 from ctrlplane_stream.stream.worker import collect_seldom
+from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import call_counts, publish
@@ -52,16 +53,19 @@ def _parsed(values: list[bytes]) -> None:
 
 
 def engine_run(values: list[bytes], stamps_ms: list[int], settings: SpanSettings, engine: Engine) -> tuple[float, float, list[WindowPart]]:
-    """CPU seconds of halving and of pairing with all windows closed and written out, and the parts emitted."""
+    """CPU seconds of halving and of pairing with all windows closed and written out, checkpoints included, and the parts emitted."""
     halves = HalvesStage(settings, engine.source(settings))
     pairs = [PairStage(p, settings, None, None, engine.pairing) for p in range(settings.partitions)]
     log: list[list[bytes]] = [[] for _ in pairs]
     spent = [0.0, 0.0]
     written: list[Published] = []
+    moved: set[int] = set()
 
     def take(partition: int, value: bytes) -> None:
         log[partition].append(value)
-        written.extend(publish(pairs[partition], len(log[partition]) - 1, value))
+        if found := publish(pairs[partition], len(log[partition]) - 1, value):
+            written.extend(found)
+            moved.add(partition)
 
     last_ms = stamps_ms[-1] + settings.lateness_ms + settings.pairing_ms + 3 * settings.window_ms
     steps = [(first, stamps_ms[min(first + _STEP, len(values)) - 1]) for first in range(0, len(values), _STEP)]
@@ -76,6 +80,9 @@ def engine_run(values: list[bytes], stamps_ms: list[int], settings: SpanSettings
         for mark in marks:
             for partition in range(settings.partitions):
                 take(partition, mark)
+        for partition in moved:
+            checkpoint.encode(pairs[partition].checkpoint())
+        moved.clear()
         spent[0] += halved - begun
         spent[1] += time.process_time() - halved
     records_out = [msgspec.json.decode(one.value, type=WindowRecord) for one in written]
