@@ -11,11 +11,13 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import (
     admission,
     draining,
+    drifting,
     engine,
     falling,
     gate,
     hearing,
     holds,
+    observing,
     overrides,
     promoting,
     readiness,
@@ -34,10 +36,11 @@ from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import OverrideVerb, WorldCause
-from ctrlplane_stream.model.policy import Fleet, OnDrift
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.policy import Fleet, OnDrift, Step
 from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity
-from ctrlplane_stream.simulation.loop import QUICK
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.plans import Deed, plan
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
@@ -48,14 +51,15 @@ SEEDS = 1_000
 
 def _everywhere(name: str, new: Any) -> list[tuple[Any, str, Any]]:
     """Replace a function in every module that has imported it."""
-    modules = (admission, draining, engine, falling, gate, hearing, overrides, rollout, stuck, targets, timers, transitions)
+    modules = (admission, draining, drifting, engine, falling, gate, hearing, observing, overrides, rollout, stuck)
+    modules = (*modules, targets, timers, transitions)
     return [(module, name, new) for module in modules if hasattr(module, name)]
 
 
 _sized = targets.sized
 _weighted, _prepared, _with_version = targets.weighted, targets.prepared, targets.with_version
 _read, _admitted, _watched = gate.read, transitions._admitted, stuck.watch_targets
-_while_shown = rollout._while_shown
+_while_shown, _may_fail, _failure = rollout._while_shown, rollout._may_fail, targets.failure
 _finish, _announce = engine._finish, promoting._announce
 _count = itertools.count()
 _decisions = itertools.count()
@@ -120,6 +124,15 @@ def _astray_for_now(draft: Any, moved: Any) -> Any:
     """Wait until a target that strayed shows its weight again, and go on by what was heard."""
     after = _while_shown(draft, moved)
     return replace(moved, astray=after.astray) if after.astray is not None else replace(moved, astray=None)
+
+
+def _fails_until_its_bake(moved: Any) -> bool:
+    return moved.phase is not Phase.DRAINING and _may_fail(moved)
+
+
+def _of_instances(target: Any, label: str) -> str | None:
+    seen = target.seen(label)
+    return _failure(target, label) if seen is not None and seen.instances else None
 
 
 def _by_chance(*args: Any) -> Reading:
@@ -207,6 +220,10 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "whoever does not act is not named": (7, lambda: [(rollout, "watch_targets", lambda draft, r: replace(_watched(draft, r), stuck=()))]),
     "a step is left while a target shows another weight": (5, lambda: [(rollout, "is_astray", lambda *args: False)]),
     "what was seen under another weight is evidence": (5, lambda: [(rollout, "_while_shown", _astray_for_now)]),
+    "what fails after its bake goes on": (6, lambda: [(rollout, "_may_fail", _fails_until_its_bake)]),
+    "weight on no instance is not looked at": (6, lambda: [(readiness, "failure", _of_instances)]),
+    "another artifact at rest is said to nobody": (7, lambda: _everywhere("impostor", lambda *args: None)),
+    "an abort goes back on what was seen before a parking": (1, lambda: [(falling, "_comes_back", lambda *args: False)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
 }
 """What is broken in a copy of the core, and the number of the promise that this breaks."""
@@ -225,27 +242,32 @@ def planted(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
             setattr(module, name, old)
 
 
+_NEEDS: dict[str, set[Deed]] = {
+    "a judge without a veto stops a step": {Deed.SLANDER},
+    "a revert is reverted": {Deed.REGRET},
+    "promote passes a FAIL": {Deed.REGRET},
+    "a step is left while a target shows another weight": {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT},
+    "what was seen under another weight is evidence": {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT},
+    "an abort of an adoption stops what runs": {Deed.ADOPT},
+    "an adoption that is given up is not asked about": {Deed.ADOPT},
+    "a queued rollout takes what another moves": {Deed.SECOND_THOUGHTS},
+    "what fails after its bake goes on": {Deed.SICKEN},
+    "weight on no instance is not looked at": {Deed.SCALE_DOWN},
+    "another artifact at rest is said to nobody": {Deed.RETAG},
+    "an abort goes back on what was seen before a parking": {Deed.TOO_LATE},
+}
+"""What a seed must have, one of them, for the fault to be seen: a revert to a version that fails alone lives on with a FAIL."""
+
+
 def _cannot_show(name: str, seed: int) -> bool:
-    """Whether a seed is not worth playing: it has not what the fault needs to be seen, such as a revert to a version that fails, which
-    alone lives on with a FAIL."""
+    """Whether a seed is not worth playing: it has not what the fault needs to be seen."""
     drawn = plan(seed)
     judges = [judge for s in drawn.services for judge in s.policy.gate.outside]
-    deeds = {act.deed for act in drawn.acts}
-    match name:
-        case "a judge without a veto stops a step":
-            return Deed.SLANDER not in deeds or all(judge.may_veto for judge in judges)
-        case "a required judge is not waited for":
-            return not any(judge.required for judge in judges)
-        case "a revert is reverted" | "promote passes a FAIL":
-            return Deed.REGRET not in deeds
-        case "a step is left while a target shows another weight" | "what was seen under another weight is evidence":
-            return not deeds & {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT}
-        case "an abort of an adoption stops what runs" | "an adoption that is given up is not asked about":
-            return Deed.ADOPT not in deeds
-        case "a queued rollout takes what another moves":
-            return Deed.SECOND_THOUGHTS not in deeds
-        case _:
-            return False
+    if name == "a judge without a veto stops a step" and all(judge.may_veto for judge in judges):
+        return True
+    if name == "a required judge is not waited for":
+        return not any(judge.required for judge in judges)
+    return name in _NEEDS and not _NEEDS[name] & {act.deed for act in drawn.acts}
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -292,6 +314,40 @@ def test_a_version_that_is_parked_while_a_hand_has_it_serve_is_seen() -> None:
     careless = planted([(stuck, "_parked_in_use", lambda *args: None)])
     with careless, pytest.raises(InvariantBroken, match=r"invariant 4: .* is parked, and is seen with 25% of the traffic"):
         loop.say(OverrideVerb.RESUME, service="cart")
+
+
+def test_an_old_version_that_goes_while_the_new_one_is_not_ready_whole_is_seen() -> None:
+    """As rare: an instance goes away in a drain that lasts longer than the bake."""
+    loop = shop(policy=replace(QUICK, drain_seconds=90, drain_limit_seconds=180))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.world.target("cart").versions["#2"].ready_at_ms, loop.world.target("cart").versions["#2"].fresh = 2**62, 1
+    loop.tell_world("cart", WorldCause.READINESS, "an instance went away")
+    hasty = planted([(draining, "_not_whole", lambda *args: None)])
+    with hasty, pytest.raises(InvariantBroken, match=r"invariant 2: .* #1 of cart goes while #2 is not ready whole"):
+        loop.run(100)
+
+
+def test_a_job_that_counts_what_is_said_late_is_seen() -> None:
+    """As rare: two late words of a job's runs in a row."""
+    loop = Loop.of(catalog(service("report", replace(QUICK, steps=(Step(100, 10, 300, 3),)), ServiceKind.JOB)))
+    loop.push("report", 1)
+    loop.run(150)
+    loop.world.runs["report", "#2"] = 40
+    loop.push("report", 2)
+    until(loop, "report/2", Phase.VERIFYING)
+    loop.world.target("report").next_run_ms = loop.now_ms + 10_000_000
+    for seconds, seen in ((0, 36), (10, 39)):
+        loop.at(seconds, lambda seen=seen: say_late(loop, seen))  # type: ignore[misc]
+    believed = planted([(runs, "COUNTS_ANEW_SECONDS", 0)])
+    with believed, pytest.raises(InvariantBroken, match=r"invariant 5: .* on 0 of 3 runs of report"):
+        loop.run(20)
+
+
+def say_late(loop: Loop, seen: int) -> None:
+    """A word of the report's runs comes late: so many were seen then."""
+    loop.world.runs["report", "#2"] = seen
+    loop.tell_world("report", WorldCause.READINESS, "late")
 
 
 def test_a_target_at_rest_that_nobody_watches_is_seen() -> None:
