@@ -140,7 +140,7 @@ def _instances(draft: Draft, service: str, label: str | None) -> int:
 def _blast_radius(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...], steps: tuple[Step, ...]) -> tuple[e.BlastRadius, ...]:
     known = draft.telemetry
     share = vs.traffic_share(draft.state, walked, known.requests_per_second)
-    count = sum(1 for w in walked.found.values())
+    count = len(walked.found)
     last = max((unit.wave for unit in units), default=0)
     return tuple(
         e.BlastRadius(

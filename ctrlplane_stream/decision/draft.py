@@ -14,7 +14,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.state import Entry, State, encode_entry
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Output, Verb
-from ctrlplane_stream.model.decisions import Reason
+from ctrlplane_stream.model.decisions import GONE, Reason
 
 E = TypeVar("E", bound=msgspec.Struct)
 
@@ -173,4 +173,4 @@ class Draft:
 
 def delta_of(changes: dict[str, Entry | None]) -> dict[str, msgspec.Raw]:
     """The changes as the log of record holds them."""
-    return {key: msgspec.Raw(b"null" if slot is None else encode_entry(slot)) for key, slot in changes.items()}
+    return {key: msgspec.Raw(GONE if slot is None else encode_entry(slot)) for key, slot in changes.items()}

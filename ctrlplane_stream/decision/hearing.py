@@ -11,6 +11,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import concurrent, global_step, step_count
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.gate import may_veto
+from ctrlplane_stream.decision.holds import Condition, hold
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import VerdictGiven
@@ -113,8 +114,6 @@ def _stop(draft: Draft, rollout: e.Rollout, because: str) -> None:
 
 def _keep_revert(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
     """A revert is never itself reverted: it is held, and people are told."""
-    from ctrlplane_stream.decision.holds import Condition, hold
-
     text = f"a revert fails and is not reverted by itself: {verdict.reason}"
     draft.put_rollout(hold(draft, draft.rollout(rollout.id) or rollout, Condition("revert-fails", text)))
 

@@ -14,12 +14,10 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.notices import notify
-from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, Phase
 from ctrlplane_stream.decision.readiness import never_ready
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
-_GATED = (Phase.VERIFYING, Phase.BAKING)
-_FORWARD = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
 _HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED, gate.Gate.CONTRADICTED)
 _NEXT = MappingProxyType(
     {
@@ -106,9 +104,9 @@ def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None = 
     found: list[Condition] = []
     if rollout.stuck:
         found.append(Condition("stuck", "not every target does what is wanted: " + "; ".join(rollout.stuck)))
-    if rollout.phase in _FORWARD:
+    if rollout.phase in FORWARD:
         found.extend(_scoped(draft, rollout))
-    if rollout.phase in _GATED:
+    if rollout.phase in GATED:
         now = reading or gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
         found.extend(_gated(draft, rollout, now))
     return found

@@ -135,8 +135,11 @@ ADOPTION = (Phase.ADOPTING, Phase.LEAVING)
 MOVING = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.DRAINING, Phase.ABORTING, *ADOPTION)
 """Phases in which a rollout owns its targets."""
 
-CLIMBING = (Phase.SHIFTING, Phase.VERIFYING)
-"""Phases in which a candidate's weight may lie below 100."""
+FORWARD = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
+"""Phases of a rollout on its way up."""
+
+GATED = (Phase.VERIFYING, Phase.BAKING)
+"""Phases that are left by what judges say."""
 
 
 def after(phase: Phase, event: Event) -> Phase | None:

@@ -17,7 +17,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.judge.planning import Traffic, plan_step
 from ctrlplane_stream.decision.runs import is_job, only_jobs
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.decision.versioning import number
+from ctrlplane_stream.decision.versioning import foreign_image, number
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Policy, Unsure
@@ -97,8 +97,8 @@ def _members(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, s
         service = draft.service(artifact.service)
         if service is None:
             refused.append(f"the catalog has no service {artifact.service} in {draft.environment}")
-        elif artifact.image not in service.images:
-            refused.append(f"{artifact.service} takes images from {', '.join(service.images)}, not from {artifact.image}")
+        elif (foreign := foreign_image(service, artifact)) is not None:
+            refused.append(foreign)
         else:
             label, new = number(draft, service, artifact, Provenance())
             if not new:

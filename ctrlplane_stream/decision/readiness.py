@@ -12,7 +12,7 @@ from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, Verdict, Verdict
 
 
 def unready(draft: Draft, rollout: e.Rollout) -> str | None:
-    """Which candidate has not the ready capacity of a whole fleet, or None."""
+    """Which candidate has an instance that is not ready, or none at all, or None; where instances are exchanged, which version."""
     if rollout.unsafe and rollout.forced:
         return None
     exchanged = draft.version_set(rollout.id).in_place

@@ -18,7 +18,7 @@ from ctrlplane_stream.decision.composing import compose, steps_for, steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall, owns, stays
-from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, Event, Phase
 from ctrlplane_stream.decision.readiness import failing, unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
@@ -33,10 +33,7 @@ Answer = tuple[Event, str] | str | None
 """An event with its reason, or a sentence that says what is waited for."""
 Rule = Callable[[Draft, e.Rollout], Answer]
 
-_STOPPABLE = (Phase.QUEUED, Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
-_GATED = (Phase.VERIFYING, Phase.BAKING)
-_RUNS_COUNT = (Phase.PREPARING, Phase.SHIFTING, *_GATED)
-"""Before a step is judged, too: so that a fall of the count is known for what it is when the step's own runs are counted."""
+_STOPPABLE = (Phase.QUEUED, *FORWARD)
 MAX_RETREATS = 3
 """After so many retreats a blind rollout waits for a person instead of trying again."""
 
@@ -82,9 +79,9 @@ def _progress(draft: Draft, id_: str) -> None:
 
 def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
     rollout, reading = watch_targets(draft, _after_neighbour(draft, before)), None
-    if rollout.phase in _RUNS_COUNT:
+    if rollout.phase in FORWARD:  # before a step is judged, too, so that a count which falls is known for what it is when its runs count
         rollout = counted(draft, rollout)
-    if rollout.phase in _GATED:
+    if rollout.phase in GATED:
         rollout = _while_shown(draft, rollout)
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
         unproven = reading.gate is gate.Gate.OPEN and not reading.proven
@@ -114,7 +111,7 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     if other is not None and other.phase not in ENDED:
         return rollout
     alone = replace(rollout, beside=None)
-    if alone.phase not in _GATED:
+    if alone.phase not in GATED:
         return alone
     return watched(draft, alone, baking=alone.phase is Phase.BAKING)
 

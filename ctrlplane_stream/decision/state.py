@@ -22,7 +22,7 @@ from immutables import Map
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.graph import Graph, edge_of_key
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
-from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.model.decisions import GONE, Decided
 from ctrlplane_stream.model.facts import EdgeSeen, ServiceSeen
 
 Entry = msgspec.Struct
@@ -52,9 +52,6 @@ ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in ENTRY_TYPES.items()}
-
-_GONE = b"null"
-"""What a delta holds for a key that went away."""
 
 
 class Packed:
@@ -150,5 +147,5 @@ class State:
 
 def fold(state: State, decided: Decided) -> State:
     """The state after a decision that was recorded: its delta, and nothing but its delta."""
-    changes: dict[str, Slot | None] = {key: None if (value := bytes(raw)) == _GONE else Packed(value) for key, raw in decided.delta.items()}
+    changes: dict[str, Slot | None] = {key: None if (value := bytes(raw)) == GONE else Packed(value) for key, raw in decided.delta.items()}
     return state.with_changes(changes)

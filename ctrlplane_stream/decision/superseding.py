@@ -6,13 +6,10 @@ All is decided before anything gives way, so that a set which is refused leaves 
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.phases import Event, Phase
+from ctrlplane_stream.decision.phases import FORWARD, Event, Phase
 from ctrlplane_stream.decision.transitions import SUPERSEDED, move
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.policy import Supersede
-
-_RUNNING = (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
-"""Phases in which a rollout may be stopped for a newer version."""
 
 
 def _gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
@@ -24,7 +21,7 @@ def _gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> boo
 
 def starts_over(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
     """Whether a running rollout goes back for newer versions of what it moves, by its policy."""
-    if rollout.phase not in _RUNNING or all(u.service not in members for u in rollout.units):
+    if rollout.phase not in FORWARD or all(u.service not in members for u in rollout.units):
         return False
     return draft.version_set(rollout.id).policy.supersede is Supersede.RESTART
 
@@ -78,5 +75,5 @@ def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> Non
         elif rollout.phase is Phase.QUEUED:
             if _gives_way(draft, rollout, members):
                 move(draft, rollout, Event.STOP, newer)
-        elif starts_over(draft, rollout, members) or (cause == "revert" and rollout.phase in _RUNNING):
+        elif starts_over(draft, rollout, members) or (cause == "revert" and rollout.phase in FORWARD):
             move(draft, rollout, Event.STOP, newer)

@@ -23,8 +23,6 @@ from ctrlplane_stream.model.commands import Verb
 
 TIMELINE_KEPT = 60
 """Passages that a rollout remembers; older ones are on the log."""
-
-
 SUPERSEDED = "superseded by "
 """How the reason of a rollout begins whose members move on in a newer set."""
 
@@ -78,12 +76,11 @@ def _ready(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 
 
 def _passed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
-    return _climb(draft, _noting_proof(rollout, because), assigning.next_place(rollout) or (rollout.wave, rollout.step), because)
+    return _climb(draft, _noting_proof(rollout), assigning.next_place(rollout) or (rollout.wave, rollout.step), because)
 
 
-def _noting_proof(rollout: e.Rollout, because: str) -> e.Rollout:
-    """Remember that a step was left without proof."""
-    del because
+def _noting_proof(rollout: e.Rollout) -> e.Rollout:
+    """Remember that the step which is left now, or the bake, was left without proof, if it was."""
     if not rollout.unproven_now:
         return rollout
     step = assigning.step_count(rollout) - 1 if rollout.phase is Phase.DRAINING else assigning.global_step(rollout)
@@ -119,7 +116,7 @@ def _confirmed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 
 
 def _verified(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
-    return watched(draft, replace(_noting_proof(rollout, because), approved=False, skip_gate=False, unproven_now=False), baking=True)
+    return watched(draft, replace(_noting_proof(rollout), approved=False, skip_gate=False, unproven_now=False), baking=True)
 
 
 def watched(draft: Draft, rollout: e.Rollout, *, baking: bool) -> e.Rollout:
@@ -144,7 +141,7 @@ def _baked(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     for unit in rollout.units:
         if unit.stable is None:  # nothing is parked after it, so nothing else would tell the target what it is to fall back to
             draft.tell(unit.service, Telling(Verb.SHIFT, f"{unit.candidate} is stable from here on", rollout.id))
-    return good_forever(draft, replace(_noting_proof(rollout, because), unproven_now=False))
+    return good_forever(draft, replace(_noting_proof(rollout), unproven_now=False))
 
 
 def _stop(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:

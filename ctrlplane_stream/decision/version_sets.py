@@ -25,12 +25,11 @@ THIN_CALLS = 100
 """Fewer calls than this along all edges of a changed service are called thin evidence."""
 LEFT_OUT_SHOWN = 20
 """How many neighbours that are not watched are named; the rest is a number."""
-
+LEFT_OUT_SCANNED = 100
+"""How many watched services' neighbours are looked at for that."""
 COUNTED = 500
 """How many guards, nearest first, are explained with the calls of their edge; farther ones by their path alone."""
 _FAR = "reaches it along the path"
-LEFT_OUT_SCANNED = 100
-"""How many watched services' neighbours are looked at for that."""
 
 _DOWNWARD = (EdgeKind.CALL, EdgeKind.DATABASE, EdgeKind.EXTERNAL)
 

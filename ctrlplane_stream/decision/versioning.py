@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Provenance, ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact, version_label, version_number
@@ -238,7 +237,7 @@ def _current(draft: Draft, service: str) -> e.VersionEntry | None:
     target = draft.target(service)
     label = target.stable
     for rollout in draft.rollouts():
-        if rollout.phase not in ENDED and rollout.stopped_because is None:
+        if rollout.stopped_because is None:
             label = next((u.candidate for u in rollout.units if u.service == service), label)
     if label is None:
         return None

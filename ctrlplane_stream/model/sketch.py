@@ -57,14 +57,6 @@ class Sketch(msgspec.Struct, frozen=True, gc=False):
                 return bucket_value(index)
         return bucket_value(self.indices[-1])
 
-    def share_above(self, microseconds: float) -> float | None:
-        """The share of durations in buckets wholly or partly above a threshold, or None where empty."""
-        total = self.count
-        if total == 0:
-            return None
-        limit = bucket_index(microseconds) if microseconds > 0 else -(1 << 30)
-        return sum(c for i, c in zip(self.indices, self.counts, strict=True) if i > limit) / total
-
 
 EMPTY = Sketch()
 

@@ -154,10 +154,11 @@ class Rollout(msgspec.Struct, frozen=True):
     stopped_because: str | None = None
     ended_ms: int | None = None
     waiting_for: str | None = None
+    """Why a queued rollout waits, or what another one waits for that is not a hold."""
     waits_on: str | None = None
-    """The rollout that a queued one waits for, and the phase which that one was in when it was last looked at."""
+    """The rollout that a queued one waits for, if that is why it waits."""
     waits_while: Phase | None = None
-    """Why a queued rollout waits, or what a climbing one waits for that is not a hold."""
+    """The phase which that one was in when it was last looked at."""
     astray: str | None = None
     """A service that no longer shows the weight which is watched; what was seen meanwhile is no evidence."""
     beside: str | None = None
