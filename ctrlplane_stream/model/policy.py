@@ -103,7 +103,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_seconds: float = 30.0
     """How long no span of a version must have been seen before it counts as drained."""
     drain_limit_seconds: float = 300.0
-    """After this the drain ends even so: a stray long poll must not keep a version for ever."""
+    """After this the drain ends even so: a stray long poll must not keep a version for ever, nor must a new one that is not ready whole."""
     retention_seconds: float = 86_400.0
     """How long the previous version stays parked for instant rollback: the next working day."""
     surge_percent: int = 100
