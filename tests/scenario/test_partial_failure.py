@@ -37,6 +37,22 @@ def test_a_broken_actuator_holds_with_the_exact_list_and_goes_on_when_it_is_mend
     until(loop, "cart/2", Phase.REVERTED)
 
 
+def test_on_the_way_down_a_callee_keeps_its_new_version_until_every_caller_has_left_its_own() -> None:
+    loop = shop()
+    loop.edges("island>pay")
+    for name in ("pay", "cart", "island"):
+        loop.push(name, 2, release="r1", release_size=3)
+    id_ = next(r.id for r in loop.driver.rollouts if len(r.units) == 3).removeprefix("production/")
+    until(loop, id_, Phase.BAKING)
+    loop.world.broken.add("cart")
+    loop.say(Say.ABORT, rollout=f"production/{id_}")
+    loop.run(20)
+    assert [weights(loop, name) for name in ("cart", "island", "pay")] == [{"#2": 100}, {"#1": 100}, {"#2": 100}]
+    loop.world.broken.clear()
+    until(loop, id_, Phase.REVERTED)
+    assert [weights(loop, name) for name in ("cart", "island", "pay")] == [{"#1": 100}] * 3
+
+
 def test_an_actuator_that_says_applied_and_is_not_is_not_believed() -> None:
     loop = shop()
     loop.push("cart", 2)
