@@ -39,7 +39,7 @@ def break_glass() -> None:
 @takes_settings("host_url", "kubernetes_", "gitops_")
 @takes_json
 def abort(settings: Settings, target: str, actuator: str, who: str, why: str, as_json: bool) -> None:
-    """Move all traffic of TARGET (environment:namespace/name) to its stable version, now."""
+    """Move all traffic of TARGET (environment:namespace/name) to its stable version, now. Exit status 1: it was not done."""
     parsed = _target(target)
 
     async def steer(world: Actuator) -> TargetObserved:
@@ -56,9 +56,12 @@ def abort(settings: Settings, target: str, actuator: str, who: str, why: str, as
 @takes_settings("host_url", "kubernetes_", "gitops_")
 @takes_json
 def show(settings: Settings, target: str, actuator: str, as_json: bool) -> None:
-    """Show what runs at TARGET and how its traffic is split."""
+    """Show what runs at TARGET and how its traffic is split. Exit status 1: nothing of it is there."""
     parsed = _target(target)
-    _print(_run(settings, actuator, lambda world: world.observe(parsed)), as_json)
+    seen = _run(settings, actuator, lambda world: world.observe(parsed))
+    _print(seen, as_json)
+    if not seen.versions:
+        fail(f"nothing of {parsed} is in the world of the actuator {actuator}: {_others(actuator)}; or its name is written otherwise")
 
 
 def _target(text: str) -> Target:
@@ -83,10 +86,12 @@ def _run(settings: Settings, actuator: str, steering: _Steering) -> TargetObserv
     except UnknownActuator as error:
         fail(str(error))
     except (HandRefused, WorldUnreachable) as error:
-        others = ", ".join(name for name in known_actuators() if name != actuator)
-        fail(
-            f"{error} (asked was the actuator {actuator}: where the catalog names another for this target, give it as --actuator: {others})"
-        )
+        fail(f"{error} (asked was the actuator {actuator}: {_others(actuator)})")
+
+
+def _others(actuator: str) -> str:
+    others = ", ".join(name for name in known_actuators() if name != actuator)
+    return f"where the catalog names another for this target, give it as --actuator: {others}"
 
 
 def _print(seen: TargetObserved, as_json: bool) -> None:
@@ -102,5 +107,3 @@ def _print(seen: TargetObserved, as_json: bool) -> None:
             click.echo(f"  {what}")
     if seen.lease_expired:
         click.echo("  the lease ran out; the target went to stable")
-    if not seen.versions:
-        click.echo("  nothing of it is here")

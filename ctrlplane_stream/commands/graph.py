@@ -34,7 +34,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--from", "recordings", type=_FILE, multiple=True, help="A recording of OTLP; several are taken together.")
+@click.option("--from", "recordings", type=_FILE, multiple=True, help="A recording of OTLP, as FILE; all are taken together.")
 @click.argument("more", type=_FILE, nargs=-1, metavar="[FILE]...")
 @click.option("--live", metavar="ENVIRONMENT", help="Instead of a recording, what the worker has seen of this environment lately.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="--live: how far back.")
@@ -61,12 +61,15 @@ def graph(
         found = difference(before, after)
         click.echo(difference_json(found) if form == "json" else difference_text(found))
         return
+    files = (*recordings, *more)
+    if live is not None and files:
+        raise click.UsageError("--live tells what a worker has seen, and a recording is another thing: ask for one of them")
     if live is not None:
         click.echo(FORMS[form](_live(settings, live, minutes)))
         return
-    if not recordings:
-        raise click.UsageError("name a recording with --from FILE, two with --diff A B, or an environment with --live")
-    click.echo(FORMS[form](_document((*recordings, *more), progress)))
+    if not files:
+        raise click.UsageError("name a recording, two with --diff A B, or an environment with --live")
+    click.echo(FORMS[form](_document(files, progress)))
 
 
 def _form(**asked: bool) -> str:

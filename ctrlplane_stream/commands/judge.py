@@ -204,7 +204,9 @@ def _tell(report: Report, *, all_windows: bool) -> None:
 
 
 def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePolicy) -> None:
-    click.echo(f"{traffic.rps:g} requests a second, {traffic.weight:.3g} of them at the candidate; errors {traffic.error_share:.2%}.")
+    click.echo(
+        f"{traffic.rps:g} requests a second, {100 * traffic.weight:.3g}% of them at the candidate; errors {traffic.error_share:.2%}."
+    )
     click.echo(f"  a rise of errors by {detect:.2%} is found after about   {_time(planned.detect_seconds)} (margin {planned.margin:.2%})")
     click.echo(f"  no rise beyond the margin is proven after about {_time(planned.error_proof_seconds)}")
     click.echo(
@@ -215,12 +217,17 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
             f"The step must last about {_time(planned.step_seconds)} ({planned.windows:.0f} windows); half of all steps take longer."
         )
         return
-    allowed = gate.maximum_windows * traffic.window_seconds
-    click.echo(
-        f"That is longer than the {_time(allowed)} the policy allows. This traffic proves an error margin of "
-        f"{planned.provable_margin:.2%} in that time; or take a larger step, allow more windows, or let it soak unproven "
-        f"(on_unprovable: {gate.on_unprovable})."
-    )
+    click.echo(_what_does_not_fit(planned, gate, gate.maximum_windows * traffic.window_seconds))
+
+
+def _what_does_not_fit(planned: StepPlan, gate: GatePolicy, allowed: float) -> str:
+    """Which proof takes longer than the policy allows, and what would make it shorter."""
+    said = f"That is longer than the {_time(allowed)} the policy allows. "
+    if planned.error_proof_seconds > allowed:
+        said += f"This traffic proves an error margin of {planned.provable_margin:.2%} in that time"
+    else:
+        said += f"It is the 99th percentile that takes so long: allow it more than +{gate.latency_margin:.0%} (latency_margin)"
+    return f"{said}; or take a larger step, allow more windows, or let it soak unproven (on_unprovable: {gate.on_unprovable})."
 
 
 def _time(seconds: float) -> str:

@@ -14,6 +14,7 @@ from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import look
+from ctrlplane_stream.wire.artifacts import named_wrongly
 
 
 @click.command()
@@ -47,6 +48,8 @@ def _artifacts(state: State, reference: str) -> list[Artifact]:
     image, separator, digest = reference.partition("@")
     if not separator:
         fail(f"{reference} names no digest: give IMAGE@sha256:…, since a tag may mean something else tomorrow")
+    if (wrong := named_wrongly(image, digest)) is not None:
+        fail(wrong)
     catalog = state.find("catalog", e.CatalogEntry)
     if catalog is None:
         fail(f"no catalog was ever applied to {state.environment}; see ctrlplane-stream catalog apply")

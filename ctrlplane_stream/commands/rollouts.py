@@ -17,6 +17,8 @@ from ctrlplane_stream.commands.as_of_now import as_of_now, began_by, time_of_day
 from ctrlplane_stream.commands.catalog import in_force
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.holds import freeze_over
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
@@ -117,6 +119,8 @@ def next_command(rollout: e.Rollout, state: State) -> str | None:
         return f"ctrlplane-stream plan IMAGE@DIGEST --environment {rollout.environment}"
     if rollout.cause == "adoption" and rollout.phase is Phase.REVERTED:
         return f"ctrlplane-stream control adopt {rollout.environment}:{rollout.units[0].service} --artifact IMAGE@DIGEST --why REASON"
+    if (scope := _frozen(state, rollout)) is not None:
+        return f"ctrlplane-stream control unfreeze {scope} --why REASON"
     if rollout.phase is Phase.COMPLETED:
         verb = "revert"
     elif rollout.phase is Phase.REVERTED:
@@ -130,6 +134,16 @@ def next_command(rollout: e.Rollout, state: State) -> str | None:
     else:
         verb = "abort"
     return f"ctrlplane-stream control {verb} {rollout.id} --why REASON"
+
+
+def _frozen(state: State, rollout: e.Rollout) -> str | None:
+    """The scope of the freeze that a rollout waits for, as it is typed; None where it waits for something else, or nothing."""
+    if rollout.phase is not Phase.QUEUED and (not rollout.holds or rollout.holds[-1].code != "frozen"):
+        return None
+    frozen = freeze_over(Draft.as_of(state), tuple(unit.service for unit in rollout.units))
+    if frozen is None:
+        return None
+    return rollout.environment if frozen.service is None else f"{rollout.environment}:{frozen.service}"
 
 
 def _has_earlier(state: State, service: str) -> bool:

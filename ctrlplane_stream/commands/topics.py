@@ -16,7 +16,7 @@ from ctrlplane_stream.commands.options import (
 )
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.topic_admin import TopicError, admin_client, ensure_topics, plan_topics
-from ctrlplane_stream.wire.topic_plan import Change, Refuse, sentence
+from ctrlplane_stream.wire.topic_plan import Change, Counted, Refuse, sentence
 
 
 @click.group()
@@ -45,13 +45,14 @@ def plan_command(context: click.Context, settings: Settings, as_json: bool) -> N
 def apply_command(settings: Settings, as_json: bool) -> None:
     """Create missing topics and alter configuration that differs.
 
-    A partition count is never changed: that is refused with exit status 1, after everything else was done.
+    Partitions and copies of a topic that is there are never changed: that is refused with exit status 1, after everything else was done.
     """
     changes = _run(settings, apply=True)
     _report(changes, as_json, nothing="every topic was as specified already")
-    refused = [c.topic for c in changes if isinstance(c, Refuse)]
-    if refused:
-        fail(f"refused to change the partitions of {', '.join(refused)}")
+    for of in Counted:
+        refused = [c.topic for c in changes if isinstance(c, Refuse) and c.of is of]
+        if refused:
+            fail(f"refused to change the {of} of {', '.join(refused)}")
 
 
 def _run(settings: Settings, *, apply: bool) -> list[Change]:

@@ -152,15 +152,23 @@ def needs_approval(rollout: e.Rollout, policy: Policy) -> bool:
 
 
 def freeze_on(draft: Draft, services: tuple[str, ...]) -> str | None:
-    """The sentence of a freeze that covers one of the services, or None. A freeze past its date covers nothing."""
+    """The sentence of a freeze that covers one of the services, or None."""
+    frozen = freeze_over(draft, services)
+    if frozen is None:
+        return None
+    scope = frozen.service or f"all of {draft.environment}"
+    until = f"until {_stamp(frozen.until_ms)}" if frozen.until_ms is not None else "until somebody unfreezes it"
+    return f"{scope} is frozen by {frozen.who} {until}: {frozen.why}"
+
+
+def freeze_over(draft: Draft, services: tuple[str, ...]) -> e.FreezeEntry | None:
+    """A freeze that covers one of the services, or None. A freeze past its date covers nothing."""
     for id_ in draft.index.freezes:
         frozen = draft.find(f"freeze/{id_}", e.FreezeEntry)
         if frozen is None or (frozen.until_ms is not None and frozen.until_ms <= draft.clock.now_ms):
             continue
         if frozen.service is None or frozen.service in services:
-            scope = frozen.service or f"all of {draft.environment}"
-            until = f"until {_stamp(frozen.until_ms)}" if frozen.until_ms is not None else "until somebody unfreezes it"
-            return f"{scope} is frozen by {frozen.who} {until}: {frozen.why}"
+            return frozen
     return None
 
 

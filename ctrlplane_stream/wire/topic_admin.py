@@ -40,7 +40,11 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
 async def find_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, FoundTopic]:
     """Those of ``names`` that the broker has."""
     wanted = set(names)
-    counts = {t["topic"]: len(t["partitions"]) for t in await client.describe_topics() if t["topic"] in wanted}
+    counts = {
+        t["topic"]: (len(t["partitions"]), min(len(p["replicas"]) for p in t["partitions"]))
+        for t in await client.describe_topics()
+        if t["topic"] in wanted
+    }
     if not counts:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(counts)]
@@ -48,7 +52,7 @@ async def find_topics(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict
     for response in await client.describe_configs(resources):
         for code, message, _, name, entries in response.resources:
             _raise_for(name, code, message)
-            found[name] = FoundTopic(counts[name], {entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC})
+            found[name] = FoundTopic(*counts[name], {entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC})
     return found
 
 

@@ -1,11 +1,13 @@
 """What is between the topics as specified and as a broker has them: planned purely, carried out by ``topic_admin``.
 
-Three kinds of difference: a topic that is missing, configuration that differs, and a partition count that differs.
-The first two are applied. The last is refused: more partitions move keys to other places and would tear every
-environment in two (its history on one partition, its future on another). Changing N is a migration, not a setting.
+Four kinds of difference: a topic that is missing, configuration that differs, a partition count that differs, and too few
+copies. The first two are applied. The others are refused. More partitions move keys to other places and would tear every
+environment in two (its history on one partition, its future on another): changing N is a migration, not a setting. Copies are
+placed by whoever knows the brokers, with Kafka's own tool.
 """
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import assert_never
 
 import msgspec
@@ -15,9 +17,11 @@ from ctrlplane_stream.wire.topics import TopicSpec
 
 
 class FoundTopic(msgspec.Struct, frozen=True):
-    """A topic as the broker has it; ``config`` is what is set on the topic itself, not what it inherits."""
+    """A topic as the broker has it; ``config`` is what is set on the topic itself, not what it inherits. ``copies`` are those of
+    the partition that has fewest."""
 
     partitions: int
+    copies: int
     config: dict[str, str]
 
 
@@ -38,10 +42,18 @@ class Alter(msgspec.Struct, frozen=True, tag_field="change", tag="alter"):
     config: dict[str, str]
 
 
+class Counted(StrEnum):
+    """What a topic has a number of that is not changed."""
+
+    PARTITIONS = "partitions"
+    COPIES = "copies"
+
+
 class Refuse(msgspec.Struct, frozen=True, tag_field="change", tag="refuse"):
-    """The partition count differs, and nothing is changed about it."""
+    """The partition count differs or there are too few copies, and nothing is changed about it."""
 
     topic: str
+    of: Counted
     found: int
     wanted: int
 
@@ -56,16 +68,19 @@ def plan(specs: Sequence[TopicSpec], found: Mapping[str, FoundTopic], settings: 
     """
     changes: list[Change] = []
     for spec in specs:
-        name, wanted = settings.topic(spec.name), _config(spec, settings)
+        name, copies = settings.topic(spec.name), settings.replication_factor
         topic = found.get(name)
         if topic is None:
-            changes.append(Create(name, settings.partitions, settings.replication_factor, wanted))
+            changes.append(Create(name, settings.partitions, copies, _config(spec, copies)))
             continue
+        wanted = _config(spec, min(copies, topic.copies))
         differs = {key: (topic.config.get(key), value) for key, value in wanted.items() if topic.config.get(key) != value}
         if differs:
             changes.append(Alter(name, differs, {**topic.config, **wanted}))
         if topic.partitions != settings.partitions:
-            changes.append(Refuse(name, topic.partitions, settings.partitions))
+            changes.append(Refuse(name, Counted.PARTITIONS, topic.partitions, settings.partitions))
+        if topic.copies < copies:
+            changes.append(Refuse(name, Counted.COPIES, topic.copies, copies))
     return changes
 
 
@@ -77,20 +92,26 @@ def sentence(change: Change) -> str:
         case Alter(topic, differs, _):
             parts = (f"{key} from {was or 'the default'} to {wanted}" for key, (was, wanted) in differs.items())
             return f"alter {topic}: {', '.join(parts)}"
-        case Refuse(topic, _, _):
+        case Refuse(topic, _, _, _):
             reason, remedy = refusal(change)
             return f"refuse {topic}: {reason}; {remedy}"
     assert_never(change)
 
 
 def refusal(change: Refuse) -> tuple[str, str]:
-    """Why a partition count is not changed, and what to do instead."""
-    reason = f"{change.topic} has {change.found} partitions and {change.wanted} are set, which would tear an environment in two"
-    return reason, f"set CTRLPLANE_PARTITIONS={change.found}, or migrate to a new CTRLPLANE_TOPIC_PREFIX"
+    """Why a number is not changed, and what to do instead."""
+    match change.of:
+        case Counted.PARTITIONS:
+            reason = f"{change.topic} has {change.found} partitions and {change.wanted} are set, which would tear an environment in two"
+            return reason, f"set CTRLPLANE_PARTITIONS={change.found}, or migrate to a new CTRLPLANE_TOPIC_PREFIX"
+        case Counted.COPIES:
+            reason = f"{change.topic} has {change.found} of the {change.wanted} copies that are set: what its brokers lose is lost"
+            return reason, f"give it more with kafka-reassign-partitions, or set CTRLPLANE_REPLICATION_FACTOR={change.found}"
+    assert_never(change.of)
 
 
-def _config(spec: TopicSpec, settings: Settings) -> dict[str, str]:
+def _config(spec: TopicSpec, copies: int) -> dict[str, str]:
     """The configuration of a topic; with three copies or more, a write counts when all but one have it."""
-    if settings.replication_factor < 3:
+    if copies < 3:
         return dict(spec.config)
-    return {**spec.config, "min.insync.replicas": str(settings.replication_factor - 1)}
+    return {**spec.config, "min.insync.replicas": str(copies - 1)}

@@ -225,3 +225,12 @@ def test_a_plan_says_how_long_and_what_else_could_be_done() -> None:
     document = json.loads(poor.stdout)
     assert not document["provable"]
     assert 0.05 < document["provable_margin"] < 0.2
+
+
+def test_a_plan_that_does_not_fit_names_the_proof_that_takes_so_long(tmp_path: Path) -> None:
+    """Advice about errors helps nobody whose latency is what cannot be proven."""
+    policy = tmp_path / "gate.yaml"
+    policy.write_text("error_margin: 0.05\n")
+    asked = ["plan", "--rps", "20", "--weight", "5%", "--detect", "10%"]
+    assert "latency_margin" in CliRunner().invoke(gates, [*asked, "--policy", str(policy)]).output
+    assert "proves an error margin of" in CliRunner().invoke(gates, [*asked[:-1], "5%"]).output

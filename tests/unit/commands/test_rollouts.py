@@ -136,3 +136,17 @@ def test_the_whole_list_has_beginnings_and_ends() -> None:
     began, ended = in_table(loop, "cart/1")[3:5]
     assert (began < ended, len(ended)) == (True, len("2026-01-01 00:00:00"))
     assert in_table(loop, "cart/2")[4] == ""
+
+
+@pytest.mark.parametrize(("scope", "typed"), [("cart", "production:cart"), (None, "production")])
+@pytest.mark.parametrize("climbs", [False, True], ids=["queued", "climbing"])
+def test_a_rollout_that_waits_for_a_freeze_names_the_command_that_lifts_it(scope: str | None, typed: str, climbs: bool) -> None:
+    """And not the abort that would throw the release away."""
+    loop = shop()
+    if climbs:
+        loop.push("cart", 2)
+        until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(OverrideVerb.FREEZE, service=scope)
+    loop.push("cart", 2)
+    loop.run(5)
+    assert said(loop, "cart/2")[-1] == f"next: ctrlplane-stream control unfreeze {typed} --why REASON"

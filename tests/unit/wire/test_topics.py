@@ -7,7 +7,7 @@ import pytest
 
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.shipped import shipped
-from ctrlplane_stream.wire.topic_plan import Alter, Create, FoundTopic, Refuse, plan, sentence
+from ctrlplane_stream.wire.topic_plan import Alter, Counted, Create, FoundTopic, Refuse, plan, sentence
 from ctrlplane_stream.wire.topics import TopicSpec, topic_specs
 
 _SPECS = {s.name: s for s in topic_specs()}
@@ -81,21 +81,31 @@ def test_a_missing_topic_is_created_with_the_prefix() -> None:
 
 def test_a_topic_as_specified_is_left_alone() -> None:
     """No difference, no change; what somebody else set is not a difference."""
-    assert plan([_SPEC], {"t": FoundTopic(4, {"retention.ms": "1", "flush.ms": "9"})}, _SETTINGS) == []
+    assert plan([_SPEC], {"t": FoundTopic(4, 1, {"retention.ms": "1", "flush.ms": "9"})}, _SETTINGS) == []
 
 
 def test_a_difference_is_altered_and_what_is_not_specified_is_kept() -> None:
     """The alteration carries the whole configuration, because the broker replaces the whole."""
-    changes = plan([_SPEC], {"t": FoundTopic(4, {"retention.ms": "2", "flush.ms": "9"})}, _SETTINGS)
+    changes = plan([_SPEC], {"t": FoundTopic(4, 1, {"retention.ms": "2", "flush.ms": "9"})}, _SETTINGS)
     assert changes == [Alter("t", {"retention.ms": ("2", "1")}, {"retention.ms": "1", "flush.ms": "9"})]
     assert sentence(changes[0]) == "alter t: retention.ms from 2 to 1"
 
 
 def test_another_partition_count_is_refused() -> None:
     """It is in the plan, with the way out, and nothing changes it."""
-    changes = plan([_SPEC], {"t": FoundTopic(8, {"retention.ms": "1"})}, _SETTINGS)
-    assert changes == [Refuse("t", 8, 4)]
+    changes = plan([_SPEC], {"t": FoundTopic(8, 1, {"retention.ms": "1"})}, _SETTINGS)
+    assert changes == [Refuse("t", Counted.PARTITIONS, 8, 4)]
     assert "CTRLPLANE_PARTITIONS=8" in sentence(changes[0])
+
+
+def test_too_few_copies_are_refused_and_no_write_is_made_to_wait_for_those_that_are_not_there() -> None:
+    """With `min.insync.replicas` beyond its copies a topic would take no record any more."""
+    three = Settings(partitions=4, replication_factor=3)
+    changes = plan([_SPEC], {"t": FoundTopic(4, 1, {"retention.ms": "1"})}, three)
+    assert changes == [Refuse("t", Counted.COPIES, 1, 3)]
+    assert "kafka-reassign-partitions" in sentence(changes[0])
+    enough = plan([_SPEC], {"t": FoundTopic(4, 3, {"retention.ms": "1"})}, three)
+    assert [sentence(change) for change in enough] == ["alter t: min.insync.replicas from the default to 2"]
 
 
 def test_on_a_cluster_a_write_counts_when_all_but_one_copy_have_it() -> None:
