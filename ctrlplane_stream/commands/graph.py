@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from ctrlplane_stream.commands.catalog import in_force
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, require_broker, takes_settings
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
@@ -88,7 +89,10 @@ def _live(settings: Settings, environment: str, minutes: float) -> GraphDocument
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
     if not parts:
-        fail(f"no telemetry of {environment} within the last {minutes:g} minutes: does a worker of the role spans run? see `doctor`")
+        current = in_force(settings)
+        known = sorted(current.catalog.environments) if current is not None else []
+        place = environment if environment in known else f"{environment} (the catalog has {', '.join(known) or 'no environment'})"
+        fail(f"no telemetry of {place} within the last {minutes:g} minutes: does a worker of the role spans run? see `doctor`")
     return document_of_windows(parts)
 
 

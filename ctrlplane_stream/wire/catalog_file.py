@@ -4,6 +4,7 @@ A file is checked against the JSON Schema of ``model.catalog.Catalog`` and then 
 every problem is reported with the line it stands on, all at once.
 """
 
+import copy
 import difflib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -85,14 +86,35 @@ def _read(text: str, kind: type[_T], more: "Callable[[_T], Iterable[_Located]]",
         return (Problem(1, f"{'the file is empty' if document is None else 'this is no mapping of keys to values'}: {shape}"),)
     lines = _Lines(node)
     validator = jsonschema.Draft202012Validator(msgspec.json.schema(kind))
-    found = [Problem(lines.of(path), said) for error in validator.iter_errors(document) for path, said in _said(error)]
-    found += _repeated_keys(node)
-    if not found:
-        read = msgspec.convert(document, kind)
-        found = [Problem(lines.of(path), said) for path, said in more(read)]
-        if not found:
-            return read
+    misfits = [said for error in validator.iter_errors(document) for said in _said(error)]
+    found = [Problem(lines.of(path), said) for path, said in misfits] + list(_repeated_keys(node))
+    try:
+        read = msgspec.convert(_without(document, misfits), kind)
+    except msgspec.ValidationError:
+        return _by_line(found)  # without what does not fit it has no shape that more could be said of
+    found += [Problem(lines.of(path), said) for path, said in more(read) if not _speaks_of(path, misfits)]
+    return _by_line(found) if found else read
+
+
+def _by_line(found: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(found, key=lambda p: (p.line, p.text)))
+
+
+def _without(document: Any, misfits: Iterable[_Located]) -> Any:
+    """The document without what does not fit, so that whatever else is wrong is said in one go."""
+    rest = copy.deepcopy(document)
+    for path, _ in misfits:
+        place = rest
+        for step in path[:-1]:
+            place = place[step] if isinstance(place, list) or step in place else {}
+        if path and isinstance(place, dict):
+            place.pop(path[-1], None)
+    return rest
+
+
+def _speaks_of(path: tuple[Any, ...], misfits: Iterable[_Located]) -> bool:
+    """Whether something is said of what was left out."""
+    return any(path[: len(left)] == left for left, _ in misfits)
 
 
 def catalog_schema() -> dict[str, Any]:

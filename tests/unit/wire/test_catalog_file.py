@@ -89,6 +89,25 @@ def test_a_mistake_is_reported_with_its_line(old: str, new: str, line: int, said
     assert any(p.line == line and said in p.text for p in problems), [str(p) for p in problems]
 
 
+def test_mistakes_of_every_kind_are_said_in_one_go() -> None:
+    """A key that nobody knows, a weight out of range and names of what is not there: the last were hidden behind the first."""
+    mistakes = (("weight: 100", "weight: 110"), ("policy: quick", "policy: quik"), ("min_seconds: 2", "min_second: 2"))
+    text = GOOD
+    for old, new in mistakes:
+        text = text.replace(old, new)
+    problems = read_catalog_file(text)
+    assert isinstance(problems, tuple)
+    for said in ("lie in 1..100", "there is no policy 'quik'", "min_second is not known here"):
+        assert any(said in problem.text for problem in problems), problems
+
+
+def test_nothing_is_said_of_what_was_found_wrong_already() -> None:
+    """An image that is no text is left out, and is not missed besides."""
+    problems = read_catalog_file("environments: {production: {}}\nservices: {shop/cart: {images: 7, environments: {production: {}}}}\n")
+    assert isinstance(problems, tuple)
+    assert ["images" in problem.text for problem in problems] == [True]
+
+
 def test_a_catalog_that_does_not_say_when_edges_fade_has_the_hash_that_it_always_had() -> None:
     """Records on the topic carry their hash: a field that came later must not make them unreadable."""
     entry = EnvironmentEntry()
