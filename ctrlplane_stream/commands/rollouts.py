@@ -17,6 +17,7 @@ from ctrlplane_stream.commands.as_of_now import as_of_now, began_by, time_of_day
 from ctrlplane_stream.commands.catalog import in_force
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import freeze_over
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
@@ -255,6 +256,9 @@ def _why(rollout: e.Rollout) -> str:
         return rollout.holds[-1].text
     if rollout.stopped_because:
         return rollout.stopped_because
+    if rollout.phase is Phase.COMPLETED and rollout.cause != "adoption":
+        unproven = len(frozenset(rollout.unproven))
+        return f"baked, unproven in {unproven} of {step_count(rollout)} steps" if unproven else "baked"
     waits = rollout.waiting_for if rollout.phase not in ENDED else None
     return waits or (rollout.history[-1].reason if rollout.history else "")
 

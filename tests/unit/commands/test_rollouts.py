@@ -150,3 +150,14 @@ def test_a_rollout_that_waits_for_a_freeze_names_the_command_that_lifts_it(scope
     loop.push("cart", 2)
     loop.run(5)
     assert said(loop, "cart/2")[-1] == f"next: ctrlplane-stream control unfreeze {typed} --why REASON"
+
+
+def test_a_completed_rollout_says_that_it_baked_and_what_of_it_was_not_proven() -> None:
+    """And not why its last step could not be proven, which reads as if it had failed."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    rollout = loop.driver.rollout("production/cart/2")
+    assert rollout is not None
+    why = {unproven: table([replace(rollout, unproven=unproven)], loop.driver.state)[1][-1] for unproven in ((), (0, 0, 2))}
+    assert why == {(): "baked", (0, 0, 2): "baked, unproven in 2 of 4 steps"}
