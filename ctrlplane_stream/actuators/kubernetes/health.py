@@ -3,21 +3,12 @@
 from ctrlplane_stream.actuators.kubernetes.manifests import SERVING, STANDBY
 from ctrlplane_stream.actuators.kubernetes.names import version_slug
 from ctrlplane_stream.actuators.kubernetes.objects import ROLE, VERSION, Kind, Manifest, label
-from ctrlplane_stream.actuators.kubernetes.runs import counted_runs
+from ctrlplane_stream.actuators.kubernetes.runs import WILL_NOT_START, counted_runs
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas
 from ctrlplane_stream.actuators.observing import Counted
 
-_FAILING = (
-    "CrashLoopBackOff",
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-)
+_FAILING = ("CrashLoopBackOff", *WILL_NOT_START, "RunContainerError")
 """Reasons for which a container waits that waiting does not mend; an image that is merely being pulled is none."""
 
 _ROOM = "raise the quota of the namespace, or have the candidate take less room (`candidate_fleet: by-weight`, or `surge_percent`)"

@@ -12,7 +12,7 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.model.world import Capacity, WantedVersion
 
-_HOPELESS = (
+WILL_NOT_START = (
     "ImagePullBackOff",
     "ErrImagePull",
     "ErrImageNeverPull",
@@ -102,6 +102,6 @@ def _stuck(sight: Sight, version: str) -> str | None:
             continue
         for container in (pod.get("status") or {}).get("containerStatuses") or []:
             waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") in _HOPELESS:
+            if waiting.get("reason") in WILL_NOT_START:
                 return f"{waiting['reason']}: {waiting.get('message') or container.get('image', '')}"
     return None
