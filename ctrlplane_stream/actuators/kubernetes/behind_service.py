@@ -7,7 +7,7 @@ candidate: with ``full`` Pods in steps of 100/full percent.
 
 from collections.abc import Mapping
 
-from ctrlplane_stream.actuators.kubernetes.health import able, ready
+from ctrlplane_stream.actuators.kubernetes.health import ready, settled
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Make, Remove, Scale, Step, Steps, remembering
@@ -73,6 +73,6 @@ def _has_arrived(sight: Sight, ledger: Ledger, share: Mapping[str, int]) -> bool
         return False
     stable = ledger.wanted.stable if ledger.wanted is not None else None
     # Before weight moves the latest scale must have been seen; once it moved only what is too much is left, which need not wait for that.
-    count_of = ready if ledger.weights == reached_weights(share) else able
+    count_of = ready if ledger.weights == reached_weights(share) else settled
     needed = {label: min(1, count) if label == stable else count for label, count in share.items()}
     return all(not count or count_of(sight.serving(label)) >= count for label, count in needed.items())

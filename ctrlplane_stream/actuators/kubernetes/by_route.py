@@ -3,7 +3,7 @@
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.autoscaling import floors, raises
-from ctrlplane_stream.actuators.kubernetes.health import able
+from ctrlplane_stream.actuators.kubernetes.health import staying
 from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Scale, Steer, Step, Steps
@@ -16,7 +16,7 @@ from ctrlplane_stream.model.world import Capacity
 def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
     """Steps for weight, for more Pods and for fewer; ``ledger`` with the weights in force."""
     whole = sight.memory.made if sight.memory is not None else ()
-    carrying = {label: able(sight.serving(label)) for label in whole}
+    carrying = {label: staying(sight.serving(label)) for label in whole}  # whatever its controller does: an abort must not wait for that
     by_hand = ledger.edited is not None or ledger.broken_glass is not None
     moved = msgspec.structs.replace(ledger, weights=ledger.goal) if by_hand else move(ledger, carrying, sight.full)
     wanted = instances_wanted(ledger, sight.full)

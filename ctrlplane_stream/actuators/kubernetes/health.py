@@ -21,14 +21,17 @@ def ready(deployment: Manifest | None) -> int:
     return int((deployment.get("status") or {}).get("readyReplicas") or 0)
 
 
-def able(deployment: Manifest | None) -> int:
-    """Ready Pods that traffic may be given to: none that is to go, and none before the controller has seen the latest scale.
+def staying(deployment: Manifest | None) -> int:
+    """Ready Pods, but for those that are on their way out because it is to have fewer."""
+    return min(ready(deployment), replicas(deployment))
 
-    Scaled down and up again within a moment, a Deployment tells of Pods that it is losing: weight given to those goes nowhere.
-    """
+
+def settled(deployment: Manifest | None) -> int:
+    """Those, once the controller has seen the latest scale: scaled down and up again within a moment, a Deployment tells of Pods that it
+    is losing. Our own stamps count as such a change, too, so this takes a controller that lives."""
     if deployment is None or int((deployment.get("status") or {}).get("observedGeneration") or 0) < deployment["metadata"]["generation"]:
         return 0
-    return min(ready(deployment), replicas(deployment))
+    return staying(deployment)
 
 
 def counted(sight: Sight, version: str) -> Counted:
