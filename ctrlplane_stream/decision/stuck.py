@@ -33,9 +33,11 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
         return _drained_anew(draft, rollout, unit, again)
     if unit.service in draft.telling:
         return None
-    if rollout.phase is Phase.ABORTING and not exchanges(draft, target) and (dead := _nowhere_to_go(target, unit)) is not None:
-        return f"{_whereabouts(target)}: {dead}"
     flight = target.in_flight
+    dead = _nowhere_to_go(target, unit) if rollout.phase is Phase.ABORTING and not exchanges(draft, target) else None
+    asked = flight is not None and flight.verb == Verb.PREPARE and (flight.trouble or silence(draft, target, _policy(draft, rollout)))
+    if dead is not None and not asked:
+        return f"{_whereabouts(target)}: {dead}"  # what was asked to come back, and failed to or never answered, is asked again below
     if target.edited is not None or (rollout.phase is Phase.LEAVING and was_refused(target)):
         return None  # people have it in their hands, or the answer is all that was waited for
     if flight is None:
@@ -46,7 +48,7 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
         return None
     seconds = (draft.clock.steady - flight.issued_steady) / 1000
     ignored = target.not_in_force if seconds > RETRY_SECONDS else None
-    why = flight.trouble or ignored or silence(draft, target, draft.version_set(rollout.id).policy)
+    why = flight.trouble or ignored or silence(draft, target, _policy(draft, rollout))
     if why is None:
         return f"{_whereabouts(target)}: told again (try {flight.tries})" if flight.tries > 1 else None
     if flight.trouble is None or seconds > RETRY_SECONDS:
@@ -85,6 +87,10 @@ def _once_more(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
         draft.tell(unit.service, Telling(Verb.SHIFT, because, rollout.id))
     else:
         tell_again(draft, target, because, renews=True)
+
+
+def _policy(draft: Draft, rollout: e.Rollout) -> Policy:
+    return draft.version_set(rollout.id).policy
 
 
 def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:

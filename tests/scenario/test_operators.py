@@ -431,3 +431,14 @@ def test_a_pause_keeps_a_queued_rollout_in_the_queue_until_it_is_resumed_or_its_
     loop.say(Say.PAUSE, rollout="production/cart/4")
     loop.say(Say.RESUME, rollout="production/cart/4")
     until(loop, "cart/4", Phase.COMPLETED)
+
+
+def test_an_abort_that_asks_a_parked_version_back_asks_again_where_its_actuator_failed_once() -> None:
+    loop = old_version_being_parked()
+    loop.say(Say.ABORT, service="cart")
+    loop.run(5)
+    loop.world.broken.add("cart")
+    loop.run(60)
+    loop.world.broken.discard("cart")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart")["#1"] == 100
