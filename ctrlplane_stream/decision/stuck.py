@@ -35,9 +35,8 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
         return None
     flight = target.in_flight
     dead = _nowhere_to_go(target, unit) if rollout.phase is Phase.ABORTING and not exchanges(draft, target) else None
-    asked = flight is not None and flight.verb == Verb.PREPARE and (flight.trouble or silence(draft, target, _policy(draft, rollout)))
-    if dead is not None and not asked:
-        return f"{_whereabouts(target)}: {dead}"  # what was asked to come back, and failed to or never answered, is asked again below
+    if dead is not None and not _did_not_come_back(draft, rollout, target):
+        return f"{_whereabouts(target)}: {dead}"
     if target.edited is not None or (rollout.phase is Phase.LEAVING and was_refused(target)):
         return None  # people have it in their hands, or the answer is all that was waited for
     if flight is None:
@@ -55,6 +54,14 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
         draft.put_target(replace(target, in_flight=replace(flight, trouble=why)))
         _once_more(draft, rollout, unit, f"try {flight.tries + 1}: {why}")
     return f"{_whereabouts(target)}: {why}"
+
+
+def _did_not_come_back(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> bool:
+    """Whether what was asked to come back failed to, or never answered, so that it is to be asked again."""
+    flight = target.in_flight
+    if flight is None or flight.verb != Verb.PREPARE:
+        return False
+    return flight.trouble is not None or silence(draft, target, _policy(draft, rollout)) is not None
 
 
 def _parked_in_use(rollout: e.Rollout, target: e.TargetEntry, unit: e.Unit) -> str | None:

@@ -34,8 +34,8 @@ from ctrlplane_stream.stream.record_batches import (
     UNCOMPRESSED,
     ZSTD,
     checksum_within,
-    read_varint,
 )
+from ctrlplane_stream.wire.varints import read_zigzag
 
 _LEAST_FACTOR, _MOST_FACTOR = 16, 256
 _LEAST_BATCH = 14 + LENGTH_END
@@ -123,13 +123,13 @@ class FetchedBatch:
         return found
 
     def _record(self, data: bytes, at: int) -> tuple[FetchedRecord, int]:
-        size, at = read_varint(data, at)
+        size, at = read_zigzag(data, at)
         end = at + size
-        after_ms, at = read_varint(data, at + 1)  # behind the attributes, which are not in use
-        number, at = read_varint(data, at)
+        after_ms, at = read_zigzag(data, at + 1)  # behind the attributes, which are not in use
+        number, at = read_zigzag(data, at)
         key, at = _bytes(data, at)
         value, at = _bytes(data, at)
-        many, at = read_varint(data, at)
+        many, at = read_zigzag(data, at)
         headers: list[tuple[str, bytes | None]] = []
         for _ in range(many):
             name, at = _bytes(data, at)
@@ -147,7 +147,7 @@ class FetchedBatch:
 
 
 def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
-    size, at = read_varint(data, at)
+    size, at = read_zigzag(data, at)
     return (None, at) if size < 0 else (data[at : at + size], at + size)
 
 

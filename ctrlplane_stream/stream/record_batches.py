@@ -26,28 +26,6 @@ CODEC, APPEND_TIME, TRANSACTIONAL, CONTROL = 7, 8, 16, 32
 UNCOMPRESSED, ZSTD = 0, 4
 
 
-def varint(number: int) -> bytes:
-    """A zigzag varint."""
-    left = number << 1 ^ number >> 63
-    found = bytearray()
-    while left >= 128:
-        found.append(left & 127 | 128)
-        left >>= 7
-    found.append(left)
-    return bytes(found)
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that stands at ``at``, and where it ends; raises IndexError at the end of the bytes."""
-    found = shift = 0
-    while (byte := data[at]) >= 128:
-        found |= (byte & 127) << shift
-        shift += 7
-        at += 1
-    found |= byte << shift
-    return found >> 1 ^ -(found & 1), at + 1
-
-
 @cache
 def _by_instruction() -> Any | None:
     """Where the processor counts CRC-32C by itself and there is C to ask it: (checksum so far, bytes, from, to) to checksum."""

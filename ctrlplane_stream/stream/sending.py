@@ -14,7 +14,8 @@ from aiokafka.producer.sender import Sender, SendProduceReqHandler
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import Array, Bytes, Int32, Schema
 
-from ctrlplane_stream.stream.record_batches import CRC_END, HEADER, LENGTH_END, MAGIC, UNCOMPRESSED, checksum, varint
+from ctrlplane_stream.stream.record_batches import CRC_END, HEADER, LENGTH_END, MAGIC, UNCOMPRESSED, checksum
+from ctrlplane_stream.wire.varints import zigzag
 
 
 class InParts:
@@ -108,11 +109,12 @@ class Batch(BatchBuilder):  # type: ignore[misc]
         number = self._relative_offset
         if number == 0:
             self._first_ms = self._latest_ms = at_ms
-        parts = [b"\0" + varint(at_ms - self._first_ms) + varint(number), *_sized(key), *_sized(value), varint(len(headers or ()))]
+        parts = [b"\0" + zigzag(at_ms - self._first_ms) + zigzag(number), *_sized(key), *_sized(value), zigzag(len(headers or ()))]
         for name, content in headers or ():
             parts += *_sized(name.encode()), *_sized(content)
-        length = varint(sum(map(len, parts)))
-        size = len(length) + sum(map(len, parts))
+        of_parts = sum(map(len, parts))
+        length = zigzag(of_parts)
+        size = len(length) + of_parts
         if self._closed or (number and self._size + size > self._most_bytes):
             self.close()
             return None
@@ -141,7 +143,7 @@ class Batch(BatchBuilder):  # type: ignore[misc]
 
 
 def _sized(content: bytes | None) -> tuple[bytes, ...]:
-    return (varint(-1),) if content is None else (varint(len(content)), content)
+    return (zigzag(-1),) if content is None else (zigzag(len(content)), content)
 
 
 class _Accumulator(MessageAccumulator):  # type: ignore[misc]

@@ -24,6 +24,7 @@ from ctrlplane_stream.telemetry.sampling import weight
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.wire.gen.halves_pb2 import HalfRecord
 from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Span
+from ctrlplane_stream.wire.varints import varint
 
 _PEER, _FLAGS = 12, 13
 """Places in a row."""
@@ -147,14 +148,5 @@ def _record(records: Sequence[SourceRecord], body: Body, tables: bytes) -> bytes
         if rows:
             batch.offsets.append(source.offset)
             batch.rows.append(rows)
-    head = batch.SerializeToString() + _TABLES + _varint(len(tables))
-    return b"".join((b"\x0a", _varint(len(head) + len(tables) + len(body.columns)), head, tables, body.columns))
-
-
-def _varint(number: int) -> bytes:
-    found = bytearray()
-    while number >= 128:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
+    head = batch.SerializeToString() + _TABLES + varint(len(tables))
+    return b"".join((b"\x0a", varint(len(head) + len(tables) + len(body.columns)), head, tables, body.columns))

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from ctrlplane_stream.stream import fetching, record_batches
 from ctrlplane_stream.stream.fetching import FetchedBatch, FetchedRecords, FrugalFetcher, Unpacker
-from ctrlplane_stream.stream.record_batches import checksum, checksum_within, read_varint, varint
+from ctrlplane_stream.stream.record_batches import checksum, checksum_within
+from ctrlplane_stream.wire.varints import read_zigzag, zigzag
 
 _CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 _RECORDS = st.lists(
@@ -137,7 +138,7 @@ def test_the_checksum_is_that_of_aiokafka_with_and_without_the_processors_instru
 
 @given(st.integers(-(1 << 63), (1 << 63) - 1))
 def test_a_number_is_read_as_it_was_written(number: int) -> None:
-    assert read_varint(b"x" + varint(number) + b"x", 1) == (number, 1 + len(varint(number)))
+    assert read_zigzag(b"x" + zigzag(number) + b"x", 1) == (number, 1 + len(zigzag(number)))
 
 
 _PLACE = TopicPartition("otlp_spans", 3)
