@@ -117,6 +117,19 @@ def test_the_steps_of_a_rollout_keep_its_first_witnesses(shop: Any, traffic: Any
     assert [name for name in kept if name.startswith("witness|")] == [f"witness|{name}" for name in (*ISLANDS, "db", "frontend")]
 
 
+def baked(shop: Any, closed: Any, windows: int) -> list[Verdict]:
+    """The verdicts of a bake of so many windows, after thirty of past; ``closed`` is a window by its number, from 0."""
+    baseline = Baseline()
+    for number in range(30):
+        baseline = observe(baseline, sort_rows(closed(number), 0), ())
+    assignment = shop.assignment(weight=1.0, baking=True)
+    state, found = begin(assignment, baseline), []
+    for number in range(windows):
+        state, verdict = judge_window(state, assignment, closed(30 + number))
+        found.append(verdict)
+    return found
+
+
 def test_a_witness_that_sends_no_spans_is_heard_through_its_callers(shop: Any, traffic: Any) -> None:
     """The latency that its callers saw counts."""
 
@@ -126,14 +139,7 @@ def test_a_witness_that_sends_no_spans_is_heard_through_its_callers(shop: Any, t
         calls = [EdgeWindow("x", to, EdgeKind.CALL, "#1", "#1", 100, 0, 100, 0, client=shop.latencies(100, ms)) for to in ("y", "z")]
         return replace(closed, parts=(replace(part, edges=(*part.edges, *calls)),))
 
-    baseline = Baseline()
-    for number in range(30):
-        baseline = observe(baseline, sort_rows(with_edge(number, 10.0), 0), ())
-    assignment = shop.assignment(weight=1.0, baking=True)
-    state, found = begin(assignment, baseline), []
-    for number in range(20):
-        state, verdict = judge_window(state, assignment, with_edge(30 + number, 40.0))
-        found.append(verdict)
+    found = baked(shop, lambda number: with_edge(number, 10.0 if number < 30 else 40.0), 20)
     assert not failed(found)
 
 
@@ -206,14 +212,7 @@ def test_a_witness_too_quiet_to_be_heard_does_not_speak_against_the_candidate(sh
         few = tuple(ServiceWindow(name, "#1", 2, 0, 2, 2, shop.latencies(2, ms)) for name, ms in whispers.items())
         return replace(base, parts=(replace(part, services=(*part.services, *few)),))
 
-    baseline = Baseline()
-    for number in range(30):
-        baseline = observe(baseline, sort_rows(closed(number, 1.0), 0), ())
-    assignment = shop.assignment(weight=1.0, baking=True)
-    state, found = begin(assignment, baseline), []
-    for number in range(4):
-        state, verdict = judge_window(state, assignment, closed(30 + number, 3.0))
-        found.append(verdict)
+    found = baked(shop, lambda number: closed(number, 1.0 if number < 30 else 3.0), 4)
     told = {e.missing for e in found[-1].metrics if e.guard == "cart" and e.name is Metric.LATENCY_P50}
     assert told == {"the past is no yardstick: 2 of 2 services that do not wait for this one became worse too"}
     assert not failed(found)
