@@ -84,7 +84,8 @@ class Operator:
         url = (await self.actuator.routes(target.environment))[target.service]
         headers = {} if trace is None else {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
         async with aiohttp.ClientSession() as session, session.get(url + path, headers=headers) as response:
-            return {"status": response.status, **(await response.json(content_type=None) if response.status == 200 else {})}
+            said = await response.json(content_type=None) if response.status == 200 else {"said": await response.text()}
+            return {"status": response.status, **said}
 
 
 @pytest.fixture
@@ -150,6 +151,7 @@ def test_traces_are_sticky_and_a_raised_weight_only_adds(host):
             await operator.want(CART, v1=100 - weight, v2=weight)
             await operator.see(CART, v1=f"1/1@{100 - weight}", v2=f"1/1@{weight}")
             answers = await asyncio.gather(*(operator.ask(trace=trace) for trace in traces))
+            assert [answer for answer in answers if answer["status"] != 200] == []
             met.append({n for n, answer in enumerate(answers) if answer["CTRLPLANE_VERSION"] == "#2"})
         assert met[0] == met[1]
         assert met[0] < met[2] < met[3] == set(range(60))

@@ -1,7 +1,8 @@
 """Plays the demo from set-up to report."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiokafka.errors import KafkaError
@@ -45,11 +46,11 @@ async def play_demo(
 
     ``began`` is a monotonic time; ``at_end`` is given the report, which names ``build``, while everything still runs.
     """
-    async with open_stage(kafka, folder) as stage:
+    async with open_stage(kafka, folder) as stage, _deaths_named(stage):
         screen = Screen(console, stage.audience)
         async with screen.showing():
             screen.title("set-up: the first version of every service")
-            await _set_up(stage)
+            await stage.set_up()
             ready = time.monotonic()
             reports = [await _played(act, stage, screen) for act in acts]
         report = DemoReport(
@@ -65,12 +66,13 @@ async def play_demo(
     return report
 
 
-async def _set_up(stage: Stage) -> None:
-    """ChildFailed with the last words of whatever died meanwhile; a broker of somebody else's that fails raises KafkaError."""
+@asynccontextmanager
+async def _deaths_named(stage: Stage) -> AsyncIterator[None]:
+    """ChildFailed with the last words of whatever died, where the broker cannot be reached; else what was raised: it is not ours."""
     try:
-        await stage.set_up()
+        yield
     except (KafkaError, NoBroker) as error:
-        if troubles := stage.troubles():
+        if troubles := await stage.deaths():
             raise ChildFailed("; ".join(troubles)) from error
         raise
 

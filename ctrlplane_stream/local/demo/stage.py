@@ -43,6 +43,7 @@ RATES = {"shop/frontend": 20.0, "blog/web": 5.0}
 _SOURCE = "ctrlplane-stream/demo"
 _LOAD_SECONDS = 3600.0
 _SETUP_SECONDS = 120.0
+_DYING_SECONDS = 10.0
 
 
 class Stage:
@@ -155,6 +156,13 @@ class Stage:
         """A line for each part that ended by itself."""
         broker = self._kafka.trouble if isinstance(self._kafka, EmbeddedKafka) else None
         return [*self._parts.troubles(), *([broker] if broker else [])]
+
+    async def deaths(self) -> list[str]:
+        """The same where a connection broke: a process that is killed closes its sockets a moment before it is seen to have ended."""
+        until = time.monotonic() + (_DYING_SECONDS if self.owns_broker else 0.0)
+        while not (troubles := self.troubles()) and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        return troubles
 
     def requests(self) -> list[Request]:
         """Every request of the load generator that has ended."""

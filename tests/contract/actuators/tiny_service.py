@@ -47,6 +47,11 @@ if "CTRLPLANE_RUN" in os.environ:
     while not os.path.exists(os.environ.get("CONFIG_UNTIL", "/")):
         time.sleep(0.02)
     sys.exit(0)
-server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
-server.daemon_threads = True
-server.serve_forever()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # five, the library's own, lets a burst of callers wait for retransmissions
+
+
+Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
