@@ -83,20 +83,29 @@ def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallbac
     sequence = observed.cursor.sequence if observed.cursor is not None else fallback
     if sequence < target.observed_sequence:
         return target
-    now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)
-    believed = observed.versions if observed.not_in_force is None else ()
-    zero = {v.label: target.zero_since.get(v.label, now) for v in believed if v.weight == 0}
     grain = min(100, max(1, observed.granularity))
-    moved = now.steady if observed.versions != target.observed else target.moved_steady
+    moved = draft.clock.steady if observed.versions != target.observed else target.moved_steady
     return replace(
         target,
         observed=observed.versions,
         observed_sequence=sequence,
         moved_steady=moved,
-        zero_since=zero,
+        zero_since=_at_zero(draft, target, observed, sequence),
         granularity=grain,
         not_in_force=observed.not_in_force,
     )
+
+
+def _at_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, sequence: int) -> dict[str, e.ZeroSince]:
+    """Since when each version is known without weight. What was seen before the last command took effect may have been given some since:
+    it begins nothing."""
+    if observed.not_in_force is not None:
+        return {}
+    now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)
+    heard = sequence >= target.commanded_sequence
+    known, given = target.zero_since, [v.label for v in target.live if v.weight > 0]
+    without = [v.label for v in observed.versions if v.weight == 0 and v.label not in given]
+    return {label: known.get(label, now) for label in without if heard or label in known}
 
 
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
@@ -221,8 +230,9 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
     """Take note of a closed window: what arrived at the versions in motion, and that telemetry flows."""
     known = draft.telemetry
     if fact.window < known.last_window:
-        draft.because("window-old", f"ignored: window {fact.window} closed before {known.last_window}")
-        return False
+        draft.because("window-old", f"window {fact.window} comes after {known.last_window}: only who was met in it is noted")
+        _met_earlier(draft, fact)
+        return True
     draft.put(
         "telemetry",
         replace(known, window_seconds=fact.window_seconds, last_window=fact.window, closed_at_steady=draft.clock.steady),
@@ -240,9 +250,23 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
 def _arrived(draft: Draft, service: str, fact: ArrivalsObserved) -> None:
     before = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
     counts = _by_our_labels(draft, service, fact.arrivals.get(service, {}))
+    met = _met(before.last_met if before is not None else {}, counts, fact)
+    draft.put(f"arrivals/{service}", e.ArrivalsEntry(fact.window, fact.window_seconds, counts, met))
+
+
+def _met_earlier(draft: Draft, fact: ArrivalsObserved) -> None:
+    """Note of a window that comes after later ones who was met in it: a drain counts from there."""
+    for service, told in sorted(fact.arrivals.items()):
+        if (entry := draft.find(f"arrivals/{service}", e.ArrivalsEntry)) is not None:
+            met = _met(entry.last_met, _by_our_labels(draft, service, told), fact)
+            draft.put(f"arrivals/{service}", replace(entry, last_met=met))
+
+
+def _met(before: dict[str, int], counts: dict[str, int], fact: ArrivalsObserved) -> dict[str, int]:
+    """When each version was last met, with this window."""
     end = int(fact.window + fact.window_seconds)
-    met = {**(before.last_met if before is not None else {}), **{label: end for label, count in counts.items() if count > 0}}
-    draft.put(f"arrivals/{service}", e.ArrivalsEntry(fact.window, fact.window_seconds, counts, dict(sorted(met.items()))))
+    met = {**before, **{label: max(end, before.get(label, 0)) for label, count in counts.items() if count > 0}}
+    return dict(sorted(met.items()))
 
 
 def _by_our_labels(draft: Draft, service: str, arrivals: dict[str, int]) -> dict[str, int]:

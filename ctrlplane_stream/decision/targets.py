@@ -274,6 +274,7 @@ def _listed(texts: list[str], count: int | None = None) -> str:
 def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, *, leased: bool) -> e.TargetEntry:
     flight, steady = target.in_flight, draft.clock.steady
     tries = flight.tries + 1 if flight is not None and flight.trouble is not None else 1
+    given = [v.label for v in target.live if v.weight > 0]
     told = e.InFlight(id_, telling.verb, draft.clock.sequence, steady, tries, stays=telling.weights is not None)
     renewed = flight is not None and telling.verb is Verb.RENEW
     return replace(
@@ -281,6 +282,7 @@ def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, 
         in_flight=replace(told, verb=flight.verb, tries=flight.tries) if renewed and flight is not None else told,
         moved_steady=target.moved_steady if renewed else steady,
         commanded_sequence=draft.clock.sequence,
+        zero_since={label: since for label, since in target.zero_since.items() if label not in given},
         leased_ms=draft.clock.now_ms if leased else None,
     )
 

@@ -62,7 +62,7 @@ class TargetEntry(msgspec.Struct, frozen=True):
     moved_steady: int = 0
     """When it was last seen to change, or was told something new: how long an exchange in place has stood still."""
     zero_since: dict[str, ZeroSince] = {}
-    """Version label to when it was first seen at weight 0 after it last had one."""
+    """Version label to when it was first seen at weight 0 after it last had one, or was told to have one, seen that or not."""
     in_flight: InFlight | None = None
     commanded_sequence: int = 0
     leased_ms: int | None = None

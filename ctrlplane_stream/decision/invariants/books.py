@@ -94,11 +94,13 @@ def note_commands(books: Books, decision: Decision) -> None:
         books.sequences[command.target.service] = command.sequence
         parked = [version.label for version in command.wanted.versions if version.capacity is Capacity.PARKED]
         books.parked.update(((command.target.service, label), command.sequence) for label in parked)
+        given = [version.label for version in command.wanted.versions if version.weight > 0]
+        for label in given:
+            books.zero_since.pop((command.target.service, label), None)
         if (rollout := rollout_of(decision.state, command.rollout)) is None:
             continue
         books.mover[command.target.service] = (rollout.id, rollout.attempt)
         books.told.add((rollout.id, rollout.attempt))
-        given = [version.label for version in command.wanted.versions if version.weight > 0]
         books.weighted.update((rollout.id, rollout.attempt, command.target.service, label) for label in given)
 
 
@@ -195,12 +197,21 @@ def _note_count(books: Books, job: tuple[str, str], seen: int, at_ms: int) -> No
 def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
     for version in observed.versions:
         if version.weight == 0:
-            books.zero_since.setdefault((service, version.label), at_ms)
+            if _is_given_none(books, service, version.label, observed):
+                books.zero_since.setdefault((service, version.label), at_ms)
         else:
             books.zero_since.pop((service, version.label), None)
             books.carried.add((service, version.label))
             if version.instances:
                 books.parked.pop((service, version.label), None)  # it had none when it was told to go, so this was seen since
+
+
+def _is_given_none(books: Books, service: str, label: str, observed: TargetObserved) -> bool:
+    """Whether the last command gives the version nothing, and what is seen was seen after that."""
+    wanted = books.wanted.get(service)
+    return wanted is None or (
+        wanted.weight(label) == 0 and observed.cursor is not None and observed.cursor.sequence >= books.sequences[service]
+    )
 
 
 def stands(books: Books, service: str, label: str) -> int:

@@ -30,7 +30,8 @@ from ctrlplane_stream.decision import (
     timers,
     transitions,
 )
-from ctrlplane_stream.decision.draft import Telling
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.gate import Gate, Reading
 from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.model.commands import Verb
@@ -39,7 +40,7 @@ from ctrlplane_stream.model.facts import OverrideVerb, WorldCause
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Fleet, OnDrift, Step
 from ctrlplane_stream.model.verdicts import VerdictStatus
-from ctrlplane_stream.model.world import Capacity
+from ctrlplane_stream.model.world import Capacity, TargetObserved
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.plans import Deed, plan
 from ctrlplane_stream.simulation.play import Play
@@ -54,6 +55,11 @@ def _everywhere(name: str, new: Any) -> list[tuple[Any, str, Any]]:
     modules = (admission, draining, drifting, engine, falling, gate, hearing, observing, overrides, rollout, stuck)
     modules = (*modules, targets, timers, transitions)
     return [(module, name, new) for module in modules if hasattr(module, name)]
+
+
+def _always_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, sequence: int) -> dict[str, e.ZeroSince]:
+    """A weight that was told begins no drain anew."""
+    return {v.label: e.ZeroSince(0, 0) for v in observed.versions if v.weight == 0}
 
 
 _sized = targets.sized
@@ -183,6 +189,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
         lambda: [(rollout, "RULES", {**rollout.RULES, Phase.LEAVING: lambda draft, moved: (Event.LEFT, "planted")})],
     ),
     "parked while requests still arrive": (4, lambda: [(draining, "_still_met", lambda *args: None)]),
+    "a drain counts from before the weight": (4, lambda: [(observing, "_at_zero", _always_zero)]),
     "weights are believed before they are shown": (5, lambda: _everywhere("is_confirmed", lambda *args: True)),
     "steps on less than a PASS": (5, lambda: [(gate, "read", _open_when_unsure)]),
     "a required judge is not waited for": (5, lambda: [(gate, "_outside", lambda *args: None)]),
