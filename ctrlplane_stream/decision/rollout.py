@@ -99,7 +99,7 @@ def _while_shown(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     away = next((u.service for u in rollout.units if owns(draft, rollout, u) and is_astray(draft, draft.target(u.service))), None)
     if away is not None or rollout.astray is None:
         return replace(rollout, astray=away) if away != rollout.astray else rollout
-    draft.because("judged-anew", f"{rollout.id}: {rollout.astray} shows its weight again, so the step is judged from here on", rollout.id)
+    draft.because("judged-anew", f"{rollout.id}: {rollout.astray} goes by its weight again, so the step is judged from here on", rollout.id)
     return watched(draft, rollout, baking=rollout.phase is Phase.BAKING)
 
 
@@ -225,7 +225,9 @@ def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
     if reading.gate is not gate.Gate.OPEN:
         return reading.text
     if rollout.astray is not None:
-        return f"{rollout.astray} shows another weight than is watched; the step is judged anew once it shows its own"
+        ignored = draft.target(rollout.astray).not_in_force
+        why = "shows another weight than is watched" if ignored is None else f"does not go by its weights: {ignored}"
+        return f"{rollout.astray} {why}; the step is judged anew once it {'shows its own' if ignored is None else 'does'}"
     return None
 
 

@@ -109,11 +109,13 @@ def _shows_shares(target: e.TargetEntry) -> bool:
 
 
 def is_astray(draft: Draft, target: e.TargetEntry) -> bool:
-    """Whether a target that showed its weights shows others now. A command that only says them again takes nothing from what is seen, and
-    an instance of an exchange that is not ready is waited for as such."""
+    """Whether a target that showed its weights shows others now, or says that what steers its traffic does not go by them any more.
+
+    A command that only says them again takes nothing from what is seen. An instance of an exchange that is not ready is waited for as such.
+    """
     if exchanges(draft, target):
         return _is_settled(target) and not _shows_shares(target)
-    return not _shows_weights(target, kind_of(draft, target.service))
+    return target.not_in_force is not None or not _shows_weights(target, kind_of(draft, target.service))
 
 
 def impostor(draft: Draft, target: e.TargetEntry) -> str | None:

@@ -17,7 +17,7 @@ from ctrlplane_stream.model.facts import (
     VerdictGiven,
     WorldCause,
 )
-from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, ServiceKind
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import Loop, artifact, digest
@@ -359,6 +359,25 @@ def _recreate(stage: Stage, act: Act) -> None:
     stage.loop.tell_world(act.service, WorldCause.READINESS, "the job was made anew")
 
 
+def _ignore(stage: Stage, act: Act) -> None:
+    """What steers a target's traffic goes by the weights of now for a while, whatever is written; it says so, or only arrivals do."""
+    world, entry = stage.loop.world, stage.services.get(act.service)
+    if entry is None or entry.kind is not ServiceKind.ROUTED or entry.policy.exchanges:
+        return  # Instances that take shares have no route before them.
+    world.in_force[act.service] = {label: v.weight for label, v in world.target(act.service).versions.items()}
+    if not act.flag:
+        world.not_in_force[act.service] = "the gateway does not accept the route"
+        stage.loop.tell_world(act.service, WorldCause.READINESS, "the route is not accepted")
+    stage.loop.at(act.number, lambda: heed(stage, act.service))
+
+
+def heed(stage: Stage, service: str) -> None:
+    """What steers the target's traffic goes by its weights again."""
+    world = stage.loop.world
+    if world.in_force.pop(service, None) is not None and world.not_in_force.pop(service, None) is not None:
+        stage.loop.tell_world(service, WorldCause.READINESS, "the route is accepted")
+
+
 def _regret(stage: Stage, act: Act) -> None:
     """As soon as a service at rest has a version that was good before its stable one: that fails now, and somebody returns to it."""
     loop = stage.loop
@@ -417,5 +436,6 @@ DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {
     Deed.SCALE_DOWN: _scale_down,
     Deed.RETAG: _retag,
     Deed.RECREATE: _recreate,
+    Deed.IGNORE: _ignore,
 }
 """Every deed has a row."""

@@ -244,7 +244,7 @@ class Loop:
 
     def _arrivals(self) -> dict[str, dict[str, int]]:
         ours = {
-            name: {v.told_as or label: v.weight for label, v in target.versions.items() if v.weight and name not in self.judge.silent}
+            name: self.world.arriving(name) if name not in self.judge.silent else {}
             for name, target in sorted(self.world.targets.items())
             if target.kind is not ServiceKind.JOB
         }

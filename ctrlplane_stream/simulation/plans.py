@@ -78,6 +78,7 @@ class Deed(StrEnum):
     SCALE_DOWN = "scales what has weight down to nothing"
     RETAG = "runs another artifact under a label, at rest"
     RECREATE = "a job is made anew"
+    IGNORE = "the gateway ignores the route"
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -390,12 +391,13 @@ _NO_MISHAPS = (
     Deed.SCALE_DOWN,
     Deed.RETAG,
     Deed.RECREATE,
+    Deed.IGNORE,
 )
 
 
 def _latest_mishaps(rng: random.Random, services: tuple[ServiceInEnvironment, ...]) -> list[Act]:
     """In one run of ten each: what was good fails while its old version drains, loses all its instances, or is not what it was called; and
-    every other job is made anew, by whoever has its schedule."""
+    every other job is made anew, by whoever has its schedule. In one of ten gateways go by old weights for a while."""
     names = [s.service for s in services]
     acts = [
         Act(rng.uniform(40, 190), deed, rng.choice(names), rng.randint(1, 80), flag=rng.random() < 0.5)
@@ -403,7 +405,13 @@ def _latest_mishaps(rng: random.Random, services: tuple[ServiceInEnvironment, ..
         if rng.random() < 0.1
     ]
     jobs = [s.service for s in services if s.kind is ServiceKind.JOB]
-    return acts + [Act(rng.uniform(60, 220), Deed.RECREATE, name) for name in jobs if rng.random() < 0.5]
+    acts += [Act(rng.uniform(60, 220), Deed.RECREATE, name) for name in jobs if rng.random() < 0.5]
+    if rng.random() < 0.1:
+        acts += [
+            Act(rng.uniform(5, 200), Deed.IGNORE, rng.choice(names), rng.randint(3, 120), flag=rng.random() < 0.3)
+            for _ in range(rng.randint(1, 4))
+        ]
+    return acts
 
 
 def _later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

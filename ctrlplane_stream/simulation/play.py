@@ -24,7 +24,7 @@ from ctrlplane_stream.model.facts import (
     WorldCause,
 )
 from ctrlplane_stream.model.identity import EdgeKey
-from ctrlplane_stream.simulation.deeds import DEEDS
+from ctrlplane_stream.simulation.deeds import DEEDS, heed
 from ctrlplane_stream.simulation.loop import Loop, artifact, catalog
 from ctrlplane_stream.simulation.patience import Patience
 from ctrlplane_stream.simulation.plans import OUTSIDE_JUDGE, SWIFT, Deed, Plan
@@ -194,6 +194,9 @@ class Play:
             loop.engine_up()
         for name in (*self.services, None):
             loop.say(OverrideVerb.UNFREEZE, service=name)
+
+        for service in sorted(world.in_force):
+            heed(self, service)
 
     def _help_on(self, loop: Loop) -> None:
         """Do what a patient operator does: resume, promote, force a revert that fails again, and look at every target."""

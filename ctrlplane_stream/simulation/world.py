@@ -109,12 +109,20 @@ class World:
         """What was done to versions that ran before us and ought not to have been."""
         self.mute: set[str] = set()
         """Targets that do as told and do not say what they look like then."""
+        self.in_force: dict[str, dict[str, int]] = {}
+        """Target to the weights by which its traffic is steered whatever is written; where there are none, by those that are written."""
         self.not_in_force: dict[str, str] = {}
         """Target to why what steers its traffic does not go by its weights."""
 
     def target(self, service: str) -> WorldTarget:
         """The target of a service, made where there is none."""
         return self.targets.setdefault(service, WorldTarget())
+
+    def arriving(self, service: str) -> dict[str, int]:
+        """Of a hundred requests, how many arrive at each version, by the name that telemetry has for it."""
+        versions = self.target(service).versions
+        steered = self.in_force.get(service, {label: v.weight for label, v in versions.items()})
+        return {(v.told_as or label): steered[label] for label, v in versions.items() if steered.get(label)}
 
     def apply(self, command: Command, now_ms: int) -> OutcomeReported:
         """Carry a command out and say how it ended."""

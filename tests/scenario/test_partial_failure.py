@@ -153,6 +153,22 @@ def test_a_weight_that_the_gateway_says_is_not_in_force_is_not_believed_and_its_
     until(loop, "cart/2", Phase.COMPLETED)
 
 
+def test_a_step_is_not_left_on_what_was_seen_while_the_gateway_went_by_other_weights_than_were_confirmed() -> None:
+    """A weight that was in force when the step began, and is written still: told again, then held for, and judged anew."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    gateway_says(loop, NOT_ACCEPTED)
+    loop.run(60)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.VERIFYING, ["stuck"])
+    assert NOT_ACCEPTED in loop.driver.rollout("production/cart/2").holds[0].text  # type: ignore[union-attr]
+    attempt = loop.driver.rollout("production/cart/2").judged_attempt  # type: ignore[union-attr]
+    gateway_says(loop, None)
+    loop.run(1)
+    assert loop.driver.rollout("production/cart/2").judged_attempt == attempt + 1  # type: ignore[union-attr]
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_a_version_is_not_drained_while_the_gateway_says_that_its_weight_of_0_is_not_in_force() -> None:
     loop = shop()
     loop.push("cart", 2)

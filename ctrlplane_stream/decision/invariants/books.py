@@ -196,7 +196,9 @@ def _note_count(books: Books, job: tuple[str, str], seen: int, at_ms: int) -> No
 
 def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
     for version in observed.versions:
-        if version.weight == 0:
+        if observed.not_in_force is not None:
+            books.zero_since.pop((service, version.label), None)
+        elif version.weight == 0:
             if _is_given_none(books, service, version.label, observed):
                 books.zero_since.setdefault((service, version.label), at_ms)
         else:

@@ -102,7 +102,7 @@ def watches_what_is_there(books: Books, fact: Fact, before: State, decision: Dec
                 continue  # what goes by instances shows the nearest share that it has
             seen = books.observed.get(unit.service)
             at = seen.version(unit.candidate) if seen is not None else None
-            if at is None or at.weight != wanted.weight(unit.candidate):
+            if seen is None or seen.not_in_force is not None or at is None or at.weight != wanted.weight(unit.candidate):
                 yield Violation(5, f"{rollout.id} watches {unit.service} {unit.candidate}, which is not shown at its weight")
 
 
@@ -124,12 +124,13 @@ def judged_where_it_was(books: Books, fact: Fact, before: State, decision: Decis
 
 
 def _is_astray(books: Books, service: str) -> bool:
-    """Whether the world shows other weights than those of the last command, which it has carried out; shares of instances apart."""
+    """Whether the world shows other weights than those of the last command, which it has carried out, or says that they are not in force;
+    shares of instances apart."""
     seen, wanted = books.observed.get(service), books.wanted.get(service)
     if seen is None or wanted is None or wanted.in_place or wanted.kind is ServiceKind.CONSUMER or seen.granularity > 1:
         return False
     done = seen.cursor is not None and seen.cursor.sequence >= books.sequences.get(service, 0)
-    return done and any(version.weight != wanted.weight(version.label) for version in seen.versions)
+    return done and (seen.not_in_force is not None or any(v.weight != wanted.weight(v.label) for v in seen.versions))
 
 
 def reverts_to_what_baked(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

@@ -189,6 +189,10 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
         lambda: [(rollout, "RULES", {**rollout.RULES, Phase.LEAVING: lambda draft, moved: (Event.LEFT, "planted")})],
     ),
     "parked while requests still arrive": (4, lambda: [(draining, "_still_met", lambda *args: None)]),
+    "weights that are no longer in force are watched on": (
+        5,
+        lambda: _everywhere("is_astray", lambda draft, target: not targets._shows_weights(target, targets.kind_of(draft, target.service))),
+    ),
     "a drain counts from before the weight": (4, lambda: [(observing, "_at_zero", _always_zero)]),
     "weights are believed before they are shown": (5, lambda: _everywhere("is_confirmed", lambda *args: True)),
     "steps on less than a PASS": (5, lambda: [(gate, "read", _open_when_unsure)]),
@@ -259,6 +263,7 @@ _NEEDS: dict[str, set[Deed]] = {
     "an adoption that is given up is not asked about": {Deed.ADOPT},
     "a queued rollout takes what another moves": {Deed.SECOND_THOUGHTS},
     "what fails after its bake goes on": {Deed.SICKEN},
+    "weights that are no longer in force are watched on": {Deed.IGNORE},
     "weight on no instance is not looked at": {Deed.SCALE_DOWN},
     "another artifact at rest is said to nobody": {Deed.RETAG},
     "an abort goes back on what was seen before a parking": {Deed.TOO_LATE},
