@@ -11,8 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 import click
 from msgspec.structs import asdict
 
+from ctrlplane_stream.simulation.drawing import plan
 from ctrlplane_stream.simulation.exhaustive import Broken, explore
-from ctrlplane_stream.simulation.plans import plan
 from ctrlplane_stream.simulation.play import Outcome, Play, shrink
 
 _SEEDS_AT_ONCE = 25

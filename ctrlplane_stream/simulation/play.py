@@ -24,10 +24,12 @@ from ctrlplane_stream.model.facts import (
     WorldCause,
 )
 from ctrlplane_stream.model.identity import EdgeKey
-from ctrlplane_stream.simulation.deeds import DEEDS, heed
+from ctrlplane_stream.simulation.deeds import DEEDS
+from ctrlplane_stream.simulation.deeds.targets import heed
+from ctrlplane_stream.simulation.drawing.systems import OUTSIDE_JUDGE, SWIFT
 from ctrlplane_stream.simulation.loop import Loop, artifact, catalog
 from ctrlplane_stream.simulation.patience import Patience
-from ctrlplane_stream.simulation.plans import OUTSIDE_JUDGE, SWIFT, Deed, Plan
+from ctrlplane_stream.simulation.plans import Deed, Plan
 from ctrlplane_stream.testing import InvariantBroken
 
 CHAOS_SECONDS = 240

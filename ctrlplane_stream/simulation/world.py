@@ -77,6 +77,11 @@ class WorldTarget(msgspec.Struct):
     """The weights to be reached once the instances that they need are ready; None where they are in force."""
 
     @property
+    def running(self) -> list[str]:
+        """The versions that have instances."""
+        return [label for label, version in self.versions.items() if version.instances]
+
+    @property
     def stable(self) -> str | None:
         """What it falls back to by itself."""
         return self.wanted.stable if self.wanted is not None else None

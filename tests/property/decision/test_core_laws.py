@@ -10,8 +10,8 @@ from ctrlplane_stream.decision.waves import callees, waves
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Fact, Origin, ReleaseOrder, TimePassed
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.simulation.drawing import plan
 from ctrlplane_stream.simulation.loop import artifact, catalog, service
-from ctrlplane_stream.simulation.plans import plan
 from ctrlplane_stream.simulation.play import Play
 
 NAMES = tuple("abcdefg")

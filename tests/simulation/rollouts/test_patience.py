@@ -7,9 +7,10 @@ from ctrlplane_stream.decision import rollout
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import WorldCause, WorldChanged
 from ctrlplane_stream.model.policy import Supersede
+from ctrlplane_stream.simulation.drawing.systems import SWIFT
 from ctrlplane_stream.simulation.loop import service
 from ctrlplane_stream.simulation.patience import BASE_SECONDS
-from ctrlplane_stream.simulation.plans import SWIFT, Act, Deed, Plan
+from ctrlplane_stream.simulation.plans import Act, Deed, Plan
 from ctrlplane_stream.simulation.play import Play
 
 _ONE_BY_ONE = service("s0", replace(SWIFT, in_place=True, supersede=Supersede.FINISH))

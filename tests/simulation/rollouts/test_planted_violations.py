@@ -41,8 +41,9 @@ from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Fleet, OnDrift, Step
 from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity, TargetObserved
+from ctrlplane_stream.simulation.drawing import plan
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from ctrlplane_stream.simulation.plans import Deed, plan
+from ctrlplane_stream.simulation.plans import Deed
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
 from tests.scenario.shop import old_version_being_parked, release_waiting, shop, until

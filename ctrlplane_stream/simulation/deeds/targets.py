@@ -1,0 +1,155 @@
+"""What goes wrong with the targets of a system that is played, and their ways back."""
+
+from collections.abc import Callable
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.facts import (
+    WorldCause,
+)
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Stage
+from ctrlplane_stream.simulation.loop import digest
+from ctrlplane_stream.simulation.plans import Act, Deed
+from ctrlplane_stream.simulation.world import Instance
+
+
+def _break(stage: Stage, act: Act) -> None:
+    stage.loop.world.broken.add(act.service)
+
+
+def _lie(stage: Stage, act: Act) -> None:
+    stage.loop.world.liars.add(act.service)
+
+
+def _mute(stage: Stage, act: Act) -> None:
+    stage.loop.world.mute.add(act.service)
+
+
+def _mend(stage: Stage, act: Act) -> None:
+    loop = stage.loop
+    for troubled in (loop.world.broken, loop.world.liars, loop.world.mute, loop.judge.unsure, loop.judge.slandered):
+        troubled.discard(act.service)
+
+
+def _drift(stage: Stage, act: Act) -> None:
+    """A target that a rollout moves is otherwise than it was left, and nobody knows by whom."""
+    target = stage.loop.world.target(act.service)
+    running = target.running
+    if len(running) > 1 and stage.loop.driver.target(act.service).rollout is not None:
+        stage.loop.world.stray(act.service, {running[0]: act.number, running[-1]: 100 - act.number})
+        stage.loop.tell_world(act.service, WorldCause.DRIFT, f"weight {act.number} of unknown hand")
+
+
+def _stray_at_rest(stage: Stage, act: Act) -> None:
+    """A target loses traffic of its stable version, to another one where one runs, as soon as no rollout moves it."""
+    target, known = stage.loop.world.target(act.service), stage.loop.driver.target(act.service)
+    if known.stable not in target.versions or known.rollout is not None:
+        if stage.loop.now_ms < CALM_COMES_MS:
+            stage.loop.at(5, lambda: _stray_at_rest(stage, act))
+        return
+    if target.goal is not None:
+        return
+    others = [label for label in target.running if label != known.stable]
+    moved = {others[-1]: 100 - act.number} if others else {}
+    stage.loop.world.stray(act.service, {known.stable: act.number, **moved})
+    stage.loop.tell_world(act.service, WorldCause.DRIFT, f"{known.stable} went from 100 to {act.number}")
+
+
+def _lose_ready(stage: Stage, act: Act) -> None:
+    for version in stage.loop.world.target(act.service).versions.values():
+        if version.weight < 100:
+            version.lost = True
+    stage.loop.tell_world(act.service, WorldCause.READINESS, "instances went away")
+
+
+def _sicken(stage: Stage, act: Act) -> None:
+    """As soon as an old version drains: the new one crashes, loses its readiness, or half of it, until everything is mended."""
+    loop = stage.loop
+    for rollout in loop.driver.rollouts:
+        if rollout.phase is Phase.DRAINING and rollout.promoted:
+            unit = rollout.units[0]
+            version = loop.world.target(unit.service).versions.get(unit.candidate)
+            if version is not None and version.instances:
+                _fail(version, loop.now_ms, act)
+                loop.tell_world(unit.service, WorldCause.READINESS, "instances of the new version fail")
+                return
+    if loop.now_ms < CALM_COMES_MS:
+        loop.at(1, lambda: _sicken(stage, act))
+
+
+def _fail(version: Instance, now_ms: int, act: Act) -> None:
+    if act.number % 3 == 0:
+        version.failure = "CrashLoopBackOff"
+    elif act.number % 3 == 1:
+        version.lost = True
+    else:
+        version.ready_at_ms, version.fresh = now_ms + 1_000 * act.number, version.instances // 2
+
+
+def _scale_down(stage: Stage, act: Act) -> None:
+    """Whoever may scales a candidate with weight to nothing, and does not know of its traffic."""
+    loop = stage.loop
+    for rollout in loop.driver.rollouts:
+        for unit in rollout.units:
+            version = loop.world.target(unit.service).versions.get(unit.candidate)
+            if rollout.phase in (Phase.VERIFYING, Phase.BAKING) and version is not None and version.weight and version.instances:
+                version.instances = 0
+                loop.tell_world(unit.service, WorldCause.READINESS, "scaled to nothing")
+                return
+    if loop.now_ms < CALM_COMES_MS:
+        loop.at(1, lambda: _scale_down(stage, act))
+
+
+def _retag(stage: Stage, act: Act) -> None:
+    """A stable version at rest is something else by now, under the same label; half of the time nobody says that it drifted."""
+    target, known = stage.loop.world.target(act.service), stage.loop.driver.target(act.service)
+    if known.stable not in target.versions or known.rollout is not None:
+        if stage.loop.now_ms < CALM_COMES_MS:
+            stage.loop.at(5, lambda: _retag(stage, act))
+        return
+    target.versions[known.stable].digest = digest(10_000 + act.number)
+    cause = WorldCause.DRIFT if act.flag else WorldCause.READINESS
+    stage.loop.tell_world(act.service, cause, f"versions are now {known.stable}, of another digest")
+
+
+def _recreate(stage: Stage, act: Act) -> None:
+    """The schedule of a job is deleted and made anew: what it ran is no longer counted."""
+    world = stage.loop.world
+    for job in [job for job in world.runs if job[0] == act.service]:
+        world.runs[job] = 0
+    stage.loop.tell_world(act.service, WorldCause.READINESS, "the job was made anew")
+
+
+def _ignore(stage: Stage, act: Act) -> None:
+    """What steers a target's traffic goes by the weights of now for a while, whatever is written; it says so, or only arrivals do."""
+    world, entry = stage.loop.world, stage.services.get(act.service)
+    if entry is None or entry.kind is not ServiceKind.ROUTED or entry.policy.exchanges:
+        return  # Instances that take shares have no route before them.
+    world.in_force[act.service] = {label: v.weight for label, v in world.target(act.service).versions.items()}
+    if not act.flag:
+        world.not_in_force[act.service] = "the gateway does not accept the route"
+        stage.loop.tell_world(act.service, WorldCause.READINESS, "the route is not accepted")
+    stage.loop.at(act.number, lambda: heed(stage, act.service))
+
+
+def heed(stage: Stage, service: str) -> None:
+    """What steers the target's traffic goes by its weights again."""
+    world = stage.loop.world
+    if world.in_force.pop(service, None) is not None and world.not_in_force.pop(service, None) is not None:
+        stage.loop.tell_world(service, WorldCause.READINESS, "the route is accepted")
+
+
+TARGETS: dict[Deed, Callable[[Stage, Act], None]] = {
+    Deed.BREAK: _break,
+    Deed.LIE: _lie,
+    Deed.MEND: _mend,
+    Deed.LOSE_READY: _lose_ready,
+    Deed.DRIFT: _drift,
+    Deed.MUTE: _mute,
+    Deed.STRAY_AT_REST: _stray_at_rest,
+    Deed.SICKEN: _sicken,
+    Deed.SCALE_DOWN: _scale_down,
+    Deed.RETAG: _retag,
+    Deed.RECREATE: _recreate,
+    Deed.IGNORE: _ignore,
+}
