@@ -28,20 +28,31 @@ OVERRIDES_KEPT = 256
 """Ids of overrides that are remembered; a repetition later than that would be carried out again."""
 
 Answered = tuple[bool, str]
-"""Whether it was carried out, and the sentence that says how or why not."""
+"""Whether it counts as applied, and the sentence that says how; it begins with one of the next two where nothing was changed."""
+
+REFUSED, IDLE = "refused: ", "nothing to do: "
+"""What the sentence begins with where it could not be done, and where there was nothing there to do it with: kept with the override,
+it says the same to whoever repeats it. abort, pause and freeze are never refused, and find nothing to do at times."""
 
 
 def on_override(draft: Draft, fact: OverrideRequested) -> bool:
     """Carry an override out; whether it applied."""
     before = draft.find(f"override/{fact.id}", e.OverrideEntry)
     if before is not None:
-        draft.because("override-repeated", f"ignored: {fact.verb} {fact.id} of {before.who} was answered before: {before.result}")
+        said = f"ignored: {fact.verb} {fact.id} of {before.who} was answered before: {before.result}"
+        draft.because("override-repeated" if _changed(before.result) else "override-repeated-in-vain", said)
         return False
     applied, result = VERBS[fact.verb](draft, fact)
     said = f"{fact.verb} by {fact.who} ({fact.why}): {result}"
-    draft.because(f"override:{fact.verb}" if applied else "override-refused", said, fact.rollout)
+    idle = "override-idle" if result.startswith(IDLE) else "override-refused"
+    draft.because(f"override:{fact.verb}" if _changed(result) else idle, said, fact.rollout)
     _remember(draft, fact, result)
     return applied
+
+
+def _changed(result: str) -> bool:
+    """Whether an override that had this result changed anything."""
+    return not result.startswith((REFUSED, IDLE))
 
 
 def _remember(draft: Draft, fact: OverrideRequested, result: str) -> None:
@@ -65,6 +76,14 @@ def _scope(draft: Draft, fact: OverrideRequested) -> str:
     return fact.rollout or fact.service or draft.environment
 
 
+def _absent(draft: Draft, fact: OverrideRequested) -> str:
+    """Why nothing in the scope is under way: the same words for every verb."""
+    if fact.rollout is None:
+        return f"nothing in {_scope(draft, fact)} is under way"
+    ended = draft.rollout(fact.rollout)
+    return f"{ended.id} has ended ({ended.phase})" if ended is not None else f"there is no rollout {fact.rollout}"
+
+
 def _noted(rollout: e.Rollout, fact: OverrideRequested) -> e.Rollout:
     return replace(rollout, overrides=(*rollout.overrides, fact.id)[-20:])
 
@@ -75,7 +94,8 @@ def _each(draft: Draft, fact: OverrideRequested, change: Callable[[e.Rollout], e
     for rollout in found:
         draft.put_rollout(change(_noted(rollout, fact)))
     if not found:
-        return False, f"refused: nothing in {_scope(draft, fact)} is under way that could do that"
+        rest = ", ".join(f"{r.id} is {r.phase}" for r in in_scope(draft, fact))
+        return False, REFUSED + (f"{rest}, and has no step left to take" if rest else _absent(draft, fact))
     return True, _of_both(found, said, f"only our advice on it changes ({said})")
 
 
@@ -90,7 +110,7 @@ def _pause(draft: Draft, fact: OverrideRequested) -> Answered:
     found = in_scope(draft, fact)
     for rollout in found:
         draft.put_rollout(hold(draft, _noted(rollout, fact), Condition("pause", f"paused by {fact.who}: {fact.why}"), fact.who))
-    return True, f"{', '.join(r.id for r in found)} paused" if found else f"nothing in {_scope(draft, fact)} is under way"
+    return True, f"{', '.join(r.id for r in found)} paused" if found else f"{IDLE}{_absent(draft, fact)}"
 
 
 def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
@@ -100,7 +120,9 @@ def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
         draft.put_rollout(replace(lifted(_noted(rollout, fact)), retreats=0))
     said = [f"{', '.join(r.id for r in found)} resumed"] if found else []
     said += [f"{', '.join(again)} told again what is wanted"] if again else []
-    return True, "; ".join(said) or f"nothing in {_scope(draft, fact)} was held"
+    if not said:
+        return False, IDLE + (f"nothing in {_scope(draft, fact)} is held" if in_scope(draft, fact) else _absent(draft, fact))
+    return True, "; ".join(said)
 
 
 def _resumed_services(draft: Draft, fact: OverrideRequested) -> list[str]:
@@ -132,12 +154,11 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
         if rollout.phase not in (Phase.ABORTING, Phase.LEAVING) and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
             move(draft, noted, Event.STOP, f"aborted by {fact.who}: {fact.why}")
     if kept and not found:
-        return True, f"{', '.join(kept)}: the first version has baked, and there is nothing to go back to"
-    ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
-    if not found and ended is not None:
-        return True, f"{ended.id} has ended ({ended.phase}); control revert returns to an earlier version"
+        return True, f"{IDLE}{', '.join(kept)}: the first version has baked, and there is nothing to go back to"
     if not found:
-        return True, f"nothing in {_scope(draft, fact)} is under way"
+        ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
+        back = ended is not None and ended.phase is Phase.COMPLETED
+        return True, f"{IDLE}{_absent(draft, fact)}{'; control revert returns to an earlier version' if back else ''}"
     return True, _of_both(found, "aborted", "which is advised to abort")
 
 
@@ -179,7 +200,11 @@ def _unfreeze(draft: Draft, fact: OverrideRequested) -> Answered:
     gone = [i for i in draft.index.freezes if (f := draft.find(f"freeze/{i}", e.FreezeEntry)) is None or f.service == fact.service]
     drop_freezes(draft, gone)
     scope = fact.service or draft.environment
-    return True, f"{len(gone)} freeze{'' if len(gone) == 1 else 's'} of {scope} lifted" if gone else f"{scope} was not frozen"
+    if not gone:
+        found = (draft.find(f"freeze/{i}", e.FreezeEntry) for i in draft.index.freezes)
+        others = sorted({f.service or draft.environment for f in found if f is not None})
+        return False, f"{IDLE}no freeze is on {scope} itself{'; frozen is: ' if others else ''}{', '.join(others)}"
+    return True, f"{len(gone)} freeze{'' if len(gone) == 1 else 's'} of {scope} lifted"
 
 
 def drop_freezes(draft: Draft, ids: list[str]) -> None:
@@ -191,11 +216,11 @@ def drop_freezes(draft: Draft, ids: list[str]) -> None:
 
 def _pin(draft: Draft, fact: OverrideRequested) -> Answered:
     if fact.service is None:
-        return False, "refused: pin needs a service"
+        return False, REFUSED + "pin needs a service"
     target = draft.target(fact.service)
     label = fact.version or target.stable
     if label is None or draft.version(fact.service, label) is None:
-        return False, f"refused: {fact.service} has no version {label or 'that is stable'}"
+        return False, f"{REFUSED}{fact.service} has no version {label or 'that is stable'}"
     draft.put_target(replace(target, pinned=label, pinned_by=fact.who))
     if label != target.stable:
         serves = f"it serves {target.stable or 'nothing'} as before, since a pin moves nothing"
@@ -205,20 +230,25 @@ def _pin(draft: Draft, fact: OverrideRequested) -> Answered:
 
 def _unpin(draft: Draft, fact: OverrideRequested) -> Answered:
     if fact.service is None:
-        return False, "refused: unpin needs a service"
-    draft.put_target(replace(draft.target(fact.service), pinned=None, pinned_by=None))
+        return False, REFUSED + "unpin needs a service"
+    target = draft.target(fact.service)
+    if target.pinned is None:
+        return False, f"{IDLE}{fact.service} is not pinned"
+    draft.put_target(replace(target, pinned=None, pinned_by=None))
     return True, f"{fact.service} is no longer pinned"
 
 
 def _retry(draft: Draft, fact: OverrideRequested) -> Answered:
     members = _to_retry(draft, fact)
     if not members:
-        return False, f"refused: nothing in {_scope(draft, fact)} was reverted or waits to be tried"
+        return False, f"{REFUSED}nothing in {_scope(draft, fact)} was reverted or waits to be tried"
     alone = _moved_with(draft, members)
     whole = draft.find(f"set/{fact.rollout}", e.VersionSet)
     id_ = enqueue(draft, members, "retry", whole.release, whole.order) if whole is not None else enqueue(draft, members, "retry")
-    said = f"; not so {' and '.join(alone)}, moved together with it before: retry by service" if alone and id_ is not None else ""
-    return id_ is not None, f"{id_ or _scope(draft, fact)} is tried again{said}"
+    said = f"; not so {' and '.join(alone)}, moved together with it before: retry by service" if alone else ""
+    if id_ is None:
+        return False, f"{REFUSED}{_scope(draft, fact)} is not started anew"
+    return True, f"{id_} is tried again{said}"
 
 
 def _moved_with(draft: Draft, members: dict[str, str]) -> list[str]:
@@ -251,21 +281,21 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
     rollout = draft.rollout(fact.rollout) if fact.rollout is not None else None
     service = fact.service or (rollout.units[0].service if rollout is not None else None)
     if service is None:
-        return False, "refused: revert needs a service"
+        return False, REFUSED + "revert needs a service"
     target = draft.target(service)
     label = fact.version or target.earlier
     if label is None or draft.version(service, label) is None:
-        return False, f"refused: {service} has no version {label or 'before its stable one'}"
+        return False, f"{REFUSED}{service} has no version {label or 'before its stable one'}"
     if label == target.stable:
         stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.ADVISING, *ADOPTION)]
         for moving in stopped:
             move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
-        return True, f"{service} returns to {label}" if stopped else f"{service} serves {label} already"
+        return bool(stopped), f"{service} returns to {label}" if stopped else f"{IDLE}{service} serves {label} already"
     if label not in target.baked:
         how = f"none of the last {BAKED_KEPT} that baked here and were not left since"
-        return False, f"refused: {service} {label} is {how}; control retry rolls it out step by step"
+        return False, f"{REFUSED}{service} {label} is {how}; control retry rolls it out step by step"
     id_ = enqueue(draft, {service: label}, "revert")
-    return id_ is not None, f"{service} returns to {label}: {id_}" if id_ is not None else f"refused: {service} {label} is not started anew"
+    return id_ is not None, f"{service} returns to {label}: {id_}" if id_ is not None else f"{REFUSED}{service} {label} is not started anew"
 
 
 VERBS: MappingProxyType[OverrideVerb, Callable[[Draft, OverrideRequested], Answered]] = MappingProxyType(

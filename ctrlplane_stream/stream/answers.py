@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
-from ctrlplane_stream.model.decisions import Decided
+from ctrlplane_stream.model.decisions import Decided, Parked
 from ctrlplane_stream.model.facts import Origin
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.deciding import read_fact
@@ -23,12 +23,15 @@ from ctrlplane_stream.wire.kafka_clients import partition_of
 _LOOK_SECONDS = 0.1
 _REFUSALS = frozenset({"override-refused", "unknown-service", "unknown-repository"})
 """Codes of reasons that say: not done, and sending it again is no use."""
+_IDLE = frozenset({"override-idle", "override-repeated-in-vain"})
+"""Codes of reasons that say: heard, and nothing was changed by it."""
 
 
 class Answer(msgspec.Struct, frozen=True):
     """What one environment (None: nobody, it is a dead letter) made of the record, and where that stands.
 
-    ``refused`` is not the same as ignored: what was known already is ignored, and all is well.
+    ``refused``: it could not be done. ``idle``: there was nothing there to do it with. Either way nothing was changed. An event that is
+    ignored since it was known already is neither, and all is well.
     """
 
     environment: str | None
@@ -37,6 +40,12 @@ class Answer(msgspec.Struct, frozen=True):
     topic: str
     partition: int
     offset: int
+    idle: bool = False
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether nothing was changed."""
+        return self.refused or self.idle
 
 
 class Listening:
@@ -107,13 +116,17 @@ class Listening:
         for place in self._partitions:
             start, end = await self._stretch(TOPIC, self._decisions, place)
             async for offset, _, record in admitted(self._reader, place, start, end, self._fences[place]):
-                if isinstance(record, Decided):
-                    refused, reasons = any(r.code in _REFUSALS for r in record.reasons), tuple(r.text for r in record.reasons)
-                else:
-                    refused, reasons = True, (f"parked, since `decide` raised {record.error}: see docs/operations.md",)
-                self._decided[record.environment, record.fact_offset] = Answer(record.environment, refused, reasons, TOPIC, place, offset)
+                self._decided[record.environment, record.fact_offset] = _answer(record, place, offset)
 
     async def _stretch(self, topic: str, ends: dict[int, int], partition: int) -> tuple[int, int]:
         """What came since the last look."""
         start, ends[partition] = ends[partition], await self._reader.end(topic, partition)
         return start, ends[partition]
+
+
+def _answer(record: Decided | Parked, partition: int, offset: int) -> Answer:
+    if isinstance(record, Parked):
+        parked = f"parked, since `decide` raised {record.error}: see docs/operations.md"
+        return Answer(record.environment, True, (parked,), TOPIC, partition, offset)
+    codes, reasons = {r.code for r in record.reasons}, tuple(r.text for r in record.reasons)
+    return Answer(record.environment, bool(codes & _REFUSALS), reasons, TOPIC, partition, offset, bool(codes & _IDLE))

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.engine import minimal_abort
+from ctrlplane_stream.decision.entities import TargetEntry
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested, WorldCause
@@ -396,12 +397,52 @@ def test_what_cannot_be_done_is_refused_with_what_is_missing() -> None:
         (Say.REVERT, {}, "revert needs a service"),
         (Say.REVERT, {"service": "cart", "version": "#9"}, "has no version #9"),
         (Say.RETRY, {"service": "cart"}, "was reverted or waits to be tried"),
-        (Say.PROMOTE, {}, "is under way that could do that"),
+        (Say.PROMOTE, {}, "nothing in production is under way"),
+        (Say.PROMOTE, {"rollout": "production/cart/9"}, "there is no rollout production/cart/9"),
     ):
         decision = loop.say(verb, **more)
         assert decision is not None
         assert (decision.disposition, decision.reasons[0].code) == ("ignored", "override-refused")
         assert words in decision.reasons[0].text
+
+
+@pytest.mark.parametrize("verb", [Say.PAUSE, Say.RESUME, Say.ABORT, Say.PROMOTE, Say.FORCE, Say.SKIP])
+def test_every_verb_says_of_an_ended_rollout_that_it_has_ended_and_that_nothing_was_done(verb: Say) -> None:
+    """The same words of each, and a code that says it changed nothing; a repetition of it is told the same."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    said, again = (loop.hear(OverrideRequested("once", verb, "ada", "because", rollout="production/cart/2")) for _ in range(2))
+    assert said is not None
+    assert again is not None
+    assert said.reasons[0].code in ("override-refused", "override-idle")
+    assert "production/cart/2 has ended (completed)" in said.reasons[0].text
+    assert again.reasons[0].code == "override-repeated-in-vain"
+
+
+def test_what_finds_nothing_to_do_says_so_and_changes_nothing() -> None:
+    """Neither refused nor as if it had been done: nothing was pinned, frozen or held, and the version serves already."""
+    loop = shop()
+    for verb, more, words in (
+        (Say.UNPIN, {"service": "cart"}, "nothing to do: cart is not pinned"),
+        (Say.UNFREEZE, {}, "nothing to do: no freeze is on production itself"),
+        (Say.RESUME, {}, "nothing to do: nothing in production is under way"),
+        (Say.ABORT, {"rollout": "production/cart/9"}, "nothing to do: there is no rollout production/cart/9"),
+        (Say.REVERT, {"service": "cart", "version": "#1"}, "nothing to do: cart serves #1 already"),
+    ):
+        before = loop.driver.state.find("target/cart", TargetEntry)
+        decision = loop.say(verb, **more)
+        assert decision is not None
+        assert decision.reasons[0].code == "override-idle"
+        assert words in decision.reasons[0].text
+        assert loop.driver.state.find("target/cart", TargetEntry) == before
+
+
+def test_what_was_done_is_told_as_done_when_it_is_repeated() -> None:
+    """By its id: a command that was sent twice ends well twice."""
+    loop = shop()
+    codes = [said.reasons[0].code for _ in range(2) if (said := loop.hear(OverrideRequested("once", Say.FREEZE, "ada", "because")))]
+    assert codes == ["override:freeze", "override-repeated"]
 
 
 def test_a_revert_while_a_newer_version_climbs_stops_that_one_first() -> None:

@@ -54,7 +54,7 @@ class SweepRules:
         if isinstance(fact, OverrideRequested) and fact.why == POISON and not self._orders.mended:
             raise ValueError("poisoned")
         decision = core.decide(state, fact, moment)
-        if any(reason.code in ("repeated", "override-repeated") for reason in decision.reasons):
+        if any(reason.code in ("repeated", "override-repeated", "override-repeated-in-vain") for reason in decision.reasons):
             return decision
         text = f"{self._orders.build} decided {type(fact).__name__}"
         about = "fact/" if moment.origin is not None else "tick/"
