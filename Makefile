@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTEST_ARGS ACTS
 
 # Each of these scripts writes something from the code, and with --check says whether it is in step with it.
-IN_STEP := generate_schemas json_schemas topics_doc settings_doc metrics_doc policies_doc rollout_doc scenarios_doc spans_doc
+IN_STEP := generate_schemas json_schemas topics_doc settings_doc metrics_doc policies_doc rollout_doc scenarios_doc spans_doc commands_doc
 
 .PHONY: help setup broker demo test check bench gates sets sweep flux fuzz clean
 

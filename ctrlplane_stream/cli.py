@@ -5,41 +5,55 @@ to import than most commands take to run.
 """
 
 import logging
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "advice": ("advice", "What we would do with a rollout that another tool makes."),
-    "artifact": ("artifact", "Offer an artifact to the engine."),
-    "break-glass": ("break_glass", "Move a target to stable on the spot, without Kafka."),
-    "catalog": ("catalog", "Compare and apply the catalog."),
-    "control": ("control", "Overrule the engine: pause, resume, promote, abort …"),
-    "dead-letters": ("dead_letters", "List and replay what could not be read."),
-    "demo": ("demo", "Run the whole loop on this machine and play it through."),
-    "doctor": ("doctor", "Check broker, topics, clocks, lag and settings."),
-    "gates": ("judge", "Plan what a gate can prove at a given traffic."),
-    "graph": ("graph", "The dependency graph of recorded traces."),
-    "host": ("host", "Run services as local processes behind weighted routers."),
-    "install": ("install", "Put the worker into a Kubernetes cluster, with its rights."),
-    "intake": ("intake", "Receive OTLP and write it to Kafka, for those without a Collector."),
-    "judge": ("judge", "Judge recorded traces of a stable and a candidate version."),
-    "leases": ("leases", "Honour the leases of targets on Kubernetes, without Kafka."),
-    "plan": ("plan", "What would happen if this artifact were pushed now."),
-    "replay": ("replay", "Derive the decisions again and compare."),
-    "rollout": ("rollouts", "Why one rollout is where it is."),
-    "rollouts": ("rollouts", "List rollouts."),
-    "simulate": ("simulate", "Run simulated systems against the invariants."),
-    "topics": ("topics", "Compare and create the topics."),
-    "worker": ("worker", "Run the stream processor."),
+from ctrlplane_stream.commands.groups import Group
+
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "To try it, and on recorded traces": {
+        "demo": ("demo", "Run the whole loop on this machine and play it through."),
+        "graph": ("graph", "Which services call which, in recorded traces or live."),
+        "judge": ("judge", "Judge recorded traces of a stable and a candidate version."),
+        "gates": ("judge", "Plan what a gate can prove at a given traffic."),
+    },
+    "Releases": {
+        "catalog": ("catalog", "Show, compare and apply the catalog."),
+        "plan": ("plan", "What would happen if this artifact were pushed now."),
+        "artifact": ("artifact", "Offer an artifact to the engine."),
+        "rollouts": ("rollouts", "List rollouts."),
+        "rollout": ("rollouts", "Why one rollout is where it is."),
+        "control": ("control", "Overrule the engine: pause, resume, promote, abort …"),
+        "advice": ("advice", "What we would do with a rollout that another tool makes."),
+    },
+    "Running it": {
+        "topics": ("topics", "Compare the broker's topics with what is needed, and create them."),
+        "worker": ("worker", "Run the stream processor."),
+        "intake": ("intake", "Receive OTLP and write it to Kafka, for those without a Collector."),
+        "install": ("install", "Put the worker into a Kubernetes cluster, with its rights."),
+        "leases": ("leases", "On Kubernetes, move to stable what no engine looks after any more."),
+        "host": ("host", "Run services as local processes behind weighted routers."),
+        "doctor": ("doctor", "Check broker, topics, clocks, lag and settings."),
+    },
+    "When something went wrong": {
+        "break-glass": ("break_glass", "Move a service to stable on the spot, without Kafka."),
+        "dead-letters": ("dead_letters", "List and replay what could not be read."),
+        "replay": ("replay", "Derive past decisions again, or under another policy."),
+        "simulate": ("simulate", "Run simulated systems against the invariants."),
+    },
 }
-"""Command name → (module under `ctrlplane_stream.commands`, one line of help)."""
+"""Heading → command name → (module under `ctrlplane_stream.commands`, one line of help)."""
+
+COMMANDS = {name: row for section in SECTIONS.values() for name, row in section.items()}
+"""The same without headings."""
+
+_TYPED = "ctrlplane_stream.typed"
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are asked for."""
+class LazyGroup(Group):
+    """A group whose commands are imported when they are asked for, and whose failures are told in JSON where that was asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands, sorted."""
@@ -54,23 +68,37 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, and a command that is none is answered with those that look alike."""
-        near = get_close_matches(args[0], COMMANDS) if args and args[0] not in COMMANDS and not args[0].startswith("-") else []
-        if near:
-            raise click.UsageError(f"no such command {args[0]!r}; did you mean {' or '.join(near)}?", ctx)
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, and what was typed is kept."""
+        ctx.meta[_TYPED] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does it; whatever fails below, also while it is read, has been told in JSON where that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            from ctrlplane_stream.commands.options import tell_in_json  # every command has it by now, and --help alone needs none of it
+
+            tell_in_json(error, ctx.meta[_TYPED])
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, from the map: nothing is imported for it."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
+        """The lists of commands, from the map: nothing is imported for it."""
+        width = max(map(len, COMMANDS))
+        for heading, commands in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, (_, text) in commands.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CTRLPLANE"})
 @click.version_option(package_name="ctrlplane-stream", allow_from_autoenv=False)  # CTRLPLANE_VERSION is a version of somebody's service
 def main(**_: Any) -> None:
     """Roll out releases by what their traces say.
+
+    An artifact (a container image by its digest) is pushed; the engine makes a version of its service from it, and a rollout moves that
+    up in steps, beside the stable one, while gates judge by the traces of the services that it can hurt. The catalog says which services
+    and environments there are. `ctrlplane-stream demo` shows all of it; docs/commands.md tells how commands end.
 
     Settings have a variable each (docs/settings.md). Any other option can be given as one too, by command and name:
     CTRLPLANE_HOST_PORT is `host --port`, CTRLPLANE_ARTIFACT_PUSH_SERVICE is `artifact push --service`. A flag wins.

@@ -4,7 +4,6 @@ Made for a step of that other tool: the exit status says whether to go on. Nothi
 """
 
 import asyncio
-import sys
 import time
 import traceback
 from typing import Any
@@ -12,9 +11,12 @@ from typing import Any
 import click
 import msgspec
 
+from ctrlplane_stream.commands.catalog_in_force import unheard_of
+from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.commands.rollouts import all_rollouts
 from ctrlplane_stream.commands.scope import not_in_catalog, read_scope
+from ctrlplane_stream.commands.statuses import end, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
@@ -63,7 +65,7 @@ def advised(state: State, service: str, version: str | None) -> Advised:
     )
 
 
-class Asking(click.Command):
+class Asking(Command):
     """A command that ends with NOTHING_KNOWN wherever it fails: what click and Python have for that are words of advice."""
 
     def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
@@ -85,21 +87,34 @@ class Asking(click.Command):
             raise
         except (Exception, KeyboardInterrupt):
             traceback.print_exc()
-            sys.exit(NOTHING_KNOWN)
+            raise SystemExit(NOTHING_KNOWN) from None
 
 
 @click.command(cls=Asking)
 @click.argument("target", metavar="ENVIRONMENT:SERVICE")
-@click.option("--version", help="The version's label as telemetry carries it; default: the latest that was seen to be rolled out.")
-@click.option("--wait", "wait_seconds", default=0.0, type=click.FloatRange(0), help="Wait this long for more than `wait`, in seconds.")
+@click.option(
+    "--version", metavar="LABEL", help="The version's label as telemetry carries it; default: the latest that was seen to be rolled out."
+)
+@click.option(
+    "--wait",
+    "wait_seconds",
+    default=0.0,
+    metavar="SECONDS",
+    show_default=True,
+    type=click.FloatRange(0),
+    help="How long to wait for a word that is not `wait`.",
+)
 @takes_settings("kafka_", "topic_", "partitions")
 @takes_json
+@ends({
+    STATUS[e.Word.ADVANCE]: "go on",
+    STATUS[e.Word.ABORT]: "abort",
+    STATUS[e.Word.WAIT]: "wait",
+    NOTHING_KNOWN: "nothing can be said: no such rollout was seen, the catalog has no such service, we make its rollouts ourselves, the "
+    "broker could not be asked, or the call is wrong",
+})  # fmt: skip
 def advice(settings: Settings, as_json: bool, target: str, version: str | None, wait_seconds: float) -> None:
-    """Say what we would do with the rollout of a service that another tool moves (policy `mode: advise`).
-
-    Exit status 0: go on; 1: abort; 2: wait; 3: nothing can be said, since no such rollout was seen, the catalog has no such service,
-    we make its rollouts ourselves, or the broker could not be asked.
-    """
+    """Say what we would do with the rollout of a service that another tool moves (policy `mode: advise`)."""
     environment, service, _ = read_scope(target)
     if service is None:
         fail(f"{target} names no service: give ENVIRONMENT:SERVICE")
@@ -107,6 +122,8 @@ def advice(settings: Settings, as_json: bool, target: str, version: str | None, 
     deadline = time.monotonic() + wait_seconds
     while True:
         state = _state(settings, environment)
+        if state.find("catalog", e.CatalogEntry) is None:
+            fail(unheard_of(settings, environment))
         if (unknown := not_in_catalog(state, service)) is not None:
             fail(unknown)
         found = advised(state, service, version)
@@ -117,7 +134,7 @@ def advice(settings: Settings, as_json: bool, target: str, version: str | None, 
         print_json(found)
     else:
         click.echo(f"{found.word}: {found.text}" if found.word is not None else found.text)
-    sys.exit(found.status)
+    end(found.status)
 
 
 def _state(settings: Settings, environment: str) -> State:

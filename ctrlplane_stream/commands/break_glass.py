@@ -11,8 +11,10 @@ import click
 from ctrlplane_stream.actuators.by_hand import ByHand, HandRefused
 from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named, known_actuators
 from ctrlplane_stream.actuators.port import Actuator, WorldUnreachable
+from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
 from ctrlplane_stream.commands.publishing import who_am_i
+from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import TargetObserved
 from ctrlplane_stream.settings import Settings
@@ -22,24 +24,26 @@ _in_world = click.option(
     "--actuator",
     default="process",
     show_default=True,
-    help="What the catalog names for this target: process, kubernetes, gitops, or another package's.",
+    metavar="NAME",
+    help="The actuator that the catalog names for it: process, kubernetes, gitops, or another package's.",
 )
 
 
-@click.group(name="break-glass")
+@click.group(name="break-glass", cls=Group)
 def break_glass() -> None:
-    """Steer a target directly, without Kafka and without the engine."""
+    """Steer a service directly where it runs, without Kafka and without the engine."""
 
 
-@break_glass.command(short_help="Move all traffic of TARGET to stable, now.")
-@click.argument("target")
-@click.option("--who", default=who_am_i, help="Whom to name. [the user]")
-@click.option("--why", default="", help="The reason, for whoever finds it later.")
+@break_glass.command(short_help="Move all traffic of a service to stable, now.")
+@click.argument("target", metavar="ENVIRONMENT:SERVICE")
+@click.option("--who", metavar="NAME", default=who_am_i, help="Who does it. [the user's name]")
+@click.option("--why", metavar="REASON", default="", help="The reason, for whoever finds it later.")
 @_in_world
 @takes_settings("host_url", "kubernetes_", "gitops_")
 @takes_json
+@ends({DONE: "all its traffic goes to stable", FAILED: "it was not done, with the reason"})
 def abort(settings: Settings, target: str, actuator: str, who: str, why: str, as_json: bool) -> None:
-    """Move all traffic of TARGET (environment:namespace/name) to its stable version, now. Exit status 1: it was not done."""
+    """Move all traffic of a service in an environment (production:shop/cart) to its stable version, now."""
     parsed = _target(target)
 
     async def steer(world: Actuator) -> TargetObserved:
@@ -50,13 +54,14 @@ def abort(settings: Settings, target: str, actuator: str, who: str, why: str, as
     _print(_run(settings, actuator, steer), as_json)
 
 
-@break_glass.command()
-@click.argument("target")
+@break_glass.command(short_help="Show what runs of a service, and how its traffic is split.")
+@click.argument("target", metavar="ENVIRONMENT:SERVICE")
 @_in_world
 @takes_settings("host_url", "kubernetes_", "gitops_")
 @takes_json
+@ends({DONE: "shown", FAILED: "nothing of it is there, or its world does not answer"})
 def show(settings: Settings, target: str, actuator: str, as_json: bool) -> None:
-    """Show what runs at TARGET and how its traffic is split. Exit status 1: nothing of it is there."""
+    """Show what runs of a service in an environment (production:shop/cart), and how its traffic is split."""
     parsed = _target(target)
     seen = _run(settings, actuator, lambda world: world.observe(parsed))
     _print(seen, as_json)

@@ -1,7 +1,7 @@
-"""``ctrlplane-stream catalog apply|diff|check``: the catalog of a file against the one in force."""
+"""``ctrlplane-stream catalog show|check|diff|apply``: the catalog in force, and that of a file against it."""
 
-import asyncio
 import difflib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,23 +10,20 @@ import msgspec
 
 from ctrlplane_stream.actuators.named import known_actuators
 from ctrlplane_stream.commands.catalog_changes import changes
+from ctrlplane_stream.commands.catalog_in_force import in_force
+from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import (
-    BROKER_TROUBLE,
-    EXIT_DIFFERENT,
-    broker_failed,
     fail,
     print_json,
-    require_broker,
     takes_json,
     takes_settings,
 )
 from ctrlplane_stream.commands.publishing import report, send, takes_wait, who_am_i
+from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, end, ends
 from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.model.policy import doubts
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.wire.catalog_file import CatalogRecord, Problem, catalog_hash, read_catalog_file, read_catalog_record
-from ctrlplane_stream.wire.cloudevents import Unreadable
-from ctrlplane_stream.wire.kafka_clients import read_to_end
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, Problem, catalog_hash, read_catalog_file, write_catalog_file
 
 KEY = "catalog"
 """The one key of the compacted topic ``catalog``."""
@@ -34,16 +31,49 @@ KEY = "catalog"
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
-@click.group()
+@click.group(cls=Group)
 def catalog() -> None:
-    """Compare and apply the catalog."""
+    """Show, compare and apply the catalog: which services and environments there are, and how they are rolled out."""
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What ``catalog show --json`` prints: the catalog in force with all defaults, who applied it, why, and when the broker got it."""
+
+    hash: str
+    who: str
+    why: str
+    at_ms: int
+    based_on: str | None
+    catalog: Catalog
+
+
+@catalog.command("show")
+@takes_settings("kafka_", "topic_")
+@takes_json
+@ends({DONE: "shown", FAILED: "none is applied yet, or no broker answered"})
+def show_command(settings: Settings, as_json: bool) -> None:
+    """Show the catalog in force, and who applied it.
+
+    What is printed is a file that `diff` and `apply` take, with its hash, who applied it, when and why above it. It leaves out what is so
+    by default; --json has everything.
+    """
+    if (current := in_force(settings)) is None:
+        fail("no catalog is applied yet: `ctrlplane-stream catalog apply FILE`")
+    of = current.record
+    if as_json:
+        print_json(Shown(of.hash, of.who, of.why, current.at_ms, of.based_on, of.catalog))
+        return
+    at = datetime.fromtimestamp(current.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    click.echo(f"# catalog {of.hash}\n# applied by {of.who} at {at} UTC{f': {of.why}' if of.why else ''}")
+    click.echo(write_catalog_file(of.catalog), nl=False)
 
 
 @catalog.command("check")
 @_file
 @takes_json
+@ends({DONE: "the file is a valid catalog", FAILED: "it has mistakes, each told with its line"})
 def check_command(as_json: bool, file: Path) -> None:
-    """Check a file; every mistake is listed with its line. Needs no broker. Exit status 1: there are mistakes."""
+    """Check a file; every mistake is listed with its line. Needs no broker."""
     checked = read_catalog_file(file.read_text())
     if as_json:
         mistakes = () if isinstance(checked, Catalog) else checked
@@ -62,46 +92,53 @@ def check_command(as_json: bool, file: Path) -> None:
 @_file
 @takes_settings("kafka_", "topic_")
 @takes_json
-@click.pass_context
-def diff_command(context: click.Context, settings: Settings, as_json: bool, file: Path) -> None:
-    """Show what `apply` would change. Exit status 0: nothing; 3: something."""
+@ends({DONE: "nothing: the file is what is in force", FAILED: "the file has mistakes, or no broker answered", DIFFERENT: "something"})
+def diff_command(settings: Settings, as_json: bool, file: Path) -> None:
+    """Show what `apply` would change, line by line."""
     wanted, current = _read(file), in_force(settings)
-    old = _lines(current.catalog) if current else []
+    old = _lines(current.record.catalog) if current else []
     lines = list(difflib.unified_diff(old, _lines(wanted), "in force", str(file), lineterm=""))
     if as_json:
-        print_json({"same": not lines, "hash": catalog_hash(wanted), "in_force": current.hash if current else None, "diff": lines})
+        print_json({"same": not lines, "hash": catalog_hash(wanted), "in_force": current.record.hash if current else None, "diff": lines})
     else:
         click.echo("\n".join(lines) or "the file is what is in force")
     if lines:
-        context.exit(EXIT_DIFFERENT)
+        end(DIFFERENT)
 
 
 @catalog.command("apply")
 @_file
-@click.option("--based-on", help="The hash that the file was made from; refused where another is in force by now.")
-@click.option("--why", default="", help="The reason; it stays in the log.")
+@click.option(
+    "--based-on",
+    metavar="HASH",
+    help="The hash of the catalog that the file was made from (`catalog show` has it): refused where another is in force.",
+)
+@click.option("--why", metavar="REASON", default="", help="The reason; it stays in the log.")
 @takes_wait
 @takes_settings("kafka_", "topic_", "partitions")
 @takes_json
+@ends({
+    DONE: "it is in force already, or the broker has it and nobody refused it within --wait seconds",
+    FAILED: "refused: the file has mistakes, it is not based on what is in force, or the engine cannot take it",
+})  # fmt: skip
 def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str | None, why: str, wait_seconds: float) -> None:
     """Put the file's catalog into force.
 
-    Says what it changes and what the engine makes of it. Exit status 0: the broker has it, and nobody refused it within --wait seconds;
-    1: refused, with the reason.
+    Says what it changes and what the engine makes of it.
     """
     wanted, current = _read(file), in_force(settings)
-    now = current.hash if current else None
+    now = current.record.hash if current else None
     if based_on is not None and based_on != now:
         fail(f"the catalog in force is {now}, not {based_on}: somebody changed it; look at `catalog diff` and apply again")
-    if current is not None and current.hash == catalog_hash(wanted):
+    if now == catalog_hash(wanted):
         if as_json:
-            print_json({"what": f"catalog {now[:12] if now else ''}", "same": True})
+            print_json({"what": f"catalog {now[:12]}", "same": True})
         else:
             click.echo("nothing to do: the file is what is in force")
         return
     value = msgspec.json.encode(CatalogRecord(wanted, catalog_hash(wanted), now, who_am_i(), why))
     if not as_json:
-        click.echo("\n".join(changes(current.catalog if current else None, wanted)))
+        click.echo("\n".join(changes(current.record.catalog if current else None, wanted)))
     told = send(settings, "catalog", value, f"catalog {catalog_hash(wanted)[:12]}", key=KEY, wait=wait_seconds)
     report(told, as_json, waited=wait_seconds)
 
@@ -119,24 +156,6 @@ def _refuse(file: Path, mistakes: tuple[Problem, ...]) -> NoReturn:
 def _actuators(of: Catalog) -> frozenset[str]:
     named = [here.actuator for service in of.services.values() for here in service.environments.values() if here.actuator]
     return frozenset([*named, *(place.actuator for place in of.environments.values())])
-
-
-def in_force(settings: Settings) -> CatalogRecord | None:
-    """The newest catalog on its topic, None before the first; ends the command where no broker answers."""
-    require_broker(settings)
-    try:
-        return asyncio.run(_last(settings))
-    except BROKER_TROUBLE as error:
-        broker_failed(settings, error)
-
-
-async def _last(settings: Settings) -> CatalogRecord | None:
-    last = None
-    async for record in read_to_end(settings, "catalog"):
-        found = read_catalog_record(record.value)
-        if not isinstance(found, Unreadable):
-            last = found
-    return last
 
 
 def _lines(of: Catalog) -> list[str]:

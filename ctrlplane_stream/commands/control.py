@@ -1,131 +1,143 @@
-"""``ctrlplane-stream control VERB``: overrule the engine."""
+"""``ctrlplane-stream control VERB …``: overrule the engine. A command a verb, each with the options that mean something to it."""
 
 import asyncio
-import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import click
 
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, EXIT_DIFFERENT, broker_failed, fail, takes_json, takes_settings
+from ctrlplane_stream.commands.groups import Command, Group
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, takes_json, takes_settings
 from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, takes_wait, who_am_i
 from ctrlplane_stream.commands.scope import nowhere, read_scope
+from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, ends
+from ctrlplane_stream.commands.verbs import MEANINGS, PLACE, SCOPES, SERVICE
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.answers import Answer
 from ctrlplane_stream.stream.looking import look_at_state
 from ctrlplane_stream.wire.artifacts import named_wrongly
 from ctrlplane_stream.wire.control import OverrideData, write_control
 
-MEANINGS: dict[OverrideVerb, str] = {
-    OverrideVerb.PAUSE: "hold it where it is",
-    OverrideVerb.RESUME: "go on after a pause, or over an edit by hand",
-    OverrideVerb.PROMOTE: "on to the next step, or with --all-steps through all, without waiting for proof; never past a FAIL",
-    OverrideVerb.ABORT: "back to stable, now; acted on ahead of whatever is queued",
-    OverrideVerb.FREEZE: "nothing starts or steps forward in the scope, until unfreeze or for --for minutes",
-    OverrideVerb.UNFREEZE: "lift the freezes of the scope",
-    OverrideVerb.PIN: "stay at --version whatever is pushed",
-    OverrideVerb.UNPIN: "follow pushes again",
-    OverrideVerb.FORCE: "all further gates are passed over; make-before-break stays",
-    OverrideVerb.SKIP: "pass over the gate of this step, or the parked fact at --fact-offset, which no build can decide",
-    OverrideVerb.RETRY: "try a reverted version again",
-    OverrideVerb.REVERT: "back to --version, make-before-break",
-    OverrideVerb.ADOPT: "what runs there already, --artifact, becomes a version of ours as it is: stable at once, unjudged, not restarted",
+_Command = Callable[..., Any]
+
+_MINUTES, _OFFSET = click.FloatRange(0, min_open=True), click.IntRange(0)
+
+_OPTIONS: dict[str, Callable[[_Command], _Command]] = {
+    "--version": click.option("--version", metavar="LABEL", help="The version's label, such as '#3' (in quotes)."),
+    "--artifact": click.option("--artifact", metavar="IMAGE@DIGEST", required=True, help="What runs there."),
+    "--told-as": click.option("--told-as", metavar="LABEL", help="The version label that its telemetry carries. [its digest]"),
+    "--all-steps": click.option("--all-steps", is_flag=True, help="Through all steps, not only the next."),
+    "--unsafe": click.option("--unsafe", is_flag=True, help="Send traffic also to what is not seen to be ready: breaks make-before-break."),
+    "--for": click.option("--for", "for_minutes", metavar="MINUTES", type=_MINUTES, help="How long, until it ends by itself. [no end]"),
+    "--fact-offset": click.option("--fact-offset", metavar="OFFSET", type=_OFFSET, help="The parked fact's place in the topic `facts`."),
 }
-"""Every verb in a line, for the help."""
+"""Options that mean something to some verbs only; which, their rows in MEANINGS say."""
 
-_FOR_VERBS: dict[str, frozenset[OverrideVerb]] = {
-    "--version": frozenset({OverrideVerb.PIN, OverrideVerb.REVERT, OverrideVerb.RETRY}),
-    "--artifact": frozenset({OverrideVerb.ADOPT}),
-    "--told-as": frozenset({OverrideVerb.ADOPT}),
-    "--all-steps": frozenset({OverrideVerb.PROMOTE}),
-    "--for": frozenset({OverrideVerb.FREEZE}),
-    "--fact-offset": frozenset({OverrideVerb.SKIP}),
+_STATUSES = {
+    DONE: "the engine did it (with --wait 0: the broker has it); also where the same --id had been done before",
+    FAILED: "nothing was changed, and why: refused, nothing there to do it with (as where the rollout has ended), or no broker took it",
+    DIFFERENT: "the broker has it, and no engine answered within --wait seconds: the first that runs acts on it",
 }
-"""Options that mean something to some verbs only."""
-
-_WHOLE = frozenset({OverrideVerb.FREEZE, OverrideVerb.UNFREEZE})
-"""Verbs that never end with one rollout."""
-
-_NEVER_REFUSED = frozenset({OverrideVerb.ABORT, OverrideVerb.PAUSE, OverrideVerb.FREEZE, OverrideVerb.RESUME})
-"""Verbs that the engine answers with what it did, be it nothing."""
-
-_OF_A_SERVICE = frozenset({OverrideVerb.PIN, OverrideVerb.UNPIN, OverrideVerb.ADOPT})
 
 
-@click.command(epilog="\b\n" + "\n".join(f"{verb:<9} {meaning}" for verb, meaning in MEANINGS.items()))
-@click.argument("verb", metavar="VERB", type=click.Choice([str(v) for v in OverrideVerb]))
-@click.argument("scope", metavar="ENVIRONMENT[:SERVICE] or ROLLOUT")
-@click.option("--why", required=True, help="The reason; it stays in the log.")
-@click.option("--who", default=None, help="Who overrules; default: the user's name.")
-@click.option("--version", help="pin, revert, retry: the version's label, such as '#3'.")
-@click.option("--artifact", metavar="IMAGE@DIGEST", help="adopt: what runs there.")
-@click.option("--told-as", metavar="LABEL", help="adopt: the version label that its telemetry carries; default: its digest.")
-@click.option("--all-steps", is_flag=True, help="promote: through all steps.")
-@click.option("--unsafe", is_flag=True, help="Permit what would break make-before-break.")
-@click.option("--for", "for_minutes", type=click.FloatRange(0, min_open=True), help="freeze: minutes until it ends by itself.")
-@click.option("--fact-offset", type=click.IntRange(0), help="skip: the offset of the parked fact to pass over.")
-@click.option("--id", "event_id", help="The override's id; the same id twice is one override. Default: a new one.")
-@takes_wait
-@takes_settings("kafka_", "topic_", "partitions")
-@takes_json
-def control(
-    settings: Settings, as_json: bool, verb: str, scope: str, why: str, who: str | None, version: str | None, artifact: str | None,
-    told_as: str | None, all_steps: bool, unsafe: bool, for_minutes: float | None, fact_offset: int | None, event_id: str | None,
-    wait_seconds: float,
-) -> None:  # fmt: skip
-    """Overrule the engine on a rollout (its id), a service (ENVIRONMENT:SERVICE) or a whole environment. The verbs are below.
+class _Verbs(Group):
+    """The verbs in the order of MEANINGS: what is said together stands together."""
 
-    abort, pause and freeze are never refused. Everything else keeps make-before-break unless --unsafe is given.
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they were added."""
+        return list(self.commands)
 
-    Exit status 0: the engine did it (with --wait 0: the broker has it); 1: refused, with the reason, or there is no such thing; 3: the
-    broker has it, and no engine answered in time.
+
+class _VerbCommand(Command):
+    """A verb that says of an option which it does not take whose it is."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            takers = [str(verb) for verb, meaning in MEANINGS.items() if error.option_name in meaning.options]
+            if not takers:
+                raise
+            said = f"{error.option_name} means nothing to {self.name}; it is for {', '.join(sorted(takers))}"
+            raise click.UsageError(said, ctx) from None
+
+
+@click.group(cls=_Verbs)
+def control() -> None:
+    """Overrule the engine on a rollout, a service or a whole environment.
+
+    `control VERB --help` says what a verb does and takes. abort, pause and freeze are never refused. Every override carries who and why,
+    and stays in the log.
     """
+
+
+def _verb_command(verb: OverrideVerb) -> click.Command:
+    meaning = MEANINGS[verb]
+
+    def run(settings: Settings, as_json: bool, scope: str, why: str, who: str | None, event_id: str | None, wait_seconds: float,
+            **more: Any) -> None:  # fmt: skip
+        data = _overrule(verb, scope, why, who, more)
+        value = write_control(event_id or new_id(), SOURCE, data)
+        told = send(settings, "control", value, f"{verb} {scope}", environment=data.environment, wait=wait_seconds)
+        wrong = _mistyped(settings, verb, scope, told.answers)
+        report(told, as_json, waited=wait_seconds, wrong=wrong, unanswered=DIFFERENT)
+
+    run.__doc__ = f"{meaning.line}\n\n{meaning.more}\n\n{SCOPES[meaning.scope]}"
+    command: _Command = takes_json(ends(_STATUSES)(run))
+    command = takes_wait(takes_settings("kafka_", "topic_", "partitions")(command))
+    command = click.option("--id", "event_id", metavar="ID", help="The override's id; the same id twice is one override. [a new one]")(
+        command
+    )
+    command = click.option("--who", metavar="NAME", help="Who overrules. [the user's name]")(command)
+    for option in reversed(meaning.options):
+        command = _OPTIONS[option](command)
+    command = click.option("--why", metavar="REASON", required=True, help="The reason; it stays in the log.")(command)
+    command = click.argument("scope", metavar=meaning.scope)(command)
+    return click.command(str(verb), cls=_VerbCommand, short_help=meaning.line)(command)
+
+
+for _verb in MEANINGS:
+    control.add_command(_verb_command(_verb))
+
+
+def _overrule(verb: OverrideVerb, scope: str, why: str, who: str | None, more: dict[str, Any]) -> OverrideData:
+    """The override as it is written; a usage error for what the engine could only refuse, or would take for something else."""
     environment, service, rollout = read_scope(scope)
-    given = {
-        "--version": version, "--artifact": artifact, "--told-as": told_as, "--all-steps": all_steps, "--for": for_minutes,
-        "--fact-offset": fact_offset,
-    }  # fmt: skip
-    used = frozenset(name for name, value in given.items() if value is not None and value is not False)
-    _refuse_what_cannot_be(OverrideVerb(verb), scope, why, used)
-    _labelled(version)
-    image, digest = _named(OverrideVerb(verb), artifact)
-    data = OverrideData(
-        verb=OverrideVerb(verb),
+    _refuse_what_cannot_be(verb, scope, why)
+    _labelled(more.get("version"))
+    image, digest = _named(more.get("artifact"))
+    for_minutes = more.get("for_minutes")
+    return OverrideData(
+        verb=verb,
         environment=environment,
         who=who or who_am_i(),
         why=why,
         rollout=rollout,
         service=service,
-        version=version or told_as,
+        version=more.get("version") or more.get("told_as"),
         image=image,
         digest=digest,
-        all_steps=all_steps,
-        unsafe=unsafe,
+        all_steps=more.get("all_steps", False),
+        unsafe=more.get("unsafe", False),
         expires_ms=int(time.time() * 1000 + for_minutes * 60_000) if for_minutes else None,
-        fact_offset=fact_offset,
+        fact_offset=more.get("fact_offset"),
     )
-    value = write_control(event_id or new_id(), SOURCE, data)
-    told = send(settings, "control", value, f"{verb} {scope}", environment=environment, wait=wait_seconds)
-    report(told, as_json, waited=wait_seconds)
-    if wait_seconds and not told.answers:
-        sys.exit(EXIT_DIFFERENT)
-    if told.answers:
-        _notice_mistyped(settings, OverrideVerb(verb), scope)
 
 
-def _refuse_what_cannot_be(verb: OverrideVerb, scope: str, why: str, given: frozenset[str]) -> None:
-    """A usage error for what the engine could only refuse, or would take for something else."""
+def _refuse_what_cannot_be(verb: OverrideVerb, scope: str, why: str) -> None:
     environment, service, rollout = read_scope(scope)
     if not environment or service == "":
         raise click.UsageError(f"{scope!r} is no ENVIRONMENT, ENVIRONMENT:SERVICE or ROLLOUT")
     if not why.strip():
         raise click.UsageError("--why must say why: it stays in the log")
-    if verb in _WHOLE and rollout is not None:
+    takes = MEANINGS[verb].scope
+    if takes == PLACE and rollout is not None:
         raise click.UsageError(f"{verb} takes ENVIRONMENT or ENVIRONMENT:SERVICE, and not a rollout; to hold that, pause it")
-    if verb in _OF_A_SERVICE and service is None:
+    if takes == SERVICE and service is None:
         raise click.UsageError(f"{verb} takes ENVIRONMENT:SERVICE")
-    for name in sorted(given):
-        if verb not in _FOR_VERBS[name]:
-            raise click.UsageError(f"{name} means nothing to {verb}; it is for {', '.join(sorted(_FOR_VERBS[name]))}")
 
 
 def _labelled(version: str | None) -> None:
@@ -134,25 +146,28 @@ def _labelled(version: str | None) -> None:
         raise click.UsageError(f"no version is labelled {version}; did you mean --version '#{version}', in quotes?")
 
 
-def _named(verb: OverrideVerb, artifact: str | None) -> tuple[str | None, str | None]:
-    """Image and digest of what is to be adopted; a usage error where that is not named."""
-    if verb is not OverrideVerb.ADOPT:
+def _named(artifact: str | None) -> tuple[str | None, str | None]:
+    """Image and digest of what is to be adopted, where something is; a usage error where they are not named rightly."""
+    if artifact is None:
         return None, None
-    image, _, digest = (artifact or "").partition("@")
+    image, _, digest = artifact.partition("@")
     if (wrong := named_wrongly(image, digest)) is not None:
         raise click.UsageError(f"adopt needs --artifact IMAGE@sha256:… of what runs there: {wrong}")
     return image, digest
 
 
-def _notice_mistyped(settings: Settings, verb: OverrideVerb, scope: str) -> None:
-    """Fail where a verb that the engine never refuses names nothing that there is: a mistyped emergency stop must not go unnoticed."""
+def _mistyped(settings: Settings, verb: OverrideVerb, scope: str, answers: tuple[Answer, ...]) -> str | None:
+    """That there is nothing of that name where nothing came of an override, or where a freeze stands of what there is not: with what
+    there is instead. A mistyped emergency stop must not go unnoticed."""
     environment, service, rollout = read_scope(scope)
-    if verb not in _NEVER_REFUSED or (service is None and rollout is None):
-        return
+    heard = any(answer.environment is not None and (answer.in_vain or verb is OverrideVerb.FREEZE) for answer in answers)
+    if not heard or (service is None and rollout is None):
+        return None
     try:
         state = asyncio.run(look_at_state(settings, environment))
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
-    if (wrong := nowhere(state, service, rollout)) is not None:
-        again = f"; `control unfreeze {scope}` takes it back" if verb is OverrideVerb.FREEZE else ""
-        fail(f"{verb} met nothing: {wrong}{again}")
+    if (wrong := nowhere(state, service, rollout)) is None:
+        return None
+    again = f"; `control unfreeze {scope}` takes it back" if verb is OverrideVerb.FREEZE else ""
+    return f"{verb} met nothing: {wrong}{again}"

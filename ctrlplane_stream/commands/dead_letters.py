@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.statuses import DONE, ends
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.dead_letters import TOPIC, DeadLetter, read_letter
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
@@ -59,11 +61,11 @@ class Chosen:
 
 def _choosing(command: Any) -> Any:
     command = click.option("--at", "places", type=Place(), multiple=True, help="Only this letter; may be repeated.")(command)
-    command = click.option("--reason", help="Only reasons that match this regular expression.")(command)
-    return click.option("--topic", help="Only what came from this topic (its name without prefix).")(command)
+    command = click.option("--reason", metavar="REGEX", help="Only reasons that match this regular expression.")(command)
+    return click.option("--topic", metavar="NAME", help="Only what came from this topic (its name without prefix).")(command)
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", cls=Group)
 def dead_letters() -> None:
     """List what could not be used, with reasons, and replay it."""
 
@@ -73,6 +75,7 @@ def dead_letters() -> None:
 @_choosing
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most letters shown, newest last.")
 @takes_json
+@ends({DONE: "listed, also where there are none"})
 def list_command(
     settings: Settings, topic: str | None, reason: str | None, places: tuple[tuple[int, int], ...], limit: int, as_json: bool
 ) -> None:
@@ -94,6 +97,7 @@ def list_command(
 @click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, and write nothing.")
 @takes_json
+@ends({DONE: "those that were meant are written back, also where there are none"})
 def replay_command(
     settings: Settings,
     topic: str | None,

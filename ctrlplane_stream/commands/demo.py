@@ -5,7 +5,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -14,10 +13,12 @@ import msgspec
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
-from ctrlplane_stream.commands.options import broker_failed, fail, print_json
+from ctrlplane_stream.commands.groups import Command
+from ctrlplane_stream.commands.options import broker_failed, fail, json_option, print_json
+from ctrlplane_stream.commands.statuses import DONE, FAILED, end, ends
 from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.local.demo.audience import NotSeen
-from ctrlplane_stream.local.demo.play import chosen_acts, play_demo
+from ctrlplane_stream.local.demo.play import ALL_ACTS, chosen_acts, play_demo
 from ctrlplane_stream.local.demo.report import DemoReport, words
 from ctrlplane_stream.local.demo.setting import LATENESS_SECONDS, PAIRING_SECONDS, WINDOW_SECONDS, demo_policy, differences
 from ctrlplane_stream.local.demo.stage import Stage
@@ -32,16 +33,23 @@ _LOAD_AGAIN_SECONDS = 3500.0
 """A load is served for an hour at most; where the demo is kept, another follows."""
 
 
-@click.command()
-@click.option("--acts", default="short", show_default=True, help="short, all, or names separated by commas.")
+@click.command(cls=Command)
+@click.option(
+    "--acts",
+    default="short",
+    show_default=True,
+    metavar="NAMES",
+    help=f"short, all, or some by name, separated by commas: {', '.join(act.name for act in ALL_ACTS)}.",
+)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the report as JSON.")
 @click.option("--logs", type=click.Path(file_okay=False, path_type=Path), help="Where to copy the logs of all parts at the end.")
 @click.option("--keep", is_flag=True, help="Leave it all running after the report, until Ctrl-C, and say how to go on with it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of words.")
+@json_option("Print the report as JSON instead of words.")
+@ends({DONE: "the topics say what each act promises", FAILED: "they do not, something is missing on this machine, or it was interrupted"})
 def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json: bool) -> None:
     """Run broker, intake, worker, host and sample shop on this machine, and play acts that the engine decides.
 
-    Exit status 0 only if the topics say what each act promises. Ctrl-C, a closed terminal, a failure and the end leave nothing behind.
+    Ctrl-C, a closed terminal, a failure and the end leave nothing behind.
     """
     began = time.monotonic()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
@@ -74,7 +82,7 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
         if logs is not None:
             shutil.copytree(folder, logs, dirs_exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(0 if outcome.kept else 1)
+    end(DONE if outcome.kept else FAILED)
 
 
 def _as_ctrl_c(*_: object) -> None:

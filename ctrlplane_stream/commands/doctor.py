@@ -17,7 +17,9 @@ from ctrlplane_stream.commands.checkup import (
 )
 from ctrlplane_stream.commands.checkup_variables import check_variables
 from ctrlplane_stream.commands.findings import Finding, Health, wrong
-from ctrlplane_stream.commands.options import EXIT_DIFFERENT, print_json, takes_json, takes_settings
+from ctrlplane_stream.commands.groups import Command
+from ctrlplane_stream.commands.options import print_json, takes_json, takes_settings
+from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, end, ends
 from ctrlplane_stream.decision.native import why_not_compiled
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.worker import ROLES
@@ -26,10 +28,11 @@ from ctrlplane_stream.wire.kafka_clients import NoBroker
 from ctrlplane_stream.wire.topic_admin import TopicError, admin_client
 
 
-@click.command()
+@click.command(cls=Command)
 @takes_settings("")
 @takes_json
 @click.pass_context
+@ends({DONE: "nothing is wrong", DIFFERENT: "something is, be it that no broker answers: each line names the remedy"})
 def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
     """Check settings, broker, topics, clocks, the worker's roles and their lag, and whether versions can be told apart.
 
@@ -37,7 +40,7 @@ def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
 
     Where targets are rolled out by commits: their repositories and fields, and whether Argo CD and Flux leave alone what is ours.
 
-    Exit status 0: nothing is wrong; 3: something is, with its remedy. To compare the clocks a topic is made and deleted.
+    To compare the clocks a topic is made and deleted.
     """
     findings = [*check_variables(os.environ, context.find_root().command), *asyncio.run(examine(settings))]
     if as_json:
@@ -46,7 +49,7 @@ def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
         for finding in findings:
             click.echo(finding.line())
     if any(finding.health is Health.WRONG for finding in findings):
-        context.exit(EXIT_DIFFERENT)
+        end(DIFFERENT)
 
 
 async def examine(settings: Settings) -> list[Finding]:

@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from ctrlplane_stream.commands.catalog import in_force
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, require_broker, takes_settings
+from ctrlplane_stream.commands.catalog_in_force import unknown_environment
+from ctrlplane_stream.commands.groups import Command
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, json_option, require_broker, takes_settings
+from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.telemetry.graph_document import (
@@ -34,17 +36,32 @@ _decoder: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
-@click.option("--from", "recordings", type=_FILE, multiple=True, help="A recording of OTLP, as FILE; all are taken together.")
+@click.command(cls=Command)
+@click.option(
+    "--from",
+    "recordings",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A recording of OTLP, as FILE; may be repeated, and all are taken together.",
+)
 @click.argument("more", type=_FILE, nargs=-1, metavar="[FILE]...")
 @click.option("--live", metavar="ENVIRONMENT", help="Instead of a recording, what the worker has seen of this environment lately.")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, help="--live: how far back.")
-@click.option("--json", is_flag=True, help="Print the graph, or the difference, as JSON.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MINUTES",
+    default=10.0,
+    show_default=True,
+    help="With --live: how far back.",
+)
+@json_option("Print the graph, or the difference, as JSON.", "json")
 @click.option("--dot", is_flag=True, help="Print the graph for Graphviz.")
 @click.option("--mermaid", is_flag=True, help="Print the graph as a Mermaid flowchart.")
 @click.option("--progress", is_flag=True, help="Say on standard error how far reading has come.")
 @click.option("--diff", type=_FILE, nargs=2, metavar="A B", help="Say which edges appeared, vanished or changed from A to B.")
 @takes_settings("kafka_", "topic_", "partitions")
+@ends({DONE: "printed", FAILED: "no span is in the recordings, no telemetry came, or no broker answered"})
 def graph(
     settings: Settings, recordings: tuple[Path, ...], more: tuple[Path, ...], live: str | None, minutes: float, json: bool,
     dot: bool, mermaid: bool, progress: bool, diff: tuple[Path, Path] | None,
@@ -89,10 +106,8 @@ def _live(settings: Settings, environment: str, minutes: float) -> GraphDocument
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
     if not parts:
-        current = in_force(settings)
-        known = sorted(current.catalog.environments) if current is not None else []
-        place = environment if environment in known else f"{environment} (the catalog has {', '.join(known) or 'no environment'})"
-        fail(f"no telemetry of {place} within the last {minutes:g} minutes: does a worker of the role spans run? see `doctor`")
+        wrong = unknown_environment(settings, environment) or "does a worker of the role spans run? `ctrlplane-stream doctor` looks closer"
+        fail(f"no telemetry of {environment} within the last {minutes:g} minutes: {wrong}")
     return document_of_windows(parts)
 
 

@@ -8,7 +8,9 @@ import click
 
 from ctrlplane_stream.actuators.host_api import DEFAULT_PORT
 from ctrlplane_stream.actuators.ledger_file import LedgerUnreadable
+from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import PORT, fail, print_json, takes_json
+from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.local.host.daemon import FolderTaken, run
 from ctrlplane_stream.local.host.settings import SHOP_SERVICE, HostSettings
 
@@ -18,15 +20,43 @@ def _state_folder() -> Path:
     return Path(base) / "ctrlplane-stream" / "host"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--port", type=PORT, default=DEFAULT_PORT, show_default=True, help="Port on 127.0.0.1; 0 takes a free one and prints it.")
-@click.option("--folder", type=click.Path(path_type=Path), default=None, help="Ledgers and logs. [~/.local/state/ctrlplane-stream/host]")
-@click.option("--program", default=None, help="Command line of an instance. [the sample shop's service]")
-@click.option("--full", type=click.IntRange(1), default=1, show_default=True, help="Instances that carry all traffic of a routed service.")
-@click.option("--consumer-instances", type=click.IntRange(1), default=4, show_default=True, help="Instances of a consumer in total.")
-@click.option("--job-seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="Between the starts of two job runs.")
-@click.option("--otlp-endpoint", default=None, help="Where instances send telemetry. [$OTEL_EXPORTER_OTLP_ENDPOINT]")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FOLDER",
+    help="Where it keeps what it was told, and the logs of instances. [~/.local/state/ctrlplane-stream/host]",
+)
+@click.option("--program", default=None, metavar="COMMAND", help="Command line of an instance. [the sample shop's service]")
+@click.option(
+    "--full",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Instances that carry all traffic of a service behind a router.",
+)
+@click.option(
+    "--consumer-instances",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Instances of a consumer of messages, of all its versions together.",
+)
+@click.option(
+    "--job-seconds",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    default=60.0,
+    show_default=True,
+    help="Between the starts of two runs of a job.",
+)
+@click.option("--otlp-endpoint", default=None, metavar="URL", help="Where instances send telemetry. [$OTEL_EXPORTER_OTLP_ENDPOINT]")
 @takes_json
+@ends({DONE: "told to end", FAILED: "its folder or its port is taken or cannot be used"})
 def host(
     port: int,
     folder: Path | None,

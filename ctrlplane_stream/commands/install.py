@@ -14,7 +14,9 @@ from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.settings import Settings
 
 _NO_IMAGE = (
@@ -22,15 +24,24 @@ _NO_IMAGE = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--dry-run", is_flag=True, help="Print the manifests and apply nothing.")
-@click.option("--namespace", "namespaces", multiple=True, help="Where targets live, once for each. [those of the placement file]")
-@click.option("--image", default=None, help="Of the worker, by digest where you can: one that you built (docs/operations.md).")
-@click.option("--context", default=None, help="Of the kubeconfig. [the current one]")
+@click.option(
+    "--namespace",
+    "namespaces",
+    multiple=True,
+    metavar="NAME",
+    help="A namespace that services run in; may be repeated. [those of the placement file]",
+)
+@click.option(
+    "--image", default=None, metavar="IMAGE", help="The worker's image, by digest where you can: one that you built (docs/operations.md)."
+)
+@click.option("--context", default=None, metavar="NAME", help="The context of the kubeconfig. [the current one]")
 @click.option("--without-worker", is_flag=True, help="Rights and the watcher of leases alone: for a further cluster that a worker acts on.")
 @click.option("--force", is_flag=True, help="Take over what somebody else set on our own objects, as `kubectl scale` does.")
 @takes_settings("kafka_", "topic_prefix", "partitions", "kubernetes_placement", "gitops_placement")
 @takes_json
+@ends({DONE: "applied, or printed with --dry-run", FAILED: "the cluster refused or does not answer, or something is not said"})
 def install(
     settings: Settings,
     as_json: bool,

@@ -4,7 +4,9 @@ import asyncio
 
 import click
 
+from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import PORT, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.local.intake.batcher import Size
 from ctrlplane_stream.local.intake.kafka_sink import Encoding, NoTopic, batch_bytes
 from ctrlplane_stream.local.intake.receiver import Limits
@@ -14,8 +16,16 @@ from ctrlplane_stream.settings import Settings
 _MEBIBYTE = 1024 * 1024
 
 
-@click.command()
-@click.option("--host", envvar="CTRLPLANE_INTAKE_HOST", default="127.0.0.1", show_default=True, show_envvar=True, help="Where to listen.")
+@click.command(cls=Command)
+@click.option(
+    "--host",
+    envvar="CTRLPLANE_INTAKE_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    metavar="ADDRESS",
+    help="Address to listen on.",
+)
 @click.option(
     "--http-port",
     type=PORT,
@@ -62,6 +72,7 @@ _MEBIBYTE = 1024 * 1024
 )
 @takes_settings("kafka_", "topic_prefix")
 @takes_json
+@ends({DONE: "told to end", FAILED: "no broker or topic is there, or a port is taken"})
 def intake(
     settings: Settings, as_json: bool, host: str, http_port: int, grpc_port: int, topic: str, encoding: str, in_flight_mebibytes: int
 ) -> None:

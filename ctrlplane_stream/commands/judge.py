@@ -8,7 +8,9 @@ import click
 import msgspec
 import yaml
 
+from ctrlplane_stream.commands.groups import Command, Group
 from ctrlplane_stream.commands.options import fail, print_json, takes_json
+from ctrlplane_stream.commands.statuses import FAILED, end, ends
 from ctrlplane_stream.decision.judge.offline import Report, judge_recordings, judge_split
 from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, plan_step
 from ctrlplane_stream.model.policy import Policy
@@ -36,7 +38,7 @@ class _Share(click.ParamType):
         return share
 
 
-class _FilesCommand(click.Command):
+class _FilesCommand(Command):
     """A command whose ``--stable`` and ``--candidate`` take as many files as follow, as a shell's ``*.jsonl`` gives them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -56,10 +58,22 @@ class _FilesCommand(click.Command):
 @click.option("--candidate", multiple=True, type=_FILES, metavar="FILE...", help="Recorded OTLP of the candidate.")
 @click.option("--split", metavar="version=NEW", help="One recording of both: spans of version NEW are the candidate's.")
 @click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON: its fields, or a rollout policy with `gate`.")
-@click.option("--window", "window_seconds", type=click.IntRange(1, 3600), default=10, show_default=True, help="Seconds of a window.")
+@click.option(
+    "--window",
+    "window_seconds",
+    type=click.IntRange(1, 3600),
+    metavar="SECONDS",
+    default=10,
+    show_default=True,
+    help="Length of a window, by which traffic is judged.",
+)
 @click.option("--all-windows", is_flag=True, help="In words, also the windows after that of the verdict (--json has them all).")
 @click.argument("recordings", nargs=-1, type=_FILES)
 @takes_json
+@ends({
+    **{status: f"verdict {verdict}" for verdict, status in EXIT.items()},
+    FAILED: "the input cannot be read",
+})  # fmt: skip
 def judge(
     stable: tuple[Path, ...],
     candidate: tuple[Path, ...],
@@ -70,10 +84,7 @@ def judge(
     recordings: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Judge recorded traces of a stable and a candidate version, window by window.
-
-    Exit status: 0 PASS, 3 FAIL, 4 INCONCLUSIVE, 5 NO_DATA; 1 where the input cannot be read, 2 where the call is wrong.
-    """
+    """Judge recorded traces of a stable and a candidate version, window by window."""
     gate = _gate(policy)
     if split is not None:
         version = _version(split)
@@ -92,25 +103,50 @@ def judge(
         print_json(report)
     else:
         _tell(report, all_windows=all_windows)
-    raise SystemExit(EXIT[report.verdict])
+    end(EXIT[report.verdict])
 
 
-@click.group()
+@click.group(cls=Group)
 def gates() -> None:
     """What gates can find and prove."""
 
 
 @gates.command(short_help="How long a step must last to find a fault.")
-@click.option("--rps", type=click.FloatRange(min=0, min_open=True), required=True, help="Requests a second of the whole service.")
+@click.option(
+    "--rps", type=click.FloatRange(min=0, min_open=True), metavar="N", required=True, help="Requests a second of the whole service."
+)
 @click.option("--weight", type=_Share(), required=True, help="The candidate's share of them: 5% or 0.05.")
 @click.option("--detect", type=_Share(), required=True, help="The rise of the error share that must be found: 2% or 0.02.")
 @click.option("--errors", type=_Share(), default="0.5%", show_default=True, help="Stable's share of errors.")
-@click.option("--p99-over-p50", type=click.FloatRange(min=1, min_open=True), default=3.0, show_default=True, help="Spread of latencies.")
-@click.option("--guards", type=click.IntRange(1), default=12, show_default=True, help="Guards that share the error budget.")
-@click.option("--steps", type=click.IntRange(1), default=4, show_default=True, help="Steps that share the error budget.")
-@click.option("--window", "window_seconds", type=click.IntRange(1, 3600), default=10, show_default=True, help="Seconds of a window.")
+@click.option(
+    "--p99-over-p50",
+    type=click.FloatRange(min=1, min_open=True),
+    default=3.0,
+    show_default=True,
+    metavar="N",
+    help="Spread of latencies: the 99th percentile over the median.",
+)
+@click.option(
+    "--guards",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    metavar="N",
+    help="Services that are watched (guards), among which the risk of a false alarm is shared out.",
+)
+@click.option("--steps", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Steps of the rollout, the same.")
+@click.option(
+    "--window",
+    "window_seconds",
+    type=click.IntRange(1, 3600),
+    metavar="SECONDS",
+    default=10,
+    show_default=True,
+    help="Length of a window, by which traffic is judged.",
+)
 @click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON.")
 @takes_json
+@ends({0: "told, also where this traffic proves nothing"})
 def plan(
     rps: float,
     weight: float,

@@ -7,14 +7,19 @@ import click
 from ctrlplane_stream.actuators.kubernetes.access import AccessError
 from ctrlplane_stream.actuators.kubernetes.composition import connect
 from ctrlplane_stream.actuators.kubernetes.leases import watch_leases
+from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import fail
+from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 
 
-@click.command()
-@click.option("--namespace", "namespaces", multiple=True, required=True, help="Where targets live; give it once for each.")
-@click.option("--context", default=None, help="Of the kubeconfig. [the current one, or the Pod's own account]")
+@click.command(cls=Command)
+@click.option(
+    "--namespace", "namespaces", multiple=True, required=True, metavar="NAME", help="A namespace that services run in; may be repeated."
+)
+@click.option("--context", default=None, metavar="NAME", help="The context of the kubeconfig. [the current one, or the Pod's own account]")
+@ends({DONE: "told to end", FAILED: "no way to the cluster is known"})
 def leases(namespaces: tuple[str, ...], context: str | None) -> None:
-    """Move a target to stable when nobody renewed the lease of its partial weight, until stopped.
+    """Move a service back to stable when no engine renews the lease of its partial weight; until stopped.
 
     It needs no Kafka, no engine and no placement file. Run it apart from the workers; several may run.
     """

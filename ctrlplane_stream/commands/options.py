@@ -1,22 +1,26 @@
 """Flags for settings, and what every command has in common: ``--json`` and one line for what went wrong.
 
-Exit status of all commands: 0 done or as it should be, 1 refused or failed (the last line of standard error says why and
-what to do), 2 called in a wrong way, 3 done, and what was looked at is not as it should be. ``judge`` tells more of the last: 3 to 5.
+With ``--json`` standard output is one JSON document whatever happens: what the command tells, or ``{"error": …, "status": …}`` where it
+failed before it had anything to tell. Standard error has the words for people either way. How commands end: ``statuses``.
 """
 
+import asyncio
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any, NoReturn
 
 import click
 import msgspec
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 
+from ctrlplane_stream.commands.groups import SettingOption
 from ctrlplane_stream.settings import SETTINGS, Setting, Settings, SettingsError, load
 from ctrlplane_stream.wire.kafka_clients import NoBroker
 
-EXIT_DIFFERENT = 3
+_JSON_WANTED, _JSON_PRINTED = "ctrlplane_stream.json_wanted", "ctrlplane_stream.json_printed"
+"""Keys of click's meta, which a command and the groups above it share."""
 
 PORT = click.IntRange(0, 65535)
 """A TCP port, 0 for one that is free: a larger number would be taken for another port, and not refused."""
@@ -49,17 +53,36 @@ def takes_settings(*prefixes: str) -> Callable[[Command], Command]:
 
 def takes_json(command: Command) -> Command:
     """Give a command ``--json``, passed as ``as_json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words.")(command)
+    return json_option("Print JSON instead of words.")(command)
+
+
+def json_option(text: str, name: str = "as_json") -> Callable[[Command], Command]:
+    """``--json`` with a help of its own, passed as ``name``; read before all others, so that what is wrong with them is told in JSON."""
+
+    def note(context: click.Context, _: click.Parameter, wanted: bool) -> bool:
+        context.meta[_JSON_WANTED] = wanted
+        return wanted
+
+    return click.option("--json", name, is_flag=True, is_eager=True, callback=note, help=text)
 
 
 def print_json(value: object) -> None:
     """One JSON document on standard output, indented, keys in their order."""
+    if (context := click.get_current_context(silent=True)) is not None:
+        context.meta[_JSON_PRINTED] = True
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def fail(reason: str) -> NoReturn:
-    """End the command with status 1 and the reason on standard error."""
+    """End the command with status 1 and the reason on standard error, and with --json in JSON besides: ``tell_in_json``."""
     raise click.ClickException(reason)
+
+
+def tell_in_json(error: click.ClickException, typed: Sequence[str]) -> None:
+    """Print why a command failed as the one JSON document that was asked for; nothing where it was not, or where one was printed."""
+    meta = click.get_current_context().meta
+    if (meta.get(_JSON_WANTED) or "--json" in typed) and not meta.get(_JSON_PRINTED):
+        print_json({"error": error.format_message(), "status": error.exit_code})
 
 
 def require_broker(settings: Settings) -> None:
@@ -68,15 +91,17 @@ def require_broker(settings: Settings) -> None:
         fail("no broker is named: set KAFKA_BOOTSTRAP_SERVERS or --kafka-bootstrap-servers to host:port")
 
 
-BROKER_TROUBLE = (KafkaError, NoBroker, OSError)
-"""What a command must expect of a broker."""
+BROKER_TROUBLE = (KafkaError, NoBroker, OSError, asyncio.CancelledError)
+"""What a command must expect of a broker; the last is what the client ends with where the broker goes away while it is being read."""
+
+_AWAY = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, OSError, asyncio.CancelledError)
 
 
-def broker_failed(settings: Settings, error: Exception) -> NoReturn:
+def broker_failed(settings: Settings, error: BaseException) -> NoReturn:
     """End the command in one line that says what to do; ``error`` is one of BROKER_TROUBLE."""
     if isinstance(error, NoBroker):
         fail(str(error))
-    if isinstance(error, KafkaConnectionError | OSError):
+    if isinstance(error, _AWAY):
         where = settings.kafka_bootstrap_servers
         fail(f"no broker answers at {where}: see that it runs, and that address, protocol and credentials are right; `doctor` looks closer")
     fail(f"{settings.kafka_bootstrap_servers}: {error or type(error).__name__}")
@@ -89,7 +114,18 @@ def _option(setting: Setting) -> Callable[[Command], Command]:
     unit = f" ({setting.unit})" if setting.unit else ""
     shown = "" if setting.default == "" else f"; {_shown(setting.default)}"
     help_text = f"{setting.what}{unit}. [${setting.variable}{shown}]"
-    return click.option(flag, setting.name, default=None, help=help_text)
+    return click.option(flag, setting.name, cls=SettingOption, default=None, metavar=_kind(setting), help=help_text)
+
+
+def _kind(setting: Setting) -> str | None:
+    """What stands for the value in the help; None for a switch, which has none."""
+    if isinstance(setting.default, bool):
+        return None
+    if isinstance(setting.default, StrEnum):
+        return f"[{'|'.join(type(setting.default))}]"
+    if isinstance(setting.default, int | float):
+        return "N"
+    return setting.unit.split(",")[0].upper() if setting.unit.startswith(("path", "URL")) else "TEXT"
 
 
 def _shown(default: object) -> str:

@@ -1,11 +1,13 @@
 """``ctrlplane-stream plan IMAGE@DIGEST …``: what would happen if these artifacts were pushed now. Changes nothing."""
 
 import asyncio
-import sys
 
 import click
 
+from ctrlplane_stream.commands.catalog_in_force import unheard_of
+from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.statuses import DONE, FAILED, end, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import planning
 from ctrlplane_stream.decision.state import State
@@ -17,33 +19,36 @@ from ctrlplane_stream.stream.looking import look
 from ctrlplane_stream.wire.artifacts import named_wrongly
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("references", metavar="IMAGE@DIGEST...", nargs=-1, required=True)
-@click.option("--environment", required=True, help="Where it would be rolled out.")
-@click.option("--callers-first", is_flag=True, help="The change removes something: callers take weight before callees.")
+@click.option("--environment", metavar="NAME", required=True, help="Where it would be rolled out.")
+@click.option(
+    "--callers-first", is_flag=True, help="The change removes something: who calls it takes traffic before it does, and not after."
+)
 @takes_settings("kafka_", "topic_", "partitions")
 @takes_json
+@ends({DONE: "a rollout would start, or wait for its turn", FAILED: "nothing would start, with the reason"})
 def plan(settings: Settings, as_json: bool, references: tuple[str, ...], environment: str, callers_first: bool) -> None:
     """Say what would happen if IMAGE@DIGEST were pushed now: the version set, what it waits for, and how long each step must last.
 
-    Several artifacts are planned as one release. Nothing is written. Exit status 1: nothing would start, with the reason.
+    Several artifacts are planned as one release. Nothing is written.
     """
     require_broker(settings)
     try:
         state = asyncio.run(look(settings, environment)).state
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
-    artifacts = tuple(artifact for reference in references for artifact in _artifacts(state, reference))
+    artifacts = tuple(artifact for reference in references for artifact in _artifacts(settings, state, reference))
     order = ReleaseOrder.CALLERS_FIRST if callers_first else ReleaseOrder.CALLEES_FIRST
     planned = planning.plan(state, artifacts, order)
     if as_json:
         print_json(planned)
     else:
         click.echo("\n".join(planning.in_words(planned)))
-    sys.exit(0 if planned.rollout is not None else 1)
+    end(DONE if planned.rollout is not None else FAILED)
 
 
-def _artifacts(state: State, reference: str) -> list[Artifact]:
+def _artifacts(settings: Settings, state: State, reference: str) -> list[Artifact]:
     """The artifacts that the reference stands for here: one for each service that takes images from that repository."""
     image, separator, digest = reference.partition("@")
     if not separator:
@@ -52,7 +57,7 @@ def _artifacts(state: State, reference: str) -> list[Artifact]:
         fail(wrong)
     catalog = state.find("catalog", e.CatalogEntry)
     if catalog is None:
-        fail(f"no catalog was ever applied to {state.environment}; see ctrlplane-stream catalog apply")
+        fail(unheard_of(settings, state.environment))
     known = [state.find(f"service/{name}", ServiceInEnvironment) for name in catalog.services]
     found = [Artifact(s.service, image, digest) for s in known if s is not None and image in s.images]
     if not found:

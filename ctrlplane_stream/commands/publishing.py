@@ -5,12 +5,13 @@ import getpass
 import os
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import msgspec
 
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker
+from ctrlplane_stream.commands.statuses import DONE, FAILED, end
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.answers import Answer, Listening
 from ctrlplane_stream.wire.kafka_clients import publish
@@ -19,13 +20,18 @@ SOURCE = "ctrlplane-stream/cli"
 
 
 class Told(msgspec.Struct, frozen=True):
-    """Where a record was written, and what the engine made of it (nothing: nobody said in time, or was asked)."""
+    """Where a record was written, and what the engine made of it (nothing: nobody said in time, or was asked).
+
+    ``error`` is why nothing came of it, None where something did or nobody said; ``status`` the exit status of the command.
+    """
 
     what: str
     topic: str
     partition: int
     offset: int
     answers: tuple[Answer, ...] = ()
+    error: str | None = None
+    status: int = DONE
 
 
 def new_id() -> str:
@@ -43,10 +49,9 @@ def who_am_i() -> str:
 
 def takes_wait(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--wait``, passed as ``wait_seconds``."""
+    text = "How long to wait for the engine's answer; 0: only until the broker has it."
     kind = click.FloatRange(0)
-    return click.option("--wait", "wait_seconds", default=10.0, type=kind, help="Wait so many seconds for the engine's answer [10].")(
-        command
-    )
+    return click.option("--wait", "wait_seconds", metavar="SECONDS", default=10.0, show_default=True, type=kind, help=text)(command)
 
 
 def send(
@@ -70,20 +75,27 @@ async def _sent(settings: Settings, topic: str, value: bytes, what: str, environ
     return Told(what, done.topic, done.partition, done.offset, answers)
 
 
-def report(told: Told, as_json: bool, *, waited: float = 0) -> None:
-    """Print where it went and each answer; the command fails with the reason where one refuses."""
+def report(told: Told, as_json: bool, *, waited: float = 0, wrong: str | None = None, unanswered: int = DONE) -> NoReturn:
+    """Print where it went and each answer, and end the command.
+
+    It fails with the reason where nothing came of it, with ``wrong`` where more is known of that than the engine says. ``unanswered``:
+    the exit status where an answer was waited for and did not come.
+    """
+    in_vain = "; ".join(text for answer in told.answers if answer.in_vain for text in answer.reasons)
+    error = wrong or in_vain or None
+    status = FAILED if error is not None else unanswered if waited and not told.answers else DONE
     if as_json:
-        print_json(told)
+        print_json(msgspec.structs.replace(told, error=error, status=status))
     else:
         click.echo("\n".join(_words(told, waited)))
-    refusals = [text for answer in told.answers if answer.refused for text in answer.reasons]
-    if refusals:
-        fail("; ".join(refusals))
+    if error is not None:
+        fail(error)
+    end(status)
 
 
 def _words(told: Told, waited: float) -> list[str]:
     place = f"{told.what}: written to {told.topic}, partition {told.partition}, offset {told.offset}"
     if waited and not told.answers:
         return [f"{place}; no engine answered within {waited:g} s: the first that runs acts on it; `ctrlplane-stream doctor` looks closer"]
-    said = [f"  {answer.environment}: {text}" for answer in told.answers if not answer.refused for text in answer.reasons]
+    said = [f"  {answer.environment}: {text}" for answer in told.answers if not answer.in_vain for text in answer.reasons]
     return [place, *said]

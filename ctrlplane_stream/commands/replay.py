@@ -3,16 +3,15 @@
 With ``--policy FILE`` instead: what another policy would have done with the same facts and telemetry.
 """
 
-import sys
 import time
 from pathlib import Path
 
 import click
 import msgspec
 
+from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import (
     BROKER_TROUBLE,
-    EXIT_DIFFERENT,
     broker_failed,
     print_json,
     require_broker,
@@ -20,6 +19,7 @@ from ctrlplane_stream.commands.options import (
     takes_settings,
 )
 from ctrlplane_stream.commands.other_policy import show_other_policy
+from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, end, ends
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.build_id import build_id
 from ctrlplane_stream.stream.replaying import Found, Problem
@@ -41,19 +41,23 @@ class Replayed(msgspec.Struct, frozen=True):
     found: tuple[Found, ...]
 
 
-@click.command()
-@click.option("--environment", default=None, help="Only the partition that this environment lives on.")
+@click.command(cls=Command)
+@click.option("--environment", metavar="NAME", default=None, help="Only the partition that this environment lives on.")
 @click.option(
     "--policy", "policy_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
     help="Show what this policy (YAML, as one under `policies` of a catalog) would have done instead.",
 )  # fmt: skip
 @takes_settings("kafka_", "topic_", "partitions", "window_", "lateness_")
 @takes_json
+@ends({
+    DONE: "this build decides the same again, but for changes of behaviour since other builds; with --policy: it was told",
+    DIFFERENT: "this build does not agree with itself, or something was lost or doubled",
+})  # fmt: skip
 def replay(settings: Settings, as_json: bool, environment: str | None, policy_file: Path | None) -> None:
     """Derive every decision again and compare it with what was recorded.
 
     Within one build they are the same, byte for byte; decisions of other builds that this one would take differently are
-    shown as changes of behaviour. Exit status 3: this build does not agree with itself, or something was lost or doubled.
+    shown as changes of behaviour.
 
     With --policy each rollout is shown as it was decided and as that policy would have decided it, judged anew from the recorded
     telemetry. Where the recorded rollout was reverted and the other would have gone on, nobody can know: it is shown as open.
@@ -75,7 +79,7 @@ def replay(settings: Settings, as_json: bool, environment: str | None, policy_fi
     else:
         _print(told)
     if any(found.problem is not Problem.OTHER_BUILD for found in told.found):
-        sys.exit(EXIT_DIFFERENT)
+        end(DIFFERENT)
 
 
 def _print(told: Replayed) -> None:

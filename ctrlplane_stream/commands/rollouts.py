@@ -14,14 +14,17 @@ import click
 import msgspec
 
 from ctrlplane_stream.commands.as_of_now import as_of_now, began_by, time_of_day
-from ctrlplane_stream.commands.catalog import in_force
+from ctrlplane_stream.commands.catalog_in_force import unknown_environment
+from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import freeze_over
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import LookedAt, look
@@ -32,6 +35,8 @@ from ctrlplane_stream.wire.verdicts import read_verdict
 _REASONS_SHOWN = 30
 _BEGINS = frozenset({"queued", "another-tool"})
 """Codes of the reasons that an attempt begins with."""
+_DONE = "outcome:applied"
+"""Code of the reason that an actuator did what it was told."""
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -56,11 +61,12 @@ class Explanation(msgspec.Struct, frozen=True):
     """Which attempt this is, where not the first, and what made it begin."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("environment")
 @click.option("--all", "everything", is_flag=True, help="Ended ones too.")
 @takes_settings("kafka_", "topic_", "partitions")
 @takes_json
+@ends({DONE: "listed, also where there are none", FAILED: "there is no such environment, or no broker answered"})
 def rollouts(settings: Settings, as_json: bool, environment: str, everything: bool) -> None:
     """List the rollouts of ENVIRONMENT: what is under way, and with --all what ended lately."""
     looked = _looked(settings, environment)
@@ -75,10 +81,11 @@ def rollouts(settings: Settings, as_json: bool, environment: str, everything: bo
         _print_table(table([*reversed(found)] if everything else found, looked.state, with_times=everything))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("rollout_id", metavar="ROLLOUT")
 @takes_settings("kafka_", "topic_", "partitions")
 @takes_json
+@ends({DONE: "told, whatever became of it", FAILED: "there is no such rollout, or no broker answered"})
 def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
     """Say why ROLLOUT is where it is: its set, its reasons with their offsets, its evidence, and what to type next."""
     environment, slash, _ = rollout_id.partition("/")
@@ -97,7 +104,7 @@ def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
     )
     chosen = looked.state.find(f"set/{rollout_id}", e.VersionSet)
     found = as_of_now(looked.state, found)
-    verdict = asyncio.run(_last_verdict(settings, rollout_id)) if found.attempt == 1 or found.history else None  # not of an earlier attempt
+    verdict = _last_verdict(settings, rollout_id) if found.attempt == 1 or found.history else None  # not of an earlier attempt
     explanation = Explanation(found, chosen, reasons, verdict, next_command(found, looked.state), began_by(looked.state, found))
     if as_json:
         print_json(explanation)
@@ -202,9 +209,13 @@ def _weights(rollout: e.Rollout, service: str) -> str:
 
 
 def _history(reasons: tuple[Why, ...]) -> list[str]:
-    """A line a reason; of verdicts of one kind in a row only the last, with how many there were: one comes every window."""
+    """A line a reason; of verdicts of one kind in a row only the last, with how many there were: one comes every window.
+
+    Leases that were renewed as they always are say nothing: --json has them.
+    """
     lines = []
-    for code, run in groupby(reasons, key=lambda why: why.code if why.code.startswith("verdict:") else why):
+    telling = (why for why in reasons if not (why.code == _DONE and f" {Verb.RENEW} " in why.text))
+    for code, run in groupby(telling, key=lambda why: why.code if why.code.startswith("verdict:") else why):
         several = list(run)
         last, count = several[-1], f"×{len(several)} " if isinstance(code, str) and len(several) > 1 else ""
         lines.append(f"  {time_of_day(last.at_ms)} [{last.partition}/{last.offset}] {count}{last.text}")
@@ -269,13 +280,19 @@ def _looked(settings: Settings, environment: str) -> LookedAt:
         looked = asyncio.run(look(settings, environment))
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
-    current = None if looked.decisions else in_force(settings)
-    if current is not None and environment not in current.catalog.environments:
-        fail(f"there is no environment {environment}; the catalog has {', '.join(sorted(current.catalog.environments)) or 'none'}")
+    if not looked.decisions and (wrong := unknown_environment(settings, environment)) is not None:
+        fail(wrong)
     return looked
 
 
-async def _last_verdict(settings: Settings, rollout_id: str) -> Verdict | None:
+def _last_verdict(settings: Settings, rollout_id: str) -> Verdict | None:
+    try:
+        return asyncio.run(_last_said(settings, rollout_id))
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
+
+
+async def _last_said(settings: Settings, rollout_id: str) -> Verdict | None:
     last = None
     async for record in read_to_end(settings, "health-verdicts"):
         found = read_verdict(record.value)

@@ -29,7 +29,7 @@ def not_in_catalog(state: State, service: str) -> str | None:
     """That the catalog in force has no such environment, or no such service in it, with those that it has; None where it has."""
     catalog = state.find("catalog", e.CatalogEntry)
     if catalog is None:
-        return f"no catalog that was applied has an environment {state.environment}; see `ctrlplane-stream catalog diff`"
+        return f"no engine has read of an environment {state.environment} yet; `ctrlplane-stream catalog show` has those there are"
     if service in catalog.services:
         return None
     return f"the catalog has no service {service} in {state.environment}; it has {', '.join(catalog.services) or 'none'}"

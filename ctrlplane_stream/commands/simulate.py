@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -11,6 +10,9 @@ from concurrent.futures import ProcessPoolExecutor
 import click
 from msgspec.structs import asdict
 
+from ctrlplane_stream.commands.groups import Command
+from ctrlplane_stream.commands.options import json_option
+from ctrlplane_stream.commands.statuses import DONE, FAILED, end, ends
 from ctrlplane_stream.simulation.drawing import plan
 from ctrlplane_stream.simulation.exhaustive import Broken, explore
 from ctrlplane_stream.simulation.play import Outcome, Play, shrink
@@ -19,15 +21,14 @@ _SEEDS_AT_ONCE = 25
 """That a process is handed in one go."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--seeds", metavar="A..B", help="First and last seed, both played; one number plays one.")
 @click.option("--exhaustive", is_flag=True, help="Instead of seeds, search every interleaving of a small system.")
 @click.option("--transcript", is_flag=True, help="Print the whole transcript of a failing seed, not its end only.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@json_option("Print the summary as JSON.")
 @click.option("--progress", is_flag=True, help="Say on standard error how far it is.")
-@click.option(
-    "--processes", type=click.IntRange(min=1), help="Play seeds side by side in so many processes; as many as there are cores if not given."
-)
+@click.option("--processes", metavar="N", type=click.IntRange(min=1), help="Play seeds side by side in so many processes. [one a core]")
+@ends({DONE: "every promise was kept", FAILED: "one was broken, or with --exhaustive some way is never over"})
 def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: bool, progress: bool, processes: int | None) -> None:
     """Play simulated systems, faults and operators against the decision core, checking every invariant after every fact.
 
@@ -35,7 +36,7 @@ def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: boo
     matter are taken away.
     """
     if exhaustive:
-        sys.exit(_search(as_json))
+        end(_search(as_json))
     if seeds is None:
         raise click.UsageError("say --seeds A..B, or --exhaustive")
     first, last = _range(seeds)
@@ -52,7 +53,7 @@ def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: boo
             click.echo(f"{totals['seeds']} seeds, {totals['violations']} violations", err=True)
     seconds = time.monotonic() - begun
     click.echo(json.dumps({**totals, "seconds": round(seconds, 1)}) if as_json else _summary(totals, seconds))
-    sys.exit(1 if totals["violations"] else 0)
+    end(FAILED if totals["violations"] else DONE)
 
 
 def _outcomes(seeds: range, processes: int) -> Iterator[Outcome]:

@@ -4,9 +4,9 @@ import asyncio
 
 import click
 
+from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import (
     BROKER_TROUBLE,
-    EXIT_DIFFERENT,
     broker_failed,
     fail,
     print_json,
@@ -14,12 +14,13 @@ from ctrlplane_stream.commands.options import (
     takes_json,
     takes_settings,
 )
+from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, end, ends
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.topic_admin import TopicError, admin_client, ensure_topics, plan_topics
 from ctrlplane_stream.wire.topic_plan import Change, Counted, Refuse, sentence
 
 
-@click.group()
+@click.group(cls=Group)
 def topics() -> None:
     """Compare the broker's topics with the specification, and create or alter them."""
 
@@ -27,25 +28,23 @@ def topics() -> None:
 @topics.command("plan")
 @takes_settings("kafka_", "topic_", "partitions", "replication_")
 @takes_json
-@click.pass_context
-def plan_command(context: click.Context, settings: Settings, as_json: bool) -> None:
-    """Say what `topics apply` would do, changing nothing.
-
-    Exit status 0: the broker is as specified; 3: it is not; 1: no broker answered.
-    """
+@ends({DONE: "every topic is as specified", FAILED: "no broker answered", DIFFERENT: "`topics apply` would change something, or refuse to"})
+def plan_command(settings: Settings, as_json: bool) -> None:
+    """Say what `topics apply` would do, changing nothing."""
     changes = _run(settings, apply=False)
     _report(changes, as_json, nothing="every topic is as specified")
     if changes:
-        context.exit(EXIT_DIFFERENT)
+        end(DIFFERENT)
 
 
 @topics.command("apply")
 @takes_settings("kafka_", "topic_", "partitions", "replication_")
 @takes_json
+@ends({DONE: "every topic is as specified now", FAILED: "no broker answered, or a change was refused after everything else was done"})
 def apply_command(settings: Settings, as_json: bool) -> None:
     """Create missing topics and alter configuration that differs.
 
-    Partitions and copies of a topic that is there are never changed: that is refused with exit status 1, after everything else was done.
+    Partitions and copies of a topic that is there are never changed: that is refused, after everything else was done.
     """
     changes = _run(settings, apply=True)
     _report(changes, as_json, nothing="every topic was as specified already")

@@ -1,26 +1,36 @@
 """``ctrlplane-stream worker``: the stream processor, one role of it or all."""
 
-import sys
-
 import click
 import msgspec
 
-from ctrlplane_stream.commands.options import fail, require_broker, takes_settings
+from ctrlplane_stream.commands.groups import Command
+from ctrlplane_stream.commands.options import fail, json_option, require_broker, takes_settings
+from ctrlplane_stream.commands.statuses import DONE, FAILED, end, ends
 from ctrlplane_stream.settings import LogFormat, Settings
 
 ALL = "all"
+ROLE_FAILED = 70
+"""As `stream.worker` ends a role that failed, which is imported with the role."""
 _ROLES = ("engine", "spans", "judge", "actuate", "project")
 
 
-@click.command()
-@click.option("--role", type=click.Choice([*_ROLES, ALL]), default=ALL, show_default=True, help="Which role to run; all: one child each.")
+@click.command(cls=Command)
+@click.option(
+    "--role",
+    type=click.Choice([*_ROLES, ALL]),
+    default=ALL,
+    show_default=True,
+    help="Which role to run; all: a child each. spans reads traces, judge judges, engine decides, actuate acts, project shows.",
+)
 @takes_settings("")
-@click.option("--json", "as_json", is_flag=True, help="Log as JSON, a line an object, whatever the settings say.")
+@json_option("Log as JSON, a line an object, whatever the settings say.")
+@ends({DONE: "told to end", FAILED: "it cannot begin: no broker is named, or a port is taken", ROLE_FAILED: "it is to be started again"})
 def worker(settings: Settings, role: str, as_json: bool) -> None:
     """Run the stream processor until SIGTERM or Ctrl-C, which finish the event in hand.
 
     Each role has its own consumer group and scales apart: start as many workers of it as are wanted, up to the number
-    of partitions. A child that fails is started again. Exit status 70: this role failed and is to be started again.
+    of partitions. With `all` a
+    child that fails is started again.
     """
     require_broker(settings)
     if as_json:
@@ -29,7 +39,7 @@ def worker(settings: Settings, role: str, as_json: bool) -> None:
 
     set_up_logs(settings, role)
     try:
-        sys.exit(_all(settings) if role == ALL else _one(settings, role))
+        end(_all(settings) if role == ALL else _one(settings, role))
     except OSError as error:
         fail(f"{role}: {error}")
 

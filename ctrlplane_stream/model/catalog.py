@@ -132,6 +132,15 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+def no_such_environment(environment: str, catalog: Catalog | None) -> str | None:
+    """That there is no environment of that name, with those that there are; None where the catalog has it. ``catalog`` None: none yet."""
+    if catalog is None:
+        return f"there is no environment {environment[:100]!r}: no catalog is applied yet; see `ctrlplane-stream catalog apply`"
+    if environment in catalog.environments:
+        return None
+    return f"there is no environment {environment[:100]!r}; the catalog has {', '.join(sorted(catalog.environments)) or 'none'}"
+
+
 def manifest_hash(service: ServiceInEnvironment) -> str:
     """The hash of what a version of the service would be made from besides its image: 16 hexadecimal digits.
 

@@ -9,7 +9,7 @@ import msgspec
 from ctrlplane_stream.model.catalog import Catalog, EnvironmentCatalog
 from ctrlplane_stream.model.facts import CatalogApplied
 from ctrlplane_stream.stream.ports import LogReader, Record
-from ctrlplane_stream.wire.catalog_file import CatalogRecord, read_catalog_record
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, overwrites_unawares, read_catalog_record
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
 TOPIC = "catalog"
@@ -55,8 +55,9 @@ class CatalogBook:
 
     def _take(self, found: Record) -> None:
         record = read_catalog_record(found.value)
-        if not isinstance(record, Unreadable) and self._conflicts(record):
-            now = self._latest.record.hash if self._latest else None
+        current = self._latest.record if self._latest is not None else None
+        if not isinstance(record, Unreadable) and overwrites_unawares(record, current):
+            now = current.hash if current is not None else None
             remedy = "run `ctrlplane-stream catalog diff` and apply again"
             record = Unreadable(f"based on catalog {record.based_on}, but {now} is in force: {remedy}")
         if isinstance(record, Unreadable):
@@ -70,9 +71,6 @@ class CatalogBook:
         """Accepted editions that were not asked for before, in order: tell them before anything that relies on them."""
         untold, self._untold = self._untold, []
         return untold
-
-    def _conflicts(self, record: CatalogRecord) -> bool:
-        return self._latest is not None and record.hash != self._latest.record.hash and record.based_on != self._latest.record.hash
 
 
 def facts_of(edition: Edition) -> list[tuple[str, CatalogApplied]]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from ctrlplane_stream.decision.routing import destinations
+from ctrlplane_stream.model.catalog import no_such_environment
 from ctrlplane_stream.model.facts import ArtifactPushed, Fact, FactRecord, Origin, VerdictGiven
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.stream.catalog_book import TOPIC as CATALOG
@@ -129,8 +130,8 @@ class Ingest:
             return None
         if self._catalog.catalog is None:
             return NO_CATALOG
-        known = ", ".join(sorted(self._catalog.catalog.environments)) or "none"
-        return Unreadable(f"the catalog knows no environment {environment[:100]!r}; it has {known}")
+        wrong = no_such_environment(environment, self._catalog.catalog)
+        return Unreadable(wrong) if wrong is not None else None
 
     def _knows(self, environment: str) -> bool:
         catalog = self._catalog.catalog

@@ -51,6 +51,11 @@ def catalog_hash(catalog: Catalog) -> str:
     return hashlib.sha256(msgspec.json.encode(catalog, order="sorted")).hexdigest()
 
 
+def overwrites_unawares(record: CatalogRecord, current: CatalogRecord | None) -> bool:
+    """Whether a catalog was made from another one than is in force, whose changes it would undo. The first is made from none."""
+    return current is not None and record.hash != current.hash and record.based_on != current.hash
+
+
 def read_catalog_record(value: bytes | None) -> CatalogRecord | Unreadable:
     """The catalog that a record holds, or why it cannot be used. Never raises."""
     if not value:
@@ -115,6 +120,28 @@ def _without(document: Any, misfits: Iterable[_Located]) -> Any:
 def _speaks_of(path: tuple[Any, ...], misfits: Iterable[_Located]) -> bool:
     """Whether something is said of what was left out."""
     return any(path[: len(left)] == left for left, _ in misfits)
+
+
+def write_catalog_file(catalog: Catalog) -> str:
+    """The catalog as a file that reads as the same one again; what is so by default is left out."""
+    return yaml.safe_dump(_sparse(catalog), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _sparse(value: Any) -> Any:
+    """The value in YAML's own kinds, structs without the fields that hold their defaults."""
+    if isinstance(value, msgspec.Struct):
+        fields = msgspec.structs.fields(value)
+        return {f.encode_name: _sparse(here) for f in fields if (here := getattr(value, f.name)) != _default(f)}
+    if isinstance(value, dict):
+        return {key: _sparse(here) for key, here in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sparse(here) for here in value]
+    return msgspec.to_builtins(value)
+
+
+def _default(field: Any) -> Any:
+    """The default of a struct's field; what nothing equals where it must be given."""
+    return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
 
 
 def catalog_schema() -> dict[str, Any]:

@@ -146,6 +146,7 @@ def test_a_release_from_push_to_force(
     assert (applied.returncode, "services: shop/cart, shop/pay added" in applied.stdout) == (0, True), applied.stderr
     assert "lab: catalog " in applied.stdout, "the engine says that it took it"
     assert run("catalog", "diff", str(catalog)).returncode == 0
+    _catalog_is_shown(run, tmp_path)
     pushed = run("artifact", "push", f"{IMAGE}@sha256:{'ab' * 32}", "--environment", "lab", "--json")
     assert pushed.returncode == 0, pushed.stderr
     told = json.loads(pushed.stdout)
@@ -188,6 +189,16 @@ def test_a_release_from_push_to_force(
     assert other["rollouts"][0]["recorded"]["phase"] == "completed"
 
 
+def _catalog_is_shown(run: Run, folder: Path) -> None:
+    """What is in force as a file that changes nothing, and with everything there is to know of it."""
+    shown, copy = run("catalog", "show"), folder / "copy.yaml"
+    copy.write_text(shown.stdout)
+    assert run("catalog", "diff", str(copy)).returncode == 0
+    whole = json.loads(run("catalog", "show", "--json").stdout)
+    assert f"# catalog {whole['hash']}" in shown.stdout
+    assert (whole["based_on"], whole["at_ms"] > 0, sorted(whole["catalog"]["services"])) == (None, True, ["shop/cart", "shop/pay"])
+
+
 _SERVICES = {OverrideVerb.PIN: "lab:shop/cart", OverrideVerb.UNPIN: "lab:shop/cart", OverrideVerb.ADOPT: "lab:shop/pay"}
 """Verbs that are about a service, and which one they are said of."""
 
@@ -196,19 +207,23 @@ def _every_verb_is_answered(run: Run, worker: ChildProcess) -> None:
     """Each verb of `control` says at the prompt what the engine made of it: applied, or refused with the reason."""
     whole_environment = {OverrideVerb.FREEZE, OverrideVerb.UNFREEZE, OverrideVerb.SKIP}
     refused = {OverrideVerb.PROMOTE, OverrideVerb.FORCE, OverrideVerb.RETRY}  # of what has completed
+    idle = {OverrideVerb.PAUSE, OverrideVerb.RESUME, OverrideVerb.ABORT, OverrideVerb.REVERT}  # the same
     for verb in OverrideVerb:
         scope = "lab" if verb in whole_environment else _SERVICES.get(verb, ROLLOUT)
         more = ["--version", "#1"] if verb in {OverrideVerb.PIN, OverrideVerb.REVERT} else []
         more += ["--fact-offset", "0"] if verb is OverrideVerb.SKIP else []
         more += ["--artifact", f"registry.example/shop/pay@sha256:{'cd' * 32}"] if verb is OverrideVerb.ADOPT else []
         done = run("control", str(verb), scope, "--why", "to see", "--who", "tester", "--json", "--wait", "60", *more)
-        answers = json.loads(done.stdout)["answers"]
+        told = json.loads(done.stdout)
+        answers = told["answers"]
         assert len(answers) == 1, worker.log_tail(15)
         assert f"{verb} by tester (to see): " in "".join(answers[0]["reasons"])
-        assert (answers[0]["refused"], done.returncode) == ((True, 1) if verb in refused else (False, 0)), answers
+        in_vain = verb in refused | idle
+        assert (answers[0]["refused"], answers[0]["idle"], done.returncode) == (verb in refused, verb in idle, int(in_vain)), answers
+        assert (told["status"], told["error"] is None) == (done.returncode, not in_vain)
     adopted = _until(run, ("rollout", "lab/shop-pay/1"), lambda found: found["rollout"]["phase"] == "completed", 120, worker)
     assert "since tester says so: to see" in adopted["version_set"]["explanation"][0]
-    twice = [run("control", "pause", "lab", "--why", "to see", "--id", "once", "--wait", "60") for _ in range(2)]
+    twice = [run("control", "freeze", "lab", "--why", "to see", "--id", "once", "--wait", "60") for _ in range(2)]
     assert [done.returncode for done in twice] == [0, 0]
     assert "was answered before" in twice[1].stdout
     for verb, scope, wrong in (
@@ -218,9 +233,9 @@ def _every_verb_is_answered(run: Run, worker: ChildProcess) -> None:
         mistyped = run("control", verb, scope, "--why", "to see", "--wait", "60")
         assert (mistyped.returncode, wrong in mistyped.stderr) == (1, True), mistyped.stderr
     unknown = run("control", "pause", "nowhere", "--why", "to see", "--wait", "60")
-    assert (unknown.returncode, "the catalog knows no environment 'nowhere'; it has lab" in unknown.stderr) == (1, True)
+    assert (unknown.returncode, "there is no environment 'nowhere'; the catalog has lab" in unknown.stderr) == (1, True)
     mistyped = run("rollouts", "lap")
-    assert (mistyped.returncode, "there is no environment lap; the catalog has lab" in mistyped.stderr) == (1, True)
+    assert (mistyped.returncode, "there is no environment 'lap'; the catalog has lab" in mistyped.stderr) == (1, True)
 
 
 def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Path) -> None:
@@ -233,8 +248,14 @@ def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Pa
     assert (checked.returncode, "line 2" in checked.stderr) == (1, True)
     nobody = run("control", "abort", "lab", "--why", "to see", "--wait", "0.5")
     assert (nobody.returncode, "no engine answered within 0.5 s" in nobody.stdout) == (3, True), "this topic prefix has no worker"
-    missing = run("rollout", "lab/shop-cart/9")
-    assert (missing.returncode, "it has no rollout at all" in missing.stderr) == (1, True)
+    nobody = run("control", "abort", "lab", "--why", "to see", "--wait", "0.5", "--json")
+    assert (json.loads(nobody.stdout)["status"], json.loads(nobody.stdout)["error"]) == (3, None)
+    for words in (("rollout", "lab/shop-cart/9"), ("rollouts", "lab"), ("plan", f"{IMAGE}@sha256:{'ab' * 32}", "--environment", "lab")):
+        missing = run(*words)
+        said = "there is no environment 'lab': no catalog is applied yet"
+        assert (missing.returncode, said in missing.stderr) == (1, True), missing.stderr
+    nothing = run("catalog", "show", "--json")
+    assert (nothing.returncode, json.loads(nothing.stdout)["status"]) == (1, 1)
 
 
 def test_without_a_broker_a_command_says_how_to_name_one() -> None:
@@ -247,5 +268,8 @@ def test_without_a_broker_a_command_says_how_to_name_one() -> None:
 
 
 def test_json_is_json(run: Run) -> None:
-    """Every listing can be read by a program."""
-    assert msgspec.json.decode(run("rollouts", "lab", "--json").stdout) == []
+    """Every listing can be read by a program, and every failure."""
+    assert msgspec.json.decode(run("dead-letters", "list", "--json").stdout) == {"letters": [], "counts": []}
+    failed = run("rollouts", "lab", "--json")
+    assert failed.returncode == 1
+    assert msgspec.json.decode(failed.stdout) == {"error": failed.stderr.removeprefix("Error: ").strip(), "status": 1}

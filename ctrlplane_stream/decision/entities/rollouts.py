@@ -119,6 +119,7 @@ class Rollout(msgspec.Struct, frozen=True):
     phase_since_steady: int
     wave: int = 0
     step: int = 0
+    """Its place in ``steps``, from 0 on; words count from 1."""
     judged_attempt: int = 0
     """Rises with every assignment; a verdict that names another is ignored."""
     holds: tuple[Hold, ...] = ()
@@ -148,6 +149,7 @@ class Rollout(msgspec.Struct, frozen=True):
     runs_fell: dict[str, RunsFell] = {}
     """Of those of which fewer are seen than before: how few, and since when."""
     unproven: tuple[int, ...] = ()
+    """The steps that were passed on less than proof, counted from 0 through all waves, each of which takes them all; the bake is last."""
     unproven_now: bool = False
     """The gate of this step is open on something less than proof."""
     retreats: int = 0

@@ -162,5 +162,5 @@ class Audience:
         return [(seen, reason.text) for seen in self.decisions for reason in seen.decided.reasons if reason.rollout == rollout_id]
 
     def _summary(self) -> str:
-        lines = [f"{r.id} {r.phase} step {r.step}" + "".join(f" [held: {h.text}]" for h in r.holds) for r in self.rollouts()[-3:]]
+        lines = [f"{r.id} {r.phase} step {r.step + 1}" + "".join(f" [held: {h.text}]" for h in r.holds) for r in self.rollouts()[-3:]]
         return "; ".join(lines) or "none"

@@ -43,6 +43,7 @@ class RolloutReport(msgspec.Struct, frozen=True):
     seconds: float | None
     seconds_first_bad_to_revert: float | None
     unproven_steps: tuple[int, ...]
+    """Steps passed on less than proof, each once and counted from 1, as words count them, wave after wave; the bake is the last."""
     proven_steps: int
     """Gates that were passed on proof, the bake's among them; counted where it completed, else 0."""
     decisions: tuple[DecisionLine, ...]
@@ -93,7 +94,7 @@ def report_rollout(audience: Audience, rollout: Rollout, requests: Sequence[Requ
         other_harmed_requests=len(harmed_of(others)),
         seconds=(rollout.ended_ms - rollout.began_ms) / 1000 if rollout.ended_ms else None,
         seconds_first_bad_to_revert=seconds_to_revert(rollout, harmed),
-        unproven_steps=rollout.unproven,
+        unproven_steps=tuple(sorted({step + 1 for step in rollout.unproven})),
         proven_steps=step_count(rollout) - len(frozenset(rollout.unproven)) if rollout.phase is Phase.COMPLETED else 0,
         decisions=tuple(DecisionLine(s.partition, s.offset, s.decided.at_ms, text) for s, text in audience.about(rollout.id)),
     )
@@ -187,7 +188,7 @@ def _rollout_words(rollout: RolloutReport) -> list[str]:
 
 def _proof_words(rollout: RolloutReport) -> str:
     """How many gates were passed on proof and how many on a soak, and why so many of those."""
-    soaked = len(frozenset(rollout.unproven_steps))
+    soaked = len(rollout.unproven_steps)
     said = f"gates passed (steps and bake): {rollout.proven_steps} proven, {soaked} soaked"
     if not soaked:
         return said

@@ -1,6 +1,8 @@
 """What every command has in common, so that nobody has to look it up: help, `--json`, and one line for what is wrong."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from ctrlplane_stream.cli import COMMANDS, main
-from ctrlplane_stream.commands.control import MEANINGS
+from ctrlplane_stream.commands import statuses
+from ctrlplane_stream.commands.control import _OPTIONS
+from ctrlplane_stream.commands.statuses import statuses_of
+from ctrlplane_stream.commands.verbs import MEANINGS
 from ctrlplane_stream.local.processes import free_port
 from ctrlplane_stream.model.facts import OverrideVerb
 
@@ -55,7 +60,86 @@ def test_the_help_of_control_says_what_each_verb_does() -> None:
     """A line each, of those that there are."""
     assert list(MEANINGS) == list(OverrideVerb)
     lines = [line.strip() for line in CliRunner().invoke(main, ["control", "--help"]).stdout.splitlines()]
-    assert [verb for verb in OverrideVerb if f"{verb:<9} {MEANINGS[verb]}" not in lines] == []
+    assert [verb for verb in OverrideVerb if f"{verb:<8}  {MEANINGS[verb].line}" not in lines] == []
+
+
+@pytest.mark.parametrize("verb", OverrideVerb)
+def test_the_help_of_a_verb_has_its_own_options_and_no_others(verb: OverrideVerb) -> None:
+    """Besides who, why, an id, how long to wait, and how to reach the broker; and what it is said of."""
+    options = {flag for option in LEAVES["control", str(verb)].params for flag in option.opts if flag.startswith("--")}
+    special = {option for meaning in MEANINGS.values() for option in meaning.options}
+    assert options & special == set(MEANINGS[verb].options)
+    assert {"--why", "--who", "--id", "--wait", "--json"} <= options
+    shown = " ".join(CliRunner().invoke(main, ["control", str(verb), "--help"]).stdout.split())
+    for said in (MEANINGS[verb].line, f"[OPTIONS] {MEANINGS[verb].scope}"):
+        assert said in shown
+
+
+def test_every_option_of_the_verbs_is_taken_by_one() -> None:
+    """And no verb asks for one that there is not."""
+    assert {option for meaning in MEANINGS.values() for option in meaning.options} == set(_OPTIONS)
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_a_command_says_how_it_ends(path: tuple[str, ...]) -> None:
+    """Each status in words, in its help too; what is not declared it cannot end with."""
+    declared = statuses_of(LEAVES[path])
+    assert {0, 1, 2} <= set(declared)
+    assert all(declared.values())
+    assert "Exit status:\n     0  " in CliRunner().invoke(main, [*path, "--help"]).stdout
+
+
+def test_no_command_ends_with_a_status_that_it_does_not_declare() -> None:
+    """One function ends them all, and it refuses; nothing goes around it but what fails, with 1 or 2."""
+    commands = Path(statuses.__file__).parent
+    ways = re.compile(r"sys\.exit\(|\.exit\(|SystemExit|exit_code = ")
+    found = {path.name: len(ways.findall(path.read_text())) for path in commands.glob("*.py") if ways.search(path.read_text())}
+    assert found == {"statuses.py": 1, "advice.py": 3}, "advice says what it has for failures in its own declaration"
+
+    @click.command()
+    @statuses.ends({0: "done"})
+    def odd() -> None:
+        """End oddly."""
+        statuses.end(3)
+
+    assert isinstance(CliRunner().invoke(odd).exception, AssertionError)
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "status"),
+    [
+        ("rollouts lab --json", "no broker is named", 1),
+        ("control pause lab --why x --json", "no broker is named", 1),
+        ("rolouts --json", "did you mean rollouts", 2),
+        ("control freez lab --json", "did you mean freeze", 2),
+        ("rollouts --json", "Missing argument 'ENVIRONMENT'", 2),
+        ("simulate --seeds x --json", "'x' is no whole number", 2),
+        ("graph --json", "name a recording", 2),
+        ("advice lab --json", "names no service", 3),
+        ("topics plan --json --partitions x", "CTRLPLANE_PARTITIONS", 2),
+    ],
+)
+def test_a_failure_is_told_in_json_where_json_was_asked_for(words: str, said: str, status: int) -> None:
+    """One document with the reason and the status that it ends with; the words for people are on standard error besides."""
+    failed = CliRunner().invoke(main, words.split(), env={"KAFKA_BOOTSTRAP_SERVERS": ""})
+    told = json.loads(failed.stdout)
+    assert (failed.exit_code, told["status"], sorted(told)) == (status, status, ["error", "status"])
+    assert said in told["error"]
+    assert said in failed.stderr
+
+
+def test_a_failure_is_told_in_json_also_where_a_variable_asks_for_it() -> None:
+    """As any option can be given."""
+    failed = CliRunner().invoke(main, ["rollouts", "lab"], env={"KAFKA_BOOTSTRAP_SERVERS": "", "CTRLPLANE_ROLLOUTS_AS_JSON": "1"})
+    assert json.loads(failed.stdout)["status"] == 1
+
+
+def test_what_told_in_json_what_is_wrong_tells_it_once(tmp_path: Path) -> None:
+    """Standard output is one document: the mistakes of a catalog are in it already."""
+    wrong = tmp_path / "catalog.yaml"
+    wrong.write_text("environments: {}\n")
+    failed = CliRunner().invoke(main, ["catalog", "check", str(wrong), "--json"])
+    assert (failed.exit_code, json.loads(failed.stdout)["valid"]) == (1, False)
 
 
 @pytest.mark.parametrize(
@@ -65,15 +149,18 @@ def test_the_help_of_control_says_what_each_verb_does() -> None:
         ("unfreeze lab/shop-cart/1 --why x", "and not a rollout"),
         ("pin lab --why x", "pin takes ENVIRONMENT:SERVICE"),
         ("pause lab --why x --for 5", "--for means nothing to pause; it is for freeze"),
+        ("pin lab:shop/cart --why x --unsafe", "--unsafe means nothing to pin; it is for abort, force"),
+        ("pin lab:shop/cart --why x --nonsense", "No such option: --nonsense"),
+        ("adopt lab:shop/cart --why x", "Missing option '--artifact'"),
         ("abort lab --why x --fact-offset 0", "--fact-offset means nothing to abort; it is for skip"),
         ("promote lab --why x --version #1", "it is for pin, retry, revert"),
         ("revert lab:shop/cart --why x --version 3", "did you mean --version '#3'"),
         ("pause lab --why x --artifact a@b", "--artifact means nothing to pause; it is for adopt"),
-        ("adopt lab --why x", "adopt takes ENVIRONMENT:SERVICE"),
+        ("adopt lab --why x --artifact a@b", "adopt takes ENVIRONMENT:SERVICE"),
         ("adopt lab:shop/cart --why x --artifact registry.example/cart:latest", "adopt needs --artifact IMAGE@sha256:"),
         ("abort : --why x", "is no ENVIRONMENT, ENVIRONMENT:SERVICE or ROLLOUT"),
         ("abort lab: --why x", "is no ENVIRONMENT, ENVIRONMENT:SERVICE or ROLLOUT"),
-        ("abrot lab --why x", "Invalid value for 'VERB'"),
+        ("abrot lab --why x", "did you mean abort"),
     ],
 )
 def test_control_writes_nothing_that_would_be_refused_or_taken_for_something_else(words: str, said: str) -> None:
@@ -140,7 +227,7 @@ _ARTIFACT = f"registry.example/shop/cart@sha256:{'ab' * 32}"
     "words",
     [
         "advice lab:shop/cart", f"artifact push {_ARTIFACT}", f"catalog apply {_EXAMPLE}", f"catalog diff {_EXAMPLE}",
-        "control pause lab --why x",
+        "control pause lab --why x", "catalog show",
         "dead-letters list", "dead-letters replay --all", "graph --live lab", "intake --http-port 0 --grpc-port 0",
         f"plan {_ARTIFACT} --environment lab", "replay", "rollout lab/shop-cart/1", "rollouts lab", "topics apply", "topics plan",
     ],

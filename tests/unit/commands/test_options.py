@@ -1,16 +1,19 @@
 """Settings as flags: one definition, three ways to say it."""
 
+import asyncio
 import json
 
 import click
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError
 from click.testing import CliRunner, Result
 
-from ctrlplane_stream.commands.options import takes_json, takes_settings
+from ctrlplane_stream.commands.groups import Command
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, takes_json, takes_settings
 from ctrlplane_stream.settings import SETTINGS, Settings
 
 
-@click.command()
+@click.command(cls=Command)
 @takes_settings("")
 @takes_json
 def show(settings: Settings, as_json: bool) -> None:
@@ -49,3 +52,28 @@ def test_no_secret_can_be_given_as_a_flag() -> None:
     flags = {f"--{s.name.replace('_', '-')}" for s in SETTINGS if s.secret}
     assert flags
     assert not any(flag in text.split() for flag in flags)
+
+
+def test_flags_for_settings_stand_below_those_of_the_command_with_what_they_take() -> None:
+    """Whoever reads the help of a command finds its own options first; a number, a path and a choice look like one."""
+    text = _run("--help").stdout
+    own, settings = text.index("\nOptions:"), text.index("\nSettings (docs/settings.md says more):")
+    assert own < text.index("--json") < settings
+    for flag in (
+        "--partitions N",
+        "--kafka-ssl-cafile PATH",
+        "--host-url URL",
+        "--log-format [json|text]",
+        "--kafka-bootstrap-servers TEXT",
+    ):
+        assert settings < text.index(flag)
+
+
+@pytest.mark.parametrize(
+    "error", [KafkaConnectionError(), KafkaTimeoutError(), NodeNotReadyError(), ConnectionRefusedError(), asyncio.CancelledError()]
+)
+def test_a_broker_that_goes_away_is_said_in_one_line_however_the_client_puts_it(error: BaseException) -> None:
+    """Before, while or after it is read: an expected trouble, with what to do."""
+    assert isinstance(error, BROKER_TROUBLE)
+    with pytest.raises(click.ClickException, match="no broker answers at kafka:9092: see that it runs"):
+        broker_failed(Settings(kafka_bootstrap_servers="kafka:9092"), error)

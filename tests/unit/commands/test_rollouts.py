@@ -161,3 +161,14 @@ def test_a_completed_rollout_says_that_it_baked_and_what_of_it_was_not_proven() 
     assert rollout is not None
     why = {unproven: table([replace(rollout, unproven=unproven)], loop.driver.state)[1][-1] for unproven in ((), (0, 0, 2))}
     assert why == {(): "baked", (0, 0, 2): "baked, unproven in 2 of 4 steps"}
+
+
+def test_leases_that_are_renewed_do_not_hide_what_was_decided_between_them() -> None:
+    """One comes every third of a lease: verdicts of one kind stay one line, and --json has them all."""
+    loop = shop(policy=replace(QUICK, lease_seconds=6))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert any("cart renew applied" in r.text for r in loop.driver.reasons if r.rollout == "production/cart/2")
+    lines = said(loop, "cart/2")
+    assert not any("renew applied" in line for line in lines)
+    assert any("cart shift applied" in line for line in lines)

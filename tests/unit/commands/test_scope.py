@@ -31,4 +31,4 @@ def test_what_is_not_there_is_said_with_what_is(scope: str, wrong: str | None) -
 
 def test_an_environment_that_no_catalog_has_is_said() -> None:
     """Before any catalog, or by a name that is none."""
-    assert "no catalog that was applied has an environment nowhere" in (not_in_catalog(State.empty("nowhere"), "cart") or "")
+    assert "no engine has read of an environment nowhere yet" in (not_in_catalog(State.empty("nowhere"), "cart") or "")

@@ -5,17 +5,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, manifest_hash
+from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, manifest_hash, no_such_environment
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.wire.catalog_file import (
     CatalogRecord,
     Problem,
     catalog_hash,
+    overwrites_unawares,
     read_catalog_file,
     read_catalog_record,
     read_policy_file,
+    write_catalog_file,
 )
 from ctrlplane_stream.wire.cloudevents import Unreadable
+
+_EXAMPLE = Path(__file__).parents[3] / "examples" / "catalog.yaml"
 
 GOOD = """\
 policies:
@@ -116,6 +120,36 @@ def test_a_catalog_that_does_not_say_when_edges_fade_has_the_hash_that_it_always
     told = msgspec.structs.replace(entry, edges_fade_days=35.0)
     assert told.days_until_an_edge_fades == 35.0
     assert catalog_hash(Catalog({"production": told}, {})) != catalog_hash(Catalog({"production": entry}, {}))
+
+
+@pytest.mark.parametrize("text", [GOOD, _EXAMPLE.read_text()])
+def test_a_catalog_that_is_written_out_reads_as_the_same(text: str) -> None:
+    """Shorter than everything that it says, since what is so by default is left out; its hash stays what it was."""
+    catalog = read_catalog_file(text)
+    assert isinstance(catalog, Catalog)
+    written = write_catalog_file(catalog)
+    again = read_catalog_file(written)
+    assert isinstance(again, Catalog), again
+    assert catalog_hash(again) == catalog_hash(catalog)
+    assert len(written) < 3 * len(text)
+
+
+def test_a_catalog_made_from_another_than_is_in_force_overwrites_unawares() -> None:
+    """The first does not, nor what is in force already."""
+    catalog = read_catalog_file(GOOD)
+    assert isinstance(catalog, Catalog)
+    first, second = CatalogRecord(catalog, "a", None, "ada"), CatalogRecord(catalog, "b", "a", "bob")
+    assert [overwrites_unawares(first, None), overwrites_unawares(second, first), overwrites_unawares(first, first)] == [False] * 3
+    assert overwrites_unawares(CatalogRecord(catalog, "c", "a", "eve"), second)
+
+
+def test_an_environment_that_is_none_is_answered_with_those_that_there_are() -> None:
+    """The same words from whoever is asked."""
+    catalog = read_catalog_file(GOOD)
+    assert isinstance(catalog, Catalog)
+    assert no_such_environment("production", catalog) is None
+    assert no_such_environment("prod", catalog) == "there is no environment 'prod'; the catalog has production, staging"
+    assert "no catalog is applied yet" in (no_such_environment("prod", None) or "")
 
 
 def test_a_record_whose_hash_is_not_its_content_is_unreadable() -> None:

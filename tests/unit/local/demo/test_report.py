@@ -1,6 +1,12 @@
 """What the report says in words is what its figures say."""
 
-from ctrlplane_stream.local.demo.report import ActReport, DemoReport, RolloutReport, words
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.local.demo.audience import Audience
+from ctrlplane_stream.local.demo.report import ActReport, DemoReport, RolloutReport, report_rollout, words
+from ctrlplane_stream.settings import Settings
+from tests.scenario.shop import shop, until
 
 
 def _rollout(phase: str, change: str, proven: int, unproven: tuple[int, ...]) -> RolloutReport:
@@ -23,17 +29,30 @@ def _act(*rollouts: RolloutReport, **figures: object) -> ActReport:
 
 def test_a_release_that_passed_unproven_says_so_and_why() -> None:
     """Gates on proof and gates on a soak are counted apart; one that proved everything needs no excuse."""
-    soaked = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 1, (0, 1, 2, 4)))))
+    soaked = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 1, (1, 2, 3, 5)))))
     proven = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 5, ()))))
     assert "gates passed (steps and bake): 1 proven, 4 soaked (no harm seen" in soaked
     assert "gates passed (steps and bake): 5 proven, 0 soaked\n" in proven
-    assert "gates passed" not in "\n".join(_words(_act(_rollout("reverted", "stays at #1 (#2 went back)", 0, (0,)))))
+    assert "gates passed" not in "\n".join(_words(_act(_rollout("reverted", "stays at #1 (#2 went back)", 0, (1,)))))
 
 
 def test_harm_is_told_by_kind_and_beside_that_of_others() -> None:
     """A healthy version has slow requests too, as whatever runs on a busy machine."""
     said = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 5, ()))))
     assert "touched it: 90, harmed: 5 (1 failed, 4 took over 250 ms); others meanwhile: 300, harmed: 9" in said
+
+
+def test_steps_count_from_1_in_the_report_and_each_once() -> None:
+    """As in words, whatever the engine counts by: the bake of three steps is the fourth; a step that was taken again is one step."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    found = loop.driver.rollout("production/cart/2")
+    assert found is not None
+    rollout = replace(found, unproven=(0, 0, len(found.steps)))
+    report = report_rollout(Audience(Settings(), "production"), rollout, (), ())
+    assert report.unproven_steps == (1, len(found.steps) + 1)
+    assert report.proven_steps == len(found.steps) + 1 - 2
 
 
 def test_figures_read_as_words_and_lists_as_lines() -> None:

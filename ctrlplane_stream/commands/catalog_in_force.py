@@ -1,0 +1,49 @@
+"""The catalog in force, as anybody reads it from its topic, and what is said of an environment that it has not."""
+
+import asyncio
+
+import msgspec
+
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, require_broker
+from ctrlplane_stream.model.catalog import no_such_environment
+from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, overwrites_unawares, read_catalog_record
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import read_to_end
+
+
+class InForce(msgspec.Struct, frozen=True):
+    """The newest catalog that was accepted, and when the broker got it (ms since the epoch)."""
+
+    record: CatalogRecord
+    at_ms: int
+
+
+def in_force(settings: Settings) -> InForce | None:
+    """The catalog in force, None before the first; ends the command where no broker answers."""
+    require_broker(settings)
+    try:
+        return asyncio.run(_last(settings))
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
+
+
+def unknown_environment(settings: Settings, environment: str) -> str | None:
+    """That there is no such environment, with those that there are; None where the catalog in force has it."""
+    current = in_force(settings)
+    return no_such_environment(environment, current.record.catalog if current is not None else None)
+
+
+def unheard_of(settings: Settings, environment: str) -> str:
+    """Why the engine has no catalog of an environment: there is no such environment, or no engine has read of it yet."""
+    not_read = f"no engine has read the catalog of {environment} yet: does a worker of the role engine run? `ctrlplane-stream doctor` says"
+    return unknown_environment(settings, environment) or not_read
+
+
+async def _last(settings: Settings) -> InForce | None:
+    last = None
+    async for found in read_to_end(settings, "catalog"):
+        record = read_catalog_record(found.value)
+        if not isinstance(record, Unreadable) and not overwrites_unawares(record, last.record if last is not None else None):
+            last = InForce(record, found.timestamp)
+    return last

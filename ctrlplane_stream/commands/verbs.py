@@ -1,0 +1,106 @@
+"""The verbs of ``control``: what each does, what it is said of, and which options mean something to it."""
+
+import msgspec
+
+from ctrlplane_stream.model.facts import OverrideVerb
+
+SCOPE, PLACE, SERVICE = "SCOPE", "ENVIRONMENT[:SERVICE]", "ENVIRONMENT:SERVICE"
+
+SCOPES = {
+    SCOPE: "SCOPE is a rollout's id (production/shop-cart/3), a service (production:shop/cart) or a whole environment (production).",
+    PLACE: "ENVIRONMENT[:SERVICE] is a whole environment (production) or one service of it (production:shop/cart).",
+    SERVICE: "ENVIRONMENT:SERVICE is a service in its environment (production:shop/cart).",
+}
+"""What a verb is said of: the name in its usage line, and a sentence for its help."""
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """A verb: one line for the list of all, more for its own help, what it is said of, and the options that it alone takes."""
+
+    line: str
+    more: str
+    scope: str = SCOPE
+    options: tuple[str, ...] = ()
+
+
+MEANINGS: dict[OverrideVerb, Meaning] = {
+    OverrideVerb.PAUSE: Meaning(
+        "Hold a rollout where it is.",
+        "No step forward until `control resume`; weights stay as they are. A FAIL still reverts it, and so does the policy's "
+        "hold_deadline_seconds (a day by default). Never refused.",
+    ),
+    OverrideVerb.RESUME: Meaning(
+        "Go on after a pause, or over an edit by hand.",
+        "Lifts what holds the rollouts of SCOPE. A target that somebody edited by hand, or that strayed, is told again what is wanted of "
+        "it; of a whole environment all of them are.",
+    ),
+    OverrideVerb.PROMOTE: Meaning(
+        "On to the next step without waiting for proof.",
+        "Takes the next step, or all with --all-steps, though this one is not proven or waits for a person. Never past a FAIL, and never "
+        "while telemetry is missing: `control skip` and `control force` do that. It must be ready before it takes more traffic.",
+        options=("--all-steps",),
+    ),
+    OverrideVerb.ABORT: Meaning(
+        "Back to the stable version, now.",
+        "All traffic of what the rollouts of SCOPE move goes back to stable. Acted on ahead of whatever is queued, also while the "
+        "environment is parked, since a fact cannot be decided. Never refused.",
+        options=("--unsafe",),
+    ),
+    OverrideVerb.FREEZE: Meaning(
+        "Nothing starts or steps forward.",
+        "Until `control unfreeze` of the same scope, or for --for minutes. What is under way stays at its weight; a FAIL still reverts it. "
+        "Never refused.",
+        PLACE,
+        ("--for",),
+    ),
+    OverrideVerb.UNFREEZE: Meaning(
+        "Lift the freezes of a scope.",
+        "Those that were put on this very scope: a freeze of the environment stays when a service of it is unfrozen.",
+        PLACE,
+    ),
+    OverrideVerb.PIN: Meaning(
+        "Stay at a version whatever is pushed.",
+        "Pushes are numbered and not rolled out, until `control unpin`. It moves no traffic; the version that is pinned is kept from being "
+        "deleted.",
+        SERVICE,
+        ("--version",),
+    ),
+    OverrideVerb.UNPIN: Meaning(
+        "Follow pushes again.",
+        "What was pushed meanwhile is not rolled out by it: `control retry` does that.",
+        SERVICE,
+    ),
+    OverrideVerb.FORCE: Meaning(
+        "Pass over all further gates, also over a FAIL.",
+        "The rollouts of SCOPE go through all their steps, judged by nobody; people are told. Make-before-break stays: a version that is "
+        "not ready takes no traffic, and the old one stays until the new one serves.",
+        options=("--unsafe",),
+    ),
+    OverrideVerb.SKIP: Meaning(
+        "Pass over the gate of this step alone, also over a FAIL.",
+        "With --fact-offset instead: pass over the parked fact of an environment, which no build can decide, so that those behind it are "
+        "decided.",
+        options=("--fact-offset",),
+    ),
+    OverrideVerb.RETRY: Meaning(
+        "Roll a version out again that was reverted.",
+        "A new rollout, step by step, of what was reverted (by its rollout's id), or of a service's newest version, which a pin or a newer "
+        "push kept back, or of --version.",
+        options=("--version",),
+    ),
+    OverrideVerb.REVERT: Meaning(
+        "Back to an earlier version that baked here.",
+        "To --version, or to the one before the stable one: make-before-break and in one step, since it was good here. What moves the "
+        "service now is stopped first. A FAIL on the way holds it for a person: a revert is never reverted by itself. Needs a service, or "
+        "a rollout, of which the first service is meant.",
+        options=("--version",),
+    ),
+    OverrideVerb.ADOPT: Meaning(
+        "Take over what runs here already, as it is.",
+        "What --artifact names becomes a version of ours: stable at once, unjudged, and not restarted. Refused where the service has a "
+        "version here or something of it is under way.",
+        SERVICE,
+        ("--artifact", "--told-as"),
+    ),
+}
+"""Every verb has a row."""
