@@ -3,11 +3,13 @@
 import asyncio
 import itertools
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.local.control_plane.scene import command, job_template, kubernetes, settled, version
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Reply, Request
+from ctrlplane_stream.local.control_plane.scene import command, job_template, kubernetes, run_of, settled, version
 from ctrlplane_stream.local.control_plane.sweep.faults import Killed
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
@@ -92,18 +94,8 @@ class Office:
     async def run(self, number: int) -> str:
         """Begin a run of a version, as its schedule does."""
         cron_job = await self.admin.get(Kind.CRON_JOB, self.namespace, f"shop-report-v{number}")
-        template, name = cron_job["spec"]["jobTemplate"], f"shop-report-v{number}-{next(self._run)}"
-        owner = {
-            "apiVersion": "batch/v1",
-            "kind": "CronJob",
-            "name": cron_job["metadata"]["name"],
-            "uid": cron_job["metadata"]["uid"],
-            "controller": True,
-        }
-        metadata = {**template["metadata"], "name": name, "namespace": self.namespace, "ownerReferences": [owner]}
-        await self.admin.create(
-            Kind.JOB, self.namespace, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
-        )
+        name = f"shop-report-v{number}-{next(self._run)}"
+        await self.admin.create(Kind.JOB, self.namespace, run_of(cron_job, name))
         return name
 
 
@@ -219,6 +211,41 @@ def test_the_next_version_waits_for_a_run_that_is_under_way_and_parking_ends_it(
         async with asyncio.timeout(30.0):
             while await office.running() != ["shop-report-v1"]:
                 await office.actuator.observe(TARGET)
+
+    in_office(lab, play)
+
+
+class LaggingRuns(HttpTransport):
+    """An API server whose cache of Jobs stays where it is: a list that need not be the newest is answered by it, as long as that may be."""
+
+    def __init__(self, access) -> None:
+        super().__init__(access)
+        self._held: tuple[int, Reply] | None = None
+
+    async def send(self, request: Request) -> Reply:
+        """See ``Transport``."""
+        asked = request.query.get("resourceVersion")
+        if not request.path.endswith("/jobs") or asked is None:
+            return await super().send(request)
+        if self._held is None or self._held[0] < int(asked):
+            reply = await super().send(request)
+            self._held = int(msgspec.json.decode(reply.body)["metadata"]["resourceVersion"]), reply
+        return self._held[1]
+
+
+def test_a_run_that_a_lagging_server_does_not_tell_of_yet_is_waited_for_all_the_same(lab):
+    """What the schedule began a moment before it was suspended: the list by which a version may begin is the newest there is."""
+
+    async def play(office: Office) -> None:
+        async with lab.product(LaggingRuns(lab.product_access)) as lagging:
+            office.begin(lagging)
+            await office.want(0, 100, behaviour="never-ready")
+            await settled(office.actuator, TARGET, {"#1": 0, "#2": 100})
+            await office.run(2)
+            assert of(await office.actuator.observe(TARGET), "#2").running == 0, "the server does not lag"
+            await office.want(100, 0, behaviour="never-ready")
+            seen = await settled(office.actuator, TARGET, {"#1": 100, "#2": 0})
+            assert (of(seen, "#2").running, await office.running()) == (1, [])
 
     in_office(lab, play)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.adoption import adopted_service
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
-from ctrlplane_stream.actuators.kubernetes.manifests import companions, owner_annotations, owner_labels, service_port, workload
+from ctrlplane_stream.actuators.kubernetes.manifests import companions, owner_annotations, owner_labels, selector, service_port, workload
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
 from ctrlplane_stream.actuators.kubernetes.objects import (
     ADOPTED_AT,
@@ -24,6 +24,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     SERVICE,
     STAMP,
     TARGET,
+    VERSION,
     Kind,
     Manifest,
     annotation,
@@ -31,7 +32,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     name_of,
     revision_of,
 )
-from ctrlplane_stream.actuators.kubernetes.runs import Told
+from ctrlplane_stream.actuators.kubernetes.runs import Told, under_way
 from ctrlplane_stream.actuators.kubernetes.selectors import chooses
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, End, Floor, Make, Remember, Remove, Return, Scale, Steer, Step
@@ -139,6 +140,8 @@ class Hands:
         operations.append({"op": "add", "path": _at(STAMP), "value": sight.revision})
         if replicas is not None:
             is_job, spec = sight.place.workload is Kind.CRON_JOB, of["spec"]
+            if is_job and replicas:
+                await self._runs_alone(sight, of)
             path = "/spec/suspend" if is_job else "/spec/replicas"
             operations += [
                 {"op": "test", "path": path, "value": spec.get("suspend", False) if is_job else spec.get("replicas", 1)},
@@ -146,6 +149,14 @@ class Hands:
                 {"op": "add", "path": _at(REPLICAS), "value": str(replicas)},
             ]
         await self._cluster.patch(sight.place.workload, sight.place.namespace, name_of(of), operations)
+
+    async def _runs_alone(self, sight: Sight, cron_job: Manifest) -> None:
+        """Conflict where a run of another version is under way after all: the list in sight may be older than the moment at which the
+        others were suspended, and this one is not."""
+        newest, _ = await self._cluster.select(Kind.JOB, sight.place.namespace, selector(sight.place))
+        others = set(under_way(msgspec.structs.replace(sight, runs=newest))) - {label(cron_job, VERSION)}
+        if others:
+            raise Conflict(f"{name_of(cron_job)} cannot begin yet: a run of {', '.join(sorted(others))} is under way")
 
     async def _count(self, sight: Sight, cron_job: Manifest, runs: Told) -> None:
         """The guard is what was counted before, so that no run counts twice."""

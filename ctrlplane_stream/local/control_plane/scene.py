@@ -36,6 +36,14 @@ def job_template() -> tuple[Manifest, ...]:
     return ({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "report", "labels": {"team": "shop"}}, "spec": spec},)
 
 
+def run_of(cron_job: Manifest, name: str) -> Manifest:
+    """The Job that a CronJob's schedule makes, or ``kubectl create job --from`` it."""
+    template, metadata = cron_job["spec"]["jobTemplate"], cron_job["metadata"]
+    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+    made = {**template["metadata"], "name": name, "namespace": metadata["namespace"], "ownerReferences": [owner]}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": made, "spec": template["spec"]}
+
+
 def running(replicas: int = 2, name: str = "cart") -> Manifest:
     """The Deployment of a user who knows nothing of us, which runs the first artifact."""
     (deployment,) = template(replicas)
