@@ -11,6 +11,7 @@ from ctrlplane_stream.actuators.kubernetes.rights import lacking, needed
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.weights import rule_index
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.commands.checkup_routes import check_route
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import Settings
@@ -19,7 +20,7 @@ Places = list[tuple[Target, Place]]
 
 
 async def check_kubernetes(settings: Settings, connect: Connect = connect) -> list[Finding]:
-    """A finding for each namespace and for each target without a way for weights. Changes nothing."""
+    """Findings for each namespace, for each target's way for weights, and for each route that is one. Changes nothing."""
     try:
         placements = read_placements(Path(settings.kubernetes_placement))
     except PlacementError as error:
@@ -57,6 +58,10 @@ async def _check_ways(cluster: Cluster, check: str, places: Places) -> list[Find
     for target, place in places:
         if place.route is None or place.route.api not in absent:
             found += await _check_way(cluster, target, place)
+    routes = {(place.route.kind, place.namespace, place.route.name): place.route.api for _, place in places if place.route is not None}
+    for (kind, namespace, name), api in sorted(routes.items(), key=lambda each: each[0]):
+        route = await cluster.get(api, namespace, name) if api not in absent else None
+        found += check_route(kind, route) if route is not None else []
     return found
 
 

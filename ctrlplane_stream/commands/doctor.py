@@ -36,7 +36,7 @@ from ctrlplane_stream.wire.topic_admin import TopicError, admin_client
 def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
     """Check settings, broker, topics, clocks, the worker's roles and their lag, and whether versions can be told apart.
 
-    Where targets live on Kubernetes: whether we may do there what we must, and whether there is a way for weights.
+    Where targets live on Kubernetes: whether we may do there what we must, and whether there are ways for weights that gateways go by.
 
     Where targets are rolled out by commits: their repositories and fields, and whether Argo CD and Flux leave alone what is ours.
 

@@ -2,11 +2,15 @@
 
 import asyncio
 
+import yaml
+
 from ctrlplane_stream.actuators.kubernetes.composition import PlacedKubernetes
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, version
+from ctrlplane_stream.commands.checkup_kubernetes import check_kubernetes
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.settings import Settings
 
 SERVICE = "shop/cart"
 TARGET = Target("staging", SERVICE)
@@ -80,3 +84,41 @@ def test_a_route_that_a_gateway_does_not_accept_is_told_with_its_words_until_it_
             await watching.close()
 
     asyncio.run(run())
+
+
+def test_doctor_says_of_a_route_what_its_gateways_say_and_what_to_do(lab, tmp_path):
+    """Once a route, however many targets go by it."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main", "other"])], namespace)
+    (tmp_path / "cart.yaml").write_text(yaml.safe_dump_all(template()))
+    services = {
+        f"shop/{name}": {"template": "cart.yaml", "port": 80, "route": {"name": "shop-cart", "rule": rule}}
+        for name, rule in (("cart", "main"), ("orders", "other"))
+    }
+    path = tmp_path / "placement.yaml"
+    path.write_text(yaml.safe_dump({"environments": {"staging": {"namespace": namespace}}, "services": services}))
+    check = f"kubernetes HTTPRoute {namespace}/shop-cart"
+
+    def doctor(**conditions: tuple[str, str, str]) -> list[str]:
+        asyncio.run(say(lab, namespace, **conditions))
+        found = asyncio.run(check_kubernetes(Settings(kubernetes_placement=str(path)), lambda _: lab.product()))
+        return [finding.line() for finding in found if finding.check.startswith("kubernetes HTTPRoute")]
+
+    until = "until then its weights are not in force, and rollouts by it hold"
+    accepted, resolved = ("True", "Accepted", ""), ("True", "ResolvedRefs", "")
+    assert doctor(Accepted=accepted, ResolvedRefs=resolved) == [f"ok     {check}: accepted by Gateway gateway"]
+    (not_let_in,) = doctor(Accepted=("False", "NotAllowedByListeners", "not from here"), ResolvedRefs=resolved)
+    assert not_let_in == (
+        f"wrong  {check}: is not accepted by Gateway gateway: NotAllowedByListeners: not from here; "
+        f"let the listener admit routes of this kind and namespace (its `allowedRoutes`): {until}"
+    )
+    (not_granted,) = doctor(Accepted=accepted, ResolvedRefs=("False", "RefNotPermitted", "no grant"))
+    assert not_granted == (
+        f"wrong  {check}: has a backend that is not found by Gateway gateway: RefNotPermitted: no grant; "
+        f"make a ReferenceGrant where that Service is, or name one of the route's namespace: {until}"
+    )
+    both = doctor(Accepted=("False", "Example", "words of its own"), ResolvedRefs=("False", "BackendNotFound", "no Service before"))
+    assert [line.partition("; ")[2] for line in both] == [
+        f"see the Gateway's listeners and the route's `parentRefs`: {until}",
+        f"make the Service that it misses, or take that out of the rule: {until}",
+    ]

@@ -7,6 +7,8 @@ condition of an older generation is the last that is known, and counts.
 
 from collections.abc import Iterator
 
+import msgspec
+
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest, name_of
 
 _NO = (
@@ -17,26 +19,46 @@ _NO = (
 """Condition, the status by which it says no, and that in words."""
 
 
+class No(msgspec.Struct, frozen=True):
+    """That a gateway does not do what a route says. ``condition`` and ``reason`` are its controller's, ``words`` are for people."""
+
+    condition: str
+    reason: str
+    words: str
+
+
 def refused(kind: str, route: Manifest) -> str | None:
     """Which gateways do not do what the route says, and why, in their controllers' words; None where none says so.
 
-    ``kind``: the route's, which lists leave out. What is said of a parent that the route no longer names is a leftover, and says nothing.
+    ``kind``: the route's, which lists leave out.
     """
-    parents = {_parent(route, each): each for each in route["spec"].get("parentRefs") or []}
-    said = (
-        f"{kind} {name_of(route)} {words} by {_name(parents[of])}: {_reason(condition)}"
-        for each in (route.get("status") or {}).get("parents") or []
-        if (of := _parent(route, each.get("parentRef") or {})) in parents
-        for condition, words in _refusals(each)
+    return "; ".join(f"{kind} {name_of(route)} {no.words}" for no in refusals(route)) or None
+
+
+def refusals(route: Manifest) -> tuple[No, ...]:
+    """Each gateway's no, once. What is said of a parent that the route no longer names is a leftover, and says nothing."""
+    found = (
+        No(kind, str(conditions[kind].get("reason")), f"{words} by {gateway}: {_reason(conditions[kind])}")
+        for gateway, conditions in _said(route)
+        for kind, no, words in _NO
+        if kind in conditions and conditions[kind].get("status") == no
     )
-    return "; ".join(dict.fromkeys(said)) or None
+    return tuple(dict.fromkeys(found))
 
 
-def _refusals(parent: Manifest) -> Iterator[tuple[Manifest, str]]:
-    conditions = {str(each.get("type")): each for each in parent.get("conditions") or []}
-    for kind, no, words in _NO:
-        if kind in conditions and conditions[kind].get("status") == no:
-            yield conditions[kind], words
+def accepting(route: Manifest) -> tuple[str, ...]:
+    """The gateways that say that they accept the route, in their order."""
+    said = (gateway for gateway, conditions in _said(route) if conditions.get("Accepted", {}).get("status") == "True")
+    return tuple(dict.fromkeys(said))
+
+
+def _said(route: Manifest) -> Iterator[tuple[str, dict[str, Manifest]]]:
+    """Name and conditions by their type of each parent that the route names and a controller speaks of."""
+    parents = {_parent(route, each): each for each in route["spec"].get("parentRefs") or []}
+    for each in (route.get("status") or {}).get("parents") or []:
+        of = _parent(route, each.get("parentRef") or {})
+        if of in parents:
+            yield _name(parents[of]), {str(condition.get("type")): condition for condition in each.get("conditions") or []}
 
 
 def _parent(route: Manifest, reference: Manifest) -> tuple[str, ...]:
