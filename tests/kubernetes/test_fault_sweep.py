@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes import by_route, due, hands
+from ctrlplane_stream.actuators.kubernetes import by_route, by_runs, due, hands
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan
 from ctrlplane_stream.local.control_plane.sweep.sweeping import Sweep
@@ -31,6 +31,8 @@ def pods(number: int, nth: int) -> Spot:
 # Sleepers at the route's steps to 25% and 50% wake when the abort is on its way: only the `test` of what they last saw keeps them from
 # raising the candidate again.
 SLEEPERS = [Plan(9, Fault.ZOMBIE, steer(3), length=3), Plan(10, Fault.ZOMBIE, steer(5), length=2)]
+# The same of a job: asleep where the candidate's runs would begin, awake when stable has them again.
+SLEEPER_OF_JOB = Plan(19, Fault.ZOMBIE, Spot("let run cronjobs/shop-cart-v2", 0), length=1, way=Way.JOB)
 PLANS = [
     Plan(2, Fault.KILLED_BEFORE, pods(2, 1)),
     Plan(4, Fault.KILLED_AFTER, memory(5), promotes=True),
@@ -46,6 +48,8 @@ PLANS = [
     Plan(16, Fault.KILLED_AFTER, Spot("make services/shop-cart-v1", 0), promotes=True, way=Way.ADOPTED),
     Plan(17, Fault.KILLED_BEFORE, steer(2), promotes=True, way=Way.EXCHANGED),
     Plan(18, Fault.KILLED_AFTER, steer(5), promotes=True, way=Way.COMMITS),
+    SLEEPER_OF_JOB,
+    Plan(24, Fault.KILLED_AFTER, Spot("count runs of cronjobs/shop-cart-v1", 0), way=Way.JOB),
 ]
 
 
@@ -66,9 +70,10 @@ def test_a_product_without_its_fence_does_not_pass(lab, monkeypatch):
         return await patch(self, kind, namespace, name, [each for each in operations if each["op"] != "test"])
 
     monkeypatch.setattr(Cluster, "patch", unguarded)
-    results = asyncio.run(Sweep(lab).play_these(SLEEPERS, at_once=2))
-    assert [bool(result.problems) for result in results] == [True, True], results
+    results = asyncio.run(Sweep(lab).play_these([*SLEEPERS, SLEEPER_OF_JOB], at_once=3))
+    assert [bool(result.problems) for result in results] == [True, True, True], results
     assert any("during an abort" in said for said in results[0].problems), results[0].problems
+    assert any("shop-cart-v2 may run" in said for said in results[2].problems), results[2].problems
 
 
 def test_a_product_whose_memory_is_no_cell_of_compare_and_set_does_not_pass(lab, monkeypatch):
@@ -97,6 +102,14 @@ def test_a_product_that_scales_down_before_the_weight_is_gone_does_not_pass(lab,
     monkeypatch.setattr(due, "_weighed", at_once)
     with pytest.raises(AssertionError, match=r"4: shop-cart-v2 went from 2 to 1 Pods with weight 50"):
         asyncio.run(Sweep(lab).play_these([Plan(22, Fault.NONE, way=Way.GROWING)], at_once=1))
+
+
+def test_a_product_that_lets_a_version_run_beside_a_run_of_another_does_not_pass(lab, monkeypatch):
+    """Runs under way that nobody sees, neither who decides nor who writes: the undisturbed run breaks invariant 1 already."""
+    monkeypatch.setattr(by_runs, "under_way", lambda sight: {})
+    monkeypatch.setattr(hands, "under_way", lambda sight: {})
+    with pytest.raises(AssertionError, match=r"1: shop-cart-v2 may run while shop-cart-v1-0 is under way"):
+        asyncio.run(Sweep(lab).play_these([Plan(23, Fault.NONE, way=Way.JOB)], at_once=1))
 
 
 def _without_revision(made):

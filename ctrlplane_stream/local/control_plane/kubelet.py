@@ -37,6 +37,7 @@ class FakeKubelet:
         self._unready: set[str] = set()
         self._ended: dict[str, str] = {}
         self._addresses = itertools.count(2)
+        self._given: dict[str, str] = {}
         self._seen: dict[str, str] = {}
         self._pods: dict[str, Manifest] = {}
         self._loop = asyncio.new_event_loop()
@@ -48,9 +49,9 @@ class FakeKubelet:
         (self._unready.discard if ready else self._unready.add)(deployment)
         self._loop.call_soon_threadsafe(self._look_again, deployment)
 
-    def end_runs(self, cron_job: str, *, well: bool) -> None:
-        """Let the Pods that run now of that CronJob's Jobs (named after it) end, well or not."""
-        for pod in [pod for pod in self._pods.values() if _of(pod, cron_job)]:
+    def end_runs(self, cron_job: str, *, well: bool, namespace: str | None = None) -> None:
+        """Let the Pods that run now of that CronJob's Jobs (named after it) end, well or not; in one namespace, or in any."""
+        for pod in [pod for pod in self._pods.values() if _of(pod, cron_job) and namespace in (None, pod["metadata"]["namespace"])]:
             self._ended[pod["metadata"]["uid"]] = "succeeded" if well else "failed"
         self._loop.call_soon_threadsafe(self._look_again, cron_job)
 
@@ -139,7 +140,7 @@ class FakeKubelet:
         await self._send("DELETE", pod, "", {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
 
     async def _report(self, pod: Manifest, due: str) -> None:
-        address = (pod.get("status") or {}).get("podIP") or self._address()
+        address = (pod.get("status") or {}).get("podIP") or self._address(pod["metadata"]["uid"])
         await self._send("PATCH", pod, "/status", {"status": _status(pod, due, address)})
 
     async def _send(self, method: str, pod: Manifest, subresource: str, body: Manifest) -> None:
@@ -152,9 +153,12 @@ class FakeKubelet:
             return
         self._seen.pop(pod["metadata"]["uid"], None)
 
-    def _address(self) -> str:
-        number = next(self._addresses)
-        return f"10.77.{number // 250 % 250}.{number % 250 + 1}"
+    def _address(self, uid: str) -> str:
+        """A Pod's own, also while we have not heard yet that we reported it: a second one would be refused."""
+        if uid not in self._given:
+            number = next(self._addresses)
+            self._given[uid] = f"10.77.{number // 250 % 250}.{number % 250 + 1}"
+        return self._given[uid]
 
 
 def _due(pod: Manifest, wanted: str) -> str | None:

@@ -1,7 +1,7 @@
 """Every moment of a namespace as an independent observer has it.
 
-Route, Deployments and memory are watched with an administrator's token. Revisions of one cluster are one sequence, so
-sorting the events by revision gives what was true at every moment, across kinds; ``replay`` judges it.
+Route and Deployments, or CronJobs and their Jobs, and the memory are watched with an administrator's token. Revisions of one cluster are
+one sequence, so sorting the events by revision gives what was true at every moment, across kinds; ``replay`` or ``replay_runs`` judges it.
 """
 
 import asyncio
@@ -15,11 +15,13 @@ from ctrlplane_stream.actuators.kubernetes.transport import Expired
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment
 from ctrlplane_stream.local.control_plane.sweep.replay import Replay
+from ctrlplane_stream.local.control_plane.sweep.replay_runs import RunsReplay
 
 _LOST = (Expired, WorldUnreachable, aiohttp.ClientError, OSError, TimeoutError)
 
 
 _POD = {"containers": [{"name": "mark", "image": "registry.example/mark"}]}
+_RUN = {**_POD, "restartPolicy": "Never"}
 _MARKS: dict[Kind, Manifest] = {
     Kind.HTTP_ROUTE: {
         "apiVersion": Kind.HTTP_ROUTE.api_version,
@@ -38,6 +40,18 @@ _MARKS: dict[Kind, Manifest] = {
         },
     },
     Kind.CONFIG_MAP: {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mark"}},
+    Kind.CRON_JOB: {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "mark"},
+        "spec": {"schedule": "0 3 * * *", "suspend": True, "jobTemplate": {"spec": {"template": {"spec": _RUN}}}},
+    },
+    Kind.JOB: {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "mark"},
+        "spec": {"suspend": True, "template": {"spec": _RUN}},
+    },
 }
 """An object of each kind that is watched: nobody's, so that whoever sees it made has seen all before it."""
 
@@ -48,10 +62,11 @@ class History:
     def __init__(self, cluster: Cluster, place: Place) -> None:
         self._cluster = cluster
         self._place = place
+        self._kinds = _kinds(place)
         self.moments: dict[tuple[int, str], Moment] = {}
 
     async def __aenter__(self) -> "History":
-        opened = {kind: asyncio.Event() for kind in _MARKS}
+        opened = {kind: asyncio.Event() for kind in self._kinds}
         self._tasks = [asyncio.create_task(self._watch(kind, event)) for kind, event in opened.items()]
         await asyncio.gather(*(event.wait() for event in opened.values()))
         return self
@@ -64,15 +79,15 @@ class History:
     def violations(self) -> list[str]:
         """Every breach of an invariant, in its order; empty where all is well."""
         found: list[str] = []
-        replay = Replay(self._place)
+        replay = RunsReplay(self._place) if Kind.JOB in self._kinds else Replay(self._place)
         for moment in sorted(self.moments.values(), key=lambda each: each.revision):
             found += [f"at revision {moment.revision}: {said}" for said in replay.step(moment)]
         return found
 
     async def caught_up(self) -> None:
         """Wait until what has happened by now was seen: a mark of each kind is made, and waited for."""
-        for kind, mark in _MARKS.items():
-            made = int(revision_of(await self._cluster.create(kind, self._place.namespace, mark)))
+        for kind in self._kinds:
+            made = int(revision_of(await self._cluster.create(kind, self._place.namespace, _MARKS[kind])))
             while not any(moment.revision >= made and moment.kind is kind for moment in self.moments.values()):
                 await asyncio.sleep(0.02)
 
@@ -99,3 +114,9 @@ class History:
     def _note(self, kind: Kind, each: Manifest, *, gone: bool) -> None:
         moment = Moment(int(revision_of(each)), kind, each, gone)
         self.moments[moment.revision, name_of(each)] = moment
+
+
+def _kinds(place: Place) -> tuple[Kind, ...]:
+    if place.workload is Kind.CRON_JOB:
+        return (Kind.CRON_JOB, Kind.JOB, Kind.CONFIG_MAP)
+    return (Kind.HTTP_ROUTE, Kind.DEPLOYMENT, Kind.CONFIG_MAP)

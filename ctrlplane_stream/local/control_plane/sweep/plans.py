@@ -72,8 +72,9 @@ Courses = Mapping[tuple[Way, bool], Course]
 
 _TWENTY = (*["cut"] * 12, "conflict", "conflict", "stale", "stale", "stale", "lease", "lease", "rare")
 """What twenty plans in a row are."""
-_TEN = (Way.ROUTE, Way.ROUTE, Way.ROUTE, Way.SERVICE, Way.SERVICE, Way.GROWING, Way.CONSUMER, Way.COMMITS, Way.EXCHANGED, Way.ADOPTED)
-"""Ways of ten plans in a row."""
+_OTHERS = (Way.GROWING, Way.CONSUMER, Way.COMMITS, Way.EXCHANGED, Way.ADOPTED, Way.JOB)
+_TURN = (Way.ROUTE, Way.ROUTE, Way.ROUTE, Way.SERVICE, Way.SERVICE, *_OTHERS)
+"""Ways of eleven plans in a row."""
 _LAGS_SECONDS = (0.02, 0.1, 0.3)
 
 
@@ -99,7 +100,7 @@ def plan_of(number: int, courses: Courses, ways: Sequence[Way] = tuple(Way)) -> 
     """
     what, turn = _TWENTY[number % len(_TWENTY)], number // len(_TWENTY)
     chance = random.Random(number)  # noqa: S311
-    among = [way for way in _TEN if way in ways]
+    among = [way for way in _TURN if way in ways]
     if what == "cut":
         cut = turn * _TWENTY.count("cut") + number % len(_TWENTY)
         way, nth = among[cut % len(among)], _nth_of_its_way(cut, among)

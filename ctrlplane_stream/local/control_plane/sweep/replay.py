@@ -7,17 +7,14 @@ candidate gets them: 4 holds and not 2. Besides these: the cursor in the memory 
 never deleted nor gets other Pods.
 """
 
-import contextlib
 import math
 
 from ctrlplane_stream.actuators.kubernetes.manifests import SERVING
-from ctrlplane_stream.actuators.kubernetes.memory import Memory, read_memory
-from ctrlplane_stream.actuators.kubernetes.names import memory_name, version_name
+from ctrlplane_stream.actuators.kubernetes.names import version_name
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, Kind, Manifest, annotation, label, name_of
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.weights import backends
-from ctrlplane_stream.actuators.ledger import words
-from ctrlplane_stream.actuators.wanted import retreats
+from ctrlplane_stream.local.control_plane.sweep.memories import Memories
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment
 
 
@@ -30,7 +27,7 @@ class Replay:
         """By the name of a version of ours, whatever the name of its Deployment."""
         self._deployments: dict[str, Manifest] = {}
         self._owned: Manifest | None = None
-        self._memory: Memory | None = None
+        self._memories = Memories(place)
 
     def step(self, moment: Moment) -> list[str]:
         """What this moment breaks."""
@@ -47,15 +44,11 @@ class Replay:
         return self._place.full or 1
 
     def _remembered(self, moment: Moment) -> list[str]:
-        if name_of(moment.object) != memory_name(self._place.slug) or moment.gone:
-            return []
-        before = self._memory
-        with contextlib.suppress(RuntimeError):
-            self._memory = read_memory(moment.object)
-        found = _gone_back(before, self._memory)
-        if self._memory is None or self._place.route is not None:
+        before, found = self._memories.ledger, self._memories.step(moment)
+        now = self._memories.ledger
+        if now is before or now is None or self._place.route is not None:
             return found
-        return found + self._weighed({version_name(self._place.slug, of): weight for of, weight in self._memory.ledger.weights.items()})
+        return found + self._weighed({version_name(self._place.slug, of): weight for of, weight in now.weights.items()})
 
     def _steered(self, route: Manifest) -> list[str]:
         rule = self._place.route
@@ -74,7 +67,7 @@ class Replay:
             ready = int((self._deployments.get(name, {}).get("status") or {}).get("readyReplicas") or 0)
             if ready == 0 or (name != self._stable() and 100 * ready // self._full < weight):
                 found.append(f"1: {name} rose to {weight} with {ready} of {self._full} Pods ready")
-            if self._aborting() and name != self._stable():
+            if self._memories.aborting and name != self._stable():
                 found.append(f"3: {name} rose from {before.get(name, 0)} to {weight} during an abort")
         return found
 
@@ -110,26 +103,14 @@ class Replay:
 
     def _more(self, name: str, had: int, has: int) -> list[str]:
         """By shares of Pods, a Pod more is more of the traffic, whatever the memory says yet."""
-        if self._place.route is not None or name == self._stable() or not self._aborting():
+        if self._place.route is not None or name == self._stable() or not self._memories.aborting:
             return []
         return [f"3: {name} went from {had} to {has} Pods during an abort"]
 
     def _stable(self) -> str | None:
-        wanted = self._memory.ledger.wanted if self._memory is not None else None
+        wanted = self._memories.wanted
         return version_name(self._place.slug, wanted.stable) if wanted is not None and wanted.stable is not None else None
 
     def _exchanges(self) -> bool:
         """Whether there is no room for a whole second fleet, so that stable gives Pods away as the candidate gets them."""
-        wanted = self._memory.ledger.wanted if self._memory is not None else None
-        return wanted is not None and wanted.in_place
-
-    def _aborting(self) -> bool:
-        ledger = self._memory.ledger if self._memory is not None else None
-        return ledger is not None and ledger.wanted is not None and (ledger.lease_expired or retreats(ledger.wanted))
-
-
-def _gone_back(before: Memory | None, now: Memory | None) -> list[str]:
-    was, is_now = (None if memory is None else memory.ledger.cursor for memory in (before, now))
-    if was is None or (is_now is not None and is_now >= was):
-        return []
-    return [f"cursor: went back from {words(was)} to {words(is_now) if is_now is not None else 'none'}"]
+        return self._memories.wanted is not None and self._memories.wanted.in_place

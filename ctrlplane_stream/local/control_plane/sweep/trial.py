@@ -15,14 +15,17 @@ from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
+from ctrlplane_stream.actuators.wanted import is_partial
 from ctrlplane_stream.local.control_plane.lab import Lab
-from ctrlplane_stream.local.control_plane.sweep.faults import FaultyTransport, Killed
+from ctrlplane_stream.local.control_plane.sweep.ending import ending
+from ctrlplane_stream.local.control_plane.sweep.faults import FaultyTransport
 from ctrlplane_stream.local.control_plane.sweep.history import History
 from ctrlplane_stream.local.control_plane.sweep.plans import Fault, Plan
 from ctrlplane_stream.local.control_plane.sweep.repository import Declared
-from ctrlplane_stream.local.control_plane.sweep.script import LEASE_SECONDS, Assigned, ending, retreat, script
+from ctrlplane_stream.local.control_plane.sweep.runs import Begin, Happening, Schedule, happenings
+from ctrlplane_stream.local.control_plane.sweep.script import LEASE_SECONDS, Assigned, retreat, script, shown
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
-from ctrlplane_stream.local.control_plane.sweep.workers import Worker
+from ctrlplane_stream.local.control_plane.sweep.workers import Dead, Worker, unless_killed
 from ctrlplane_stream.local.control_plane.sweep.writes import Spot, Tally
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
@@ -52,6 +55,7 @@ class Trial:
         self._restart = restart
         self._place: Place = plan.way.place(namespace, TARGET.service)
         self._script = script(TARGET, plan.way, promotes=plan.promotes)
+        self._happenings = happenings(plan.way, promotes=plan.promotes)
         self._declared = Declared() if plan.way is Way.COMMITS else None
         self._tally = Tally()
         self._jumped = 0.0
@@ -81,12 +85,14 @@ class Trial:
         return Result(plan, end, tuple(problems), tally.requests, tuple(tally.spots), struck)
 
     async def _play(self, admin: Cluster) -> None:
-        self._admin = admin
+        self._admin, self._schedule = admin, Schedule(admin, self._lab.kubelet, self._place)
         await self._surroundings_run()
         self._begin()
         for index, assigned in enumerate(self._script):
             self._index = index
             await self._carry_out(assigned)
+            for happening in self._happenings.get(assigned[1].sequence, ()):
+                await self._happen(happening)
             if self._sleeper is not None and self._index >= self._woken_after:
                 await self._wake()
         if self._sleeper is not None:
@@ -129,17 +135,27 @@ class Trial:
         else:
             self.notes.append(f"{assigned[0].id}: {outcome.reason}")
 
+    async def _happen(self, happening: Happening) -> None:
+        if isinstance(happening, Begin):
+            await self._schedule.begin(happening)
+            return
+        of, counted = happening.version, happening.counted
+        self._schedule.end(of)
+        await self._until(str(happening), lambda seen: (version := seen.version(of)) is not None and version.runs == counted)
+
     async def _settled(self, assigned: Assigned) -> None:
-        wanted = {version.label: version.weight for version in assigned[0].wanted.versions}
+        wanted = shown(self._plan.way, assigned)
+        partial = is_partial(assigned[0].wanted)
+        await self._until(f"{assigned[0].id}: {wanted}", lambda seen: (seen.lease_expired and partial) or self._is_settled(seen, wanted))
+
+    async def _until(self, what: str, holds: Callable[[TargetObserved], bool]) -> None:
+        """Look until it holds of what is seen, as the reconcile loop does."""
         deadline, seen = time.monotonic() + _PATIENCE_SECONDS, None
         while True:
             seen = await self._survive(lambda: self._workers[-1].actuator.observe(TARGET))
-            if isinstance(seen, TargetObserved):
-                if seen.lease_expired and any(0 < weight < 100 for weight in wanted.values()):
-                    return
-                if self._is_settled(seen, wanted):
-                    return
-            assert time.monotonic() < deadline, f"{assigned[0].id}: never saw {wanted}; last seen: {seen}; {self.notes[-3:]}"
+            if isinstance(seen, TargetObserved) and holds(seen):
+                return
+            assert time.monotonic() < deadline, f"{what}: never seen; last seen: {seen}; {self.notes[-3:]}"
             await asyncio.sleep(0.02)
 
     def _is_settled(self, seen: TargetObserved, wanted: dict[str, int]) -> bool:
@@ -149,7 +165,7 @@ class Trial:
     async def _survive(self, doing: Callable[[], Awaitable[Outcome | TargetObserved]]) -> Outcome | TargetObserved | None:
         """What was done, or None where the actuator died of it, fell asleep over it, or the world was away."""
         worker = self._workers[-1]
-        task = asyncio.ensure_future(_unless_killed(doing()))
+        task = asyncio.ensure_future(unless_killed(doing()))
         sleeps = asyncio.ensure_future(worker.transport.asleep.wait())
         await asyncio.wait({task, sleeps}, return_when=asyncio.FIRST_COMPLETED)
         sleeps.cancel()
@@ -159,7 +175,7 @@ class Trial:
             return None
         try:
             return task.result()
-        except _Dead:
+        except Dead:
             await worker.lie_down()
             self._begin()
             return None
@@ -173,7 +189,7 @@ class Trial:
         assert sleeper is not None
         for worker in self._workers:
             worker.transport.wake.set()
-        with contextlib.suppress(_Dead, WorldUnreachable):
+        with contextlib.suppress(Dead, WorldUnreachable):
             await sleeper
 
     def _begin(self) -> None:
@@ -202,7 +218,7 @@ class Trial:
 
     async def _touch(self, request: Request) -> None:
         """Annotate everything of the target, as some tool or other might at any time."""
-        for kind in (Kind.CONFIG_MAP, Kind.DEPLOYMENT, Kind.HTTP_ROUTE):
+        for kind in (Kind.CONFIG_MAP, Kind.DEPLOYMENT, Kind.HTTP_ROUTE, Kind.CRON_JOB, Kind.JOB):
             for each in (await self._admin.select(kind, self._place.namespace))[0]:
                 if each["metadata"].get("annotations"):
                     count = str(self._tally.requests)
@@ -216,17 +232,6 @@ class Trial:
             await worker.end()
         if self._declared is not None:
             self._declared.remove()
-
-
-class _Dead(Exception):
-    """A Killed that asyncio can carry: a task must not end with a BaseException."""
-
-
-async def _unless_killed(doing: Awaitable[Outcome | TargetObserved]) -> Outcome | TargetObserved:
-    try:
-        return await doing
-    except Killed as killed:
-        raise _Dead from killed
 
 
 async def trial(lab: Lab, plan: Plan, namespace: str, restart: Callable[[], Awaitable[None]]) -> Result:

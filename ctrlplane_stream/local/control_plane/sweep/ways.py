@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.local.control_plane.scene import adopting, route, routed_place, running, template
+from ctrlplane_stream.local.control_plane.scene import adopting, job_template, route, routed_place, running, template
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import Capacity
 
@@ -31,11 +31,13 @@ class Way(StrEnum):
     """By a route, where there is room for half a fleet beside the whole one: a portion is ready before as many Pods go."""
     ADOPTED = "adopted"
     """By a route; the first version is a Deployment that ran before us and is its owner's."""
+    JOB = "job"
+    """By runs: a CronJob a version, of which one is not suspended."""
 
     @property
     def by_route(self) -> bool:
-        """Whether a route has the weights, and not shares of Pods."""
-        return self not in (Way.SERVICE, Way.CONSUMER)
+        """Whether a route has the weights, and not shares of Pods or runs."""
+        return self not in (Way.SERVICE, Way.CONSUMER, Way.JOB)
 
     @property
     def surplus_percent(self) -> int:
@@ -45,7 +47,7 @@ class Way(StrEnum):
     @property
     def kind(self) -> ServiceKind:
         """The kind of service that commands name."""
-        return ServiceKind.CONSUMER if self is Way.CONSUMER else ServiceKind.ROUTED
+        return {Way.CONSUMER: ServiceKind.CONSUMER, Way.JOB: ServiceKind.JOB}.get(self, ServiceKind.ROUTED)
 
     @property
     def capacity(self) -> Capacity:
@@ -57,6 +59,8 @@ class Way(StrEnum):
         if self.by_route:
             place = routed_place(namespace, service, replicas=_PODS if self in (Way.GROWING, Way.EXCHANGED) else 2)
             return adopting(place) if self is Way.ADOPTED else place
+        if self is Way.JOB:
+            return Place(namespace, SLUG, job_template())
         return Place(namespace, SLUG, template(_PODS), full=_PODS, service=None if self is Way.CONSUMER else SLUG)
 
     def surroundings(self) -> Sequence[Manifest]:
@@ -64,5 +68,7 @@ class Way(StrEnum):
         if self.by_route:
             owned = {**route(SLUG, ["main"]), "metadata": {"name": SLUG, "annotations": {"owner": "somebody"}}}
             return [owned, running()] if self is Way.ADOPTED else [owned]
+        if self is Way.JOB:
+            return []
         spec = {"selector": {"app": "cart"}, "ports": [{"port": 80, "targetPort": 8080}]}
         return [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": SLUG}, "spec": spec}]

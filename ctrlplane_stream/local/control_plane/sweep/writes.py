@@ -4,8 +4,11 @@ from collections import Counter
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.objects import RUNS, Kind
 from ctrlplane_stream.actuators.kubernetes.transport import Request
+
+_RUNS = RUNS.replace("/", "~1")
+"""The annotation's name in a JSON pointer."""
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -61,5 +64,12 @@ def _verb(request: Request) -> str:
         return "delete"
     if not isinstance(request.body, list):
         return "make"
-    paths = [operation["path"] for operation in request.body if operation["op"] != "test"]
-    return "scale" if "/spec/replicas" in paths else "steer" if any(path.endswith("/backendRefs") for path in paths) else "stamp"
+    return _patched({operation["path"]: operation.get("value") for operation in request.body if operation["op"] != "test"})
+
+
+def _patched(written: dict[str, object]) -> str:
+    if "/spec/suspend" in written:
+        return "suspend" if written["/spec/suspend"] else "let run"
+    if any(path.endswith(f"/{_RUNS}") for path in written):
+        return "count runs of"
+    return "scale" if "/spec/replicas" in written else "steer" if any(path.endswith("/backendRefs") for path in written) else "stamp"
