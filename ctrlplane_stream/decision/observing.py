@@ -42,6 +42,8 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
     if flight is None or flight.id != fact.command_id:
         draft.put_target(_settled(draft, target))
         draft.because("outcome-late", f"{fact.command_id} on {service} {fact.status}: a later command stands or it was answered before")
+        if fact.observed is not None:
+            _looked_at_rest(draft, service, fact.reason)
         return fact.observed is not None
     draft.put_target(_settled(draft, _answered(target, flight, fact)))
     draft.because(f"outcome:{fact.status}", f"{service} {flight.verb} {fact.status}: {fact.reason}", target.rollout)
@@ -49,13 +51,20 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
         _edited(draft, service, fact.observed.edited)
     if fact.status in (OutcomeStatus.REFUSED, OutcomeStatus.FAILED):
         unrestored(draft, service, fact.reason)
-    elif fact.observed is not None and strays(draft, draft.target(service)):
-        drifted(draft, service, impostor(draft, draft.target(service)) or fact.reason)
+    elif fact.observed is not None:
+        _looked_at_rest(draft, service, fact.reason)
     if fact.observed is not None and fact.observed.lease_expired:
         lease_lapsed(draft, service, f"the lease on {service} expired")
     if (rollout := moving(draft, service)) is not None:
         _over_glass(draft, rollout, fact)
     return True
+
+
+def _looked_at_rest(draft: Draft, service: str, detail: str) -> None:
+    """Answer what is seen of a target at rest that is not as it was left, whichever word of it came through."""
+    target = draft.target(service)
+    if strays(draft, target):
+        drifted(draft, service, impostor(draft, target) or detail)
 
 
 def _over_glass(draft: Draft, rollout: e.Rollout, fact: OutcomeReported) -> None:

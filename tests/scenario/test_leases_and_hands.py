@@ -347,6 +347,14 @@ def test_another_artifact_that_came_while_a_hand_had_the_target_is_put_back_once
     assert loop.world.target("cart").versions["#1"].digest == digest(1)
 
 
+def test_another_artifact_at_rest_is_told_where_only_the_late_answer_to_an_old_command_shows_it() -> None:
+    loop = shop()
+    old = next(c for c in loop.driver.commands if c.target.service == "cart")
+    loop.world.target("cart").versions["#1"].digest = digest(99)
+    loop.give(loop.world.apply(old, loop.now_ms))
+    assert f"#1 runs {digest(99)} instead of {digest(1)}" in loop.driver.notices[-1].text
+
+
 def test_another_artifact_at_rest_is_put_back_once_an_hour_where_the_policy_says_so() -> None:
     loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
     retagged(loop)
