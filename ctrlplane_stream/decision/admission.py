@@ -14,6 +14,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.superseding import as_declared, is_extended, make_way, starts_over, with_withdrawn
+from ctrlplane_stream.decision.version_sets import neighbours
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import version_number
 from ctrlplane_stream.model.policy import Mode
@@ -144,14 +145,17 @@ def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
 
 
 def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> tuple[str, str] | None:
-    earlier = True
+    graph, earlier = draft.state.graph, True
+    near = neighbours(graph, services)
     for other in draft.rollouts():
         if other.id == rollout.id:
             earlier = False
             continue
         if other.phase is Phase.QUEUED and not earlier:
             continue
-        related, by = relation(draft, services, other)
+        related, by = relation(graph, services, near, other)
+        if related is Relation.APART:
+            continue  # as most are, which need not be asked how far they are
         wait = COUPLINGS[related][standing(draft, other)]
         aged = draft.clock.steady - other.queued_steady > AGEING_SECONDS * 1000
         if wait is Wait.ALWAYS or (earlier and (wait is Wait.BEHIND or (wait is Wait.BEHIND_AGED and aged))):

@@ -66,12 +66,7 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         window_seconds=max(1, round(draft.telemetry.window_seconds)),
         entry_points=version_set.entry_points,
         policy=_gate(version_set.policy, baking=baking),
-        concurrent=tuple(
-            Concurrent(other.id, unit.service, draft.told_as(unit.service, unit.candidate))
-            for other in concurrent(draft, rollout)
-            for unit in other.units
-            if unit.weighted
-        ),
+        concurrent=_arms(draft, rollout),
         baking=baking,
         advised=rollout.advice is not None,
     )
@@ -125,19 +120,31 @@ def _as_seen_from(guard: Guard, changed: tuple[e.Unit, ...]) -> Guard:
     return guard
 
 
+def _arms(draft: Draft, rollout: e.Rollout) -> tuple[Concurrent, ...]:
+    """The candidates of others that were given weight beside this rollout."""
+    found: list[Concurrent] = []
+    for other in draft.rollouts():
+        weighted = [unit for unit in other.units if unit.weighted]  # asked first, since few are and it needs no target
+        if weighted and _is_beside(draft, rollout, other):
+            found += [Concurrent(other.id, unit.service, draft.told_as(unit.service, unit.candidate)) for unit in weighted]
+    return tuple(found)
+
+
 def concurrent(draft: Draft, rollout: e.Rollout) -> tuple[e.Rollout, ...]:
     """Other rollouts with a candidate under weight that is not stable yet, in order of arrival."""
-    return tuple(
-        o
-        for o in draft.rollouts()
-        if o.id != rollout.id
-        and not o.promoted
-        and o.phase not in ADOPTION
-        and (o.advice is not None or any(carries(draft, u) for u in o.units))
-    )
+    return tuple(other for other in draft.rollouts() if _is_beside(draft, rollout, other))
 
 
-def carries(draft: Draft, unit: e.Unit) -> bool:
-    """Whether weight is wanted for the unit's candidate."""
-    wanted = draft.target(unit.service).wanted(unit.candidate)
-    return wanted is not None and wanted.weight > 0
+def _is_beside(draft: Draft, rollout: e.Rollout, other: e.Rollout) -> bool:
+    if other.id == rollout.id or other.promoted or other.phase in ADOPTION:
+        return False
+    return other.advice is not None or _carries(draft, other)
+
+
+def _carries(draft: Draft, rollout: e.Rollout) -> bool:
+    """Whether weight is wanted for a candidate of the rollout."""
+    for unit in rollout.units:
+        wanted = draft.target(unit.service).wanted(unit.candidate)
+        if wanted is not None and wanted.weight > 0:
+            return True
+    return False

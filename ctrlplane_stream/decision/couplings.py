@@ -4,13 +4,16 @@
 queued rollout waits for the other is then looked up. A shared guard couples rollouts that run: see ``hearing.py``.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import version_sets as vs
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.graph import Graph
 from ctrlplane_stream.decision.phases import ADOPTION, Phase
+from ctrlplane_stream.model.identity import EdgeKey
 
 
 class Relation(StrEnum):
@@ -69,18 +72,18 @@ COUPLINGS = MappingProxyType(
 """Relation and standing of the other to what a queued rollout does."""
 
 
-def relation(draft: Draft, services: tuple[str, ...], other: e.Rollout) -> tuple[Relation, str]:
-    """What changed ``services`` have to do with those of the other rollout, and the service or edge that says so."""
-    theirs = tuple(unit.service for unit in other.units)
-    for name in theirs:  # a loop, since each that queues asks it of every other
+def relation(graph: Graph, services: tuple[str, ...], near: Mapping[str, EdgeKey], other: e.Rollout) -> tuple[Relation, str]:
+    """What changed ``services``, whose neighbours are ``near``, have to do with those of the other rollout, and the service or edge that
+    says so."""
+    theirs = [unit.service for unit in other.units]
+    for name in theirs:  # loops, since each that queues asks it of every other
         if name in services:
             return Relation.SAME_SERVICE, name
-    graph = draft.state.graph
-    edge = vs.joined(graph, services, theirs)
-    if edge is None:
-        return Relation.APART, ""
-    hub = any(vs.is_hub(graph, name) for name in (*services, *theirs))
-    return (Relation.HUB if hub else Relation.JOINED), str(edge)
+    for name, edge in near.items():
+        if name in theirs:
+            hub = any(vs.is_hub(graph, name) for name in (*services, *theirs))
+            return (Relation.HUB if hub else Relation.JOINED), str(edge)
+    return Relation.APART, ""
 
 
 def standing(draft: Draft, other: e.Rollout) -> Standing:

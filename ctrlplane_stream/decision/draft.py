@@ -11,19 +11,12 @@ import msgspec
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.state import Entry, State, encode_entry
+from ctrlplane_stream.decision.state import Entry, Known, State, encode_entry
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Output, Verb
 from ctrlplane_stream.model.decisions import GONE, Reason
 
 E = TypeVar("E", bound=msgspec.Struct)
-
-
-class _Unasked(msgspec.Struct, frozen=True):
-    """Stands for a key that nobody asked for yet, where None stands for one without an entry."""
-
-
-_UNASKED = _Unasked()
 
 
 class Telling(msgspec.Struct, frozen=True):
@@ -49,12 +42,9 @@ class Draft:
         self.telling: dict[str, Telling] = {}
         self.moved: list[str] = []
         """Rollouts that were moved so far, once for each move: what others wait for may have changed."""
-        self.read_of: tuple[e.Rollout, object] | None = None
-        """A rollout and the reading of its gate, which is asked for some times in a row."""
-        self._read = state.read
         self._changes: dict[str, Entry | None] = {}
-        self._known: dict[str, Entry | None] = {}
-        """Everything that was asked for or changed so far: a rule is asked many times in one decision."""
+        self._known = Known(state)
+        """A rule is asked many times in one decision."""
         self.put("clock", clock)
 
     @classmethod
@@ -69,16 +59,11 @@ class Draft:
 
     def find(self, key: str, type_: type[E]) -> E | None:
         """The entry of a key as changed so far, or None."""
-        found = self._known.get(key, _UNASKED)
-        if found is _UNASKED:
-            found = self._known[key] = self._read(key)
-        return found  # type: ignore[return-value]
+        return self._known[key]  # type: ignore[return-value]
 
     def has(self, key: str) -> bool:
         """Whether there is an entry of that key now."""
-        if key in self._changes:
-            return self._changes[key] is not None
-        return key in self.state
+        return self._known[key] is not None
 
     def put(self, key: str, entry: msgspec.Struct) -> None:
         """Set an entry."""
@@ -99,19 +84,16 @@ class Draft:
     @property
     def index(self) -> e.Index:
         """What there is to look at."""
-        return self.find("index", e.Index) or e.Index()
+        return self._known["index"] or e.Index()  # type: ignore[return-value]
 
     @property
     def telemetry(self) -> e.TelemetryEntry:
         """What is known of the windows."""
-        return self.find("telemetry", e.TelemetryEntry) or e.TelemetryEntry()
+        return self._known["telemetry"] or e.TelemetryEntry()  # type: ignore[return-value]
 
     def target(self, service: str) -> e.TargetEntry:
         """The target of a service; a blank one where it was never touched."""
-        found = self._known.get(key := f"target/{service}", _UNASKED)  # as find does, which most askers need no call of
-        if found is _UNASKED:
-            found = self._known[key] = self._read(key)
-        return found or e.TargetEntry(service)  # type: ignore[return-value]
+        return self._known[f"target/{service}"] or e.TargetEntry(service)  # type: ignore[return-value]
 
     def put_target(self, target: e.TargetEntry) -> None:
         """Set a target."""
@@ -119,7 +101,7 @@ class Draft:
 
     def service(self, name: str) -> ServiceInEnvironment | None:
         """A service of the catalog in force, or None."""
-        return self.find(f"service/{name}", ServiceInEnvironment)
+        return self._known[f"service/{name}"]  # type: ignore[return-value]
 
     def version(self, service: str, label: str) -> e.VersionEntry | None:
         """A version by its label, or None."""
@@ -132,28 +114,20 @@ class Draft:
 
     def rollout(self, id_: str) -> e.Rollout | None:
         """A rollout by its id, or None."""
-        found = self._known.get(key := f"rollout/{id_}", _UNASKED)
-        if found is _UNASKED:
-            found = self._known[key] = self._read(key)
-        return found  # type: ignore[return-value]
+        return self._known[f"rollout/{id_}"]  # type: ignore[return-value]
 
     def version_set(self, id_: str) -> e.VersionSet:
         """The set of a rollout that exists. KeyError where there is none."""
-        found = self._known.get(key := f"set/{id_}", _UNASKED)
-        if found is _UNASKED:
-            found = self._known[key] = self._read(key)
+        found = self._known[f"set/{id_}"]
         if found is None:
             raise KeyError(id_)
         return found  # type: ignore[return-value]
 
     def rollouts(self) -> Iterator[e.Rollout]:
         """Rollouts that have not ended, in order of arrival."""
-        known = self._known.get
+        known = self._known
         for id_ in self.index.rollouts:
-            found = known(key := f"rollout/{id_}", _UNASKED)  # as find does, which most askers need no call of
-            if found is _UNASKED:
-                found = self._known[key] = self._read(key)
-            if found is not None:
+            if (found := known[f"rollout/{id_}"]) is not None:
                 yield found  # type: ignore[misc]
 
     def put_rollout(self, rollout: e.Rollout) -> None:
@@ -167,7 +141,7 @@ class Draft:
 
     def changes(self) -> dict[str, Entry | None]:
         """What truly changed, in the order of the keys."""
-        changes, read = self._changes, self._read
+        changes, read = self._changes, self.state.read
         return {key: slot for key in sorted(changes) if (slot := changes[key]) is not (before := read(key)) and slot != before}
 
 

@@ -101,11 +101,9 @@ def quiet_seconds(clock: e.Clock, rollout: e.Rollout, window_seconds: float) -> 
     return max(0.0, (clock.steady - (rollout.confirmed_steady or 0)) / 1000 - FIRST_WORD_WINDOWS * window_seconds)
 
 
-def is_blind_too_long(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_seconds: float) -> bool:
-    """Whether telemetry was lost for longer than the policy lets a candidate serve unseen (and for some windows at least)."""
-    limit = max(version_set.policy.blind_limit_seconds, BLIND_WINDOWS * window_seconds)
-    blind = _blindness(clock, rollout, version_set, window_seconds) is not None
-    return blind and quiet_seconds(clock, rollout, window_seconds) > limit
+def is_blind_too_long(clock: e.Clock, rollout: e.Rollout, policy: Policy, window_seconds: float) -> bool:
+    """Whether a gate that reads BLIND does so for longer than the policy lets a candidate serve unseen (and for some windows at least)."""
+    return quiet_seconds(clock, rollout, window_seconds) > max(policy.blind_limit_seconds, BLIND_WINDOWS * window_seconds)
 
 
 def _blindness(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_seconds: float) -> str | None:

@@ -14,7 +14,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.notices import notify
-from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, Phase
+from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
 from ctrlplane_stream.decision.readiness import never_ready
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
@@ -39,7 +39,7 @@ class Condition(msgspec.Struct, frozen=True):
     text: str
 
 
-def review(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None = None) -> e.Rollout:
+def review(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> e.Rollout:
     """The rollout with its holds as they are now; says what is new and what is over. ``reading`` is that of its gate, where it has one."""
     found = conditions(draft, rollout, reading)
     if not found and not rollout.holds:
@@ -83,8 +83,6 @@ def announce(draft: Draft, rollout: e.Rollout, held: e.Hold) -> None:
 
 def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
     """The first hold whose patience has ended; a revert that fails is held until a person ends it, since it is never itself reverted."""
-    if not rollout.holds:
-        return None
     return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady and h.code != "revert-fails"), None)
 
 
@@ -97,19 +95,14 @@ def _held(draft: Draft, rollout: e.Rollout, condition: Condition, before: e.Hold
     return e.Hold(condition.code, condition.text, clock.now_ms, clock.steady, clock.steady + wait, clock.now_ms + wait)
 
 
-def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None = None) -> list[Condition]:
+def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> list[Condition]:
     """Everything that keeps the rollout from going forward now, sticky holds apart."""
-    if rollout.phase in ENDED or rollout.phase is Phase.QUEUED:
+    if rollout.phase not in MOVING:
         return []
-    found: list[Condition] = []
-    if rollout.stuck:
-        found.append(Condition("stuck", "not every target does what is wanted: " + "; ".join(rollout.stuck)))
-    if rollout.phase in FORWARD:
-        found.extend(_scoped(draft, rollout))
-    if rollout.phase in GATED:
-        now = reading or gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
-        found.extend(_gated(draft, rollout, now))
-    return found
+    stuck = [Condition("stuck", "not every target does what is wanted: " + "; ".join(rollout.stuck))] if rollout.stuck else []
+    scoped = _scoped(draft, rollout) if rollout.phase in FORWARD else []
+    gated = _gated(draft, rollout, reading) if reading is not None else []
+    return [*stuck, *scoped, *gated]
 
 
 def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:

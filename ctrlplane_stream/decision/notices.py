@@ -2,14 +2,14 @@
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.targets import weights_now, weights_of
+from ctrlplane_stream.decision.targets import weights_of
 from ctrlplane_stream.model.commands import Notify
 
 
 def notify_of_target(draft: Draft, service: str, event: str, text: str, verb: str) -> None:
     """Tell people about a target that no rollout moves. ``verb`` is the control verb that is most likely wanted next."""
     command = f"ctrlplane-stream control {verb} {draft.environment}:{service} --why REASON"
-    _tell(draft, event, text, weights_now(draft, (service,)), command)
+    _tell(draft, event, text, {service: draft.target(service).weights}, command)
 
 
 def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, deadline_ms: int | None = None) -> None:

@@ -273,19 +273,21 @@ def _met_earlier(draft: Draft, fact: ArrivalsObserved) -> None:
 
 def _met(before: dict[str, int], counts: dict[str, int], fact: ArrivalsObserved) -> dict[str, int]:
     """When each version was last met, with this window."""
-    end = int(fact.window + fact.window_seconds)
-    met = {**before, **{label: max(end, before.get(label, 0)) for label, count in counts.items() if count > 0}}
-    return dict(sorted(met.items()))
+    end, met = int(fact.window + fact.window_seconds), dict(before)
+    for label, count in counts.items():
+        if count > 0:
+            met[label] = max(end, before.get(label, 0))
+    return met
 
 
 def _by_our_labels(draft: Draft, service: str, arrivals: dict[str, int]) -> dict[str, int]:
-    """The counts under our labels, in their order, where telemetry tells a version by another."""
+    """The counts under our labels, where telemetry tells a version by another."""
     ours = {draft.told_as(service, v.label): v.label for v in draft.target(service).live}
     counts: dict[str, int] = {}
     for told, count in arrivals.items():
         label = ours.get(told, told)
         counts[label] = counts.get(label, 0) + count
-    return dict(sorted(counts.items()))
+    return counts
 
 
 def _sighted(draft: Draft, rollout: e.Rollout, window: int) -> None:

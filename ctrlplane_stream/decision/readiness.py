@@ -41,7 +41,8 @@ def never_ready(draft: Draft, rollout: e.Rollout) -> str | None:
 
 def failing(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     """That a candidate fails by its instances alone, or None. It is said where judges say theirs too, so that nobody there misses it."""
-    if (why := failure(draft.target(unit.service), unit.candidate)) is None:
+    target = draft.target(unit.service)
+    if (why := failure(target, unit.candidate)) is None or (rollout.phase is Phase.PREPARING and not _answered(draft, target)):
         return None
     step = step_count(rollout) - 1 if rollout.bakes or rollout.promoted else global_step(rollout)
     verdict = Verdict(
@@ -56,3 +57,8 @@ def failing(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     )
     draft.outputs.append(Declare(f"{rollout.id}/{INSTANCES}@{draft.clock.sequence}", verdict))
     return verdict.reason
+
+
+def _answered(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether the target was seen since its last command was carried out: what was seen before it was made is of an earlier attempt."""
+    return target.service not in draft.telling and target.observed_sequence >= target.commanded_sequence

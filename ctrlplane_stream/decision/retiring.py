@@ -21,24 +21,25 @@ def retire(draft: Draft) -> None:
     still: list[str] = []
     for service in draft.index.retiring:
         target = draft.target(service)
-        gone = [v for v in target.live if _may_go(target, v) and (v.parked_until_steady or 0) <= draft.clock.steady]
+        parked = [v for v in target.live if _may_go(target, v)]
+        gone = [v for v in parked if (v.parked_until_steady or 0) <= draft.clock.steady]
         as_left = target.strayed is None and target.edited is None  # or the deletion would undo what somebody is to look at first
         if gone and target.rollout is None and as_left:
             labels = [v.label for v in gone]
-            target = replace(target, live=tuple(v for v in target.live if v.label not in labels))
-            draft.put_target(target)
+            parked = [v for v in parked if v.label not in labels]
+            draft.put_target(replace(target, live=tuple(v for v in target.live if v.label not in labels)))
             draft.tell(service, Telling(Verb.DELETE, f"the retention of {', '.join(labels)} has passed", None))
             draft.because("deleted", f"{service} {', '.join(labels)}: retention has passed")
-        if any(_may_go(target, v) for v in target.live):
+        if parked:
             still.append(service)
     if tuple(still) != draft.index.retiring:
         draft.put("index", replace(draft.index, retiring=tuple(still)))
 
 
 def _may_go(target: e.TargetEntry, live: e.LiveVersion) -> bool:
-    good = target.last_known_good
-    kept = live.label == target.stable or (good is not None and live.label == good.label) or live.label == target.pinned
-    return live.capacity is Capacity.PARKED and not kept
+    if live.capacity is not Capacity.PARKED or live.label in (target.stable, target.pinned):
+        return False
+    return target.last_known_good is None or live.label != target.last_known_good.label
 
 
 def deletes(target: e.TargetEntry) -> bool:

@@ -32,6 +32,7 @@ MAX_ROUNDS = 10_000
 Answer = tuple[Event, str] | str | None
 """An event with its reason, or a sentence that says what is waited for."""
 Rule = Callable[[Draft, e.Rollout], Answer]
+GateRule = Callable[[Draft, e.Rollout, gate.Reading], Answer]
 
 _STOPPABLE = (Phase.QUEUED, *FORWARD)
 MAX_RETREATS = 3
@@ -64,22 +65,25 @@ def _progress(draft: Draft, id_: str) -> None:
     before = draft.rollout(id_)
     if before is None or before.phase in ENDED or (before.phase is Phase.QUEUED and still_waits(draft, before)):
         return
-    rollout = _up_to_date(draft, before)
-    answer = _stopped(draft, rollout) or RULES[rollout.phase](draft, rollout)
+    rollout, reading = _up_to_date(draft, before)
+    answer = _stopped(draft, rollout)
+    if answer is None:
+        answer = RULES[rollout.phase](draft, rollout) if reading is None else GATE_RULES[rollout.phase](draft, rollout, reading)
+    latest = draft.rollout(id_) or rollout
     if isinstance(answer, tuple):
-        rollout = draft.rollout(id_) or rollout
-        moved = move(draft, rollout, *answer)
+        moved = move(draft, latest, *answer)
         draft.put_rollout(replace(moved, weights=weights_of(draft, moved)))
         return
-    latest = draft.rollout(id_) or rollout
     weights = weights_of(draft, latest)
     if latest.waiting_for != answer or latest.weights != weights:
         draft.put_rollout(replace(latest, waiting_for=answer, weights=weights))
 
 
-def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
+def _up_to_date(draft: Draft, before: e.Rollout) -> tuple[e.Rollout, gate.Reading | None]:
+    """The rollout with what was seen of its targets and what holds it now, and the reading of its gate where judges have a say."""
     rollout, reading = watch_targets(draft, _after_neighbour(draft, before)), None
-    if rollout.phase in FORWARD:  # before a step is judged, too, so that a count which falls is known for what it is when its runs count
+    if rollout.runs_before and rollout.phase in FORWARD:
+        # Before a step is judged, too, so that a count which falls is known for what it is when its runs count.
         rollout = counted(draft, rollout)
     if rollout.phase in GATED:
         rollout = _while_shown(draft, rollout)
@@ -88,10 +92,9 @@ def _up_to_date(draft: Draft, before: e.Rollout) -> e.Rollout:
         if unproven is not rollout.unproven_now:
             rollout = replace(rollout, unproven_now=unproven)
     rollout = holds.review(draft, rollout, reading)
-    draft.read_of = (rollout, reading) if reading is not None else None
     if rollout is not before:
         draft.put_rollout(rollout)
-    return rollout
+    return rollout, reading
 
 
 def _while_shown(draft: Draft, rollout: e.Rollout) -> e.Rollout:
@@ -118,11 +121,9 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
     """What stops a rollout in any phase under watch: an expired hold, or a version that fails by itself while there is a way back."""
-    if rollout.phase in _STOPPABLE and (over := holds.expired(draft, rollout)) is not None:
+    if rollout.holds and rollout.phase in _STOPPABLE and (over := holds.expired(draft, rollout)) is not None:
         return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
     for unit in rollout.units if _may_fail(rollout) else ():
-        if rollout.phase is Phase.PREPARING and not _answered(draft, unit.service):
-            continue  # what was seen before it was made is of an earlier attempt
         if (why := failing(draft, rollout, unit)) is not None:
             return Event.STOP, why
     return None
@@ -130,15 +131,9 @@ def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
 
 def _may_fail(rollout: e.Rollout) -> bool:
     """Whether instances that fail bring the rollout back: also after the bake, while the old versions drain and are there to return to."""
-    if rollout.forced or rollout.phase is Phase.QUEUED:
+    if rollout.forced:
         return False
-    return rollout.phase in _STOPPABLE or (rollout.phase is Phase.DRAINING and rollout.promoted and not stays(rollout))
-
-
-def _answered(draft: Draft, service: str) -> bool:
-    """Whether the target was seen since its last command was carried out."""
-    target = draft.target(service)
-    return service not in draft.telling and target.observed_sequence >= target.commanded_sequence
+    return rollout.phase in FORWARD or (rollout.phase is Phase.DRAINING and rollout.promoted and not stays(rollout))
 
 
 def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
@@ -207,21 +202,16 @@ def _never_manned(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     return f"{unit.service} {unit.candidate}: {seen.ready} of {seen.instances} instances ready after {seconds:.0f} s"
 
 
-def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
+def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:
     """The gate of a step or of the bake, whatever the answer leads to."""
-    version_set = draft.version_set(rollout.id)
-    reading = _reading(draft, rollout)
     if reading.gate is gate.Gate.FAILED and rollout.cause == "revert":
         text = f"a revert is not reverted by itself: {reading.text}"
         draft.put_rollout(holds.hold(draft, rollout, holds.Condition("revert-fails", text)))
         return text
     if reading.gate is gate.Gate.FAILED:
         return Event.STOP, reading.text
-    if gate.is_blind_too_long(draft.clock, rollout, version_set, draft.telemetry.window_seconds) and not (
-        rollout.forced or rollout.skip_gate
-    ):
-        if all(unit.stable is not None for unit in rollout.units):
-            return Event.RETREAT, reading.text
+    if reading.gate is gate.Gate.BLIND and _retreats(draft, rollout):
+        return Event.RETREAT, reading.text
     if reading.gate is not gate.Gate.OPEN:
         return reading.text
     if rollout.astray is not None:
@@ -231,31 +221,30 @@ def _gated(draft: Draft, rollout: e.Rollout) -> Answer:
     return None
 
 
-def _verifying(draft: Draft, rollout: e.Rollout) -> Answer:
-    if (answer := _gated(draft, rollout)) is not None:
+def _retreats(draft: Draft, rollout: e.Rollout) -> bool:
+    """Whether a blind rollout was unseen for so long that it goes back to weight 0, and has something to go back to."""
+    policy = draft.version_set(rollout.id).policy
+    too_long = gate.is_blind_too_long(draft.clock, rollout, policy, draft.telemetry.window_seconds)
+    return too_long and all(unit.stable is not None for unit in rollout.units)
+
+
+def _verifying(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:
+    if (answer := _gated(draft, rollout, reading)) is not None:
         return answer
-    why = _open_text(draft, rollout)
+    why = _open_text(reading)
     if assigning.next_place(rollout) is None:
         return _unheld(rollout) or (Event.VERIFIED, why)
     return _forward(draft, rollout) or (Event.PASSED, why)
 
 
-def _reading(draft: Draft, rollout: e.Rollout) -> gate.Reading:
-    """The reading of a gate, as it was had just now where it is the same rollout: what its holds and notes say changes nothing of it."""
-    if draft.read_of is not None and draft.read_of[0] is rollout:
-        return draft.read_of[1]  # type: ignore[return-value]
-    return gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
-
-
-def _open_text(draft: Draft, rollout: e.Rollout) -> str:
-    reading = _reading(draft, rollout)
+def _open_text(reading: gate.Reading) -> str:
     return reading.text if reading.proven else f"unproven: {reading.text}"
 
 
-def _baking(draft: Draft, rollout: e.Rollout) -> Answer:
-    if (answer := _gated(draft, rollout)) is not None:
+def _baking(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:
+    if (answer := _gated(draft, rollout, reading)) is not None:
         return answer
-    return _unheld(rollout) or (Event.BAKED, _open_text(draft, rollout))
+    return _unheld(rollout) or (Event.BAKED, _open_text(reading))
 
 
 def _unheld(rollout: e.Rollout) -> str | None:
@@ -300,8 +289,6 @@ RULES: MappingProxyType[Phase, Rule] = MappingProxyType(
         Phase.QUEUED: _queued,
         Phase.PREPARING: _preparing,
         Phase.SHIFTING: _shifting,
-        Phase.VERIFYING: _verifying,
-        Phase.BAKING: _baking,
         Phase.DRAINING: _draining,
         Phase.COMPLETED: _ended,
         Phase.ABORTING: _aborting,
@@ -312,4 +299,7 @@ RULES: MappingProxyType[Phase, Rule] = MappingProxyType(
         Phase.LEAVING: await_answer,
     }
 )
-"""What moves a rollout on in each phase."""
+"""What moves a rollout on in each phase without a gate."""
+
+GATE_RULES: MappingProxyType[Phase, GateRule] = MappingProxyType({Phase.VERIFYING: _verifying, Phase.BAKING: _baking})
+"""What moves it on in the others, by the reading of its gate."""

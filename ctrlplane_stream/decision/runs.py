@@ -57,8 +57,6 @@ def counted_from(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 def counted(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout with the runs that ended well since they are counted; the count never falls, whatever comes late."""
-    if not rollout.runs_before:
-        return rollout
     after = rollout
     for unit in rollout.units:
         if unit.service in rollout.runs_before:

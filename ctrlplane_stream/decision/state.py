@@ -14,7 +14,7 @@ parse.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import TypeVar, final
 
 import msgspec
 from immutables import Map
@@ -54,6 +54,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 _decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in ENTRY_TYPES.items()}
 
 
+@final
 class Packed:
     """An entry as its canonical JSON; it is parsed when it is first asked for."""
 
@@ -115,7 +116,7 @@ class State:
         slot = self._slots.get(key)
         if type(slot) is Packed:
             return slot.entry(key)
-        return slot  # type: ignore[return-value]
+        return slot
 
     def __contains__(self, key: str) -> bool:
         return key in self._slots
@@ -143,6 +144,22 @@ class State:
         return self.environment == other.environment and list(self.entries()) == list(other.entries())
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class Known(dict[str, Entry | None]):
+    """Entries of a state as a decision knows them, its own changes on top: each is read when it is first asked for.
+
+    None stands for a key without an entry.
+    """
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self._slots = state._slots
+
+    def __missing__(self, key: str) -> Entry | None:
+        slot = self._slots.get(key)
+        entry = self[key] = slot.entry(key) if type(slot) is Packed else slot
+        return entry
 
 
 def fold(state: State, decided: Decided) -> State:

@@ -68,8 +68,9 @@ def _parked_in_use(rollout: e.Rollout, target: e.TargetEntry, unit: e.Unit) -> s
     """The version that is being parked and was given traffic by a hand, or None."""
     if rollout.unsafe and rollout.forced:
         return None
+    parked = Capacity.PARKED
     for v in target.live:
-        if v.capacity is Capacity.PARKED and v.label in (unit.candidate, unit.stable) and takes_requests(target, v.label):
+        if v.capacity is parked and v.label in (unit.candidate, unit.stable) and takes_requests(target, v.label):
             return v.label
     return None
 
@@ -85,7 +86,7 @@ def _drained_anew(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) ->
 
 def _looked_at(rollout: e.Rollout) -> bool:
     """Whether somebody is to look at a target first that strayed or was edited by hand."""
-    return any(hold.code in ("drift", "hand-edit") for hold in rollout.holds)
+    return any(hold.code in ("drift", "hand-edit") for hold in rollout.holds) if rollout.holds else False
 
 
 def _once_more(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> None:
@@ -121,7 +122,7 @@ def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:
 
 def _restore(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> None:
     """Say again what is wanted of a target that strayed from it after it had been confirmed, unless somebody is to look at that first."""
-    if target.rollout == rollout.id and not _looked_at(rollout) and not is_shown(draft, target):
+    if not _looked_at(rollout) and not is_shown(draft, target):
         tell_again(draft, target, "the target is no longer as it was left")
 
 

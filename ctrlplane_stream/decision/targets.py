@@ -70,28 +70,28 @@ def failure(target: e.TargetEntry, label: str) -> str | None:
     return None
 
 
-def is_confirmed(target: e.TargetEntry, kind: ServiceKind) -> bool:
+def is_confirmed(draft: Draft, target: e.TargetEntry) -> bool:
     """Whether the world shows the weights of the last command, seen after it was applied, and nothing says that they are not in force."""
-    return _is_heard(target) and _shows_weights(target, kind)
+    return _is_heard(target) and _shows_weights(draft, target)
 
 
 def _is_heard(target: e.TargetEntry) -> bool:
     return target.observed_sequence >= target.commanded_sequence and target.not_in_force is None
 
 
-def _shows_weights(target: e.TargetEntry, kind: ServiceKind) -> bool:
+def _shows_weights(draft: Draft, target: e.TargetEntry) -> bool:
     wanted = {v.label: v.weight for v in target.live}
     for seen in target.observed:
         weight = wanted.get(seen.label, 0)
-        if weight != seen.weight and not _same_share(weight, seen.weight, kind, target.granularity):
+        if weight != seen.weight and not _same_share(weight, seen.weight, kind_of(draft, target.service), target.granularity):
             return False
-    return not [label for label, weight in wanted.items() if weight and target.seen(label) is None]
+    return not [v for v in target.live if v.weight and target.seen(v.label) is None]
 
 
 def is_shown(draft: Draft, target: e.TargetEntry) -> bool:
     """``is_confirmed``, by how the service takes weight: what changes in place shows a weight once every instance is ready."""
     if not exchanges(draft, target):
-        return is_confirmed(target, kind_of(draft, target.service))
+        return is_confirmed(draft, target)
     return _is_heard(target) and _is_settled(target) and _shows_shares(target)
 
 
@@ -115,7 +115,7 @@ def is_astray(draft: Draft, target: e.TargetEntry) -> bool:
     """
     if exchanges(draft, target):
         return _is_settled(target) and not _shows_shares(target)
-    return target.not_in_force is not None or not _shows_weights(target, kind_of(draft, target.service))
+    return target.not_in_force is not None or not _shows_weights(draft, target)
 
 
 def impostor(draft: Draft, target: e.TargetEntry) -> str | None:
@@ -289,14 +289,11 @@ def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, 
     )
 
 
-def weights_now(draft: Draft, services: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    """Service to version label to the weight wanted, versions that run only."""
-    return {name: {v.label: v.weight for v in draft.target(name).live if v.capacity is not Capacity.PARKED} for name in services}
-
-
 def weights_of(draft: Draft, rollout: e.Rollout) -> dict[str, dict[str, int]]:
     """What a rollout wants now, or what was seen of it where another tool makes it."""
-    return rollout.weights if rollout.advice is not None else weights_now(draft, tuple(u.service for u in rollout.units))
+    if rollout.advice is not None:
+        return rollout.weights
+    return {unit.service: draft.target(unit.service).weights for unit in rollout.units}
 
 
 def tell_again(draft: Draft, target: e.TargetEntry, because: str, *, renews: bool = False) -> None:

@@ -1,5 +1,7 @@
 """What time alone brings about: leases renewed, freezes over, releases due, parked versions deleted; and when to be woken."""
 
+from collections.abc import Iterator
+
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.drifting import watch_at_rest
@@ -8,7 +10,6 @@ from ctrlplane_stream.decision.overrides import drop_freezes
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.retiring import retire
 from ctrlplane_stream.decision.targets import goes_on, lease_seconds
-from ctrlplane_stream.decision.transitions import window_now
 from ctrlplane_stream.decision.versioning import releases_due
 from ctrlplane_stream.model.commands import Verb
 
@@ -39,26 +40,30 @@ def _is_over(draft: Draft, freeze: e.FreezeEntry) -> bool:
 
 def _leases_lost(draft: Draft) -> None:
     """A lease that must have expired is not renewed: the target has gone to stable, or will."""
-    for rollout in draft.rollouts():
-        for unit in rollout.units if rollout.phase is not Phase.QUEUED else ():  # which has no target yet
-            target = draft.target(unit.service)
-            if target.rollout != rollout.id or target.leased_ms is None or target.edited is not None:
-                continue
-            seconds = (draft.clock.now_ms - target.leased_ms) / 1000
-            if seconds > lease_seconds(draft, target):
-                lease_lapsed(draft, unit.service, f"nobody renewed the lease on {unit.service} for {seconds:.0f} s")
+    for target, leased_ms in _leased(draft):
+        seconds = (draft.clock.now_ms - leased_ms) / 1000
+        if target.edited is None and seconds > lease_seconds(draft, target):
+            lease_lapsed(draft, target.service, f"nobody renewed the lease on {target.service} for {seconds:.0f} s")
 
 
 def renew(draft: Draft) -> None:
     """Renew the leases that are a third gone, after rollouts were moved: a move renews by itself."""
+    for target, leased_ms in _leased(draft):
+        if target.edited is not None or target.service in draft.telling:
+            continue
+        due = leased_ms + lease_seconds(draft, target) * 1000 / 3
+        if draft.clock.now_ms >= due and _may_be_told(draft, target):
+            draft.tell(target.service, Telling(Verb.RENEW, "the lease is renewed while the rollout is watched", target.rollout))
+
+
+def _leased(draft: Draft) -> Iterator[tuple[e.TargetEntry, int]]:
+    """Targets that rollouts move by a lease, in their order, each with when that was last granted."""
+    queued = Phase.QUEUED
     for rollout in draft.rollouts():
-        for unit in rollout.units if rollout.phase is not Phase.QUEUED else ():  # which has no target yet
+        for unit in rollout.units if rollout.phase is not queued else ():  # which has no target yet
             target = draft.target(unit.service)
-            if target.rollout != rollout.id or target.leased_ms is None or unit.service in draft.telling:
-                continue
-            due = target.leased_ms + lease_seconds(draft, target) * 1000 / 3
-            if draft.clock.now_ms >= due and target.edited is None and _may_be_told(draft, target):
-                draft.tell(unit.service, Telling(Verb.RENEW, "the lease is renewed while the rollout is watched", rollout.id))
+            if target.leased_ms is not None and target.rollout == rollout.id:
+                yield target, target.leased_ms
 
 
 def _may_be_told(draft: Draft, target: e.TargetEntry) -> bool:
@@ -75,7 +80,7 @@ def wake_at_ms(draft: Draft) -> int | None:
     index = draft.index
     if index.rollouts:
         window = max(1.0, draft.telemetry.window_seconds * 1000)
-        next_window = int((window_now(draft) + 1) * window)
+        next_window = int((now // window + 1) * window)
         return min(draft.clock.told_ms + ACTIVE_WAKE_MS, max(next_window, now + 1000))
     if index.retiring or index.releases or index.awaited:
         return draft.clock.told_ms + PASSIVE_WAKE_MS

@@ -178,14 +178,13 @@ def traffic_share(state: State, walked: Walk, services_rps: float) -> float:
     return min(1.0, met / services_rps) if services_rps > 0 else 0.0
 
 
-def joined(graph: Graph, ours: Iterable[str], theirs: Iterable[str]) -> EdgeKey | None:
-    """The first edge that joins two sets of changed services, or None."""
-    others = frozenset(theirs)
-    for name in sorted(ours):
+def neighbours(graph: Graph, services: Iterable[str]) -> dict[str, EdgeKey]:
+    """Who shares an edge with one of the services, and the first such edge; in order of the services, those that they call first."""
+    found: dict[str, EdgeKey] = {}
+    for name in sorted(services):
         for edge in (*graph.outgoing(name), *graph.incoming(name)):
-            if (edge.callee if edge.caller == name else edge.caller) in others:
-                return edge
-    return None
+            found.setdefault(edge.callee if edge.caller == name else edge.caller, edge)
+    return found
 
 
 def is_hub(graph: Graph, service: str) -> bool:

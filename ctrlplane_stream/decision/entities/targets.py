@@ -90,6 +90,12 @@ class TargetEntry(msgspec.Struct, frozen=True):
         good = [label for label in self.baked if label != self.stable]
         return good[-1] if good else None
 
+    @property
+    def weights(self) -> dict[str, int]:
+        """Version label to the weight wanted, versions that run only."""
+        parked = Capacity.PARKED
+        return {version.label: version.weight for version in self.live if version.capacity is not parked}
+
     def wanted(self, label: str) -> LiveVersion | None:
         """What is wanted of a version; None where it is not to exist."""
         for version in self.live:

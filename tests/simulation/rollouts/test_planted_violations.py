@@ -192,7 +192,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "parked while requests still arrive": (4, lambda: [(draining, "_still_met", lambda *args: None)]),
     "weights that are no longer in force are watched on": (
         5,
-        lambda: _everywhere("is_astray", lambda draft, target: not targets._shows_weights(target, targets.kind_of(draft, target.service))),
+        lambda: _everywhere("is_astray", lambda draft, target: not targets._shows_weights(draft, target)),
     ),
     "a drain counts from before the weight": (4, lambda: [(observing, "_at_zero", _always_zero)]),
     "weights are believed before they are shown": (5, lambda: _everywhere("is_confirmed", lambda *args: True)),

@@ -4,13 +4,14 @@ from ctrlplane_stream.decision.couplings import COUPLINGS, Relation, Standing
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.entities import Clock
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, MOVING, TRANSITIONS, Event, Phase, after
-from ctrlplane_stream.decision.rollout import RULES
+from ctrlplane_stream.decision.rollout import GATE_RULES, RULES
 from ctrlplane_stream.decision.transitions import EFFECTS, move
 from ctrlplane_stream.simulation.loop import Loop, catalog, service
 
 
 def test_every_phase_has_a_row_and_a_rule_and_every_event_an_effect() -> None:
-    assert set(TRANSITIONS) == set(Phase) == set(RULES)
+    assert set(TRANSITIONS) == set(Phase) == set(RULES) | set(GATE_RULES)
+    assert not set(RULES) & set(GATE_RULES)
     assert set(EFFECTS) == set(Event)
 
 

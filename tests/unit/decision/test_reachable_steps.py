@@ -6,11 +6,15 @@ from msgspec.structs import replace
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain
 from ctrlplane_stream.actuators.shifting import consumer_shares, reached_weights
 from ctrlplane_stream.decision.composing import reachable
+from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.entities import LiveVersion, TargetEntry
+from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.targets import is_confirmed
-from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.world import Capacity, ObservedVersion
+
+NO_CATALOG = Draft.as_of(State.empty("production"))
+"""Of which every service takes weight by its route."""
 
 
 @pytest.mark.parametrize(
@@ -39,6 +43,6 @@ def test_a_routed_service_without_a_gateway_shows_every_step_that_its_granularit
         shown = reached_weights(consumer_shares(wanted, "#1", pods))
         live = tuple(LiveVersion(label, Capacity.FULL, weight) for label, weight in wanted.items())
         seen = tuple(ObservedVersion(label, "sha256:0", pods, pods, weight) for label, weight in shown.items())
-        assert is_confirmed(replace(target, live=live, observed=seen), ServiceKind.ROUTED), (wanted, shown)
+        assert is_confirmed(NO_CATALOG, replace(target, live=live, observed=seen)), (wanted, shown)
         unmoved = tuple(replace(each, weight=100 if each.label == "#1" else 0) for each in seen)
-        assert not is_confirmed(replace(target, live=live, observed=unmoved), ServiceKind.ROUTED)
+        assert not is_confirmed(NO_CATALOG, replace(target, live=live, observed=unmoved))
