@@ -137,20 +137,29 @@ def _may_fail(rollout: e.Rollout) -> bool:
 
 
 def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
-    there = [f"{u.service} {u.candidate}" for u in rollout.units if draft.target(u.service).stable == u.candidate]
+    found = [u for u in rollout.units if _is_there(draft, rollout, u)]
+    there = [f"{u.service} {u.candidate}" for u in found]
     if len(there) == len(rollout.units):
         return Event.STOP, f"{' and '.join(there)} {'is' if len(there) == 1 else 'are'} stable already"
     if there:
-        rollout = replace(rollout, units=tuple(u for u in rollout.units if draft.target(u.service).stable != u.candidate))
+        rollout = replace(rollout, units=tuple(u for u in rollout.units if u not in found))
         draft.put_rollout(rollout)
         draft.because("stable-already", f"{rollout.id} goes on without {' and '.join(there)}, stable already", rollout.id)
     if (why := obstacle(draft, rollout)) is not None:
         text, other = why
-        phase = found.phase if other is not None and (found := draft.rollout(other)) is not None else None
+        ahead = draft.rollout(other) if other is not None else None
+        phase = ahead.phase if ahead is not None else None
         draft.put_rollout(replace(rollout, waits_on=other, waits_while=phase))
         return text
     _renew_set(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
+
+
+def _is_there(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
+    """Whether the candidate is stable, and nobody else is about to change that: what climbs meanwhile would take its place, and nothing
+    would come back to it."""
+    target = draft.target(unit.service)
+    return target.stable == unit.candidate and target.rollout in (None, rollout.id)
 
 
 def _renew_set(draft: Draft, rollout: e.Rollout) -> None:

@@ -200,10 +200,9 @@ def test_a_queued_revert_to_what_an_abort_returns_to_already_ends_and_moves_noth
     loop.actuation_seconds = 5
     loop.say(Say.REVERT, service="cart", version="#1")
     loop.say(Say.ABORT, rollout="production/cart/2")
-    loop.run(20)
+    until(loop, "cart/2", Phase.REVERTED)
     assert (phase(loop, "cart/1"), weights(loop, "cart")) == (Phase.REVERTED, {"#1": 100})
     assert "cart #1 is stable already" in reasons(loop)
-    until(loop, "cart/2", Phase.REVERTED)
     assert weights(loop, "cart") == {"#1": 100}
 
 
