@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 import click
+from in_step import keep_in_step
 
 from ctrlplane_stream.cli import main as program
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, RULE, statuses_of
@@ -102,15 +103,5 @@ def _row(path: str, what: str, ends: Mapping[int, str]) -> str:
     return f"| `{path}` | {what} | {told.get(DONE, '')} | {told.get(FAILED, '')} | {told.get(DIFFERENT, '')} | {others} |\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check return 1 where it is another."""
-    if "--check" not in arguments:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        print("docs/commands.md is not in step with the commands; run python scripts/commands_doc.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_in_step(PAGE, page(), "the commands", sys.argv[1:]))

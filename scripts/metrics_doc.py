@@ -6,6 +6,8 @@
 import sys
 from pathlib import Path
 
+from in_step import keep_in_step
+
 from ctrlplane_stream.stream.metrics import FAMILIES, Family, Product
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
@@ -40,15 +42,5 @@ def _row(family: Family) -> str:
     return f"| `{family.name}` | {kind} | {family.text} | {', '.join(f'`{name}`' for name in family.labels)} | {family.worry} |\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check return 1 where it is another."""
-    if "--check" not in arguments:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        print("docs/metrics.md is not in step with stream/metrics.py; run python scripts/metrics_doc.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_in_step(PAGE, page(), "stream/metrics.py", sys.argv[1:]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from in_step import keep_in_step
 
 from ctrlplane_stream.model import policy, verdicts
 
@@ -89,15 +90,5 @@ def _flat(text: str) -> str:
     return " ".join(text.replace("``", "`").split())
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check return 1 where it is another."""
-    if "--check" not in arguments:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        print("docs/policies.md is not in step with the model; run python scripts/policies_doc.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_in_step(PAGE, page(), "the model", sys.argv[1:]))

@@ -8,6 +8,8 @@ import inspect
 import sys
 from pathlib import Path
 
+from in_step import keep_in_step
+
 from ctrlplane_stream.decision import admission, phases
 from ctrlplane_stream.decision.couplings import COUPLINGS, Standing
 from ctrlplane_stream.decision.phases import ENDED, TRANSITIONS, Event, Phase
@@ -57,15 +59,5 @@ def _couplings() -> str:
     return "\n".join([*head, *rows])
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check return 1 where it is another."""
-    if "--check" not in arguments:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        print("docs/rollout.md is not in step with decision/; run python scripts/rollout_doc.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_in_step(PAGE, page(), "decision/", sys.argv[1:]))

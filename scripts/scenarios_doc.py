@@ -7,6 +7,8 @@ import ast
 import sys
 from pathlib import Path
 
+from in_step import keep_in_step
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "scenarios.md"
 
@@ -37,15 +39,5 @@ def _sentences(path: Path) -> list[str]:
     return [name.removeprefix("test_").replace("_", " ") for name in tests]
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check return 1 where it is another."""
-    if "--check" not in arguments:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        print("docs/scenarios.md is not in step with tests/scenario; run python scripts/scenarios_doc.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_in_step(PAGE, page(), "tests/scenario", sys.argv[1:]))

@@ -6,6 +6,8 @@
 import sys
 from pathlib import Path
 
+from in_step import keep_in_step
+
 from ctrlplane_stream.settings import SETTINGS, Setting
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -36,15 +38,5 @@ def _row(setting: Setting) -> str:
     return f"| `{setting.variable}` | {what} | {default} | {setting.why} |\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check return 1 where it is another."""
-    if "--check" not in arguments:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        print("docs/settings.md is not in step with settings.py; run python scripts/settings_doc.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_in_step(PAGE, page(), "settings.py", sys.argv[1:]))

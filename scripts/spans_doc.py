@@ -8,6 +8,8 @@ import inspect
 import sys
 from pathlib import Path
 
+from in_step import keep_in_step
+
 from ctrlplane_stream.telemetry import peers
 from ctrlplane_stream.telemetry.origins import VERSIONS
 from ctrlplane_stream.telemetry.reasons import Skip
@@ -74,16 +76,5 @@ def page(text: str) -> str:
     return text
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check return 1 where it is another."""
-    text = PAGE.read_text()
-    if "--check" not in arguments:
-        PAGE.write_text(page(text))
-    elif text != page(text):
-        print("docs/spans.md is not in step with telemetry/; run python scripts/spans_doc.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_in_step(PAGE, page(PAGE.read_text()), "telemetry/", sys.argv[1:]))

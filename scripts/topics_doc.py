@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from in_step import keep_in_step
+
 from ctrlplane_stream.shipped import shipped
 from ctrlplane_stream.wire.topics import TopicSpec, topic_specs
 
@@ -93,15 +95,5 @@ def _schema(spec: TopicSpec) -> str:
     return f" ([`{spec.schema}`](../schemas/{spec.schema}){title})"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with --check return 1 where it is another."""
-    if "--check" not in arguments:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        print("docs/topics.md is not in step with topics/ and schemas/; run python scripts/topics_doc.py")
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(keep_in_step(PAGE, page(), "topics/ and schemas/", sys.argv[1:]))

@@ -53,12 +53,7 @@ class _FilesCommand(Command):
         return super().parse_args(ctx, spread)
 
 
-@click.command(cls=_FilesCommand)
-@click.option("--stable", multiple=True, type=_FILES, metavar="FILE...", help="Recorded OTLP of the stable version.")
-@click.option("--candidate", multiple=True, type=_FILES, metavar="FILE...", help="Recorded OTLP of the candidate.")
-@click.option("--split", metavar="version=NEW", help="One recording of both: spans of version NEW are the candidate's.")
-@click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON: its fields, or a rollout policy with `gate`.")
-@click.option(
+_takes_window = click.option(
     "--window",
     "window_seconds",
     type=click.IntRange(1, 3600),
@@ -67,6 +62,14 @@ class _FilesCommand(Command):
     show_default=True,
     help="Length of a window, by which traffic is judged.",
 )
+
+
+@click.command(cls=_FilesCommand)
+@click.option("--stable", multiple=True, type=_FILES, metavar="FILE...", help="Recorded OTLP of the stable version.")
+@click.option("--candidate", multiple=True, type=_FILES, metavar="FILE...", help="Recorded OTLP of the candidate.")
+@click.option("--split", metavar="version=NEW", help="One recording of both: spans of version NEW are the candidate's.")
+@click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON: its fields, or a rollout policy with `gate`.")
+@_takes_window
 @click.option("--all-windows", is_flag=True, help="In words, also the windows after that of the verdict (--json has them all).")
 @click.argument("recordings", nargs=-1, type=_FILES)
 @takes_json
@@ -135,15 +138,7 @@ def gates() -> None:
     help="Services that are watched (guards), among which the risk of a false alarm is shared out.",
 )
 @click.option("--steps", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Steps of the rollout, the same.")
-@click.option(
-    "--window",
-    "window_seconds",
-    type=click.IntRange(1, 3600),
-    metavar="SECONDS",
-    default=10,
-    show_default=True,
-    help="Length of a window, by which traffic is judged.",
-)
+@_takes_window
 @click.option("--policy", type=_FILES, help="Gate policy, YAML or JSON.")
 @takes_json
 @ends({0: "told, also where this traffic proves nothing"})

@@ -1,12 +1,10 @@
 """What each act of a plan does to the system that is played: pushes, words of operators, and everything that goes wrong."""
 
-from collections.abc import Callable
-
 from ctrlplane_stream.simulation.deeds.people import PEOPLE
-from ctrlplane_stream.simulation.deeds.stage import Stage
+from ctrlplane_stream.simulation.deeds.stage import Doing
 from ctrlplane_stream.simulation.deeds.targets import TARGETS
 from ctrlplane_stream.simulation.deeds.telemetry import TELEMETRY
-from ctrlplane_stream.simulation.plans import Act, Deed
+from ctrlplane_stream.simulation.plans import Deed
 
-DEEDS: dict[Deed, Callable[[Stage, Act], None]] = {**PEOPLE, **TARGETS, **TELEMETRY}
+DEEDS: dict[Deed, Doing] = {**PEOPLE, **TARGETS, **TELEMETRY}
 """Every deed has a row."""

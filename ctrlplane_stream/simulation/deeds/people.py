@@ -1,7 +1,6 @@
 """What people do to a system that is played: pushes, catalogs, words of operators, and hands on its targets."""
 
 import random
-from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -11,7 +10,7 @@ from ctrlplane_stream.model.facts import (
     WorldCause,
 )
 from ctrlplane_stream.model.world import Capacity
-from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Stage
+from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Doing, Stage
 from ctrlplane_stream.simulation.drawing.systems import policy_of
 from ctrlplane_stream.simulation.loop import artifact
 from ctrlplane_stream.simulation.plans import Act, Deed
@@ -165,7 +164,7 @@ def _adopt(stage: Stage, act: Act) -> None:
     stage.loop.say(OverrideVerb.ADOPT, service=act.service, image=what.image, digest=what.digest)
 
 
-PEOPLE: dict[Deed, Callable[[Stage, Act], None]] = {
+PEOPLE: dict[Deed, Doing] = {
     Deed.PUSH: _push,
     Deed.RELEASE: _push,
     Deed.CONFIGURE: _configure,

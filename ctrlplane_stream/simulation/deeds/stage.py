@@ -1,10 +1,11 @@
 """What an act is done to."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.simulation.loop import Loop
-from ctrlplane_stream.simulation.plans import Plan
+from ctrlplane_stream.simulation.plans import Act, Plan
 from ctrlplane_stream.testing import START_MS
 
 CALM_COMES_MS = START_MS + 230_000
@@ -22,3 +23,7 @@ class Stage(Protocol):
     def apply_catalog(self) -> None:
         """Bring ``services`` into force."""
         ...
+
+
+Doing = Callable[[Stage, Act], None]
+"""What an act does."""

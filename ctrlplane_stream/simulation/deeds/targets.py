@@ -1,13 +1,11 @@
 """What goes wrong with the targets of a system that is played, and their ways back."""
 
-from collections.abc import Callable
-
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import (
     WorldCause,
 )
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Stage
+from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Doing, Stage
 from ctrlplane_stream.simulation.loop import digest
 from ctrlplane_stream.simulation.plans import Act, Deed
 from ctrlplane_stream.simulation.world import Instance
@@ -139,7 +137,7 @@ def heed(stage: Stage, service: str) -> None:
         stage.loop.tell_world(service, WorldCause.READINESS, "the route is accepted")
 
 
-TARGETS: dict[Deed, Callable[[Stage, Act], None]] = {
+TARGETS: dict[Deed, Doing] = {
     Deed.BREAK: _break,
     Deed.LIE: _lie,
     Deed.MEND: _mend,

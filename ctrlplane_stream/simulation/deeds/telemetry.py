@@ -1,7 +1,5 @@
 """What goes wrong with telemetry, judges and the log of a system that is played."""
 
-from collections.abc import Callable
-
 from ctrlplane_stream.model.facts import (
     BuildChanged,
     EdgeSeen,
@@ -11,7 +9,7 @@ from ctrlplane_stream.model.facts import (
 )
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
-from ctrlplane_stream.simulation.deeds.stage import Stage
+from ctrlplane_stream.simulation.deeds.stage import Doing, Stage
 from ctrlplane_stream.simulation.plans import Act, Deed
 
 
@@ -92,7 +90,7 @@ def _jump(stage: Stage, act: Act) -> None:
     stage.loop.skew_ms = act.number * (-1_000 if act.flag else 1_000)
 
 
-TELEMETRY: dict[Deed, Callable[[Stage, Act], None]] = {
+TELEMETRY: dict[Deed, Doing] = {
     Deed.CUT: _cut,
     Deed.LATE: _late,
     Deed.FLOW: _flow,
