@@ -69,10 +69,13 @@ def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
 
 
 def _id_of(draft: Draft, members: dict[str, str], wanted: dict[str, str], cause: str) -> str:
-    """By the first member; by the first that is new while the rollout that has the other id still goes back to start over."""
+    """By the first member; by the first that is new while the rollout that has the other id still goes back to start over; and ``again``
+    where a catalog returns to what is just going back."""
     name = min(members)
     id_ = rollout_id(draft, name, members[name])
     other = draft.rollout(id_)
+    if cause == "configuration" and other is not None and other.stopped_because is not None and other.phase not in ENDED:
+        return f"{id_}-again"
     if other is None or cause == "revert" or not starts_over(draft, other, wanted):
         return id_
     return rollout_id(draft, min(wanted), wanted[min(wanted)])

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import observing, timers
+from ctrlplane_stream.decision.configuring import on_catalog
 from ctrlplane_stream.decision.draft import Draft, Telling, delta_of
 from ctrlplane_stream.decision.falling import owns, stays, with_stable
 from ctrlplane_stream.decision.hearing import on_verdict
@@ -20,7 +21,7 @@ from ctrlplane_stream.decision.phases import ADOPTION, Phase
 from ctrlplane_stream.decision.rollout import settle
 from ctrlplane_stream.decision.state import State, fold
 from ctrlplane_stream.decision.targets import emit_commands, weighted
-from ctrlplane_stream.decision.versioning import on_artifact, on_catalog
+from ctrlplane_stream.decision.versioning import on_artifact
 from ctrlplane_stream.model.commands import Command, Output, Verb
 from ctrlplane_stream.model.decisions import Disposition, Reason
 from ctrlplane_stream.model.facts import (

@@ -1,7 +1,7 @@
 """Artifacts and configurations become versions: numbered once per service, whatever order or number the events come in.
 
 A version is an artifact with the hash of what it is made from besides. The same pair again is the same version; a moved tag is
-a new artifact; a changed configuration of the current artifact is a new version of it.
+a new artifact; a changed configuration of the current artifact is a new version of it (``configuring.py``).
 """
 
 from msgspec.structs import replace
@@ -10,7 +10,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
-from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Provenance, ReleaseOrder
+from ctrlplane_stream.model.facts import ArtifactPushed, Provenance, ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact, version_label, version_number
 from ctrlplane_stream.model.policy import Mode
 
@@ -188,57 +188,3 @@ def releases_due(draft: Draft) -> None:
             draft.because("release-dropped", text)
         else:
             _start_release(draft, entry)
-
-
-def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
-    """Another catalog is in force: note what changed, and roll out new configurations of current artifacts."""
-    catalog = fact.catalog
-    before = draft.find("catalog", e.CatalogEntry)
-    names = tuple(sorted(s.service for s in catalog.services))
-    draft.put("catalog", e.CatalogEntry(fact.hash, names, catalog.promote_from, catalog.promotes_to, catalog.notify))
-    for gone in before.services if before is not None else ():
-        if gone not in names:
-            draft.remove(f"service/{gone}")
-            draft.because("service-removed", f"{gone} is no longer in the catalog: what runs of it stays, nothing new starts")
-    draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
-    for service in sorted(catalog.services, key=lambda s: s.service):
-        draft.put(f"service/{service.service}", service)
-        _reconfigure(draft, service)
-        _reconfigure_collected(draft, service)
-    return True
-
-
-def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
-    current = _current(draft, service.service)
-    if current is None or current.manifest_hash == manifest_hash(service):
-        return
-    label, new = number(draft, service, current.artifact, current.provenance)
-    text = f"{service.service}: the configuration changed, so {current.artifact.digest[:19]} with it is version {label}"
-    draft.because("configuration", text if new else f"{text} again")
-    if draft.target(service.service).pinned is None and service.policy.mode is Mode.ROLLOUT:
-        enqueue(draft, {service.service: label}, "configuration")
-
-
-def _reconfigure_collected(draft: Draft, service: ServiceInEnvironment) -> None:
-    """What a release has collected of the service takes the new configuration too, or it would bring the old one back."""
-    for name in draft.index.releases:
-        entry = draft.find(f"release/{name}", e.ReleaseEntry)
-        label = entry.members.get(service.service) if entry is not None else None
-        version = draft.version(service.service, label) if label is not None else None
-        if entry is None or version is None or version.manifest_hash == manifest_hash(service):
-            continue
-        again, _ = number(draft, service, version.artifact, version.provenance)
-        draft.put(f"release/{name}", replace(entry, members={**entry.members, service.service: again}))
-        draft.because("configuration", f"release {name}: the configuration of {service.service} changed, so {label} is {again} now")
-
-
-def _current(draft: Draft, service: str) -> e.VersionEntry | None:
-    """The version that the service is at or on its way to; None where it has none yet."""
-    target = draft.target(service)
-    label = target.stable
-    for rollout in draft.rollouts():
-        if rollout.stopped_because is None:
-            label = next((u.candidate for u in rollout.units if u.service == service), label)
-    if label is None:
-        return None
-    return draft.version(service, label)

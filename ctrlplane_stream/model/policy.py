@@ -21,7 +21,11 @@ class Mode(StrEnum):
 
 
 class Supersede(StrEnum):
-    """What a newer version does to a rollout that is under way."""
+    """What a newer version does to a rollout that is under way.
+
+    A configuration that the catalog takes back is let go by all of them while it waits, and needs no rollout where what it returns to
+    serves or is on its way.
+    """
 
     FINISH = "finish"
     """The running rollout finishes; the newest version queues."""

@@ -1,7 +1,8 @@
 """How long what is still to be done may take once all is well: the measure of promise 11.
 
-Side by side every phase is bounded by the policy, and all that a run has left fits into ``BASE_SECONDS``. An exchange in place takes as
-long as its instances, one after another, and rollouts of one service come one after another too: that is counted, not guessed.
+Every phase of a rollout is bounded by its policy, and few rollouts fit into ``BASE_SECONDS`` whatever they wait for. But rollouts of one
+service come one after another, each as slow as its instances start, and so does an exchange in place, instance by instance: that is
+counted, not guessed.
 """
 
 from ctrlplane_stream.decision import entities as e
@@ -9,7 +10,14 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.simulation.world import INSTANCES
 
 BASE_SECONDS = 1500
-"""For everything that runs side by side."""
+"""For everything that runs side by side, and for holds that wait for a person."""
+
+
+def climb_seconds(version_set: e.VersionSet, start_seconds: float) -> float:
+    """What the climb of one rollout may take: every step's weight waits for an instance and is then judged; then it bakes and drains."""
+    policy = version_set.policy
+    climb = start_seconds + sum(start_seconds + step.max_seconds for step in policy.steps)
+    return climb + policy.bake_seconds + policy.drain_limit_seconds
 
 
 def exchange_seconds(version_set: e.VersionSet, start_seconds: float) -> float:
@@ -24,15 +32,17 @@ class Patience:
 
     def __init__(self, start_seconds: float) -> None:
         self._start_seconds = start_seconds
-        self._each: dict[str, float] = {}
+        self._sets: dict[str, e.VersionSet] = {}
 
     def meets(self, rollout: e.Rollout, state: State) -> None:
         """Count a rollout that is not over; once, however often it is met."""
         version_set = state.find(f"set/{rollout.id}", e.VersionSet)
         if version_set is not None:
-            self._each[rollout.id] = exchange_seconds(version_set, self._start_seconds)
+            self._sets[rollout.id] = version_set
 
     @property
     def seconds(self) -> float:
         """How long all that was met may take together, one after another."""
-        return BASE_SECONDS + sum(self._each.values())
+        climbs = sum(climb_seconds(each, self._start_seconds) for each in self._sets.values())
+        exchanges = sum(exchange_seconds(each, self._start_seconds) for each in self._sets.values())
+        return max(BASE_SECONDS, climbs) + exchanges

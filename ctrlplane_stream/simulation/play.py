@@ -12,6 +12,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.catalog import manifest_hash
 from ctrlplane_stream.model.commands import Announce
 from ctrlplane_stream.model.facts import (
     ArtifactPushed,
@@ -162,6 +164,7 @@ class Play:
         self._all_serve()
         if self.loop.world.harmed:
             raise InvariantBroken(f"invariant 2: {self.loop.world.harmed[0]}")
+        self._all_configured()
         self._all_arrived()
 
     def _open(self, patience: Patience) -> list[e.Rollout]:
@@ -230,6 +233,19 @@ class Play:
                 if version is not None and target.versions[version.label].digest != version.artifact.digest:
                     raise InvariantBroken(f"invariant 7: {name} ends with another artifact than {version.artifact} as {stable}")
 
+    def _all_configured(self) -> None:
+        """Where no person chose otherwise, a service runs by its catalog's configuration, or that was tried and taken back."""
+        if any(act.deed in _CHOICES for act in self.plan.acts):
+            return
+        state = self.loop.driver.state
+        for name, service in sorted(self.services.items()):
+            wanted = manifest_hash(service)
+            tried = [u for r in self.loop.driver.rollouts if r.phase is Phase.REVERTED and _has_moved(r) for u in r.units]
+            labels = [self.loop.driver.target(name).stable, *(u.candidate for u in tried if u.service == name)]
+            versions = [state.find(f"version/{name}/{label}", e.VersionEntry) for label in labels if label is not None]
+            if labels[0] is not None and not any(version is not None and version.manifest_hash == wanted for version in versions):
+                raise InvariantBroken(f"invariant 7: {name} ends as {labels[0]}, which is not configured as its catalog says")
+
     def _all_arrived(self) -> None:
         """What baked in the environment before was announced once each time, and is numbered here (unless the catalog was without it)."""
         ids = [announce.id for announce in self._offered]
@@ -261,6 +277,14 @@ class Play:
         plan, rng = self.plan, self._rng
         times = 2 if rng.random() < plan.twice else 1
         return [rng.uniform(0.1, plan.actuation) if plan.actuation > 0.5 else plan.actuation for _ in range(times)]
+
+
+_CHOICES = (Deed.SAY, Deed.REGRET, Deed.SECOND_THOUGHTS, Deed.TOO_LATE, Deed.GLASS, Deed.ADOPT)
+"""What a person does to choose another version than the newest."""
+
+
+def _has_moved(rollout: e.Rollout) -> bool:
+    return any(passage.phase is Phase.PREPARING for passage in rollout.timeline)
 
 
 def _waits_for_people(loop: Loop, name: str) -> bool:

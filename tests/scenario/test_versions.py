@@ -1,6 +1,5 @@
 """What is a version, and where it goes."""
 
-import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.entities import VersionEntry
@@ -11,43 +10,6 @@ from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Supersede
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, digest, service
 from tests.scenario.shop import SHOP, reasons, shop, until, weights
-
-
-def test_a_configuration_change_is_a_version_of_the_same_artifact() -> None:
-    loop = shop()
-    entries = [service(name) for name in (*SHOP, "island")]
-    changed = [replace(s, configuration={"limit": "5"}) if s.service == "cart" else s for s in entries]
-    loop.give(CatalogApplied(catalog(*changed), "h2", "ada"))
-    until(loop, "cart/2", Phase.COMPLETED)
-    wanted = loop.driver.commands[-1].wanted.versions
-    assert {v.artifact.digest for v in wanted} == {wanted[0].artifact.digest}
-    assert loop.driver.rollout("production/cart/2").cause == "configuration"  # type: ignore[union-attr]
-
-
-def test_going_back_to_an_earlier_configuration_rolls_the_earlier_version_out_again() -> None:
-    loop = shop()
-    entries = [service(name) for name in (*SHOP, "island")]
-    changed = [replace(s, configuration={"limit": "5"}) if s.service == "cart" else s for s in entries]
-    loop.give(CatalogApplied(catalog(*changed), "h2", "ada"))
-    until(loop, "cart/2", Phase.COMPLETED)
-    loop.give(CatalogApplied(catalog(*entries), "h3", "ada"))
-    until(loop, "cart/1", Phase.PREPARING)
-    until(loop, "cart/1", Phase.COMPLETED)
-    assert weights(loop, "cart") == {"#1": 100}
-
-
-@pytest.mark.parametrize("supersede", list(Supersede))
-def test_a_configuration_that_is_taken_back_while_it_climbs_does_not_stay(supersede: Supersede) -> None:
-    """Stable by then is what is wanted again: it waits for what climbs, or has that stop, and comes back after it."""
-    policy = replace(QUICK, supersede=supersede)
-    entries = [service(name, policy) for name in (*SHOP, "island")]
-    loop = shop(policy=policy)
-    changed = [replace(s, configuration={"limit": "5"}) if s.service == "cart" else s for s in entries]
-    loop.give(CatalogApplied(catalog(*changed), "h2", "ada"))
-    until(loop, "cart/2", Phase.VERIFYING)
-    loop.give(CatalogApplied(catalog(*entries), "h3", "ada"))
-    loop.run(600)
-    assert (weights(loop, "cart"), loop.driver.target("cart").stable) == ({"#1": 100}, "#1")
 
 
 def test_the_same_artifact_twice_is_one_version() -> None:

@@ -100,8 +100,20 @@ def note_commands(books: Books, decision: Decision) -> None:
         if (rollout := rollout_of(decision.state, command.rollout)) is None:
             continue
         books.mover[command.target.service] = (rollout.id, rollout.attempt)
+        if (rollout.id, rollout.attempt) not in books.told:
+            _count_runs_anew(books, rollout)
         books.told.add((rollout.id, rollout.attempt))
         books.weighted.update((rollout.id, rollout.attempt, command.target.service, label) for label in given)
+
+
+def _count_runs_anew(books: Books, rollout: e.Rollout) -> None:
+    """An attempt counts runs from what is seen as it begins: of a job that was made anew while nothing moved it, those are fewer."""
+    for unit in rollout.units:
+        job, seen = (unit.service, unit.candidate), books.observed.get(unit.service)
+        version = seen.version(unit.candidate) if seen is not None else None
+        books.runs[job] = version.runs if version is not None else 0
+        books.fewer.pop(job, None)
+        books.counted_before.pop(job, None)
 
 
 def note_override(books: Books, fact: OverrideRequested) -> None:

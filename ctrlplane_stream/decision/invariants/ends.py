@@ -7,16 +7,18 @@ from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.commands import Notify, Verb
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
+    CatalogApplied,
     Fact,
     OutcomeReported,
     TimePassed,
     VerdictGiven,
     WorldChanged,
 )
+from ctrlplane_stream.model.identity import version_label
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, VerdictStatus
 
@@ -139,8 +141,22 @@ def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: D
             stays = moved_on
         for unit in past.units:
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
-            if unit.service not in stays and (target is None or target.stable != unit.candidate):
+            if unit.service in stays or (target is not None and target.stable == unit.candidate):
+                continue
+            if not isinstance(fact, CatalogApplied) or not _is_taken_back(decision.state, unit):
                 yield Violation(7, f"{past.id} gave way, and nothing moves {unit.service} {unit.candidate} after it")
+
+
+def _is_taken_back(state: State, unit: e.Unit) -> bool:
+    """Whether the artifact of a unit serves, or is on its way, as the catalog has it configured now."""
+    service = state.find(f"service/{unit.service}", ServiceInEnvironment)
+    version = state.find(f"version/{unit.service}/{unit.candidate}", e.VersionEntry)
+    target = state.find(f"target/{unit.service}", e.TargetEntry)
+    if service is None or version is None or target is None:
+        return False
+    pair = state.find(f"pair/{unit.service}/{version.artifact.digest}/{manifest_hash(service)}", e.PairEntry)
+    ways = (u.candidate for r in rollouts_of(state) if r.stopped_because is None for u in r.units if u.service == unit.service)
+    return pair is not None and version_label(pair.number) in (target.stable, *ways)
 
 
 def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

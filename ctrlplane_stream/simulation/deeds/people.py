@@ -35,8 +35,10 @@ def _push(stage: Stage, act: Act) -> None:
 
 
 def _configure(stage: Stage, act: Act) -> None:
+    """Number 0 takes back whatever was configured."""
     if act.service in stage.services:
-        stage.services[act.service] = replace(stage.services[act.service], configuration={"flag": str(act.number)})
+        configuration = {"flag": str(act.number)} if act.number else {}
+        stage.services[act.service] = replace(stage.services[act.service], configuration=configuration)
         stage.apply_catalog()
 
 

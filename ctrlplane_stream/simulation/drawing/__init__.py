@@ -11,6 +11,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     later_mishaps,
     latest_mishaps,
     second_thoughts,
+    taken_back,
 )
 from ctrlplane_stream.simulation.drawing.systems import by_weight, drawn_service, edges_of, of_other_ways, some_in_place, starting_over
 from ctrlplane_stream.simulation.plans import Plan
@@ -27,6 +28,7 @@ def plan(seed: int) -> Plan:
     acts += second_thoughts(_dice(seed + 6))
     acts += later_mishaps(_dice(seed + 4), names)
     acts += latest_mishaps(_dice(seed + 10), services)
+    acts += taken_back(_dice(seed + 11), names)
     services = by_weight(_dice(seed + 9), services)
     running, acts = adoptions(_dice(seed + 8), names, acts)
     other = elsewhere_of(_dice(seed + 2), names)

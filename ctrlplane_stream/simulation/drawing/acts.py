@@ -155,6 +155,17 @@ def latest_mishaps(rng: random.Random, services: tuple[ServiceInEnvironment, ...
     return acts
 
 
+def taken_back(rng: random.Random, names: list[str]) -> list[Act]:
+    """In one run of eight somebody changes a configuration and takes it back, perhaps changes it again: mostly while it climbs."""
+    if rng.random() >= 1 / 8:
+        return []
+    name, number, at, acts = rng.choice(names), rng.randint(81, 99), rng.uniform(30, 150), []
+    for turn in range(rng.randint(2, 4)):
+        acts.append(Act(at, Deed.CONFIGURE, name, 0 if turn % 2 else number))
+        at += rng.uniform(1, 60)
+    return [act for act in acts if act.at < 235]
+
+
 def later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:
     return [act for deed in _LATER_MISHAPS if rng.random() < 0.15 for act in _mishap(rng, names, deed)]
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import (
     admission,
+    configuring,
     draining,
     drifting,
     engine,
@@ -178,6 +179,10 @@ def _counting(draft: Any, disposition: Any) -> Any:
     return replace(decision, reasons=(*decision.reasons, Reason("planted", f"decision {next(_decisions)} of this process")))
 
 
+def _is_stable_now(draft: Draft, queued: e.Rollout, unit: e.Unit) -> bool:
+    return draft.target(unit.service).stable == unit.candidate
+
+
 PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weights do not sum to 100": (1, lambda: _everywhere("weighted", _too_much)),
     "weight before readiness": (1, lambda: [(readiness, "ready_weight", lambda target, label: 100)]),
@@ -236,6 +241,8 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weight on no instance is not looked at": (6, lambda: [(readiness, "failure", _of_instances)]),
     "another artifact at rest is said to nobody": (7, lambda: _everywhere("impostor", lambda *args: None)),
     "an abort goes back on what was seen before a parking": (1, lambda: [(falling, "_comes_back", lambda *args: False)]),
+    "a configuration that is taken back waits on": (7, lambda: [(configuring, "_let_go", lambda *args: None)]),
+    "what climbs over a stable version is not waited for": (7, lambda: [(rollout, "_is_there", _is_stable_now)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
 }
 """What is broken in a copy of the core, and the number of the promise that this breaks."""
@@ -267,6 +274,8 @@ _NEEDS: dict[str, set[Deed]] = {
     "weights that are no longer in force are watched on": {Deed.IGNORE},
     "weight on no instance is not looked at": {Deed.SCALE_DOWN},
     "another artifact at rest is said to nobody": {Deed.RETAG},
+    "a configuration that is taken back waits on": {Deed.CONFIGURE},
+    "what climbs over a stable version is not waited for": {Deed.CONFIGURE},
     "an abort goes back on what was seen before a parking": {Deed.TOO_LATE},
 }
 """What a seed must have, one of them, for the fault to be seen: a revert to a version that fails alone lives on with a FAIL."""

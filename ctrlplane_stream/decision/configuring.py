@@ -1,0 +1,111 @@
+"""A catalog says how services are configured: what another one moves, and what it lets go.
+
+A push asks for one artifact more; a catalog says how things shall be. So a configuration that is taken back leaves nothing of itself in
+the queue, and needs no rollout where what it returns to serves, or is on its way.
+"""
+
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.admission import enqueue
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.phases import Event, Phase
+from ctrlplane_stream.decision.superseding import make_way, starts_over, with_withdrawn
+from ctrlplane_stream.decision.transitions import SUPERSEDED, move
+from ctrlplane_stream.decision.versioning import number
+from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
+from ctrlplane_stream.model.facts import CatalogApplied
+from ctrlplane_stream.model.policy import Mode
+
+
+def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
+    """Another catalog is in force: note what changed, and roll out new configurations of current artifacts."""
+    catalog = fact.catalog
+    before = draft.find("catalog", e.CatalogEntry)
+    names = tuple(sorted(s.service for s in catalog.services))
+    draft.put("catalog", e.CatalogEntry(fact.hash, names, catalog.promote_from, catalog.promotes_to, catalog.notify))
+    for gone in before.services if before is not None else ():
+        if gone not in names:
+            draft.remove(f"service/{gone}")
+            draft.because("service-removed", f"{gone} is no longer in the catalog: what runs of it stays, nothing new starts")
+    draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
+    for service in sorted(catalog.services, key=lambda s: s.service):
+        draft.put(f"service/{service.service}", service)
+        _reconfigure(draft, service)
+        _reconfigure_collected(draft, service)
+    return True
+
+
+def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
+    current = _current(draft, service.service)
+    if current is None or current.manifest_hash == manifest_hash(service):
+        return
+    label, new = number(draft, service, current.artifact, current.provenance)
+    text = f"{service.service}: the configuration changed, so {current.artifact.digest[:19]} with it is version {label}"
+    draft.because("configuration", text if new else f"{text} again")
+    if draft.target(service.service).pinned is None and service.policy.mode is Mode.ROLLOUT:
+        _move_to(draft, service.service, label)
+
+
+def _reconfigure_collected(draft: Draft, service: ServiceInEnvironment) -> None:
+    """What a release has collected of the service takes the new configuration too, or it would bring the old one back."""
+    for name in draft.index.releases:
+        entry = draft.find(f"release/{name}", e.ReleaseEntry)
+        label = entry.members.get(service.service) if entry is not None else None
+        version = draft.version(service.service, label) if label is not None else None
+        if entry is None or version is None or version.manifest_hash == manifest_hash(service):
+            continue
+        again, _ = number(draft, service, version.artifact, version.provenance)
+        draft.put(f"release/{name}", replace(entry, members={**entry.members, service.service: again}))
+        draft.because("configuration", f"release {name}: the configuration of {service.service} changed, so {label} is {again} now")
+
+
+def _current(draft: Draft, service: str) -> e.VersionEntry | None:
+    """The version that the service is at or on its way to; None where it has none yet."""
+    target = draft.target(service)
+    label = target.stable
+    for rollout in draft.rollouts():
+        if rollout.stopped_because is None:
+            label = _candidate(rollout, service) or label
+    if label is None:
+        return None
+    return draft.version(service, label)
+
+
+def _candidate(rollout: e.Rollout, service: str) -> str | None:
+    return next((u.candidate for u in rollout.units if u.service == service), None)
+
+
+def _move_to(draft: Draft, service: str, label: str) -> None:
+    """Queue what the catalog asks for, unless nothing is left to be moved once what it no longer asks for is let go."""
+    ways = [r for r in draft.rollouts() if r.stopped_because is None and _candidate(r, service) is not None]
+    ours = next((r for r in ways if _candidate(r, service) == label), None)
+    if ours is not None:
+        _let_go(draft, ways[ways.index(ours) + 1 :], service, label)
+        draft.because("already-rolling", f"{service} {label} is on its way: {ours.id} ({ours.phase})", ours.id)
+    elif _is_served(draft, service, label):
+        _let_go(draft, [r for r in ways if r.phase is Phase.QUEUED], service, label)
+        make_way(draft, {service: label}, "configuration", "")
+        draft.because("stable-already", f"{service} {label} is stable already")
+    else:
+        enqueue(draft, {service: label}, "configuration")
+
+
+def _is_served(draft: Draft, service: str, label: str) -> bool:
+    """Whether a version is stable and stays so, since nothing climbs over it, or what does starts over and has nothing else to move."""
+    target, wanted = draft.target(service), {service: label}
+    mover = draft.rollout(target.rollout) if target.rollout is not None else None
+    goes_back = mover is None or mover.stopped_because is not None or starts_over(draft, mover, wanted)
+    return target.stable == label and goes_back and with_withdrawn(draft, wanted, "configuration") == wanted
+
+
+def _let_go(draft: Draft, queued: list[e.Rollout], service: str, label: str) -> None:
+    """Take the service out of rollouts that wait; one that moves nothing else ends."""
+    for rollout in queued:
+        others = tuple(u for u in rollout.units if u.service != service)
+        why = f"{SUPERSEDED}{service} {label}"
+        if others:
+            draft.put_rollout(replace(rollout, units=others))
+            draft.because("superseded", f"{rollout.id} goes on without {service}: {why}", rollout.id)
+        else:
+            move(draft, rollout, Event.STOP, why)

@@ -1,0 +1,90 @@
+"""What a changed configuration moves, and what becomes of one that is taken back."""
+
+import pytest
+from msgspec.structs import replace
+
+from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.facts import CatalogApplied
+from ctrlplane_stream.model.policy import Policy, Supersede
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
+from tests.scenario.shop import SHOP, phase, reasons, shop, until, weights
+
+
+def _configure(loop: Loop, policy: Policy = QUICK, **configuration: str) -> None:
+    """The catalog says so of cart."""
+    entries = [service(name, policy, configuration=configuration if name == "cart" else {}) for name in (*SHOP, "island")]
+    loop.give(CatalogApplied(catalog(*entries), f"h-{configuration}", "ada"))
+
+
+def test_a_configuration_change_is_a_version_of_the_same_artifact() -> None:
+    loop = shop()
+    _configure(loop, limit="5")
+    until(loop, "cart/2", Phase.COMPLETED)
+    wanted = loop.driver.commands[-1].wanted.versions
+    assert {v.artifact.digest for v in wanted} == {wanted[0].artifact.digest}
+    assert loop.driver.rollout("production/cart/2").cause == "configuration"  # type: ignore[union-attr]
+
+
+def test_going_back_to_an_earlier_configuration_rolls_the_earlier_version_out_again() -> None:
+    loop = shop()
+    _configure(loop, limit="5")
+    until(loop, "cart/2", Phase.COMPLETED)
+    _configure(loop)
+    until(loop, "cart/1", Phase.PREPARING)
+    until(loop, "cart/1", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+@pytest.mark.parametrize("supersede", list(Supersede))
+def test_a_configuration_that_is_taken_back_while_it_climbs_does_not_stay(supersede: Supersede) -> None:
+    """What is wanted again is stable: it comes back after what climbs, unless that starts over and is gone with it."""
+    policy = replace(QUICK, supersede=supersede)
+    loop = shop(policy=policy)
+    _configure(loop, policy, limit="5")
+    until(loop, "cart/2", Phase.VERIFYING)
+    _configure(loop, policy)
+    loop.run(600)
+    assert (weights(loop, "cart"), loop.driver.target("cart").stable) == ({"#1": 100}, "#1")
+    assert phase(loop, "cart/2") is (Phase.REVERTED if supersede is Supersede.RESTART else Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("supersede", list(Supersede))
+def test_a_configuration_that_is_taken_back_while_it_waits_never_moves_and_nor_does_what_serves(supersede: Supersede) -> None:
+    policy = replace(QUICK, supersede=supersede)
+    loop = shop(policy=policy)
+    loop.push("pay", 2)
+    loop.run(5)
+    _configure(loop, policy, limit="5")
+    _configure(loop, policy)
+    assert (phase(loop, "cart/2"), phase(loop, "cart/1")) == (Phase.REVERTED, Phase.COMPLETED)
+    assert "superseded by cart #1" in reasons(loop)
+    loop.run(300)
+    assert all(version.label == "#1" for version in loop.driver.target("cart").live)
+
+
+@pytest.mark.parametrize("supersede", [Supersede.FINISH, Supersede.QUEUE_LATEST])
+def test_a_configuration_that_is_taken_back_behind_the_climb_of_what_is_wanted_is_let_go(supersede: Supersede) -> None:
+    policy = replace(QUICK, supersede=supersede)
+    loop = shop(policy=policy)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    _configure(loop, policy, limit="5")
+    _configure(loop, policy)
+    assert "cart #2 is on its way: production/cart/2 (verifying)" in reasons(loop)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.run(300)
+    assert (weights(loop, "cart"), phase(loop, "cart/3")) == ({"#2": 100}, Phase.REVERTED)
+
+
+def test_a_configuration_that_is_taken_back_while_what_is_wanted_starts_over_for_it_climbs_again() -> None:
+    """The rollout of what is wanted is just going back, so that another one is to bring it."""
+    policy = replace(QUICK, supersede=Supersede.RESTART)
+    loop = shop(policy=policy)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.actuation_seconds = 20
+    _configure(loop, policy, limit="5")
+    _configure(loop, policy)
+    assert (phase(loop, "cart/2"), phase(loop, "cart/3")) == (Phase.ABORTING, Phase.REVERTED)
+    until(loop, "cart/2-again", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#2": 100}
