@@ -48,7 +48,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 @catalog.command("show")
-@takes_settings("kafka_", "topic_")
+@takes_settings("kafka_", "topic_", "partitions")
 @takes_json
 @ends({DONE: "shown", FAILED: "none is applied yet, or no broker answered"})
 def show_command(settings: Settings, as_json: bool) -> None:
@@ -90,7 +90,7 @@ def check_command(as_json: bool, file: Path) -> None:
 
 @catalog.command("diff")
 @_file
-@takes_settings("kafka_", "topic_")
+@takes_settings("kafka_", "topic_", "partitions")
 @takes_json
 @ends({DONE: "nothing: the file is what is in force", FAILED: "the file has mistakes, or no broker answered", DIFFERENT: "something"})
 def diff_command(settings: Settings, as_json: bool, file: Path) -> None:

@@ -71,7 +71,7 @@ def dead_letters() -> None:
 
 
 @dead_letters.command("list", short_help="Show dead letters and why they are here.")
-@takes_settings("kafka_", "topic_")
+@takes_settings("kafka_", "topic_", "partitions")
 @_choosing
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Most letters shown, newest last.")
 @takes_json
@@ -92,7 +92,7 @@ def list_command(
 
 
 @dead_letters.command("replay", short_help="Write dead letters back to where they were.")
-@takes_settings("kafka_", "topic_")
+@takes_settings("kafka_", "topic_", "partitions")
 @_choosing
 @click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, and write nothing.")

@@ -23,6 +23,7 @@ from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.stream.refusals import dead_letter
 from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.kafka_clients import NoBroker, require_topic
 
 log = logging.getLogger("ctrlplane_stream.stream")
 
@@ -68,12 +69,11 @@ class Duty:
             counts = await self.reader.counts()
         except (KafkaError, OSError) as error:
             raise NotReady(f"no broker answered at {self.settings.kafka_bootstrap_servers}: {error}") from None
-        for topic in sorted(self._consumed):
-            name, n = self.settings.topic(topic), self.settings.partitions
-            if name not in counts:
-                raise NotReady(f"the broker has no topic {name}: run `ctrlplane-stream topics apply`")
-            if counts[name] != n:
-                raise NotReady(f"topic {name} has {counts[name]} partitions and CTRLPLANE_PARTITIONS is {n}: they must be the same")
+        try:
+            for topic in sorted(self._consumed):
+                require_topic(self.settings, counts, topic)
+        except NoBroker as error:
+            raise NotReady(str(error)) from None
 
     def consume(self, topic: str, handle: Handle, limits: Limits | None = None) -> Gathering:
         """An agent: batches of the topic to ``handle``, acknowledged once it returns. Without ``limits`` no record waits for others."""

@@ -66,10 +66,10 @@ class KafkaLogReader:
                     raise  # somebody cancelled us; otherwise aiokafka let its own cancelled fetch escape, as after a broker's restart
 
     async def _place(self, consumer: AIOKafkaConsumer, topic: str, partition: int) -> TopicPartition:
-        """The partition by its full name. Raises NoBroker where the broker has no such topic, which is asked once for each."""
+        """The partition by its full name. Raises NoBroker where the broker has not this topic as it is set, asked once for each."""
         name = self._settings.topic(topic)
         if name not in self._there:
-            require_topic(await topic_counts(consumer._client), name)
+            require_topic(self._settings, await topic_counts(consumer._client), topic)
             self._there.add(name)
         return TopicPartition(name, partition)
 

@@ -20,7 +20,7 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 
 
 class NoBroker(RuntimeError):
-    """No broker is named, or it lacks our topics; the text says what to do."""
+    """No broker is named, or it lacks our topics or has them otherwise than the settings say; the text says what to do."""
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -63,9 +63,9 @@ async def publish(settings: Settings, topic: str, value: bytes, environment: str
         name = settings.topic(topic)
         partition = None
         counts = await topic_counts(client.client)
-        require_topic(counts, name)
+        require_topic(settings, counts, topic)
         if environment is not None:
-            partition = partition_of(environment, counts[name])
+            partition = partition_of(environment, settings.partitions)
         return await client.send_and_wait(name, value, key=(key or environment or "").encode() or None, partition=partition)
 
 
@@ -79,8 +79,8 @@ async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIO
     try:
         counts = await topic_counts(client._client)
         for topic in topics:
-            require_topic(counts, settings.topic(topic))
-        places = [TopicPartition(settings.topic(t), p) for t in topics for p in range(counts[settings.topic(t)])]
+            require_topic(settings, counts, topic)
+        places = [TopicPartition(settings.topic(t), p) for t in topics for p in range(settings.partitions)]
         client.assign(places)
         await client.seek_to_beginning(*places)
         yield client
@@ -94,10 +94,19 @@ async def topic_counts(client: AIOKafkaClient) -> dict[str, int]:
     return {name: len(cluster.partitions_for_topic(name) or ()) for name in cluster.topics()}
 
 
-def require_topic(counts: Mapping[str, int], topic: str) -> None:
-    """NoBroker with the remedy where the topic is not there: a client that asks for one that is not waits 40 s for it to come."""
-    if not counts.get(topic):
-        raise NoBroker(f"the broker has no topic {topic}: run `ctrlplane-stream topics apply`")
+def require_topic(settings: Settings, counts: Mapping[str, int], topic: str) -> None:
+    """NoBroker with the remedy where the topic (before the prefix) is not there, or has not as many partitions as the settings say.
+
+    A client that asks for a topic or partition that is not there waits 40 s for it to come; and where there are more than are set,
+    an environment would be looked for on the wrong one.
+    """
+    name, wanted = settings.topic(topic), settings.partitions
+    found = counts.get(name)
+    if not found:
+        raise NoBroker(f"the broker has no topic {name}: run `ctrlplane-stream topics apply`")
+    if found != wanted:
+        remedy = f"set CTRLPLANE_PARTITIONS={found}, or CTRLPLANE_TOPIC_PREFIX to the prefix of other topics"
+        raise NoBroker(f"topic {name} has {found} partitions and CTRLPLANE_PARTITIONS is {wanted}, which must be the same: {remedy}")
 
 
 async def read_to_end(settings: Settings, topic: str, newest: int | None = None) -> AsyncIterator[ConsumerRecord]:

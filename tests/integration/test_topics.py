@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from pathlib import Path
 
+import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from click.testing import CliRunner, Result
 
 from ctrlplane_stream.cli import main
+from ctrlplane_stream.commands.advice import NOTHING_KNOWN
 from ctrlplane_stream.commands.topics import topics
 from ctrlplane_stream.local.processes import free_port
 from ctrlplane_stream.settings import Settings
@@ -21,6 +24,7 @@ def _run(settings: Settings, *arguments: str) -> Result:
 
 
 _IMAGE = f"registry.example/shop/cart@sha256:{'ab' * 32}"
+_CATALOG = str(Path(__file__).parents[2] / "examples" / "catalog.yaml")
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,36 @@ def test_a_command_says_at_once_that_the_topics_were_never_made(command: tuple[s
     """A Kafka client waits 40 s for a topic that it is asked about."""
     said = CliRunner().invoke(main, command, env=kafka_settings.variables())
     assert (said.exit_code, "run `ctrlplane-stream topics apply`" in said.stderr) == (1, True), said.stderr
+
+
+@pytest.mark.parametrize("set_to", [3, 9], ids=["fewer are set", "more are set"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rollouts", "lab"),
+        ("rollout", "lab/shop-cart/1"),
+        ("plan", _IMAGE, "--environment", "lab"),
+        ("advice", "lab:shop/cart"),
+        ("graph", "--live", "lab"),
+        ("replay",),
+        ("dead-letters", "list"),
+        ("dead-letters", "replay", "--all"),
+        ("catalog", "show"),
+        ("catalog", "diff", _CATALOG),
+        ("catalog", "apply", _CATALOG, "--wait", "0"),
+        ("control", "abort", "lab", "--why", "to see"),
+        ("control", "abort", "lab", "--why", "to see", "--wait", "0"),
+        ("artifact", "push", _IMAGE),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_command_says_at_once_that_the_topics_have_another_number_of_partitions(
+    command: tuple[str, ...], set_to: int, topics: Settings
+) -> None:
+    """With more set than there are a Kafka client waits 40 s for them to come; with fewer an environment is looked for elsewhere."""
+    said = CliRunner().invoke(main, command, env=msgspec.structs.replace(topics, partitions=set_to).variables())
+    assert said.exit_code == (NOTHING_KNOWN if command[0] == "advice" else 1)
+    assert f"has 4 partitions and CTRLPLANE_PARTITIONS is {set_to}, which must be the same: set CTRLPLANE_PARTITIONS=4" in said.stderr
 
 
 def test_a_plan_changes_nothing_and_an_apply_is_complete(kafka_settings: Settings) -> None:

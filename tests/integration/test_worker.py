@@ -176,7 +176,7 @@ def test_a_worker_told_another_number_of_partitions_does_not_start(environ: dict
     """An environment would be looked for on the wrong partition."""
     worker = start({**environ, "CTRLPLANE_PARTITIONS": "3"}, tmp_path / "worker.log", "--role", "engine")
     assert worker.wait(60.0) == EXIT_FAILED
-    assert "has 2 partitions and CTRLPLANE_PARTITIONS is 3" in worker.log_tail()
+    assert "has 2 partitions and CTRLPLANE_PARTITIONS is 3, which must be the same: set CTRLPLANE_PARTITIONS=2" in worker.log_tail()
 
 
 def _metrics(port: int) -> str:
