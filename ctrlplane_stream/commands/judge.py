@@ -14,12 +14,19 @@ from ctrlplane_stream.commands.statuses import FAILED, end, ends
 from ctrlplane_stream.decision.judge.offline import Report, judge_recordings, judge_split
 from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, plan_step
 from ctrlplane_stream.model.policy import Policy
-from ctrlplane_stream.model.verdicts import GatePolicy, VerdictStatus
+from ctrlplane_stream.model.verdicts import GatePolicy, Metric, OnUnprovable, VerdictStatus
 
 _FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 EXIT = {VerdictStatus.PASS: 0, VerdictStatus.FAIL: 3, VerdictStatus.INCONCLUSIVE: 4, VerdictStatus.NO_DATA: 5}
 """A script tells harm from doubt by the exit status; 1 and 2 are of any command: refused, and called in a wrong way."""
+
+
+_THEN = {
+    OnUnprovable.SOAK: "soaks, and passes unproven",
+    OnUnprovable.HOLD: "is held for a person",
+    OnUnprovable.APPROVAL: "waits for an outside judge",
+}
 
 
 class _Share(click.ParamType):
@@ -114,7 +121,7 @@ def gates() -> None:
     """What gates can find and prove."""
 
 
-@gates.command(short_help="How long a step must last to find a fault.")
+@gates.command(short_help="How long it takes to prove a step, and to find a fault.")
 @click.option(
     "--rps", type=click.FloatRange(min=0, min_open=True), metavar="N", required=True, help="Requests a second of the whole service."
 )
@@ -154,7 +161,7 @@ def plan(
     policy: Path | None,
     as_json: bool,
 ) -> None:
-    """How long a step must last at this traffic to find a fault of this size and to prove its absence."""
+    """How long it takes at this traffic to prove that a step does no harm, and to find a fault of this size where there is one."""
     gate = _gate(policy)
     traffic = Traffic(rps, weight, errors, p99_over_p50, float(window_seconds))
     planned = plan_step(traffic, detect, gate, questions=guards * len(gate.metrics), steps=steps)
@@ -238,27 +245,47 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
     click.echo(
         f"{traffic.rps:g} requests a second, {100 * traffic.weight:.3g}% of them at the candidate; errors {traffic.error_share:.2%}."
     )
-    click.echo(f"  a rise of errors by {detect:.2%} is found after about   {_time(planned.detect_seconds)} (margin {planned.margin:.2%})")
-    click.echo(f"  no rise beyond the margin is proven after about {_time(planned.error_proof_seconds)}")
-    click.echo(
-        f"  no slower 99th percentile is proven after about {_time(planned.latency_proof_seconds)} (+{gate.latency_margin:.0%} allowed)"
+    margin = f"margin {planned.margin:.2%}" + (
+        f", which error_margin must be set to: it is {gate.error_margin:.2%}" if planned.margin < gate.error_margin else ""
     )
+    click.echo(f"  a rise of errors by {detect:.2%} is found after about   {_time(planned.detect_seconds)} ({margin})")
+    unasked = {metric: "" if metric in gate.proof else "; the policy wants no proof of it" for metric in Metric}
+    error, p99 = _time(planned.error_proof_seconds), _time(planned.latency_proof_seconds)
+    click.echo(f"  no rise beyond the margin is proven after about {error}{unasked[Metric.ERROR_RATIO]}")
+    click.echo(f"  no slower 99th percentile is proven after about {p99} (+{gate.latency_margin:.0%} allowed){unasked[Metric.LATENCY_P99]}")
     if planned.provable:
         click.echo(
-            f"The step must last about {_time(planned.step_seconds)} ({planned.windows:.0f} windows); half of all steps take longer."
+            f"A step without harm is proven after about {_time(planned.step_seconds)} ({planned.windows:.0f} windows); half of all take "
+            "longer."
         )
-        return
-    click.echo(_what_does_not_fit(planned, gate, gate.maximum_windows * traffic.window_seconds))
+    else:
+        click.echo(_what_does_not_fit(planned, gate, gate.maximum_windows * traffic.window_seconds))
+    if planned.detect_seconds > planned.step_seconds:
+        click.echo(
+            f"It takes longest to find that rise: until then it keeps the step from being proven, but for {gate.false_pass:.0%} of cases "
+            "(false_pass)."
+        )
 
 
 def _what_does_not_fit(planned: StepPlan, gate: GatePolicy, allowed: float) -> str:
-    """Which proof takes longer than the policy allows, and what would make it shorter."""
-    said = f"That is longer than the {_time(allowed)} the policy allows. "
-    if planned.error_proof_seconds > allowed:
-        said += f"This traffic proves an error margin of {planned.provable_margin:.2%} in that time"
-    else:
-        said += f"It is the 99th percentile that takes so long: allow it more than +{gate.latency_margin:.0%} (latency_margin)"
-    return f"{said}; or take a larger step, allow more windows, or let it soak unproven (on_unprovable: {gate.on_unprovable})."
+    """Which proof takes longer than the policy allows, what would make it shorter, and what comes of it as it is."""
+    margin, p99, least = (
+        f"an error_margin of {planned.provable_margin:.2%} (proven just in that time)",
+        gate.latency_margin,
+        gate.minimum_samples,
+    )
+    ways = [(planned.samples_seconds, f"so many as {least} requests", f"fewer minimum_samples than {least}")]
+    if Metric.ERROR_RATIO in gate.proof:
+        ways.append((planned.error_proof_seconds, "the error share", margin))
+    if Metric.LATENCY_P99 in gate.proof:
+        ways.append((planned.latency_proof_seconds, "the 99th percentile", f"a latency_margin above {p99:.0%}"))
+    _, longest, _ = max(ways)
+    needed = [way for seconds, _, way in ways if seconds > allowed]
+    return (
+        f"A step without harm is not proven within the {_time(allowed)} that the policy allows: {longest} takes longest. "
+        f"This traffic needs {' and '.join(needed)}; or a larger step, or more windows (maximum_windows). "
+        f"As it is, the step then {_THEN[gate.on_unprovable]} (on_unprovable: {gate.on_unprovable})."
+    )
 
 
 def _time(seconds: float) -> str:

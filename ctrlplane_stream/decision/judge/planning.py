@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ctrlplane_stream.decision.judge.outlook import NEVER, requests_needed
 from ctrlplane_stream.decision.judge.questions import FIRST_PASS, REQUIRED_QUESTIONS, shares
 from ctrlplane_stream.decision.stats.betting import growth
-from ctrlplane_stream.model.verdicts import GatePolicy
+from ctrlplane_stream.model.verdicts import GatePolicy, Metric
 
 _MIXTURE = math.log(1 / 0.2)
 _P99_SCORE = 2.3263478740408408
@@ -32,14 +32,17 @@ class Traffic(NamedTuple):
 class StepPlan(NamedTuple):
     """Expected seconds until harm of the wanted size is found and until each proof is had; NEVER (infinity) where it cannot be.
 
-    ``margin`` is the error margin used: the policy's, or half of what is to be detected where that is less. ``step_seconds`` is what the
-    step must last for all of it, in whole windows and no less than the policy's minimum; ``provable`` whether that is within its maximum.
+    ``margin`` is the error margin used: the policy's, or half of what is to be detected where that is less. ``samples_seconds`` is until
+    the least number of requests came that a PASS needs. ``step_seconds`` is how long a step without harm lasts until all is had that the
+    policy wants proven, in whole windows and no less than its minimum; ``provable`` whether that is within its maximum. Harm may take
+    longer to be found: until then it is in the way of the proofs, and no such step passes as proven but by the chance ``false_pass``.
     """
 
     margin: float
     detect_seconds: float
     error_proof_seconds: float
     latency_proof_seconds: float
+    samples_seconds: float
     step_seconds: float
     windows: float
     provable: bool
@@ -57,7 +60,9 @@ def plan_step(traffic: Traffic, detect: float, policy: GatePolicy, *, questions:
     false_pass = _left(policy.false_pass, traffic.weight)
     errors = requests_needed(traffic.error_share, traffic.error_share, margin, ratio, false_pass) / rate
     tail = _latency_requests(traffic, policy) / rate
-    longest = max(found, errors, tail, policy.minimum_samples / rate)
+    samples = policy.minimum_samples / rate
+    proofs = {Metric.ERROR_RATIO: errors, Metric.LATENCY_P99: tail}
+    longest = max([samples, *(seconds for metric, seconds in proofs.items() if metric in policy.proof)])
     windows = max(float(policy.minimum_windows), longest / traffic.window_seconds)
     windows = NEVER if math.isinf(windows) else float(math.ceil(windows))
     return StepPlan(
@@ -65,6 +70,7 @@ def plan_step(traffic: Traffic, detect: float, policy: GatePolicy, *, questions:
         found,
         errors,
         tail,
+        samples,
         windows * traffic.window_seconds,
         windows,
         windows <= policy.maximum_windows,

@@ -62,7 +62,7 @@ def test_a_version_that_is_known_or_foreign_would_start_nothing() -> None:
 )
 def test_a_bake_that_is_too_short_for_its_proof_is_said_beforehand(answer: Unsure, said: str) -> None:
     loop = _shop()
-    policy = replace(QUICK, steps=(Step(10, 10, 60), Step(100, 10, 60)), on_unprovable_bake=answer)
+    policy = replace(QUICK, steps=(Step(10, 10, 60), Step(100, 10, 20)), on_unprovable_bake=answer)
     loop.give(CatalogApplied(catalog(service("front"), service("cart", policy), service("pay")), "h2", "ada"))
     planned = plan(loop.driver.state, (artifact("cart", 2),))
     assert planned.bake_proof is not None
