@@ -10,13 +10,13 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -24,6 +24,8 @@ from aiokafka.errors import KafkaError
 from ctrlplane_stream.local.cache import cache_folder, cached
 from ctrlplane_stream.local.processes import ChildFailed, ChildProcess, accepts, free_port
 from ctrlplane_stream.local.scratch import scratch_folder
+from ctrlplane_stream.settings import load
+from ctrlplane_stream.wire.kafka_access import client_options
 
 KAFKA_VERSION = "4.1.0"
 _POM = Path(__file__).parent / "broker" / "pom.xml"
@@ -222,9 +224,18 @@ class NamedKafka:
 
 @contextmanager
 def open_broker(environ: Mapping[str, str] = os.environ) -> Iterator[EmbeddedKafka | NamedKafka]:
-    """The broker to use: the one that ``KAFKA_BOOTSTRAP_SERVERS`` names, or an embedded one that ends with the ``with``."""
+    """The broker to use: the one that ``KAFKA_BOOTSTRAP_SERVERS`` names, or an embedded one that ends with the ``with``.
+
+    Raises MissingPart where none answers that is named: most often what was exported for another broker that has ended since.
+    """
     named = environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if named:
+        settings = load({name: value for name, value in environ.items() if name.startswith("KAFKA_")})
+        if not _in_a_thread(_has_brokers(client_options(settings))):
+            raise MissingPart(
+                f"no broker answers at {named}, which KAFKA_BOOTSTRAP_SERVERS is set to in this shell: unset it, which gives you a "
+                "broker of your own, or start that one"
+            )
         yield NamedKafka(named)
         return
     with EmbeddedKafka(environ=environ) as kafka:
@@ -253,13 +264,18 @@ def _run(command: list[str], what: str) -> None:
 
 
 def _answers(bootstrap: str) -> bool:
-    """Whether a metadata request is answered; in its own thread, so that it works under a running event loop."""
+    return _in_a_thread(_has_brokers({"bootstrap_servers": bootstrap}, timeout_ms=5_000))
+
+
+def _in_a_thread(asked: Coroutine[None, None, bool]) -> bool:
+    """The answer, had in a thread of its own, so that it works under a running event loop."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(_has_brokers(bootstrap))).result()
+        return pool.submit(lambda: asyncio.run(asked)).result()
 
 
-async def _has_brokers(bootstrap: str) -> bool:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
+async def _has_brokers(reached_by: Mapping[str, Any], timeout_ms: int = 15_000) -> bool:
+    """Whether a metadata request is answered."""
+    admin = AIOKafkaAdminClient(**reached_by, request_timeout_ms=timeout_ms)
     try:
         await admin.start()
         return bool((await admin.describe_cluster())["brokers"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
+from ctrlplane_stream.local.processes import free_port
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.topic_admin import admin_client
 
@@ -126,6 +127,14 @@ def test_a_part_that_dies_is_named_instead_of_waited_for(part: str, said: str, t
     assert demo.end() == 1, demo.said()
     assert said in demo.said()
     assert demo.processes() == []
+    assert list(demo.scratch.iterdir()) == []
+
+
+def test_a_demo_in_a_shell_that_names_a_broker_that_is_gone_says_where_the_name_comes_from(tmp_path: Path) -> None:
+    """As in one that still has the exports of a demo that was kept and has ended."""
+    demo = Demo(tmp_path, f"127.0.0.1:{free_port()}")
+    assert demo.end() == 1
+    assert "which KAFKA_BOOTSTRAP_SERVERS is set to in this shell: unset it" in demo.said().splitlines()[-1]
     assert list(demo.scratch.iterdir()) == []
 
 

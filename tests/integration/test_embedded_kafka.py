@@ -10,7 +10,7 @@ import time
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from ctrlplane_stream.local.kafka import EmbeddedKafka
+from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka, open_broker
 from ctrlplane_stream.local.processes import accepts
 
 
@@ -23,6 +23,12 @@ def test_a_crashed_broker_comes_back_with_its_data_on_the_same_port(own_kafka: E
     own_kafka.start()
     assert own_kafka.bootstrap == address
     assert asyncio.run(_read(address)) == b"acknowledged"
+
+
+def test_a_broker_that_is_named_and_answers_is_used_as_it_is(kafka: EmbeddedKafka | NamedKafka) -> None:
+    """Nothing is started beside it, and nothing of this machine is needed."""
+    with open_broker({"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap}) as used:
+        assert used == NamedKafka(kafka.bootstrap)
 
 
 def test_a_broker_dies_with_the_process_that_started_it() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ctrlplane_stream.local.kafka import MissingPart, NamedKafka, broker_jars, missing_parts, open_broker
+from ctrlplane_stream.local.kafka import MissingPart, broker_jars, missing_parts, open_broker
+from ctrlplane_stream.local.processes import free_port
 
 
 def test_a_machine_without_java_and_maven_is_told_both_with_remedies(tmp_path: Path) -> None:
@@ -18,9 +19,13 @@ def test_a_machine_without_java_and_maven_is_told_both_with_remedies(tmp_path: P
         broker_jars(bare)
 
 
-def test_a_named_broker_needs_nothing_of_this_machine(tmp_path: Path) -> None:
-    """It is handed out as it was named, and nothing is started."""
-    environ = {"PATH": str(tmp_path), "HOME": str(tmp_path), "KAFKA_BOOTSTRAP_SERVERS": "a:1,b:2"}
+def test_a_broker_that_is_named_and_gone_is_said_to_come_from_the_shell(tmp_path: Path) -> None:
+    """Whoever kept a demo, and ended it, has its exports still: the variable is named, and how to get rid of it."""
+    named = f"127.0.0.1:{free_port()}"
+    environ = {"PATH": str(tmp_path), "HOME": str(tmp_path), "KAFKA_BOOTSTRAP_SERVERS": named}
     assert missing_parts(environ) == []
-    with open_broker(environ) as kafka:
-        assert kafka == NamedKafka("a:1,b:2")
+    with (
+        pytest.raises(MissingPart, match=f"{named}, which KAFKA_BOOTSTRAP_SERVERS is set to in this shell: unset it"),
+        open_broker(environ),
+    ):
+        pass
