@@ -22,7 +22,7 @@ from ctrlplane_stream.local.demo.play import ALL_ACTS, chosen_acts, play_demo
 from ctrlplane_stream.local.demo.report import DemoReport, words
 from ctrlplane_stream.local.demo.setting import LATENESS_SECONDS, PAIRING_SECONDS, WINDOW_SECONDS, demo_policy, differences
 from ctrlplane_stream.local.demo.stage import Stage
-from ctrlplane_stream.local.kafka import missing_parts, open_broker
+from ctrlplane_stream.local.kafka import MissingPart, missing_parts, open_broker
 from ctrlplane_stream.local.processes import ChildFailed
 from ctrlplane_stream.local.scratch import scratch_folder
 from ctrlplane_stream.settings import Settings
@@ -70,7 +70,7 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
         _print_policy(console)
         with open_broker() as kafka:
             outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began, _AtEnd(console, report, as_json, keep), build_id()))
-    except (ChildFailed, NotSeen) as error:
+    except (ChildFailed, MissingPart, NotSeen) as error:
         fail(str(error))
     except (KafkaError, NoBroker) as error:
         broker_failed(Settings(kafka_bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "the demo's own address"), error)
@@ -118,7 +118,12 @@ class _AtEnd(msgspec.Struct, frozen=True):
 async def _stay(console: Console, stage: Stage) -> None:
     """Leave everything running until the first SIGINT, SIGTERM or SIGHUP, which then ends the demo as its acts ended."""
     console.print(
-        "\nAll of it goes on until Ctrl-C. In another terminal:", *stage.how_to_go_on(), sep="\n  ", highlight=False, soft_wrap=True
+        "\nAll of it goes on until Ctrl-C. In another terminal:",
+        *stage.how_to_go_on(),
+        sep="\n  ",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     enough, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in ending_signals():

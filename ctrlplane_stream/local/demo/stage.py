@@ -5,8 +5,6 @@ An act may say what a user could say (offer an artifact, change the catalog, ove
 """
 
 import asyncio
-import shlex
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -20,6 +18,7 @@ from ctrlplane_stream.actuators.process import ProcessHost
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.local.demo.audience import Audience, NotSeen, Seen
+from ctrlplane_stream.local.demo.going_on import TRIED, commands_to_paste
 from ctrlplane_stream.local.demo.parts import Parts
 from ctrlplane_stream.local.demo.setting import demo_catalog
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
@@ -187,21 +186,7 @@ class Stage:
 
     def how_to_go_on(self) -> list[str]:
         """What somebody types in another terminal to go on with what runs here."""
-        image = service_named("shop/pricing")
-        assert image is not None
-        bad = digest(image.name, Behaviour.ERRORS, self._builds.get(image.name, 0) + 1)
-        variables = " ".join(f"{name}={value}" for name, value in sorted(self._parts.told.items()))
-        return [
-            f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH",
-            f"export {variables}",
-            f"ctrlplane-stream rollouts {ENVIRONMENT} --all",
-            f"ctrlplane-stream graph --live {ENVIRONMENT}",
-            "ctrlplane-stream doctor",
-            f"ctrlplane-stream artifact push {image.image}@{bad} --environment {ENVIRONMENT}   # one that fails",
-            f"ctrlplane-stream rollouts {ENVIRONMENT} --all   # a little later: it went back",
-            f"ctrlplane-stream control freeze {ENVIRONMENT} --why 'my turn'   # nothing starts or steps, until:",
-            f"ctrlplane-stream control unfreeze {ENVIRONMENT} --why 'go on'",
-        ]
+        return commands_to_paste(self._parts.told, self.audience.target(TRIED).newest, self._builds.get(TRIED, 0), self._parts.folder)
 
     # Set-up.
 
