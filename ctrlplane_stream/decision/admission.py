@@ -17,7 +17,6 @@ from ctrlplane_stream.decision.superseding import as_declared, is_extended, make
 from ctrlplane_stream.decision.version_sets import neighbours
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import version_number
-from ctrlplane_stream.model.policy import Mode
 
 AGEING_SECONDS = 600
 """After waiting this long a queued rollout is no longer overtaken by younger ones that would disturb it."""
@@ -27,8 +26,8 @@ def enqueue(
     draft: Draft, members: dict[str, str], cause: str, release: str | None = None, order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
 ) -> str | None:
     """Queue a rollout of ``members`` (service to version label); its id, or None where it was refused with a reason."""
-    if (unable := _unable(draft, tuple(sorted(members)))) is not None:
-        draft.because("unsupported", f"refused: {unable}")
+    if (why := unable(draft, tuple(sorted(members)))) is not None:
+        draft.because("unsupported", f"refused: {why}")
         return None
     wanted, members = members, with_withdrawn(draft, members, cause)
     release, order = as_declared(draft, wanted, cause, release, order)
@@ -57,11 +56,10 @@ def _refused_cycle(cycle: tuple[str, ...]) -> str:
     )
 
 
-def _unable(draft: Draft, services: tuple[str, ...]) -> str | None:
-    """Why one of the services cannot be rolled out by us at all, or None."""
+def unable(draft: Draft, services: tuple[str, ...]) -> str | None:
+    """Why one of the services is not rolled out by us at all, or None."""
     for name in services:
-        entry = draft.service(name)
-        if entry is not None and entry.policy.mode is Mode.ADVISE:
+        if draft.is_advised(name):
             known = draft.find(f"advised/{name}", e.AdvisedEntry)
             serves = f" from {known.stable}" if known is not None and known.stable is not None else ""
             return f"{name} is only advised on (mode advise): another tool moves it{serves}"

@@ -22,7 +22,7 @@ from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import ArrivalsObserved, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION
-from ctrlplane_stream.model.policy import Mode, Step
+from ctrlplane_stream.model.policy import Step
 
 NEWCOMER_SHARE = 0.01
 """Below this share of a window's arrivals another label is a stray."""
@@ -41,14 +41,14 @@ Answer = tuple[Event, str] | str
 def first_seen(draft: Draft, seen: ServiceSeen) -> None:
     """Take the only version that an advised service was ever seen with as the settled one."""
     labels = [label for label in seen.versions if label != UNKNOWN_VERSION]
-    if _is_advised(draft, seen.service) and len(labels) == 1 and not draft.has(f"advised/{seen.service}"):
+    if draft.is_advised(seen.service) and len(labels) == 1 and not draft.has(f"advised/{seen.service}"):
         draft.put(f"advised/{seen.service}", e.AdvisedEntry(labels[0]))
 
 
 def arrived_elsewhere(draft: Draft, fact: ArrivalsObserved) -> None:
     """Take note of what arrived at the versions of services that other tools move."""
     for service in sorted(fact.arrivals):
-        if not _is_advised(draft, service):
+        if not draft.is_advised(service):
             continue
         counts = {label: count for label, count in sorted(fact.arrivals[service].items()) if label != UNKNOWN_VERSION and count > 0}
         rollout = _under_way(draft, service)
@@ -56,11 +56,6 @@ def arrived_elsewhere(draft: Draft, fact: ArrivalsObserved) -> None:
             _look_for_newcomers(draft, service, counts)
         elif rollout.advice is not None:
             _note_share(draft, rollout, counts)
-
-
-def _is_advised(draft: Draft, service: str) -> bool:
-    entry = draft.service(service)
-    return entry is not None and entry.policy.mode is Mode.ADVISE
 
 
 def _under_way(draft: Draft, service: str) -> e.Rollout | None:
@@ -162,7 +157,7 @@ def advise(draft: Draft, rollout: e.Rollout) -> Answer:
     if advice is None or rollout.phase in ENDED:
         return "nothing to advise"
     unit = rollout.units[0]
-    if not _is_advised(draft, unit.service):
+    if not draft.is_advised(unit.service):
         return Event.DISMISSED, f"the catalog does not ask for advice on {unit.service} any more"
     if advice.absent >= GONE_WINDOWS:
         return Event.GONE, f"{unit.service} {unit.candidate} takes no requests any more{_after_all(rollout, e.Word.ABORT)}"

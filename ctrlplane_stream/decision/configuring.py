@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.drifting import returned
 from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.superseding import make_way, starts_over, with_withdrawn
 from ctrlplane_stream.decision.transitions import SUPERSEDED, move
@@ -30,7 +31,10 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             draft.because("service-removed", f"{gone} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
     for service in sorted(catalog.services, key=lambda s: s.service):
+        advised = draft.is_advised(service.service)
         draft.put(f"service/{service.service}", service)
+        if advised and not draft.is_advised(service.service):
+            returned(draft, service.service)
         _reconfigure(draft, service)
         _reconfigure_collected(draft, service)
     return True

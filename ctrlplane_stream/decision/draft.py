@@ -15,6 +15,7 @@ from ctrlplane_stream.decision.state import Entry, Known, State, encode_entry
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Output, Verb
 from ctrlplane_stream.model.decisions import GONE, Reason
+from ctrlplane_stream.model.policy import Mode
 
 E = TypeVar("E", bound=msgspec.Struct)
 
@@ -102,6 +103,11 @@ class Draft:
     def service(self, name: str) -> ServiceInEnvironment | None:
         """A service of the catalog in force, or None."""
         return self._known[f"service/{name}"]  # type: ignore[return-value]
+
+    def is_advised(self, name: str) -> bool:
+        """Whether another tool moves the service, and we only advise."""
+        entry = self.service(name)
+        return entry is not None and entry.policy.mode is Mode.ADVISE
 
     def version(self, service: str, label: str) -> e.VersionEntry | None:
         """A version by its label, or None."""

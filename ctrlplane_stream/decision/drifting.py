@@ -31,6 +31,9 @@ def drifted(draft: Draft, service: str, detail: str) -> None:
     """Answer a drift as the policy says: of the rollout that moves the target, or of the service at rest."""
     rollout = moving(draft, service)
     target = draft.target(service)
+    if rollout is None and draft.is_advised(service):
+        draft.because("left", f"{service} is left as it is, since another tool moves it (mode advise): {detail}")
+        return
     looked_at = target.strayed is not None or (rollout is not None and any(h.code == "drift" for h in rollout.holds))
     restores = _policy(draft, service, rollout).on_drift is OnDrift.RESTORE and not looked_at and not _contested(draft, target)
     if restores and target.edited is not None:
@@ -52,6 +55,12 @@ def stray(draft: Draft, service: str, detail: str) -> None:
         text = f"{service} is not as it was left: {detail}. resume restores it, and no rollout of it starts before"
         draft.because("strayed", text)
         notify_of_target(draft, service, "drift", text, "resume")
+
+
+def returned(draft: Draft, service: str) -> None:
+    """Look at a target that another tool moved until now: what it was left as then is a drift."""
+    if strays(draft, draft.target(service)):
+        drifted(draft, service, "another tool moved it meanwhile")
 
 
 def strays(draft: Draft, target: e.TargetEntry) -> bool:

@@ -24,7 +24,7 @@ def retire(draft: Draft) -> None:
         parked = [v for v in target.live if _may_go(target, v)]
         gone = [v for v in parked if (v.parked_until_steady or 0) <= draft.clock.steady]
         as_left = target.strayed is None and target.edited is None  # or the deletion would undo what somebody is to look at first
-        if gone and target.rollout is None and as_left:
+        if gone and target.rollout is None and as_left and not draft.is_advised(service):
             labels = [v.label for v in gone]
             parked = [v for v in parked if v.label not in labels]
             draft.put_target(replace(target, live=tuple(v for v in target.live if v.label not in labels)))

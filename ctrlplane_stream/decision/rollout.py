@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import assigning, gate, holds
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.admission import obstacle, still_waits
+from ctrlplane_stream.decision.admission import obstacle, still_waits, unable
 from ctrlplane_stream.decision.advising import advise
 from ctrlplane_stream.decision.composing import compose, steps_for, steps_now
 from ctrlplane_stream.decision.draft import Draft
@@ -151,6 +151,8 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
         phase = ahead.phase if ahead is not None else None
         draft.put_rollout(replace(rollout, waits_on=other, waits_while=phase))
         return text
+    if (advised := unable(draft, tuple(u.service for u in rollout.units))) is not None:
+        return Event.STOP, f"{advised}; control retry reruns this once its policy rolls out again"
     _renew_set(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
 

@@ -1,15 +1,16 @@
 """Rollouts that another tool makes: seen in the traffic, judged, advised on, and never commanded."""
 
+import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.entities import Rollout, Word
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.catalog import EnvironmentCatalog
-from ctrlplane_stream.model.facts import CatalogApplied
+from ctrlplane_stream.model.facts import CatalogApplied, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.policy import Mode, Policy
+from ctrlplane_stream.model.policy import Mode, OnDrift, Policy
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import phase, reasons, until, weights
+from tests.scenario.shop import SHOP, phase, reasons, shop, until, weights
 
 ADVISED = replace(QUICK, mode=Mode.ADVISE)
 
@@ -239,6 +240,60 @@ def test_advice_ends_where_the_catalog_asks_for_none_any_more() -> None:
     loop.run(30)
     loop.give(CatalogApplied(_catalog(QUICK), "h2", "ada"))
     assert phase(loop, "cart/v2") is Phase.DISMISSED
+
+
+def _handed_over(policy: Policy) -> Loop:
+    """Cart #2 serves beside nothing, #1 is parked, and from now on another tool moves cart."""
+    loop = shop(policy=policy)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    _hand_over(loop, replace(policy, mode=Mode.ADVISE))
+    return loop
+
+
+def _hand_over(loop: Loop, policy: Policy) -> None:
+    loop.give(CatalogApplied(catalog(*[service(name, policy if name == "cart" else QUICK) for name in (*SHOP, "island")]), "h2", "ada"))
+
+
+@pytest.mark.parametrize("answer", list(OnDrift))
+def test_what_was_handed_over_to_another_tool_is_neither_restored_nor_cleaned_up(answer: OnDrift) -> None:
+    policy = replace(QUICK, on_drift=answer)
+    loop = _handed_over(policy)
+    told = len(loop.driver.commands)
+    loop.world.edit("cart", {"#1": 30, "#2": 70}, "")
+    loop.tell_world("cart", WorldCause.DRIFT, "weights moved")
+    loop.run(800)
+    assert "cart is left as it is, since another tool moves it (mode advise)" in reasons(loop)
+    assert (len(loop.driver.commands), weights(loop, "cart")) == (told, {"#1": 30, "#2": 70})
+    _hand_over(loop, policy)
+    assert ("restored after drift: another tool moved it meanwhile" in [c.because for c in loop.driver.commands[told:]]) == (
+        answer is OnDrift.RESTORE
+    )
+    assert (loop.driver.target("cart").strayed is not None) == (answer is OnDrift.HOLD)
+
+
+def test_what_waits_as_its_service_is_handed_over_does_not_begin() -> None:
+    loop = shop()
+    loop.push("pay", 2)
+    loop.run(5)
+    loop.push("cart", 2)
+    assert phase(loop, "cart/2") is Phase.QUEUED
+    _hand_over(loop, ADVISED)
+    until(loop, "pay/2", Phase.COMPLETED)
+    assert phase(loop, "cart/2") is Phase.REVERTED
+    assert "control retry reruns this once its policy rolls out again" in reasons(loop)
+    _hand_over(loop, QUICK)
+    loop.say(Say.RETRY, service="cart", version="#2")
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
+def test_what_climbs_as_its_service_is_handed_over_comes_to_its_end() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    _hand_over(loop, ADVISED)
+    until(loop, "cart/2", Phase.COMPLETED)
 
 
 def test_a_restart_while_another_tool_is_at_work_changes_nothing() -> None:

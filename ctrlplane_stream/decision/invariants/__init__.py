@@ -31,7 +31,7 @@ from ctrlplane_stream.decision.invariants.ends import (
     what_dies_goes_back,
     what_gives_way_moves_on,
 )
-from ctrlplane_stream.decision.invariants.order import commands_are_unique, nothing_sleeps, one_mover_per_target
+from ctrlplane_stream.decision.invariants.order import advice_is_no_command, commands_are_unique, nothing_sleeps, one_mover_per_target
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
 from ctrlplane_stream.decision.invariants.proof import (
     forward_on_proof,
@@ -65,6 +65,7 @@ CHECKS: tuple[Check, ...] = (
     never_refused,
     commands_are_unique,
     one_mover_per_target,
+    advice_is_no_command,
     nothing_sleeps,
 )
 """All of them, in the order of their numbers."""

@@ -19,7 +19,7 @@ from ctrlplane_stream.model.facts import (
     WorldChanged,
 )
 from ctrlplane_stream.model.identity import version_label
-from ctrlplane_stream.model.policy import Policy
+from ctrlplane_stream.model.policy import Mode, Policy
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, VerdictStatus
 
 
@@ -119,8 +119,11 @@ def no_other_artifact_in_silence(books: Books, fact: Fact, before: State, decisi
         return
     service = fact.target.service
     target, seen = decision.state.find(f"target/{service}", e.TargetEntry), books.observed.get(service)
+    entry = decision.state.find(f"service/{service}", ServiceInEnvironment)
     if target is None or seen is not fact.observed or target.stable is None or target.rollout is not None:
         return
+    if entry is not None and entry.policy.mode is Mode.ADVISE:
+        return  # What another tool runs there is its own business.
     for version in seen.versions:
         known = decision.state.find(f"version/{service}/{version.label}", e.VersionEntry)
         other = known is not None and known.artifact.digest != version.digest

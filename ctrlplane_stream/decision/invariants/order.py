@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
-from ctrlplane_stream.decision.phases import MOVING, Phase
+from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Command, Verb
-from ctrlplane_stream.model.facts import Fact, OutcomeReported, OutcomeStatus
+from ctrlplane_stream.model.facts import Fact, OutcomeReported, OutcomeStatus, OverrideRequested
+from ctrlplane_stream.model.policy import Mode
 
 
 def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -48,6 +50,26 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
         if mover is not None and mover.advice is not None:
             yield Violation(10, f"{command.id}: {command.target} is commanded, though another tool moves it")
     yield from _one_step_a_window(books, before, decision.state)
+
+
+def advice_is_no_command(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """10: what another tool moves is told nothing: no rollout of ours begins there, and at rest it is left as it is, but for what a person
+    says; what was under way before comes to its end."""
+    for rollout in rollouts_of(decision.state):
+        past = rollout_of(before, rollout.id)
+        begins = past is None or past.phase is Phase.QUEUED or past.attempt != rollout.attempt
+        for unit in rollout.units if begins and rollout.phase in FORWARD else ():
+            if _is_advised(decision.state, unit.service):
+                yield Violation(10, f"{rollout.id} begins to move {unit.service}, on which we only advise")
+    for command in commands_of(decision):
+        at_rest = command.rollout is None and not isinstance(fact, OverrideRequested)
+        if at_rest and _is_advised(before, command.target.service) and _is_advised(decision.state, command.target.service):
+            yield Violation(10, f"{command.id}: {command.target} is at rest and told {command.verb}, and we only advise there")
+
+
+def _is_advised(state: State, service: str) -> bool:
+    entry = state.find(f"service/{service}", ServiceInEnvironment)
+    return entry is not None and entry.policy.mode is Mode.ADVISE
 
 
 def _undoes_its_own(books: Books, fact: Fact, state: State, command: Command) -> bool:

@@ -9,6 +9,7 @@ from ctrlplane_stream.model.facts import (
     OverrideVerb,
     WorldCause,
 )
+from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Doing, Stage
 from ctrlplane_stream.simulation.drawing.systems import policy_of
@@ -45,6 +46,7 @@ def _configure(stage: Stage, act: Act) -> None:
 def _retune(stage: Stage, act: Act) -> None:
     if act.service in stage.services:
         policy = policy_of(random.Random(act.number))  # noqa: S311 - a seeded simulation, not a secret
+        policy = replace(policy, mode=Mode.ADVISE) if act.flavour == "advise" else policy
         stage.services[act.service] = replace(stage.services[act.service], policy=policy)
         stage.apply_catalog()
 

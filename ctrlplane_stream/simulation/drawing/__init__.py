@@ -8,6 +8,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     adoptions,
     crowd_of,
     elsewhere_of,
+    handed_over,
     later_mishaps,
     latest_mishaps,
     second_thoughts,
@@ -29,6 +30,7 @@ def plan(seed: int) -> Plan:
     acts += later_mishaps(_dice(seed + 4), names)
     acts += latest_mishaps(_dice(seed + 10), services)
     acts += taken_back(_dice(seed + 11), names)
+    acts += handed_over(_dice(seed + 12), names)
     services = by_weight(_dice(seed + 9), services)
     running, acts = adoptions(_dice(seed + 8), names, acts)
     other = elsewhere_of(_dice(seed + 2), names)

@@ -166,6 +166,15 @@ def taken_back(rng: random.Random, names: list[str]) -> list[Act]:
     return [act for act in acts if act.at < 235]
 
 
+def handed_over(rng: random.Random, names: list[str]) -> list[Act]:
+    """In one run of twelve somebody has us only advise on a service for a while, whatever is under way or waits."""
+    if rng.random() >= 1 / 12:
+        return []
+    name, at = rng.choice(names), rng.uniform(20, 180)
+    back = at + rng.uniform(1, 50)
+    return [Act(at, Deed.RETUNE, name, rng.randint(1, 80), "advise"), Act(back, Deed.RETUNE, name, rng.randint(1, 80))]
+
+
 def later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:
     return [act for deed in _LATER_MISHAPS if rng.random() < 0.15 for act in _mishap(rng, names, deed)]
 

@@ -243,6 +243,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "an abort goes back on what was seen before a parking": (1, lambda: [(falling, "_comes_back", lambda *args: False)]),
     "a configuration that is taken back waits on": (7, lambda: [(configuring, "_let_go", lambda *args: None)]),
     "what climbs over a stable version is not waited for": (7, lambda: [(rollout, "_is_there", _is_stable_now)]),
+    "what waits begins to move what we only advise on": (10, lambda: [(rollout, "unable", lambda *args: None)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
 }
 """What is broken in a copy of the core, and the number of the promise that this breaks."""
@@ -276,6 +277,7 @@ _NEEDS: dict[str, set[Deed]] = {
     "another artifact at rest is said to nobody": {Deed.RETAG},
     "a configuration that is taken back waits on": {Deed.CONFIGURE},
     "what climbs over a stable version is not waited for": {Deed.CONFIGURE},
+    "what waits begins to move what we only advise on": {Deed.RETUNE},
     "an abort goes back on what was seen before a parking": {Deed.TOO_LATE},
 }
 """What a seed must have, one of them, for the fault to be seen: a revert to a version that fails alone lives on with a FAIL."""
