@@ -59,6 +59,8 @@ def _refused_cycle(cycle: tuple[str, ...]) -> str:
 def unable(draft: Draft, services: tuple[str, ...]) -> str | None:
     """Why one of the services is not rolled out by us at all, or None."""
     for name in services:
+        if draft.service(name) is None:
+            return f"the catalog of {draft.environment} does not have {name}"
         if draft.is_advised(name):
             known = draft.find(f"advised/{name}", e.AdvisedEntry)
             serves = f" from {known.stable}" if known is not None and known.stable is not None else ""

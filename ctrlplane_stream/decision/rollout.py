@@ -152,7 +152,7 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
         draft.put_rollout(replace(rollout, waits_on=other, waits_while=phase))
         return text
     if (advised := unable(draft, tuple(u.service for u in rollout.units))) is not None:
-        return Event.STOP, f"{advised}; control retry reruns this once its policy rolls out again"
+        return Event.STOP, f"{advised}; control retry reruns this once the catalog has it rolled out by us again"
     _renew_set(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
 

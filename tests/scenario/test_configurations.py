@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.model.facts import CatalogApplied
+from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
 from ctrlplane_stream.model.policy import Policy, Supersede
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import SHOP, phase, reasons, shop, until, weights
@@ -88,3 +88,19 @@ def test_a_configuration_that_is_taken_back_while_what_is_wanted_starts_over_for
     assert (phase(loop, "cart/2"), phase(loop, "cart/3")) == (Phase.ABORTING, Phase.REVERTED)
     until(loop, "cart/2-again", Phase.COMPLETED)
     assert weights(loop, "cart") == {"#2": 100}
+
+
+def test_what_waits_as_its_service_leaves_the_catalog_does_not_begin() -> None:
+    loop = shop()
+    loop.push("pay", 2)
+    loop.run(5)
+    loop.push("cart", 2)
+    entries = [service(name) for name in (*SHOP, "island")]
+    loop.give(CatalogApplied(catalog(*[s for s in entries if s.service != "cart"]), "h2", "ada"))
+    until(loop, "cart/2", Phase.REVERTED)
+    assert "the catalog of production does not have cart; control retry reruns this" in reasons(loop)
+    loop.say(OverrideVerb.RETRY, service="cart", version="#2")
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.REVERTED, {"#1": 100})
+    loop.give(CatalogApplied(catalog(*entries), "h3", "ada"))
+    loop.say(OverrideVerb.RETRY, service="cart", version="#2")
+    until(loop, "cart/2", Phase.COMPLETED)

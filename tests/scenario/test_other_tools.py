@@ -281,7 +281,7 @@ def test_what_waits_as_its_service_is_handed_over_does_not_begin() -> None:
     _hand_over(loop, ADVISED)
     until(loop, "pay/2", Phase.COMPLETED)
     assert phase(loop, "cart/2") is Phase.REVERTED
-    assert "control retry reruns this once its policy rolls out again" in reasons(loop)
+    assert "control retry reruns this once the catalog has it rolled out by us again" in reasons(loop)
     _hand_over(loop, QUICK)
     loop.say(Say.RETRY, service="cart", version="#2")
     until(loop, "cart/2", Phase.COMPLETED)

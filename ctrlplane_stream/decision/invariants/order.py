@@ -59,6 +59,8 @@ def advice_is_no_command(books: Books, fact: Fact, before: State, decision: Deci
         past = rollout_of(before, rollout.id)
         begins = past is None or past.phase is Phase.QUEUED or past.attempt != rollout.attempt
         for unit in rollout.units if begins and rollout.phase in FORWARD else ():
+            if decision.state.find(f"service/{unit.service}", ServiceInEnvironment) is None:
+                yield Violation(10, f"{rollout.id} begins to move {unit.service}, which the catalog does not have")
             if _is_advised(decision.state, unit.service):
                 yield Violation(10, f"{rollout.id} begins to move {unit.service}, on which we only advise")
     for command in commands_of(decision):
