@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.phases import ADOPTION
+from ctrlplane_stream.decision.phases import ADOPTION, Phase
 from ctrlplane_stream.decision.runs import is_job
 from ctrlplane_stream.model.commands import JudgeAssigned, JudgeReleased
 from ctrlplane_stream.model.policy import Policy, Unsure
@@ -136,7 +136,7 @@ def concurrent(draft: Draft, rollout: e.Rollout) -> tuple[e.Rollout, ...]:
 
 
 def _is_beside(draft: Draft, rollout: e.Rollout, other: e.Rollout) -> bool:
-    if other.id == rollout.id or other.promoted or other.phase in ADOPTION:
+    if other.id == rollout.id or other.promoted or other.phase in (Phase.QUEUED, *ADOPTION):
         return False
     return other.advice is not None or _carries(draft, other)
 

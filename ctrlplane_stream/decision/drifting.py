@@ -98,6 +98,8 @@ def watch_at_rest(draft: Draft) -> None:
     still = tuple(service for service in awaited if _is_awaited(draft.target(service)))
     for service in still:
         target = draft.target(service)
+        if draft.is_advised(service):
+            continue
         why = silence(draft, target, _policy(draft, service, None))
         if deletes(target):
             delete_again(draft, target, why)

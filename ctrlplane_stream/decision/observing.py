@@ -201,6 +201,8 @@ def _handed_back(draft: Draft, service: str) -> None:
     rollout = moving(draft, service)
     if rollout is not None:
         draft.put_rollout(lifted(rollout, "hand-edit"))
+    if rollout is None and draft.is_advised(service):
+        return
     if target.strayed is None and target.stable is not None and not is_as_left(draft, target):
         tell_again(draft, target, "released by whoever edited it by hand")
 
@@ -244,7 +246,7 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
         return True
     draft.put(
         "telemetry",
-        replace(known, window_seconds=fact.window_seconds, last_window=fact.window, closed_at_steady=draft.clock.steady),
+        replace(known, window_seconds=fact.window_seconds, last_window=fact.window),
     )
     for rollout in draft.rollouts():
         for unit in rollout.units if rollout.phase is not Phase.QUEUED else ():

@@ -272,6 +272,19 @@ def test_what_was_handed_over_to_another_tool_is_neither_restored_nor_cleaned_up
     assert (loop.driver.target("cart").strayed is not None) == (answer is OnDrift.HOLD)
 
 
+def test_a_hand_that_lets_go_of_what_was_handed_over_moves_nothing() -> None:
+    loop = _handed_over(QUICK)
+    told = len(loop.driver.commands)
+    loop.world.edit("cart", {"#1": 30, "#2": 70}, "weight 30")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 30")
+    loop.run(20)
+    loop.world.target("cart").edited = None
+    loop.tell_world("cart", WorldCause.DRIFT, "released")
+    loop.run(1)
+    assert "cart was released by whoever edited it by hand" in reasons(loop)
+    assert (len(loop.driver.commands), weights(loop, "cart")) == (told, {"#1": 30, "#2": 70})
+
+
 def test_what_waits_as_its_service_is_handed_over_does_not_begin() -> None:
     loop = shop()
     loop.push("pay", 2)

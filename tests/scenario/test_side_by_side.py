@@ -5,12 +5,12 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.entities import VersionSet
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.facts import CatalogApplied, ReleaseOrder, VerdictGiven
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.facts import ReleaseOrder, VerdictGiven
 from ctrlplane_stream.model.policy import Supersede
 from ctrlplane_stream.model.verdicts import Comparison, Culprit, GuardRole, Metric, MetricEvidence, Verdict, VerdictStatus
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import held, phase, reasons, shop, until, weights
+from tests.scenario.shop import SHOP, held, phase, reasons, shop, until, weights
 
 
 def hub_and_callers() -> Loop:
@@ -132,6 +132,20 @@ def test_a_harm_on_a_shared_guard_reverts_the_one_that_exposure_blames() -> None
     assert phase(loop, "stock/2") is not Phase.ABORTING or phase(loop, "cart/2") is Phase.ABORTING
     until(loop, "cart/2", Phase.REVERTED)
     until(loop, "stock/2", Phase.COMPLETED)
+
+
+def test_what_waits_to_return_to_what_serves_is_not_beside_what_fails() -> None:
+    """Its candidate has weight, since it serves, and is nobody's risk."""
+    loop = shop()
+    entries = [service(name) for name in (*SHOP, "island")]
+    changed = [replace(s, configuration={"limit": "5"}) if s.service == "cart" else s for s in entries]
+    loop.give(CatalogApplied(catalog(*changed), "h2", "ada"))
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.give(CatalogApplied(catalog(*entries), "h3", "ada"))
+    give_shared_failure(loop, "cart/2", None)
+    waits = loop.driver.rollout("production/cart/1")
+    assert waits is not None
+    assert (phase(loop, "cart/2"), waits.phase, waits.beside) == (Phase.ABORTING, Phase.QUEUED, None)
 
 
 def give_shared_failure(loop: Loop, id_: str, culprit: Culprit | None) -> None:

@@ -56,7 +56,6 @@ class TelemetryEntry(msgspec.Struct, frozen=True):
 
     window_seconds: float = 10.0
     last_window: int = -1
-    closed_at_steady: int = -1
     stepped_window: int = -1
     stepped_by: str | None = None
     services: int = 0
