@@ -13,10 +13,9 @@ from ctrlplane_stream.decision.drifting import returned
 from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.superseding import make_way, starts_over, with_withdrawn
 from ctrlplane_stream.decision.transitions import SUPERSEDED, move
-from ctrlplane_stream.decision.versioning import number
+from ctrlplane_stream.decision.versioning import number, only_numbered
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import CatalogApplied
-from ctrlplane_stream.model.policy import Mode
 
 
 def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
@@ -47,7 +46,7 @@ def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
     label, new = number(draft, service, current.artifact, current.provenance)
     text = f"{service.service}: the configuration changed, so {current.artifact.digest[:19]} with it is version {label}"
     draft.because("configuration", text if new else f"{text} again")
-    if draft.target(service.service).pinned is None and service.policy.mode is Mode.ROLLOUT:
+    if not only_numbered(draft, service, label):
         _move_to(draft, service.service, label)
 
 

@@ -17,7 +17,7 @@ from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
-from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Event, Phase
+from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Phase
 from ctrlplane_stream.decision.promoting import BAKED_KEPT
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
@@ -222,6 +222,10 @@ def _pin(draft: Draft, fact: OverrideRequested) -> Answered:
     if label is None or draft.version(fact.service, label) is None:
         return False, f"{REFUSED}{fact.service} has no version {label or 'that is stable'}"
     draft.put_target(replace(target, pinned=label, pinned_by=fact.who))
+    climbs = draft.rollout(target.rollout) if target.rollout is not None else None
+    if climbs is not None and climbs.phase in FORWARD and climbs.unit(fact.service).candidate != label:
+        moved = f"{climbs.id} is under way with {climbs.unit(fact.service).candidate} and goes on, unless somebody aborts it"
+        return True, f"{fact.service} takes no more pushes and is to keep {label}; {moved}"
     if label != target.stable:
         serves = f"it serves {target.stable or 'nothing'} as before, since a pin moves nothing"
         return True, f"{fact.service} takes no pushes and keeps {label}; {serves}"

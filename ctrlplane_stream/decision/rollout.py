@@ -151,10 +151,21 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
         phase = ahead.phase if ahead is not None else None
         draft.put_rollout(replace(rollout, waits_on=other, waits_while=phase))
         return text
-    if (advised := unable(draft, tuple(u.service for u in rollout.units))) is not None:
-        return Event.STOP, f"{advised}; control retry reruns this once the catalog has it rolled out by us again"
+    if (unwanted := _unwanted(draft, rollout)) is not None:
+        return Event.STOP, unwanted
     _renew_set(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
+
+
+def _unwanted(draft: Draft, rollout: e.Rollout) -> str | None:
+    """Why a rollout that could begin shall not any more, by what the catalog or somebody said since it was queued; None where it shall."""
+    if (gone := unable(draft, tuple(u.service for u in rollout.units))) is not None:
+        return f"{gone}; control retry reruns this once the catalog has it rolled out by us again"
+    for unit in rollout.units if rollout.cause in ("release", "configuration") else ():
+        target = draft.target(unit.service)
+        if target.pinned not in (None, unit.candidate):
+            return f"{unit.service} is pinned to {target.pinned} by {target.pinned_by}; control retry reruns this after unpin"
+    return None
 
 
 def _is_there(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:

@@ -99,16 +99,22 @@ def _start(
         _turn_down(draft, members)
 
 
-def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str | None, size: int | None, order: ReleaseOrder) -> bool:
+def only_numbered(draft: Draft, service: ServiceInEnvironment, label: str) -> bool:
+    """Whether nothing is to move the service to a version for now; says why."""
     target = draft.target(service.service)
     if target.pinned is not None:
         pinned = f"{service.service} is pinned to {target.pinned} by {target.pinned_by}"
-        text = f"{pinned}; {label} is numbered and waits for control retry after unpin"
-        draft.because("pinned", text)
+        draft.because("pinned", f"{pinned}; {label} is numbered and waits for control retry after unpin")
         return True
     if service.policy.mode is Mode.ADVISE:
         text = f"{service.service} {label} is numbered; the policy only advises, and judges it once another tool rolls it out"
         draft.because("advise", text)
+        return True
+    return False
+
+
+def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str | None, size: int | None, order: ReleaseOrder) -> bool:
+    if only_numbered(draft, service, label):
         return True
     group = f"group {service.moves_together}" if service.moves_together else None
     name = release or group

@@ -150,6 +150,24 @@ def test_a_pinned_service_is_numbered_and_not_moved_until_it_is_retried() -> Non
     until(loop, "cart/2", Phase.COMPLETED)
 
 
+def test_a_pin_keeps_what_waits_from_beginning_and_says_what_goes_on() -> None:
+    loop = shop()
+    loop.push("pay", 2)
+    loop.run(5)
+    loop.push("cart", 2)
+    assert phase(loop, "cart/2") is Phase.QUEUED
+    loop.say(Say.PIN, service="cart")
+    goes_on = loop.say(Say.PIN, service="pay")
+    assert goes_on is not None
+    assert "production/pay/2 is under way with #2 and goes on, unless somebody aborts it" in goes_on.reasons[0].text
+    until(loop, "pay/2", Phase.COMPLETED)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.REVERTED, {"#1": 100})
+    assert "cart is pinned to #1 by ada; control retry reruns this after unpin" in reasons(loop)
+    loop.say(Say.UNPIN, service="cart")
+    loop.say(Say.RETRY, service="cart")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_retry_reruns_a_reverted_version_with_another_attempt() -> None:
     loop = shop()
     loop.judge.faulty.add(("cart", "#2"))

@@ -31,7 +31,13 @@ from ctrlplane_stream.decision.invariants.ends import (
     what_dies_goes_back,
     what_gives_way_moves_on,
 )
-from ctrlplane_stream.decision.invariants.order import advice_is_no_command, commands_are_unique, nothing_sleeps, one_mover_per_target
+from ctrlplane_stream.decision.invariants.order import (
+    advice_is_no_command,
+    commands_are_unique,
+    nothing_sleeps,
+    nothing_unwanted_begins,
+    one_mover_per_target,
+)
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
 from ctrlplane_stream.decision.invariants.proof import (
     forward_on_proof,
@@ -63,6 +69,7 @@ CHECKS: tuple[Check, ...] = (
     what_gives_way_moves_on,
     nothing_waits_at_rest,
     never_refused,
+    nothing_unwanted_begins,
     commands_are_unique,
     one_mover_per_target,
     advice_is_no_command,

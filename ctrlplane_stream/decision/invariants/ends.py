@@ -146,19 +146,19 @@ def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: D
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
             if unit.service in stays or (target is not None and target.stable == unit.candidate):
                 continue
-            if not isinstance(fact, CatalogApplied) or not _is_taken_back(decision.state, unit):
+            if not isinstance(fact, CatalogApplied) or not _is_taken_back(before, decision.state, unit):
                 yield Violation(7, f"{past.id} gave way, and nothing moves {unit.service} {unit.candidate} after it")
 
 
-def _is_taken_back(state: State, unit: e.Unit) -> bool:
-    """Whether the artifact of a unit serves, or is on its way, as the catalog has it configured now."""
+def _is_taken_back(before: State, state: State, unit: e.Unit) -> bool:
+    """Whether the artifact of a unit serves, or was on its way by now, as the catalog has it configured now."""
     service = state.find(f"service/{unit.service}", ServiceInEnvironment)
     version = state.find(f"version/{unit.service}/{unit.candidate}", e.VersionEntry)
     target = state.find(f"target/{unit.service}", e.TargetEntry)
     if service is None or version is None or target is None:
         return False
     pair = state.find(f"pair/{unit.service}/{version.artifact.digest}/{manifest_hash(service)}", e.PairEntry)
-    ways = (u.candidate for r in rollouts_of(state) if r.stopped_because is None for u in r.units if u.service == unit.service)
+    ways = (u.candidate for r in rollouts_of(before) if r.stopped_because is None for u in r.units if u.service == unit.service)
     return pair is not None and version_label(pair.number) in (target.stable, *ways)
 
 

@@ -52,13 +52,27 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
     yield from _one_step_a_window(books, before, decision.state)
 
 
+def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """8: no push and no configuration moves what somebody has pinned to another version, however long it waited."""
+    for rollout in _just_begun(before, decision.state):
+        for unit in rollout.units if rollout.cause in ("release", "configuration") else ():
+            target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
+            if target is not None and target.pinned not in (None, unit.candidate):
+                yield Violation(8, f"{rollout.id} begins to move {unit.service} to {unit.candidate}, which is pinned to {target.pinned}")
+
+
+def _just_begun(before: State, after: State) -> Iterator[e.Rollout]:
+    for rollout in rollouts_of(after):
+        past = rollout_of(before, rollout.id)
+        if rollout.phase in FORWARD and (past is None or past.phase is Phase.QUEUED or past.attempt != rollout.attempt):
+            yield rollout
+
+
 def advice_is_no_command(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """10: what another tool moves is told nothing: no rollout of ours begins there, and at rest it is left as it is, but for what a person
     says; what was under way before comes to its end."""
-    for rollout in rollouts_of(decision.state):
-        past = rollout_of(before, rollout.id)
-        begins = past is None or past.phase is Phase.QUEUED or past.attempt != rollout.attempt
-        for unit in rollout.units if begins and rollout.phase in FORWARD else ():
+    for rollout in _just_begun(before, decision.state):
+        for unit in rollout.units:
             if decision.state.find(f"service/{unit.service}", ServiceInEnvironment) is None:
                 yield Violation(10, f"{rollout.id} begins to move {unit.service}, which the catalog does not have")
             if _is_advised(decision.state, unit.service):
