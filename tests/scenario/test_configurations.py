@@ -90,6 +90,32 @@ def test_a_configuration_that_is_taken_back_while_what_is_wanted_starts_over_for
     assert weights(loop, "cart") == {"#2": 100}
 
 
+def test_a_configuration_that_failed_is_not_tried_again_by_a_catalog_that_says_nothing_new_of_it() -> None:
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    _configure(loop, limit="5")
+    until(loop, "cart/2", Phase.REVERTED)
+    _configure(loop, limit="5")
+    loop.run(60)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.REVERTED, {"#1": 100})
+    assert "`control retry production:cart --version '#2'` tries it again" in reasons(loop)
+    loop.judge.faulty.clear()
+    _configure(loop)
+    _configure(loop, limit="5")  # somebody says so anew
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_what_a_person_went_back_from_is_not_brought_back_by_a_catalog_that_says_nothing_new_of_it() -> None:
+    loop = shop()
+    _configure(loop, limit="5")
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.say(OverrideVerb.REVERT, service="cart", version="#1")
+    until(loop, "cart/1", Phase.COMPLETED)
+    _configure(loop, limit="5")
+    loop.run(300)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
 def test_what_waits_as_its_service_leaves_the_catalog_does_not_begin() -> None:
     loop = shop()
     loop.push("pay", 2)

@@ -7,9 +7,9 @@ from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.commands import Command, Verb
-from ctrlplane_stream.model.facts import Fact, OutcomeReported, OutcomeStatus, OverrideRequested
+from ctrlplane_stream.model.facts import CatalogApplied, Fact, OutcomeReported, OutcomeStatus, OverrideRequested
 from ctrlplane_stream.model.policy import Mode
 
 
@@ -53,12 +53,35 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
 
 
 def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """8: no push and no configuration moves what somebody has pinned to another version, however long it waited."""
+    """8: no push and no configuration moves what somebody has pinned to another version, however long it waited; and a catalog that says
+    what was said before does not bring back what was gone back from."""
+    if isinstance(fact, CatalogApplied):
+        yield from _brought_back(before, decision.state)
     for rollout in _just_begun(before, decision.state):
         for unit in rollout.units if rollout.cause in ("release", "configuration") else ():
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
             if target is not None and target.pinned not in (None, unit.candidate):
                 yield Violation(8, f"{rollout.id} begins to move {unit.service} to {unit.candidate}, which is pinned to {target.pinned}")
+
+
+def _brought_back(before: State, after: State) -> Iterator[Violation]:
+    for rollout in rollouts_of(after):
+        past = rollout_of(before, rollout.id)
+        if rollout.cause != "configuration" or (past is not None and past.attempt == rollout.attempt):
+            continue
+        if all(_was_begun(before, unit) and _is_configured_alike(before, after, unit.service) for unit in rollout.units):
+            yield Violation(8, f"{rollout.id} is brought back by a catalog that says nothing new of it")
+
+
+def _was_begun(state: State, unit: e.Unit) -> bool:
+    version = state.find(f"version/{unit.service}/{unit.candidate}", e.VersionEntry)
+    return version is not None and version.attempts > 0
+
+
+def _is_configured_alike(before: State, after: State, service: str) -> bool:
+    entries = [state.find(f"service/{service}", ServiceInEnvironment) for state in (before, after)]
+    hashes = [manifest_hash(entry) for entry in entries if entry is not None]
+    return len(hashes) == 2 and hashes[0] == hashes[1]
 
 
 def _just_begun(before: State, after: State) -> Iterator[e.Rollout]:
