@@ -152,8 +152,9 @@ class Known(dict[str, Entry | None]):
     None stands for a key without an entry.
     """
 
+    __slots__ = ("_slots",)
+
     def __init__(self, state: State) -> None:
-        super().__init__()
         self._slots = state._slots
 
     def __missing__(self, key: str) -> Entry | None:

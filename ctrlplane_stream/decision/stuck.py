@@ -21,7 +21,10 @@ def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout with the exact list of targets that do not act, each told again when it is time."""
     if rollout.phase not in MOVING:
         return replace(rollout, stuck=()) if rollout.stuck else rollout
-    found = [text for unit in rollout.units if (text := _trouble(draft, rollout, unit)) is not None]
+    found: list[str] = []
+    for unit in rollout.units:
+        if (text := _trouble(draft, rollout, unit)) is not None:
+            found.append(text)
     return replace(rollout, stuck=tuple(found)) if found or rollout.stuck else rollout
 
 

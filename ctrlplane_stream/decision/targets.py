@@ -80,12 +80,15 @@ def _is_heard(target: e.TargetEntry) -> bool:
 
 
 def _shows_weights(draft: Draft, target: e.TargetEntry) -> bool:
-    wanted = {v.label: v.weight for v in target.live}
+    for live in target.live:
+        if live.weight and target.seen(live.label) is None:
+            return False
     for seen in target.observed:
-        weight = wanted.get(seen.label, 0)
+        wanted = target.wanted(seen.label)
+        weight = wanted.weight if wanted is not None else 0
         if weight != seen.weight and not _same_share(weight, seen.weight, kind_of(draft, target.service), target.granularity):
             return False
-    return not [v for v in target.live if v.weight and target.seen(v.label) is None]
+    return True
 
 
 def is_shown(draft: Draft, target: e.TargetEntry) -> bool:
@@ -293,7 +296,10 @@ def weights_of(draft: Draft, rollout: e.Rollout) -> dict[str, dict[str, int]]:
     """What a rollout wants now, or what was seen of it where another tool makes it."""
     if rollout.advice is not None:
         return rollout.weights
-    return {unit.service: draft.target(unit.service).weights for unit in rollout.units}
+    found: dict[str, dict[str, int]] = {}
+    for unit in rollout.units:  # a loop, since Python 3.11 calls a function for a comprehension, and this is asked in every visit
+        found[unit.service] = draft.target(unit.service).weights
+    return found
 
 
 def tell_again(draft: Draft, target: e.TargetEntry, because: str, *, renews: bool = False) -> None:

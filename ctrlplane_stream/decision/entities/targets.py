@@ -93,8 +93,11 @@ class TargetEntry(msgspec.Struct, frozen=True):
     @property
     def weights(self) -> dict[str, int]:
         """Version label to the weight wanted, versions that run only."""
-        parked = Capacity.PARKED
-        return {version.label: version.weight for version in self.live if version.capacity is not parked}
+        found, parked = {}, Capacity.PARKED
+        for version in self.live:
+            if version.capacity is not parked:
+                found[version.label] = version.weight
+        return found
 
     def wanted(self, label: str) -> LiveVersion | None:
         """What is wanted of a version; None where it is not to exist."""
