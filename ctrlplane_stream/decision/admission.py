@@ -9,10 +9,10 @@ queue is first come, first served; one that could start may overtake an older on
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import judged_on
 from ctrlplane_stream.decision.composing import compose, incompatible_cycle, steps_for
-from ctrlplane_stream.decision.couplings import COUPLINGS, Relation, Wait, relation, standing
+from ctrlplane_stream.decision.couplings import APART, COUPLINGS, Relation, Wait, relation, standing
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
-from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.phases import ENDED, QUEUED, Phase
 from ctrlplane_stream.decision.superseding import as_declared, is_extended, make_way, starts_over, with_withdrawn
 from ctrlplane_stream.decision.version_sets import neighbours
 from ctrlplane_stream.model.facts import ReleaseOrder
@@ -154,10 +154,10 @@ def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> tu
         if other.id == rollout.id:
             earlier = False
             continue
-        if other.phase is Phase.QUEUED and not earlier:
+        if other.phase is QUEUED and not earlier:
             continue
         related, by = relation(graph, services, near, other)
-        if related is Relation.APART:
+        if related is APART:
             continue  # as most are, which need not be asked how far they are
         wait = COUPLINGS[related][standing(draft, other)]
         aged = draft.clock.steady - other.queued_steady > AGEING_SECONDS * 1000

@@ -7,6 +7,7 @@ queued rollout waits for the other is then looked up. A shared guard couples rol
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import version_sets as vs
@@ -24,6 +25,10 @@ class Relation(StrEnum):
     HUB = "joined at a hub"
     """So many call one of them that waiting would hold up everybody: the pair of candidates is judged as an arm of its own."""
     APART = "no edge between them"
+
+
+APART: Final = Relation.APART
+"""What most of them have to do with each other, under a name of its own, for the reason that ``phases.py`` gives."""
 
 
 class Standing(StrEnum):
@@ -75,15 +80,17 @@ COUPLINGS = MappingProxyType(
 def relation(graph: Graph, services: tuple[str, ...], near: Mapping[str, EdgeKey], other: e.Rollout) -> tuple[Relation, str]:
     """What changed ``services``, whose neighbours are ``near``, have to do with those of the other rollout, and the service or edge that
     says so."""
+    joined = False
+    for unit in other.units:  # a loop, since each that queues asks it of every other
+        if unit.service in services:
+            return Relation.SAME_SERVICE, unit.service
+        joined = joined or unit.service in near
+    if not joined:
+        return APART, ""
     theirs = [unit.service for unit in other.units]
-    for name in theirs:  # loops, since each that queues asks it of every other
-        if name in services:
-            return Relation.SAME_SERVICE, name
-    for name, edge in near.items():
-        if name in theirs:
-            hub = any(vs.is_hub(graph, name) for name in (*services, *theirs))
-            return (Relation.HUB if hub else Relation.JOINED), str(edge)
-    return Relation.APART, ""
+    edge = next(edge for name, edge in near.items() if name in theirs)
+    hub = any(vs.is_hub(graph, name) for name in (*services, *theirs))
+    return (Relation.HUB if hub else Relation.JOINED), str(edge)
 
 
 def standing(draft: Draft, other: e.Rollout) -> Standing:

@@ -5,7 +5,7 @@ by one: a rule marks a target as to be told, and at the end each marked target g
 """
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +18,8 @@ from ctrlplane_stream.model.decisions import GONE, Reason
 from ctrlplane_stream.model.policy import Mode
 
 E = TypeVar("E", bound=msgspec.Struct)
+_ADVISE: Final = Mode.ADVISE
+"""A name of its own, for the reason that ``phases.py`` gives."""
 
 
 class Telling(msgspec.Struct, frozen=True):
@@ -107,7 +109,7 @@ class Draft:
     def is_advised(self, name: str) -> bool:
         """Whether another tool moves the service, and we only advise."""
         entry = self.service(name)
-        return entry is not None and entry.policy.mode is Mode.ADVISE
+        return entry is not None and entry.policy.mode is _ADVISE
 
     def version(self, service: str, label: str) -> e.VersionEntry | None:
         """A version by its label, or None."""

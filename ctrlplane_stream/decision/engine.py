@@ -43,6 +43,9 @@ from ctrlplane_stream.model.facts import (
 MAX_ADVANCE_MS = 15_000
 """How much one fact may advance any timer."""
 
+_MOVED_BY_ARRIVALS = (Phase.PREPARING, Phase.DRAINING, Phase.ADVISING)
+"""Phases that a closed window may end: drained by what arrived, seen again, or moved by another tool."""
+
 __all__ = ["Decision", "Moment", "State", "decide", "fold", "minimal_abort"]
 
 
@@ -92,7 +95,7 @@ def _about(draft: Draft, fact: Fact) -> tuple[str, ...] | None:
         owner = draft.target(fact.target.service).rollout
         return (owner,) if owner is not None else ()
     if isinstance(fact, ArrivalsObserved):
-        return tuple(r.id for r in draft.rollouts() if r.phase in (Phase.PREPARING, Phase.DRAINING, Phase.ADVISING))
+        return tuple(r.id for r in draft.rollouts() if r.phase in _MOVED_BY_ARRIVALS)
     return None
 
 

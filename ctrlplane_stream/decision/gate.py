@@ -5,6 +5,7 @@ forced is open whatever anybody says; an operator's ``promote`` accepts missing 
 """
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -32,6 +33,10 @@ class Gate(StrEnum):
     CONTRADICTED = "contradicted"
     """Arrivals contradict the weight."""
     FAILED = "failed"
+
+
+WAITING: Final = Gate.WAITING
+"""What most gates say in most decisions, under a name of its own, for the reason that ``phases.py`` gives."""
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -99,10 +99,12 @@ def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -
     """Everything that keeps the rollout from going forward now, sticky holds apart."""
     if rollout.phase not in MOVING:
         return []
-    stuck = [Condition("stuck", "not every target does what is wanted: " + "; ".join(rollout.stuck))] if rollout.stuck else []
-    scoped = _scoped(draft, rollout) if rollout.phase in FORWARD else []
-    gated = _gated(draft, rollout, reading) if reading is not None else []
-    return [*stuck, *scoped, *gated]
+    found = [Condition("stuck", "not every target does what is wanted: " + "; ".join(rollout.stuck))] if rollout.stuck else []
+    if rollout.phase in FORWARD:
+        found += _scoped(draft, rollout)
+    if reading is not None:
+        found += _gated(draft, rollout, reading)
+    return found
 
 
 def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
@@ -129,9 +131,11 @@ def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
 def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> list[Condition]:
     if reading.gate in _HELD_GATES:
         return [Condition(reading.gate.value, reading.text)]
-    if reading.gate is gate.Gate.OPEN and (why := never_ready(draft, rollout)) is not None:
+    if reading.gate is not gate.Gate.OPEN:
+        return []
+    if (why := never_ready(draft, rollout)) is not None:
         return [Condition("not-ready", why)]
-    if reading.gate is gate.Gate.OPEN and needs_approval(rollout, draft.version_set(rollout.id).policy):
+    if needs_approval(rollout, draft.version_set(rollout.id).policy):
         return [Condition("approval", f"step {rollout.step + 1} passed and waits for somebody to promote it")]
     return []
 

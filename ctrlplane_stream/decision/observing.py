@@ -14,7 +14,7 @@ from ctrlplane_stream.decision.falling import refuses_to_fall, stay_first
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify, notify_of_target
-from ctrlplane_stream.decision.phases import ADOPTION, Event, Phase
+from ctrlplane_stream.decision.phases import ADOPTION, QUEUED, Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
 from ctrlplane_stream.decision.targets import impostor, is_as_left, is_shown, tell_again
 from ctrlplane_stream.decision.transitions import move
@@ -249,7 +249,7 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
         replace(known, window_seconds=fact.window_seconds, last_window=fact.window),
     )
     for rollout in draft.rollouts():
-        for unit in rollout.units if rollout.phase is not Phase.QUEUED else ():
+        for unit in rollout.units if rollout.phase is not QUEUED else ():
             if draft.target(unit.service).rollout == rollout.id:
                 _arrived(draft, unit.service, fact)
         if rollout.holds:

@@ -10,7 +10,7 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.stuck import RETRY_SECONDS
 from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.world import Capacity
+from ctrlplane_stream.model.world import PARKED
 
 DELETIONS_TRIED = 5
 """So often a target at rest is told to delete what is past its retention, each time after twice as long."""
@@ -37,7 +37,7 @@ def retire(draft: Draft) -> None:
 
 
 def _may_go(target: e.TargetEntry, live: e.LiveVersion) -> bool:
-    if live.capacity is not Capacity.PARKED or live.label in (target.stable, target.pinned):
+    if live.capacity is not PARKED or live.label in (target.stable, target.pinned):
         return False
     return target.last_known_good is None or live.label != target.last_known_good.label
 

@@ -18,7 +18,7 @@ from ctrlplane_stream.decision.composing import compose, steps_for, steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall, owns, stays
-from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, Event, Phase
+from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, QUEUED, Event, Phase
 from ctrlplane_stream.decision.readiness import failing, unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
@@ -57,13 +57,13 @@ def _concerned(draft: Draft, since: int) -> tuple[str, ...]:
     moved = frozenset(draft.moved[since:])
     if not moved:
         return ()
-    return tuple(r.id for r in draft.rollouts() if r.id in moved or r.phase is Phase.QUEUED or r.beside is not None)
+    return tuple(r.id for r in draft.rollouts() if r.id in moved or r.phase is QUEUED or r.beside is not None)
 
 
 def _progress(draft: Draft, id_: str) -> None:
     """Move one rollout by at most one event."""
     before = draft.rollout(id_)
-    if before is None or before.phase in ENDED or (before.phase is Phase.QUEUED and still_waits(draft, before)):
+    if before is None or before.phase in ENDED or (before.phase is QUEUED and still_waits(draft, before)):
         return
     rollout, reading = _up_to_date(draft, before)
     answer = _stopped(draft, rollout)
@@ -88,7 +88,7 @@ def _up_to_date(draft: Draft, before: e.Rollout) -> tuple[e.Rollout, gate.Readin
     if rollout.phase in GATED:
         rollout = _while_shown(draft, rollout)
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)
-        unproven = reading.gate is gate.Gate.OPEN and not reading.proven
+        unproven = not reading.proven and reading.gate is gate.Gate.OPEN
         if unproven is not rollout.unproven_now:
             rollout = replace(rollout, unproven_now=unproven)
     rollout = holds.review(draft, rollout, reading)
@@ -226,6 +226,8 @@ def _never_manned(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
 
 def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:
     """The gate of a step or of the bake, whatever the answer leads to."""
+    if reading.gate is gate.WAITING:
+        return reading.text
     if reading.gate is gate.Gate.FAILED and rollout.cause == "revert":
         text = f"a revert is not reverted by itself: {reading.text}"
         draft.put_rollout(holds.hold(draft, rollout, holds.Condition("revert-fails", text)))

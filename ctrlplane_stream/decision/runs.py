@@ -6,6 +6,8 @@ they. In a set with services that take shares a job takes its weight at the last
 nothing: those that were counted stay counted, and those after it count on.
 """
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
@@ -13,20 +15,22 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy
 
+_JOB: Final = ServiceKind.JOB
+"""A name of its own, for the reason that ``phases.py`` gives."""
 COUNTS_ANEW_SECONDS = 60
 """For how long fewer runs must be seen than before, before that is no late report but a job that was made anew and counts from nothing."""
 
 
 def is_job(version_set: e.VersionSet, service: str) -> bool:
     """Whether the service takes weight by its runs."""
-    return version_set.kinds.get(service) is ServiceKind.JOB
+    return version_set.kinds.get(service) is _JOB
 
 
 def only_jobs(version_set: e.VersionSet) -> bool:
     """Whether nothing of the set takes traffic, so that telemetry may object but need not speak."""
     kinds = version_set.kinds
     for kind in kinds.values():  # a loop, since this is asked more often than anything else and the first answers it mostly
-        if kind is not ServiceKind.JOB:
+        if kind is not _JOB:
             return False
     return bool(kinds)
 

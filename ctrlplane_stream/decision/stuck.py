@@ -5,12 +5,12 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import back_after_glass, serves, takes_requests
-from ctrlplane_stream.decision.phases import MOVING, Phase
+from ctrlplane_stream.decision.phases import ABORTING, LEAVING, MOVING
 from ctrlplane_stream.decision.taking_over import was_refused
 from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again, with_version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import Policy
-from ctrlplane_stream.model.world import Capacity
+from ctrlplane_stream.model.world import PARKED, Capacity
 
 RETRY_SECONDS = 30
 """How long after trouble a target is told again; the actuator has retried by itself before it reports trouble. So long, too, what steers
@@ -37,10 +37,10 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     if unit.service in draft.telling:
         return None
     flight = target.in_flight
-    dead = _nowhere_to_go(target, unit) if rollout.phase is Phase.ABORTING and not exchanges(draft, target) else None
+    dead = _nowhere_to_go(target, unit) if rollout.phase is ABORTING and not exchanges(draft, target) else None
     if dead is not None and not _did_not_come_back(draft, rollout, target):
         return f"{_whereabouts(target)}: {dead}"
-    if target.edited is not None or (rollout.phase is Phase.LEAVING and was_refused(target)):
+    if target.edited is not None or (rollout.phase is LEAVING and was_refused(target)):
         return None  # people have it in their hands, or the answer is all that was waited for
     if flight is None:
         _restore(draft, rollout, target)
@@ -71,9 +71,8 @@ def _parked_in_use(rollout: e.Rollout, target: e.TargetEntry, unit: e.Unit) -> s
     """The version that is being parked and was given traffic by a hand, or None."""
     if rollout.unsafe and rollout.forced:
         return None
-    parked = Capacity.PARKED
     for v in target.live:
-        if v.capacity is parked and v.label in (unit.candidate, unit.stable) and takes_requests(target, v.label):
+        if v.capacity is PARKED and v.label in (unit.candidate, unit.stable) and takes_requests(target, v.label):
             return v.label
     return None
 

@@ -6,7 +6,7 @@ All is decided before anything gives way, so that a set which is refused leaves 
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.phases import FORWARD, Event, Phase
+from ctrlplane_stream.decision.phases import FORWARD, QUEUED, Event
 from ctrlplane_stream.decision.transitions import SUPERSEDED, move
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.policy import Supersede
@@ -14,7 +14,7 @@ from ctrlplane_stream.model.policy import Supersede
 
 def _gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
     """Whether a queued rollout is withdrawn for newer versions of what it would move."""
-    if rollout.phase is not Phase.QUEUED or all(u.service not in members for u in rollout.units):
+    if rollout.phase is not QUEUED or all(u.service not in members for u in rollout.units):
         return False
     return draft.version_set(rollout.id).policy.supersede is not Supersede.FINISH
 
@@ -72,7 +72,7 @@ def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> Non
         newer = _why(ours, members, cause)
         if rollout.id == id_:
             draft.because("superseded", f"{id_}, still queued, is changed: {newer}", id_)
-        elif rollout.phase is Phase.QUEUED:
+        elif rollout.phase is QUEUED:
             if _gives_way(draft, rollout, members):
                 move(draft, rollout, Event.STOP, newer)
         elif starts_over(draft, rollout, members) or (cause == "revert" and rollout.phase in FORWARD):

@@ -7,7 +7,7 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.drifting import watch_at_rest
 from ctrlplane_stream.decision.observing import lease_lapsed
 from ctrlplane_stream.decision.overrides import drop_freezes
-from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.phases import QUEUED
 from ctrlplane_stream.decision.retiring import retire
 from ctrlplane_stream.decision.targets import goes_on, lease_seconds
 from ctrlplane_stream.decision.versioning import releases_due
@@ -58,9 +58,8 @@ def renew(draft: Draft) -> None:
 
 def _leased(draft: Draft) -> Iterator[tuple[e.TargetEntry, int]]:
     """Targets that rollouts move by a lease, in their order, each with when that was last granted."""
-    queued = Phase.QUEUED
     for rollout in draft.rollouts():
-        for unit in rollout.units if rollout.phase is not queued else ():  # which has no target yet
+        for unit in rollout.units if rollout.phase is not QUEUED else ():  # which has no target yet
             target = draft.target(unit.service)
             if target.leased_ms is not None and target.rollout == rollout.id:
                 yield target, target.leased_ms

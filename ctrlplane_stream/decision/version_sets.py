@@ -31,6 +31,7 @@ COUNTED = 500
 """How many guards, nearest first, are explained with the calls of their edge; farther ones by their path alone."""
 _FAR = "reaches it along the path"
 
+_BELOW = (GuardRole.CALLEE, GuardRole.COLLATERAL, GuardRole.CONSUMER)
 _DOWNWARD = (EdgeKind.CALL, EdgeKind.DATABASE, EdgeKind.EXTERNAL)
 
 
@@ -137,7 +138,7 @@ def _why(state: State, watched: Watched) -> str:
     seen = state.find(edge_key(watched.edge), EdgeSeen)
     calls = "never counted" if seen is None else f"{seen.calls} calls, {seen.calls_per_second:g}/s"
     far = "" if len(watched.path) == 2 else f" in {len(watched.path) - 1} hops"
-    return f"{_VERBS[watched.role]}{far}: {watched.edge.caller} -{watched.edge.kind.value}-> {watched.edge.callee} ({calls})"
+    return f"{_VERBS[watched.role]}{far}: {watched.edge.caller} -{watched.edge.kind}-> {watched.edge.callee} ({calls})"
 
 
 def left_out(graph: Graph, walked: Walk) -> tuple[tuple[e.LeftOut, ...], int]:
@@ -147,7 +148,7 @@ def left_out(graph: Graph, walked: Walk) -> tuple[tuple[e.LeftOut, ...], int]:
         for edge in graph.outgoing(name):
             if edge.callee not in walked.found:
                 near.setdefault(edge.callee, f"used by {name} ({watched.role.value}), but not by a changed service itself")
-        if watched.role in (GuardRole.CALLEE, GuardRole.COLLATERAL, GuardRole.CONSUMER):
+        if watched.role in _BELOW:
             for edge in graph.incoming(name):
                 if edge.caller not in walked.found:
                     near.setdefault(edge.caller, f"calls {name} ({watched.role.value}): no request through it can meet the candidate")
@@ -170,10 +171,11 @@ def confidence(state: State, changed: Iterable[str]) -> tuple[str, str]:
 
 def traffic_share(state: State, walked: Walk, services_rps: float) -> float:
     """The share (0..1) of the environment's requests that pass a changed service: an upper bound, never above 1."""
+    changed = GuardRole.CHANGED
     met = in_order(
         seen.requests_per_second
         for name, w in walked.found.items()
-        if w.role is GuardRole.CHANGED and (seen := state.find(f"traffic/{name}", ServiceSeen)) is not None
+        if w.role is changed and (seen := state.find(f"traffic/{name}", ServiceSeen)) is not None
     )
     return min(1.0, met / services_rps) if services_rps > 0 else 0.0
 

@@ -4,6 +4,7 @@ Both are whole states, never differences: an actuator can be handed only the las
 """
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -19,6 +20,10 @@ class Capacity(StrEnum):
     """In proportion to its weight or its ``share``, whichever is larger; at least one."""
     PARKED = "parked"
     """None running, but kept, for instant rollback."""
+
+
+PARKED: Final = Capacity.PARKED
+"""A name of its own, for the reason that ``decision/phases.py`` gives."""
 
 
 class WantedVersion(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from ctrlplane_stream.decision.entities.targets import LastKnownGood
-from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.phases import BAKING, Phase
 from ctrlplane_stream.model.policy import Step
 from ctrlplane_stream.model.verdicts import VerdictStatus
 
@@ -182,4 +182,4 @@ class Rollout(msgspec.Struct, frozen=True):
     @property
     def bakes(self) -> bool:
         """Whether the candidates have all traffic and are watched on."""
-        return self.phase is Phase.BAKING or (self.advice is not None and self.advice.baking)
+        return self.phase is BAKING or (self.advice is not None and self.advice.baking)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ctrlplane_stream.model.world import Capacity, ObservedVersion
+from ctrlplane_stream.model.world import PARKED, Capacity, ObservedVersion
 
 
 class LiveVersion(msgspec.Struct, frozen=True):
@@ -93,9 +93,9 @@ class TargetEntry(msgspec.Struct, frozen=True):
     @property
     def weights(self) -> dict[str, int]:
         """Version label to the weight wanted, versions that run only."""
-        found, parked = {}, Capacity.PARKED
+        found = {}
         for version in self.live:
-            if version.capacity is not parked:
+            if version.capacity is not PARKED:
                 found[version.label] = version.weight
         return found
 
