@@ -124,9 +124,9 @@ def _arms(draft: Draft, rollout: e.Rollout) -> tuple[Concurrent, ...]:
     """The candidates of others that were given weight beside this rollout."""
     found: list[Concurrent] = []
     for other in draft.rollouts():
-        weighted = [unit for unit in other.units if unit.weighted]  # asked first, since few are and it needs no target
-        if weighted and _is_beside(draft, rollout, other):
-            found += [Concurrent(other.id, unit.service, draft.told_as(unit.service, unit.candidate)) for unit in weighted]
+        for unit in other.units:
+            if unit.weighted and _is_beside(draft, rollout, other):  # in this order, since few are, and that needs no target
+                found.append(Concurrent(other.id, unit.service, draft.told_as(unit.service, unit.candidate)))
     return tuple(found)
 
 

@@ -27,7 +27,7 @@ def _fall_wave(draft: Draft, rollout: e.Rollout, wave: tuple[e.Unit, ...], becau
     """Tell those of a wave that still carry weight to give it up; True when they are confirmed at weight 0."""
     confirmed = True
     for unit in wave:
-        if owns(draft, rollout, unit):
+        if owns(draft, rollout, unit) and not at_zero(draft, unit):
             _fall_unit(draft, rollout, unit, because)
             confirmed = at_zero(draft, unit) and confirmed
     return confirmed

@@ -284,7 +284,10 @@ def _met(before: dict[str, int], counts: dict[str, int], fact: ArrivalsObserved)
 
 def _by_our_labels(draft: Draft, service: str, arrivals: dict[str, int]) -> dict[str, int]:
     """The counts under our labels, where telemetry tells a version by another."""
-    ours = {draft.told_as(service, v.label): v.label for v in draft.target(service).live}
+    live = draft.target(service).live
+    if arrivals.keys() <= {v.label for v in live}:
+        return arrivals  # as mostly: only what was adopted is told by a label that is not ours
+    ours = {draft.told_as(service, v.label): v.label for v in live}
     counts: dict[str, int] = {}
     for told, count in arrivals.items():
         label = ours.get(told, told)
