@@ -85,6 +85,11 @@ class Owned:
             return
         raise AssertionError("the Deployment keeps changing")
 
+    async def forget(self) -> None:
+        """Take our memory away, as somebody may with kubectl."""
+        metadata = (await self._admin.get(Kind.CONFIG_MAP, self._namespace, "ctrlplane-shop-cart"))["metadata"]
+        await self._admin.delete(Kind.CONFIG_MAP, self._namespace, metadata["name"], metadata["uid"], metadata["resourceVersion"])
+
     async def names(self) -> list[str]:
         """The names of all Deployments there are."""
         return sorted(each["metadata"]["name"] for each in (await self._admin.select(Kind.DEPLOYMENT, self._namespace))[0])
@@ -326,6 +331,23 @@ def test_what_was_adopted_and_taken_away_is_made_anew_by_whoever_goes_over_that(
         await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 100), over_edit=seen.edited))
         assert (await settled(actuator, TARGET, {"#1": 100})).edited is None
         assert await owned.names() == ["shop-cart-v1"]
+
+    play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
+
+
+def test_what_was_adopted_is_known_by_itself_where_somebody_deleted_the_memory(lab):
+    """The next command goes on with the Pods that serve; nothing is made beside them that their Service would then lead to."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), running()], namespace)
+
+    async def doing(actuator, owned):
+        before = await adopted(actuator, owned)
+        await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 75), version("shop/cart", 2, 25)))
+        await settled(actuator, TARGET, {"#1": 75, "#2": 25})
+        await owned.forget()
+        await actuator.apply(*command(TARGET, 3, version("shop/cart", 1, 50), version("shop/cart", 2, 50)))
+        await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        assert (await owned.names(), await owned.standing()) == (["cart", "shop-cart-v2"], before)
 
     play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
 

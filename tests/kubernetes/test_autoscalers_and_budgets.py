@@ -101,6 +101,28 @@ def test_while_weights_move_an_autoscaler_keeps_what_its_version_needs(lab, name
     play(lab, namespace, [SCALER], doing)
 
 
+def test_an_autoscaler_that_somebody_deleted_is_told_and_made_again_over_that(lab, namespace):
+    """Without it nothing would follow the load, and nobody would know."""
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        await settled(actuator, TARGET, {"#1": 100})
+        metadata = (await admin.get(Kind.AUTOSCALER, namespace, "shop-cart-v1"))["metadata"]
+        await admin.delete(Kind.AUTOSCALER, namespace, metadata["name"], metadata["uid"], metadata["resourceVersion"])
+
+        async def told():
+            return (await actuator.observe(TARGET)).edited is not None
+
+        await until(told, "the edit is told")
+        edited = (await actuator.observe(TARGET)).edited
+        assert "HorizontalPodAutoscaler shop-cart-v1 is gone" in edited
+        await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100), over_edit=edited))
+        assert (await settled(actuator, TARGET, {"#1": 100})).edited is None
+        assert await admin.get(Kind.AUTOSCALER, namespace, "shop-cart-v1") is not None
+
+    play(lab, namespace, [SCALER], doing)
+
+
 def test_an_autoscaler_does_not_go_with_weights_by_shares_of_pods(lab, namespace):
     """Refused in words, before anything is made."""
 

@@ -123,6 +123,96 @@ def test_replicas_scaled_by_hand_and_a_deleted_deployment_are_edits(lab, namespa
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("path", "change", "said"),
+    [
+        (
+            "/api/v1/namespaces/{}/services/shop-cart-v2",
+            {"selector": {"app": "other"}},
+            "Service shop-cart-v2 leads elsewhere, by kubectl-edit",
+        ),
+        (
+            "/api/v1/namespaces/{}/services/shop-cart-v1",
+            {"ports": [{"port": 80, "targetPort": 9}]},
+            "Service shop-cart-v1 leads elsewhere, by",
+        ),
+        (
+            "/apis/apps/v1/namespaces/{}/deployments/shop-cart-v2",
+            {"template": {"metadata": {"annotations": {"restarted": "now"}}}},
+            "Deployment shop-cart-v2 has another template, by kubectl-edit at ",
+        ),
+    ],
+    ids=["selector", "ports", "template"],
+)
+def test_where_a_service_leads_and_what_a_version_is_are_edited_by_hand_too(lab, namespace, path, change, said):
+    """Traffic would go elsewhere and every weight be as it was; and a version would no longer be what was judged."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (actuator, _, _):
+            admin = HttpTransport(lab.admin_access)
+            try:
+                query = {"fieldManager": "kubectl-edit"}
+                reply = await admin.send(Request("PATCH", path.format(namespace), query, {"spec": change}, "application/merge-patch+json"))
+            finally:
+                await admin.close()
+            assert reply.status == 200, reply.body
+            assert said in (await settled_edit(actuator)).edited
+            assert (await actuator.apply(*command(TARGET, 3, *pair(80)))).status is OutcomeStatus.REFUSED
+
+    asyncio.run(run())
+
+
+async def settled_edit(actuator):
+    """Look until an edit is told: the API server's cache may not have it at once."""
+    async with asyncio.timeout(30.0):
+        while (seen := await actuator.observe(TARGET)).edited is None:
+            await asyncio.sleep(0.02)
+    return seen
+
+
+def test_a_backend_that_somebody_sends_elsewhere_is_an_edit_though_every_weight_is_as_it_was(lab, namespace):
+    """Another port, a filter of its own, a backend twice: told, left alone, and made good by whoever goes over it."""
+    ours = [{"name": "shop-cart-v1", "port": 80, "weight": 90}, {"name": "shop-cart-v2", "port": 80, "weight": 10}]
+    filters = [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x"]}}]
+    edits = (
+        ([ours[0], ours[1] | {"port": 81}], "backend shop-cart-v2 of rule main has port 81 instead of 80"),
+        ([ours[0] | {"filters": filters}, ours[1]], "backend shop-cart-v1 of rule main has filters"),
+        ([ours[0], ours[0], ours[1]], "rule main has a backend twice"),
+    )
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (actuator, _, admin):
+            for number, (backends, said) in enumerate(edits):
+                await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/backendRefs", backends)
+                seen = await settled_edit(actuator)
+                assert f"HTTPRoute shop-cart {said}" in seen.edited
+                assert (await actuator.apply(*command(TARGET, 3 + 2 * number, *pair(100)))).status is OutcomeStatus.REFUSED
+                await actuator.apply(*command(TARGET, 4 + 2 * number, *pair(90), over_edit=seen.edited))
+                assert (await settled(actuator, TARGET, {"#1": 90, "#2": 10})).edited is None
+                rules = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+                assert [each["port"] for each in rules[0]["backendRefs"]] == [80, 80]
+
+    asyncio.run(run())
+
+
+def test_a_memory_that_somebody_deleted_is_begun_anew_by_the_next_command_and_moves_nothing_until_then(lab, namespace):
+    """It is what is said to do with one that cannot be read. What is there stays as it is, and goes on from there."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 75) as (actuator, _, admin):
+            metadata = (await admin.get(Kind.CONFIG_MAP, namespace, "ctrlplane-shop-cart"))["metadata"]
+            await admin.delete(Kind.CONFIG_MAP, namespace, "ctrlplane-shop-cart", metadata["uid"], metadata["resourceVersion"])
+            uids = [each["metadata"]["uid"] for each in (await admin.select(Kind.DEPLOYMENT, namespace))[0]]
+            async with asyncio.timeout(30.0):
+                while (await actuator.observe(TARGET)).versions:
+                    await asyncio.sleep(0.02)
+            await actuator.apply(*command(TARGET, 3, *pair(50)))
+            await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+            assert [each["metadata"]["uid"] for each in (await admin.select(Kind.DEPLOYMENT, namespace))[0]] == uids
+
+    asyncio.run(run())
+
+
 def test_a_lease_is_honoured_with_nothing_but_the_api(lab, namespace):
     """The watcher knows neither engine nor placement file, and brings the target to stable by the memory in the namespace."""
 

@@ -18,13 +18,14 @@ from ctrlplane_stream.actuators.by_hand import HandRefused
 from ctrlplane_stream.actuators.in_place import shares as in_place_shares
 from ctrlplane_stream.actuators.in_place import with_vacancy
 from ctrlplane_stream.actuators.kubernetes.accepted import refused
+from ctrlplane_stream.actuators.kubernetes.adoption import begun
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granularity
 from ctrlplane_stream.actuators.kubernetes.due import due, remembered, strays_anew, written_off
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
-from ctrlplane_stream.actuators.kubernetes.memory import Memory, MemoryUnreadable
+from ctrlplane_stream.actuators.kubernetes.memory import MemoryUnreadable
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.recent import Recent
@@ -167,7 +168,7 @@ class Kubernetes:
     async def _take_once(self, command: Command, cursor: Cursor, place: Place, sight: Sight) -> Refusal | Sight | None:
         _not_overtaken(sight)
         hands = Hands(self._cluster_of(place))
-        memory, now = sight.memory or Memory(command.target, place), self._clock()
+        memory, now = sight.memory or begun(sight), self._clock()
         right = remembered(sight, memory, now)
         if right != memory:
             await hands.remember(right, sight.revision)
@@ -203,7 +204,7 @@ class Kubernetes:
     async def _change_once(self, sight: Sight, change: Callable[[Ledger, float], Ledger | Refusal]) -> None:
         """A hand's verb goes over what other hands did to the objects."""
         _not_overtaken(sight)
-        memory = sight.memory or Memory(sight.target, sight.place)
+        memory = sight.memory or begun(sight)
         ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
         changed = change(ledger, self._clock())
         if isinstance(changed, Refusal):

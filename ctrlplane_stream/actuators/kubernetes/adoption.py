@@ -6,12 +6,23 @@ hash of the Pod template (which is what their Service chooses by) and not by our
 
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.manifests import owner_annotations, service
-from ctrlplane_stream.actuators.kubernetes.objects import REVISION, Kind, Manifest, annotation, label, name_of
+from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, REVISION, Kind, Manifest, annotation, label, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.model.world import WantedVersion
 
 _HASH = "pod-template-hash"
+
+
+def begun(sight: Sight) -> Memory:
+    """The memory of a target that has none. Where somebody deleted it, what was adopted still says so itself."""
+    adopted = {
+        of: name
+        for name, each in sorted(sight.workloads.items())
+        if annotation(each, ADOPTED_AT) is not None and (of := annotation(each, LABEL)) is not None
+    }
+    return Memory(sight.target, sight.place, adopted=adopted)
 
 
 def misfit(found: Manifest | None, name: str, version: WantedVersion) -> str | None:

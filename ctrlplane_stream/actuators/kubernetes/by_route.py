@@ -37,15 +37,16 @@ def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
 def steered(sight: Sight, ledger: Ledger) -> Steps:
     """The rule with the versions that may take traffic, parked ones left out; no step where it is so already.
 
+    What has weight stays in it, even where its objects were taken away: left out, it would leave its share to the others.
+
     Nor where none of them takes any and the rule was never ours: until then what was there before us serves.
     """
     rule = sight.place.route
     assert rule is not None
     if sight.route is None or sight.memory is None or not ledger.weights:
         return ()
-    kept = [
-        v.label for v in sight.listed if v.label in sight.memory.made and (v.capacity is not Capacity.PARKED or ledger.weights.get(v.label))
-    ]
+    made = {v.label for v in sight.listed if v.label in sight.memory.made and v.capacity is not Capacity.PARKED}
+    kept = [v.label for v in sight.listed if v.label in made or ledger.weights.get(v.label)]
     weights = {backend_name(sight, label): ledger.weights.get(label, 0) for label in kept}
     last = recorded(sight.route, sight.place.slug)
     if last is None and not any(weights.values()):

@@ -179,7 +179,7 @@ class Hands:
         key = record_key(sight.place.slug)
         port = service_port(sight.place)
         references = [{"name": name, "port": port, "weight": weight} for name, weight in weights.items()]
-        record = msgspec.json.encode(Recorded(weights, sight.revision or "")).decode()
+        record = msgspec.json.encode(Recorded(weights, sight.revision or "", port)).decode()
         place = f"/spec/rules/{index}"
         before = route["spec"]["rules"][index].get("backendRefs")
         operations = [

@@ -39,15 +39,15 @@ class NotHeld(LookupError):
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """What was seen. ``revision`` is the memory's; ``workloads`` (Deployments, or of a job CronJobs) and ``autoscalers``
-    are ours by name, ``services`` names of ours, and ``runs`` Jobs that our CronJobs made."""
+    """What was seen. ``revision`` is the memory's; ``workloads`` (Deployments, or of a job CronJobs), ``services`` and
+    ``autoscalers`` are ours by name, and ``runs`` Jobs that our CronJobs made."""
 
     target: Target
     place: Place
     memory: Memory | None
     revision: str | None
     workloads: dict[str, Manifest]
-    services: tuple[str, ...]
+    services: dict[str, Manifest]
     pods: tuple[Manifest, ...]
     route: Manifest | None
     autoscalers: dict[str, Manifest] = {}
@@ -118,7 +118,7 @@ async def _read(reader: Reader, target: Target, place: Place) -> Sight:
         memory=None if found is None else read_memory(found, target),
         revision=None if found is None else revision_of(found),
         workloads={name_of(each): each for each in workloads[0]},
-        services=tuple(name_of(each) for each in services[0]),
+        services={name_of(each): each for each in services[0]},
         pods=pods[0],
         route=route,
         autoscalers={name_of(each): each for each in autoscalers},

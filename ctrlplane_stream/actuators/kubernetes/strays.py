@@ -6,11 +6,12 @@ until it is released or a command goes over it.
 
 from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, REVISION, Manifest, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, recorded, recorded_replicas, replicas
+from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, meddled, recorded, recorded_replicas, replicas
 
 IS_GONE = "is gone"
 _OURS = frozenset({"f:template", "f:jobTemplate", "f:schedule"})
 """What nobody else may set in the specification of a version."""
+_OURS_OF_A_SERVICE = frozenset({"f:selector", "f:ports"})
 
 
 def strays(sight: Sight) -> dict[str, str]:
@@ -20,6 +21,7 @@ def strays(sight: Sight) -> dict[str, str]:
         return found
     if sight.routed:
         found |= _of_route(sight)
+        found |= {f"Service {name}": said for name, each in sorted(sight.services.items()) if (said := _of_service(each)) is not None}
     for name, deployment in sorted(sight.workloads.items()):
         said = _of_deployment(deployment, adopted=annotation(deployment, ADOPTED_AT) is not None)
         if said is not None:
@@ -47,8 +49,11 @@ def _of_route(sight: Sight) -> dict[str, str]:
     if there is None:
         return {name: f"has lost its rule {rule.rule}"} if recorded(sight.route, sight.place.slug) is not None else {}
     set_by_us = recorded(sight.route, sight.place.slug)
-    if set_by_us is None or set_by_us.weights == there:
+    if set_by_us is None:
         return {}
+    if set_by_us.weights == there:
+        said = meddled(sight.route, rule.rule, set_by_us)
+        return {} if said is None else {name: said}
     shares = " ".join(f"{backend}={weight}" for backend, weight in sorted(there.items()))
     return {name: f"rule {rule.rule} has weights {shares or 'none'}"}
 
@@ -77,14 +82,35 @@ def _of_version(sight: Sight, label: str) -> dict[str, str]:
         return {f"{sight.place.workload.manifest_kind} {sight.name(label)}": IS_GONE}
     if sight.routed and backend_name(sight, label) not in sight.services:
         return {f"Service {backend_name(sight, label)}": IS_GONE}
+    if _lacks_its_autoscaler(sight, label):
+        return {f"HorizontalPodAutoscaler {sight.name(label)}": IS_GONE}
     return {}
+
+
+def _lacks_its_autoscaler(sight: Sight, label: str) -> bool:
+    """Whether an autoscaler that we made for the version was taken away; of what was adopted it is its owner's."""
+    adopted, serving = sight.memory is not None and label in sight.memory.adopted, sight.serving(label)
+    if adopted or serving is None or sight.place.autoscaler is None:
+        return False
+    return annotation(serving, AUTOSCALED) is not None and sight.name(label) not in sight.autoscalers
+
+
+def _of_service(service: Manifest) -> str | None:
+    """That somebody else had a hand in where a version's Service leads, or None."""
+    hand = _touched(service, _OURS_OF_A_SERVICE)
+    return None if hand is None else f"leads elsewhere, by {hand}"
 
 
 def _template_touched(deployment: Manifest) -> str | None:
     """Who besides us owns a field of the template of Pods or Jobs, or the schedule of those, and since when."""
-    for entry in deployment["metadata"].get("managedFields") or []:
+    return _touched(deployment, _OURS)
+
+
+def _touched(manifest: Manifest, parts: frozenset[str]) -> str | None:
+    """Who besides us owns one of these parts of a specification, and since when."""
+    for entry in manifest["metadata"].get("managedFields") or []:
         fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        if entry.get("manager") != MANAGER and not _OURS.isdisjoint(fields):
+        if entry.get("manager") != MANAGER and not parts.isdisjoint(fields):
             return f"{entry.get('manager')} at {entry.get('time')}"
     return None
 
@@ -93,6 +119,7 @@ def _who(sight: Sight, new: dict[str, str]) -> str:
     """The field manager that touched one of the strayed objects last, but for us and the cluster's own controllers."""
     rule = sight.place.route
     objects = {f"{sight.place.workload.manifest_kind} {name}": each for name, each in sight.workloads.items()}
+    objects |= {f"Service {name}": each for name, each in sight.services.items()}
     if rule is not None and sight.route is not None:
         objects[f"{rule.kind} {rule.name}"] = sight.route
     hands = [

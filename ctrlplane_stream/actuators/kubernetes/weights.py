@@ -11,12 +11,16 @@ from ctrlplane_stream.actuators.kubernetes.objects import PREFIX, REPLICAS, Mani
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.shifting import reached_weights
 
+_OF_A_REFERENCE = frozenset({"group", "kind", "name", "port", "weight"})
+"""What we set of a backend, and what the API server fills in."""
+
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What we set last: weights by name of backend, and the memory's revision by which we did."""
+    """What we set last: weights by name of backend, the memory's revision by which we did, and the port of all of them."""
 
     weights: dict[str, int]
     stamp: str
+    port: int | None = None
 
 
 def record_key(slug: str) -> str:
@@ -36,6 +40,19 @@ def backends(route: Manifest, rule: str) -> dict[str, int] | None:
     if index is None:
         return None
     return {str(each["name"]): int(each.get("weight", 1)) for each in route["spec"]["rules"][index].get("backendRefs") or []}
+
+
+def meddled(route: Manifest, rule: str, ours: Recorded) -> str | None:
+    """What somebody made of the rule's backends besides their weights, where we never set such a thing; or None."""
+    index = rule_index(route, rule)
+    references = [] if index is None else route["spec"]["rules"][index].get("backendRefs") or []
+    for each in references:
+        others = sorted(set(each) - _OF_A_REFERENCE)
+        if others or each.get("group") or each.get("kind", "Service") != "Service":
+            return f"backend {each['name']} of rule {rule} has {', '.join(others) or 'another kind'}"
+        if ours.port is not None and each.get("port") != ours.port:
+            return f"backend {each['name']} of rule {rule} has port {each.get('port')} instead of {ours.port}"
+    return f"rule {rule} has a backend twice" if len(references) > len(ours.weights) else None
 
 
 def recorded(route: Manifest, slug: str) -> Recorded | None:

@@ -8,7 +8,7 @@ from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import DIGEST, LABEL, REPLICAS, ROLE, STAMP
 from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Remember, Steer
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Steer
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
@@ -50,7 +50,7 @@ def on_the_way_back(stable, route=None):
         memory=Memory(TARGET, place, ledger=ledger, made=("#1", "#2")),
         revision="7",
         workloads=deployments,
-        services=("shop-cart-v1", "shop-cart-v2"),
+        services={name: {"metadata": {"name": name}} for name in deployments},
         pods=(),
         route=steered if route else None,
     )
@@ -76,6 +76,15 @@ def test_weight_comes_back_to_pods_that_are_ready_and_stay(stable, moves, route)
 def test_only_what_moves_by_replicas_waits_for_the_controller_of_deployments(route, moves):
     """Its Pods may be those that a scale before took away; a route can be turned while that controller is dead, and an abort is."""
     assert _moves(NOT_LOOKED_AT, route) is moves
+
+
+def test_what_has_weight_keeps_its_share_of_the_rule_while_its_objects_are_made_again():
+    """Left out of the rule, it would leave its share to the others: an abort would begin with more traffic to the candidate."""
+    there = on_the_way_back(NONE, Route("shop", "cart"))
+    assert there.memory is not None
+    steps = due(msgspec.structs.replace(there, memory=msgspec.structs.replace(there.memory, made=("#1",))), now=0.0)
+    assert any(isinstance(step, (Make, Complete)) for step in steps)
+    assert all("shop-cart-v2" in step.weights for step in steps if isinstance(step, Steer))
 
 
 def _moves(stable, route):

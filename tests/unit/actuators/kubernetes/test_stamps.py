@@ -23,7 +23,7 @@ def sight(revision, *, deployment="7", route="7"):
         memory=None if revision is None else Memory(TARGET, PLACE),
         revision=revision,
         workloads={"shop-cart-v1": {"metadata": {"name": "shop-cart-v1", "annotations": {STAMP: deployment}}}},
-        services=(),
+        services={},
         pods=(),
         route={"metadata": {"annotations": {"ctrlplane-stream.dev/shop-cart": record}}, "spec": {}},
     )
