@@ -3,7 +3,7 @@
 #   make test    every check and test, on real parts     (PYTEST_ARGS="-k topics" make test)
 #   make setup   the program in .venv, and nothing else  (then: export PATH=$PWD/.venv/bin:$PATH)
 #   make check   style, types, layers, documents in step
-#   make bench | gates | sets | sweep | flux | fuzz    what docs/ publishes, measured again   (SWEEP=kubernetes ARGS="--plans 50" make sweep)
+#   make bench | gates | sets | sweep | flux | argo-cd | fuzz    what docs/ publishes, measured again   (SWEEP=kubernetes ARGS="--plans 50" make sweep)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -15,7 +15,7 @@ export PYTEST_ARGS ACTS
 # Each of these scripts writes something from the code, and with --check says whether it is in step with it.
 IN_STEP := generate_schemas json_schemas topics_doc settings_doc metrics_doc policies_doc rollout_doc scenarios_doc spans_doc commands_doc
 
-.PHONY: help setup broker demo test check bench gates sets sweep flux fuzz clean
+.PHONY: help setup broker demo test check bench gates sets sweep flux argo-cd fuzz clean
 
 help:
 	@sed -n '2,6s/^# *//p' Makefile
@@ -51,9 +51,13 @@ sweep: broker
 	    *) echo "SWEEP is engine or kubernetes, not $$name" >&2; exit 2;; esac; \
 	  echo "== $$name"; python -m $$module $(ARGS); done
 
-# What Flux does to the fields that are ours, by its own controller: 6 minutes of CPU to build it once, after which make test has it too.
+# What Flux and Argo CD do to the fields that are ours, by their own controllers: 6 minutes of CPU to build each once, after which make test
+# has it too.
 flux: setup
 	@python -m tests.kubernetes.flux.kustomize_controller && python -m pytest -q tests/kubernetes/test_flux.py $(ARGS)
+
+argo-cd: setup
+	@python -m tests.kubernetes.argo_cd.application_controller && python -m pytest -q tests/kubernetes/test_argo_cd.py $(ARGS)
 
 # Damaged spans and batches through the C of the span engine, under gcc's sanitizers. ARGS="--seconds 600 --seed 7"
 fuzz: setup

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests in two stages, each with its own summary: first what needs no broker (at most five minutes), then what stands on
 # real parts. PYTEST_ARGS is handed to both; where it names tests of its own, there is one stage with just those.
-# Collector and control plane (and Flux, where REQUIRE_REAL=1 leaves nothing out) are built beside the first stage where all tests
+# Collector and control plane (and Flux and Argo CD, where REQUIRE_REAL=1 leaves nothing out) are built beside the first stage where all tests
 # run; where some are chosen, by whichever of them wants one.
 # A stage that collects nothing is no failure, unless none collected anything.
 # Two processes share the first, TEST_WORKERS the second, which mostly waits (tests/spreading.py); PYTEST_ARGS="-n0 --pdb" is for looking.
@@ -11,7 +11,8 @@ read -ra arguments <<<"${PYTEST_ARGS:-}"
 first=(tests/unit tests/property tests/scenario tests/simulation)
 first_limit_seconds=300
 workers=${TEST_WORKERS:-2}
-build='python -m ctrlplane_stream.local.binaries && { [[ ${REQUIRE_REAL:-} != 1 ]] || python -m tests.kubernetes.flux.kustomize_controller; }'
+build='python -m ctrlplane_stream.local.binaries && { [[ ${REQUIRE_REAL:-} != 1 ]] || {
+  python -m tests.kubernetes.flux.kustomize_controller && python -m tests.kubernetes.argo_cd.application_controller; }; }'
 ran=0
 
 stage() { # stage NAME PYTEST_ARGUMENT …

@@ -6,18 +6,12 @@ import json
 import pytest
 import yaml
 
-from ctrlplane_stream.actuators.gitops.documents import documents_live, owned_at
-from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
-from ctrlplane_stream.actuators.gitops.owned import Owned
-from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.gitops.guarding import Safety
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
-from ctrlplane_stream.actuators.kubernetes.weights import backends, replicas
-from ctrlplane_stream.local.control_plane.scene import adopting, command, kubernetes, route, routed_place, running, settled, version
-from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.identity import Target
-from ctrlplane_stream.model.world import Capacity
-from tests.kubernetes.flux.kustomize_controller import Source, controller, definitions, is_built, kustomizations
+from ctrlplane_stream.local.control_plane.scene import kubernetes, route, running
+from tests.kubernetes.flux.kustomize_controller import PROGRAM, Source, controller, definitions
+from tests.kubernetes.synced_objects import all_ours, move, place_of, said, target_of
 
 SSA = "kustomize.toolkit.fluxcd.io/ssa"
 ROUTES = {"plain": None, "merged": "Merge", "kept": "IfNotPresent", "ignored": None}
@@ -32,42 +26,32 @@ SECONDS = 60.0
 @pytest.fixture(autouse=True)
 def built(require):
     """Flux's controller, which takes minutes to build, once."""
-    require([] if is_built() else ["Flux's controller was not built yet, which takes minutes: make flux"])
+    require([] if PROGRAM.is_built() else ["Flux's controller was not built yet, which takes minutes: make flux"])
 
 
 def test_flux_puts_back_what_doctor_says_it_would_and_leaves_alone_what_doctor_says_is_safe(lab, tmp_path):
     """Weights move and a version that was adopted is parked, then somebody else's commit is synced: what of ours is as we left it?"""
     namespace = lab.namespace()
-    lab.apply([*definitions(), *kustomizations()])
-    places = {name: _place(namespace, name) for name in (*ROUTES, *OWNED)}
+    lab.apply(definitions())
+    places = {name: place_of(namespace, name, adopted=name in OWNED) for name in (*ROUTES, *OWNED)}
 
     async def run(source: Source) -> None:
         async with lab.admin() as admin, lab.product() as cluster:
-            actuator = kubernetes(cluster, *((_target(name), place) for name, place in places.items()))
+            actuator = kubernetes(cluster, *((target_of(name), place) for name, place in places.items()))
             await _synced(lab, namespace, source.commit(_files("one")))
-            for name in places:
-                await _move(actuator, admin, namespace, name)
-            owned = [part for place in places.values() for part in owned_at(place)]
-            before = {part: await _ours(admin, part) for part in owned}
+            await asyncio.gather(*(move(actuator, admin, place, name) for name, place in places.items()))
+            before = await all_ours(admin, places)
             await _synced(lab, namespace, source.commit(_files("two")))
-            put_back = {f"{part.kind} {part.name}" for part in owned if await _ours(admin, part) != before[part]}
+            after = await all_ours(admin, places)
+            put_back = {f"{part.kind} {part.name}" for part in after if after[part] != before[part]}
             assert put_back == PUT_BACK
-            assert put_back == {f"{part.kind} {part.name}" for part in owned if await _said(lab, part) is Safety.UNSAFE}
+            assert put_back == {f"{part.kind} {part.name}" for part in after if await said(lab, part) is Safety.UNSAFE}
             for name, is_told in (("plain", True), ("kept", False), ("ignored", False)):
-                edited = (await actuator.observe(_target(name))).edited
+                edited = (await actuator.observe(target_of(name))).edited
                 assert (edited is not None and edited.startswith("kustomize-controller at")) is is_told, edited
 
     with Source(tmp_path / "source") as source, controller(lab, tmp_path):
         asyncio.run(run(source))
-
-
-def _target(name: str) -> Target:
-    return Target("production", name)
-
-
-def _place(namespace: str, name: str) -> Place:
-    place = routed_place(namespace, name, replicas=1)
-    return adopting(place, name) if name in OWNED else place
 
 
 def _files(round_: str) -> dict[str, str]:
@@ -84,45 +68,6 @@ def _annotated(manifest: Manifest, mode: str | None) -> Manifest:
     if mode is not None:
         manifest["metadata"]["annotations"] = {SSA: mode}
     return manifest
-
-
-async def _move(actuator, admin, namespace: str, name: str) -> None:
-    """A candidate at 25%; what was adopted gives everything away and is parked."""
-    one, two, target = version(name, 1, 100), version(name, 2, 0), _target(name)
-    if name not in OWNED:
-        await actuator.apply(*command(target, 1, one, two))
-        await settled(actuator, target, {"#1": 100, "#2": 0})
-        await actuator.apply(*command(target, 2, version(name, 1, 75), version(name, 2, 25), lease=3600.0))
-        await settled(actuator, target, {"#1": 75, "#2": 25})
-        return
-    while replicas(deployment := await admin.get(Kind.DEPLOYMENT, namespace, name)) != (deployment.get("status") or {}).get(
-        "readyReplicas"
-    ):
-        await asyncio.sleep(0.05)
-    await actuator.apply(*command(target, 1, one, verb=Verb.ADOPT))
-    await settled(actuator, target, {"#1": 100})
-    parked = version(name, 1, 0, Capacity.PARKED)
-    await actuator.apply(*command(target, 2, version(name, 1, 0), version(name, 2, 100)))
-    await settled(actuator, target, {"#1": 0, "#2": 100})
-    await actuator.apply(*command(target, 3, parked, version(name, 2, 100), stable="#2", verb=Verb.PARK))
-    await settled(actuator, target, {"#1": 0, "#2": 100})
-
-
-async def _ours(admin, part: Owned) -> object:
-    """The part of the object that is ours, as it is."""
-    if part.rule is not None:
-        return backends(await admin.get(Kind.HTTP_ROUTE, part.namespace, part.name), part.rule)
-    return replicas(await admin.get(Kind.DEPLOYMENT, part.namespace, part.name))
-
-
-async def _said(lab, part: Owned) -> Safety:
-    """What doctor says of it by what is in the cluster."""
-    transport = HttpTransport(lab.admin_access)
-    try:
-        (said,) = guard(part, await documents_live(transport, [part]), live=True)
-    finally:
-        await transport.close()
-    return said.safety
 
 
 async def _synced(lab, namespace: str, artifact: Manifest) -> None:

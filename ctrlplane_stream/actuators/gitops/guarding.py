@@ -7,6 +7,7 @@ an annotation on the object or by rules in the Kustomization's ``ignore``. Flux'
 since its rules are one list to server-side apply.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -18,8 +19,9 @@ from ctrlplane_stream.actuators.gitops.owned import Document, Owned, group_kind,
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.weights import rule_index
 
-_FLUX = "kustomize-controller"
+_FLUX, _ARGO = "kustomize-controller", "argocd-controller"
 _RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _TRACKING = "argocd.argoproj.io/tracking-id"
 _KUSTOMIZATION, _HELM = "kustomize.toolkit.fluxcd.io/Kustomization", "helm.toolkit.fluxcd.io/HelmRelease"
 
@@ -59,6 +61,8 @@ def _argo(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
     spec = _application(agent.manifest)
     name = f"Argo CD {agent.manifest['kind']} {name_in(agent.manifest)}"
     rule = owned.rule or ""
+    if owned.rule is None and copies and not any(_applies_replicas(copy.manifest) for copy in copies):
+        return Guarded(Safety.SAFE, f"{name} sets no replicas of {owned.kind} {owned.name}")
     index = next((found for copy in copies if (found := rule_index(copy.manifest, rule)) is not None), None)
     if not any(argo_ignores(each, owned, index) for each in spec.get("ignoreDifferences") or []):
         return Guarded(Safety.UNSAFE, f"{name} would put back {owned}", f"add to its spec: {argo_remedy(owned)}")
@@ -91,6 +95,22 @@ def _sets_replicas(manifest: Manifest) -> bool:
         return "replicas" in (manifest.get("spec") or {})
     fields = [each.get("fieldsV1") or {} for each in managed if each.get("manager") == _FLUX]
     return any("f:replicas" in (each.get("f:spec") or {}) for each in fields)
+
+
+def _applies_replicas(manifest: Manifest) -> bool:
+    """The same of Argo CD, which applies either by itself, and then keeps what it applied in an annotation, or lets the server do so; of
+    an object in the cluster that shows neither it is believed to."""
+    managed = (manifest.get("metadata") or {}).get("managedFields")
+    if managed is None:
+        return "replicas" in (manifest.get("spec") or {})
+    by_server = [each for each in managed if each.get("manager") == _ARGO and each.get("operation") == "Apply"]
+    if by_server:
+        return any("f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {}) for each in by_server)
+    try:
+        applied = json.loads(marks_on(manifest)[_LAST_APPLIED])
+    except (KeyError, TypeError, ValueError):
+        return True
+    return not isinstance(applied, dict) or "replicas" in (applied.get("spec") or {})
 
 
 def _helm(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:

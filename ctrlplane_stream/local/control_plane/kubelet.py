@@ -3,7 +3,7 @@
 An image whose repository ends in ``never-ready`` runs and is not ready, ``crashes`` loops at start, ``missing`` cannot
 be pulled; any other is ready after ``start_seconds``. The Pod of a Job has then ended well, or has failed where its image ``crashes``; one
 that is ``never-ready`` runs until ``end_runs``. Nothing is run and no address is ever dialled (10.77.0.0/16, for
-EndpointSlices take no loopback addresses). It has a thread and an event loop of its own.
+EndpointSlices take no loopback addresses). It has a thread and an event loop of its own, in which alone its state is read and changed.
 """
 
 import asyncio
@@ -46,19 +46,16 @@ class FakeKubelet:
 
     def set_ready(self, deployment: str, *, ready: bool) -> None:
         """From now on the Pods of that Deployment (by its name) are ready, or run without being so."""
-        (self._unready.discard if ready else self._unready.add)(deployment)
+        self._loop.call_soon_threadsafe(self._unready.discard if ready else self._unready.add, deployment)
         self._loop.call_soon_threadsafe(self._look_again, deployment)
 
     def end_runs(self, cron_job: str, *, well: bool, namespace: str | None = None) -> None:
         """Let the Pods that run now of that CronJob's Jobs (named after it) end, well or not; in one namespace, or in any."""
-        for pod in [pod for pod in self._pods.values() if _of(pod, cron_job) and namespace in (None, pod["metadata"]["namespace"])]:
-            self._ended[pod["metadata"]["uid"]] = "succeeded" if well else "failed"
-        self._loop.call_soon_threadsafe(self._look_again, cron_job)
+        self._loop.call_soon_threadsafe(self._end, cron_job, "succeeded" if well else "failed", namespace)
 
     def kill_pods(self, deployment: str) -> None:
         """Delete the Pods of that Deployment at once, as if their nodes were gone."""
-        for pod in [pod for pod in self._pods.values() if _of(pod, deployment)]:
-            asyncio.run_coroutine_threadsafe(self._delete(pod), self._loop).result(10.0)
+        asyncio.run_coroutine_threadsafe(self._kill(deployment), self._loop).result(10.0)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -111,6 +108,16 @@ class FakeKubelet:
             task = self._loop.create_task(self._act(pod, due))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _end(self, cron_job: str, how: str, namespace: str | None) -> None:
+        for pod in self._pods.values():
+            if _of(pod, cron_job) and namespace in (None, pod["metadata"]["namespace"]):
+                self._ended[pod["metadata"]["uid"]] = how
+        self._look_again(cron_job)
+
+    async def _kill(self, deployment: str) -> None:
+        for pod in [pod for pod in self._pods.values() if _of(pod, deployment)]:
+            await self._delete(pod)
 
     def _look_again(self, deployment: str) -> None:
         for pod in [pod for pod in self._pods.values() if _of(pod, deployment)]:

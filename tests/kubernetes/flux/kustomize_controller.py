@@ -9,9 +9,7 @@ import hashlib
 import http.server
 import io
 import os
-import subprocess
 import tarfile
-import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,61 +17,16 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import yaml
-
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
-from ctrlplane_stream.local.cache import cache_folder, cached
 from ctrlplane_stream.local.control_plane.lab import Lab
 from ctrlplane_stream.local.processes import ChildProcess, free_port
+from tests.kubernetes.from_modules import FromModules
 
 MODULE = "github.com/fluxcd/kustomize-controller"
-_SOURCE = Path(__file__).parent
+_DEFINITIONS = {"kustomizations.yaml": "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"}
+PROGRAM = FromModules("flux", "kustomize-controller", Path(__file__).parent, MODULE, MODULE, _DEFINITIONS)
 _READY_SECONDS = 60.0
 _KINDS = {"GitRepository": "gitrepositories", "OCIRepository": "ocirepositories", "Bucket": "buckets"}
-
-
-def place() -> Path:
-    """Where the controller is, or will be once it was built."""
-    return cache_folder() / "flux" / hashlib.sha256(_recipe()).hexdigest()[:16]
-
-
-def is_built() -> bool:
-    """Whether it is there; building it takes minutes."""
-    return (place() / ".recipe").exists()
-
-
-def build() -> Path:
-    """The folder with the program and its definition of Kustomizations, built on first use."""
-    return cached(place(), _recipe(), _build)
-
-
-def _recipe() -> bytes:
-    return b"".join((_SOURCE / name).read_bytes() for name in ("go.mod", "go.sum"))
-
-
-def _build(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in ("go.mod", "go.sum"):
-            (Path(scratch) / name).write_bytes((_SOURCE / name).read_bytes())
-        environ = {**os.environ, "CGO_ENABLED": "0"}
-        go = partial(subprocess.run, cwd=scratch, env=environ, check=True, capture_output=True, text=True)
-        go(
-            [
-                "go",
-                "build",
-                "-mod=mod",
-                "-buildvcs=false",
-                "-trimpath",
-                "-ldflags",
-                "-s -w",
-                "-o",
-                str(folder / "kustomize-controller"),
-                MODULE,
-            ]
-        )
-        module = go(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", MODULE]).stdout.strip()
-        definition = Path(module) / "config" / "crd" / "bases" / "kustomize.toolkit.fluxcd.io_kustomizations.yaml"
-        (folder / "kustomizations.yaml").write_bytes(definition.read_bytes())
 
 
 @contextlib.contextmanager
@@ -81,7 +34,7 @@ def controller(lab: Lab, folder: Path) -> Iterator[None]:
     """The controller at work on the cluster, with an administrator's token, as it is installed by default."""
     health = free_port()
     command = [
-        str(build() / "kustomize-controller"),
+        str(PROGRAM.build()),
         "--watch-all-namespaces",
         f"--metrics-addr=127.0.0.1:{free_port()}",
         f"--health-addr=127.0.0.1:{health}",
@@ -92,14 +45,9 @@ def controller(lab: Lab, folder: Path) -> Iterator[None]:
         yield
 
 
-def kustomizations() -> list[Manifest]:
-    """The definition of Kustomizations that comes with the controller."""
-    return list(yaml.safe_load_all((build() / "kustomizations.yaml").read_text()))
-
-
 def definitions() -> list[Manifest]:
-    """The kinds of sources that the controller watches, without a schema."""
-    return [_definition(kind, plural) for kind, plural in _KINDS.items()]
+    """Its own kind, and the kinds of sources that it watches, without a schema."""
+    return [*PROGRAM.kinds(), *(_definition(kind, plural) for kind, plural in _KINDS.items())]
 
 
 class Source:
@@ -170,4 +118,4 @@ def _definition(kind: str, plural: str) -> Manifest:
 
 
 if __name__ == "__main__":
-    print(build())
+    print(PROGRAM.build())

@@ -212,6 +212,37 @@ def test_flux_spares_replicas_that_the_repository_does_not_set(spec: str, safety
     assert said.safety is safety
 
 
+TRACKED = """
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: cart
+  namespace: shop
+  annotations: {argocd.argoproj.io/tracking-id: "shop:apps/Deployment:shop/cart", APPLIED}
+  managedFields: [{manager: argocd-controller, operation: HOW, fieldsV1: {f:spec: {f:FIELD: {}}}}]
+spec: {replicas: 2}
+"""
+
+
+@pytest.mark.parametrize(
+    ("applied", "how", "field", "safety"),
+    [
+        ("""kubectl.kubernetes.io/last-applied-configuration: '{"spec": {"replicas": 2}}'""", "Update", "replicas", Safety.UNSAFE),
+        ("""kubectl.kubernetes.io/last-applied-configuration: '{"spec": {}}'""", "Update", "replicas", Safety.SAFE),
+        ("""kubectl.kubernetes.io/last-applied-configuration: '[]'""", "Update", "replicas", Safety.UNSAFE),
+        ("a: b", "Apply", "replicas", Safety.UNSAFE),
+        ("a: b", "Apply", "template", Safety.SAFE),
+        ("a: b", "Update", "replicas", Safety.UNSAFE),
+    ],
+    ids=["applied with", "applied without", "unreadable", "by the server with", "by the server without", "unknown"],
+)
+def test_argo_cd_spares_replicas_that_it_did_not_apply(applied: str, how: str, field: str, safety: Safety) -> None:
+    """The server's default counts as set by whoever made the object, so that alone says nothing."""
+    live = TRACKED.replace("APPLIED", applied).replace("HOW", how).replace("FIELD", field)
+    (said,) = guard(REPLICAS, _documents(APPLICATION.replace("NAME", "shop"), live), live=True)
+    assert said.safety is safety
+
+
 @pytest.mark.parametrize(("by", "safety"), [("kustomize-controller", Safety.UNSAFE), ("ctrlplane-stream", Safety.SAFE)])
 def test_of_a_deployment_in_a_cluster_it_counts_who_set_the_replicas_that_it_always_has(by: str, safety: Safety) -> None:
     flux, deployment = _documents(FLUX.replace("RULES", "[]"), DEPLOYMENT.replace("SPEC", "{replicas: 2}"))
