@@ -10,11 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, PolicyViolationError, TopicAuthorizationFailedError, for_code
 
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
 from ctrlplane_stream.decision.entities import TargetEntry
@@ -23,7 +21,6 @@ from ctrlplane_stream.model.identity import UNKNOWN_VERSION
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import SETTINGS, Protocol, Settings
 from ctrlplane_stream.stream.looking import look
-from ctrlplane_stream.wire.kafka_access import client_options
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 from ctrlplane_stream.wire.topic_admin import plan_topics
 from ctrlplane_stream.wire.topic_plan import Alter, Create, Refuse, refusal, sentence
@@ -33,7 +30,7 @@ _SKEW_LIMIT_SECONDS = 1.0
 _WINDOWS_LOOKED_AT = 200
 _SHOWS_PERCENT, _REQUESTS_TO_SHOW = 20, 50
 """A version with a fifth of fifty requests is seen among them, but for one chance in 70,000."""
-_NOT_YET = (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+_NOT_ALLOWED = (ClusterAuthorizationFailedError, PolicyViolationError, TopicAuthorizationFailedError)
 
 
 def check_settings(settings: Settings) -> list[Finding]:
@@ -92,9 +89,9 @@ async def check_clock(client: AIOKafkaAdminClient, settings: Settings) -> list[F
     """The broker's clock against ours: the append time of a record, which lies between our times before and after."""
     name = f"{settings.topic_prefix}doctor-{uuid.uuid4()}"
     response = await client.create_topics([NewTopic(name, 1, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
-    refusal = next((message or "refused" for _, code, message in response.topic_errors if code), None)
-    if refusal is not None:
-        return [note("clock", f"not measured: {refusal}", f"allow creating and deleting topics named {settings.topic_prefix}doctor-*")]
+    refused = next((for_code(code)(message or "refused") for _, code, message in response.topic_errors if code), None)
+    if refused is not None:
+        return [not_measured(refused, name)]
     try:
         async with producer(settings) as writer:
             await writer.send_and_wait(name, b"warm-up", partition=0)
@@ -106,6 +103,13 @@ async def check_clock(client: AIOKafkaAdminClient, settings: Settings) -> list[F
     return [clock_finding((max(stamped - after, 0.0) or min(stamped - before, 0.0)) / 1000)]
 
 
+def not_measured(refused: KafkaError, topic: str) -> Finding:
+    """What to say where the broker does not make the topic: raises where it may not be that it is not allowed."""
+    if not isinstance(refused, _NOT_ALLOWED):
+        raise refused
+    return note("clock", f"not measured: {refused}", f"allow creating and deleting topics named {topic[: topic.index('doctor-')]}doctor-*")
+
+
 def clock_finding(ahead_seconds: float) -> Finding:
     """What to say of a broker's clock that is ahead of ours by so much (negative: behind)."""
     if abs(ahead_seconds) < _SKEW_LIMIT_SECONDS:
@@ -114,36 +118,6 @@ def clock_finding(ahead_seconds: float) -> Finding:
     return wrong(
         "clock", f"the broker's is {abs(ahead_seconds):.1f} s {way} ours", "synchronise both by NTP: facts are timed by the broker's"
     )
-
-
-# The first question about a group makes the broker create its internal topic, which takes a moment.
-@retry(retry=retry_if_exception_type(_NOT_YET), wait=wait_fixed(0.1), stop=stop_after_delay(10), reraise=True)
-async def check_lag(client: AIOKafkaAdminClient, settings: Settings, roles: Sequence[str]) -> list[Finding]:
-    """For each role of the worker: whether somebody works on it, and how much is waiting."""
-    offsets = {role: await client.list_consumer_group_offsets(group_of(settings, role)) for role in roles}
-    ends = await _ends(settings, {place for places in offsets.values() for place in places})
-    found = []
-    for role in roles:
-        members = await _members(client, group_of(settings, role))
-        waiting: dict[str, int] = defaultdict(int)
-        for place, committed in offsets[role].items():
-            waiting[place.topic.removeprefix(settings.topic_prefix)] += max(0, ends.get(place, 0) - max(committed.offset, 0))
-        found.append(lag_finding(role, members, waiting))
-    return found
-
-
-def group_of(settings: Settings, role: str) -> str:
-    """The consumer group of a role of the worker."""
-    return f"{settings.topic_prefix}ctrlplane-{role}"
-
-
-def lag_finding(role: str, members: int, waiting: dict[str, int]) -> Finding:
-    """What to say of a role with so many members and so many records waiting by topic."""
-    lag = ", ".join(f"{count} on {topic}" for topic, count in sorted(waiting.items()) if count) or "nothing"
-    if members == 0:
-        ever = f"has stopped; waiting: {lag}" if waiting else "has never run"
-        return wrong(f"worker {role}", ever, f"start `ctrlplane-stream worker --role {role}`")
-    return ok(f"worker {role}", f"{members} running; waiting: {lag}")
 
 
 async def check_versions(settings: Settings) -> list[Finding]:
@@ -211,16 +185,3 @@ def _part(value: bytes | None) -> WindowPart | None:
 async def _config(client: AIOKafkaAdminClient, resource: ConfigResource) -> dict[str, str]:
     (response,) = await client.describe_configs([resource])
     return {entry[0]: entry[1] for _, _, _, _, entries in response.resources for entry in entries}
-
-
-async def _members(client: AIOKafkaAdminClient, group: str) -> int:
-    (response,) = await client.describe_consumer_groups([group])
-    return sum(len(described[5]) for described in response.groups)
-
-
-async def _ends(settings: Settings, places: set[TopicPartition]) -> dict[TopicPartition, int]:
-    if not places:
-        return {}
-    async with AIOKafkaConsumer(group_id=None, **client_options(settings)) as client:
-        ends: dict[TopicPartition, int] = await client.end_offsets(sorted(places))
-    return ends

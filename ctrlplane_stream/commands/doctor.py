@@ -10,22 +10,22 @@ from ctrlplane_stream.commands.checkup import (
     check_broker,
     check_clock,
     check_compiled,
-    check_lag,
     check_settings,
     check_topics,
     check_versions,
 )
+from ctrlplane_stream.commands.checkup_roles import check_role
 from ctrlplane_stream.commands.checkup_variables import check_variables
 from ctrlplane_stream.commands.findings import Finding, Health, wrong
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import print_json, takes_json, takes_settings
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, end, ends
+from ctrlplane_stream.commands.unread import findings_or_why_not
 from ctrlplane_stream.decision.native import why_not_compiled
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.worker import ROLES
 from ctrlplane_stream.telemetry.native import why_no_library
-from ctrlplane_stream.wire.kafka_clients import NoBroker
-from ctrlplane_stream.wire.topic_admin import TopicError, admin_client
+from ctrlplane_stream.wire.topic_admin import admin_client
 
 
 @click.command(cls=Command)
@@ -67,14 +67,12 @@ async def examine(settings: Settings) -> list[Finding]:
         return [*findings, wrong("broker", "none is named", "set KAFKA_BOOTSTRAP_SERVERS to host:port")]
     try:
         async with admin_client(settings) as client:
-            findings += await check_broker(client, settings)
-            findings += await check_topics(client, settings)
-            findings += await check_clock(client, settings)
-            findings += await check_lag(client, settings, list(ROLES))
-        findings += await check_versions(settings)
-    except NoBroker:
-        pass  # no topic of windows: said above, with the topics
-    except (KafkaError, TopicError, OSError) as error:
+            for check, asked in (("broker", check_broker), ("topics", check_topics), ("clock", check_clock)):
+                findings += await findings_or_why_not(check, asked(client, settings))
+            roles = (findings_or_why_not(f"worker {role}", check_role(client, settings, role)) for role in ROLES)
+            findings += [finding for found in await asyncio.gather(*roles) for finding in found]
+        findings += await findings_or_why_not("versions", check_versions(settings))
+    except (KafkaError, OSError) as error:
         remedy = "see that it runs and that its address, protocol and credentials are the ones set"
         said = "nothing answers" if isinstance(error, KafkaConnectionError | OSError) else str(error) or type(error).__name__
         findings.append(wrong("broker", f"{settings.kafka_bootstrap_servers}: {said}", remedy))

@@ -5,10 +5,14 @@ import json
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from click.testing import CliRunner, Result
 
-from ctrlplane_stream.commands.checkup import group_of
+from ctrlplane_stream.commands.checkup_roles import check_role, group_of
 from ctrlplane_stream.commands.doctor import doctor
+from ctrlplane_stream.commands.findings import Finding
+from ctrlplane_stream.commands.unread import findings_or_why_not
+from ctrlplane_stream.local.kafka import EmbeddedKafka
 from ctrlplane_stream.local.processes import free_port
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Settings
@@ -62,6 +66,24 @@ def test_no_broker_is_a_finding_and_not_a_traceback() -> None:
         result = _run(Settings(kafka_bootstrap_servers=servers))
         assert result.exit_code == 3
         assert "wrong  broker" in result.stdout
+
+
+def test_a_broker_that_stands_still_is_said_not_to_have_answered_of_each_role(own_kafka: EmbeddedKafka) -> None:
+    """It says of no role that it has never run: nobody knows."""
+
+    async def asked() -> list[Finding]:
+        settings = Settings(kafka_bootstrap_servers=own_kafka.bootstrap)
+        client = AIOKafkaAdminClient(bootstrap_servers=own_kafka.bootstrap, request_timeout_ms=500)
+        await client.start()
+        own_kafka.pause()
+        try:
+            return await findings_or_why_not("worker engine", check_role(client, settings, "engine"))
+        finally:
+            own_kafka.resume()
+            await client.close()
+
+    (found,) = asyncio.run(asked())
+    assert "could not be read: no answer in time" in found.line()
 
 
 async def _work_on_two_of_five(settings: Settings) -> None:

@@ -1,21 +1,25 @@
 """What ``doctor`` makes of what it sees."""
 
+import asyncio
 from collections import Counter
 
 import pytest
+from aiokafka.errors import GroupLoadInProgressError, RequestTimedOutError, TopicAuthorizationFailedError
 
 from ctrlplane_stream.cli import main
 from ctrlplane_stream.commands.checkup import (
     check_compiled,
     check_settings,
     clock_finding,
-    lag_finding,
+    not_measured,
     one_version_only,
     versionless,
     versions_seen,
 )
+from ctrlplane_stream.commands.checkup_roles import Group, read_group, role_finding
 from ctrlplane_stream.commands.checkup_variables import check_variables
-from ctrlplane_stream.commands.findings import Health
+from ctrlplane_stream.commands.findings import Finding, Health
+from ctrlplane_stream.commands.unread import findings_or_why_not
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Protocol, Settings
 
@@ -75,11 +79,43 @@ def test_a_clock_is_wrong_from_a_second_on(ahead: float, health: Health) -> None
 
 def test_a_role_that_nobody_runs_is_wrong_and_names_the_command() -> None:
     """Stopped with records waiting, and never started, are told apart."""
-    stopped, never = lag_finding("engine", 0, {"facts": 7, "control": 0}), lag_finding("engine", 0, {})
+    stopped, never = role_finding("engine", Group(0, True), {"facts": 7, "control": 0}), role_finding("engine", Group(0, False), {})
     assert stopped.what == "has stopped; waiting: 7 on facts"
     assert never.what == "has never run"
     assert stopped.remedy == never.remedy == "start `ctrlplane-stream worker --role engine`"
-    assert lag_finding("engine", 2, {"facts": 0}).health is Health.OK
+    assert role_finding("engine", Group(2, True), {"facts": 0}).health is Health.OK
+    assert role_finding("engine", Group(0, True), {}).what == "has stopped; waiting: nothing"
+    assert "nothing was committed yet" in role_finding("engine", Group(1, True), {}).what
+
+
+def test_a_group_of_which_the_broker_does_not_tell_yet_is_no_group_that_there_is_not() -> None:
+    """DescribeGroups of Kafka: error code, name, state, two words, members. 14 is a coordinator that still loads."""
+    assert read_group((0, "g", "Dead", "", "", [])) == Group(0, False)
+    assert read_group((0, "g", "Empty", "", "", [])) == Group(0, True)
+    assert read_group((0, "g", "Stable", "", "", [("a",), ("b",)], 0)) == Group(2, True)
+    with pytest.raises(GroupLoadInProgressError):
+        read_group((14, "g", "", "", "", []))
+
+
+@pytest.mark.parametrize("error", [RequestTimedOutError(), GroupLoadInProgressError(), TimeoutError(), asyncio.CancelledError()], ids=repr)
+def test_what_the_broker_does_not_answer_in_time_is_a_finding_that_says_so(error: BaseException) -> None:
+    """And no traceback, nor a word of what it might have found."""
+
+    async def asked() -> list[Finding]:
+        raise error
+
+    (found,) = asyncio.run(findings_or_why_not("worker engine", asked()))
+    assert (found.check, found.health) == ("worker engine", Health.WRONG)
+    assert "could not be read: no answer in time" in found.what
+    assert "ask again" in found.remedy
+
+
+def test_a_topic_for_the_clock_that_may_not_be_made_is_about_rights_and_one_that_comes_late_is_not() -> None:
+    """The remedy is for what happened."""
+    note = not_measured(TopicAuthorizationFailedError("no"), "t-doctor-1")
+    assert (note.health, note.remedy) == (Health.NOTE, "allow creating and deleting topics named t-doctor-*")
+    with pytest.raises(RequestTimedOutError):
+        not_measured(RequestTimedOutError("slow"), "t-doctor-1")
 
 
 def test_a_service_is_versionless_only_where_no_request_named_one() -> None:
