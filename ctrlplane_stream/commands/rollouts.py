@@ -21,7 +21,7 @@ from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.holds import freeze_over
+from ctrlplane_stream.decision.holds import freeze_over, next_verb
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Verb
@@ -138,7 +138,7 @@ def next_command(rollout: e.Rollout, state: State) -> str | None:
             return None
         verb = "resume"
     elif rollout.holds:
-        verb = "resume" if rollout.holds[-1].who else "abort" if rollout.phase is Phase.ADOPTING else "promote"
+        verb = next_verb(rollout, rollout.holds[-1])
     else:
         verb = "abort"
     return f"ctrlplane-stream control {verb} {rollout.id} --why REASON"

@@ -31,8 +31,11 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
     ),
     OverrideVerb.RESUME: Meaning(
         "Go on after a pause, or over an edit by hand.",
-        "Lifts what holds the rollouts of SCOPE. A target that somebody edited by hand, or that strayed, is told again what is wanted of "
-        "it; of a whole environment all of them are.",
+        "Lifts what a person put on the rollouts of SCOPE, or what waits for one. A target that somebody edited by hand, or that strayed, "
+        "is told again what is wanted of it; of a whole environment all of them are. It passes over no gate: what is held for want of "
+        "proof or telemetry stays held (`control promote`, `control skip`), and a revert that a FAIL holds is held again while it fails "
+        "(`control skip`, `control abort`). After a FAIL of any other rollout there is nothing to resume: it goes back by itself, and "
+        "`control retry` begins it anew.",
     ),
     OverrideVerb.PROMOTE: Meaning(
         "On to the next step without waiting for proof.",

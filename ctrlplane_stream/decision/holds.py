@@ -19,6 +19,8 @@ from ctrlplane_stream.decision.readiness import never_ready
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
 _HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED, gate.Gate.CONTRADICTED)
+REVERT_FAILS = "revert-fails"
+"""Code of the hold of a revert that a FAIL meets: it is never itself reverted."""
 _NEXT = MappingProxyType(
     {
         "approval": "promote",
@@ -26,6 +28,7 @@ _NEXT = MappingProxyType(
         "no-data": "promote",
         "contradicted": "promote",
         "unjudged": "skip",
+        REVERT_FAILS: "skip",
         "not-ready": "abort",
     }
 )
@@ -77,13 +80,17 @@ def lifted(rollout: e.Rollout, *codes: str) -> e.Rollout:
 def announce(draft: Draft, rollout: e.Rollout, held: e.Hold) -> None:
     """Say that a rollout is held, with reason, deadline and what to type."""
     draft.because(f"held:{held.code}", f"{rollout.id} is held in {rollout.phase}: {held.text}", rollout.id)
-    verb = "abort" if rollout.phase is Phase.ADOPTING and held.code == "stuck" else _NEXT.get(held.code, "resume")
-    notify(draft, rollout, "held", f"{rollout.id} is held: {held.text}", verb, held.deadline_ms)
+    notify(draft, rollout, "held", f"{rollout.id} is held: {held.text}", next_verb(rollout, held), held.deadline_ms)
+
+
+def next_verb(rollout: e.Rollout, held: e.Hold) -> str:
+    """The verb of `control` that is most likely wanted next of a rollout that is held so."""
+    return "abort" if rollout.phase is Phase.ADOPTING and held.code == "stuck" else _NEXT.get(held.code, "resume")
 
 
 def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
     """The first hold whose patience has ended; a revert that fails is held until a person ends it, since it is never itself reverted."""
-    return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady and h.code != "revert-fails"), None)
+    return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady and h.code != REVERT_FAILS), None)
 
 
 def _held(draft: Draft, rollout: e.Rollout, condition: Condition, before: e.Hold | None) -> e.Hold:

@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.adopting import adopt
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.falling import stays
-from ctrlplane_stream.decision.holds import Condition, hold, lifted
+from ctrlplane_stream.decision.holds import REVERT_FAILS, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Phase
 from ctrlplane_stream.decision.promoting import BAKED_KEPT
@@ -116,9 +116,11 @@ def _pause(draft: Draft, fact: OverrideRequested) -> Answered:
 def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
     again = [name for name in _resumed_services(draft, fact) if _resume_target(draft, name, fact)]
     found = [r for r in in_scope(draft, fact) if r.holds]
-    for rollout in found:
-        draft.put_rollout(replace(lifted(_noted(rollout, fact)), retreats=0))
-    said = [f"{', '.join(r.id for r in found)} resumed"] if found else []
+    freed = [replace(lifted(_noted(rollout, fact)), retreats=0) for rollout in found]
+    for rollout in freed:
+        draft.put_rollout(rollout)
+    said = [f"{', '.join(r.id for r in freed)} resumed"] if freed else []
+    said += [f"{r.id} is held still, which resume does not lift: {'; '.join(h.text for h in r.holds)}" for r in freed if r.holds]
     said += [f"{', '.join(again)} told again what is wanted"] if again else []
     if not said:
         return False, IDLE + (f"nothing in {_scope(draft, fact)} is held" if in_scope(draft, fact) else _absent(draft, fact))
@@ -187,7 +189,7 @@ def _force(draft: Draft, fact: OverrideRequested) -> Answered:
 def _skip(draft: Draft, fact: OverrideRequested) -> Answered:
     if fact.fact_offset is not None:
         return True, f"fact {fact.fact_offset} is skipped if it is parked"
-    return _each(draft, fact, lambda r: replace(r, skip_gate=True), "skips the gate of this step")
+    return _each(draft, fact, lambda r: replace(lifted(r, REVERT_FAILS), skip_gate=True), "skips the gate of this step")
 
 
 def _freeze(draft: Draft, fact: OverrideRequested) -> Answered:

@@ -230,7 +230,7 @@ def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:
         return reading.text
     if reading.gate is gate.Gate.FAILED and rollout.cause == "revert":
         text = f"a revert is not reverted by itself: {reading.text}"
-        draft.put_rollout(holds.hold(draft, rollout, holds.Condition("revert-fails", text)))
+        draft.put_rollout(holds.hold(draft, rollout, holds.Condition(holds.REVERT_FAILS, text)))
         return text
     if reading.gate is gate.Gate.FAILED:
         return Event.STOP, reading.text

@@ -245,6 +245,31 @@ def test_a_revert_that_fails_is_held_and_never_itself_reverted() -> None:
     assert held(loop, "cart/1") == ["revert-fails"]
 
 
+def test_a_revert_that_fails_is_held_again_as_soon_as_it_is_resumed_and_goes_on_by_skip() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.judge.faulty.add(("cart", "#1"))
+    loop.say(Say.REVERT, service="cart", version="#1")
+    loop.run(120)
+    loop.say(Say.RESUME, rollout="production/cart/1")
+    loop.run(30)
+    assert (phase(loop, "cart/1"), held(loop, "cart/1")) == (Phase.VERIFYING, ["revert-fails"])
+    loop.say(Say.SKIP, rollout="production/cart/1")
+    until(loop, "cart/1", Phase.BAKING)
+
+
+def test_resume_says_what_it_does_not_lift() -> None:
+    loop = shop()
+    loop.push("pay", 2)
+    until(loop, "pay/2", Phase.VERIFYING)
+    loop.say(Say.FREEZE)
+    loop.run(30)
+    loop.say(Say.RESUME, rollout="production/pay/2")
+    assert "production/pay/2 is held still, which resume does not lift: all of production is frozen by ada" in reasons(loop)
+    assert held(loop, "pay/2") == ["frozen"]
+
+
 def test_an_override_is_carried_out_once_per_id() -> None:
     loop = shop()
     loop.push("cart", 2)

@@ -36,7 +36,12 @@ _NO_WEIGHT = 1e9
 
 
 class MetricReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric after one window; ``edge`` is None where the metric is of a service as a whole."""
+    """One metric after one window; ``edge`` is None where the metric is of a service as a whole.
+
+    The verdict rests on ``e_value``: it is evidence for harm beyond the margin, and FAIL needs one of 1 / ``p_needed``, which is the
+    metric's share of alpha; ``p_value`` is 1 / ``e_value``. ``interval`` says how large the effect may be, at confidence 1 - ``p_needed``
+    and at all windows at once. It is another construction, two-sided and wider than the bet, so that it may still hold 0 where p is small.
+    """
 
     name: str
     service: str
@@ -47,6 +52,7 @@ class MetricReport(msgspec.Struct, frozen=True, kw_only=True):
     interval: tuple[float | None, float | None] | None
     e_value: float
     p_value: float
+    p_needed: float | None
     status: VerdictStatus
 
 
@@ -211,6 +217,7 @@ def _metric(evidence: MetricEvidence) -> MetricReport:
         interval=evidence.interval,
         e_value=evidence.e_value,
         p_value=evidence.p_value,
+        p_needed=1 / evidence.threshold if evidence.threshold > 0 else None,
         status=evidence.status,
     )
 

@@ -127,6 +127,7 @@ def test_a_metric_says_what_was_compared(stable: Path, tmp_path: Path) -> None:
     assert metric["stable"] == 0.0
     assert 0.25 < metric["candidate"] < 0.35
     assert metric["interval"][0] < metric["effect"] < metric["interval"][1]
+    assert 0 < metric["p_needed"] < 0.01, "what FAIL needs of p is the metric's share of alpha, which the interval is of, too"
     assert metric["e_value"] > 1e3
 
 
