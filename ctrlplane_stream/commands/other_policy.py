@@ -8,8 +8,9 @@ import click
 import msgspec
 
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json
+from ctrlplane_stream.commands.policy_differences import policy_differences
 from ctrlplane_stream.model.decisions import Decided
-from ctrlplane_stream.model.facts import Fact
+from ctrlplane_stream.model.facts import CatalogApplied, Fact
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.windows import WindowRecord
 from ctrlplane_stream.settings import Settings
@@ -26,12 +27,16 @@ _windows: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What ``--json`` prints of an environment. ``telemetry_from_ms`` is where the recorded windows begin (None: there are none)."""
+    """What ``--json`` prints of an environment. ``telemetry_from_ms`` is where the recorded windows begin (None: there are none).
+
+    ``differences``: of each service that was or would have been moved, in which fields the other policy is not the last recorded one.
+    """
 
     environment: str
     facts: int
     telemetry_from_ms: int | None
     rollouts: tuple[Compared, ...]
+    differences: dict[str, tuple[str, ...]] = {}
 
 
 def show_other_policy(settings: Settings, environment: str | None, file: Path, as_json: bool) -> None:
@@ -55,7 +60,16 @@ def show_other_policy(settings: Settings, environment: str | None, file: Path, a
 
 def _told(recording: Recording, policy: Policy, timing: Timing) -> Told:
     begins = min((at for at, _, _ in recording.windows), default=None)
-    return Told(recording.environment, len(recording.facts), begins, Backtest(recording, policy, timing).run())
+    compared = Backtest(recording, policy, timing).run()
+    moved, had = sorted({service for one in compared for service in one.changed}), _policies(recording)
+    differences = {service: policy_differences(had[service], policy) for service in moved if service in had}
+    return Told(recording.environment, len(recording.facts), begins, compared, differences)
+
+
+def _policies(recording: Recording) -> dict[str, Policy]:
+    """The last recorded policy of each service."""
+    catalogs = (fact.catalog for _, _, fact in recording.facts if isinstance(fact, CatalogApplied))
+    return {entry.service: entry.policy for catalog in catalogs for entry in catalog.services}
 
 
 def words(told: Told) -> list[str]:
@@ -63,6 +77,10 @@ def words(told: Told) -> list[str]:
     lines = [f"{told.environment}: {len(told.rollouts)} rollouts in {told.facts} facts"]
     if told.telemetry_from_ms is None:
         lines.append("  no telemetry is recorded: nothing can be judged")
+    for differences in dict.fromkeys(told.differences.values()):
+        of = ", ".join(service for service, its in told.differences.items() if its == differences)
+        lines.append(f"  where this policy is another than that of {of}:" if differences else f"  this policy is that of {of}")
+        lines += [f"    {line}" for line in differences]
     for one in told.rollouts:
         lines.append(f"  {', '.join(f'{service} {change}' for service, change in one.changed.items())}")
         lines.append(f"    as decided:  {_words(one.recorded)}")

@@ -164,7 +164,7 @@ def words(of: Explanation) -> list[str]:
     """The explanation as lines for a person."""
     found = of.rollout
     climbs = found.phase not in (*ENDED, *ADOPTION)
-    lines = [f"{found.id} is {found.phase}" + (f", step {found.step + 1} of {len(found.steps)}" if climbs else "")]
+    lines = [f"{found.id} is {found.phase_word}" + (f", step {found.step + 1} of {len(found.steps)}" if climbs else "")]
     lines += [f"  {of.began_by}"] if _is_told_apart(found) else []
     lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, now {_weights(found, u.service)}" for u in found.units]
     lines += [f"  another tool moves it; we would {found.advice.word}: {found.advice.text}"] if found.advice is not None else []
@@ -246,7 +246,9 @@ def table(found: list[e.Rollout], state: State, *, with_times: bool = False) -> 
         times = (_date(r.began_ms), _date(r.ended_ms) if r.ended_ms is not None else "") if with_times else ()
         changed = ", ".join(f"{u.service} {u.candidate}" for u in r.units)
         attempt = f" ({began_by(state, r)})" if _is_told_apart(r) else ""
-        rows.append((r.id, f"{r.phase}{', held' if r.held else ''}", f"{r.step + 1}/{len(r.steps)}", *times, changed + attempt, _why(r)))
+        rows.append(
+            (r.id, f"{r.phase_word}{', held' if r.held else ''}", f"{r.step + 1}/{len(r.steps)}", *times, changed + attempt, _why(r))
+        )
     return rows
 
 

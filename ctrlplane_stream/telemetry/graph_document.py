@@ -209,7 +209,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def difference(before: GraphDocument, after: GraphDocument) -> Difference:
-    """Which edges appeared, vanished or changed (error share by a percentage point, p99 by a half, or other version pairs)."""
+    """Which edges appeared, vanished or changed (error share by a percentage point, p99 by a half, or other versions)."""
     old, new = _by_key(before.edges), _by_key(after.edges)
     changed = [ChangedEdge(old[key], new[key], _changes(old[key], new[key])) for key in sorted(old.keys() & new.keys())]
     return Difference(
@@ -248,7 +248,22 @@ def _changes(before: EdgeDocument, after: EdgeDocument) -> tuple[str, ...]:
     slow = [edge.latency.server or edge.latency.client for edge in (before, after)]
     if slow[0] and slow[1] and not 1 / 1.5 <= (slow[1].p99 + 1) / (slow[0].p99 + 1) <= 1.5:
         changes.append(f"p99 {slow[0].p99:g} -> {slow[1].p99:g} ms")
-    versions = [{(pair.caller, pair.callee) for pair in edge.versions} for edge in (before, after)]
-    if versions[0] != versions[1]:
-        changes.append("versions " + ", ".join(f"{caller}->{callee}" for caller, callee in sorted(versions[1])))
-    return tuple(changes)
+    return (*changes, *_version_changes(before, after))
+
+
+def _version_changes(before: EdgeDocument, after: EdgeDocument) -> list[str]:
+    """Of each side the versions that it had and has, where they are others; and new pairs of versions that both sides had."""
+    changes = []
+    old, new = ({(pair.caller, pair.callee) for pair in edge.versions} for edge in (before, after))
+    for place, side in enumerate(("caller", "callee")):
+        had, has = ({pair[place] for pair in pairs} for pairs in (old, new))
+        if had != has:
+            changes.append(f"versions of the {side}: {_listed(had)} -> {_listed(has)}")
+    if not changes:
+        for word, pairs in (("new", new - old), ("no more", old - new)):
+            changes += [f"{word} calls of {_short(caller)} to {_short(callee)}" for caller, callee in sorted(pairs)]
+    return changes
+
+
+def _listed(versions: set[str]) -> str:
+    return ", ".join(_short(version) for version in sorted(versions)) or "none"

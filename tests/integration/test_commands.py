@@ -187,6 +187,7 @@ def test_a_release_from_push_to_force(
     policy.write_text("on_unknown_service: soak\nsteps: [{weight: 100, min_seconds: 0}]\nbake_seconds: 1\n")
     (other,) = json.loads(run("replay", "--policy", str(policy), "--json").stdout)
     assert other["rollouts"][0]["recorded"]["phase"] == "completed"
+    assert "on_unknown_service: hold -> soak" in other["differences"]["shop/cart"], "why it may end otherwise"
 
 
 def _catalog_is_shown(run: Run, folder: Path) -> None:

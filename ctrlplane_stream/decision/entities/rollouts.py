@@ -180,6 +180,11 @@ class Rollout(msgspec.Struct, frozen=True):
         return bool(self.holds)
 
     @property
+    def phase_word(self) -> str:
+        """The phase as people are told it: a drain of the candidates, on the way back, is another thing than one of the old versions."""
+        return f"going back, {self.phase}" if self.phase is Phase.DRAINING and not self.promoted else str(self.phase)
+
+    @property
     def bakes(self) -> bool:
         """Whether the candidates have all traffic and are watched on."""
         return self.phase is BAKING or (self.advice is not None and self.advice.baking)

@@ -88,10 +88,13 @@ def _compare(stage: Stage, findings: Findings, gated: Rollout, ungated: Rollout)
     took, lasted = seconds_to_revert(gated, with_gate), seconds_to_revert(ungated, without)
     findings.figures |= {
         "requests_harmed_with_the_gate": len(with_gate),
+        "seconds_from_first_harm_to_weight_0_with_the_gate": None if took is None else round(took, 1),
         "requests_harmed_without_it": len(without),
-        "seconds_from_first_harm_until_the_gate_had_it_reverted": None if took is None else round(took, 1),
-        "without_the_gate": f"nobody reverts it; this script plays somebody who notices {_UNGATED_SECONDS:g} s after weight 100",
-        "requests_harmed_a_minute_while_nobody_notices": round(60 * len(without) / lasted) if lasted else None,
+        "seconds_from_first_harm_to_weight_0_without_it": None if lasted is None else round(lasted, 1),
+        "what_ended_it_without_the_gate": f"this script, which plays somebody who notices {_UNGATED_SECONDS:g} s after it had all traffic: "
+        "nothing else would have",
+        "requests_harmed_a_minute_with_the_gate": round(60 * len(with_gate) / took) if took else None,
+        "requests_harmed_a_minute_without_it": round(60 * len(without) / lasted) if lasted else None,
     }
     findings.expect(len(with_gate) < len(without), "the gate spared requests")
 

@@ -188,7 +188,7 @@ def _phase(rollout: Rollout) -> Text:
     """The phase in its colour; a hold's reason stands in the last column."""
     style = "green" if rollout.phase is Phase.COMPLETED else "red" if rollout.phase in (Phase.ABORTING, Phase.REVERTED) else "cyan"
     held = bool(rollout.holds) and rollout.phase not in ENDED
-    return Text(f"{rollout.phase}{', held' if held else ''}", style="yellow" if held else style)
+    return Text(f"{rollout.phase_word}{', held' if held else ''}", style="yellow" if held else style)
 
 
 def _verdict(rollout: Rollout) -> str:

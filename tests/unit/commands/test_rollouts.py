@@ -52,6 +52,18 @@ def test_one_that_the_world_refuses_says_why_and_what_to_type(abort: bool, phase
     assert lines[-1] == f"next: {command}"
 
 
+def test_a_drain_on_the_way_back_is_not_told_as_one_of_the_old_version() -> None:
+    """Both are of one phase, and a newcomer took the way back for the end of the way up."""
+    back, up = shop(), shop()
+    for loop in (back, up):
+        loop.push("cart", 2)
+    until(back, "cart/2", Phase.VERIFYING)
+    back.say(OverrideVerb.ABORT, service="cart")
+    for loop, word in ((back, "going back, draining"), (up, "draining")):
+        until(loop, "cart/2", Phase.DRAINING)
+        assert said(loop, "cart/2")[0].startswith(f"production/cart/2 is {word}")
+
+
 def said(loop: Loop, id_: str) -> list[str]:
     """The lines about a rollout as somebody who looks now is told them."""
     state = loop.driver.state

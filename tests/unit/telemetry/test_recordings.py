@@ -18,7 +18,7 @@ from ctrlplane_stream.telemetry.graph_document import document_of_windows
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.offline import windows_of
 from ctrlplane_stream.telemetry.random_traces import random_spans
-from ctrlplane_stream.telemetry.sample_traces import SampleTraces, request
+from ctrlplane_stream.telemetry.sample_traces import SampleSpan, SampleTraces, request
 from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import TraceRequest
 
 
@@ -175,6 +175,32 @@ def test_a_difference_says_what_appeared_vanished_and_changed(recording: Callabl
     moved = CliRunner().invoke(graph, ["--diff", good, other]).output
     assert moved == "+ shop -call-> stock  1 call\n- shop -call-> cart  1 call\n"
     assert "no edge appeared" in CliRunner().invoke(graph, ["--diff", good, good]).output
+
+
+def test_a_difference_says_which_versions_there_were_and_are(tmp_path: Path) -> None:
+    """Of each side by itself, a digest as short as elsewhere; and pairs of versions only where the versions are the same."""
+    digest = f"sha256:{'ab' * 32}"
+    recorded = {"one": [("1", "1")], "other": [("1", digest)], "both": [("1", "1"), ("2", "2")], "crossed": [("1", "2"), ("2", "1")]}
+    for name, pairs in recorded.items():
+        (tmp_path / name).write_bytes(_calls_between(pairs))
+
+    def changed(before: str, after: str) -> str:
+        return CliRunner().invoke(graph, ["--diff", str(tmp_path / before), str(tmp_path / after)]).output
+
+    assert changed("one", "other") == "~ shop -call-> cart  versions of the callee: 1 -> sha256:abababababab\n"
+    assert changed("one", "both") == "~ shop -call-> cart  versions of the caller: 1 -> 1, 2; versions of the callee: 1 -> 1, 2\n"
+    crossed = changed("both", "crossed")
+    assert "new calls of 1 to 2; new calls of 2 to 1; no more calls of 1 to 1; no more calls of 2 to 2" in crossed
+
+
+def _calls_between(pairs: list[tuple[str, str]]) -> bytes:
+    """A call from shop to cart for each (version of the caller, version of the callee)."""
+    traces = SampleTraces()
+    spans: list[SampleSpan] = []
+    for caller, callee in pairs:
+        client = traces.span("shop", Kind.CLIENT, milliseconds=20, version=caller)
+        spans += [client, traces.span("cart", Kind.SERVER, client, milliseconds=10, version=callee)]
+    return request(spans)
 
 
 def test_several_files_are_one_recording(recording: Callable[..., str], tmp_path: Path) -> None:
