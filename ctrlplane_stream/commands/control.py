@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -13,10 +13,12 @@ from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, t
 from ctrlplane_stream.commands.scope import nowhere, read_scope
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, ends
 from ctrlplane_stream.commands.verbs import MEANINGS, PLACE, SCOPES, SERVICE
+from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.answers import Answer
-from ctrlplane_stream.stream.looking import look_at_state
+from ctrlplane_stream.stream.deciding import SKIPPED
+from ctrlplane_stream.stream.looking import look, look_at_state
 from ctrlplane_stream.wire.artifacts import named_wrongly
 from ctrlplane_stream.wire.control import OverrideData, write_control
 
@@ -82,7 +84,7 @@ def _verb_command(verb: OverrideVerb) -> click.Command:
         data = _overrule(verb, scope, why, who, more)
         value = write_control(event_id or new_id(), SOURCE, data)
         told = send(settings, "control", value, f"{verb} {scope}", environment=data.environment, wait=wait_seconds)
-        wrong = _mistyped(settings, verb, scope, told.answers)
+        wrong = _mistyped(settings, verb, scope, told.answers) or _skipped_nothing(settings, data, told.answers)
         report(told, as_json, waited=wait_seconds, wrong=wrong, unanswered=DIFFERENT)
 
     run.__doc__ = f"{meaning.line}\n\n{meaning.more}\n\n{SCOPES[meaning.scope]}"
@@ -171,3 +173,23 @@ def _mistyped(settings: Settings, verb: OverrideVerb, scope: str, answers: tuple
         return None
     again = f"; `control unfreeze {scope}` takes it back" if verb is OverrideVerb.FREEZE else ""
     return f"{verb} met nothing: {wrong}{again}"
+
+
+def _skipped_nothing(settings: Settings, data: OverrideData, answers: tuple[Answer, ...]) -> str | None:
+    """That the fact which a skip names was not parked, once the engine has heard of the skip: the log has no decision that says it was."""
+    if data.fact_offset is None or not any(answer.environment is not None for answer in answers):
+        return None
+    try:
+        decisions = asyncio.run(look(settings, data.environment)).decisions
+    except BROKER_TROUBLE as error:
+        broker_failed(settings, error)
+    return not_skipped(data.environment, data.fact_offset, [decided for _, decided in decisions])
+
+
+def not_skipped(environment: str, fact_offset: int, decisions: Iterable[Decided]) -> str | None:
+    """Why nothing was skipped, by the environment's decisions; None where that fact was, now or before."""
+    found = [decided for decided in decisions if decided.fact_offset == fact_offset]
+    if any(reason.code == SKIPPED for decided in found for reason in decided.reasons):
+        return None
+    why = "was decided" if found else f"is none of {environment} that waits"
+    return f"nothing was skipped: fact {fact_offset} {why}, and is not parked"

@@ -25,6 +25,8 @@ from ctrlplane_stream.wire.kafka_clients import partition_of
 
 MAX_DECISION_BYTES = 8_000_000
 """A larger record would be refused by the broker (``topics/decisions.yaml``), so its fact is parked instead."""
+SKIPPED = "skipped"
+"""Reason code of a parked fact that an operator skipped: recorded by the shell, derived by no rule."""
 
 
 class Rules(Protocol):
@@ -207,7 +209,7 @@ class Decider:
         clock = line.state.find("clock", Clock) or Clock()
         skipped = msgspec.structs.replace(clock, sequence=clock.sequence + 1)
         delta: dict[str, msgspec.Raw] = {"clock": msgspec.Raw(encode_entry(skipped))}
-        reason = Reason("skipped", f"ignored: {override.who} skipped the parked fact ({override.why})")
+        reason = Reason(SKIPPED, f"ignored: {override.who} skipped the parked fact ({override.why})")
         recorded = self._without_state(line, line.parked, found.at_ms, Lane.TURN, (), reason, delta)
         assert isinstance(recorded.record, Decided)
         line.advance(recorded.record, line.state.with_changes({"clock": skipped}))

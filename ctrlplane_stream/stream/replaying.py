@@ -11,14 +11,11 @@ from enum import StrEnum
 import msgspec
 
 from ctrlplane_stream.model.decisions import Claim, Decided, Lane, Parked
-from ctrlplane_stream.stream.deciding import Answer, Decider, Recorded, Resumed, Rules, read_fact
+from ctrlplane_stream.stream.deciding import SKIPPED, Answer, Decider, Recorded, Resumed, Rules, read_fact
 from ctrlplane_stream.stream.decision_log import Fence, read_decision
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import LogReader, Record
 from ctrlplane_stream.wire.cloudevents import Unreadable
-
-SKIPPED = "skipped"
-"""Reason code of a parked fact that an operator skipped: recorded by the shell, derived by no rule."""
 
 
 class Problem(StrEnum):

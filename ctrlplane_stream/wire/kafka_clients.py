@@ -14,6 +14,7 @@ from aiokafka.client import AIOKafkaClient
 
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.kafka_access import client_options
+from ctrlplane_stream.wire.topics import topic_names
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """The largest request of any client of ours: as much as the largest topic takes."""
@@ -65,7 +66,7 @@ async def publish(settings: Settings, topic: str, value: bytes, environment: str
         counts = await topic_counts(client.client)
         require_topic(settings, counts, topic)
         if environment is not None:
-            partition = partition_of(environment, settings.partitions)
+            partition = partition_of(environment, counts[name])
         return await client.send_and_wait(name, value, key=(key or environment or "").encode() or None, partition=partition)
 
 
@@ -80,7 +81,7 @@ async def reader(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIO
         counts = await topic_counts(client._client)
         for topic in topics:
             require_topic(settings, counts, topic)
-        places = [TopicPartition(settings.topic(t), p) for t in topics for p in range(settings.partitions)]
+        places = [TopicPartition(settings.topic(t), p) for t in topics for p in range(counts[settings.topic(t)])]
         client.assign(places)
         await client.seek_to_beginning(*places)
         yield client
@@ -95,7 +96,8 @@ async def topic_counts(client: AIOKafkaClient) -> dict[str, int]:
 
 
 def require_topic(settings: Settings, counts: Mapping[str, int], topic: str) -> None:
-    """NoBroker with the remedy where the topic (before the prefix) is not there, or has not as many partitions as the settings say.
+    """NoBroker with the remedy where the topic (before the prefix) is not there, or is of ``topics/`` and has another number of partitions
+    than the settings say.
 
     A client that asks for a topic or partition that is not there waits 40 s for it to come; and where there are more than are set,
     an environment would be looked for on the wrong one.
@@ -104,7 +106,7 @@ def require_topic(settings: Settings, counts: Mapping[str, int], topic: str) -> 
     found = counts.get(name)
     if not found:
         raise NoBroker(f"the broker has no topic {name}: run `ctrlplane-stream topics apply`")
-    if found != wanted:
+    if found != wanted and topic in topic_names():
         remedy = f"set CTRLPLANE_PARTITIONS={found}, or CTRLPLANE_TOPIC_PREFIX to the prefix of other topics"
         raise NoBroker(f"topic {name} has {found} partitions and CTRLPLANE_PARTITIONS is {wanted}, which must be the same: {remedy}")
 

@@ -4,6 +4,7 @@ One file a topic: key, value, who writes and reads it, Kafka's own configuration
 not in them: it is one N for all topics (``Settings.partitions``), so that a key lies on the same partition everywhere.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,12 @@ class TopicSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def max_message_bytes(self) -> int:
         """The largest record batch that the broker takes on this topic."""
         return int(self.config["max.message.bytes"])
+
+
+@lru_cache(maxsize=1)
+def topic_names() -> frozenset[str]:
+    """The names of all topics, without reading what they are."""
+    return frozenset(path.stem for path in shipped("topics").glob("*.yaml"))
 
 
 def topic_specs(folder: Path | None = None) -> tuple[TopicSpec, ...]:

@@ -34,6 +34,7 @@ from ctrlplane_stream.wire.topic_admin import admin_client, apply_changes
 from ctrlplane_stream.wire.topic_plan import Create
 
 _MEBIBYTE = 1024 * 1024
+_PARTITIONS = 2
 _COLLECTOR_EXAMPLE = Path(__file__).parents[2] / "examples" / "otel-collector.yaml"
 _READY = re.compile(r"http://127\.0\.0\.1:(\d+)/v1/traces, OTLP/gRPC on 127\.0\.0\.1:(\d+)")
 
@@ -99,7 +100,7 @@ def start(tmp_path: Path, topic_prefix: str) -> Iterator[Start]:
     started: list[Intake] = []
 
     def start_one(bootstrap: str, *options: str) -> Intake:
-        settings = Settings(kafka_bootstrap_servers=bootstrap, topic_prefix=topic_prefix)
+        settings = Settings(kafka_bootstrap_servers=bootstrap, topic_prefix=topic_prefix, partitions=_PARTITIONS)
         asyncio.run(_create_topic(settings))
         started.append(Intake(settings, tmp_path / f"intake-{len(started)}.log", *options))
         return started[-1]
@@ -151,7 +152,9 @@ def test_the_record_is_the_one_that_the_collector_writes(
     One difference is the Collector's alone and means nothing: it spells out an empty status.
     """
     intake = start(kafka.bootstrap, "--encoding", encoding)
-    theirs = Settings(kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=f"{intake.settings.topic_prefix}theirs-")
+    theirs = Settings(
+        kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=f"{intake.settings.topic_prefix}theirs-", partitions=_PARTITIONS
+    )
     asyncio.run(_create_topic(theirs))
     body = _request_with_everything().SerializeToString()
     assert intake.post(body).status == 200
@@ -396,4 +399,4 @@ def _spans(request: ExportTraceServiceRequest) -> Iterator[Span]:
 
 async def _create_topic(settings: Settings) -> None:
     async with admin_client(settings) as client:
-        await apply_changes(client, [Create(settings.topic("otlp_spans"), 2, 1, {})])
+        await apply_changes(client, [Create(settings.topic("otlp_spans"), _PARTITIONS, 1, {})])

@@ -35,6 +35,7 @@ from ctrlplane_stream.wire.topic_plan import Create
 
 _LOAD_SECONDS = 6
 _RATE = 20
+_PARTITIONS = 2
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -116,7 +117,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def run(kafka: EmbeddedKafka | NamedKafka, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The whole shop under load through the real intake, payment being a version of which three in ten charges fail."""
     folder = tmp_path_factory.mktemp("shop")
-    settings = Settings(kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=f"shop{os.getpid()}-")
+    settings = Settings(kafka_bootstrap_servers=kafka.bootstrap, topic_prefix=f"shop{os.getpid()}-", partitions=_PARTITIONS)
     asyncio.run(_create_topics(settings))
     ports = {service.name: free_port() for service in SERVICES}
     intake_port = free_port()
@@ -371,7 +372,7 @@ async def _publish_orders(settings: Settings, count: int) -> None:
 async def _create_topics(settings: Settings) -> None:
     await create_orders_topic(settings)
     async with admin_client(settings) as client:
-        await apply_changes(client, [Create(settings.topic("otlp_spans"), 2, 1, {})])
+        await apply_changes(client, [Create(settings.topic("otlp_spans"), _PARTITIONS, 1, {})])
 
 
 async def _spans(settings: Settings) -> list[Seen]:

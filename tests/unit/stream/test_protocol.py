@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ctrlplane_stream.commands.control import not_skipped
 from ctrlplane_stream.decision import engine as core
 from ctrlplane_stream.decision.engine import Decision, Moment
 from ctrlplane_stream.decision.state import State
@@ -194,6 +195,11 @@ def test_a_skip_by_an_operator_ignores_the_parked_fact_and_decides_the_rest(benc
     assert (bench.decided()[0].disposition, bench.decided()[0].reasons[0].code) == (Disposition.IGNORED, "skipped")
     assert [d.sequence for d in bench.decided()] == [1, 2, 3, 4]
     assert bench.replay(Rules("p")) == []
+    assert [not_skipped("bad", offset, bench.decided()) for offset in (0, 1, 9)] == [
+        None,
+        "nothing was skipped: fact 1 was decided, and is not parked",
+        "nothing was skipped: fact 9 is none of bad that waits, and is not parked",
+    ]
 
 
 def test_an_abort_is_answered_by_the_minimal_rule_while_parked_once_and_decided_again_in_its_turn(bench: Bench) -> None:
