@@ -68,7 +68,9 @@ class Duty:
         try:
             counts = await self.reader.counts()
         except (KafkaError, OSError) as error:
-            raise NotReady(f"no broker answered at {self.settings.kafka_bootstrap_servers}: {error}") from None
+            where = f"no broker answers at {self.settings.kafka_bootstrap_servers} ({type(error).__name__})"
+            remedy = "see that it runs, and that address, protocol and credentials are right; `ctrlplane-stream doctor` looks closer"
+            raise NotReady(f"{self.role} waits, since {where}: {remedy}") from None
         try:
             for topic in sorted(self._consumed):
                 require_topic(self.settings, counts, topic)

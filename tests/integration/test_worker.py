@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
-from ctrlplane_stream.local.processes import ChildProcess
+from ctrlplane_stream.local.processes import ChildProcess, free_port
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.worker import EXIT_FAILED, ROLES
 from ctrlplane_stream.wire.topic_admin import ensure_topics
@@ -170,6 +170,16 @@ def test_a_worker_without_topics_says_which_and_what_to_run(kafka: EmbeddedKafka
     worker = start(environ, tmp_path / "worker.log", "--role", "engine")
     assert worker.wait(60.0) == EXIT_FAILED
     assert f"the broker has no topic {topic_prefix}artifacts: run `ctrlplane-stream topics apply`" in worker.log_tail()
+
+
+def test_a_worker_says_that_it_waits_for_a_broker_and_what_to_see_to(tmp_path: Path) -> None:
+    """Each role at each try, which become seldom; it ends in order when it is told to."""
+    address = f"127.0.0.1:{free_port()}"
+    worker = start({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": address}, tmp_path / "worker.log")
+    worker.wait_ready(lambda: worker.log.read_text().count(f"engine waits, since no broker answers at {address}") > 1, 120.0)
+    assert "see that it runs, and that address, protocol and credentials are right" in worker.log.read_text()
+    worker.stop(60.0)
+    assert worker.returncode == 0
 
 
 def test_a_worker_told_another_number_of_partitions_does_not_start(environ: dict[str, str], tmp_path: Path) -> None:
