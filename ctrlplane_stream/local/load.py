@@ -83,7 +83,7 @@ class Generator:
         task.add_done_callback(self._outstanding.discard)
 
     async def _ask(self, stream: Stream, operation: str, due: float, at: float) -> None:
-        status, error, seen = 0, None, touched.itself(stream.entry.service, "")
+        status, error, seen, late = 0, None, touched.itself(stream.entry.service, ""), (time.monotonic() - due) * 1000.0
         try:
             async with self._session.get(f"{stream.url}/{operation}", timeout=_TIMEOUT) as response:
                 await response.read()
@@ -91,7 +91,7 @@ class Generator:
         except (aiohttp.ClientError, TimeoutError) as failure:
             error = f"{type(failure).__qualname__}: {failure}"
         milliseconds = (time.monotonic() - due) * 1000.0
-        self._record(Request(at, stream.entry.service, operation, status, milliseconds, tuple(sorted(seen)), error))
+        self._record(Request(at, stream.entry.service, operation, status, milliseconds, tuple(sorted(seen)), error, late))
 
 
 async def generate(streams: tuple[Stream, ...], seconds: float, seed: int, record: Record, stop: asyncio.Event) -> None:

@@ -15,7 +15,8 @@ from ctrlplane_stream.model.identity import UNKNOWN_VERSION
 class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     """One request: when it was due (Unix seconds), where and for what, how it ended.
 
-    ``status`` is 0 where no answer came, and ``error`` says why. ``milliseconds`` count from when it was due.
+    ``status`` is 0 where no answer came, and ``error`` says why. ``milliseconds`` count from when it was due, and so does
+    ``sent_late_milliseconds``, which is until it was sent: what the machine kept the generator waiting.
     ``touched`` are (service, version label) of every version that had to do with it; a callee that gave no answer
     is ``unknown``.
     """
@@ -27,6 +28,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     milliseconds: float
     touched: tuple[tuple[str, str], ...] = ()
     error: str | None = None
+    sent_late_milliseconds: float = 0.0
 
     @property
     def ok(self) -> bool:

@@ -48,7 +48,7 @@ class Act(msgspec.Struct, frozen=True):
 
 async def play(act: Act, stage: "Stage") -> ActReport:
     """Play an act and report; what it waited for in vain, or could not say, is a broken promise and no exception."""
-    findings, began = Findings(), time.monotonic()
+    findings, began, began_at = Findings(), time.monotonic(), time.time()
     try:
         await act.play(stage, findings)
     except NotSeen as missing:
@@ -67,4 +67,5 @@ async def play(act: Act, stage: "Stage") -> ActReport:
         seconds=time.monotonic() - began,
         rollouts=rollouts,
         figures=findings.figures,
+        machine=stage.machine.between(began_at, time.time(), requests),
     )

@@ -9,7 +9,9 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from ctrlplane_stream.local.demo.act import Act, play
+from ctrlplane_stream.local.demo.audience import NotSeen
 from ctrlplane_stream.local.demo.first_acts import FIRST_ACTS
+from ctrlplane_stream.local.demo.machine import overload
 from ctrlplane_stream.local.demo.outage_acts import OUTAGE_ACTS
 from ctrlplane_stream.local.demo.release_acts import RELEASE_ACTS
 from ctrlplane_stream.local.demo.report import ActReport, DemoReport
@@ -50,8 +52,8 @@ async def play_demo(
         screen = Screen(console, stage.audience)
         async with screen.showing():
             screen.title("set-up: the first version of every service")
-            await stage.set_up()
-            ready = time.monotonic()
+            await _set_up(stage)
+            ready, ready_at = time.monotonic(), time.time()
             reports = [await _played(act, stage, screen) for act in acts]
         report = DemoReport(
             build=build,
@@ -61,9 +63,20 @@ async def play_demo(
             acts_seconds=time.monotonic() - ready,
             policy_differences={name: {"default": default, "demo": here} for name, (default, here) in differences(demo_policy()).items()},
             acts=tuple(reports),
+            machine=stage.machine.between(ready_at, time.time(), stage.requests()),
         )
         await at_end(report, stage)
     return report
+
+
+async def _set_up(stage: Stage) -> None:
+    """NotSeen where it is not done in time, with what the machine did meanwhile where that is why."""
+    began = time.time()
+    try:
+        await stage.set_up()
+    except NotSeen as missing:
+        said = overload(stage.machine.between(began, time.time(), stage.requests()))
+        raise NotSeen(f"{missing}; {said}" if said is not None else str(missing)) from None
 
 
 @asynccontextmanager

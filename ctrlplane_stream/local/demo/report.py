@@ -9,6 +9,7 @@ from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.entities import Rollout, Unit, VersionSet
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.demo.audience import Audience
+from ctrlplane_stream.local.demo.machine import MachineReport, in_words, overload
 from ctrlplane_stream.local.load_report import Request
 
 SLOW_MILLISECONDS = 250.0
@@ -59,6 +60,8 @@ class ActReport(msgspec.Struct, frozen=True):
     seconds: float
     rollouts: tuple[RolloutReport, ...] = ()
     figures: dict[str, Any] = {}
+    machine: MachineReport | None = None
+    """The machine meanwhile."""
 
 
 class DemoReport(msgspec.Struct, frozen=True):
@@ -71,6 +74,8 @@ class DemoReport(msgspec.Struct, frozen=True):
     acts_seconds: float
     policy_differences: dict[str, Any]
     acts: tuple[ActReport, ...]
+    machine: MachineReport | None = None
+    """The machine while the acts were played."""
 
 
 def report_rollout(audience: Audience, rollout: Rollout, requests: Sequence[Request], services: Collection[str]) -> RolloutReport:
@@ -149,16 +154,28 @@ def words(report: DemoReport) -> str:
     lines = [
         f"{report.date}, build {report.build}.",
         f"Set-up took {report.setup_seconds:.0f} s, the acts {report.acts_seconds:.0f} s.",
+        *_machine_words(report),
         "",
     ]
     for act in report.acts:
         lines.append(f"{'kept  ' if act.kept else 'BROKEN'}  {act.name} ({act.seconds:.0f} s): {act.promise}")
         lines += [f"          {failure}" for failure in act.failures]
+        lines += [f"          {said}" for said in [overload(act.machine)] if said is not None and act.failures]
         lines += [f"          {line}" for key, value in act.figures.items() for line in _figure_words(key, value)]
         for rollout in act.rollouts:
             lines += [f"          {line}" for line in _rollout_words(rollout)]
     lines += ["", "Every promise was kept." if report.kept else "Not every promise was kept."]
     return "\n".join(lines)
+
+
+def _machine_words(report: DemoReport) -> list[str]:
+    """How busy the machine was, and whether that is what took so long."""
+    if report.machine is None:
+        return []
+    said = f"The machine while they were played: {in_words(report.machine)}."
+    if report.machine.overloaded:
+        said += " It had more to do than it could: times and latencies here say more of that than of the engine."
+    return [said]
 
 
 def _figure_words(key: str, value: Any) -> list[str]:

@@ -19,6 +19,7 @@ from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.local.demo.audience import Audience, NotSeen, Seen
 from ctrlplane_stream.local.demo.going_on import TRIED, commands_to_paste
+from ctrlplane_stream.local.demo.machine import Machine
 from ctrlplane_stream.local.demo.parts import Parts
 from ctrlplane_stream.local.demo.setting import demo_catalog
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
@@ -48,7 +49,7 @@ _DYING_SECONDS = 10.0
 class Stage:
     """What an act can see and do. Made by ``open_stage``."""
 
-    def __init__(self, kafka: EmbeddedKafka | NamedKafka, parts: Parts, settings: Settings, audience: Audience) -> None:
+    def __init__(self, kafka: EmbeddedKafka | NamedKafka, parts: Parts, settings: Settings, audience: Audience, machine: Machine) -> None:
         self._kafka = kafka
         self._parts = parts
         self._settings = settings
@@ -56,7 +57,7 @@ class Stage:
         self._configuration: dict[str, dict[str, str]] = {}
         self._builds: dict[str, int] = {}
         self._requests = parts.folder / "requests.jsonl"
-        self.audience = audience
+        self.audience, self.machine = audience, machine
         audience.troubles = self.troubles
         self.setup_ended_ms = 0
         self.last_rollout: Rollout | None = None
@@ -234,8 +235,9 @@ async def open_stage(kafka: EmbeddedKafka | NamedKafka, folder: Path) -> AsyncIt
         await ensure_topics(settings)
         await create_orders_topic(settings)
         await asyncio.gather(*(asyncio.to_thread(start) for start in (parts.start_host, parts.start_intake, parts.start_worker)))
-        async with Audience(settings, ENVIRONMENT) as audience:
-            yield Stage(kafka, parts, settings, audience)
+        with Machine() as machine:
+            async with Audience(settings, ENVIRONMENT) as audience:
+                yield Stage(kafka, parts, settings, audience, machine)
     finally:
         await asyncio.to_thread(parts.stop_all)
         if shared:

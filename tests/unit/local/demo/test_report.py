@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.demo.audience import Audience
+from ctrlplane_stream.local.demo.machine import MachineReport
 from ctrlplane_stream.local.demo.report import ActReport, DemoReport, RolloutReport, report_rollout, words
 from ctrlplane_stream.settings import Settings
 from tests.scenario.shop import shop, until
@@ -65,3 +66,21 @@ def test_figures_read_as_words_and_lists_as_lines() -> None:
         "b → c 2.0",
     ]
     assert lines[0] == "2026-01-02, build 0.1.0-abc."
+
+
+def test_a_machine_that_did_not_keep_up_is_told_of_and_beside_a_promise_that_was_broken() -> None:
+    """Of one that did, the figures alone; beside what was kept nothing, since nothing is to be excused."""
+    free = MachineReport(2, 0.6, 0.0, 3.0, 4.0)
+    starved = replace(free, woken_late_milliseconds=400.0)
+    kept, broken = _act(), replace(_act(), kept=False, failures=("not so: it was seen",), machine=starved)
+    report = DemoReport("b", "2026-01-02", False, 40, 190, {}, (kept, broken), machine=starved)
+    lines = words(report).splitlines()
+    assert "It had more to do than it could" in lines[2]
+    assert (
+        lines[lines.index("          not so: it was seen") + 1]
+        .strip()
+        .startswith("the machine had more to do than it could (2 cores, 60% busy")
+    )
+    calm = words(replace(report, acts=(replace(kept, machine=starved), replace(broken, machine=free)), machine=free))
+    assert "The machine while they were played: 2 cores, 60% busy; of 100 wake-ups 99 were at most 3 ms late" in calm
+    assert "more to do than it could" not in calm
