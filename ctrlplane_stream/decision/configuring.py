@@ -30,24 +30,25 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             draft.because("service-removed", f"{gone} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
     for service in sorted(catalog.services, key=lambda s: s.service):
-        known, advised = draft.service(service.service), draft.is_advised(service.service)
+        advised = draft.is_advised(service.service)
         draft.put(f"service/{service.service}", service)
         if advised and not draft.is_advised(service.service):
             returned(draft, service.service)
-        _reconfigure(draft, service, known)
+        _reconfigure(draft, service)
         _reconfigure_collected(draft, service)
     return True
 
 
-def _reconfigure(draft: Draft, service: ServiceInEnvironment, known: ServiceInEnvironment | None) -> None:
-    """Roll out what is configured otherwise than the service ``known`` by now. What was begun before and is not what serves was gone back
-    from, by a verdict or by a person: another catalog that says nothing new of it does not bring it back."""
-    current = _current(draft, service.service)
-    if current is None or current.manifest_hash == manifest_hash(service):
+def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
+    """Roll out what is configured otherwise than what serves or climbs. What was begun before and is neither was gone back from, by a
+    verdict or by a person: a catalog that says it once more does not bring it back."""
+    current, wanted = _current(draft, service.service), manifest_hash(service)
+    if current is None or current.manifest_hash == wanted:
+        _acted_on(draft, service.service, wanted)
         return
     label, new = number(draft, service, current.artifact, current.provenance)
     version = draft.version(service.service, label)
-    if version is not None and version.attempts and (known is None or manifest_hash(known) == manifest_hash(service)):
+    if version is not None and version.attempts and draft.target(service.service).configured == wanted:
         hint = f"`control retry {draft.environment}:{service.service} --version '{label}'` tries it again"
         text = f"{service.service} is not as the catalog has it, since {label} was begun before and gone back from; {hint}"
         draft.because("gone-back-from", text)
@@ -55,7 +56,14 @@ def _reconfigure(draft: Draft, service: ServiceInEnvironment, known: ServiceInEn
     text = f"{service.service}: the configuration changed, so {current.artifact.digest[:19]} with it is version {label}"
     draft.because("configuration", text if new else f"{text} again")
     if not only_numbered(draft, service, label):
+        _acted_on(draft, service.service, wanted)
         _move_to(draft, service.service, label)
+
+
+def _acted_on(draft: Draft, service: str, wanted: str) -> None:
+    target = draft.target(service)
+    if target.configured != wanted:
+        draft.put_target(replace(target, configured=wanted))
 
 
 def _reconfigure_collected(draft: Draft, service: ServiceInEnvironment) -> None:

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
-from ctrlplane_stream.model.policy import Policy, Supersede
+from ctrlplane_stream.model.policy import Mode, Policy, Supersede
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import SHOP, phase, reasons, shop, until, weights
 
@@ -113,6 +113,18 @@ def test_what_a_person_went_back_from_is_not_brought_back_by_a_catalog_that_says
     until(loop, "cart/1", Phase.COMPLETED)
     _configure(loop, limit="5")
     loop.run(300)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_configuration_that_is_taken_back_while_we_only_advise_is_gone_once_we_roll_out_again() -> None:
+    loop = shop()
+    _configure(loop, limit="5")
+    until(loop, "cart/2", Phase.COMPLETED)
+    _configure(loop, replace(QUICK, mode=Mode.ADVISE))
+    loop.run(60)
+    assert weights(loop, "cart") == {"#2": 100}
+    _configure(loop)
+    until(loop, "cart/1", Phase.COMPLETED)
     assert weights(loop, "cart") == {"#1": 100}
 
 

@@ -70,6 +70,8 @@ class TargetEntry(msgspec.Struct, frozen=True):
     rollout: str | None = None
     pinned: str | None = None
     pinned_by: str | None = None
+    configured: str | None = None
+    """The hash of the configuration that the catalog last had acted on: a catalog that says it again says nothing new."""
     over_edit: str | None = None
     """The edit by hand that an operator said to go over, until a command of ours is confirmed."""
     edited: str | None = None

@@ -74,6 +74,8 @@ class Books:
         """(service, label) to the fewest runs that were seen after more of them, and when, in ms."""
         self.counted_before: dict[tuple[str, str], int] = {}
         """(service, label) to what was counted of it before its world began to count anew."""
+        self.said: dict[str, str] = {}
+        """Service to the hash of the configuration of the last catalog that could have it moved, neither pinned nor only advised on."""
         self.looked: dict[str, int] = {}
         """Service to the number of the last command that was refused with a look at the target."""
         self.parked: dict[tuple[str, str], int] = {}

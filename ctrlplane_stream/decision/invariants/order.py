@@ -56,7 +56,8 @@ def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: D
     """8: no push and no configuration moves what somebody has pinned to another version, however long it waited; and a catalog that says
     what was said before does not bring back what was gone back from."""
     if isinstance(fact, CatalogApplied):
-        yield from _brought_back(before, decision.state)
+        yield from _brought_back(books, before, decision.state)
+        _note_said(books, decision.state, fact)
     for rollout in _just_begun(before, decision.state):
         for unit in rollout.units if rollout.cause in ("release", "configuration") else ():
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
@@ -64,12 +65,12 @@ def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: D
                 yield Violation(8, f"{rollout.id} begins to move {unit.service} to {unit.candidate}, which is pinned to {target.pinned}")
 
 
-def _brought_back(before: State, after: State) -> Iterator[Violation]:
+def _brought_back(books: Books, before: State, after: State) -> Iterator[Violation]:
     for rollout in rollouts_of(after):
         past = rollout_of(before, rollout.id)
         if rollout.cause != "configuration" or (past is not None and past.attempt == rollout.attempt):
             continue
-        if all(_was_begun(before, unit) and _is_configured_alike(before, after, unit.service) for unit in rollout.units):
+        if all(_was_begun(before, unit) and _is_nothing_new(books, after, unit.service) for unit in rollout.units):
             yield Violation(8, f"{rollout.id} is brought back by a catalog that says nothing new of it")
 
 
@@ -78,10 +79,17 @@ def _was_begun(state: State, unit: e.Unit) -> bool:
     return version is not None and version.attempts > 0
 
 
-def _is_configured_alike(before: State, after: State, service: str) -> bool:
-    entries = [state.find(f"service/{service}", ServiceInEnvironment) for state in (before, after)]
-    hashes = [manifest_hash(entry) for entry in entries if entry is not None]
-    return len(hashes) == 2 and hashes[0] == hashes[1]
+def _is_nothing_new(books: Books, after: State, service: str) -> bool:
+    entry = after.find(f"service/{service}", ServiceInEnvironment)
+    return entry is not None and books.said.get(service) == manifest_hash(entry)
+
+
+def _note_said(books: Books, after: State, fact: CatalogApplied) -> None:
+    """Note how each service is configured that the catalog may have moved."""
+    for service in fact.catalog.services:
+        target = after.find(f"target/{service.service}", e.TargetEntry)
+        if service.policy.mode is not Mode.ADVISE and (target is None or target.pinned is None):
+            books.said[service.service] = manifest_hash(service)
 
 
 def _just_begun(before: State, after: State) -> Iterator[e.Rollout]:
