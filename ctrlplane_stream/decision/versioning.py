@@ -14,6 +14,9 @@ from ctrlplane_stream.model.facts import ArtifactPushed, Provenance, ReleaseOrde
 from ctrlplane_stream.model.identity import Artifact, version_label, version_number
 from ctrlplane_stream.model.policy import Mode
 
+VERSIONS_KEPT = 200
+"""Of so many versions of a service it is remembered what they are made from: an entry is 0.7 KB, and a state is kept in memory and written
+whole in every snapshot."""
 RELEASE_WAIT_SECONDS = 3600
 """A release of declared size that is not whole by then is dropped, and said so."""
 RELEASE_QUIET_SECONDS = 30
@@ -21,19 +24,36 @@ RELEASE_QUIET_SECONDS = 30
 
 
 def number(draft: Draft, service: ServiceInEnvironment, artifact: Artifact, provenance: Provenance) -> tuple[str, bool]:
-    """The label of (artifact, manifest) of a service, and whether it is new."""
-    if (known := known_label(draft, service, artifact)) is not None:
+    """The label of (artifact, manifest) of a service, and whether it is new. One that was forgotten is known again, by the number that it
+    had."""
+    known = known_label(draft, service, artifact)
+    if known is not None and draft.version(service.service, known) is not None:
         return known, False
+    label = known if known is not None else _next_label(draft, service, artifact)
+    entry = e.VersionEntry(label, artifact, manifest_hash(service), dict(service.configuration), provenance, draft.clock.now_ms)
+    draft.put(f"version/{service.service}/{label}", entry)
+    return label, known is None
+
+
+def _next_label(draft: Draft, service: ServiceInEnvironment, artifact: Artifact) -> str:
     target = draft.target(service.service)
     count = target.newest + 1
-    label = version_label(count)
     draft.put(_pair(service, artifact), e.PairEntry(count))
-    draft.put(
-        f"version/{service.service}/{label}",
-        e.VersionEntry(label, artifact, manifest_hash(service), dict(service.configuration), provenance, draft.clock.now_ms),
-    )
     draft.put_target(replace(target, newest=count))
-    return label, True
+    _forget(draft, service.service, version_label(count - VERSIONS_KEPT))
+    return version_label(count)
+
+
+def _forget(draft: Draft, service: str, label: str) -> None:
+    """Let go of what an old version is made from, unless something of it is there or may be returned to. That it has this number stays
+    known, so that nothing is numbered twice."""
+    target = draft.target(service)
+    good = target.last_known_good.label if target.last_known_good is not None else None
+    moving = [name for r in draft.rollouts() for u in r.units if u.service == service for name in (u.stable, u.candidate)]
+    collected = [entry.members.get(service) for name in draft.index.releases if (entry := draft.find(f"release/{name}", e.ReleaseEntry))]
+    kept = (target.stable, target.pinned, good, *target.baked, *(live.label for live in target.live), *moving, *collected)
+    if label not in kept and draft.version(service, label) is not None:
+        draft.remove(f"version/{service}/{label}")
 
 
 def known_label(draft: Draft, service: ServiceInEnvironment, artifact: Artifact) -> str | None:
@@ -171,7 +191,8 @@ def _is_outdated(draft: Draft, service: str, label: str) -> bool:
 def _arrived(draft: Draft, service: str, label: str) -> int:
     """The number of the first version that the artifact of a version had, whatever its configuration; 0 where that is not known."""
     version = draft.version(service, label)
-    numbers = range(1, (version_number(label) or 0) + 1) if version is not None else ()
+    last = version_number(label) or 0
+    numbers = range(max(1, last - VERSIONS_KEPT), last + 1) if version is not None else ()
     labels = ((count, draft.version(service, version_label(count))) for count in numbers)
     return next((count for count, v in labels if v is not None and version is not None and v.artifact.digest == version.artifact.digest), 0)
 

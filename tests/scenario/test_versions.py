@@ -1,11 +1,13 @@
 """What is a version, and where it goes."""
 
+import pytest
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision import versioning
 from ctrlplane_stream.decision.entities import VersionEntry
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Announce
-from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Provenance
+from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, OverrideVerb, Provenance
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Supersede
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, digest, service
@@ -110,3 +112,32 @@ def test_a_configuration_and_an_artifact_that_change_together_are_one_version_ea
     entry = loop.driver.state.find("version/cart/#3", VersionEntry)
     assert entry is not None
     assert (entry.artifact.digest, entry.configuration) == (digest(2), {"limit": "5"})
+
+
+def test_what_an_old_version_was_made_from_is_forgotten_but_not_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state is kept in memory and written whole in every snapshot: it does not grow by all that was ever pushed."""
+    monkeypatch.setattr(versioning, "VERSIONS_KEPT", 3)
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    for number in range(3, 9):
+        loop.push("cart", number)
+    known = [n for n in range(1, 9) if loop.driver.state.find(f"version/cart/#{n}", VersionEntry) is not None]
+    assert known == [1, 2, 6, 7, 8]  # one serves, one climbs, and the newest three
+    until(loop, "cart/8", Phase.COMPLETED)
+    loop.push("cart", 4)
+    assert "is already version #4" in loop.driver.reasons[-1].text
+    assert loop.driver.target("cart").newest == 8
+    loop.say(OverrideVerb.RETRY, service="cart", version="#4")
+    until(loop, "cart/4", Phase.COMPLETED)
+    assert loop.world.target("cart").versions["#4"].digest == digest(4)
+
+
+def test_a_configuration_that_was_forgotten_is_rolled_out_under_the_number_that_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versioning, "VERSIONS_KEPT", 2)
+    loop = shop()
+    entries = {n: service("cart", configuration={"limit": str(n)}) for n in range(4)}
+    for n in (0, 1, 2, 3, 0):
+        loop.give(CatalogApplied(catalog(entries[n], *[service(name) for name in ("front", "pay", "stock", "island")]), f"h{n}", "ada"))
+        loop.run(10 if n == 1 else 700)
+    assert (loop.driver.target("cart").stable, loop.driver.target("cart").newest) == ("#2", 5)
