@@ -12,7 +12,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import returned
 from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.superseding import make_way, starts_over, with_withdrawn
-from ctrlplane_stream.decision.transitions import SUPERSEDED, move
+from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.decision.versioning import number, only_numbered
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import CatalogApplied
@@ -40,17 +40,17 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
 
 
 def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
-    """Roll out what is configured otherwise than what serves or climbs. What was begun before and is neither was gone back from, by a
-    verdict or by a person: a catalog that says it once more does not bring it back."""
+    """Roll out what is configured otherwise than what serves or climbs. What was gone back from, by a verdict or by a person,
+    is not brought back by a catalog that says it once more."""
     current, wanted = _current(draft, service.service), manifest_hash(service)
     if current is None or current.manifest_hash == wanted:
         _acted_on(draft, service.service, wanted)
         return
     label, new = number(draft, service, current.artifact, current.provenance)
     version = draft.version(service.service, label)
-    if version is not None and version.attempts and draft.target(service.service).configured == wanted:
+    if version is not None and version.gone_back and draft.target(service.service).configured == wanted:
         hint = f"`control retry {draft.environment}:{service.service} --version '{label}'` tries it again"
-        text = f"{service.service} is not as the catalog has it, since {label} was begun before and gone back from; {hint}"
+        text = f"{service.service} is not as the catalog has it, since {label} was gone back from; {hint}"
         draft.because("gone-back-from", text)
         return
     text = f"{service.service}: the configuration changed, so {current.artifact.digest[:19]} with it is version {label}"
@@ -122,7 +122,7 @@ def _let_go(draft: Draft, queued: list[e.Rollout], service: str, label: str) -> 
     """Take the service out of rollouts that wait; one that moves nothing else ends."""
     for rollout in queued:
         others = tuple(u for u in rollout.units if u.service != service)
-        why = f"{SUPERSEDED}{service} {label}"
+        why = f"{e.SUPERSEDED}{service} {label}"
         if others:
             draft.put_rollout(replace(rollout, units=others))
             draft.because("superseded", f"{rollout.id} goes on without {service}: {why}", rollout.id)

@@ -35,6 +35,7 @@ def mark_good(draft: Draft, unit: e.Unit) -> None:
     if known is not None and known.capacity is Capacity.WEIGHTED:
         target = with_version(target, replace(known, capacity=Capacity.FULL, share=0))
     draft.put_target(target)
+    _note_gone_back(draft, unit.service, unit.candidate, gone=False)
 
 
 def _baked(before: tuple[str, ...], label: str) -> tuple[str, ...]:
@@ -76,12 +77,28 @@ def ended(draft: Draft, rollout: e.Rollout) -> None:
             _retire(draft, unit.service)
     if rollout.phase is Phase.REVERTED:
         _flag_strangers(draft, rollout)
+    for unit in rollout.units if rollout.advice is None else ():
+        _note_way(draft, rollout, unit)
     index = draft.index
     kept = (*(i for i in index.ended if i != rollout.id), rollout.id)
     for old in kept[:-ENDED_KEPT]:
         draft.remove(f"rollout/{old}")
         draft.remove(f"set/{old}")
     draft.put("index", replace(index, rollouts=tuple(i for i in index.rollouts if i != rollout.id), ended=kept[-ENDED_KEPT:]))
+
+
+def _note_way(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
+    """Note what a rollout that has ended went back from, if it did: its candidate, or by a person's word what served before."""
+    if rollout.phase is Phase.REVERTED and not rollout.is_superseded and draft.target(unit.service).stable != unit.candidate:
+        _note_gone_back(draft, unit.service, unit.candidate)
+    elif rollout.phase is Phase.COMPLETED and rollout.cause == "revert" and unit.stable is not None:
+        _note_gone_back(draft, unit.service, unit.stable)
+
+
+def _note_gone_back(draft: Draft, service: str, label: str, *, gone: bool = True) -> None:
+    version = draft.version(service, label)
+    if version is not None and version.gone_back is not gone:
+        draft.put(f"version/{service}/{label}", replace(version, gone_back=gone))
 
 
 def _freed(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> e.TargetEntry:

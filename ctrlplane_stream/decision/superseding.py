@@ -7,7 +7,7 @@ All is decided before anything gives way, so that a set which is refused leaves 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import FORWARD, QUEUED, Event
-from ctrlplane_stream.decision.transitions import SUPERSEDED, move
+from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.policy import Supersede
 
@@ -60,7 +60,7 @@ def is_extended(draft: Draft, queued: e.Rollout, wanted: dict[str, str], members
 
 def _why(ours: list[str], members: dict[str, str], cause: str) -> str:
     newer = ", ".join(f"{name} {members[name]}" for name in ours)
-    return f"{newer} is returned to; control retry reruns this" if cause == "revert" else f"{SUPERSEDED}{newer}"
+    return f"{newer} is returned to; control retry reruns this" if cause == "revert" else f"{e.SUPERSEDED}{newer}"
 
 
 def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> None:

@@ -23,8 +23,6 @@ from ctrlplane_stream.model.commands import Verb
 
 TIMELINE_KEPT = 60
 """Passages that a rollout remembers; older ones are on the log."""
-SUPERSEDED = "superseded by "
-"""How the reason of a rollout begins whose members move on in a newer set."""
 
 
 def move(draft: Draft, rollout: e.Rollout, event: Event, because: str) -> e.Rollout:
@@ -56,8 +54,8 @@ def _admitted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     for unit in rollout.units:
         target = _prepared(draft, rollout, unit)
         version = draft.version(unit.service, unit.candidate)
-        if version is not None:
-            draft.put(f"version/{unit.service}/{unit.candidate}", replace(version, attempts=version.attempts + 1, turned_down=False))
+        if version is not None and version.turned_down:
+            draft.put(f"version/{unit.service}/{unit.candidate}", replace(version, turned_down=False))
         draft.put_target(replace(target, rollout=rollout.id))
         draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.candidate} ready at weight 0: {because}", rollout.id))
     return counted_from(draft, rollout)
@@ -173,7 +171,7 @@ def _reverted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     reverted = replace(rollout, holds=(), ended_ms=draft.clock.now_ms)
     if any(unit.weighted or unit.stable is None for unit in rollout.units) or rollout.confirmed_ms is not None:
         text = f"{rollout.id} was reverted: {rollout.stopped_because}. {_where_it_ended(rollout)}"
-        notify(draft, reverted, "reverted", text, "" if (rollout.stopped_because or "").startswith(SUPERSEDED) else "retry")
+        notify(draft, reverted, "reverted", text, "" if rollout.is_superseded else "retry")
     return reverted
 
 

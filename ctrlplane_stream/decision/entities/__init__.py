@@ -6,12 +6,24 @@ Entries are values; a decision replaces them. Times that end in ``_ms`` are wall
 
 from ctrlplane_stream.decision.entities.log import CatalogEntry, Clock, Index, OriginMark, TelemetryEntry
 from ctrlplane_stream.decision.entities.people import FreezeEntry, OverrideEntry
-from ctrlplane_stream.decision.entities.rollouts import Advice, AdvisedEntry, Heard, Hold, Passage, Rollout, RunsFell, Unit, Word
+from ctrlplane_stream.decision.entities.rollouts import (
+    SUPERSEDED,
+    Advice,
+    AdvisedEntry,
+    Heard,
+    Hold,
+    Passage,
+    Rollout,
+    RunsFell,
+    Unit,
+    Word,
+)
 from ctrlplane_stream.decision.entities.sets import BlastRadius, ChangedUnit, GuardWhy, LeftOut, VersionSet
 from ctrlplane_stream.decision.entities.targets import ArrivalsEntry, InFlight, LastKnownGood, LiveVersion, TargetEntry, ZeroSince
 from ctrlplane_stream.decision.entities.versions import PairEntry, ReleaseEntry, VersionEntry
 
 __all__ = [
+    "SUPERSEDED",
     "Advice",
     "AdvisedEntry",
     "ArrivalsEntry",

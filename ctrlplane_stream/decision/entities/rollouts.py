@@ -9,6 +9,9 @@ from ctrlplane_stream.decision.phases import BAKING, Phase
 from ctrlplane_stream.model.policy import Step
 from ctrlplane_stream.model.verdicts import VerdictStatus
 
+SUPERSEDED = "superseded by "
+"""How the reason of a rollout begins whose members move on in a newer set."""
+
 
 class Hold(msgspec.Struct, frozen=True):
     """Why a rollout does not go on, who said so, and when its patience ends."""
@@ -173,6 +176,11 @@ class Rollout(msgspec.Struct, frozen=True):
     def unit(self, service: str) -> Unit:
         """What it does to a service that it moves."""
         return next(unit for unit in self.units if unit.service == service)
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether it was stopped for a newer set, and not for anything that was found of it."""
+        return self.stopped_because is not None and self.stopped_because.startswith(SUPERSEDED)
 
     @property
     def held(self) -> bool:

@@ -15,8 +15,9 @@ class VersionEntry(msgspec.Struct, frozen=True):
     configuration: dict[str, str]
     provenance: Provenance
     first_seen_ms: int
-    attempts: int = 0
-    """How often a rollout of it was begun."""
+    gone_back: bool = False
+    """A rollout of it was stopped by what was found or by a person, or a person returned from it to another: no catalog brings it back by
+    saying the same once more."""
     turned_down: bool = False
     """Its set was refused or never became whole, so that nothing moves it before it is offered again."""
     told_as: str | None = None

@@ -15,6 +15,7 @@ from ctrlplane_stream.decision.invariants.books import (
     note_fact,
     note_override,
     note_runs,
+    note_ways,
 )
 from ctrlplane_stream.decision.invariants.capacity import (
     aborts_only_fall,
@@ -93,4 +94,5 @@ class Monitor:
             note_override(self.books, fact)
         note_runs(self.books, decision)
         note_bakes(self.books, before, decision.state)
+        note_ways(self.books, before, decision.state)
         return found

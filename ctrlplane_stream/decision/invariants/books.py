@@ -6,6 +6,7 @@ import msgspec
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision, Moment
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Command, JudgeAssigned
 from ctrlplane_stream.model.facts import (
@@ -76,6 +77,8 @@ class Books:
         """(service, label) to what was counted of it before its world began to count anew."""
         self.said: dict[str, str] = {}
         """Service to the hash of the configuration of the last catalog that could have it moved, neither pinned nor only advised on."""
+        self.gone_back: set[tuple[str, str]] = set()
+        """(service, label) of what was begun and given up for what was found or said of it, or returned from, and did not bake since."""
         self.looked: dict[str, int] = {}
         """Service to the number of the last command that was refused with a look at the target."""
         self.parked: dict[tuple[str, str], int] = {}
@@ -136,6 +139,21 @@ def note_runs(books: Books, decision: Decision) -> None:
         for unit in rollout.units if rollout is not None else ():
             if rollout is not None:
                 books.runs_before[rollout.id, unit.service] = books.runs.get((unit.service, unit.candidate), 0)
+
+
+def note_ways(books: Books, before: State, after: State) -> None:
+    """Note what was gone back from in this decision, and what has come to its end."""
+    for past in rollouts_of(before):
+        rollout = rollout_of(after, past.id)
+        if rollout is None or past.ended_ms is not None or rollout.ended_ms is None or rollout.advice is not None:
+            continue
+        units = [(unit.service, unit.candidate) for unit in rollout.units]
+        if rollout.phase is Phase.COMPLETED:
+            books.gone_back.difference_update(units)
+            returned = [(unit.service, unit.stable) for unit in rollout.units if rollout.cause == "revert" and unit.stable is not None]
+            books.gone_back.update(returned)
+        elif (rollout.id, rollout.attempt) in books.told and not (rollout.stopped_because or "").startswith("superseded by "):
+            books.gone_back.update(units)
 
 
 def note_bakes(books: Books, before: State, after: State) -> None:

@@ -9,6 +9,7 @@ from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import CatalogApplied, Fact, OutcomeReported, OutcomeStatus, OverrideRequested
 from ctrlplane_stream.model.policy import Mode
 
@@ -55,7 +56,7 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
 def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """8: no push and no configuration moves what somebody has pinned to another version, however long it waited; and a catalog that says
     what was said before does not bring back what was gone back from."""
-    if isinstance(fact, CatalogApplied):
+    if isinstance(fact, CatalogApplied) and decision.disposition is Disposition.APPLIED:
         yield from _brought_back(books, before, decision.state)
         _note_said(books, decision.state, fact)
     for rollout in _just_begun(before, decision.state):
@@ -70,13 +71,8 @@ def _brought_back(books: Books, before: State, after: State) -> Iterator[Violati
         past = rollout_of(before, rollout.id)
         if rollout.cause != "configuration" or (past is not None and past.attempt == rollout.attempt):
             continue
-        if all(_was_begun(before, unit) and _is_nothing_new(books, after, unit.service) for unit in rollout.units):
+        if all((unit.service, unit.candidate) in books.gone_back and _is_nothing_new(books, after, unit.service) for unit in rollout.units):
             yield Violation(8, f"{rollout.id} is brought back by a catalog that says nothing new of it")
-
-
-def _was_begun(state: State, unit: e.Unit) -> bool:
-    version = state.find(f"version/{unit.service}/{unit.candidate}", e.VersionEntry)
-    return version is not None and version.attempts > 0
 
 
 def _is_nothing_new(books: Books, after: State, service: str) -> bool:
