@@ -35,6 +35,8 @@ from ctrlplane_stream.wire.verdicts import read_verdict
 _REASONS_SHOWN = 30
 _BEGINS = frozenset({"queued", "another-tool"})
 """Codes of the reasons that an attempt begins with."""
+_STAYS = frozenset({"adoption", "revert"})
+"""Causes of rollouts after whose end nobody wants the version before: there was none of ours, or it is what was gone back from."""
 _DONE = "outcome:applied"
 """Code of the reason that an actuator did what it was told."""
 
@@ -123,7 +125,7 @@ def next_command(rollout: e.Rollout, state: State) -> str | None:
     """What somebody who looks at this rollout most likely wants to type, and is not refused; None where it ends by itself."""
     if rollout.advice is not None:
         return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
-    if rollout.phase is Phase.COMPLETED and (rollout.cause == "adoption" or not _has_earlier(state, rollout.units[0].service)):
+    if rollout.phase is Phase.COMPLETED and (rollout.cause in _STAYS or not _has_earlier(state, rollout.units[0].service)):
         return f"ctrlplane-stream plan IMAGE@DIGEST --environment {rollout.environment}"
     if rollout.cause == "adoption" and rollout.phase is Phase.REVERTED:
         return f"ctrlplane-stream control adopt {rollout.environment}:{rollout.units[0].service} --artifact IMAGE@DIGEST --why REASON"
@@ -270,10 +272,18 @@ def _why(rollout: e.Rollout) -> str:
     if rollout.stopped_because:
         return rollout.stopped_because
     if rollout.phase is Phase.COMPLETED and rollout.cause != "adoption":
+        if rollout.forced:
+            return f"forced past its gates{_last_failure(rollout)}"
         unproven = len(frozenset(rollout.unproven))
         return f"baked, unproven in {unproven} of {step_count(rollout)} steps" if unproven else "baked"
     waits = rollout.waiting_for if rollout.phase not in ENDED else None
     return waits or (rollout.history[-1].reason if rollout.history else "")
+
+
+def _last_failure(rollout: e.Rollout) -> str:
+    """What the last of them said against it, where that is a FAIL."""
+    last = rollout.history[-1] if rollout.history else None
+    return f", the last of which failed: {last.reason}" if last is not None and last.status is VerdictStatus.FAIL else ""
 
 
 def _looked(settings: Settings, environment: str) -> LookedAt:

@@ -175,6 +175,21 @@ def test_a_completed_rollout_says_that_it_baked_and_what_of_it_was_not_proven() 
     assert why == {(): "baked", (0, 0, 2): "baked, unproven in 2 of 4 steps"}
 
 
+def test_what_was_forced_says_so_and_what_its_gates_said_and_no_revert_is_taken_back() -> None:
+    """It did not bake unproven: it failed. And who went back from it is not told to return to it."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.judge.faulty.add(("cart", "#3"))
+    loop.push("cart", 3)
+    loop.say(OverrideVerb.FORCE, rollout="production/cart/3")
+    until(loop, "cart/3", Phase.COMPLETED)
+    assert in_table(loop, "cart/3")[-1].startswith("forced past its gates, the last of which failed: ")
+    loop.say(OverrideVerb.REVERT, service="cart")
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert said(loop, "cart/2")[-1].startswith("next: ctrlplane-stream plan ")
+
+
 def test_leases_that_are_renewed_do_not_hide_what_was_decided_between_them() -> None:
     """One comes every third of a lease: verdicts of one kind stay one line, and --json has them all."""
     loop = shop(policy=replace(QUICK, lease_seconds=6))
