@@ -49,11 +49,11 @@ async def play_demo(
     ``began`` is a monotonic time; ``at_end`` is given the report, which names ``build``, while everything still runs.
     """
     async with open_stage(kafka, folder) as stage, _deaths_named(stage):
-        screen = Screen(console, stage.audience)
+        screen, opened_at = Screen(console, stage.audience), time.time()
         async with screen.showing():
             screen.title("set-up: the first version of every service")
             await _set_up(stage)
-            ready, ready_at = time.monotonic(), time.time()
+            ready = time.monotonic()
             reports = [await _played(act, stage, screen) for act in acts]
         report = DemoReport(
             build=build,
@@ -63,7 +63,7 @@ async def play_demo(
             acts_seconds=time.monotonic() - ready,
             policy_differences={name: {"default": default, "demo": here} for name, (default, here) in differences(demo_policy()).items()},
             acts=tuple(reports),
-            machine=stage.machine.between(ready_at, time.time(), stage.requests()),
+            machine=stage.machine.between(opened_at, time.time(), stage.requests()),
         )
         await at_end(report, stage)
     return report

@@ -75,7 +75,7 @@ class DemoReport(msgspec.Struct, frozen=True):
     policy_differences: dict[str, Any]
     acts: tuple[ActReport, ...]
     machine: MachineReport | None = None
-    """The machine while the acts were played."""
+    """The machine from when everything was started until the last act was over."""
 
 
 def report_rollout(audience: Audience, rollout: Rollout, requests: Sequence[Request], services: Collection[str]) -> RolloutReport:
@@ -172,7 +172,7 @@ def _machine_words(report: DemoReport) -> list[str]:
     """How busy the machine was, and whether that is what took so long."""
     if report.machine is None:
         return []
-    said = f"The machine while they were played: {in_words(report.machine)}."
+    said = f"The machine meanwhile: {in_words(report.machine)}."
     if report.machine.overloaded:
         said += " It had more to do than it could: times and latencies here say more of that than of the engine."
     return [said]

@@ -70,7 +70,7 @@ def test_figures_read_as_words_and_lists_as_lines() -> None:
 
 def test_a_machine_that_did_not_keep_up_is_told_of_and_beside_a_promise_that_was_broken() -> None:
     """Of one that did, the figures alone; beside what was kept nothing, since nothing is to be excused."""
-    free = MachineReport(2, 0.6, 0.0, 3.0, 4.0)
+    free = MachineReport(2, 0.6, 0.0, 0.3, 3.0, 4.0)
     starved = replace(free, woken_late_milliseconds=400.0)
     kept, broken = _act(), replace(_act(), kept=False, failures=("not so: it was seen",), machine=starved)
     report = DemoReport("b", "2026-01-02", False, 40, 190, {}, (kept, broken), machine=starved)
@@ -82,5 +82,5 @@ def test_a_machine_that_did_not_keep_up_is_told_of_and_beside_a_promise_that_was
         .startswith("the machine had more to do than it could (2 cores, 60% busy")
     )
     calm = words(replace(report, acts=(replace(kept, machine=starved), replace(broken, machine=free)), machine=free))
-    assert "The machine while they were played: 2 cores, 60% busy; of 100 wake-ups 99 were at most 3 ms late" in calm
+    assert "The machine meanwhile: 2 cores, 60% busy; what had something to do waited 30% of the time" in calm
     assert "more to do than it could" not in calm
