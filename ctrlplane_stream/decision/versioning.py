@@ -15,8 +15,8 @@ from ctrlplane_stream.model.identity import Artifact, version_label, version_num
 from ctrlplane_stream.model.policy import Mode
 
 VERSIONS_KEPT = 200
-"""Of so many versions of a service it is remembered what they are made from: an entry is 0.7 KB, and a state is kept in memory and written
-whole in every snapshot."""
+"""Of so many versions of a service it is remembered what they are made from: an entry is half a kilobyte, and a state is kept in memory and
+written whole in every snapshot."""
 RELEASE_WAIT_SECONDS = 3600
 """A release of declared size that is not whole by then is dropped, and said so."""
 RELEASE_QUIET_SECONDS = 30
