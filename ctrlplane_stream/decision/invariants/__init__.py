@@ -6,6 +6,7 @@ It runs in the driver for tests and users, in the simulation, and can run beside
 """
 
 from ctrlplane_stream.decision.engine import Decision, Moment
+from ctrlplane_stream.decision.invariants.begins import advice_is_no_command, nothing_unwanted_begins
 from ctrlplane_stream.decision.invariants.books import (
     Books,
     Check,
@@ -33,10 +34,8 @@ from ctrlplane_stream.decision.invariants.ends import (
     what_gives_way_moves_on,
 )
 from ctrlplane_stream.decision.invariants.order import (
-    advice_is_no_command,
     commands_are_unique,
     nothing_sleeps,
-    nothing_unwanted_begins,
     one_mover_per_target,
 )
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause

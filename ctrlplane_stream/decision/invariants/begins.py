@@ -1,0 +1,75 @@
+"""Promises 8 and 10 of what begins: nothing that somebody has pinned otherwise, gone back from, or left to another tool."""
+
+from collections.abc import Iterator
+
+from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.engine import Decision
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
+from ctrlplane_stream.decision.phases import FORWARD, Phase
+from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
+from ctrlplane_stream.model.decisions import Disposition
+from ctrlplane_stream.model.facts import CatalogApplied, Fact, OverrideRequested
+from ctrlplane_stream.model.policy import Mode
+
+
+def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """8: no push and no configuration moves what somebody has pinned to another version, however long it waited; and a catalog that says
+    what was said before does not bring back what was gone back from."""
+    if isinstance(fact, CatalogApplied) and decision.disposition is Disposition.APPLIED:
+        yield from _brought_back(books, before, decision.state)
+        _note_said(books, decision.state, fact)
+    for rollout in _just_begun(before, decision.state):
+        for unit in rollout.units if rollout.cause in ("release", "configuration") else ():
+            target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
+            if target is not None and target.pinned not in (None, unit.candidate):
+                yield Violation(8, f"{rollout.id} begins to move {unit.service} to {unit.candidate}, which is pinned to {target.pinned}")
+
+
+def _brought_back(books: Books, before: State, after: State) -> Iterator[Violation]:
+    for rollout in rollouts_of(after):
+        past = rollout_of(before, rollout.id)
+        if rollout.cause != "configuration" or (past is not None and past.attempt == rollout.attempt):
+            continue
+        if all((unit.service, unit.candidate) in books.gone_back and _is_nothing_new(books, after, unit.service) for unit in rollout.units):
+            yield Violation(8, f"{rollout.id} is brought back by a catalog that says nothing new of it")
+
+
+def _is_nothing_new(books: Books, after: State, service: str) -> bool:
+    entry = after.find(f"service/{service}", ServiceInEnvironment)
+    return entry is not None and books.said.get(service) == manifest_hash(entry)
+
+
+def _note_said(books: Books, after: State, fact: CatalogApplied) -> None:
+    """Note how each service is configured that the catalog may have moved."""
+    for service in fact.catalog.services:
+        target = after.find(f"target/{service.service}", e.TargetEntry)
+        if service.policy.mode is not Mode.ADVISE and (target is None or target.pinned is None):
+            books.said[service.service] = manifest_hash(service)
+
+
+def _just_begun(before: State, after: State) -> Iterator[e.Rollout]:
+    for rollout in rollouts_of(after):
+        past = rollout_of(before, rollout.id)
+        if rollout.phase in FORWARD and (past is None or past.phase is Phase.QUEUED or past.attempt != rollout.attempt):
+            yield rollout
+
+
+def advice_is_no_command(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """10: what another tool moves is told nothing: no rollout of ours begins there, and at rest it is left as it is, but for what a person
+    says; what was under way before comes to its end."""
+    for rollout in _just_begun(before, decision.state):
+        for unit in rollout.units:
+            if decision.state.find(f"service/{unit.service}", ServiceInEnvironment) is None:
+                yield Violation(10, f"{rollout.id} begins to move {unit.service}, which the catalog does not have")
+            if _is_advised(decision.state, unit.service):
+                yield Violation(10, f"{rollout.id} begins to move {unit.service}, on which we only advise")
+    for command in commands_of(decision):
+        at_rest = command.rollout is None and not isinstance(fact, OverrideRequested)
+        if at_rest and _is_advised(before, command.target.service) and _is_advised(decision.state, command.target.service):
+            yield Violation(10, f"{command.id}: {command.target} is at rest and told {command.verb}, and we only advise there")
+
+
+def _is_advised(state: State, service: str) -> bool:
+    entry = state.find(f"service/{service}", ServiceInEnvironment)
+    return entry is not None and entry.policy.mode is Mode.ADVISE
