@@ -24,14 +24,16 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
     before = draft.find("catalog", e.CatalogEntry)
     names = tuple(sorted(s.service for s in catalog.services))
     draft.put("catalog", e.CatalogEntry(fact.hash, names, catalog.promote_from, catalog.promotes_to, catalog.notify))
-    for gone in before.services if before is not None else ():
-        if gone not in names:
-            draft.remove(f"service/{gone}")
-            draft.because("service-removed", f"{gone} is no longer in the catalog: what runs of it stays, nothing new starts")
+    for name in before.services if before is not None else ():
+        if name not in names and (gone := draft.service(name)) is not None:
+            draft.put(f"gone/{name}", gone)
+            draft.remove(f"service/{name}")
+            draft.because("service-removed", f"{name} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
     for service in sorted(catalog.services, key=lambda s: s.service):
         advised = draft.is_advised(service.service)
         draft.put(f"service/{service.service}", service)
+        draft.remove(f"gone/{service.service}")
         if advised and not draft.is_advised(service.service):
             returned(draft, service.service)
         _reconfigure(draft, service)
@@ -43,7 +45,9 @@ def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
     """Roll out what is configured otherwise than what serves or climbs. What was gone back from, by a verdict or by a person,
     is not brought back by a catalog that says it once more."""
     current, wanted = _current(draft, service.service), manifest_hash(service)
-    if current is None or current.manifest_hash == wanted:
+    if current is None:
+        return
+    if current.manifest_hash == wanted:
         _acted_on(draft, service.service, wanted)
         return
     label, new = number(draft, service, current.artifact, current.provenance)

@@ -106,6 +106,10 @@ class Draft:
         """A service of the catalog in force, or None."""
         return self._known[f"service/{name}"]  # type: ignore[return-value]
 
+    def service_as_known(self, name: str) -> ServiceInEnvironment | None:
+        """A service of the catalog in force, or one that has left it as the catalog last had it: for what still runs of it."""
+        return self.service(name) or self.find(f"gone/{name}", ServiceInEnvironment)
+
     def is_advised(self, name: str) -> bool:
         """Whether another tool moves the service, and we only advise."""
         entry = self.service(name)

@@ -120,7 +120,7 @@ def _is_awaited(target: e.TargetEntry) -> bool:
 def _policy(draft: Draft, service: str, rollout: e.Rollout | None) -> Policy:
     if rollout is not None:
         return draft.version_set(rollout.id).policy
-    entry = draft.service(service)
+    entry = draft.service_as_known(service)
     return entry.policy if entry is not None else Policy()
 
 

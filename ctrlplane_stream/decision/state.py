@@ -7,7 +7,7 @@ JSON, or ``null`` where it went away. Folding deltas in order gives the state ag
 Keys: ``clock``, ``index``, ``telemetry``, ``catalog``, ``service/<name>``, ``origin/<topic>/<partition>``,
 ``edge/<kind>/<caller>|<callee>``, ``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``,
 ``pair/<service>/<digest>/<manifest hash>``, ``target/<service>``, ``set/<rollout>``, ``rollout/<rollout>``, ``freeze/<id>``,
-``override/<id>``, ``release/<id>``, ``advised/<service>``.
+``override/<id>``, ``release/<id>``, ``advised/<service>``, ``gone/<service>``.
 
 Entries that come from a log or a snapshot stay bytes until somebody asks for them, so that recovery costs a map, not a
 parse.
@@ -47,6 +47,7 @@ ENTRY_TYPES: dict[str, type[msgspec.Struct]] = {
     "override": e.OverrideEntry,
     "release": e.ReleaseEntry,
     "advised": e.AdvisedEntry,
+    "gone": ServiceInEnvironment,
 }
 """The part of a key before the first slash, to the kind of its entry."""
 

@@ -137,13 +137,13 @@ def is_as_left(draft: Draft, target: e.TargetEntry) -> bool:
 
 def wants_in_place(draft: Draft, service: str) -> bool:
     """Whether the catalog wants the service's instances exchanged, in place or in portions, rather than two fleets side by side."""
-    entry = draft.service(service)
+    entry = draft.service_as_known(service)
     return entry is not None and entry.policy.exchanges and entry.kind is not ServiceKind.JOB
 
 
 def surplus_wanted(draft: Draft, service: str) -> int:
     """By how much the catalog lets an exchange of the service exceed its size, in percent; 0 where there may be none more."""
-    entry = draft.service(service)
+    entry = draft.service_as_known(service)
     return entry.policy.surplus_percent if entry is not None else 0
 
 
@@ -162,7 +162,7 @@ def _surplus_percent(draft: Draft, target: e.TargetEntry) -> int:
 
 def wants_by_weight(draft: Draft, service: str) -> bool:
     """Whether the catalog wants a candidate of the service to have instances for its weight only, rather than for all the traffic."""
-    entry = draft.service(service)
+    entry = draft.service_as_known(service)
     return entry is not None and entry.policy.by_weight and entry.kind is ServiceKind.ROUTED
 
 
@@ -187,19 +187,15 @@ def _same_share(wanted: int, seen: int, kind: ServiceKind, granularity: int) -> 
 
 
 def kind_of(draft: Draft, service: str) -> ServiceKind:
-    """How the service takes weight; where the catalog no longer knows it, as its rollout began; routed where there is none."""
-    entry = draft.service(service)
-    if entry is not None:
-        return entry.kind
-    id_ = draft.target(service).rollout
-    known = draft.version_set(id_).kinds if id_ is not None and draft.has(f"set/{id_}") else {}
-    return known.get(service, ServiceKind.ROUTED)
+    """How the service takes weight; routed where no catalog ever had it."""
+    entry = draft.service_as_known(service)
+    return entry.kind if entry is not None else ServiceKind.ROUTED
 
 
 def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:
     """The whole desired state of a target, with a lease wherever a weight is partial."""
     partial = any(0 < v.weight < 100 for v in target.live)
-    entry = draft.service(target.service)
+    entry = draft.service_as_known(target.service)
     in_place = exchanges(draft, target)
     return TargetWanted(
         target=Target(draft.environment, target.service),
@@ -224,7 +220,7 @@ def lease_seconds(draft: Draft, target: e.TargetEntry) -> float:
     """How long a partial weight of the target stands by itself: as the set's policy says, else the service's."""
     if target.rollout is not None and draft.has(f"set/{target.rollout}"):
         return draft.version_set(target.rollout).policy.lease_seconds
-    entry = draft.service(target.service)
+    entry = draft.service_as_known(target.service)
     return entry.policy.lease_seconds if entry is not None else 300.0
 
 

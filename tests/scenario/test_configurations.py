@@ -142,3 +142,14 @@ def test_what_waits_as_its_service_leaves_the_catalog_does_not_begin() -> None:
     loop.give(CatalogApplied(catalog(*entries), "h3", "ada"))
     loop.say(OverrideVerb.RETRY, service="cart", version="#2")
     until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_what_is_under_way_as_its_service_leaves_the_catalog_comes_to_its_end_by_the_same_actuator() -> None:
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.SHIFTING)
+    loop.give(CatalogApplied(catalog(*[service(name) for name in (*SHOP, "island") if name != "cart"]), "h2", "ada"))
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+    assert {command.wanted.actuator for command in loop.driver.commands} == {"dry-run"}
