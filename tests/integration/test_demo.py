@@ -74,8 +74,9 @@ def test_every_act_keeps_its_promise(tmp_path: Path) -> None:
     assert good.proven_steps + len(good.unproven_steps) == 5, "four steps and the bake, each passed on proof or on a soak"
     assert acts["untouched"].figures["commands_to_the_second_group"] == 0
     ungated = acts["ungated"].figures
-    both = [ungated[f"seconds_from_first_harm_to_weight_0_{which}"] for which in ("with_the_gate", "without_it")]
-    assert all(seconds > 0 for seconds in both), "the two are measured alike"
+    assert ungated["seconds_from_first_harm_to_weight_0_without_it"] > 0
+    assert "seconds_from_first_harm_to_weight_0_with_the_gate" in ungated, "measured alike; None where it harmed nobody"
+    assert all(report.machine is not None and report.machine.waited_share for report in reports)
     bad = acts["bad release"].rollouts[0]
     assert bad.phase == "reverted"
     assert bad.harmed_requests <= bad.exposed_requests
