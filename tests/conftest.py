@@ -7,13 +7,14 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka, missing_parts, open_broker
+from ctrlplane_stream.local.kafka import EmbeddedKafka, MissingPart, NamedKafka, missing_parts, open_broker
 from tests.spreading import by_group, longest_first
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def _require(missing: list[str]) -> None:
 def kafka() -> Iterator[EmbeddedKafka | NamedKafka]:
     """A real broker for the whole session, at ``kafka.bootstrap``: use topics of your own (``topic_prefix``), never stop it."""
     _require(missing_parts())
-    with open_broker() as broker:
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(open_broker())
+        except MissingPart as missing:  # one that is named, and does not answer
+            pytest.fail(str(missing), pytrace=False)
         yield broker
 
 

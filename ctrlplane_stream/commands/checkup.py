@@ -81,8 +81,19 @@ async def check_topics(client: AIOKafkaAdminClient, settings: Settings) -> list[
     missing = [change.topic for change in changes if isinstance(change, Create)]
     found = [wrong("topics", f"missing: {', '.join(missing)}", remedy)] if missing else []
     found += [wrong("topics", sentence(change), remedy) for change in changes if isinstance(change, Alter)]
-    found += [wrong("topics", reason, way) for reason, way in (refusal(c) for c in changes if isinstance(c, Refuse))]
+    found += [wrong("topics", *refusal(change)) for change in _of_one_kind(change for change in changes if isinstance(change, Refuse))]
     return found or [ok("topics", f"all {len(topic_specs())} as specified")]
+
+
+def _of_one_kind(refused: Iterable[Refuse]) -> list[Refuse]:
+    """One for all topics that have the same number of what another is set of: a wrong setting is wrong for every one of them."""
+    kinds: dict[Refuse, list[str]] = {}
+    for change in refused:
+        kinds.setdefault(msgspec.structs.replace(change, topic=""), []).append(change.topic)
+    return [
+        msgspec.structs.replace(kind, topic=names[0] if len(names) == 1 else f"each of {len(names)} topics ({', '.join(names)})")
+        for kind, names in kinds.items()
+    ]
 
 
 async def check_clock(client: AIOKafkaAdminClient, settings: Settings) -> list[Finding]:

@@ -35,6 +35,14 @@ def test_topics_that_are_missing_or_differ_are_wrong_with_the_command_that_mends
     assert (result.exit_code, finding["health"], finding["remedy"]) == (3, "wrong", "run `ctrlplane-stream topics apply`")
 
 
+def test_a_setting_that_is_wrong_for_every_topic_is_one_finding(topics: Settings) -> None:
+    """With what to set; and no check that needs the number waits for partitions that are not there."""
+    result = _run(msgspec.structs.replace(topics, partitions=9), "--json")
+    (finding,) = (found for found in json.loads(result.stdout) if found["check"] == "topics")
+    assert finding["what"].startswith(f"each of 16 topics ({topics.topic_prefix}artifacts, ")
+    assert (") has 4 partitions and 9 are set" in finding["what"], "CTRLPLANE_PARTITIONS=4" in finding["remedy"]) == (True, True)
+
+
 def test_topics_and_clock_in_order_say_so_and_nothing_is_left_behind(topics: Settings) -> None:
     """The topic that the clock was read from is gone afterwards."""
     found = _by_check(_run(topics, "--json"))
