@@ -15,6 +15,7 @@ from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
 from ctrlplane_stream.decision.phases import ENDED, QUEUED, Phase
 from ctrlplane_stream.decision.superseding import as_declared, is_extended, make_way, starts_over, with_withdrawn
 from ctrlplane_stream.decision.version_sets import neighbours
+from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import version_number
 
@@ -26,7 +27,7 @@ def enqueue(
     draft: Draft, members: dict[str, str], cause: str, release: str | None = None, order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
 ) -> str | None:
     """Queue a rollout of ``members`` (service to version label); its id, or None where it was refused with a reason."""
-    if (why := unable(draft, tuple(sorted(members)))) is not None:
+    if (why := next((found for name in sorted(members) if (found := unable(draft, name)) is not None), None)) is not None:
         draft.because("unsupported", f"refused: {why}")
         return None
     wanted, members = members, with_withdrawn(draft, members, cause)
@@ -54,18 +55,6 @@ def _refused_cycle(cycle: tuple[str, ...]) -> str:
         f"refused: {' and '.join(cycle)} call each other and change together; declare in_cycle_compatible for each in the "
         "catalog if their versions get on, or release them one by one"
     )
-
-
-def unable(draft: Draft, services: tuple[str, ...]) -> str | None:
-    """Why one of the services is not rolled out by us at all, or None."""
-    for name in services:
-        if draft.service(name) is None:
-            return f"the catalog of {draft.environment} does not have {name}"
-        if draft.is_advised(name):
-            known = draft.find(f"advised/{name}", e.AdvisedEntry)
-            serves = f" from {known.stable}" if known is not None and known.stable is not None else ""
-            return f"{name} is only advised on (mode advise): another tool moves it{serves}"
-    return None
 
 
 def _id_of(draft: Draft, members: dict[str, str], wanted: dict[str, str], cause: str) -> str:

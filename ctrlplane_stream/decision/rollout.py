@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import assigning, gate, holds
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.admission import obstacle, still_waits, unable
+from ctrlplane_stream.decision.admission import obstacle, still_waits
 from ctrlplane_stream.decision.advising import advise
 from ctrlplane_stream.decision.composing import compose, steps_for, steps_now
 from ctrlplane_stream.decision.draft import Draft
@@ -25,6 +25,7 @@ from ctrlplane_stream.decision.stuck import watch_targets
 from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
 from ctrlplane_stream.decision.targets import is_astray, is_shown, weights_of
 from ctrlplane_stream.decision.transitions import move, watched, window_now
+from ctrlplane_stream.decision.wanted import unwanted
 
 MAX_ROUNDS = 10_000
 """Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
@@ -151,21 +152,11 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
         phase = ahead.phase if ahead is not None else None
         draft.put_rollout(replace(rollout, waits_on=other, waits_while=phase))
         return text
-    if (unwanted := _unwanted(draft, rollout)) is not None:
-        return Event.STOP, unwanted
+    for unit in rollout.units:
+        if (why_not := unwanted(draft, unit.service, unit.candidate, rollout.cause)) is not None:
+            return Event.STOP, why_not
     _renew_set(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
-
-
-def _unwanted(draft: Draft, rollout: e.Rollout) -> str | None:
-    """Why a rollout that could begin shall not any more, by what the catalog or somebody said since it was queued; None where it shall."""
-    if (gone := unable(draft, tuple(u.service for u in rollout.units))) is not None:
-        return f"{gone}; control retry reruns this once the catalog has it rolled out by us again"
-    for unit in rollout.units if rollout.cause in ("release", "configuration") else ():
-        target = draft.target(unit.service)
-        if target.pinned not in (None, unit.candidate):
-            return f"{unit.service} is pinned to {target.pinned} by {target.pinned_by}; control retry reruns this after unpin"
-    return None
 
 
 def _is_there(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:

@@ -8,6 +8,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import FORWARD, QUEUED, Event
 from ctrlplane_stream.decision.transitions import move
+from ctrlplane_stream.decision.wanted import unwanted
 from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.policy import Supersede
 
@@ -34,11 +35,12 @@ def _superseded(draft: Draft, members: dict[str, str], cause: str) -> list[e.Rol
 
 
 def with_withdrawn(draft: Draft, members: dict[str, str], cause: str) -> dict[str, str]:
-    """The members, with those that superseded rollouts still wanted to move."""
+    """The members, with those that superseded rollouts still wanted to move, and may."""
     merged = dict(members)
     for rollout in _superseded(draft, members, cause):
         for unit in rollout.units:
-            merged.setdefault(unit.service, unit.candidate)
+            if unwanted(draft, unit.service, unit.candidate, rollout.cause) is None:
+                merged.setdefault(unit.service, unit.candidate)
     return merged
 
 
@@ -63,6 +65,12 @@ def _why(ours: list[str], members: dict[str, str], cause: str) -> str:
     return f"{newer} is returned to; control retry reruns this" if cause == "revert" else f"{e.SUPERSEDED}{newer}"
 
 
+def _say_what_stays_behind(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> None:
+    for unit in rollout.units:
+        if unit.service not in members and (why := unwanted(draft, unit.service, unit.candidate, rollout.cause)) is not None:
+            draft.because("stays-behind", f"{unit.service} {unit.candidate} does not move on: {why}", rollout.id)
+
+
 def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> None:
     """Withdraw what the new set makes pointless, but for the one whose id it takes over, and stop what does not finish before it."""
     for rollout in draft.rollouts():
@@ -70,6 +78,8 @@ def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> Non
         if not ours or rollout.advice is not None:
             continue
         newer = _why(ours, members, cause)
+        if _gives_way(draft, rollout, members) or starts_over(draft, rollout, members):
+            _say_what_stays_behind(draft, rollout, members)
         if rollout.id == id_:
             draft.because("superseded", f"{id_}, still queued, is changed: {newer}", id_)
         elif rollout.phase is QUEUED:

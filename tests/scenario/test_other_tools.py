@@ -10,7 +10,7 @@ from ctrlplane_stream.model.facts import CatalogApplied, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import Mode, OnDrift, Policy
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import SHOP, phase, reasons, shop, until, weights
+from tests.scenario.shop import SHOP, phase, reasons, release_waiting, shop, until, weights
 
 ADVISED = replace(QUICK, mode=Mode.ADVISE)
 
@@ -299,6 +299,17 @@ def test_what_waits_as_its_service_is_handed_over_does_not_begin() -> None:
     loop.say(Say.RETRY, service="cart", version="#2")
     until(loop, "cart/2", Phase.COMPLETED)
     assert weights(loop, "cart") == {"#2": 100}
+
+
+def test_a_push_does_not_wait_for_what_was_released_with_it_and_is_handed_over() -> None:
+    """Its release is superseded and would move along, if we still moved it: the push goes on without it."""
+    loop = release_waiting()
+    catalog_now = catalog(*[service(name, ADVISED if name == "front" else QUICK) for name in (*SHOP, "island")])
+    loop.give(CatalogApplied(catalog_now, "h2", "ada"))
+    loop.push("cart", 4)
+    assert "front #2 does not move on: front is only advised on (mode advise)" in reasons(loop)
+    until(loop, "cart/4", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "front")) == ({"#4": 100}, {"#1": 100})
 
 
 def test_what_climbs_as_its_service_is_handed_over_comes_to_its_end() -> None:

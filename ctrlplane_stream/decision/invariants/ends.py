@@ -146,8 +146,18 @@ def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: D
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
             if unit.service in stays or (target is not None and target.stable == unit.candidate):
                 continue
+            if _may_not_move(decision.state, unit):
+                continue
             if not isinstance(fact, CatalogApplied) or not _is_taken_back(before, decision.state, unit):
                 yield Violation(7, f"{past.id} gave way, and nothing moves {unit.service} {unit.candidate} after it")
+
+
+def _may_not_move(state: State, unit: e.Unit) -> bool:
+    """Whether the service of a unit has left the catalog, is only advised on, or is pinned to another version."""
+    service = state.find(f"service/{unit.service}", ServiceInEnvironment)
+    target = state.find(f"target/{unit.service}", e.TargetEntry)
+    pinned = target is not None and target.pinned not in (None, unit.candidate)
+    return service is None or service.policy.mode is Mode.ADVISE or pinned
 
 
 def _is_taken_back(before: State, state: State, unit: e.Unit) -> bool:

@@ -243,8 +243,8 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "an abort goes back on what was seen before a parking": (1, lambda: [(falling, "_comes_back", lambda *args: False)]),
     "a configuration that is taken back waits on": (7, lambda: [(configuring, "_let_go", lambda *args: None)]),
     "what climbs over a stable version is not waited for": (7, lambda: [(rollout, "_is_there", _is_stable_now)]),
-    "what waits begins to move what we only advise on": (10, lambda: [(rollout, "unable", lambda *args: None)]),
-    "a pin does not keep what waits": (8, lambda: [(rollout, "_unwanted", lambda *args: None)]),
+    "what waits begins to move what we only advise on": (10, lambda: [(rollout, "unwanted", lambda *args: None)]),
+    "a pin does not keep what waits": (8, lambda: [(rollout, "unwanted", lambda *args: None)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
 }
 """What is broken in a copy of the core, and the number of the promise that this breaks."""
