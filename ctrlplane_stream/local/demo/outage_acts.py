@@ -5,6 +5,7 @@ import asyncio
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.demo.act import Act, Findings
+from ctrlplane_stream.local.demo.setting import demo_policy
 from ctrlplane_stream.local.demo.stage import Stage
 from ctrlplane_stream.local.shop.images import Behaviour
 from ctrlplane_stream.model.facts import OverrideVerb
@@ -52,7 +53,8 @@ async def longer_than_the_lease(stage: Stage, findings: Findings) -> None:
         stage.stop_broker()
     else:
         findings.figures["the_broker"] = "is yours and stayed up; the engine alone was away"
-    await stage.world_shows(_SERVICE, {unit.stable or "": 100}, 40, "stable alone, after the lease and with nobody to say so")
+    patience = demo_policy().lease_seconds + 25.0
+    await stage.world_shows(_SERVICE, {unit.stable or "": 100}, patience, "stable alone, after the lease and with nobody to say so")
     if stage.owns_broker:
         await stage.start_broker()
     await stage.start_worker()

@@ -33,7 +33,7 @@ def demo_policy() -> Policy:
         drain_limit_seconds=10.0,
         blind_limit_seconds=20.0,
         lost_actuator_seconds=20.0,
-        lease_seconds=15.0,
+        lease_seconds=24.0,  # renewed every third of it: two thirds are left for a killed worker to start again on a busy machine
         retention_seconds=600.0,
         hold_deadline_seconds=300.0,
     )
