@@ -6,7 +6,8 @@ and whoever changes the memory stamps the objects afterwards; so nobody can act 
 """
 
 import asyncio
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import msgspec
 
@@ -103,14 +104,19 @@ async def read_sight(reader: Reader, target: Target, place: Place) -> Sight:
 
 async def _read(reader: Reader, target: Target, place: Place) -> Sight:
     chosen, namespace = selector(place), place.namespace
-    workloads, services, pods, autoscalers, runs, route = await asyncio.gather(
-        reader.select(place.workload, namespace, chosen),
-        reader.select(Kind.SERVICE, namespace, chosen),
-        reader.select(Kind.POD, namespace, chosen),
-        _listed_if(place.autoscaler is not None, reader, Kind.AUTOSCALER, place),
-        _listed_if(place.workload is Kind.CRON_JOB, reader, Kind.JOB, place),
-        _route(reader, place),
+    reads = (
+        asyncio.ensure_future(reader.select(place.workload, namespace, chosen)),
+        asyncio.ensure_future(reader.select(Kind.SERVICE, namespace, chosen)),
+        asyncio.ensure_future(reader.select(Kind.POD, namespace, chosen)),
+        asyncio.ensure_future(_listed_if(place.autoscaler is not None, reader, Kind.AUTOSCALER, place)),
+        asyncio.ensure_future(_listed_if(place.workload is Kind.CRON_JOB, reader, Kind.JOB, place)),
+        asyncio.ensure_future(_route(reader, place)),
     )
+    try:
+        workloads, services, pods, autoscalers, runs, route = await asyncio.gather(*reads)
+    except BaseException:
+        await _ended(reads)
+        raise
     found = await reader.get(Kind.CONFIG_MAP, namespace, memory_name(place.slug))
     return Sight(
         target=target,
@@ -124,6 +130,13 @@ async def _read(reader: Reader, target: Target, place: Place) -> Sight:
         autoscalers={name_of(each): each for each in autoscalers},
         runs=runs,
     )
+
+
+async def _ended(reads: Iterable[asyncio.Future[Any]]) -> None:
+    """End what nobody waits for any more: it would ask on, with a client that is closed by then."""
+    for each in reads:
+        each.cancel()
+    await asyncio.gather(*reads, return_exceptions=True)
 
 
 async def _listed_if(there_may_be: bool, reader: Reader, kind: Kind, place: Place) -> tuple[Manifest, ...]:
