@@ -15,6 +15,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     LABEL,
     MANAGED_BY,
     MANAGER,
+    NOBODY_ELSES,
     ROLE,
     SERVICE,
     TARGET,
@@ -63,7 +64,7 @@ def workload(place: Place, target: Target, version: WantedVersion, *, standby: b
     labels = owner_labels(place, version.label, role)
     name = standby_name(place.slug, version.label) if standby else version_name(place.slug, version.label)
     made: Manifest = copy.deepcopy({key: base[key] for key in ("apiVersion", "kind", "spec")})
-    made["metadata"] = _metadata(base, name, labels, owner_annotations(target, version))
+    made["metadata"] = _metadata(base, name, labels, {**owner_annotations(target, version), **NOBODY_ELSES})
     if place.workload is Kind.CRON_JOB:
         _fill_pods(_suspended(made["spec"], labels), place, target, version, labels)
         return made

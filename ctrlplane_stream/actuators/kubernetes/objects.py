@@ -41,6 +41,14 @@ ADOPTED_AT = f"{PREFIX}adopted-at"
 REVISION = "deployment.kubernetes.io/revision"
 """Annotation of Deployments and ReplicaSets, by the cluster: which Pod template is meant."""
 
+NOBODY_ELSES = {
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "argocd.argoproj.io/compare-options": "IgnoreExtraneous",
+}
+"""Annotations of a version's Deployment or CronJob, which has its template's labels. Where Argo CD knows by one of these labels what an
+Application's is, it is not to take the version for a leftover, at a sync or when the Application goes. What the version owns has an owner,
+and is left alone for that."""
+
 
 class Kind(Enum):
     """The kinds that we touch: API group and version, plural, and the name in manifests."""

@@ -45,13 +45,13 @@ class Repository:
         return revision
 
 
-def installed(namespace: str) -> list[Manifest]:
-    """What Argo CD finds where it is installed: its kinds, its settings with nothing set, and the default project."""
+def installed(namespace: str, settings: Mapping[str, str] | None = None) -> list[Manifest]:
+    """What Argo CD finds where it is installed: its kinds, its settings (by default with nothing set), and the default project."""
     of = {"namespace": namespace, "labels": _PART}
     everywhere = {"sourceRepos": ["*"], "destinations": [{"namespace": "*", "server": "*"}]}
     return [
         *PROGRAM.kinds(),
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", **of}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", **of}, "data": dict(settings or {})},
         {
             "apiVersion": "v1",
             "kind": "Secret",

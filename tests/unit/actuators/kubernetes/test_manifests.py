@@ -2,6 +2,8 @@
 
 import copy
 
+import pytest
+
 from ctrlplane_stream.actuators.kubernetes.manifests import companions, workload
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.kubernetes.placement import Place
@@ -55,3 +57,16 @@ def test_what_a_job_owns_is_owned_by_its_cron_job_and_its_jobs_and_pods_are_foun
     job = made["spec"]["jobTemplate"]
     assert ours.items() <= job["metadata"]["labels"].items()
     assert ours.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(("base", "standby"), [(template, False), (template, True), (job_template, False)])
+def test_a_version_tells_argo_cd_that_it_is_no_leftover_whatever_the_template_tells_it(base, standby):
+    """A template may be what Argo CD syncs: with the label by which it knows an Application's objects, and with options of its own."""
+    (labelled,) = base()
+    labelled["metadata"]["labels"]["app.kubernetes.io/instance"] = "shop"
+    labelled["metadata"]["annotations"] = {"argocd.argoproj.io/sync-options": "Prune=confirm", "kept": "yes"}
+    metadata = workload(Place("shop", "shop-cart", (labelled,)), TARGET, ONE, standby=standby)["metadata"]
+    assert metadata["labels"]["app.kubernetes.io/instance"] == "shop"
+    assert metadata["annotations"]["kept"] == "yes"
+    assert metadata["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+    assert metadata["annotations"]["argocd.argoproj.io/compare-options"] == "IgnoreExtraneous"
