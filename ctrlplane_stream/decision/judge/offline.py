@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, observe
-from ctrlplane_stream.decision.judge.fold import begin, judge_window
+from ctrlplane_stream.decision.judge.fold import begin, verdict_of
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.sums import in_order
@@ -156,10 +157,9 @@ def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
         )
     assignment = _assignment(case, policy, window_seconds)
     state = msgspec.structs.replace(begin(assignment, case.baseline), apart=case.apart)
-    verdicts: list[Verdict] = []
-    for closed in case.windows:
-        state, verdict = judge_window(state, assignment, closed)
-        verdicts.append(verdict)
+    states = [state := advance(state, assignment, closed) for closed in case.windows]
+    assignment = _soaking(assignment, states[-1].watched)
+    verdicts = [verdict_of(after, assignment) for after in states]
     at = _decided(verdicts)
     final = verdicts[at]
     return Report(
@@ -179,7 +179,6 @@ def _assignment(case: _Case, policy: GatePolicy, window_seconds: int) -> Assignm
     bounded = msgspec.structs.replace(
         policy,
         maximum_windows=min(policy.maximum_windows, available),
-        soak_windows=min(policy.soak_windows, available),
         sample_ratio_tolerance=_NO_WEIGHT,
     )
     return Assignment(
@@ -195,6 +194,12 @@ def _assignment(case: _Case, policy: GatePolicy, window_seconds: int) -> Assignm
         window_seconds=window_seconds,
         policy=bounded,
     )
+
+
+def _soaking(assignment: Assignment, watched: int) -> Assignment:
+    """No more is soaked than there is: the windows of the recording in which there was something to judge."""
+    policy = assignment.policy
+    return msgspec.structs.replace(assignment, policy=msgspec.structs.replace(policy, soak_windows=min(policy.soak_windows, watched)))
 
 
 def _decided(verdicts: Sequence[Verdict]) -> int:
