@@ -9,7 +9,7 @@ broken glass are of the recorded world and are left out.
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -50,6 +50,10 @@ _RECORDING_ENDS = "the recording ends here: what would have come next was never 
 
 Key = tuple[tuple[tuple[str, str], ...], int]
 """The versions that a rollout moves to, and its attempt: the same rollout under any policy."""
+
+
+_Attempt = tuple[str, int]
+"""The id of a rollout, which it keeps when it is begun anew, and which attempt it is."""
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -124,8 +128,8 @@ class Backtest:
         self._now_ms = self._looked_ms = 0
         self._wake_ms: int | None = None
         self._looking = False
-        self._rollouts: dict[str, Rollout] = {}
-        self._open: set[str] = set()
+        self._rollouts: dict[_Attempt, Rollout] = {}
+        self._open: set[_Attempt] = set()
         self._arrived: list[tuple[int, str, dict[str, int]]] = []
 
     @property
@@ -197,7 +201,7 @@ class Backtest:
         def end() -> None:
             for rollout in self._rollouts.values():
                 if _key(rollout) == key and rollout.phase not in ENDED and rollout.phase not in (Phase.ABORTING, Phase.DRAINING):
-                    self._open.add(rollout.id)
+                    self._open.add((rollout.id, rollout.attempt))
                     self._give(OverrideRequested(f"ends-{rollout.id}", OverrideVerb.ABORT, "backtest", _RECORDING_ENDS, rollout.id))
 
         return end
@@ -226,9 +230,7 @@ class Backtest:
         decision = decide(self._state, fact, Moment(self._offset, self._now_ms, None))
         self._offset += 1
         self._state, self._wake_ms = decision.state, decision.wake_at_ms
-        for key, value in decision.delta.items():
-            if key.startswith("rollout/") and bytes(value) != GONE:
-                self._rollouts[key.removeprefix("rollout/")] = msgspec.json.decode(value, type=Rollout)
+        self._rollouts.update(_told_by(decision.delta))
         for output in decision.outputs:
             self._carry(output)
 
@@ -315,7 +317,7 @@ class Backtest:
         ended = rollout.ended_ms or 1 << 62
         counts = (split.get(units[s], 0) for at, s, split in self._arrived if s in units and rollout.began_ms <= at <= ended)
         ending = _ending(rollout, _highest(rollout), sum(counts))
-        if rollout.id in self._open:
+        if (rollout.id, rollout.attempt) in self._open:
             return msgspec.structs.replace(ending, phase=OPEN, because=_RECORDING_ENDS)
         return ending
 
@@ -348,10 +350,15 @@ def _ending(rollout: Rollout, highest: int, requests: int) -> Ending:
 
 
 def rollouts_of(deltas: Iterable[dict[str, msgspec.Raw]]) -> tuple[Rollout, ...]:
-    """Every rollout that the deltas of decisions tell of, as it was in the end, in the order of their beginning."""
-    found: dict[str, Rollout] = {}
+    """Every attempt of every rollout that the deltas of decisions tell of, as it was in the end, in the order of their beginning."""
+    found: dict[_Attempt, Rollout] = {}
     for delta in deltas:
-        for key, value in delta.items():
-            if key.startswith("rollout/") and bytes(value) != GONE:
-                found[key] = msgspec.json.decode(value, type=Rollout)
+        found.update(_told_by(delta))
     return tuple(sorted(found.values(), key=lambda r: (r.began_ms, r.id)))
+
+
+def _told_by(delta: Mapping[str, msgspec.Raw]) -> dict[_Attempt, Rollout]:
+    rollouts = (
+        msgspec.json.decode(value, type=Rollout) for key, value in delta.items() if key.startswith("rollout/") and bytes(value) != GONE
+    )
+    return {(rollout.id, rollout.attempt): rollout for rollout in rollouts}

@@ -16,6 +16,8 @@ from ctrlplane_stream.model.facts import (
     EdgesObserved,
     Fact,
     OutcomeStatus,
+    OverrideRequested,
+    OverrideVerb,
     ServiceSeen,
     WorldCause,
     WorldChanged,
@@ -160,6 +162,17 @@ def test_what_another_tool_moved_is_left_out_with_the_share_that_it_had() -> Non
     lines = words(Told(PLACE, 1, 0, (compared,)))
     assert "left out: another tool moved it" in lines[-2]
     assert lines[-1] == "0 of 1 would have ended otherwise, 0 alike; 1 left out"
+
+
+def test_each_attempt_of_a_rollout_is_compared_with_itself() -> None:
+    """A retry keeps the id of what it tries again."""
+    retry = (PUSHED + 300, OverrideRequested("r", OverrideVerb.RETRY, "ada", "once more", service=CART, version="#2"))
+    facts, windows = tuple(_facts(retry)), tuple(_windows(20))
+    recorded = Backtest(Recording(PLACE, facts, windows, ()), QUICK, TIMING)
+    recorded.run()
+    compared = Backtest(Recording(PLACE, facts, windows, recorded.rollouts), QUICK, TIMING).run()
+    both = [one for one in compared if "#2" in one.changed[CART].partition("->")[2]]
+    assert [(one.recorded.phase, one.other.phase) for one in both if one.recorded and one.other] == [("reverted", "reverted")] * 2
 
 
 def test_the_same_policy_ends_the_same() -> None:
