@@ -89,7 +89,7 @@ def ended(draft: Draft, rollout: e.Rollout) -> None:
 
 def _note_way(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     """Note what a rollout that has ended went back from, if it did: its candidate, or by a person's word what served before."""
-    if rollout.phase is Phase.REVERTED and not rollout.is_superseded and draft.target(unit.service).stable != unit.candidate:
+    if rollout.is_gone_back and draft.target(unit.service).stable != unit.candidate:
         _note_gone_back(draft, unit.service, unit.candidate)
     elif rollout.phase is Phase.COMPLETED and rollout.cause == "revert" and unit.stable is not None:
         _note_gone_back(draft, unit.service, unit.stable)

@@ -154,7 +154,7 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
         return text
     for unit in rollout.units:
         if (why_not := unwanted(draft, unit.service, unit.candidate, rollout.cause)) is not None:
-            return Event.STOP, why_not
+            return Event.STOP, f"{e.NOT_BEGUN}{why_not}"
     _renew_set(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
 

@@ -144,6 +144,19 @@ def test_what_waits_as_its_service_leaves_the_catalog_does_not_begin() -> None:
     until(loop, "cart/2", Phase.COMPLETED)
 
 
+def test_a_configuration_that_did_not_begin_since_its_service_had_left_the_catalog_comes_back_with_it() -> None:
+    """Nobody went back from it: nothing was found of it, and no person said so."""
+    loop = shop()
+    loop.push("pay", 2)
+    loop.run(5)
+    _configure(loop, limit="5")
+    entries = [service(name, configuration={"limit": "5"} if name == "cart" else {}) for name in (*SHOP, "island")]
+    loop.give(CatalogApplied(catalog(*[s for s in entries if s.service != "cart"]), "h3", "ada"))
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.give(CatalogApplied(catalog(*entries), "h4", "ada"))
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_what_is_under_way_as_its_service_leaves_the_catalog_comes_to_its_end_by_the_same_actuator() -> None:
     loop = shop()
     loop.judge.faulty.add(("cart", "#2"))

@@ -7,6 +7,7 @@ Entries are values; a decision replaces them. Times that end in ``_ms`` are wall
 from ctrlplane_stream.decision.entities.log import CatalogEntry, Clock, Index, OriginMark, TelemetryEntry
 from ctrlplane_stream.decision.entities.people import FreezeEntry, OverrideEntry
 from ctrlplane_stream.decision.entities.rollouts import (
+    NOT_BEGUN,
     SUPERSEDED,
     Advice,
     AdvisedEntry,
@@ -23,6 +24,7 @@ from ctrlplane_stream.decision.entities.targets import ArrivalsEntry, InFlight, 
 from ctrlplane_stream.decision.entities.versions import PairEntry, ReleaseEntry, VersionEntry
 
 __all__ = [
+    "NOT_BEGUN",
     "SUPERSEDED",
     "Advice",
     "AdvisedEntry",

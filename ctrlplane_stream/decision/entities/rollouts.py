@@ -12,6 +12,9 @@ from ctrlplane_stream.model.verdicts import VerdictStatus
 SUPERSEDED = "superseded by "
 """How the reason of a rollout begins whose members move on in a newer set."""
 
+NOT_BEGUN = "not begun: "
+"""How the reason of a rollout begins that waited until it was no longer wanted."""
+
 
 class Hold(msgspec.Struct, frozen=True):
     """Why a rollout does not go on, who said so, and when its patience ends."""
@@ -181,6 +184,11 @@ class Rollout(msgspec.Struct, frozen=True):
     def is_superseded(self) -> bool:
         """Whether it was stopped for a newer set, and not for anything that was found of it."""
         return self.stopped_because is not None and self.stopped_because.startswith(SUPERSEDED)
+
+    @property
+    def is_gone_back(self) -> bool:
+        """Whether it went back for what was found of it, or since a person said so."""
+        return self.phase is Phase.REVERTED and not (self.stopped_because or "").startswith((SUPERSEDED, NOT_BEGUN))
 
     @property
     def held(self) -> bool:
