@@ -106,6 +106,8 @@ def nothing_waits_at_rest(books: Books, fact: Fact, before: State, decision: Dec
             continue
         entry = decision.state.find(f"service/{service}", ServiceInEnvironment)
         policy = entry.policy if entry is not None else Policy()
+        if policy.mode is Mode.ADVISE:
+            continue  # What another tool moves by now is waited for once it is ours again.
         patience = 1000 * max(policy.lost_actuator_seconds, policy.ready_timeout_seconds if policy.exchanges else 0.0)
         patience = max(patience, _DELETED_AGAIN_MS * 2**target.in_flight.tries) if deletes else patience
         since = max(target.in_flight.issued_steady, target.moved_steady if policy.exchanges else 0)
