@@ -16,7 +16,6 @@ from ctrlplane_stream.decision.versioning import foreign_image, known_label, num
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import OverrideRequested, Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, Artifact
-from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.model.world import Capacity
 
 
@@ -40,7 +39,7 @@ def _unfit(draft: Draft, service: ServiceInEnvironment, artifact: Artifact) -> s
     name, target = service.service, draft.target(service.service)
     if (foreign := foreign_image(service, artifact)) is not None:
         return foreign
-    if service.policy.mode is Mode.ADVISE:
+    if draft.is_advised(service.service):
         return f"{name} is only advised on (mode advise): another tool moves it"
     if (busy := next((r for r in draft.rollouts() if any(u.service == name for u in r.units)), None)) is not None:
         return f"{busy.id} is under way ({busy.phase}); abort it first"

@@ -4,11 +4,14 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.phases import ADOPTION, Phase
+from ctrlplane_stream.decision.phases import ADOPTION, QUEUED
 from ctrlplane_stream.decision.runs import is_job
 from ctrlplane_stream.model.commands import JudgeAssigned, JudgeReleased
 from ctrlplane_stream.model.policy import Policy, Unsure
 from ctrlplane_stream.model.verdicts import Assignment, Change, Concurrent, GatePolicy, Guard, GuardRole, OnUnprovable
+
+_NOTHING_OF_ITS_OWN = (QUEUED, *ADOPTION)
+"""Phases in which whatever weight a candidate has is not the rollout's doing."""
 
 
 def global_step(rollout: e.Rollout) -> int:
@@ -136,7 +139,7 @@ def concurrent(draft: Draft, rollout: e.Rollout) -> tuple[e.Rollout, ...]:
 
 
 def _is_beside(draft: Draft, rollout: e.Rollout, other: e.Rollout) -> bool:
-    if other.id == rollout.id or other.promoted or other.phase in (Phase.QUEUED, *ADOPTION):
+    if other.id == rollout.id or other.promoted or other.phase in _NOTHING_OF_ITS_OWN:
         return False
     return other.advice is not None or _carries(draft, other)
 

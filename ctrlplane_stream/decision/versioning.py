@@ -12,7 +12,6 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import ArtifactPushed, Provenance, ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact, version_label, version_number
-from ctrlplane_stream.model.policy import Mode
 
 VERSIONS_KEPT = 200
 """Of so many versions of a service it is remembered what they are made from: an entry is half a kilobyte, and a state is kept in memory and
@@ -47,12 +46,14 @@ def _next_label(draft: Draft, service: ServiceInEnvironment, artifact: Artifact)
 def _forget(draft: Draft, service: str, label: str) -> None:
     """Let go of what an old version is made from, unless something of it is there or may be returned to. That it has this number stays
     known, so that nothing is numbered twice."""
+    if draft.version(service, label) is None:
+        return  # as mostly: there are not so many yet
     target = draft.target(service)
     good = target.last_known_good.label if target.last_known_good is not None else None
     moving = [name for r in draft.rollouts() for u in r.units if u.service == service for name in (u.stable, u.candidate)]
     collected = [entry.members.get(service) for name in draft.index.releases if (entry := draft.find(f"release/{name}", e.ReleaseEntry))]
     kept = (target.stable, target.pinned, good, *target.baked, *(live.label for live in target.live), *moving, *collected)
-    if label not in kept and draft.version(service, label) is not None:
+    if label not in kept:
         draft.remove(f"version/{service}/{label}")
 
 
@@ -126,7 +127,7 @@ def only_numbered(draft: Draft, service: ServiceInEnvironment, label: str) -> bo
         pinned = f"{service.service} is pinned to {target.pinned} by {target.pinned_by}"
         draft.because("pinned", f"{pinned}; {label} is numbered and waits for control retry after unpin")
         return True
-    if service.policy.mode is Mode.ADVISE:
+    if draft.is_advised(service.service):
         text = f"{service.service} {label} is numbered; the policy only advises, and judges it once another tool rolls it out"
         draft.because("advise", text)
         return True

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, is_advised, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
@@ -62,14 +62,9 @@ def advice_is_no_command(books: Books, fact: Fact, before: State, decision: Deci
         for unit in rollout.units:
             if decision.state.find(f"service/{unit.service}", ServiceInEnvironment) is None:
                 yield Violation(10, f"{rollout.id} begins to move {unit.service}, which the catalog does not have")
-            if _is_advised(decision.state, unit.service):
+            if is_advised(decision.state, unit.service):
                 yield Violation(10, f"{rollout.id} begins to move {unit.service}, on which we only advise")
     for command in commands_of(decision):
         at_rest = command.rollout is None and not isinstance(fact, OverrideRequested)
-        if at_rest and _is_advised(before, command.target.service) and _is_advised(decision.state, command.target.service):
+        if at_rest and is_advised(before, command.target.service) and is_advised(decision.state, command.target.service):
             yield Violation(10, f"{command.id}: {command.target} is at rest and told {command.verb}, and we only advise there")
-
-
-def _is_advised(state: State, service: str) -> bool:
-    entry = state.find(f"service/{service}", ServiceInEnvironment)
-    return entry is not None and entry.policy.mode is Mode.ADVISE

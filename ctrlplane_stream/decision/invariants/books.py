@@ -8,6 +8,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision, Moment
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Command, JudgeAssigned
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
@@ -19,6 +20,7 @@ from ctrlplane_stream.model.facts import (
     VerdictGiven,
     WorldChanged,
 )
+from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity, TargetObserved, TargetWanted
 
@@ -89,6 +91,12 @@ class Books:
 
 Check = Callable[[Books, Fact, State, Decision], Iterator[Violation]]
 """A promise: what a decision broke of it, by the books, the fact and the state before."""
+
+
+def is_advised(state: State, service: str) -> bool:
+    """Whether the catalog leaves the service to another tool."""
+    entry = state.find(f"service/{service}", ServiceInEnvironment)
+    return entry is not None and entry.policy.mode is Mode.ADVISE
 
 
 def note_commands(books: Books, decision: Decision) -> None:

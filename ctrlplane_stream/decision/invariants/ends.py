@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout_of, rollouts_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, is_advised, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
@@ -19,7 +19,7 @@ from ctrlplane_stream.model.facts import (
     WorldChanged,
 )
 from ctrlplane_stream.model.identity import version_label
-from ctrlplane_stream.model.policy import Mode, Policy
+from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, VerdictStatus
 
 
@@ -106,7 +106,7 @@ def nothing_waits_at_rest(books: Books, fact: Fact, before: State, decision: Dec
             continue
         entry = decision.state.find(f"service/{service}", ServiceInEnvironment)
         policy = entry.policy if entry is not None else Policy()
-        if policy.mode is Mode.ADVISE:
+        if is_advised(decision.state, service):
             continue  # What another tool moves by now is waited for once it is ours again.
         patience = 1000 * max(policy.lost_actuator_seconds, policy.ready_timeout_seconds if policy.exchanges else 0.0)
         patience = max(patience, _DELETED_AGAIN_MS * 2**target.in_flight.tries) if deletes else patience
@@ -121,10 +121,9 @@ def no_other_artifact_in_silence(books: Books, fact: Fact, before: State, decisi
         return
     service = fact.target.service
     target, seen = decision.state.find(f"target/{service}", e.TargetEntry), books.observed.get(service)
-    entry = decision.state.find(f"service/{service}", ServiceInEnvironment)
     if target is None or seen is not fact.observed or target.stable is None or target.rollout is not None:
         return
-    if entry is not None and entry.policy.mode is Mode.ADVISE:
+    if is_advised(decision.state, service):
         return  # What another tool runs there is its own business.
     for version in seen.versions:
         known = decision.state.find(f"version/{service}/{version.label}", e.VersionEntry)
@@ -156,10 +155,10 @@ def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: D
 
 def _may_not_move(state: State, unit: e.Unit) -> bool:
     """Whether the service of a unit has left the catalog, is only advised on, or is pinned to another version."""
-    service = state.find(f"service/{unit.service}", ServiceInEnvironment)
     target = state.find(f"target/{unit.service}", e.TargetEntry)
     pinned = target is not None and target.pinned not in (None, unit.candidate)
-    return service is None or service.policy.mode is Mode.ADVISE or pinned
+    known = state.find(f"service/{unit.service}", ServiceInEnvironment) is not None
+    return not known or is_advised(state, unit.service) or pinned
 
 
 def _is_taken_back(before: State, state: State, unit: e.Unit) -> bool:
