@@ -131,6 +131,8 @@ def service(place: Place, label: str, match: dict[str, str]) -> Manifest:
     spec: Manifest = copy.deepcopy(base["spec"]) if base is not None else {"ports": _ports(place)}
     for assigned in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
         spec.pop(assigned, None)
+    for port in spec.get("ports") or []:
+        port.pop("nodePort", None)
     spec["selector"] = match
     labels = owner_labels(place, label)
     return {

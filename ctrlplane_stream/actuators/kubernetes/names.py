@@ -5,11 +5,11 @@ import re
 
 from ctrlplane_stream.model.identity import version_number
 
-_SLUG_LIMIT = 40
+SLUG_LIMIT = 40
 """Leaves room for ``-v12345-standby`` and for what Kubernetes appends to the names of Pods, within 63 characters."""
 
 
-def slug(text: str, limit: int = _SLUG_LIMIT) -> str:
+def slug(text: str, limit: int = SLUG_LIMIT) -> str:
     """``text`` as a DNS-1035 label of at most ``limit`` characters: ``shop/cart`` becomes ``shop-cart``.
 
     What had to be shortened, or had nothing that DNS takes, carries 8 digits of its SHA-256. Two texts may still come

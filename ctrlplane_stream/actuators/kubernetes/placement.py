@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from ctrlplane_stream.actuators.kubernetes.misplaced import misplaced, outdated
 from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, kind_of
 from ctrlplane_stream.model.identity import Target
@@ -165,7 +166,11 @@ def read_placements(path: Path) -> Placements:
         raise PlacementError(f"{path}: {error}") from error
     _check(path, file)
     wanted = {o.template for s in file.services.values() for o in (s, *s.environments.values()) if o.template is not None}
-    return Placements(file, {name: read_template(path.parent / name) for name in sorted(wanted)})
+    placements = Placements(file, {name: read_template(path.parent / name) for name in sorted(wanted)})
+    wrong = misplaced(placements.all())
+    if wrong is not None:
+        raise PlacementError(f"{path}: {wrong}")
+    return placements
 
 
 def read_template(path: Path) -> tuple[Manifest, ...]:
@@ -177,7 +182,7 @@ def read_template(path: Path) -> tuple[Manifest, ...]:
         raise PlacementError(text) from error
     except yaml.YAMLError as error:
         raise PlacementError(f"{path}: {error}") from error
-    wrong = template_problem(manifests)
+    wrong = template_problem(manifests) or outdated(manifests)
     if wrong:
         raise PlacementError(f"{path}: {wrong}")
     return manifests
@@ -226,13 +231,8 @@ def _check(path: Path, file: _File) -> None:
         for environment in sorted(service.environments):
             if environment not in file.environments:
                 raise PlacementError(f"{path}: {name} names the environment {environment}, which is not listed under environments")
-    seen: dict[tuple[str | None, str, str], str] = {}
-    for environment, where in sorted(file.environments.items()):
-        for name, service in sorted(file.services.items()):
-            here = _merged(service, service.environments.get(environment, _Override()))
+            here = _merged(service, service.environments[environment])
             if here.route is not None and here.service is not None:
                 raise PlacementError(f"{path}: {name} has route and service: weights go by one of them")
-            key = (where.context, where.namespace, here.name or slug(name))
-            if key in seen:
-                raise PlacementError(f"{path}: {environment}:{name} and {seen[key]} would share the name {key[2]}: give one a `name`")
-            seen[key] = f"{environment}:{name}"
+        if service.route is not None and service.service is not None:
+            raise PlacementError(f"{path}: {name} has route and service: weights go by one of them")

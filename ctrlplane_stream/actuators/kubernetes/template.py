@@ -17,6 +17,14 @@ def workload_of(template: tuple[Manifest, ...]) -> Manifest | None:
     return next((manifest for manifest in template if manifest.get("kind") in ("Deployment", "CronJob")), None)
 
 
+def containers_of(workload: Manifest) -> list[Manifest]:
+    """The containers of the Pods of a Deployment or CronJob, without those that come before them."""
+    spec: Manifest = workload.get("spec") or {}
+    pods: Manifest = spec.get("jobTemplate", {}).get("spec", {}) if "jobTemplate" in spec else spec
+    found: list[Manifest] = ((pods.get("template") or {}).get("spec") or {}).get("containers") or []
+    return found
+
+
 def configuration_data(configuration: Mapping[str, str]) -> dict[str, str]:
     """The configuration as environment variables: ``colour`` becomes ``CONFIG_COLOUR``, as every actuator has it."""
     return {f"CONFIG_{re.sub(r'[^A-Z0-9]', '_', key.upper())}": value for key, value in configuration.items()}
@@ -34,15 +42,17 @@ def pod_spec(
 ) -> Manifest:
     """The Pod spec of a version, from the template's.
 
-    ``container`` gets the image (default: the one named like the service, else the first). ``copies`` maps the names of
-    the template's ConfigMaps to those of this version's copies. ``configuration`` names the ConfigMap with the
-    version's configuration, which every container gets as environment variables.
+    ``container`` gets the image (default: the one named like the service, else the first), and so does whatever has the same one
+    in the template, init containers among them. ``copies`` maps the names of the template's ConfigMaps to those of this version's
+    copies. ``configuration`` names the ConfigMap with the version's configuration, which every container gets as environment variables.
     """
     made = _renamed_config_maps(copy.deepcopy(spec), copies)
-    containers = made["containers"]
-    chosen = _chosen(containers, container or target.service.rpartition("/")[2])
+    chosen = _chosen(made["containers"], container or target.service.rpartition("/")[2])
+    before = chosen.get("image")
     chosen["image"] = str(version.artifact)
-    for each in containers:
+    for each in [*made["containers"], *(made.get("initContainers") or [])]:
+        if before is not None and each.get("image") == before:
+            each["image"] = str(version.artifact)
         environment = list(each.get("env") or [])
         set_already = {str(variable.get("name")): variable for variable in environment}
         environment = [variable for variable in environment if variable.get("name") != _RESOURCE]
@@ -79,7 +89,7 @@ def _attributes(target: Target, version: WantedVersion, set_already: str) -> str
 
 def _renamed_config_maps(spec: Manifest, copies: Mapping[str, str]) -> Manifest:
     """The spec with every reference to a copied ConfigMap turned to the copy."""
-    for container in [*spec.get("containers", []), *spec.get("initContainers", [])]:
+    for container in [*spec["containers"], *(spec.get("initContainers") or [])]:
         for source in container.get("envFrom") or []:
             _rename(source.get("configMapRef"), copies)
         for variable in container.get("env") or []:

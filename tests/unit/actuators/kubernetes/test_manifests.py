@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.manifests import companions, workload
+from ctrlplane_stream.actuators.kubernetes.manifests import companions, service, workload
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.local.control_plane.scene import job_template, template, version
@@ -32,6 +32,21 @@ def test_copies_of_config_maps_with_long_names_that_begin_alike_are_two_and_each
     assert copies[2] == "shop-cart-v1-short"
     referred = made["spec"]["template"]["spec"]["containers"][0]["envFrom"]
     assert [each["configMapRef"]["name"] for each in referred][:3] == copies
+
+
+def test_the_services_of_two_versions_have_nothing_that_only_one_service_may_have():
+    """As a Service reads that was exported from a cluster: its addresses and ports of nodes are its own."""
+    exported = {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "healthCheckNodePort": 30001, "externalTrafficPolicy": "Local"}
+    ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30002}]
+    base = {"kind": "Service", "metadata": {"name": "cart"}, "spec": {**exported, "type": "NodePort", "ports": ports}}
+    made = service(Place("shop", "shop-cart", (*template(), base)), "#1", {"a": "b"})["spec"]
+    assert made == {
+        "externalTrafficPolicy": "Local",
+        "type": "NodePort",
+        "ports": [{"name": "http", "port": 80, "targetPort": 8080}],
+        "selector": {"a": "b"},
+    }
+    assert base["spec"]["ports"][0]["nodePort"] == 30002, "a template is not changed by use"
 
 
 def test_a_job_is_made_suspended_without_overlap_or_making_up_and_the_templates_own_word_stands():

@@ -53,6 +53,13 @@ def test_a_target_has_the_place_of_its_environment_and_service(tmp_path):
         ("staging: {replicas", "moon: {replicas", "moon"),
         ("rule: cart}", "rule: cart}\n    service: cart", "route and service"),
         ("services:", "services:\n  shop-cart: {template: cart.yaml}", "share the name shop-cart"),
+        (
+            "    template: cart.yaml",
+            "    name: Shop_Cart\n    template: cart.yaml",
+            "`name` Shop_Cart cannot be a part of names.*at most 40",
+        ),
+        ("    template: cart.yaml", f"    name: {'c' * 41}\n    template: cart.yaml", "cannot be a part of names"),
+        ("    template: cart.yaml", "    container: crat\n    template: cart.yaml", "container crat.*has cart"),
         ("template: cart.yaml", "template: absent.yaml", "absent.yaml: No such file or directory; a `template` is a file"),
         ("environments:\n  staging", "environments: [\n  staging", "placement.yaml"),
     ],
@@ -61,6 +68,35 @@ def test_what_is_wrong_is_said(tmp_path, old, new, said):
     """Every mistake is refused when the file is read, and named."""
     with pytest.raises(PlacementError, match=said):
         read_placements(written(tmp_path, GOOD.replace(old, new, 1)))
+
+
+SHARED = """\
+environments:
+  staging: {namespace: shop}
+  production: {namespace: shop}
+services:
+  shop/cart:
+    template: cart.yaml
+    environments: {staging: {name: cart-staging}, production: {name: cart}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("route: {name: shop, rule: cart}", "would both steer the rule cart of HTTPRoute shop"),
+        ("service: cart", "would both share the Pods behind Service cart"),
+        ("adopt: cart", "would both adopt Deployment cart"),
+    ],
+)
+def test_what_two_targets_would_take_from_each_other_is_refused(tmp_path, way, said):
+    """Two environments in one namespace have names of their own; the rule, Service or Deployment that both inherit is one."""
+    with pytest.raises(PlacementError, match=f"production:shop/cart and staging:shop/cart {said} in shop"):
+        read_placements(written(tmp_path, SHARED.replace("template: cart.yaml", f"template: cart.yaml\n    {way}")))
+    apart = SHARED.replace("template: cart.yaml", f"template: cart.yaml\n    {way}").replace(
+        "staging: {namespace: shop}", "staging: {namespace: other}"
+    )
+    assert len(read_placements(written(tmp_path, apart)).all()) == 2
 
 
 def test_a_file_that_is_not_there_or_empty_is_said_with_the_setting_or_the_field_that_is_missing(tmp_path):
@@ -99,6 +135,14 @@ def test_a_job_is_placed_by_its_template_and_its_runs_are_looked_at(tmp_path):
         (DEPLOYMENT + "---\nkind: Secret\nmetadata: {name: s}\n", "Secret cannot be made per version"),
         (DEPLOYMENT + "---\nkind: ConfigMap\n", "metadata.name"),
         (DEPLOYMENT + "---\n[1]\n", "must be an object"),
+        (
+            DEPLOYMENT.replace("name: cart, image: replaced", "name: proxy}, {name: main"),
+            "has the containers proxy, main, of which none is named cart",
+        ),
+        (
+            DEPLOYMENT + "---\napiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: c}\n",
+            "autoscaling/v1.*autoscaling/v2",
+        ),
     ],
 )
 def test_a_template_that_cannot_be_a_version_is_refused(tmp_path, template, said):

@@ -29,6 +29,21 @@ def test_the_container_named_like_the_service_gets_the_image_and_the_others_keep
     assert [each["image"] for each in made(spec, container="proxy")["containers"]] == [str(VERSION.artifact), "c"]
 
 
+def test_whatever_runs_the_same_image_gets_the_versions_too():
+    """Migrations before the start, a worker beside it: an older image there would be another version of the same program."""
+    same, other = {"image": "registry.example/cart:1"}, {"image": "registry.example/proxy:1"}
+    spec = {
+        "containers": [{"name": "cart", **same}, {"name": "worker", **same}, {"name": "proxy", **other}],
+        "initContainers": [{"name": "migrations", **same}, {"name": "agent", "restartPolicy": "Always", **other}],
+    }
+    after = made(spec, configuration="mine")
+    assert [each["image"] for each in after["containers"]] == [str(VERSION.artifact), str(VERSION.artifact), other["image"]]
+    assert [each["image"] for each in after["initContainers"]] == [str(VERSION.artifact), other["image"]]
+    for each in after["initContainers"]:
+        assert attributes(each)["ctrlplane.version"] == "%233"
+        assert each["envFrom"] == [{"configMapRef": {"name": "mine"}}]
+
+
 def test_our_version_outranks_what_the_template_says_and_the_rest_of_it_stays():
     """The template's own attributes stay, but for the version."""
     env = [{"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "team=shop, ctrlplane.version=%239,service.namespace=other"}]

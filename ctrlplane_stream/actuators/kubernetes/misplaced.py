@@ -1,0 +1,70 @@
+"""What is wrong with places each of whose words can be read: found when the file is, and not in the middle of a rollout. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ctrlplane_stream.actuators.kubernetes.names import SLUG_LIMIT
+from ctrlplane_stream.actuators.kubernetes.objects import Manifest, kind_of, name_of
+from ctrlplane_stream.actuators.kubernetes.template import containers_of, workload_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ctrlplane_stream.actuators.kubernetes.placement import Place
+    from ctrlplane_stream.model.identity import Target
+
+_NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{SLUG_LIMIT - 2}}}[a-z0-9])?")
+
+
+def misplaced(places: Sequence[tuple[Target, Place]]) -> str | None:
+    """The first thing that is wrong with the places of all targets, in words; None where nothing is."""
+    owners: dict[tuple[str | None, str, str], Target] = {}
+    for target, place in places:
+        if (wrong := _by_itself(target, place)) is not None:
+            return f"{target}: {wrong}"
+        for what, words in _taken_by_one(place):
+            other = owners.setdefault((place.context, place.namespace, what), target)
+            if other != target:
+                return f"{other} and {target} would {words}"
+    return None
+
+
+def outdated(manifests: Sequence[Manifest]) -> str | None:
+    """A manifest of a template that is written for another version of the API than the one by which we make it, in words; or None."""
+    for manifest in manifests:
+        kind, said = kind_of(manifest), manifest.get("apiVersion")
+        if kind is not None and said is not None and said != kind.api_version:
+            return f"{kind.manifest_kind} {name_of(manifest)} is of {said}: write it as {kind.api_version}"
+    return None
+
+
+def _by_itself(target: Target, place: Place) -> str | None:
+    if not _NAME.fullmatch(place.slug):
+        return f"`name` {place.slug} cannot be a part of names: small letters, digits and hyphens, a letter first, at most {SLUG_LIMIT}"
+    base = workload_of(place.template)
+    names = [str(each.get("name")) for each in containers_of(base)] if base is not None else []
+    if not names or (place.container or target.service.rpartition("/")[2]) in names:
+        return None
+    if place.container is not None:
+        return f"there is no container {place.container} in its template, which has {', '.join(names)}"
+    if len(names) > 1:
+        called = target.service.rpartition("/")[2]
+        return (
+            f"its template has the containers {', '.join(names)}, of which none is named {called}: say which gets the image by `container`"
+        )
+    return None
+
+
+def _taken_by_one(place: Place) -> Iterator[tuple[str, str]]:
+    """What no two targets of a namespace may have, and what they would do with it."""
+    yield f"name {place.slug}", f"share the name {place.slug}: give one a `name`"
+    within = f"in {place.namespace}: give each its own"
+    if place.route is not None:
+        rule = f"rule {place.route.rule} of {place.route.kind} {place.route.name}"
+        yield rule, f"both steer the {rule} {within}"
+    if place.service is not None:
+        yield f"Service {place.service}", f"both share the Pods behind Service {place.service} {within}"
+    if place.adopt is not None:
+        yield f"Deployment {place.adopt}", f"both adopt Deployment {place.adopt} {within}"
