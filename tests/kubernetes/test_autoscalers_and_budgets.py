@@ -1,6 +1,7 @@
 """Versions beside real autoscalers and disruption budgets: nobody's Pods go when they are needed, and nobody's evictions are blocked."""
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, running, settled, template, version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target
@@ -36,10 +37,10 @@ def namespace(lab):
     return made
 
 
-def play(lab, namespace, more, doing):
+def play(lab, namespace, more, doing, adopt=None):
     """Run ``doing(actuator, admin)`` on a target whose template has ``more`` beside its Deployment."""
     place = routed_place(namespace, SERVICE)
-    place = msgspec.structs.replace(place, template=(*template(2), *more))
+    place = msgspec.structs.replace(place, template=(*template(2), *more), adopt=adopt)
 
     async def run() -> None:
         async with lab.product() as cluster, lab.admin() as admin:
@@ -121,6 +122,43 @@ def test_an_autoscaler_that_somebody_deleted_is_told_and_made_again_over_that(la
         assert await admin.get(Kind.AUTOSCALER, namespace, "shop-cart-v1") is not None
 
     play(lab, namespace, [SCALER], doing)
+
+
+def test_an_autoscaler_of_somebody_elses_that_counts_the_versions_pods_too_is_refused(lab, namespace):
+    """The cluster would scale neither of them. Without it the version's own looks for its load."""
+    lab.apply([running(), SCALER], namespace)
+
+    async def conditions(admin, name):
+        found = ((await admin.get(Kind.AUTOSCALER, namespace, name)).get("status") or {}).get("conditions") or []
+        return {each["type"]: each["reason"] for each in found}
+
+    async def doing(actuator, admin):
+        first = version("cart", 1, 100)
+        for number, verb in ((1, Verb.SHIFT), (2, Verb.ADOPT)):
+            outcome = await actuator.apply(*command(TARGET, number, first, verb=verb))
+            assert outcome.status is OutcomeStatus.REFUSED, outcome
+            assert "HorizontalPodAutoscaler cart counts the Pods of every version too" in outcome.reason
+        while await admin.get(Kind.AUTOSCALER, namespace, "cart") is not None:
+            with suppress(Conflict):
+                metadata = (await admin.get(Kind.AUTOSCALER, namespace, "cart"))["metadata"]
+                await admin.delete(Kind.AUTOSCALER, namespace, "cart", metadata["uid"], metadata["resourceVersion"])
+        assert (await actuator.apply(*command(TARGET, 3, first, verb=Verb.ADOPT))).status is OutcomeStatus.APPLIED
+        await actuator.apply(*command(TARGET, 4, first, version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+
+        async def looked():
+            return "ScalingActive" in await conditions(admin, "shop-cart-v2")
+
+        await until(looked, "the version's autoscaler looks for its load")
+        assert (await conditions(admin, "shop-cart-v2"))["ScalingActive"] != "AmbiguousSelector"
+        await asyncio.to_thread(lab.apply, [SCALER | {"metadata": {"name": "back"}}], namespace)
+
+        async def ambiguous():
+            return (await conditions(admin, "shop-cart-v2"))["ScalingActive"] == "AmbiguousSelector"
+
+        await until(ambiguous, "why it is refused")
+
+    play(lab, namespace, [SCALER], doing, adopt="cart")
 
 
 def test_an_autoscaler_does_not_go_with_weights_by_shares_of_pods(lab, namespace):

@@ -195,6 +195,29 @@ def test_a_backend_that_somebody_sends_elsewhere_is_an_edit_though_every_weight_
     asyncio.run(run())
 
 
+def test_a_copy_of_our_rule_by_the_same_name_is_an_edit_that_an_abort_goes_over_and_no_release(lab, namespace):
+    """The API server takes it. Left alone it would send its requests to what it was copied with, also once that is parked."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 90) as (actuator, _, admin):
+            rules = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+            copied = rules[0] | {"matches": [{"path": {"type": "PathPrefix", "value": "/new"}}]}
+            await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules", [*rules, copied])
+            edited = (await settled_edit(actuator)).edited
+            assert "HTTPRoute shop-cart has a second rule named main" in edited
+            refused = await actuator.apply(*command(TARGET, 3, *pair(50), over_edit=edited))
+            assert refused.status is OutcomeStatus.REFUSED
+            assert "more than one rule named main" in refused.reason
+            await actuator.apply(*command(TARGET, 4, *pair(100), over_edit=edited))
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            named = [*rules, copied | {"name": "new"}]
+            await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/1/name", named[1]["name"])
+            assert (await actuator.apply(*command(TARGET, 5, *pair(50)))).status is OutcomeStatus.APPLIED
+            await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+
+    asyncio.run(run())
+
+
 def test_a_memory_that_somebody_deleted_is_begun_anew_by_the_next_command_and_moves_nothing_until_then(lab, namespace):
     """It is what is said to do with one that cannot be read. What is there stays as it is, and goes on from there."""
 

@@ -7,7 +7,7 @@ import pytest
 from ctrlplane_stream.actuators.kubernetes.manifests import selector
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, running, settled, template, version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target
@@ -261,6 +261,23 @@ def test_without_a_gateway_weight_is_a_share_of_pods_behind_one_service(lab, nam
         await found(admin, ["v1"] * 4)
 
     play(lab, Place(namespace, "shop-cart", template(4), full=4, service="cart"), doing)
+
+
+@pytest.mark.parametrize(("chosen_by", "said"), [({"app": "cart", "tier": "web"}, "by tier=web"), (None, "has no selector")])
+def test_a_service_that_would_not_find_the_versions_pods_is_refused(lab, namespace, chosen_by, said):
+    """They would be ready, be given weight, and answer nobody; what is adopted must stand behind it as well."""
+    spec = {"ports": [{"port": 80}]} | ({"selector": chosen_by} if chosen_by else {})
+    lab.apply([{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}, "spec": spec}, running()], namespace)
+
+    async def doing(actuator, admin):
+        for number, verb in ((1, Verb.SHIFT), (2, Verb.ADOPT)):
+            outcome = await actuator.apply(*command(TARGET, number, version(SERVICE, 1, 100), verb=verb))
+            assert outcome.status is OutcomeStatus.REFUSED, outcome
+            assert said in outcome.reason
+        assert (await admin.select(Kind.DEPLOYMENT, namespace, ours))[0] == ()
+
+    ours = selector(Place(namespace, "shop-cart"))
+    play(lab, Place(namespace, "shop-cart", template(2), full=2, service="cart", adopt="cart"), doing)
 
 
 def test_a_consumer_takes_work_by_its_share_of_pods(lab, namespace):

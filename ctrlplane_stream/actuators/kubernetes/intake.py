@@ -5,14 +5,17 @@ import msgspec
 from ctrlplane_stream.actuators.kubernetes.adoption import misfit
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.autoscaling import grown
+from ctrlplane_stream.actuators.kubernetes.chosen import pod_labels, rival, unserved
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
+from ctrlplane_stream.actuators.kubernetes.manifests import workload
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
-from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.template import workload_of
-from ctrlplane_stream.actuators.kubernetes.weights import rule_index
+from ctrlplane_stream.actuators.kubernetes.weights import is_named_twice, rule_index
 from ctrlplane_stream.actuators.ledger import Refusal
+from ctrlplane_stream.actuators.wanted import is_abort
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import WantedVersion
@@ -34,18 +37,30 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     if refusal is not None:
         return refusal
     sized = await _sized(cluster, memory, place)
-    memory = msgspec.structs.replace(memory, place=grown(sight, sized), hidden=await _hidden(cluster, place))
+    shared = await cluster.get(Kind.SERVICE, place.namespace, place.service) if place.service is not None else None
+    memory = msgspec.structs.replace(memory, place=grown(sight, sized), hidden=_hidden(shared))
     for version in command.wanted.versions:
         if version.label in memory.made or version.label in memory.adopted or sight.serving(version.label) is not None:
             continue
         if command.verb is Verb.ADOPT and version.label == command.wanted.stable:
-            adopted = await _adopt(cluster, hands, sight, memory, version)
+            adopted = await _adopt(cluster, hands, sight, memory, version, shared)
             if isinstance(adopted, Refusal):
                 return adopted
             memory = adopted
         else:
+            wrong = await _unchosen(cluster, sight, memory.place, version, shared)
+            if wrong is not None:
+                return Refusal(wrong)
             await hands.try_out(msgspec.structs.replace(sight, place=memory.place), version)
     return Prepared(memory)
+
+
+async def _unchosen(cluster: Cluster, sight: Sight, place: Place, version: WantedVersion, shared: Manifest | None) -> str | None:
+    """Why the Pods that a new version would have are not chosen as they must be, or None."""
+    if place.workload is Kind.CRON_JOB:
+        return None
+    labels = pod_labels(workload(place, sight.target, version))
+    return unserved(shared, labels, "the template's Pods") or await rival(cluster, place, labels)
 
 
 def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
@@ -83,14 +98,21 @@ async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) 
             if there is not None
             else Refusal(f"there is no Service {place.service} in {place.namespace}: make it, or correct the placement file")
         )
-    known = sight.place.route == place.route and sight.place.namespace == place.namespace
-    route = sight.route if known else await cluster.get(place.route.api, place.namespace, place.route.name)
-    if route is None and not await cluster.serves(place.route.api):
-        return Refusal(no_gateway_api(place.route))
-    if route is None or rule_index(route, place.route.rule) is None:
+    return await _steerable(cluster, sight, command, place, place.route)
+
+
+async def _steerable(cluster: Cluster, sight: Sight, command: Command, place: Place, of: Route) -> Refusal | None:
+    """Whether the rule is there, and is one. An abort is not kept from the one that we steered by a copy of it."""
+    known = sight.place.route == of and sight.place.namespace == place.namespace
+    route = sight.route if known else await cluster.get(of.api, place.namespace, of.name)
+    if route is None and not await cluster.serves(of.api):
+        return Refusal(no_gateway_api(of))
+    if route is None or rule_index(route, of.rule) is None:
+        return Refusal(f"there is no rule named {of.rule} in {of.kind} {place.namespace}/{of.name}: add it, or correct the placement file")
+    if is_named_twice(route, of.rule) and not is_abort(command):
         return Refusal(
-            f"there is no rule named {place.route.rule} in {place.route.kind} {place.namespace}/{place.route.name}: "
-            "add it, or correct the placement file"
+            f"{of.kind} {place.namespace}/{of.name} has more than one rule named {of.rule}, of which only the first would be steered: "
+            "give each a name of its own"
         )
     return None
 
@@ -114,18 +136,22 @@ async def _sized(cluster: Cluster, memory: Memory, place: Place) -> Place:
     return msgspec.structs.replace(place, full=max(1, int(base["spec"].get("replicas", 1))) if base is not None else 1)
 
 
-async def _hidden(cluster: Cluster, place: Place) -> tuple[str, ...]:
+def _hidden(shared: Manifest | None) -> tuple[str, ...]:
     """The labels by which the shared Service chooses its Pods, in the order of their names."""
-    if place.service is None:
-        return ()
-    there = await cluster.get(Kind.SERVICE, place.namespace, place.service)
-    return tuple(sorted((there or {"spec": {}})["spec"].get("selector") or {}))
+    return tuple(sorted(shared["spec"].get("selector") or {})) if shared is not None else ()
 
 
-async def _adopt(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, version: WantedVersion) -> Memory | Refusal:
+async def _adopt(
+    cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, version: WantedVersion, shared: Manifest | None
+) -> Memory | Refusal:
     name = str(memory.place.adopt)
     found = await cluster.get(Kind.DEPLOYMENT, memory.place.namespace, name)
     wrong = misfit(found, name, version)
+    if wrong is None and found is not None:
+        wrong = unserved(shared, pod_labels(found), f"the Pods of Deployment {name}")
+    base = workload_of(memory.place.template)
+    if wrong is None and base is not None:
+        wrong = await rival(cluster, memory.place, pod_labels(base))
     if wrong is not None or found is None:
         return Refusal(wrong or f"there is no Deployment {name} to adopt")
     await hands.adopt(msgspec.structs.replace(sight, place=memory.place), version, found)

@@ -6,7 +6,15 @@ until it is released or a command goes over it.
 
 from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, REVISION, Manifest, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.weights import backend_name, backends, meddled, recorded, recorded_replicas, replicas
+from ctrlplane_stream.actuators.kubernetes.weights import (
+    backend_name,
+    backends,
+    is_named_twice,
+    meddled,
+    recorded,
+    recorded_replicas,
+    replicas,
+)
 
 IS_GONE = "is gone"
 _OURS = frozenset({"f:template", "f:jobTemplate", "f:schedule"})
@@ -51,6 +59,8 @@ def _of_route(sight: Sight) -> dict[str, str]:
     set_by_us = recorded(sight.route, sight.place.slug)
     if set_by_us is None:
         return {}
+    if is_named_twice(sight.route, rule.rule):
+        return {name: f"has a second rule named {rule.rule}, which keeps the weights that it was copied with"}
     if set_by_us.weights == there:
         said = meddled(sight.route, rule.rule, set_by_us)
         return {} if said is None else {name: said}

@@ -34,6 +34,11 @@ def rule_index(route: Manifest, rule: str) -> int | None:
     return next((index for index, each in enumerate(rules) if each.get("name") == rule), None)
 
 
+def is_named_twice(route: Manifest, rule: str) -> bool:
+    """Whether more than one rule has that name: Gateway API forbids it, and no API server minds."""
+    return [each.get("name") for each in (route.get("spec") or {}).get("rules") or []].count(rule) > 1
+
+
 def backends(route: Manifest, rule: str) -> dict[str, int] | None:
     """Weights by name of backend as they are in the rule (the API's default is 1), or None where there is no such rule."""
     index = rule_index(route, rule)
