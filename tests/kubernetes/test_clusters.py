@@ -2,14 +2,18 @@
 
 import asyncio
 
+import msgspec
 import pytest
 import yaml
 
 from ctrlplane_stream.actuators.kubernetes.composition import connect, placed_kubernetes
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
+from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.lab import USER, open_api_server
-from ctrlplane_stream.local.control_plane.scene import command, route, settled, template, version
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, template, version
+from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import Settings
 
@@ -142,3 +146,28 @@ def test_a_context_that_is_not_in_the_kubeconfig_is_told_by_name(lab, tmp_path, 
     monkeypatch.setenv("KUBECONFIG", str(near_and_far(lab, tmp_path)))
     with pytest.raises(WorldUnreachable, match="context elsewhere"):
         connect("elsewhere")
+
+
+def test_a_token_that_expired_is_told_and_its_successor_is_used_at_once(lab):
+    """By writers and watches; whoever renews it need restart nothing."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"])], namespace)
+    tokens = ["Bearer expired"]
+
+    async def run() -> None:
+        access = msgspec.structs.replace(lab.product_access, authorization=lambda: tokens[0])
+        async with lab.product(HttpTransport(access)) as cluster:
+            copy = NamespaceCopy(cluster, namespace, frozenset({Kind.HTTP_ROUTE}))
+            copy.start()
+            actuator = kubernetes(cluster, (STAGING, routed_place(namespace, SERVICE)))
+            with pytest.raises(WorldUnreachable, match=r"does not know our credentials.*renew the token"):
+                await actuator.apply(*command(STAGING, 1, version(SERVICE, 1, 100)))
+            tokens[0] = str(lab.product_access.authorization())
+            assert (await actuator.apply(*command(STAGING, 1, version(SERVICE, 1, 100)))).status is OutcomeStatus.APPLIED
+            await settled(actuator, STAGING, {"#1": 100})
+            async with asyncio.timeout(30.0):
+                while not copy.current:
+                    await asyncio.sleep(0.02)
+            await copy.stop()
+
+    asyncio.run(run())

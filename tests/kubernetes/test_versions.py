@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.manifests import selector
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
@@ -15,6 +16,7 @@ from ctrlplane_stream.model.world import Capacity
 
 SERVICE = "shop/cart"
 TARGET = Target("staging", SERVICE)
+PORT = {"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080}
 
 
 @pytest.fixture
@@ -151,6 +153,93 @@ def test_a_deleted_version_takes_all_that_it_owns_along(lab, namespace):
         raise AssertionError(left)
 
     play(lab, routed_place(namespace, SERVICE), doing)
+
+
+def test_a_version_that_something_holds_back_from_being_deleted_holds_up_nothing_else(lab, namespace):
+    """Another controller's finalizer, whose controller may be gone for good: commands and looks go on, and the deletion after it."""
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await finalized(admin, ["example.org/audit"])
+        assert (await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100), verb=Verb.DELETE))).status is OutcomeStatus.APPLIED
+        await settled(actuator, TARGET, {"#1": 100})
+        assert (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2"))["metadata"]["deletionTimestamp"]
+        await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 100), version(SERVICE, 3, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#3": 0})
+        await finalized(admin, [])
+        for _ in range(200):
+            if await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2") is None:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("it is still there")
+
+    async def finalized(admin, finalizers):
+        operations = [{"op": "add", "path": "/metadata/finalizers", "value": finalizers}]
+        while True:
+            try:
+                return await admin.patch(Kind.DEPLOYMENT, namespace, "shop-cart-v2", operations)
+            except Conflict:
+                await asyncio.sleep(0.01)
+
+    play(lab, routed_place(namespace, SERVICE), doing)
+
+
+LONG = "shop/" + "a-service-whose-name-is-as-long-as-names-get-where-they-grow-by-committee-" * 2
+
+
+def test_everything_that_a_template_may_have_is_taken_for_a_service_with_a_long_name(lab, namespace):
+    """Secrets and pull secrets are named and not read; what is projected, imported and mounted of ConfigMaps is the version's own."""
+    target, files = Target("staging", LONG), "cart-files-with-a-name-that-is-long-in-itself-too"
+    (base,) = template()
+    pods = base["spec"]["template"]["spec"]
+    pods |= {"imagePullSecrets": [{"name": "registry"}], "serviceAccountName": "cart"}
+    source, own = {"configMap": {"name": files}}, {"configMapRef": {"name": files}}
+    pods["volumes"] = [{"name": "all", "projected": {"sources": [source, {"secret": {"name": "cart", "optional": True}}]}}]
+    pods["containers"][0] |= {"envFrom": [own, {"secretRef": {"name": "cart", "optional": True}}]}
+    pods["containers"].append({"name": "proxy", "image": "registry.example/proxy:1", "env": [{"name": "A", "value": "b"}]})
+    pods["initContainers"] = [
+        {"name": "migrations", "image": "replaced", "envFrom": [own]},
+        {"name": "agent", "image": "registry.example/agent:1", "restartPolicy": "Always"},
+    ]
+    scaler = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "cart"}}
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 60, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}}
+    scaler["spec"] = {"minReplicas": 2, "maxReplicas": 5, "behavior": behavior, "scaleTargetRef": {"kind": "Deployment", "name": "cart"}}
+    more = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": files}, "data": {"a": "b"}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}, "spec": {"type": "NodePort", "ports": [PORT]}},
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "cart-budget"}, "spec": {"maxUnavailable": 1}},
+        scaler,
+    ]
+    place = routed_place(namespace, LONG, route_name="shop-cart")
+    place = Place(namespace, place.slug, (base, *more), full=2, route=place.route, container="cart")
+
+    async def run():
+        async with lab.product() as cluster, lab.admin() as admin:
+            actuator = kubernetes(cluster, (target, place))
+            first, second = (version(LONG, number, 100 * (number == 1)) for number in (1, 2))
+            await actuator.apply(*command(target, 1, first))
+            await settled(actuator, target, {"#1": 100})
+            outcome = await actuator.apply(*command(target, 2, first, second))
+            assert outcome.reason == "taken"
+            assert [each.failure for each in (await settled(actuator, target, {"#1": 100, "#2": 0})).versions] == [None, None]
+            for kind, count in ((Kind.SERVICE, 2), (Kind.CONFIG_MAP, 5), (Kind.AUTOSCALER, 2), (Kind.DISRUPTION_BUDGET, 2)):
+                made, _ = await admin.select(kind, namespace, selector(place))
+                assert len(made) == count, (kind, [each["metadata"]["name"] for each in made])
+            made = (await admin.get(Kind.DEPLOYMENT, namespace, f"{place.slug}-v2"))["spec"]["template"]["spec"]
+            copied = next(each for each in (await admin.select(Kind.CONFIG_MAP, namespace))[0] if "v2-cart-files" in str(each["metadata"]))
+            name = copied["metadata"]["name"]
+            assert made["volumes"][0]["projected"]["sources"][0]["configMap"]["name"] == name
+            assert {each["envFrom"][0]["configMapRef"]["name"] for each in (made["containers"][0], made["initContainers"][0])} == {name}
+            assert [each["image"].partition("@")[0] for each in made["initContainers"]] == [
+                "registry.example/well",
+                "registry.example/agent:1",
+            ]
+            assert (await admin.select(Kind.AUTOSCALER, namespace))[0][1]["spec"]["behavior"]["scaleDown"][
+                "stabilizationWindowSeconds"
+            ] == 60
+
+    asyncio.run(run())
 
 
 def test_a_template_brings_its_own_config_maps_autoscaler_and_budget_for_each_version(lab, namespace):

@@ -15,9 +15,9 @@ from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
 from ctrlplane_stream.actuators.kubernetes.exchanging import exchange_steps
 from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
-from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, ROLE, STAMP, annotation, label
+from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, ROLE, STAMP, annotation, label, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Remove, Return, Scale, Step, Steps
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, End, Make, Remember, Remove, Return, Scale, Step, Steps
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, strays, words
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, by_replicas, in_force
 from ctrlplane_stream.actuators.ledger import Ledger, expire
@@ -42,7 +42,7 @@ def due(sight: Sight, now: float, refused: Collection[str] = ()) -> Steps:
     missing = _missing(sight, memory, refused)
     weights, more, less = _weighed(sight, ledger, memory.ledger.wanted)
     first = (*weights, *missing) if missing else (*more, *weights, *_unstamped(sight, more))
-    return first or (*less, *_unlisted(sight))
+    return first or tuple(step for step in (*less, *_unlisted(sight)) if not _is_going(sight, step))
 
 
 def _weighed(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps, Steps, Steps]:
@@ -71,6 +71,18 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
         adopted={each: name for each, name in memory.adopted.items() if each in listed or name in sight.workloads},
         accepted={name: said for name, said in memory.accepted.items() if name in there},
     )
+
+
+def _is_going(sight: Sight, step: Step) -> bool:
+    """Whether what the step deletes is being deleted: somebody's finalizer may hold it for ever, and asking again is no use."""
+    match step:
+        case Remove(name):
+            there = [sight.workloads[name]]
+        case End(name):
+            there = [run for run in sight.runs if name_of(run) == name]
+        case _:
+            return False
+    return any("deletionTimestamp" in each["metadata"] for each in there)
 
 
 def strays_anew(sight: Sight) -> bool:
