@@ -175,6 +175,9 @@ class Reconciler:
         except (WorldUnreachable, TimeoutError) as error:
             log.warning("%s: not observed: %s", self.target, error or "no answer in time")
             return False
+        except Exception:
+            log.exception("%s: not observed: the actuator %s has a fault", self.target, self._actuator.name)
+            return True  # Asked again soon it would only have it again.
         wanted = self._latest.command.wanted
         new = news(self._told, seen, wanted)
         if new is not None:

@@ -123,6 +123,8 @@ class WithCluster:
                     declared = await self._git.apply(*owed)
                     if declared.status is not OutcomeStatus.APPLIED:
                         log.warning("%s: not declared in the repository: %s", target, declared.reason)
+                        if declared.observed is None:  # A protected branch, a file that cannot be written: people may mend that.
+                            break
                 if self._owed.get(target) is owed:
                     del self._owed[target]
             self._note(target, await self._git.observe(target))

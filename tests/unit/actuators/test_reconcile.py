@@ -259,6 +259,28 @@ def test_a_fault_of_the_actuator_is_a_failed_command_and_not_the_end_of_the_loop
     run(play())
 
 
+def test_a_fault_of_the_actuator_where_it_looks_is_logged_and_not_the_end_of_the_loop(caplog):
+    """Nor of the other targets' loops, which live and die with this one."""
+
+    class Faulty(Slow):
+        async def observe(self, target):
+            if len(self.looks) < 3:
+                self.looks.append(0.0)
+                raise KeyError("spec")
+            return await super().observe(target)
+
+    async def play():
+        async with Stage(Faulty()) as stage:
+            stage.submit(1, STABLE)
+            await asyncio.sleep(60)
+            stage.submit(2, STABLE)
+            await asyncio.sleep(60)
+            assert stage.outcomes == [("c1", APPLIED), ("c2", APPLIED)]
+
+    run(play())
+    assert caplog.text.count("the actuator dry-run has a fault") == 3
+
+
 def test_a_command_handed_over_again_after_a_restart_is_applied_without_effect():
     async def play():
         world = Slow()

@@ -85,6 +85,22 @@ def test_an_abort_does_not_wait_for_the_repository_and_is_declared_when_it_is_ba
     play(clause)
 
 
+def test_what_a_protected_branch_refuses_for_now_is_declared_once_it_does_not(play) -> None:
+    """The cluster has promoted #2 by then: a repository that went on naming #1 would bring that back one day."""
+
+    async def clause(beside: Beside) -> None:
+        await beside.apply(wanted(version(1, 0), version(2, 100)), 3)
+        beside.scene.bare.hook("pre-receive", "echo 'frozen until Monday'; exit 1")
+        outcome = await beside.apply(wanted(version(1, 0), version(2, 100), stable="#2"), 4)
+        assert outcome.status is OutcomeStatus.APPLIED
+        assert f'digest: "{digest(1)}"' in beside.scene.bare.text(FILE)
+        beside.scene.bare.hook("pre-receive", "exit 0")
+        await beside.both.settled(TARGET)
+        assert f'digest: "{digest(2)}"' in beside.scene.bare.text(FILE)
+
+    play(clause)
+
+
 def test_a_new_version_is_declared_before_it_is_made(play) -> None:
     """A repository that refuses it is heard before anything runs, and one that is away is tried again by whoever asked."""
 
