@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import zip_longest
 
 import msgspec
 
@@ -91,6 +92,15 @@ def gap_plans(courses: Courses) -> tuple[Plan, ...]:
             lag = chance.choice(_LAGS_SECONDS)
             found.append(Plan(len(found), fault, spot, promotes=course.promotes, way=course.way, lag_seconds=lag))
     return tuple(found)
+
+
+def by_turns(kills: Sequence[Plan]) -> list[Plan]:
+    """The same, one of each script after another, and of a script every fourth first: a sweep that ends early has of everything."""
+    scripts: dict[tuple[Way, bool], list[Plan]] = {}
+    for kill in kills:
+        scripts.setdefault((kill.way, kill.promotes), []).append(kill)
+    spread = [[*each[::4], *each[2::4], *each[1::2]] for each in scripts.values()]
+    return [kill for turn in zip_longest(*spread) for kill in turn if kill is not None]
 
 
 def plan_of(number: int, courses: Courses, ways: Sequence[Way] = tuple(Way)) -> Plan:

@@ -10,7 +10,17 @@ import msgspec
 
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.lab import Lab
-from ctrlplane_stream.local.control_plane.sweep.plans import KILLS, Course, Fault, Plan, gap_of, gap_plans, missing_plan_of, plan_of
+from ctrlplane_stream.local.control_plane.sweep.plans import (
+    KILLS,
+    Course,
+    Fault,
+    Plan,
+    by_turns,
+    gap_of,
+    gap_plans,
+    missing_plan_of,
+    plan_of,
+)
 from ctrlplane_stream.local.control_plane.sweep.record import left
 from ctrlplane_stream.local.control_plane.sweep.trial import Result, prepare, trial
 from ctrlplane_stream.local.control_plane.sweep.ways import Way
@@ -61,7 +71,7 @@ class Sweep:
         await self._play_undisturbed({(way, promotes) for way in ways for promotes in (False, True)})
         plans = [plan_of(number, self.courses, ways) for number in numbers]
         plans += [missing_plan_of(number, self.courses, ways) for number in missing]
-        return await self._play(left([*plans, *gap_plans(self.courses)[gaps]], played, self.courses), at_once)
+        return await self._play(left([*plans, *by_turns(gap_plans(self.courses)[gaps])], played, self.courses), at_once)
 
     async def play_these(self, plans: Sequence[Plan], at_once: int) -> list[Result]:
         """The results of plans of one's own."""
