@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.chosen import pod_labels, rival, unserved
 from ctrlplane_stream.actuators.kubernetes.composition import Connect, connect
-from ctrlplane_stream.actuators.kubernetes.intake import no_gateway_api
+from ctrlplane_stream.actuators.kubernetes.intake import named_twice, no_gateway_api
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import Place, PlacementError, Placements, read_placements
 from ctrlplane_stream.actuators.kubernetes.rights import lacking, needed
+from ctrlplane_stream.actuators.kubernetes.template import workload_of
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import rule_index
+from ctrlplane_stream.actuators.kubernetes.weights import is_named_twice, rule_index
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.checkup_routes import check_route
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
@@ -70,12 +72,18 @@ async def _check_way(cluster: Cluster, target: Target, place: Place) -> list[Fin
     if place.route is not None:
         route = await cluster.get(place.route.api, place.namespace, place.route.name)
         what = f"{place.route.kind} {place.namespace}/{place.route.name}"
+        if route is not None and is_named_twice(route, place.route.rule):
+            return [wrong(check, *named_twice(place, place.route).split(": "))]
         if route is None or rule_index(route, place.route.rule) is None:
             return [note(check, f"there is no rule named {place.route.rule} in {what}", remedy)]
-        return [ok(check, f"weights by the rule {place.route.rule} of {what}")]
+        base = workload_of(place.template)
+        said = await rival(cluster, place, pod_labels(base)) if base is not None and place.workload is Kind.DEPLOYMENT else None
+        return [wrong(check, *said.split(": ")) if said else ok(check, f"weights by the rule {place.route.rule} of {what}")]
     if place.service is None:
         return [ok(check, "weights by shares of Pods, as a consumer")]
     there = await cluster.get(Kind.SERVICE, place.namespace, place.service)
     if there is None:
         return [note(check, f"there is no Service {place.service} in {place.namespace}", remedy)]
-    return [ok(check, f"weights by shares of Pods behind Service {place.service}")]
+    base = workload_of(place.template)
+    said = unserved(there, pod_labels(base), "the template's Pods") if base is not None else None
+    return [wrong(check, *said.split(": ")) if said else ok(check, f"weights by shares of Pods behind Service {place.service}")]

@@ -195,6 +195,30 @@ def test_a_backend_that_somebody_sends_elsewhere_is_an_edit_though_every_weight_
     asyncio.run(run())
 
 
+def test_a_rule_that_somebody_renamed_is_an_edit_and_moves_no_pods_until_it_is_back(lab, namespace):
+    """Requests go by it as before, for all that we know: what it leads to stays, with the lease over, and nothing is confirmed."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 75, lease=1.0) as (actuator, cluster, admin):
+            await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/name", "cart")
+            edited = (await settled_edit(actuator)).edited
+            assert "HTTPRoute shop-cart has lost its rule main" in edited
+            for sequence, over in ((3, None), (4, edited)):
+                refused = await actuator.apply(*command(TARGET, sequence, *pair(100), over_edit=over))
+                assert refused.status is OutcomeStatus.REFUSED
+            assert "no rule named main" in refused.reason
+            await expire_leases(cluster, namespace, lambda: time.time() + 1_000)
+            for number in (1, 2):
+                assert (await admin.get(Kind.DEPLOYMENT, namespace, f"shop-cart-v{number}"))["spec"]["replicas"] == 2
+            (rule,) = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+            assert [each["weight"] for each in rule["backendRefs"]] == [75, 25]
+            await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/name", "main")
+            assert (await actuator.apply(*command(TARGET, 4, *pair(100), over_edit=edited))).status is OutcomeStatus.APPLIED
+            assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
+
+    asyncio.run(run())
+
+
 def test_a_copy_of_our_rule_by_the_same_name_is_an_edit_that_an_abort_goes_over_and_no_release(lab, namespace):
     """The API server takes it. Left alone it would send its requests to what it was copied with, also once that is parked."""
 

@@ -47,7 +47,7 @@ async def rival(cluster: Cluster, place: Place, labels: dict[str, str]) -> str |
         if deployment is not None and chooses(deployment["spec"].get("selector"), labels):
             return (
                 f"HorizontalPodAutoscaler {name_of(each)} counts the Pods of every version too, since Deployment {name_of(deployment)} "
-                "chooses them: Kubernetes would then scale neither (AmbiguousSelector). Delete it, which leaves its Pods as many as they "
-                "are, or take out of the template's Pods a label by which that Deployment chooses"
+                "chooses them, and of two that count the same Pods Kubernetes heeds neither (AmbiguousSelector): delete it, which leaves "
+                "the Pods as many as they are, or take out of the template's Pods a label by which that Deployment chooses"
             )
     return None

@@ -110,11 +110,16 @@ async def _steerable(cluster: Cluster, sight: Sight, command: Command, place: Pl
     if route is None or rule_index(route, of.rule) is None:
         return Refusal(f"there is no rule named {of.rule} in {of.kind} {place.namespace}/{of.name}: add it, or correct the placement file")
     if is_named_twice(route, of.rule) and not is_abort(command):
-        return Refusal(
-            f"{of.kind} {place.namespace}/{of.name} has more than one rule named {of.rule}, of which only the first would be steered: "
-            "give each a name of its own"
-        )
+        return Refusal(named_twice(place, of))
     return None
+
+
+def named_twice(place: Place, of: Route) -> str:
+    """What to say of a route with two rules of the name of ours."""
+    return (
+        f"{of.kind} {place.namespace}/{of.name} has more than one rule named {of.rule}, of which only the first would be steered: "
+        "give each a name of its own"
+    )
 
 
 def no_gateway_api(route: Route) -> str:
