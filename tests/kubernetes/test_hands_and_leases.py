@@ -44,11 +44,11 @@ async def at_weights(lab, namespace, stable: int, lease: float = 60.0):
         yield actuator, cluster, admin
 
 
-async def kubectl(admin, kind, namespace, name, path, value):
+async def kubectl(admin, kind, namespace, name, path, value, *more):
     """What a person's patch does, whatever else writes at the moment."""
     while True:
         try:
-            return await admin.patch(kind, namespace, name, [{"op": "replace", "path": path, "value": value}])
+            return await admin.patch(kind, namespace, name, [{"op": "replace", "path": path, "value": value}, *more])
         except Conflict:
             await asyncio.sleep(0.01)
 
@@ -214,6 +214,30 @@ def test_a_rule_that_somebody_renamed_is_an_edit_and_moves_no_pods_until_it_is_b
             assert [each["weight"] for each in rule["backendRefs"]] == [75, 25]
             await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/name", "main")
             assert (await actuator.apply(*command(TARGET, 4, *pair(100), over_edit=edited))).status is OutcomeStatus.APPLIED
+            assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["the route as it was before us", "our record alone"])
+def test_a_route_that_somebody_put_back_without_our_record_is_an_edit_and_not_taken_over_again(lab, namespace, whole):
+    """As ``kubectl replace`` does, or deleting and applying it: nobody looks in between, and it looks like one that was never ours."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 75) as (actuator, _, admin):
+            there = await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart")
+            rules = route("shop-cart", ["main"])["spec"]["rules"] if whole else there["spec"]["rules"]
+            await kubectl(
+                admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules", rules, {"op": "remove", "path": "/metadata/annotations"}
+            )
+            seen = await settled_edit(actuator)
+            assert "HTTPRoute shop-cart has lost our record of rule main" in seen.edited
+            assert {each.label: each.weight for each in seen.versions} == ({"#1": 0, "#2": 0} if whole else {"#1": 75, "#2": 25})
+            assert (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"][0]["backendRefs"][0]["name"] == (
+                "before" if whole else "shop-cart-v1"
+            )
+            assert (await actuator.apply(*command(TARGET, 3, *pair(50)))).status is OutcomeStatus.REFUSED
+            await actuator.apply(*command(TARGET, 4, *pair(100), over_edit=seen.edited))
             assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
 
     asyncio.run(run())

@@ -27,13 +27,13 @@ from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
 from ctrlplane_stream.actuators.kubernetes.memory import MemoryUnreadable
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.actuators.kubernetes.recent import Recent
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, read_sight
 from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, Floor, Make, Scale, Step
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import in_force
+from ctrlplane_stream.actuators.kubernetes.weights import in_force, was_steered
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, release, take
 from ctrlplane_stream.actuators.observing import Counted, note, observation
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
@@ -180,7 +180,7 @@ class Kubernetes:
         prepared = await prepare(self._cluster_of(place), hands, sight, memory, command, place)
         if not isinstance(prepared, Prepared):
             return prepared
-        kept = msgspec.structs.replace(written_off(sight, prepared.memory), ledger=taken)
+        kept = msgspec.structs.replace(written_off(sight, prepared.memory), ledger=taken, steered=_steered(sight, prepared.memory.place))
         revision = await hands.remember(kept, sight.revision)
         if kept.adopted != memory.adopted or kept.place.route != sight.place.route:
             return None  # What was just labelled, or another route, is not in sight.
@@ -239,6 +239,11 @@ async def _stand_aside() -> None:
 def _not_overtaken(sight: Sight) -> None:
     if is_overtaken(sight):
         raise Conflict("the memory that was read is older than what was written by a later one")
+
+
+def _steered(sight: Sight, place: Place) -> Route | None:
+    """What a memory says of the rule of ``place``: that it was ours once."""
+    return place.route if sight.place.route == place.route and was_steered(sight) else None
 
 
 def _version_of(sight: Sight, step: Step) -> str | None:

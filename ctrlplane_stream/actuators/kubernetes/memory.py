@@ -12,7 +12,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.names import memory_name
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGED_BY, MANAGER, PREFIX, SERVICE, TARGET, Manifest, annotation
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
 
@@ -32,6 +32,7 @@ class Memory(msgspec.Struct, frozen=True):
     or the replicas themselves. ``made``: labels whose objects were complete once, so that a missing one was taken away.
     ``adopted``: label → the Deployment that was there before us. ``accepted``: object → how it was left by a hand that
     we reported (see ``strays``), so that it is reported once. ``hidden``: labels by which the shared Service chooses.
+    ``steered``: the rule that had our weights once, so that one without our record is not taken for one that was never ours.
     """
 
     target: Target
@@ -42,6 +43,7 @@ class Memory(msgspec.Struct, frozen=True):
     accepted: dict[str, str] = {}
     hands_off: bool = False
     hidden: tuple[str, ...] = ()
+    steered: Route | None = None
 
 
 def read_memory(manifest: Manifest, target: Target | None = None) -> Memory:

@@ -14,6 +14,7 @@ from ctrlplane_stream.actuators.kubernetes.weights import (
     recorded,
     recorded_replicas,
     replicas,
+    was_steered,
 )
 
 IS_GONE = "is gone"
@@ -55,17 +56,17 @@ def _of_route(sight: Sight) -> dict[str, str]:
         return {name: IS_GONE} if sight.memory is not None and sight.memory.made else {}
     there = backends(sight.route, rule.rule)
     if there is None:
-        return {name: f"has lost its rule {rule.rule}"} if recorded(sight.route, sight.place.slug) is not None else {}
+        return {name: f"has lost its rule {rule.rule}"} if was_steered(sight) else {}
+    shares = " ".join(f"{backend}={weight}" for backend, weight in sorted(there.items())) or "none"
     set_by_us = recorded(sight.route, sight.place.slug)
     if set_by_us is None:
-        return {}
+        return {name: f"has lost our record of rule {rule.rule}, which has weights {shares}"} if was_steered(sight) else {}
     if is_named_twice(sight.route, rule.rule):
         return {name: f"has a second rule named {rule.rule}, which keeps the weights that it was copied with"}
     if set_by_us.weights == there:
         said = meddled(sight.route, rule.rule, set_by_us)
         return {} if said is None else {name: said}
-    shares = " ".join(f"{backend}={weight}" for backend, weight in sorted(there.items()))
-    return {name: f"rule {rule.rule} has weights {shares or 'none'}"}
+    return {name: f"rule {rule.rule} has weights {shares}"}
 
 
 def _of_deployment(deployment: Manifest, *, adopted: bool) -> str | None:

@@ -60,6 +60,14 @@ def meddled(route: Manifest, rule: str, ours: Recorded) -> str | None:
     return f"rule {rule} has a backend twice" if len(references) > len(ours.weights) else None
 
 
+def was_steered(sight: Sight) -> bool:
+    """Whether the rule has our weights, or had them when a command was last taken."""
+    if sight.place.route is None or sight.memory is None:
+        return False
+    there = sight.route is not None and recorded(sight.route, sight.place.slug) is not None
+    return there or sight.memory.steered == sight.place.route
+
+
 def recorded(route: Manifest, slug: str) -> Recorded | None:
     """What we set last, or None where we never did (or somebody took the record away)."""
     text = annotation(route, record_key(slug))
@@ -105,7 +113,7 @@ def by_replicas(sight: Sight) -> dict[str, int]:
 
 def _of_backend(sight: Sight, label: str) -> int:
     rule = sight.place.route
-    if sight.route is None or rule is None or recorded(sight.route, sight.place.slug) is None:
+    if sight.route is None or rule is None or not was_steered(sight):
         return 0
     return (backends(sight.route, rule.rule) or {}).get(backend_name(sight, label), 0)
 
