@@ -9,10 +9,11 @@ seed SEED + i, so that a round can be drawn again.
 --keep FILE    rollouts as JSON lines: those that are there are not drawn again, so that a measurement may be stopped and gone on with
 --short        one condition, two rates, few rounds: a minute
 --seed S       the first seed (1)
---write        into the document
+--write        into the document, and each cell of faults by itself into `docs/gates-cells.csv`
 """
 
 import argparse
+import csv
 import os
 import platform
 import sys
@@ -29,8 +30,8 @@ from bench.gates.report import (
     Cell,
     FaultCell,
     answers_table,
+    cells_table,
     conditions_table,
-    fault_table,
     faults_table,
     healthy_table,
     plans_table,
@@ -40,6 +41,7 @@ from bench.gates.rollouts import TRUTHS, Run, run
 from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, Condition, Fault
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gates.md"
+CELLS = DOCUMENT.with_name("gates-cells.csv")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FAULT_SEEDS = 10_000
 _RATES = (1.0, 10.0, 100.0, 1000.0)
@@ -65,10 +67,13 @@ def main() -> None:
             break
         if plan[2] is HEALTHY or number < arguments.fault_rounds:
             kept.draw(plan, arguments.seed + number)
-    text = document({plan: kept.of(plan) for plan in plans}, arguments.seed, kept.seconds)
+    cells = {plan: kept.of(plan) for plan in plans}
+    text = document(cells, arguments.seed, kept.seconds)
     print(text)
     if arguments.write:
         write(text)
+        with CELLS.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(cells_table(_faulty(cells)))
 
 
 class Line(msgspec.Struct):
@@ -144,7 +149,7 @@ def one(plan: _Plan, seed: int) -> Run:
 def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
     """The measured part of the document."""
     healthy: list[Cell] = [(rps, c.name, runs) for (rps, c, fault), runs in cells.items() if fault is HEALTHY]
-    faulty: list[FaultCell] = [(rps, c.name, fault, runs) for (rps, c, fault), runs in cells.items() if fault is not HEALTHY]
+    faulty = _faulty(cells)
     rounds, ill_rounds = max(len(runs) for _, _, runs in healthy), max(len(runs) for *_, runs in faulty)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     head = (
@@ -165,9 +170,13 @@ def document(cells: dict[_Plan, list[Run]], seed: int, seconds: float) -> str:
         ["### The fault catalogue"],
         faults_table(faulty),
         answers_table(faulty),
-        fault_table(faulty),
+        ["Each rate, condition and fault by itself: [gates-cells.csv](gates-cells.csv)."],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts)
+
+
+def _faulty(cells: dict[_Plan, list[Run]]) -> list[FaultCell]:
+    return [(rps, c.name, fault, runs) for (rps, c, fault), runs in cells.items() if fault is not HEALTHY]
 
 
 def write(text: str) -> None:

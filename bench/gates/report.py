@@ -15,6 +15,8 @@ Cell = tuple[float, str, list[Run]]
 FaultCell = tuple[float, str, Fault, list[Run]]
 
 _NOISY = {condition.name for condition in CONDITIONS if condition.noisy}
+_SPREADS = ("seconds to FAIL", "x oracle", "requests harmed", "requests x oracle")
+_POINTS = ("p50", "p95")
 _ERRORS, _P99_OVER_P50 = 0.004, 3.0
 """Of the drawn system, as a person would say them to `gates plan`."""
 
@@ -84,7 +86,7 @@ def plans_table(healthy: Sequence[Cell], faulty: Sequence[FaultCell]) -> list[st
 
 
 def faults_table(cells: Sequence[FaultCell]) -> list[str]:
-    """What `fault_table` says, from 100 requests a second on, by fault over all rates and conditions, and by condition over all faults."""
+    """What `cells_table` says, from 100 requests a second on, by fault over all rates and conditions, and by condition over all faults."""
     rich = [(name, fault, run) for rps, name, fault, runs in cells if rps >= 100 for run in runs]
     lines = [
         "| from 100 requests/s | rollouts | found | named rightly | seconds to FAIL | × oracle | requests harmed | × oracle |",
@@ -153,22 +155,23 @@ def _answers(name: str, runs: list[tuple[Fault, Run]]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def fault_table(cells: Iterable[FaultCell]) -> list[str]:
-    """Found, rightly named, and how long it took against the oracle, by rate and fault."""
-    lines = [
-        "| requests/s | condition | fault | rollouts | found | named rightly | seconds to FAIL | × oracle | requests harmed | × oracle |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+def cells_table(cells: Iterable[FaultCell]) -> list[tuple[str, ...]]:
+    """Found, rightly named, and how long it took against the oracle, of every rate, condition and fault: a heading and a row for each."""
+    rows: list[tuple[str, ...]] = [
+        ("requests/s", "condition", "fault", "rollouts", "found", "named rightly", *(f"{name} {of}" for name in _SPREADS for of in _POINTS))
     ]
     for rps, name, fault, runs in cells:
         failed = [run for run in runs if run.outcome == "failed"]
-        seconds = [float(run.total * WINDOW_SECONDS) for run in failed]
-        lines.append(
-            f"| {rps:g} | {name} | {fault.name} | {len(runs)} | {share(len(failed), len(runs))} "
-            f"| {share(sum(run.right(fault) for run in failed), len(failed))} | {spread(seconds, 0)} "
-            f"| {spread([run.against_oracle for run in failed], 2)} | {spread([run.requests[-1] * fault.harmed for run in failed], 0)} "
-            f"| {spread([run.requests_against_oracle for run in failed], 2)} |"
+        spreads = (
+            points([float(run.total * WINDOW_SECONDS) for run in failed], 0),
+            points([run.against_oracle for run in failed], 2),
+            points([run.requests[-1] * fault.harmed for run in failed], 0),
+            points([run.requests_against_oracle for run in failed], 2),
         )
-    return lines
+        named = sum(run.right(fault) for run in failed)
+        counts = (f"{rps:g}", name, fault.name, str(len(runs)), str(len(failed)), str(named))
+        rows.append((*counts, *(value for pair in spreads for value in pair)))
+    return rows
 
 
 def summary(healthy: Sequence[Cell], faulty: Sequence[FaultCell], cost: Cost, usual: Cost) -> list[str]:
@@ -241,10 +244,16 @@ def share(part: int, whole: int) -> str:
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
     """Median and 95th percentile."""
+    return " / ".join(points(values, digits)) if values else "–"
+
+
+def points(values: Sequence[float], digits: int) -> tuple[str, str]:
+    """Median and 95th percentile, each by itself; empty where there is nothing."""
     if not values:
-        return "–"
+        return "", ""
     ordered = sorted(values)
-    return " / ".join(f"{ordered[min(len(ordered) - 1, int(q * len(ordered)))]:.{digits}f}" for q in (0.5, 0.95))
+    median, high = (f"{ordered[min(len(ordered) - 1, int(q * len(ordered)))]:.{digits}f}" for q in (0.5, 0.95))
+    return median, high
 
 
 def _against_oracle(run: Run) -> float:
