@@ -30,7 +30,8 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             draft.remove(f"service/{name}")
             draft.because("service-removed", f"{name} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
-    for service in sorted(catalog.services, key=lambda s: s.service):
+    for entry in sorted(catalog.services, key=lambda s: s.service):
+        service = _of_its_kind(draft, entry)
         advised = draft.is_advised(service.service)
         draft.put(f"service/{service.service}", service)
         draft.remove(f"gone/{service.service}")
@@ -39,6 +40,17 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
         _reconfigure(draft, service)
         _reconfigure_collected(draft, service)
     return True
+
+
+def _of_its_kind(draft: Draft, entry: ServiceInEnvironment) -> ServiceInEnvironment:
+    """What the catalog says of a service, or what one before it said where its kind is another and the service has versions: those that run
+    were made by their kind, give up their traffic by it, and could not stand beside one of another."""
+    known = draft.service_as_known(entry.service)
+    if known is None or known.kind is entry.kind or not draft.target(entry.service).newest:
+        return entry
+    text = f"{entry.service} stays as it was: its versions are of kind {known.kind}, which cannot become {entry.kind} under them; "
+    draft.because("kind-kept", f"{text}give what is of kind {entry.kind} a service of its own, and take this one from the catalog after")
+    return known
 
 
 def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:

@@ -44,3 +44,25 @@ def test_what_leaves_the_catalog_under_way_is_told_by_its_kind_to_the_end() -> N
     loop.say(OverrideVerb.ABORT)
     until(loop, "worker/2", Phase.REVERTED)
     assert {command.wanted.kind for command in loop.driver.commands} == {ServiceKind.CONSUMER}
+
+
+def test_a_service_that_has_versions_keeps_its_kind_whatever_a_catalog_says() -> None:
+    """Its versions would be told by the one kind and drained by the other."""
+    loop = Loop.of(catalog(service("worker", kind=ServiceKind.JOB)))
+    loop.push("worker", 1)
+    until(loop, "worker/1", Phase.BAKING)
+    for number, entries in ((2, [service("worker", configuration={"limit": "5"})]), (3, []), (4, [service("worker")])):
+        loop.give(CatalogApplied(catalog(*entries), f"h{number}", "ada"))
+    assert "worker stays as it was: its versions are of kind job, which cannot become routed under them" in reasons(loop)
+    until(loop, "worker/1", Phase.COMPLETED)
+    loop.push("worker", 2)
+    until(loop, "worker/2", Phase.COMPLETED)
+    assert {command.wanted.kind for command in loop.driver.commands} == {ServiceKind.JOB}
+
+
+def test_a_service_without_a_version_becomes_of_another_kind() -> None:
+    loop = Loop.of(catalog(service("worker", kind=ServiceKind.JOB)))
+    loop.give(CatalogApplied(catalog(service("worker", kind=ServiceKind.CONSUMER)), "h2", "ada"))
+    loop.push("worker", 1)
+    until(loop, "worker/1", Phase.COMPLETED)
+    assert {command.wanted.kind for command in loop.driver.commands} == {ServiceKind.CONSUMER}
