@@ -31,7 +31,7 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             draft.because("service-removed", f"{name} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
     for entry in sorted(catalog.services, key=lambda s: s.service):
-        service = _of_its_kind(draft, entry)
+        service = _as_it_is_there(draft, entry)
         advised = draft.is_advised(service.service)
         draft.put(f"service/{service.service}", service)
         draft.remove(f"gone/{service.service}")
@@ -42,15 +42,25 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
     return True
 
 
-def _of_its_kind(draft: Draft, entry: ServiceInEnvironment) -> ServiceInEnvironment:
-    """What the catalog says of a service, or what one before it said where its kind is another and the service has versions: those that run
-    were made by their kind, give up their traffic by it, and could not stand beside one of another."""
-    known = draft.service_as_known(entry.service)
-    if known is None or known.kind is entry.kind or not draft.target(entry.service).newest:
+def _as_it_is_there(draft: Draft, entry: ServiceInEnvironment) -> ServiceInEnvironment:
+    """What the catalog says of a service, but for what cannot become otherwise under what is there of it.
+
+    Versions are made by their kind and give up their traffic by it, and could not stand beside one of another. An actuator knows nothing of
+    what another one has: it would be told weights of what it has yet to make.
+    """
+    known, target = draft.service_as_known(entry.service), draft.target(entry.service)
+    if known is None:
         return entry
-    text = f"{entry.service} stays as it was: its versions are of kind {known.kind}, which cannot become {entry.kind} under them; "
-    draft.because("kind-kept", f"{text}give what is of kind {entry.kind} a service of its own, and take this one from the catalog after")
-    return known
+    if known.kind is not entry.kind and target.newest:
+        text = f"{entry.service} keeps its kind and its template: it has versions of kind {known.kind}, which cannot become {entry.kind}"
+        draft.because("kind-kept", f"{text}; give what is of kind {entry.kind} a service of its own")
+        entry = replace(entry, kind=known.kind, template=known.template)
+    if known.actuator != entry.actuator and (target.stable is not None or target.observed):
+        there = target.stable or target.observed[0].label
+        text = f"{entry.service} stays with {known.actuator}, which has {there} of it and {entry.actuator} has not"
+        draft.because("actuator-kept", f"{text}: another world is another environment, and a trial has a CTRLPLANE_TOPIC_PREFIX of its own")
+        entry = replace(entry, actuator=known.actuator)
+    return entry
 
 
 def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:

@@ -190,6 +190,22 @@ def test_a_release_from_push_to_force(
     assert "on_unknown_service: hold -> soak" in other["differences"]["shop/cart"], "why it may end otherwise"
 
 
+def test_a_mistyped_actuator_is_asked_by_its_right_name_as_soon_as_the_catalog_has_that(
+    run: Run, worker: ChildProcess, tmp_path: Path
+) -> None:
+    """No worker has to be started again for it, and what waited goes on."""
+    catalog = tmp_path / "catalog.yaml"
+    right = CATALOG.replace(', notify: "NOTIFY"', "").replace("on_unknown_service: hold", "on_unknown_service: soak")
+    catalog.write_text(right.replace("dry-run", "dry-rnu"))
+    assert run("catalog", "apply", str(catalog), "--wait", "60").returncode == 0
+    assert run("artifact", "push", f"{IMAGE}@sha256:{'ab' * 32}", "--environment", "lab").returncode == 0
+    _until(run, ("rollout", ROLLOUT), lambda found: "dry-rnu" in str(found["rollout"]), 120, worker)
+    catalog.write_text(right)
+    assert run("catalog", "apply", str(catalog), "--wait", "60").returncode == 0
+    assert run("control", "resume", ROLLOUT, "--why", "it has its name", "--wait", "60").returncode == 0
+    _until(run, ("rollout", ROLLOUT), lambda found: found["rollout"]["phase"] == "verifying", 60, worker)
+
+
 def _catalog_is_shown(run: Run, folder: Path) -> None:
     """What is in force as a file that changes nothing, and with everything there is to know of it."""
     shown, copy = run("catalog", "show"), folder / "copy.yaml"

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
 from ctrlplane_stream.model.policy import Mode, Policy, Supersede
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
@@ -166,3 +167,25 @@ def test_what_is_under_way_as_its_service_leaves_the_catalog_comes_to_its_end_by
     until(loop, "cart/2", Phase.REVERTED)
     assert weights(loop, "cart") == {"#1": 100}
     assert {command.wanted.actuator for command in loop.driver.commands} == {"dry-run"}
+
+
+def test_a_service_of_which_something_is_there_stays_with_the_actuator_that_has_it() -> None:
+    """Another one would be told that a version has all traffic, of which it has nothing yet."""
+    loop = shop()
+    wanted = replace(QUICK, bake_seconds=1)
+    moved = [replace(service(name, wanted, configuration={"limit": "5"} if name == "cart" else {}), actuator="process") for name in SHOP]
+    loop.give(CatalogApplied(catalog(*moved), "h2", "ada"))
+    assert "cart stays with dry-run, which has #1 of it and process has not" in reasons(loop)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert {command.wanted.actuator for command in loop.driver.commands} == {"dry-run"}
+    assert loop.driver.state.find("service/cart", ServiceInEnvironment).policy == wanted  # type: ignore[union-attr]
+
+
+def test_an_actuator_that_was_named_wrongly_is_another_one_as_soon_as_a_catalog_says_so() -> None:
+    loop = Loop.of(catalog(replace(service("cart"), actuator="kubernets")))
+    loop.world.mute.add("cart")
+    loop.push("cart", 1)
+    loop.give(CatalogApplied(catalog(replace(service("cart"), actuator="kubernetes")), "h2", "ada"))
+    loop.say(OverrideVerb.RETRY, service="cart", version="#1")
+    loop.run(400)
+    assert loop.driver.commands[-1].wanted.actuator == "kubernetes"

@@ -51,9 +51,9 @@ def test_a_service_that_has_versions_keeps_its_kind_whatever_a_catalog_says() ->
     loop = Loop.of(catalog(service("worker", kind=ServiceKind.JOB)))
     loop.push("worker", 1)
     until(loop, "worker/1", Phase.BAKING)
-    for number, entries in ((2, [service("worker", configuration={"limit": "5"})]), (3, []), (4, [service("worker")])):
+    for number, entries in ((2, [service("worker")]), (3, []), (4, [service("worker")])):
         loop.give(CatalogApplied(catalog(*entries), f"h{number}", "ada"))
-    assert "worker stays as it was: its versions are of kind job, which cannot become routed under them" in reasons(loop)
+    assert "worker keeps its kind and its template: it has versions of kind job, which cannot become routed" in reasons(loop)
     until(loop, "worker/1", Phase.COMPLETED)
     loop.push("worker", 2)
     until(loop, "worker/2", Phase.COMPLETED)

@@ -127,6 +127,8 @@ class Actuate(Duty):
                 continue
             if fence.admits(found.offset, record) and isinstance(record, Decided):
                 await self.outbox.send([letter for watch in self._seen_elsewhere(record) for letter in self._letters(watch)])
+                if found.partition not in self._fences:
+                    return  # taken away meanwhile: whoever has it now reads its last commands from the log
                 for given in commands_of(record):
                     self._submit(given)
 
@@ -146,10 +148,13 @@ class Actuate(Duty):
         return [Letter(SPAN_HALVES, partition, None, value) for partition in range(self.settings.partitions)]
 
     def _submit(self, given: Given) -> None:
-        target = given.command.target
-        self._wanted[target] = given.command.wanted
+        """Hand a command to the loop of its target, which is a new one where the catalog names another actuator by now."""
+        target, wanted = given.command.target, given.command.wanted
+        before, self._wanted[target] = self._wanted.get(target), wanted
+        if target in self._loops and before is not None and before.actuator != wanted.actuator:
+            self._loops.pop(target)[1].cancel()
         if target not in self._loops:
-            loop = Reconciler(target, self._actuator(given.command.wanted.actuator), self._report)
+            loop = Reconciler(target, self._actuator(wanted.actuator), self._report)
             task = asyncio.get_running_loop().create_task(loop.run(), name=f"reconcile {target}")
             task.add_done_callback(self._ended)
             self._loops[target] = (loop, task)
