@@ -41,6 +41,7 @@ class Deed(StrEnum):
     FADE = "forget an edge"
     REMOVE = "remove from the catalog"
     RETUNE = "another policy"
+    REMAKE = "made in another manner"
     GAG = "outside judges fall silent"
     SLANDER = "outside judges are wrong"
     STRAY_AT_REST = "drift at rest"

@@ -37,6 +37,7 @@ from ctrlplane_stream.decision.invariants.order import (
     commands_are_unique,
     nothing_sleeps,
     one_mover_per_target,
+    told_by_one,
 )
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
 from ctrlplane_stream.decision.invariants.proof import (
@@ -72,6 +73,7 @@ CHECKS: tuple[Check, ...] = (
     nothing_unwanted_begins,
     commands_are_unique,
     one_mover_per_target,
+    told_by_one,
     advice_is_no_command,
     nothing_sleeps,
 )

@@ -50,6 +50,17 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
     yield from _one_step_a_window(books, before, decision.state)
 
 
+def told_by_one(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """10: for as long as anything of a target is there, it is told by one actuator, as of one kind."""
+    for command in commands_of(decision):
+        past = books.wanted.get(command.target.service)
+        if past is None or past.stable is None or command.wanted.stable is None:
+            continue
+        if (past.kind, past.actuator) != (command.wanted.kind, command.wanted.actuator):
+            now = f"{command.wanted.kind} by {command.wanted.actuator}"
+            yield Violation(10, f"{command.id}: {command.target} is told as {now}, and was as {past.kind} by {past.actuator}")
+
+
 def _undoes_its_own(books: Books, fact: Fact, state: State, command: Command) -> bool:
     """Whether a set that is aborted before it ended takes back a first version that it had made stable: beside others, or where a person
     who broke the glass empties one of its targets, which did not know yet what it is to fall back to."""

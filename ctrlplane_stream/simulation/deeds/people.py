@@ -12,7 +12,7 @@ from ctrlplane_stream.model.facts import (
 from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Doing, Stage
-from ctrlplane_stream.simulation.drawing.systems import policy_of
+from ctrlplane_stream.simulation.drawing.systems import policy_of, remade
 from ctrlplane_stream.simulation.loop import artifact
 from ctrlplane_stream.simulation.plans import Act, Deed
 from ctrlplane_stream.simulation.world import Sickness
@@ -49,6 +49,20 @@ def _retune(stage: Stage, act: Act) -> None:
         policy = replace(policy, mode=Mode.ADVISE) if act.flavour == "advise" else policy
         stage.services[act.service] = replace(stage.services[act.service], policy=policy)
         stage.apply_catalog()
+
+
+def _remake(stage: Stage, act: Act) -> None:
+    """A kind and an actuator are asked for where something of the service is there, in vain; the next catalog has the old ones."""
+    entry = stage.services.get(act.service)
+    if entry is None:
+        return
+    other = remade(random.Random(act.number), entry, act.flavour)  # noqa: S311 - a seeded simulation, not a secret
+    if (other.kind, other.actuator) != (entry.kind, entry.actuator) and stage.loop.driver.target(act.service).stable is None:
+        return
+    stage.services[act.service] = other
+    stage.apply_catalog()
+    if (other.kind, other.actuator) != (entry.kind, entry.actuator):
+        stage.services[act.service] = entry
 
 
 def _remove(stage: Stage, act: Act) -> None:
@@ -177,6 +191,7 @@ PEOPLE: dict[Deed, Doing] = {
     Deed.GLASS: _glass,
     Deed.REMOVE: _remove,
     Deed.RETUNE: _retune,
+    Deed.REMAKE: _remake,
     Deed.HAND_BACK: _hand_back,
     Deed.ELSEWHERE: _elsewhere,
     Deed.SECOND_THOUGHTS: _second_thoughts,

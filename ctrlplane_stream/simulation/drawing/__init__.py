@@ -11,6 +11,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     handed_over,
     later_mishaps,
     latest_mishaps,
+    remade,
     second_thoughts,
     taken_back,
 )
@@ -31,6 +32,7 @@ def plan(seed: int) -> Plan:
     acts += latest_mishaps(_dice(seed + 10), services)
     acts += taken_back(_dice(seed + 11), names)
     acts += handed_over(_dice(seed + 12), names)
+    acts += remade(_dice(seed + 13), names)
     services = by_weight(_dice(seed + 9), services)
     running, acts = adoptions(_dice(seed + 8), names, acts)
     other = elsewhere_of(_dice(seed + 2), names)

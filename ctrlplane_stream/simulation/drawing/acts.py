@@ -8,7 +8,7 @@ from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
 from ctrlplane_stream.model.policy import Mode, Unsure
-from ctrlplane_stream.simulation.drawing.systems import ELSEWHERE, SWIFT
+from ctrlplane_stream.simulation.drawing.systems import ELSEWHERE, MANNERS, SWIFT
 from ctrlplane_stream.simulation.loop import service
 from ctrlplane_stream.simulation.plans import Act, Deed, Plan
 
@@ -64,6 +64,7 @@ _NO_MISHAPS = (
     Deed.RETAG,
     Deed.RECREATE,
     Deed.IGNORE,
+    Deed.REMAKE,
 )
 
 
@@ -173,6 +174,14 @@ def handed_over(rng: random.Random, names: list[str]) -> list[Act]:
     name, at = rng.choice(names), rng.uniform(20, 180)
     back = at + rng.uniform(1, 50)
     return [Act(at, Deed.RETUNE, name, rng.randint(1, 80), "advise"), Act(back, Deed.RETUNE, name, rng.randint(1, 80))]
+
+
+def remade(rng: random.Random, names: list[str]) -> list[Act]:
+    """In one run of ten a catalog has services made in another manner, whatever is under way."""
+    if rng.random() >= 0.1:
+        return []
+    count = rng.randint(1, 3)
+    return [Act(rng.uniform(20, 225), Deed.REMAKE, rng.choice(names), rng.randint(1, 99), rng.choice(MANNERS)) for _ in range(count)]
 
 
 def later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

@@ -62,6 +62,29 @@ def policy_of(rng: random.Random) -> Policy:
     )
 
 
+MANNERS = ("in place", "surge", "fleet", "group", "kind", "actuator")
+"""What of a service a catalog may say otherwise besides policy and configuration; the last two in vain where something of it is there."""
+
+
+def remade(rng: random.Random, entry: ServiceInEnvironment, manner: str) -> ServiceInEnvironment:
+    """The service in another manner."""
+    policy = entry.policy
+    match manner:
+        case "in place":
+            policy = msgspec.structs.replace(policy, in_place=not policy.in_place)
+        case "surge":
+            policy = msgspec.structs.replace(policy, surge_percent=rng.choice((25, 50, 60, 100)))
+        case "fleet":
+            policy = msgspec.structs.replace(policy, candidate_fleet=rng.choice((Fleet.BY_WEIGHT, Fleet.WHOLE)))
+        case "group":
+            return msgspec.structs.replace(entry, moves_together=rng.choice(("g", None)))
+        case "kind":
+            return msgspec.structs.replace(entry, kind=rng.choice([kind for kind in ServiceKind if kind is not entry.kind]))
+        case _:
+            return msgspec.structs.replace(entry, actuator="another")
+    return msgspec.structs.replace(entry, policy=policy)
+
+
 def drawn_service(rng: random.Random, name: str, names: list[str]) -> ServiceInEnvironment:
     kind = rng.choice((ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.ROUTED, ServiceKind.CONSUMER))
     return service(

@@ -245,6 +245,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "what climbs over a stable version is not waited for": (7, lambda: [(rollout, "_is_there", _is_stable_now)]),
     "what waits begins to move what we only advise on": (10, lambda: [(rollout, "unwanted", lambda *args: None)]),
     "a pin does not keep what waits": (8, lambda: [(rollout, "unwanted", lambda *args: None)]),
+    "another actuator is told of what one has": (10, lambda: [(configuring, "_as_it_is_there", lambda draft, entry: entry)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
 }
 """What is broken in a copy of the core, and the number of the promise that this breaks."""
@@ -280,6 +281,7 @@ _NEEDS: dict[str, set[Deed]] = {
     "what climbs over a stable version is not waited for": {Deed.CONFIGURE},
     "what waits begins to move what we only advise on": {Deed.RETUNE},
     "an abort goes back on what was seen before a parking": {Deed.TOO_LATE},
+    "another actuator is told of what one has": {Deed.REMAKE},
 }
 """What a seed must have, one of them, for the fault to be seen: a revert to a version that fails alone lives on with a FAIL."""
 
