@@ -16,6 +16,7 @@ from ctrlplane_stream.actuators.by_hand import ByHand, HandRefused
 from ctrlplane_stream.actuators.gitops.actuator import GitOps
 from ctrlplane_stream.actuators.port import Actuator, Outcome, WorldUnreachable
 from ctrlplane_stream.actuators.wanted import is_abort
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
@@ -77,9 +78,7 @@ class WithCluster:
 
     async def close(self) -> None:
         """End what follows; what is still owed is declared by whoever is given the last command again."""
-        for task in self._following.values():
-            task.cancel()
-        await asyncio.gather(*self._following.values(), return_exceptions=True)
+        await end_tasks(self._following.values())
         close = getattr(self._cluster, "close", None)
         if close is not None:
             await close()

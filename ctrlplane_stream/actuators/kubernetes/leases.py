@@ -16,6 +16,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, revisi
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.watching import Copy
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.identity import Target
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,7 @@ async def watch_leases(cluster: Cluster, namespace: str, clock: Callable[[], flo
                 pause = _AGAIN_SECONDS
             await _changed_within(copy.changed, pause or _until_next(copy.all(), clock()))
     finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        await end_tasks([keeping])
 
 
 class _Expiry:

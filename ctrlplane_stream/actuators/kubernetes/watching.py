@@ -6,7 +6,6 @@ and it has heard of everything that we wrote ourselves of what is asked for. It 
 """
 
 import asyncio
-import contextlib
 import logging
 
 import aiohttp
@@ -17,6 +16,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import SERVICE, Kind, Manifes
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Expired
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.ending import end_tasks
 
 log = logging.getLogger(__name__)
 _LOST = (WorldUnreachable, ApiRefused, aiohttp.ClientError, OSError, TimeoutError, ValueError)
@@ -155,10 +155,7 @@ class NamespaceCopy:
 
     async def stop(self) -> None:
         """End the watches."""
-        for task in self._tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """See ``Reader``. Raises NotHeld."""

@@ -20,6 +20,7 @@ from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Expired, HttpTransport, Request
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.ending import end_tasks
 
 _NODE = "fake"
 _ATTEMPTS = 50
@@ -72,9 +73,7 @@ class FakeKubelet:
             await self._register()
             watching = asyncio.create_task(self._watch())
             await self._stop.wait()
-            for task in (watching, *self._tasks):
-                task.cancel()
-            await asyncio.gather(watching, *self._tasks, return_exceptions=True)
+            await end_tasks([watching, *self._tasks])
 
     async def _register(self) -> None:
         """Make the node. Without it no Pod gets into an EndpointSlice, and the controller of those tries on for every Service, for ever."""

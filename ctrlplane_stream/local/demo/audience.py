@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.state import State, fold
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.decisions import Claim, Decided, DecisionRecord, Parked
 from ctrlplane_stream.model.facts import EdgeSeen
 from ctrlplane_stream.settings import Settings
@@ -59,9 +60,7 @@ class Audience:
 
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
 
     async def _follow(self) -> None:
         """Read on for ever, and wake whoever waits where that fails."""
@@ -110,6 +109,7 @@ class Audience:
 
         until = time.monotonic() + seconds
         while not done():
+            _heed_what_got_lost()
             left = until - time.monotonic()
             if left <= 0:
                 raise NotSeen(f"{what}: not seen within {seconds:g} s; rollouts: {self._summary()}")
@@ -164,3 +164,10 @@ class Audience:
     def _summary(self) -> str:
         lines = [f"{r.id} {r.phase} step {r.step + 1}" + "".join(f" [held: {h.text}]" for h in r.holds) for r in self.rollouts()[-3:]]
         return "; ".join(lines) or "none"
+
+
+def _heed_what_got_lost() -> None:
+    """End where whoever waits was told to and did not hear it, as ``end_tasks`` says: a demo would play on after Ctrl-C."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -19,6 +19,7 @@ from rich.text import Text
 from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.local.demo.audience import Audience
 from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import EdgeSeen
@@ -70,9 +71,7 @@ class Screen:
             try:
                 yield
             finally:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                await end_tasks([task])
                 self._live = None
 
     async def _keep_showing(self) -> None:

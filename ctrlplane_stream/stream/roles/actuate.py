@@ -18,6 +18,7 @@ import msgspec
 from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named
 from ctrlplane_stream.actuators.port import Actuator, Outcome
 from ctrlplane_stream.actuators.reconcile import Reconciler
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.commands import Command, JudgeAssigned, JudgeReleased, Output
 from ctrlplane_stream.model.decisions import Decided, Parked
 from ctrlplane_stream.model.facts import FactRecord, OutcomeReported, OutcomeStatus, WorldChanged
@@ -197,9 +198,7 @@ class Actuate(Duty):
         self._fences.clear()
         self._watches.clear()
         self._elsewhere.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
 
     async def _release(self) -> None:
         await self._on_revoked()

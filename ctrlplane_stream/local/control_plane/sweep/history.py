@@ -13,6 +13,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, name_o
 from ctrlplane_stream.actuators.kubernetes.placement import Place
 from ctrlplane_stream.actuators.kubernetes.transport import Expired
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment
 from ctrlplane_stream.local.control_plane.sweep.replay import Replay
 from ctrlplane_stream.local.control_plane.sweep.replay_runs import RunsReplay
@@ -72,9 +73,7 @@ class History:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
 
     def violations(self) -> list[str]:
         """Every breach of an invariant, in its order; empty where all is well."""
