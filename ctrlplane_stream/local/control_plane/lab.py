@@ -46,9 +46,12 @@ class Lab:
         """A client with the product's own rights."""
         return Cluster(transport or HttpTransport(self.product_access), backoff_seconds=0.02)
 
-    def namespace(self, *, without: Right | None = None) -> str:
-        """A fresh namespace in which the product has its rights, as ``deploy/namespaced`` gives them, all of them or ``without`` one."""
-        name = f"t{next(_numbers)}"
+    def namespace(self, *, without: Right | None = None, again: str | None = None) -> str:
+        """A fresh namespace in which the product has its rights, as ``deploy/namespaced`` gives them, all of them or ``without`` one.
+
+        ``again`` is the name of one that is gone.
+        """
+        name = again or f"t{next(_numbers)}"
         rights = list(yaml.safe_load_all((shipped("deploy") / "namespaced" / "rights.yaml").read_text()))
         if without is not None:
             kept = [each for each in rights_of(rights[0]) if each != without]

@@ -11,14 +11,15 @@ import aiohttp
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, name_of, revision_of
 from ctrlplane_stream.actuators.kubernetes.placement import Place
-from ctrlplane_stream.actuators.kubernetes.transport import Expired
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Expired
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment
 from ctrlplane_stream.local.control_plane.sweep.replay import Replay
 from ctrlplane_stream.local.control_plane.sweep.replay_runs import RunsReplay
 
-_LOST = (Expired, WorldUnreachable, aiohttp.ClientError, OSError, TimeoutError)
+_LOST = (ApiRefused, WorldUnreachable, aiohttp.ClientError, OSError, TimeoutError, ValueError)
+"""Refused is a watch, too, by a server that was just started and whose caches are not filled yet (429)."""
 
 
 _POD = {"containers": [{"name": "mark", "image": "registry.example/mark"}]}
@@ -88,6 +89,8 @@ class History:
         for kind in self._kinds:
             made = int(revision_of(await self._cluster.create(kind, self._place.namespace, _MARKS[kind])))
             while not any(moment.revision >= made and moment.kind is kind for moment in self.moments.values()):
+                for ended in (task for task in self._tasks if task.done()):
+                    ended.result()  # It raises what it ended of: nobody sees anything any more.
                 await asyncio.sleep(0.02)
 
     async def _watch(self, kind: Kind, opened: asyncio.Event) -> None:

@@ -75,7 +75,7 @@ class Trial:
                     await history.caught_up()
                     declared = await self._what_is_declared()
             except (AssertionError, TimeoutError) as error:
-                problems.append(f"{type(error).__name__}: {error}")
+                problems.append(f"{type(error).__name__}: {error or f'not done in time; {self.notes[-3:]}'}")
             finally:
                 await self._clean_up()
             problems += history.violations()
