@@ -19,18 +19,6 @@ def test_every_gap_of_every_script_has_one_kill():
     assert {plan.fault for plan in plans} == set(KILLS)
 
 
-def test_a_sweep_that_ends_early_has_killed_in_gaps_of_every_script_and_from_beginning_to_end():
-    kills = gap_plans(COURSES)
-    turned = by_turns(kills)
-    assert sorted(turned, key=lambda kill: kill.number) == list(kills)
-    first = turned[: len(COURSES) * 2]
-    assert {(kill.way, kill.promotes) for kill in first} == set(COURSES)
-    for script, course in COURSES.items():
-        struck = [kill for kill in turned[: len(turned) // 2] if (kill.way, kill.promotes) == script]
-        assert len({kill.spot for kill in struck}) > len(course.spots) // 3
-        assert struck[-1].number > 0
-
-
 def test_a_sweep_that_ends_early_has_killed_from_the_beginning_to_the_end_of_every_script():
     kills = gap_plans(COURSES)
     turned = by_turns(kills)
@@ -38,7 +26,8 @@ def test_a_sweep_that_ends_early_has_killed_from_the_beginning_to_the_end_of_eve
     half = turned[: len(turned) // 2]
     for script, course in COURSES.items():
         gaps = {gap_of(kill, course) for kill in half if (kill.way, kill.promotes) == script}
-        assert {0, 2, 4} <= gaps, script
+        assert {0, 1, 4} <= gaps, script
+    assert {kill.fault for kill in half} == set(KILLS)
 
 
 @pytest.mark.parametrize("ways", [tuple(Way), (Way.CONSUMER,), (Way.ROUTE, Way.ADOPTED)])

@@ -99,7 +99,7 @@ def by_turns(kills: Sequence[Plan]) -> list[Plan]:
     scripts: dict[tuple[Way, bool], list[Plan]] = {}
     for kill in kills:
         scripts.setdefault((kill.way, kill.promotes), []).append(kill)
-    spread = [[*each[::4], *each[2::4], *each[1::2]] for each in scripts.values()]
+    spread = [[*each[::4], *each[1::4], *each[2::4], *each[3::4]] for each in scripts.values()]
     return [kill for turn in zip_longest(*spread) for kill in turn if kill is not None]
 
 
