@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import msgspec
 import zstandard
@@ -20,6 +20,7 @@ _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BROKEN = (OSError, EOFError, zstandard.ZstdError)
 _MOST_BYTES = 1 << 30
+_PIECE_BYTES = 1 << 14
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -43,28 +44,50 @@ def read(path: Path) -> Iterator[Recorded]:
 
 
 class _Unpacked(io.RawIOBase):
-    """A reader as a raw stream, so that it can be buffered and peeked into."""
+    """Pieces of bytes as a raw stream, so that they can be buffered and peeked into."""
 
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source = source
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        content = self._source.read(len(buffer))
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        content = self._rest[: len(buffer)]
         buffer[: len(content)] = content
+        self._rest = self._rest[len(content) :]
         return len(content)
 
 
-def _unpacked(file: IO[bytes]) -> IO[bytes]:
+def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
+    """The content piece by piece, so that what stands before a broken end is given before the error is raised."""
     magic = file.read(4)
     file.seek(0)
-    if magic.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.open(file, "rb"))
     if magic == _ZSTD:
-        return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    return file
+        return _zstd_pieces(file)
+    if magic.startswith(_GZIP):
+        unpacked = gzip.GzipFile(fileobj=file)
+        return iter(lambda: unpacked.read1(_PIECE_BYTES), b"")
+    return iter(lambda: file.read(_PIECE_BYTES), b"")
+
+
+def _zstd_pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """Frame by frame, since zstandard's own stream takes a frame that is cut short for one that ends there. Raises EOFError then."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    while content := file.read(_PIECE_BYTES):
+        while content:
+            if frame.eof:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(content)
+            content = frame.unused_data
+    if not frame.eof:
+        raise EOFError("a zstd frame ended before its end")
 
 
 def _values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadable]:
@@ -80,7 +103,7 @@ def _values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadab
 
 def _json_values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadable]:
     """JSON lines, or one document over many lines: the latter where the first line is no document by itself."""
-    first = stream.readline()
+    first = next((line for line in stream if line.strip()), b"")
     try:
         json.loads(first)
     except ValueError:

@@ -5,6 +5,7 @@ fields are ignored (OpenTelemetry protocol specification, "JSON Protobuf Encodin
 Traces as Tempo hands them out are read too: protobuf's own JSON, with base64 ids and ``batches`` for ``resourceSpans``.
 """
 
+import re
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,6 +21,7 @@ _BASE64_LENGTHS = {24, 12}
 _KINDS = {
     f"SPAN_KIND_{name}": number for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
 }
+_AFTER_BLANK_LINES = re.compile(rb"\s*\{\s*\"")
 _CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 
 
@@ -45,8 +47,13 @@ def request_bytes(value: bytes | None) -> bytes | Unreadable:
 
 
 def is_json(beginning: bytes) -> bool:
-    """Whether a value or file that begins so is JSON. A line feed is the tag of protobuf's first field, so it is not skipped."""
-    return beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r")[:1] == b"{"
+    """Whether a value or file that begins so is JSON.
+
+    A line feed is the tag of protobuf's first field too, and a brace could be its length: blank lines are only skipped where a name in
+    quotes follows, which in protobuf would be a field that OTLP does not have.
+    """
+    text = beginning.removeprefix(b"\xef\xbb\xbf")
+    return text.lstrip(b" \t\r")[:1] == b"{" or _AFTER_BLANK_LINES.match(text) is not None
 
 
 def _request_from_json(document: Mapping[str, Any]) -> TracesData:

@@ -49,6 +49,8 @@ WHOLE = b"".join(VALUES)
 FORMS: dict[str, bytes] = {
     "json lines": LINES,
     "json lines, blank lines between": LINES.replace(b"\n", b"\n\n"),
+    "json lines after blank ones": b"\r\n\n" + LINES,
+    "one json document after a blank line": b"\n" + json.dumps(json.loads(as_json(WHOLE)), indent=2).encode(),
     "one json document over many lines": json.dumps(json.loads(as_json(WHOLE, numbers_as_text=False)), indent=2).encode(),
     "one document as Tempo hands out": json.dumps({"batches": MessageToDict(TracesData.FromString(WHOLE))["resourceSpans"]}).encode(),
     "one json document with a byte order mark": b"\xef\xbb\xbf" + as_json(WHOLE).encode(),
@@ -91,6 +93,9 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "cut in a request": (LENGTHS[:-5], "breaks off"),
     "cut in a length": (LENGTHS + b"\0\0", "breaks off"),
     "cut gzip": (gzip.compress(LENGTHS)[:-20], "breaks off"),
+    "cut checksum of gzip": (gzip.compress(LINES)[:-4], "breaks off"),
+    "cut zstd, in its second frame": (zstandard.compress(LINES) + zstandard.compress(LINES)[:-1], "breaks off"),
+    "no zstd after a whole frame": (zstandard.compress(LINES) + b"junk", "breaks off"),
     "no OTLP in a line": (LINES + b'{"resourceSpans": 7}\n', "OTLP/JSON"),
     "no JSON in a line": (LINES + b"{oops\n", "OTLP/JSON"),
     "a bad id": (LINES + b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}\n', "OTLP/JSON"),
