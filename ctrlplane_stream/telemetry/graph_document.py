@@ -189,7 +189,8 @@ def _escaped(text: str) -> str:
 
 
 def _mermaid(text: str) -> str:
-    return text.replace('"', "#quot;")
+    """A name inside of quotes: Mermaid takes ``<`` for HTML and ``#`` for the beginning of an entity."""
+    return text.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;")
 
 
 class ChangedEdge(msgspec.Struct, frozen=True):

@@ -149,6 +149,12 @@ def test_pictures_name_every_edge(recording: Callable[..., str]) -> None:
     assert 'n1 -->|"1 call"| n0' in CliRunner().invoke(graph, ["--from", path, "--mermaid", "--progress"]).output
 
 
+def test_no_character_of_a_name_is_taken_for_markup(recording: Callable[..., str]) -> None:
+    path = recording("a", callee='<b>cart</b> "#1"\\')
+    assert r'"shop" -> "<b>cart</b> \"#1\"\\"' in CliRunner().invoke(graph, ["--from", path, "--dot"]).output
+    assert '["#lt;b>cart#lt;/b> #quot;#35;1#quot;\\"]' in CliRunner().invoke(graph, ["--from", path, "--mermaid"]).output
+
+
 def test_versions_are_told_apart_in_every_form_where_there_are_several(tmp_path: Path) -> None:
     """Under the edge in words, as further lines of its label in the pictures; and words say whose latency it is."""
     traces, spans = SampleTraces(), []
