@@ -8,6 +8,7 @@ import click
 import msgspec
 import yaml
 
+from ctrlplane_stream.commands.alone import alone_in_recording, alone_of_recordings, service_rows
 from ctrlplane_stream.commands.groups import Command, Group
 from ctrlplane_stream.commands.options import fail, print_json, takes_json
 from ctrlplane_stream.commands.statuses import FAILED, end, ends
@@ -98,15 +99,18 @@ def judge(
     gate = _gate(policy)
     if split is not None:
         version = _version(split)
-        files = recordings + stable + candidate
-        if not files:
+        if stable or candidate:
+            raise click.UsageError("--split compares two versions in one recording: leave out --stable and --candidate")
+        if not recordings:
             raise click.UsageError("--split needs a recording: judge --split version=NEW FILE")
-        parts = _windows(files, window_seconds, {})
-        report = _names_versions(judge_split(parts, version, gate, window_seconds), parts, version)
+        parts = _recording(recordings, window_seconds).parts
+        report = _unless_alone(judge_split(parts, version, gate, window_seconds), alone_in_recording(parts, version))
     elif stable and candidate and not recordings:
-        before = _windows(stable, window_seconds, {})
-        after = _windows(candidate, window_seconds, _names(before))
-        report = judge_recordings(before, after, gate, window_seconds)
+        before = _recording(stable, window_seconds)
+        after = _recording(candidate, window_seconds, before)
+        report = _unless_alone(
+            judge_recordings(before.parts, after.parts, gate, window_seconds), alone_of_recordings(before.parts, after.parts)
+        )
     else:
         raise click.UsageError("give --stable FILE and --candidate FILE, or --split version=NEW FILE")
     if as_json:
@@ -171,25 +175,27 @@ def plan(
         _tell_plan(planned, traffic, detect, gate)
 
 
-def _windows(files: tuple[Path, ...], window_seconds: int, names: dict[str, str]) -> tuple[Any, ...]:
+def _recording(files: tuple[Path, ...], window_seconds: int, before: Any = None) -> Any:
+    """What the files hold; a service that is silent there is known to its callers by what they called ``before``."""
     # Imported when called: the columnar libraries take longer to load than a plan takes to print.
     from ctrlplane_stream.telemetry.offline import OFFLINE, windows_of
 
     settings = msgspec.structs.replace(OFFLINE, window_ms=window_seconds * 1000)
+    names, answered = (_names(before.parts), before.answered) if before is not None else ({}, ())
     try:
-        recording = windows_of(files, settings, names)
+        recording = windows_of(files, settings, names, answered=answered)
     except OSError as error:
         fail(f"{error}; give a readable recording (JSON lines or length-prefixed protobuf, as the Collector's file exporter writes)")
     for bad in recording.unreadable:
         click.echo(f"{bad.path}, record {bad.number}: {bad.reason}", err=True)
     if not recording.spans:
         fail(f"no span in {', '.join(map(str, files))}; give OTLP as the Collector's file exporter writes it")
-    return recording.parts
+    return recording
 
 
 def _names(parts: tuple[Any, ...]) -> dict[str, str]:
     """Service names as addresses, so that a service that is silent in the candidate's recording is known to its callers."""
-    services = sorted({row.service for part in parts for row in part.services})
+    services = sorted({row.service for row in service_rows(parts)})
     return {**{service.rpartition("/")[2]: service for service in services}, **{service: service for service in services}}
 
 
@@ -212,15 +218,11 @@ def _version(split: str) -> str:
     return version
 
 
-def _names_versions(report: Report, parts: tuple[Any, ...], version: str) -> Report:
-    """The report; where no span is of that version its reason says which versions there are instead."""
-    found: dict[str, set[str]] = {}
-    for row in (row for part in parts for row in part.services):
-        found.setdefault(row.version, set()).add(row.service)
-    if version in found:
+def _unless_alone(report: Report, alone: str | None) -> Report:
+    """The report; or no data, for the reason ``alone``, where the candidate has nothing beside it: a PASS would be of no comparison."""
+    if alone is None:
         return report
-    there = "; ".join(f"{label} (of {', '.join(sorted(services))})" for label, services in sorted(found.items()))
-    return msgspec.structs.replace(report, reason=f"No span is of version {version}. Versions found: {there}.")
+    return msgspec.structs.replace(report, verdict=VerdictStatus.NO_DATA, at_window=0, reason=alone, proven=False, culprit=None, windows=())
 
 
 def _tell(report: Report, *, all_windows: bool) -> None:

@@ -10,8 +10,10 @@ import msgspec
 
 from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry.batches import Batch, decode
+from ctrlplane_stream.telemetry.checkpoint import Checkpoint, Mark
 from ctrlplane_stream.telemetry.engines import Engine, default_engine
 from ctrlplane_stream.telemetry.halving import SourceRecord
+from ctrlplane_stream.telemetry.known_peers import Sighting
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.recordings import Recorded, read
@@ -22,6 +24,8 @@ OFFLINE = SpanSettings(partitions=1, max_halves=20_000_000)
 """Settings for recordings: one partition, and as many halves as a large machine holds."""
 
 _RECORDS_A_STEP = 32
+_BEFORE_ALL = -(1 << 40)
+"""A window that lies before all that can be recorded."""
 
 
 class UnreadableRecording(msgspec.Struct, frozen=True):
@@ -33,12 +37,14 @@ class UnreadableRecording(msgspec.Struct, frozen=True):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """What recordings hold: windows, ascending; spans in all; spans without an edge of their own; and what was unreadable."""
+    """What recordings hold: windows, ascending; spans in all; spans without an edge of their own; what was unreadable; and who answered
+    whom from which address, for a recording of later."""
 
     parts: tuple[WindowPart, ...]
     spans: int
     skipped: dict[Skip, int]
     unreadable: tuple[UnreadableRecording, ...]
+    answered: tuple[Sighting, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -55,15 +61,17 @@ def windows_of(
     catalog: Mapping[str, str] | None = None,
     engine: Engine | None = None,
     progress: Callable[[Progress], None] | None = None,
+    answered: Iterable[Sighting] = (),
 ) -> Recording:
     """The windows of some recordings taken together, as if all had been there at once. Raises OSError where a file cannot be opened.
 
     Files may overlap in time and hold spans in any order; a span found twice counts once. All halves are held until the
-    end: ``settings.max_halves`` bounds them, and what is beyond is counted as evicted.
+    end: ``settings.max_halves`` bounds them, and what is beyond is counted as evicted. ``answered`` is what an earlier recording knows, as
+    a worker would that had seen it: who is silent by now is still known by its address.
     """
     chosen = engine or default_engine()
     source = chosen.source(msgspec.structs.replace(settings, partitions=1))
-    stage = PairStage(0, settings, catalog, pairing=chosen.pairing)
+    stage = PairStage(0, settings, catalog, Checkpoint(0, Mark(0), -1, None, sightings=tuple(answered)), chosen.pairing)
     skipped: Counter[Skip] = Counter()
     unreadable: list[UnreadableRecording] = []
     spans = offset = 0
@@ -82,7 +90,13 @@ def windows_of(
             progress(Progress(path, records[-1].position, spans))
     parts = tuple(stage.finish())
     skipped.update(stage.skipped)
-    return Recording(parts, spans, dict(sorted(skipped.items())), tuple(unreadable))
+    return Recording(parts, spans, dict(sorted(skipped.items())), tuple(unreadable), _from_the_beginning(stage.checkpoint().sightings))
+
+
+def _from_the_beginning(sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
+    """Those of services, as known all along; that nobody answered may be otherwise in another recording."""
+    replace = msgspec.structs.replace
+    return tuple(replace(seen, window=_BEFORE_ALL, last=_BEFORE_ALL) for seen in sightings if seen.service and seen.until is None)
 
 
 def _steps(paths: Iterable[Path]) -> Iterator[tuple[Path, list[Recorded]]]:

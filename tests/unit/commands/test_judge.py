@@ -25,6 +25,7 @@ def record(
     db_ms: float = 3.0,
     db_calls: int = 1,
     cart_dead: float = 0.0,
+    cart_address: str = "cart",
     new_share: float | None = None,
 ) -> Path:
     """A minute of shop → cart → db at 20 requests a second, length-prefixed protobuf; ``new_share`` of cart is version 2, and only it is
@@ -47,7 +48,7 @@ def record(
                     end_ms=at - 1,
                     milliseconds=slow + 2,
                     error=failed or dead,
-                    attributes={"server.address": "cart"},
+                    attributes={"server.address": cart_address},
                 )
                 spans += [root, call]
                 if dead:
@@ -137,6 +138,13 @@ def test_a_service_that_answers_nothing_is_found_without_its_spans(stable: Path,
     assert found["culprit"]["service"] == "cart"
 
 
+def test_a_service_that_answers_nothing_is_known_by_the_address_from_which_stable_answered(tmp_path: Path) -> None:
+    """No host is called as a service is: who answered there is learned from the stable recording, else the caller is blamed."""
+    old, dead = (record(tmp_path / f"{n}.bin", seed=8 + n, cart_dead=n, cart_address="cart.prod.svc") for n in (0, 1))
+    found = report("--stable", old, "--candidate", dead)
+    assert (found["verdict"], found["culprit"]["service"]) == ("FAIL", "cart")
+
+
 @pytest.mark.parametrize(("ill", "verdict"), [({}, "PASS"), ({"cart_errors": 0.4}, "FAIL"), ({"cart_ms": 80.0}, "FAIL")])
 def test_one_recording_is_split_by_version(tmp_path: Path, ill: dict[str, Any], verdict: str) -> None:
     mixed = record(tmp_path / "mixed.bin", seed=5, new_share=0.3, **ill)
@@ -185,6 +193,24 @@ def test_a_label_that_is_nowhere_is_no_data_and_those_that_are_there_are_named(s
     assert "No span is of version 9. Versions found: " in found["reason"]
     assert "1 (of cart" in found["reason"]
     assert run(stable, "--split", "version=9").exit_code == 5
+
+
+def test_a_version_with_nothing_beside_it_is_no_data(stable: Path, tmp_path: Path) -> None:
+    """It soaked and passed, compared with nothing: so does who mistypes the version, or records the wrong services."""
+    found = report(stable, "--split", "version=1")
+    assert (found["verdict"], found["windows"]) == ("NO_DATA", [])
+    assert "of version 1: there is no other to compare it with" in found["reason"]
+    traces = SampleTraces()
+    (tmp_path / "other.bin").write_bytes(request([traces.span("billing", Kind.SERVER, milliseconds=5)]))
+    found = report("--stable", stable, "--candidate", tmp_path / "other.bin")
+    assert found["verdict"] == "NO_DATA"
+    assert "stable has cart, shop; candidate has billing." in found["reason"]
+
+
+def test_a_split_takes_no_sides(stable: Path) -> None:
+    """They were pooled, and a day between them made it look as if there were too little to compare with."""
+    refused = run("--stable", stable, "--candidate", stable, "--split", "version=2")
+    assert (refused.exit_code, "leave out --stable and --candidate" in refused.output) == (2, True)
 
 
 def test_words_end_with_the_window_of_the_verdict(stable: Path, tmp_path: Path) -> None:
