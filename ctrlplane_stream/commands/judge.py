@@ -16,6 +16,7 @@ from ctrlplane_stream.decision.judge.offline import Report, judge_recordings, ju
 from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, plan_step
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric, OnUnprovable, VerdictStatus
+from ctrlplane_stream.wire.gate_values import gate_problems
 
 _FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -204,11 +205,13 @@ def _gate(path: Path | None) -> GatePolicy:
         return GatePolicy()
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if isinstance(document, dict) and ("gate" in document or "steps" in document):
-            return msgspec.convert(document, Policy).gate
-        return msgspec.convert(document, GatePolicy)
+        whole = isinstance(document, dict) and ("gate" in document or "steps" in document)
+        gate = msgspec.convert(document, Policy).gate if whole else msgspec.convert(document, GatePolicy)
     except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
         fail(f"{path}: {error}; the fields are those of a gate in docs/policies.md")
+    if wrong := [text for _, text in gate_problems(gate)]:
+        fail(f"{path}: {'; '.join(wrong)}")
+    return gate
 
 
 def _version(split: str) -> str:

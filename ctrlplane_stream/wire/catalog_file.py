@@ -20,6 +20,7 @@ from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.wire import cloudevents
 from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.gate_values import gate_problems
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _Located = tuple[tuple[Any, ...], str]
@@ -197,6 +198,8 @@ def _policy_problems(policy: Policy) -> Iterator[_Located]:
         step = next((at for at, step in enumerate(policy.steps) if str(step.weight) == weight), None)
         path = (field,) if field in policies.Policy.__struct_fields__ else ()
         yield (*path, step) if field == "steps" and step is not None else path, text
+    for field, text in gate_problems(policy.gate):
+        yield ("gate", field), text
 
 
 def _environment_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_Located]:

@@ -185,6 +185,12 @@ def test_a_policy_file_decides_what_is_asked(stable: Path, tmp_path: Path) -> No
     refused = run("--stable", stable, "--candidate", ill, "--policy", policy)
     assert refused.exit_code == 1
     assert "eror_margin" in refused.output
+    policy.write_text("alpha: 0\n")
+    for refused in (
+        run("--stable", stable, "--candidate", ill, "--policy", policy),
+        CliRunner().invoke(gates, ["plan", "--rps", "9", "--weight", "5%", "--detect", "5%", "--policy", str(policy)]),
+    ):
+        assert (refused.exit_code, "alpha is a chance: above 0" in refused.output) == (1, True)
 
 
 def test_a_label_that_is_nowhere_is_no_data_and_those_that_are_there_are_named(stable: Path) -> None:

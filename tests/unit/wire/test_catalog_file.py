@@ -183,3 +183,33 @@ def test_a_policy_file_is_a_policy_of_a_catalog_by_itself() -> None:
     assert (policy.bake_seconds, [step.weight for step in policy.steps]) == (30, [25, 100])
     assert read_policy_file("bake_second: 30\n") == (Problem(1, "bake_second is not known here; did you mean bake_seconds?"),)
     assert read_policy_file("steps: [{weight: 50}]\n") == (Problem(1, "steps must end with weight 100"),)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "alpha: 0",
+        "alpha: .nan",
+        "false_pass: -1",
+        "error_margin: -0.1",
+        "error_margin: 1.0e+300",
+        "latency_margin: .inf",
+        "latency_slack_ms: -1",
+        "baseline_margin_factor: .nan",
+        "sample_ratio_tolerance: 0.5",
+        "silent_windows: 0",
+        "minimum_windows: -1",
+        "limits: [{metric: error_ratio, maximum: -1}]",
+    ],
+)
+def test_a_number_that_no_judge_can_work_with_is_told_at_its_line(wrong: str) -> None:
+    """It was taken, and the judge of that environment raised an error at every window."""
+    field = wrong.partition(":")[0]
+    problems = read_policy_file(f"gate:\n  minimum_samples: 10\n  {wrong}\n")
+    assert isinstance(problems, tuple)
+    assert [(p.line, p.text.startswith(field)) for p in problems] == [(3, True)]
+
+
+def test_the_numbers_at_the_ends_of_their_ranges_are_taken() -> None:
+    ends = "alpha: 1, error_margin: 0, lost_margin: 1, latency_margin: 0, soak_windows: 0, silent_windows: 1, sample_ratio_tolerance: 1"
+    assert isinstance(read_policy_file(f"gate: {{{ends}}}\n"), Policy)

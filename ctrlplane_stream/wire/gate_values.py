@@ -1,0 +1,42 @@
+"""Numbers of a gate that no judge can work with, told where a policy is read: the judge itself would raise an error at every window."""
+
+import math
+from collections.abc import Callable, Iterator
+
+from ctrlplane_stream.model.verdicts import GatePolicy
+
+
+def _a_chance(value: float) -> bool:
+    return 0 < value <= 1
+
+
+def _a_share(value: float) -> bool:
+    return 0 <= value <= 1
+
+
+def _a_size(value: float) -> bool:
+    return 0 <= value < math.inf
+
+
+def _from_one(value: float) -> bool:
+    return 1 <= value < math.inf
+
+
+_RANGES: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (("alpha", "false_pass"), _a_chance, "is a chance: above 0 (which no evidence could ever meet) and at most 1"),
+    (("error_margin", "lost_margin"), _a_share, "is a share: 0 to 1 (0.01 is one in a hundred)"),
+    (("latency_margin", "latency_slack_ms", "calls_margin", "baseline_margin_factor"), _a_size, "must be a number from 0 on"),
+    (("minimum_windows", "minimum_samples", "soak_windows"), _a_size, "must be a number from 0 on"),
+    (("sample_ratio_tolerance", "maximum_windows", "silent_windows"), _from_one, "must be a number from 1 on"),
+)
+"""Fields, what their values must be (NaN is nothing of it), and how that is said."""
+
+
+def gate_problems(gate: GatePolicy) -> Iterator[tuple[str, str]]:
+    """Each field that is out of its range, with a sentence that says the range."""
+    for names, fits, said in _RANGES:
+        for name in names:
+            if not fits(getattr(gate, name)):
+                yield name, f"{name} {said}"
+    if not all(_a_size(limit.maximum) for limit in gate.limits):
+        yield "limits", "limits: each maximum must be a number from 0 on"
