@@ -17,7 +17,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "demo": ("demo", "Run the whole loop on this machine and play it through."),
         "graph": ("graph", "Which services call which, in recorded traces or live."),
         "judge": ("judge", "Judge recorded traces of a stable and a candidate version."),
-        "gates": ("judge", "Plan what a gate can prove at a given traffic."),
+        "gates": ("gates", "Plan what a gate can prove at a given traffic."),
     },
     "Releases": {
         "catalog": ("catalog", "Show, compare and apply the catalog."),

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ctrlplane_stream.commands.judge import gates, judge
+from ctrlplane_stream.commands.gates import gates
+from ctrlplane_stream.commands.judge import judge
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces, request
 
@@ -282,3 +283,26 @@ def test_a_fault_that_is_found_later_than_a_step_is_proven_is_what_takes_longest
     said = CliRunner().invoke(gates, asked).output
     assert "It takes longest to find that rise" in said
     assert "99th percentile takes longest" not in said
+
+
+def test_a_plan_of_all_traffic_is_of_what_the_past_can_tell() -> None:
+    """At 100% no stable is beside it. Played with the judge, a rise by 5 points is found after 30 s, and none within the 4 s that the plan
+    of a comparison side by side would give; one by 2 points is within the wider margin and never found."""
+    asked = ["plan", "--rps", "100", "--weight", "100%", "--detect"]
+    document = json.loads(CliRunner().invoke(gates, [*asked, "5%", "--json"]).stdout)
+    assert (document["detect_seconds"], document["margin"]) == (30.0, 0.02)
+    said = CliRunner().invoke(gates, [*asked, "2%"]).output
+    assert "error_margin must be set to 0.50%: it is 1.00%" in said
+    assert "held against the past, with margins 2 times as wide" in said
+
+
+def test_nothing_is_found_before_a_window_ends() -> None:
+    asked = ["plan", "--rps", "1e9", "--weight", "5%", "--detect", "50%", "--window", "20", "--json"]
+    assert json.loads(CliRunner().invoke(gates, asked).stdout)["detect_seconds"] == 20.0
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_plan_needs_finite_numbers(number: str) -> None:
+    for asked in (["--rps", number], ["--rps", "9", "--p99-over-p50", number]):
+        refused = CliRunner().invoke(gates, ["plan", "--weight", "5%", "--detect", "5%", *asked])
+        assert (refused.exit_code, "must be finite" in refused.output) == (2, True)

@@ -1,0 +1,178 @@
+"""`gates plan`: what a gate can find and prove at a traffic, before a step begins."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from ctrlplane_stream.commands.gate_options import FILES, gate_of, takes_window
+from ctrlplane_stream.commands.groups import Group
+from ctrlplane_stream.commands.options import print_json, takes_json
+from ctrlplane_stream.commands.statuses import ends
+from ctrlplane_stream.decision.judge.past_shares import WINDOWS_OF_HARM
+from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, plan_step
+from ctrlplane_stream.model.verdicts import GatePolicy, Metric, OnUnprovable
+
+_THEN = {
+    OnUnprovable.SOAK: "soaks, and passes unproven",
+    OnUnprovable.HOLD: "is held for a person",
+    OnUnprovable.APPROVAL: "waits for an outside judge",
+}
+
+
+class _Share(click.ParamType):
+    """A share: ``5%`` or ``0.05``."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"{value!r} is no share; write 5% or 0.05", param, ctx)
+        if not 0 < share <= 1:
+            self.fail(f"{value!r} is not above 0 and at most 100%; write 5% or 0.05", param, ctx)
+        return share
+
+
+@click.group(cls=Group)
+def gates() -> None:
+    """What gates can find and prove."""
+
+
+@gates.command(short_help="How long it takes to prove a step, and to find a fault.")
+@click.option(
+    "--rps", type=click.FloatRange(min=0, min_open=True), metavar="N", required=True, help="Requests a second of the whole service."
+)
+@click.option("--weight", type=_Share(), required=True, help="The candidate's share of them: 5% or 0.05.")
+@click.option("--detect", type=_Share(), required=True, help="The rise of the error share that must be found: 2% or 0.02.")
+@click.option("--errors", type=_Share(), default="0.5%", show_default=True, help="Stable's share of errors.")
+@click.option(
+    "--p99-over-p50",
+    type=click.FloatRange(min=1, min_open=True),
+    default=3.0,
+    show_default=True,
+    metavar="N",
+    help="Spread of latencies: the 99th percentile over the median.",
+)
+@click.option(
+    "--guards",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    metavar="N",
+    help="Services that are watched (guards), among which the risk of a false alarm is shared out.",
+)
+@click.option("--steps", type=click.IntRange(1), default=4, show_default=True, metavar="N", help="Steps of the rollout, the same.")
+@takes_window
+@click.option("--policy", type=FILES, help="Gate policy, YAML or JSON.")
+@takes_json
+@ends({0: "told, also where this traffic proves nothing"})
+def plan(
+    rps: float,
+    weight: float,
+    detect: float,
+    errors: float,
+    p99_over_p50: float,
+    guards: int,
+    steps: int,
+    window_seconds: int,
+    policy: Path | None,
+    as_json: bool,
+) -> None:
+    """How long it takes at this traffic to prove that a step does no harm, and to find a fault of this size where there is one."""
+    if not math.isfinite(rps) or not math.isfinite(p99_over_p50):
+        raise click.UsageError("--rps and --p99-over-p50 must be finite: give what was measured, or is expected")
+    gate = gate_of(policy)
+    traffic = Traffic(rps, weight, errors, p99_over_p50, float(window_seconds))
+    planned = _planned(traffic, detect, gate, guards * len(gate.metrics), steps)
+    if as_json:
+        print_json({name: _finite(value) for name, value in planned._asdict().items()})
+    else:
+        _tell_plan(planned, traffic, detect, gate)
+
+
+def _planned(traffic: Traffic, detect: float, gate: GatePolicy, questions: int, steps: int) -> StepPlan:
+    """The plan, with the judge's rules where no stable is beside the candidate: the past is asked, with wider margins, and a harm is found
+    in so many windows at the least. A harm is never found before the first window ends."""
+    factor = _factor(traffic, gate)
+    asked = msgspec.structs.replace(gate, error_margin=factor * gate.error_margin, latency_margin=factor * gate.latency_margin)
+    planned = plan_step(traffic, detect, asked, questions=questions, steps=steps)
+    least = (WINDOWS_OF_HARM if traffic.weight >= 1 else 1) * traffic.window_seconds
+    provable = planned.provable_margin / (factor or 1.0)
+    return planned._replace(detect_seconds=max(planned.detect_seconds, least), provable_margin=provable)
+
+
+def _factor(traffic: Traffic, gate: GatePolicy) -> float:
+    """How many times the policy's margins are as wide."""
+    return gate.baseline_margin_factor if traffic.weight >= 1 else 1.0
+
+
+def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePolicy) -> None:
+    click.echo(
+        f"{traffic.rps:g} requests a second, {100 * traffic.weight:.3g}% of them at the candidate; errors {traffic.error_share:.2%}."
+    )
+    factor = _factor(traffic, gate)
+    set_to = planned.margin / (factor or 1.0)
+    margin = f"margin {planned.margin:.2%}" + (
+        f", for which error_margin must be set to {set_to:.2%}: it is {gate.error_margin:.2%}" if set_to < gate.error_margin else ""
+    )
+    click.echo(f"  a rise of errors by {detect:.2%} is found after about   {_time(planned.detect_seconds)} ({margin})")
+    unasked = {metric: "" if metric in gate.proof else "; the policy wants no proof of it" for metric in Metric}
+    error, p99 = _time(planned.error_proof_seconds), _time(planned.latency_proof_seconds)
+    click.echo(f"  no rise beyond the margin is proven after about {error}{unasked[Metric.ERROR_RATIO]}")
+    slower = f"(+{factor * gate.latency_margin:.0%} allowed){unasked[Metric.LATENCY_P99]}"
+    click.echo(f"  no slower 99th percentile is proven after about {p99} {slower}")
+    if traffic.weight >= 1:
+        click.echo(
+            f"No stable version is beside it then: it is held against the past, with margins {factor:g} times as wide. A rise close to the "
+            "margin takes several times as long."
+        )
+    if planned.provable:
+        click.echo(
+            f"A step without harm is proven after about {_time(planned.step_seconds)} ({planned.windows:.0f} windows); half of all take "
+            "longer."
+        )
+    else:
+        click.echo(_what_does_not_fit(planned, gate, gate.maximum_windows * traffic.window_seconds))
+    if planned.detect_seconds > planned.step_seconds:
+        click.echo(
+            f"It takes longest to find that rise: until then it keeps the step from being proven, but for {gate.false_pass:.0%} of cases "
+            "(false_pass)."
+        )
+
+
+def _what_does_not_fit(planned: StepPlan, gate: GatePolicy, allowed: float) -> str:
+    """Which proof takes longer than the policy allows, what would make it shorter, and what comes of it as it is."""
+    margin, p99, least = (
+        f"an error_margin of {planned.provable_margin:.2%} (proven just in that time)",
+        gate.latency_margin,
+        gate.minimum_samples,
+    )
+    ways = [(planned.samples_seconds, f"so many as {least} requests", f"fewer minimum_samples than {least}")]
+    if Metric.ERROR_RATIO in gate.proof:
+        ways.append((planned.error_proof_seconds, "the error share", margin))
+    if Metric.LATENCY_P99 in gate.proof:
+        ways.append((planned.latency_proof_seconds, "the 99th percentile", f"a latency_margin above {p99:.0%}"))
+    _, longest, _ = max(ways)
+    needed = [way for seconds, _, way in ways if seconds > allowed]
+    return (
+        f"A step without harm is not proven within the {_time(allowed)} that the policy allows: {longest} takes longest. "
+        f"This traffic needs {' and '.join(needed)}; or a larger step, or more windows (maximum_windows). "
+        f"As it is, the step then {_THEN[gate.on_unprovable]} (on_unprovable: {gate.on_unprovable})."
+    )
+
+
+def _time(seconds: float) -> str:
+    if math.isinf(seconds):
+        return "never"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _finite(value: float | bool) -> float | bool | None:
+    return None if isinstance(value, float) and math.isinf(value) else value
