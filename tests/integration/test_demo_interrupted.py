@@ -15,7 +15,7 @@ from ctrlplane_stream.local.processes import free_port
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.topic_admin import admin_client
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 90.0
 
 
 class Demo:
@@ -26,6 +26,7 @@ class Demo:
         self.scratch.mkdir()
         self._said = folder / "said"
         environ = {**os.environ, "TMPDIR": str(self.scratch), "KAFKA_BOOTSTRAP_SERVERS": bootstrap, "PYTHONUNBUFFERED": "1"}
+        environ["PYTHONFAULTHANDLER"] = "1"
         with self._said.open("wb") as said:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ctrlplane_stream", "demo"],
@@ -51,8 +52,11 @@ class Demo:
         return self.end()
 
     def end(self) -> int:
-        """The exit status with which it ends by itself."""
+        """The exit status with which it ends by itself; where it does not, it is made to say where it stands."""
         try:
+            return self._process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGABRT)
             return self._process.wait(_PATIENCE_SECONDS)
         finally:
             self._process.kill()
@@ -85,7 +89,7 @@ class Demo:
         return [name for name in names if name.startswith(f"ctrlplane-demo-{self._process.pid}-")]
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("moment", "number", "shared"),
     [
@@ -113,7 +117,7 @@ def test_an_interrupted_demo_leaves_nothing(
     assert asyncio.run(demo.left(kafka.bootstrap)) == []
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("part", "said"),
     [("kafka.Kafka", "Kafka ended with status -9"), ("worker --role all", "worker ended with status -9")],
