@@ -50,3 +50,27 @@ def test_overwhelming_evidence_does_not_overflow() -> None:
 def test_what_are_no_proportions_is_refused(counts: list[float], expected: list[float]) -> None:
     with pytest.raises(ValueError, match="proportion"):
         multinomial_test(counts, expected)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_no_number_is_refused_and_no_absence_of_evidence(bad: float) -> None:
+    """A count that was not measured gave p = 1."""
+    for counts, expected, concentration in (([bad, 2], [0.5, 0.5], 100.0), ([1, 2], [bad, 0.5], 100.0), ([1, 2], [0.5, 0.5], bad)):
+        for test in (multinomial_test, poisson_race_test):
+            with pytest.raises(ValueError, match="finite numbers"):
+                test(counts, expected, concentration)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected", "concentration", "known"),
+    [
+        ([7, 3], [0.25, 0.75], 1000000000000000.0, 0.999999999999957),
+        ([5005643, 4994357], [0.5, 0.5], 100.0, 0.5435354023824881),
+        ([500069753, 499930247], [0.5, 0.5], 100.0, 0.18835755151966896),
+        ([125001671799, 874998328201], [0.125, 0.875], 100.0, 0.2845131561092412),
+        ([250000076000000, 749999924000000], [0.25, 0.75], 100.0, 0.6490461270759167),
+    ],
+)
+def test_p_is_right_to_1e_9_for_counts_of_any_size(counts: list[int], expected: list[float], concentration: float, known: float) -> None:
+    """Known from the closed form with 60 digits. Of 1e15 counts p was off by a factor of 50; of a concentration of 1e15 also of ten."""
+    assert multinomial_test(counts, expected, concentration) == pytest.approx(known, abs=1e-9)
