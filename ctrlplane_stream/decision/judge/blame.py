@@ -76,10 +76,11 @@ def _beyond(evidence: MetricEvidence) -> float:
 
 def _changed(fail: MetricEvidence, found: Iterable[MetricEvidence], assignment: Assignment) -> Change:
     """The change that the harm belongs to: its own service's, the one on the failed edge, or the one whose own evidence is strongest."""
-    ends = {fail.guard} if fail.edge is None else {fail.guard, fail.edge.caller, fail.edge.callee}
-    for change in assignment.changed:
-        if change.service in ends:
-            return change
+    ends = (fail.guard,) if fail.edge is None else (fail.guard, fail.edge.caller, fail.edge.callee)
+    for service in ends:
+        for change in assignment.changed:
+            if change.service == service:
+                return change
     strength = {evidence.guard: evidence.e_value for evidence in sorted(found, key=lambda e: e.e_value)}
     return max(assignment.changed, key=lambda change: strength.get(change.service, 0.0))
 
