@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, observe
 from ctrlplane_stream.decision.judge.fold import begin, verdict_of
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
-from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey, EdgeKind
 from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import (
     Assignment,
@@ -92,6 +92,7 @@ class _Case(NamedTuple):
     comparison: str
     weight: float
     apart: bool
+    callees: tuple[str, ...] = ()
 
 
 def judge_recordings(stable: Iterable[WindowPart], candidate: Iterable[WindowPart], policy: GatePolicy, window_seconds: int) -> Report:
@@ -145,8 +146,16 @@ def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, w
         "same windows: versions side by side in one recording",
         min(0.99, new / total) if total else 0.5,
         apart=False,
+        callees=_callees(whole[first:], moved) if first else (),
     )
     return _judged(case, policy, window_seconds)
+
+
+def _callees(windows: Iterable[ClosedWindow], moved: set[str]) -> tuple[str, ...]:
+    """Services that the changed ones call: held against what they were before the candidate came."""
+    edges = (edge for closed in windows for part in closed.parts for edge in part.edges)
+    called = {edge.callee for edge in edges if edge.kind is EdgeKind.CALL and edge.caller in moved and edge.callee not in moved}
+    return tuple(sorted(called))
 
 
 def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
@@ -187,7 +196,10 @@ def _assignment(case: _Case, policy: GatePolicy, window_seconds: int) -> Assignm
         step=0,
         attempt=1,
         changed=case.changes,
-        guards=tuple(Guard(change.service, GuardRole.CHANGED, change.service in case.required) for change in case.changes),
+        guards=(
+            *(Guard(change.service, GuardRole.CHANGED, change.service in case.required) for change in case.changes),
+            *(Guard(service, GuardRole.CALLEE) for service in case.callees),
+        ),
         weight=case.weight,
         weight_confirmed_at_ms=0,
         steps=1,

@@ -156,6 +156,24 @@ def test_one_recording_is_split_by_version(tmp_path: Path, ill: dict[str, Any], 
     assert (found["culprit"] or {}).get("service") == ("cart" if verdict == "FAIL" else None)
 
 
+def test_a_split_holds_what_the_candidate_calls_against_what_it_was_before(tmp_path: Path) -> None:
+    """It is as slow for the calls of both versions, so that side by side they are alike: an overloaded callee passed."""
+    windows = []
+    for at, slow in ((0, False), (120_000, True)):
+        rng, traces, spans = random.Random(at), SampleTraces(at), []
+        for n in range(2400):
+            version = "2" if slow and rng.random() < 0.4 else "1"
+            end = BEGINNING_MS + at + n * 50
+            took = (30.0 if slow else 10.0) * rng.lognormvariate(0, 0.2)
+            cart = traces.span("cart", Kind.SERVER, version=version, end_ms=end, milliseconds=took + 4)
+            call = traces.span("cart", Kind.CLIENT, parent=cart, version=version, end_ms=end - 1, milliseconds=took + 1)
+            spans += [cart, call, traces.span("pay", Kind.SERVER, parent=call, version="7", end_ms=end - 1.5, milliseconds=took)]
+        windows.append(request(spans))
+    (tmp_path / "overload.bin").write_bytes(b"".join(len(value).to_bytes(4, "big") + value for value in windows))
+    found = report(tmp_path / "overload.bin", "--split", "version=2")
+    assert (found["verdict"], (found["culprit"] or {"edge": {}})["edge"].get("callee")) == ("FAIL", "pay")
+
+
 def test_each_side_may_be_many_files(tmp_path: Path) -> None:
     """As a shell's `*.bin` gives them, or with the option before each: the same report as of the whole recording."""
     sides = [[record(tmp_path / f"{side}-{n}.bin", seed=10 * s + n) for n in (1, 2)] for s, side in enumerate(("old", "new"))]
