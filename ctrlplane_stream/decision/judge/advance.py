@@ -230,7 +230,7 @@ def _arrived(service: str, rows: Rows) -> dict[str, float]:
 
 
 def _quality(before: Quality, rows: Rows, assignment: Assignment) -> Quality:
-    observed = estimated = unknown = calls = errors = estimated_errors = 0.0
+    observed = estimated = unknown = calls = errors = estimated_errors = lost = 0.0
     for change in assignment.changed:
         for row in rows.services.get(change.service, ()):
             observed += row.requests
@@ -238,8 +238,10 @@ def _quality(before: Quality, rows: Rows, assignment: Assignment) -> Quality:
         for key in rows.incoming.get(change.service, ()):
             for edge in rows.edges[key]:
                 calls += edge.calls
-                unknown += edge.calls if edge.callee_version == UNKNOWN_VERSION else 0
+                if edge.callee_version == UNKNOWN_VERSION:
+                    unknown += edge.calls
+                    lost += edge.errors
                 errors += edge.errors
                 estimated_errors += edge.estimated_errors
-    add = (observed, estimated, float(rows.total), float(rows.late), float(rows.dropped), unknown, calls, errors, estimated_errors)
+    add = (observed, estimated, float(rows.total), float(rows.late), float(rows.dropped), unknown, calls, errors, estimated_errors, lost)
     return Quality(*(a + b for a, b in zip(msgspec.structs.astuple(before), add, strict=True)))

@@ -5,6 +5,8 @@ of judgement: harm proven by any guard; then silence and blindness; then whether
 unless a comparison with the past speaks loudly against it, which takes more windows; then what the policy says where proof is out of reach.
 """
 
+import math
+
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge.advance import advance
@@ -26,6 +28,7 @@ from ctrlplane_stream.decision.judge.sentences import (
     soaked,
     soaking,
     suspicious,
+    unexplained,
     unprovable,
     waiting,
     wrong_ratio,
@@ -52,6 +55,9 @@ _DUE = 10.0
 
 _CARRIED = 1 / 3
 """What of a bet's capital a step takes over from the one before: harm that shows only at more weight is found 0.4 nats of ten later."""
+
+_UNEXPLAINED = 3.0
+"""By how many standard deviations more calls must be lost than the margin allows before a step without a past is not passed for them."""
 
 _OVERDUE = 3.0
 """A proof that is expected in a third of the time and is not had at its end was withheld by the candidate, not by the traffic."""
@@ -153,6 +159,8 @@ def _mismatch(state: StepState, assignment: Assignment, found: tuple[MetricEvide
 
 def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict:
     policy = assignment.policy
+    if _loses_unexplained(state, assignment, found):
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unexplained(state, assignment), metrics=found)
     outlook = slowest(state, assignment)
     enough = state.watched >= policy.minimum_windows and _requests(state, assignment) >= policy.minimum_samples
     if enough and outlook is None:
@@ -163,6 +171,15 @@ def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvide
     if state.watched < policy.minimum_windows or not _out_of_reach(state, assignment, outlook):
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, waiting(state, outlook, assignment), metrics=found)
     return _unprovable(state, assignment, found, outlook)
+
+
+def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> bool:
+    """Whether calls to the changed services are lost that nothing can be said of, since nobody knows how many were before the rollout. The
+    candidate's part of all calls is its weight."""
+    if all(e.missing is None for e in found if e.name is Metric.LOST_CALLS):
+        return False
+    allowed = assignment.policy.lost_margin * state.quality.calls * assignment.weight
+    return state.quality.lost > allowed + _UNEXPLAINED * math.sqrt(max(1.0, allowed))
 
 
 def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...], outlook: Outlook | None) -> Verdict:

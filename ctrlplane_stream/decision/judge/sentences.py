@@ -2,6 +2,7 @@
 
 import math
 
+from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.outlook import Outlook
 from ctrlplane_stream.decision.judge.state import Seen, StepState
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Culprit, GuardRole, Metric, MetricEvidence
@@ -63,6 +64,15 @@ def suspicious(evidence: MetricEvidence, proven: bool) -> str:
     return (
         f"{said}: {_place(evidence)}{_NAMES[evidence.name]} of {evidence.guard or 'the entry points'} is "
         f"{_value(evidence, True)} against {_value(evidence, False)} (p = {evidence.p_value:.1g}), not yet enough for FAIL."
+    )
+
+
+def unexplained(state: StepState, assignment: Assignment) -> str:
+    """Why a step is not passed in which calls are lost, where there is no past to hold that against."""
+    names, lost = " and ".join(change.service for change in assignment.changed), state.quality.lost
+    return (
+        f"Of {state.quality.calls:.0f} calls to {names} {lost:.0f} failed and no server answered them, and no time before the rollout is "
+        f"known that could say whether this is new. If the candidate dies, it sends no span: look at it, and promote or abort it by hand."
     )
 
 
@@ -169,6 +179,8 @@ def _value(evidence: MetricEvidence, candidate: bool) -> str:
     arm = evidence.candidate if candidate else evidence.stable
     if arm.value is None:
         return "nothing"
+    if evidence.comparison is Comparison.LIMIT and evidence.name in QUANTILES:
+        return f"above {evidence.margin:g} ms for {arm.value:.2%} ({arm.events:.0f} of {arm.total:.0f})"
     if evidence.comparison is Comparison.LIMIT or evidence.name in _SHARES:
         return f"{arm.value:.2%} ({arm.events:.0f} of {arm.total:.0f})"
     return f"{arm.value:.2f}" if evidence.name is Metric.CALLS_PER_REQUEST else f"{arm.value:.1f} ms"
@@ -187,6 +199,8 @@ def _other_side(evidence: MetricEvidence) -> str:
 
 
 def _margin(evidence: MetricEvidence) -> str:
+    if evidence.comparison is Comparison.LIMIT and evidence.name in QUANTILES:
+        return f"{1 - QUANTILES[evidence.name]:.0%}"
     if evidence.comparison is Comparison.LIMIT:
         return f"an absolute limit of {evidence.margin:g}"
     if evidence.name not in _SHARES:

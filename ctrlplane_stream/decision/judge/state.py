@@ -93,7 +93,8 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sums behind the coverage: requests of the changed services observed and estimated; calls and requests of all rows, of late ones, of
-    ones dropped; calls to the changed services of unknown version, and all; their errors observed and estimated."""
+    ones dropped; calls to the changed services of unknown version, and all; their errors observed and estimated; the failed ones of
+    unknown version, which no server answered."""
 
     observed: float = 0.0
     estimated: float = 0.0
@@ -104,6 +105,7 @@ class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
     calls: float = 0.0
     errors: float = 0.0
     estimated_errors: float = 0.0
+    lost: float = 0.0
 
     @property
     def each_error(self) -> float:

@@ -29,6 +29,8 @@ class Traffic:
     candidate_calls: float = 2.0
     dead: bool = False
     """The candidate answers nothing and emits no server span: all its calls fail at the client."""
+    unanswered: int = 0
+    """So many calls fail at the client, of whatever version, and no server answers them."""
     db_ms: float = 3.0
     labels: tuple[str, str] = ("#1", "#2")
 
@@ -81,6 +83,9 @@ class Shop:
             ]
             services.append(ServiceWindow("cart", label, count, errors, count, 0, server))
             exposures.append(ExposureWindow("frontend", "cart", label, Exposure.EXPOSED, count, errors, self.latencies(count, ms + 15)))
+        if t.unanswered:
+            n, client = t.unanswered, self.latencies(t.unanswered, 1.0)
+            edges.append(EdgeWindow("frontend", "cart", EdgeKind.CALL, "#1", UNKNOWN_VERSION, n, n, n, n, client=client))
         total = t.stable + t.candidate
         services.append(ServiceWindow("frontend", "#1", total, 0, total, total, self.latencies(total, 35)))
         return WindowPart("prod", 0, window, number, tuple(edges), tuple(services), tuple(exposures))

@@ -280,6 +280,25 @@ def test_a_limit_that_only_the_candidate_breaches_fails(shop: Any, traffic: Any)
     assert "absolute limit" in verdicts[-1].reason
 
 
+def test_a_limit_on_latency_is_told_in_shares_of_requests(shop: Any, traffic: Any) -> None:
+    policy = GatePolicy(latency_margin=5.0, limits=(Limit(Metric.LATENCY_P50, 50.0),))
+    slow = traffic(stable=200, candidate=200, candidate_ms=80.0)
+    _, verdicts = shop.judge(slow, assignment=shop.assignment(weight=0.5, policy=policy, guards=shop.assignment().guards[:1]))
+    assert verdicts[-1].status is VerdictStatus.FAIL
+    assert "the median latency is above 50 ms for 91.00% (182 of 200)" in verdicts[-1].reason
+    assert "of the stable version (50% allowed)" in verdicts[-1].reason
+
+
+@pytest.mark.parametrize(("unanswered", "past", "passes"), [(4, False, False), (0, False, True), (0, True, True)])
+def test_calls_that_nobody_answers_are_not_passed_over_where_there_is_no_past(
+    shop: Any, traffic: Any, unanswered: int, past: bool, passes: bool
+) -> None:
+    """A tenth of the candidate's requests die: nobody knows whether calls were lost before, and the verdict says so."""
+    _, verdicts = shop.judge(traffic(unanswered=unanswered), baseline=None if past else Baseline())
+    assert (verdicts[-1].status is VerdictStatus.PASS) == passes
+    assert ("failed and no server answered them" in verdicts[-1].reason) != passes
+
+
 def test_at_full_weight_the_candidate_is_held_against_the_past(shop: Any, traffic: Any) -> None:
     assignment = shop.assignment(weight=1.0, step=3)
     healthy = shop.judge(traffic(stable=0, candidate=400), assignment=assignment)[1]
