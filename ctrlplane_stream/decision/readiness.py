@@ -29,6 +29,19 @@ def unready(draft: Draft, rollout: e.Rollout) -> str | None:
     return None
 
 
+def nothing_to_exchange(draft: Draft, rollout: e.Rollout) -> str | None:
+    """Which version that is to be exchanged one instance after another shows none, or None: how many there are says how many steps."""
+    if rollout.unsafe and rollout.forced:
+        return None
+    exchanged = draft.version_set(rollout.id).in_place
+    for unit in rollout.units:
+        if unit.service in exchanged and unit.stable is not None:
+            seen = draft.target(unit.service).seen(unit.stable)
+            if seen is None or seen.instances <= 0:
+                return f"{unit.service} {unit.stable}: no instance seen, and they are exchanged one after another"
+    return None
+
+
 def never_ready(draft: Draft, rollout: e.Rollout) -> str | None:
     """That a step which nothing else keeps waits for readiness longer than its proof and an instance may take, or None."""
     if rollout.phase is not Phase.VERIFYING or next_place(rollout) is None or (waits := unready(draft, rollout)) is None:

@@ -19,13 +19,14 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall, owns, stays
 from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, QUEUED, Event, Phase
-from ctrlplane_stream.decision.readiness import failing, unready
+from ctrlplane_stream.decision.readiness import failing, nothing_to_exchange, unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
 from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
 from ctrlplane_stream.decision.targets import is_astray, is_shown, weights_of
 from ctrlplane_stream.decision.transitions import move, watched, window_now
 from ctrlplane_stream.decision.wanted import unwanted
+from ctrlplane_stream.model.policy import Step
 
 MAX_ROUNDS = 10_000
 """Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
@@ -171,26 +172,36 @@ def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
     old = draft.version_set(rollout.id)
     fresh = compose(draft, rollout.id, {u.service: u.candidate for u in rollout.units}, old.release, old.order)
     units = tuple(e.Unit(c.service, c.candidate, c.stable, c.wave) for c in fresh.changed)
-    wanted = steps_for(fresh, rollout.cause)
-    steps = steps_now(draft, fresh, wanted)
-    if steps != wanted:
-        said = (", ".join(f"{step.weight}%" for step in some) for some in (wanted, steps))
-        how = "a job has all runs or none, so" if only_jobs(fresh) else "its world can show"
-        how = "one instance at a time, so" if set(fresh.in_place) - set(fresh.surplus_percent) else how
-        draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} {how} {next(said)}", rollout.id)
     draft.put(f"set/{rollout.id}", fresh)
-    draft.put_rollout(replace(rollout, units=units, steps=steps))
+    draft.put_rollout(replace(rollout, units=units, steps=_steps_shown(draft, rollout, fresh)))
+
+
+def _steps_shown(draft: Draft, rollout: e.Rollout, chosen: e.VersionSet) -> tuple[Step, ...]:
+    """The steps of a set as its world can show them; says so where these are others."""
+    wanted = steps_for(chosen, rollout.cause)
+    steps = steps_now(draft, chosen, wanted)
+    if steps not in (wanted, rollout.steps):
+        said = (", ".join(f"{step.weight}%" for step in some) for some in (wanted, steps))
+        how = "a job has all runs or none, so" if only_jobs(chosen) else "its world can show"
+        how = "one instance at a time, so" if set(chosen.in_place) - set(chosen.surplus_percent) else how
+        draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} {how} {next(said)}", rollout.id)
+    return steps
 
 
 def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
     if not fall(draft, rollout, "back to weight 0 before it may climb again"):
         return "candidates return to weight 0"
-    if (waits := unready(draft, rollout)) is not None:
+    if (waits := unready(draft, rollout) or nothing_to_exchange(draft, rollout)) is not None:
         seconds = (draft.clock.steady - rollout.phase_since_steady) / 1000
         if seconds > draft.version_set(rollout.id).policy.ready_timeout_seconds and not rollout.stuck:
             return Event.STOP, f"not ready after {seconds:.0f} s: {waits}"
         return waits
-    return _unheld(rollout) or _turn(draft, rollout) or (Event.READY, "every candidate is ready")
+    if (waits := _unheld(rollout) or _turn(draft, rollout)) is not None:
+        return waits
+    chosen = draft.version_set(rollout.id)
+    if chosen.in_place and not rollout.judged_attempt:  # the instances that are there now are those that will be exchanged
+        draft.put_rollout(replace(rollout, steps=_steps_shown(draft, rollout, chosen)))
+    return Event.READY, "every candidate is ready"
 
 
 def _shifting(draft: Draft, rollout: e.Rollout) -> Answer:

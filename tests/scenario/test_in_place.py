@@ -6,11 +6,11 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.planning import plan
 from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.facts import CatalogApplied, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
 from ctrlplane_stream.simulation.world import Sickness
-from tests.scenario.shop import held, phase, reasons, shop, until, weights
+from tests.scenario.shop import SHOP, held, phase, reasons, shop, until, weights
 
 IN_PLACE = replace(QUICK, in_place=True)
 
@@ -163,6 +163,21 @@ def test_the_lease_is_renewed_while_one_instance_takes_longer_than_it() -> None:
     loop.push("cart", 2)
     until(loop, "cart/2", Phase.COMPLETED)
     assert instances(loop) == {"#2": 4}
+
+
+def test_an_exchange_waits_for_instances_to_exchange() -> None:
+    """How many there are says how many steps; a target that lost them all makes them again first."""
+    loop = shop()
+    loop.world.target("cart").versions["#1"].instances = 0
+    loop.tell_world("cart", WorldCause.DRIFT, "instances went away")
+    loop.run(1)
+    loop.give(CatalogApplied(catalog(*[service(name, IN_PLACE) for name in (*SHOP, "island")]), "h2", "ada"))
+    loop.push("cart", 2)
+    assert phase(loop, "cart/2") is Phase.PREPARING
+    assert "cart #1: no instance seen" in (loop.driver.rollout("production/cart/2").waiting_for or "")  # type: ignore[union-attr]
+    until(loop, "cart/2", Phase.COMPLETED)
+    asked = [c.wanted.weight("#2") for c in loop.driver.commands if c.verb is Verb.SHIFT and c.target.service == "cart"]
+    assert [weight for weight in asked if weight] == [25, 50, 75, 100]
 
 
 def test_a_plan_says_the_steps_that_the_instances_make() -> None:
