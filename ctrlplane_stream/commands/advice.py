@@ -133,7 +133,7 @@ def advice(settings: Settings, as_json: bool, target: str, version: str | None, 
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{found.word}: {found.text}" if found.word is not None else found.text)
+        click.echo(f"{found.word}: {found.text}" if found.word is not None else found.text, err=found.status == NOTHING_KNOWN)
     end(found.status)
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, print_json, require_broker, takes_json, takes_settings
@@ -16,6 +17,7 @@ from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.dead_letters import TOPIC, DeadLetter, read_letter
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 
+_Result = TypeVar("_Result")
 _EXCERPT_BYTES = 120
 _REPLAY_HEADER = "replay-of"
 _NEVER_WRITTEN_TO = "decisions"
@@ -50,6 +52,11 @@ class Chosen:
         """Whether nothing was asked for in particular."""
         return not (self._topic or self._reason.pattern or self._places)
 
+    @property
+    def by_place(self) -> bool:
+        """Whether letters are named one by one."""
+        return bool(self._places)
+
     def __call__(self, letter: DeadLetter) -> bool:
         """Whether the letter is meant."""
         return (
@@ -80,7 +87,7 @@ def list_command(
     settings: Settings, topic: str | None, reason: str | None, places: tuple[tuple[int, int], ...], limit: int, as_json: bool
 ) -> None:
     """Show dead letters: where each was, why it is here, and how it begins. The sums are over all that were meant."""
-    letters, counts = _run(settings, _listed(settings, Chosen(topic, reason, places), limit))
+    letters, counts = _run(settings, lambda: _listed(settings, Chosen(topic, reason, places), limit))
     if as_json:
         print_json({"letters": letters, "counts": [{"topic": t, "reason": r, "count": n} for (t, r), n in counts.most_common()]})
         return
@@ -111,25 +118,28 @@ def replay_command(
 
     Each goes to the partition that it had, with its own key and headers, and the header `replay-of` that says which
     letter it was. Events carry ids, so one that counted meanwhile counts once; spans have none and count again. A letter
-    that still cannot be used becomes a new dead letter. The old one stays until its retention ends. What came from `decisions`
-    (a notification that no webhook took, or a foreign writer's) is never written back there, and is skipped.
+    that still cannot be used becomes a new dead letter. The old one stays until its retention ends, and is skipped from then on unless --at
+    names it: the new one stands for it. What came from `decisions` (a notification that no webhook took, or a foreign writer's) is never
+    written back there, and is skipped.
     """
     chosen = Chosen(topic, reason, places)
     if chosen.everything and not everything:
         raise click.UsageError("say which: --topic, --reason, --at, or --all")
-    written, skipped = _run(settings, _replayed(settings, chosen, dry_run))
+    did = _run(settings, lambda: _replayed(settings, chosen, dry_run))
     if as_json:
-        print_json({"replayed": written, "skipped": skipped, "dry_run": dry_run})
+        print_json({"replayed": did.written, "skipped": did.skipped, "came_back": did.came_back, "dry_run": dry_run})
         return
-    click.echo(f"dead letters {'that would be replayed' if dry_run else 'replayed'}: {written}")
-    if skipped:
-        click.echo(f"skipped {skipped} that came from {_NEVER_WRITTEN_TO} or do not say where from")
+    click.echo(f"dead letters {'that would be replayed' if dry_run else 'replayed'}: {did.written}")
+    if did.skipped:
+        click.echo(f"skipped {did.skipped} that came from {_NEVER_WRITTEN_TO} or do not say where from")
+    if did.came_back:
+        click.echo(f"skipped {did.came_back} that were replayed before and came back: the newer letters stand for them")
 
 
-def _run(settings: Settings, work: Any) -> Any:
+def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
     require_broker(settings)
     try:
-        return asyncio.run(work)
+        return asyncio.run(work())
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
 
@@ -153,20 +163,40 @@ async def _listed(settings: Settings, chosen: Chosen, limit: int) -> tuple[list[
     return sorted(newest, key=_age)[-limit:], counts
 
 
-async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> tuple[int, int]:
-    """How many were written back and acknowledged, and how many cannot be: no origin, or one that is not ours to write to."""
-    written = skipped = 0
+class Replayed(msgspec.Struct, frozen=True):
+    """How many were written back and acknowledged, how many cannot be (no origin, or one that is not ours to write to), and how many
+    came back before, so that newer letters stand for them."""
+
+    written: int
+    skipped: int
+    came_back: int
+
+
+async def _came_back(settings: Settings) -> frozenset[bytes]:
+    """The places of letters that were replayed and could not be used again."""
+    found: set[bytes] = set()
+    async for letter in _letters(settings, Chosen(None, None, ())):
+        found.update(value for name, value in letter.headers if name == _REPLAY_HEADER)
+    return frozenset(found)
+
+
+async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> Replayed:
+    written = skipped = came_back = 0
+    before = frozenset[bytes]() if chosen.by_place else await _came_back(settings)
     async with producer(settings) as client:
         async for letter in _letters(settings, chosen):
             if not letter.readable or letter.topic == _NEVER_WRITTEN_TO:
                 skipped += 1
+                continue
+            if f"{letter.place[0]}:{letter.place[1]}".encode() in before:
+                came_back += 1
                 continue
             if not dry_run:
                 headers = [*letter.headers, (_REPLAY_HEADER, f"{letter.place[0]}:{letter.place[1]}".encode())]
                 name = settings.topic(letter.topic)
                 await client.send_and_wait(name, letter.value, key=letter.key, partition=letter.origin[0], headers=headers)
             written += 1
-    return written, skipped
+    return Replayed(written, skipped, came_back)
 
 
 def _age(letter: DeadLetter) -> tuple[int, tuple[int, int]]:

@@ -44,7 +44,7 @@ def plan(settings: Settings, as_json: bool, references: tuple[str, ...], environ
     if as_json:
         print_json(planned)
     else:
-        click.echo("\n".join(planning.in_words(planned)))
+        click.echo("\n".join(planning.in_words(planned)), err=planned.rollout is None)
     end(DONE if planned.rollout is not None else FAILED)
 
 

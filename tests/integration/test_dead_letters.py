@@ -45,15 +45,29 @@ def test_a_dry_run_and_a_letter_of_no_origin_write_nothing(topics: Settings) -> 
     """Nothing is guessed: a record that does not say where it came from stays where it is."""
     asyncio.run(_write(topics, 0, _GARBAGE, ()))
     asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("control", 0, 0, "no such verb", 1)))
-    assert json.loads(_run(topics, "replay", "--all", "--dry-run", "--json").stdout) == {"replayed": 1, "skipped": 1, "dry_run": True}
+    assert json.loads(_run(topics, "replay", "--all", "--dry-run", "--json").stdout) == _did(replayed=1, skipped=1, dry_run=True)
     assert asyncio.run(_read(topics, "control")) == []
 
 
 def test_nothing_is_written_back_to_the_log_of_record(topics: Settings) -> None:
     """Its owner would take a foreign record for another owner's; a lost notification, whose letter came from there, is skipped."""
     asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("decisions", 0, 5, "the webhook did not take it", 1)))
-    assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == {"replayed": 0, "skipped": 1, "dry_run": False}
+    assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == _did(skipped=1)
     assert asyncio.run(_read(topics, "decisions")) == []
+
+
+def test_what_was_replayed_and_came_back_is_replayed_once_more_and_not_twice(topics: Settings) -> None:
+    """The newer letter stands for the older, so that each `--all` writes as many as the one before it, unless one is named."""
+    asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("control", 0, 0, "no such verb", 1)))
+    assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == _did(replayed=1)
+    asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("control", 0, 1, "no such verb", 2, headers=[("replay-of", b"0:0")])))
+    assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == _did(replayed=1, came_back=1)
+    assert "skipped 1 that were replayed before and came back" in _run(topics, "replay", "--reason", "verb", "--dry-run").stdout
+    assert json.loads(_run(topics, "replay", "--at", "0:0", "--json").stdout) == _did(replayed=1)
+
+
+def _did(*, replayed: int = 0, skipped: int = 0, came_back: int = 0, dry_run: bool = False) -> dict[str, object]:
+    return {"replayed": replayed, "skipped": skipped, "came_back": came_back, "dry_run": dry_run}
 
 
 def test_a_replay_of_everything_must_be_said() -> None:

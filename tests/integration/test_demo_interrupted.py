@@ -31,6 +31,7 @@ class Demo:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ctrlplane_stream", "demo"],
                 stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, env=environ, start_new_session=True,
+                preexec_fn=_heeds_hang_ups,
             )  # fmt: skip
 
     def said(self) -> str:
@@ -140,6 +141,11 @@ def test_a_demo_in_a_shell_that_names_a_broker_that_is_gone_says_where_the_name_
     assert demo.end() == 1
     assert "which KAFKA_BOOTSTRAP_SERVERS is set to in this shell: unset it" in demo.said().splitlines()[-1]
     assert list(demo.scratch.iterdir()) == []
+
+
+def _heeds_hang_ups() -> None:
+    """Under `nohup` everything has SIGHUP ignored, and a demo leaves it so."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _parent(pid: int) -> int:
