@@ -65,7 +65,7 @@ class WorldTarget(msgspec.Struct):
     edited: str | None = None
     broken_glass: str | None = None
     strayed: bool = False
-    """Nobody's known hand has moved its weights since."""
+    """Its weights are not those of the last command: somebody unknown moved them since, or somebody who handed the target back."""
     kind: ServiceKind = ServiceKind.ROUTED
     next_run_ms: int = 0
     """Of a job: when its schedule comes round again."""
@@ -200,7 +200,8 @@ class World:
     def _watch_over_owned(self, target: WorldTarget, command: Command) -> None:
         """Note where what ran before us loses its instances while it has traffic, or nothing else has all of it.
 
-        What it was given by nobody's known hand does not count: the port moves weights, and stops nothing before that.
+        What it was given by nobody's known hand, or by one that handed the target back, does not count: the port moves weights, and stops
+        nothing before that.
         """
         wanted = {v.label: v for v in command.wanted.versions}
         for label, version in target.versions.items():
@@ -402,7 +403,7 @@ class World:
     def release(self, service: str, now_ms: int) -> None:
         """Whoever changed weights by hand hands the target back; a partial weight is on a lease again."""
         target = self.target(service)
-        target.edited = None
+        target.edited, target.strayed = None, True
         if any(0 < version.weight < 100 for version in target.versions.values()):
             target.lease_until_ms = now_ms + RELEASED_LEASE_MS
 
