@@ -174,7 +174,7 @@ class FetchedRecords:
         if end - begin < _LEAST_BATCH:
             raise CorruptRecordException(f"a batch of {end - begin} bytes is too small to be one")
         self._at, self._end = end, self._end_of(end)
-        magic = self._data[begin + MAGIC_AT]
+        magic = int.from_bytes(self._data[begin + MAGIC_AT : begin + MAGIC_AT + 1], "big", signed=True)
         slice_of_it = memoryview(self._data)[begin:end]
         if magic < MAGIC:
             return LegacyRecordBatch(slice_of_it, magic)
