@@ -22,6 +22,7 @@ from ctrlplane_stream.local.demo.play import ALL_ACTS, chosen_acts, play_demo
 from ctrlplane_stream.local.demo.report import DemoReport, words
 from ctrlplane_stream.local.demo.setting import LATENESS_SECONDS, PAIRING_SECONDS, WINDOW_SECONDS, demo_policy, differences
 from ctrlplane_stream.local.demo.stage import Stage
+from ctrlplane_stream.local.demo.terminal import end_with_terminal
 from ctrlplane_stream.local.kafka import MissingPart, missing_parts, open_broker
 from ctrlplane_stream.local.processes import ChildFailed
 from ctrlplane_stream.local.scratch import scratch_folder
@@ -55,6 +56,7 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
     for number in set(ending_signals()) - {signal.SIGINT}:
         signal.signal(number, _as_ctrl_c)
+    end_with_terminal()
     try:
         chosen = chosen_acts(acts)
     except ValueError as error:
