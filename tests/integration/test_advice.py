@@ -84,7 +84,7 @@ def _until_settled(run: Run, worker: ChildProcess) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         planned = run("plan", "registry.example/cart@sha256:" + "ab" * 32, "--environment", "lab")
-        if "only advised on" in planned.stdout and "v1" in planned.stdout:
+        if "only advised on" in planned.stderr and "v1" in planned.stderr:
             return
         time.sleep(1)
     pytest.fail(f"the engine never saw who serves: {planned.stdout}{planned.stderr}{worker.log_tail(15)}")
