@@ -188,13 +188,15 @@ async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> Replay
             if not letter.readable or letter.topic == _NEVER_WRITTEN_TO:
                 skipped += 1
                 continue
-            if f"{letter.place[0]}:{letter.place[1]}".encode() in before:
+            name = f"{letter.place[0]}:{letter.place[1]}".encode()
+            if name in before:
                 came_back += 1
                 continue
             if not dry_run:
-                headers = [*letter.headers, (_REPLAY_HEADER, f"{letter.place[0]}:{letter.place[1]}".encode())]
-                name = settings.topic(letter.topic)
-                await client.send_and_wait(name, letter.value, key=letter.key, partition=letter.origin[0], headers=headers)
+                headers = [*letter.headers, (_REPLAY_HEADER, name)]
+                await client.send_and_wait(
+                    settings.topic(letter.topic), letter.value, key=letter.key, partition=letter.origin[0], headers=headers
+                )
             written += 1
     return Replayed(written, skipped, came_back)
 

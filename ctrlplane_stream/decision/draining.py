@@ -53,7 +53,7 @@ def _drain_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
 
 def _undrained(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> str | None:
     """Why the version may not be parked yet, or None."""
-    if rollout.unsafe and rollout.forced:
+    if rollout.forced_unsafe:
         return None
     if not rollout.promoted:
         if not at_zero(draft, unit):

@@ -13,7 +13,7 @@ from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, Verdict, Verdict
 
 def unready(draft: Draft, rollout: e.Rollout) -> str | None:
     """Which candidate has an instance that is not ready, or none at all, or None; where instances are exchanged, which version."""
-    if rollout.unsafe and rollout.forced:
+    if rollout.forced_unsafe:
         return None
     exchanged = draft.version_set(rollout.id).in_place
     for unit in rollout.units:
@@ -31,7 +31,7 @@ def unready(draft: Draft, rollout: e.Rollout) -> str | None:
 
 def nothing_to_exchange(draft: Draft, rollout: e.Rollout) -> str | None:
     """Which version that is to be exchanged one instance after another shows none, or None: how many there are says how many steps."""
-    if rollout.unsafe and rollout.forced:
+    if rollout.forced_unsafe:
         return None
     exchanged = draft.version_set(rollout.id).in_place
     for unit in rollout.units:

@@ -69,7 +69,7 @@ def _did_not_come_back(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) 
 
 def _parked_in_use(rollout: e.Rollout, target: e.TargetEntry, unit: e.Unit) -> str | None:
     """The version that is being parked and was given traffic by a hand, or None."""
-    if rollout.unsafe and rollout.forced:
+    if rollout.forced_unsafe:
         return None
     for v in target.live:
         if v.capacity is PARKED and v.label in (unit.candidate, unit.stable) and takes_requests(target, v.label):

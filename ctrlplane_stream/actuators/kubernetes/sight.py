@@ -6,8 +6,7 @@ and whoever changes the memory stamps the objects afterwards; so nobody can act 
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -16,6 +15,7 @@ from ctrlplane_stream.actuators.kubernetes.memory import Memory, read_memory
 from ctrlplane_stream.actuators.kubernetes.names import memory_name, standby_name, version_name
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, Kind, Manifest, annotation, label, name_of, revision_of
 from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import WantedVersion
 
@@ -115,7 +115,7 @@ async def _read(reader: Reader, target: Target, place: Place) -> Sight:
     try:
         workloads, services, pods, autoscalers, runs, route = await asyncio.gather(*reads)
     except BaseException:
-        await _ended(reads)
+        await end_tasks(reads)  # they would ask on, with a client that is closed by then
         raise
     found = await reader.get(Kind.CONFIG_MAP, namespace, memory_name(place.slug))
     return Sight(
@@ -130,13 +130,6 @@ async def _read(reader: Reader, target: Target, place: Place) -> Sight:
         autoscalers={name_of(each): each for each in autoscalers},
         runs=runs,
     )
-
-
-async def _ended(reads: Iterable[asyncio.Future[Any]]) -> None:
-    """End what nobody waits for any more: it would ask on, with a client that is closed by then."""
-    for each in reads:
-        each.cancel()
-    await asyncio.gather(*reads, return_exceptions=True)
 
 
 async def _listed_if(there_may_be: bool, reader: Reader, kind: Kind, place: Place) -> tuple[Manifest, ...]:

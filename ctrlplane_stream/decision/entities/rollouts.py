@@ -191,6 +191,11 @@ class Rollout(msgspec.Struct, frozen=True):
         return self.phase is Phase.REVERTED and not (self.stopped_because or "").startswith((SUPERSEDED, NOT_BEGUN))
 
     @property
+    def forced_unsafe(self) -> bool:
+        """Whether somebody forced it and said unsafe, so that it waits for no instance and no drain."""
+        return self.unsafe and self.forced
+
+    @property
     def held(self) -> bool:
         """Whether anything keeps it from going forward."""
         return bool(self.holds)

@@ -77,10 +77,10 @@ def _beyond(evidence: MetricEvidence) -> float:
 def _changed(fail: MetricEvidence, found: Iterable[MetricEvidence], assignment: Assignment) -> Change:
     """The change that the harm belongs to: its own service's, the one on the failed edge, or the one whose own evidence is strongest."""
     ends = (fail.guard,) if fail.edge is None else (fail.guard, fail.edge.caller, fail.edge.callee)
+    changes = {change.service: change for change in assignment.changed}
     for service in ends:
-        for change in assignment.changed:
-            if change.service == service:
-                return change
+        if service in changes:
+            return changes[service]
     strength = {evidence.guard: evidence.e_value for evidence in sorted(found, key=lambda e: e.e_value)}
     return max(assignment.changed, key=lambda change: strength.get(change.service, 0.0))
 

@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 
+from ctrlplane_stream.ending import ending_signals
+
 _LOOK_SECONDS = 1.0
 
 
 def end_with_terminal() -> None:
     """From here on have SIGHUP sent to this process once its terminal is gone; not where it has none, or has SIGHUP ignored (`nohup`)."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    if signal.SIGHUP not in ending_signals():
         return
     streams = [stream.fileno() for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__) if stream is not None]
     terminal = next((descriptor for descriptor in streams if is_ours(descriptor)), None)

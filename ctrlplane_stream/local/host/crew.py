@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from ctrlplane_stream.actuators.observing import Counted
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.local.host.backend import Backend
 from ctrlplane_stream.local.host.instance import Instance
 
@@ -68,8 +69,5 @@ class Crew:
         """End all instances at once, without waiting for requests."""
         instances = [*self._instances, *self._leaving.values()]
         self._instances = []
-        leaving = list(self._leaving)
-        for task in leaving:
-            task.cancel()
-        await asyncio.gather(*leaving, return_exceptions=True)
+        await end_tasks(self._leaving)
         await asyncio.gather(*(instance.end() for instance in instances))

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.local.host.backend import Backend
 from ctrlplane_stream.local.host.probe import healthy
 from ctrlplane_stream.local.host.settings import HostSettings
@@ -60,8 +61,7 @@ class Instance:
         """End the process within the grace, without waiting for requests."""
         self.stopping = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end_tasks([self._task])
         if self._process is not None:
             await _end(self._process, self._settings.grace_seconds)
         self.backend.close()

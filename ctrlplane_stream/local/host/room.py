@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from ctrlplane_stream.actuators.host_api import BreakGlass, HandEdit, Taking
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, expire, release, take
 from ctrlplane_stream.actuators.observing import note, observation
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.local.host.instance import Instance
 from ctrlplane_stream.local.host.jobs import JobStaffing
 from ctrlplane_stream.local.host.router import Router
@@ -80,8 +81,7 @@ class Room:
 
     async def close(self) -> None:
         """End every process; the ledger stays."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await end_tasks([self._task])
         await self._staffing.end()
 
     def _turn(self, changed: Ledger | Refusal) -> Refusal | None:

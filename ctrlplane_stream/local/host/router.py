@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.local.host.backend import Backend, Connection
 from ctrlplane_stream.local.host.framing import BadMessage, Body, Head, pass_body, read_head
 from ctrlplane_stream.local.host.split import Split, trace_id
@@ -63,11 +64,7 @@ class Router:
         """Listen no more and drop every connection."""
         if self._server is not None:
             self._server.close()
-        serving = list(self._serving)
-        for task in serving:
-            task.cancel()
-        if serving:
-            await asyncio.wait(serving)
+        await end_tasks(self._serving)
 
     def steer(self, weights: Mapping[str, int], backends: Mapping[str, Sequence[Backend]]) -> None:
         """From the next request on, these weights in percent, and these ready instances of each version."""

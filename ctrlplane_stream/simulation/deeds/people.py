@@ -12,7 +12,7 @@ from ctrlplane_stream.model.facts import (
 from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Doing, Stage
-from ctrlplane_stream.simulation.drawing.systems import policy_of, remade
+from ctrlplane_stream.simulation.drawing.systems import in_another_manner, policy_of
 from ctrlplane_stream.simulation.loop import artifact
 from ctrlplane_stream.simulation.plans import Act, Deed
 from ctrlplane_stream.simulation.world import Sickness
@@ -56,12 +56,13 @@ def _remake(stage: Stage, act: Act) -> None:
     entry = stage.services.get(act.service)
     if entry is None:
         return
-    other = remade(random.Random(act.number), entry, act.flavour)  # noqa: S311 - a seeded simulation, not a secret
-    if (other.kind, other.actuator) != (entry.kind, entry.actuator) and stage.loop.driver.target(act.service).stable is None:
+    other = in_another_manner(random.Random(act.number), entry, act.flavour)  # noqa: S311 - a seeded simulation, not a secret
+    in_vain = (other.kind, other.actuator) != (entry.kind, entry.actuator)
+    if in_vain and stage.loop.driver.target(act.service).stable is None:
         return
     stage.services[act.service] = other
     stage.apply_catalog()
-    if (other.kind, other.actuator) != (entry.kind, entry.actuator):
+    if in_vain:
         stage.services[act.service] = entry
 
 

@@ -66,7 +66,7 @@ MANNERS = ("in place", "surge", "fleet", "group", "kind", "actuator")
 """What of a service a catalog may say otherwise besides policy and configuration; the last two in vain where something of it is there."""
 
 
-def remade(rng: random.Random, entry: ServiceInEnvironment, manner: str) -> ServiceInEnvironment:
+def in_another_manner(rng: random.Random, entry: ServiceInEnvironment, manner: str) -> ServiceInEnvironment:
     """The service in another manner."""
     policy = entry.policy
     match manner:
