@@ -103,8 +103,8 @@ def _members(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, s
             label, new = number(draft, service, artifact, Provenance())
             if not new:
                 refused.append(f"{artifact} is version {label} of {artifact.service} already")
-            if (pinned := draft.target(artifact.service).pinned) is not None:
-                refused.append(f"{artifact.service} is pinned to {pinned}")
+            if (pinned := draft.target(artifact.service).pin) is not None:
+                refused.append(pinned)
             members[artifact.service] = label
     return members, tuple(refused)
 

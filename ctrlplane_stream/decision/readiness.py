@@ -73,5 +73,5 @@ def failing(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
 
 
 def _answered(draft: Draft, target: e.TargetEntry) -> bool:
-    """Whether the target was seen since its last command was carried out: what was seen before it was made is of an earlier attempt."""
-    return target.service not in draft.telling and target.observed_sequence >= target.commanded_sequence
+    """Whether what is seen of the target is of this attempt: not while a command is on its way out."""
+    return target.service not in draft.telling and target.is_heard

@@ -27,11 +27,15 @@ def starts_over(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bo
     return draft.version_set(rollout.id).policy.supersede is Supersede.RESTART
 
 
+def _is_superseded(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
+    return _gives_way(draft, rollout, members) or starts_over(draft, rollout, members)
+
+
 def _superseded(draft: Draft, members: dict[str, str], cause: str) -> list[e.Rollout]:
     """The rollouts whose other members move along with the new ones, in order of arrival; a revert takes nothing forward with it."""
     if cause == "revert":
         return []
-    return [r for r in draft.rollouts() if _gives_way(draft, r, members) or starts_over(draft, r, members)]
+    return [r for r in draft.rollouts() if _is_superseded(draft, r, members)]
 
 
 def with_withdrawn(draft: Draft, members: dict[str, str], cause: str) -> dict[str, str]:
@@ -78,12 +82,10 @@ def make_way(draft: Draft, members: dict[str, str], cause: str, id_: str) -> Non
         if not ours or rollout.advice is not None:
             continue
         newer = _why(ours, members, cause)
-        if _gives_way(draft, rollout, members) or starts_over(draft, rollout, members):
+        superseded = _is_superseded(draft, rollout, members)
+        if superseded:
             _say_what_stays_behind(draft, rollout, members)
         if rollout.id == id_:
             draft.because("superseded", f"{id_}, still queued, is changed: {newer}", id_)
-        elif rollout.phase is QUEUED:
-            if _gives_way(draft, rollout, members):
-                move(draft, rollout, Event.STOP, newer)
-        elif starts_over(draft, rollout, members) or (cause == "revert" and rollout.phase in FORWARD):
+        elif superseded or (cause == "revert" and rollout.phase in FORWARD):
             move(draft, rollout, Event.STOP, newer)

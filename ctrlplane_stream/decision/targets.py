@@ -72,11 +72,11 @@ def failure(target: e.TargetEntry, label: str) -> str | None:
 
 def is_confirmed(draft: Draft, target: e.TargetEntry) -> bool:
     """Whether the world shows the weights of the last command, seen after it was applied, and nothing says that they are not in force."""
-    return _is_heard(target) and _shows_weights(draft, target)
+    return _is_in_force(target) and _shows_weights(draft, target)
 
 
-def _is_heard(target: e.TargetEntry) -> bool:
-    return target.observed_sequence >= target.commanded_sequence and target.not_in_force is None
+def _is_in_force(target: e.TargetEntry) -> bool:
+    return target.is_heard and target.not_in_force is None
 
 
 def _shows_weights(draft: Draft, target: e.TargetEntry) -> bool:
@@ -95,7 +95,7 @@ def is_shown(draft: Draft, target: e.TargetEntry) -> bool:
     """``is_confirmed``, by how the service takes weight: what changes in place shows a weight once every instance is ready."""
     if not exchanges(draft, target):
         return is_confirmed(draft, target)
-    return _is_heard(target) and _is_settled(target) and _shows_shares(target)
+    return _is_in_force(target) and _is_settled(target) and _shows_shares(target)
 
 
 def _is_settled(target: e.TargetEntry) -> bool:

@@ -122,9 +122,7 @@ def _start(
 
 def only_numbered(draft: Draft, service: ServiceInEnvironment, label: str) -> bool:
     """Whether nothing is to move the service to a version for now; says why."""
-    target = draft.target(service.service)
-    if target.pinned is not None:
-        pinned = f"{service.service} is pinned to {target.pinned} by {target.pinned_by}"
+    if (pinned := draft.target(service.service).pin) is not None:
         draft.because("pinned", f"{pinned}; {label} is numbered and waits for control retry after unpin")
         return True
     if draft.is_advised(service.service):

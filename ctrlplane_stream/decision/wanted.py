@@ -24,5 +24,5 @@ def unwanted(draft: Draft, service: str, label: str, cause: str) -> str | None:
         return f"{gone}; control retry reruns this once the catalog has it rolled out by us again"
     target = draft.target(service)
     if cause in _PINNABLE and target.pinned not in (None, label):
-        return f"{service} is pinned to {target.pinned} by {target.pinned_by}; control retry reruns this after unpin"
+        return f"{target.pin}; control retry reruns this after unpin"
     return None

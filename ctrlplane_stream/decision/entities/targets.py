@@ -87,6 +87,16 @@ class TargetEntry(msgspec.Struct, frozen=True):
     """Why what steers its traffic does not go by the weights that were last seen; None where nothing says so."""
 
     @property
+    def is_heard(self) -> bool:
+        """Whether it was seen since its last command was carried out: what was seen before that tells nothing of it."""
+        return self.observed_sequence >= self.commanded_sequence
+
+    @property
+    def pin(self) -> str | None:
+        """That it is pinned, to what and by whom; None where it is not."""
+        return f"{self.service} is pinned to {self.pinned} by {self.pinned_by}" if self.pinned is not None else None
+
+    @property
     def earlier(self) -> str | None:
         """The version that was good before the stable one; None where there is none. One that was reverted was never good."""
         good = [label for label in self.baked if label != self.stable]
