@@ -46,6 +46,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="A recording of OTLP, as FILE; may be repeated, and all are taken together.",
 )
 @click.argument("more", type=_FILE, nargs=-1, metavar="[FILE]...")
+@click.option("--environment", metavar="NAME", help="Only the edges of this environment. [all that are recorded, taken together]")
 @click.option("--live", metavar="ENVIRONMENT", help="Instead of a recording, what the worker has seen of this environment lately.")
 @click.option(
     "--minutes",
@@ -63,8 +64,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @takes_settings("kafka_", "topic_", "partitions")
 @ends({DONE: "printed", FAILED: "no span is in the recordings, no telemetry came, or no broker answered"})
 def graph(
-    settings: Settings, recordings: tuple[Path, ...], more: tuple[Path, ...], live: str | None, minutes: float, json: bool,
-    dot: bool, mermaid: bool, progress: bool, diff: tuple[Path, Path] | None,
+    settings: Settings, recordings: tuple[Path, ...], more: tuple[Path, ...], environment: str | None, live: str | None, minutes: float,
+    json: bool, dot: bool, mermaid: bool, progress: bool, diff: tuple[Path, Path] | None,
 ) -> None:  # fmt: skip
     """Print which services call which, from recorded traces or from a running worker.
 
@@ -75,19 +76,21 @@ def graph(
     if diff and (recordings or more or form in {"dot", "mermaid"}):
         raise click.UsageError("--diff A B compares two recordings by itself, in words or as --json: leave out --from, --dot and --mermaid")
     if diff:
-        before, after = (_document((path,), progress) for path in diff)
+        before, after = (_document((path,), environment, progress) for path in diff)
         found = difference(before, after)
         click.echo(difference_json(found) if form == "json" else difference_text(found))
         return
     files = (*recordings, *more)
     if live is not None and files:
         raise click.UsageError("--live tells what a worker has seen, and a recording is another thing: ask for one of them")
+    if live is not None and environment is not None:
+        raise click.UsageError("--live names its environment itself: leave out --environment")
     if live is not None:
         click.echo(FORMS[form](_live(settings, live, minutes)))
         return
     if not files:
         raise click.UsageError("name a recording, two with --diff A B, or an environment with --live")
-    click.echo(FORMS[form](_document(files, progress)))
+    click.echo(FORMS[form](_document(files, environment, progress)))
 
 
 def _form(**asked: bool) -> str:
@@ -122,8 +125,8 @@ async def _windows(settings: Settings, environment: str, since: float) -> list[W
     return found
 
 
-def _document(paths: tuple[Path, ...], progress: bool) -> GraphDocument:
-    """The graph of some recordings; ends the command with status 1 where there are no spans in them."""
+def _document(paths: tuple[Path, ...], environment: str | None, progress: bool) -> GraphDocument:
+    """The graph of some recordings; ends the command with status 1 where there are no spans in them, or none of the environment."""
     recording = windows_of(paths, progress=_reporter(paths) if progress else None)
     for bad in recording.unreadable:
         click.echo(f"{bad.path}: record {bad.number} left out: {bad.reason}", err=True)
@@ -132,7 +135,12 @@ def _document(paths: tuple[Path, ...], progress: bool) -> GraphDocument:
     if not recording.spans:
         files = ", ".join(str(path) for path in paths)
         raise click.ClickException(f"no spans in {files}: expected OTLP traces, and empty files hold none")
-    return document_of(recording)
+    known = sorted({part.environment for part in recording.parts})
+    if environment is not None and environment not in known:
+        raise click.ClickException(f"nothing of {environment} is recorded, only of {' and '.join(known)}")
+    if environment is None and len(known) > 1:
+        click.echo(f"taken together: the environments {' and '.join(known)}; --environment NAME shows one", err=True)
+    return document_of(recording, environment)
 
 
 def _reporter(paths: tuple[Path, ...]) -> Callable[[Progress], None]:

@@ -58,9 +58,10 @@ class SkippedDocument(msgspec.Struct, frozen=True):
 
 
 class GraphDocument(msgspec.Struct, frozen=True):
-    """The whole graph; edges sorted by caller, callee and kind, reasons by name. Environments are taken together.
+    """The whole graph; edges sorted by caller, callee and kind, reasons by name. Environments are taken together unless one was asked for.
 
-    ``spans`` is left out where it is not known: windows that a worker made no longer say how many went in.
+    ``spans`` and ``skipped`` are of the whole recording. ``spans`` is left out where it is not known: windows that a worker made no
+    longer say how many went in.
     """
 
     spans: int | msgspec.UnsetType
@@ -68,10 +69,11 @@ class GraphDocument(msgspec.Struct, frozen=True):
     skipped: tuple[SkippedDocument, ...]
 
 
-def document_of(recording: Recording) -> GraphDocument:
-    """The document of a recording."""
+def document_of(recording: Recording, environment: str | None = None) -> GraphDocument:
+    """The document of a recording; its edges are those of one environment where one is named."""
+    parts = [part for part in recording.parts if environment in (None, part.environment)]
     skipped = tuple(SkippedDocument(reason, count) for reason, count in sorted(recording.skipped.items()))
-    return GraphDocument(recording.spans, _edges(recording.parts), skipped)
+    return GraphDocument(recording.spans, _edges(parts), skipped)
 
 
 def document_of_windows(parts: Iterable[WindowPart]) -> GraphDocument:

@@ -174,6 +174,23 @@ def test_two_forms_at_once_are_a_usage_error(recording: Callable[..., str]) -> N
     assert (refused.exit_code, "--json and --dot are different forms" in refused.output) == (2, True)
 
 
+def test_environments_are_taken_together_and_named_unless_one_is_asked_for(tmp_path: Path) -> None:
+    traces, spans = SampleTraces(), []
+    for place, callee in (("production", "cart"), ("staging", "cart"), ("staging", "stock")):
+        client = traces.span("shop", Kind.CLIENT, milliseconds=20, environment=place)
+        spans += [client, traces.span(callee, Kind.SERVER, client, milliseconds=10, environment=place)]
+    (tmp_path / "two").write_bytes(request(spans))
+
+    def told(*words: str) -> str:
+        return CliRunner().invoke(graph, ["--from", str(tmp_path / "two"), *words]).output
+
+    assert "taken together: the environments production and staging" in told()
+    assert "cart  2 calls" in told()
+    assert "cart  1 call" in told("--environment", "staging")
+    assert ("taken together" in told("--environment", "staging"), "stock" in told("--environment", "production")) == (False, False)
+    assert "nothing of moon is recorded, only of production and staging" in told("--environment", "moon")
+
+
 def test_a_live_graph_claims_no_number_of_spans(recording: Callable[..., str]) -> None:
     """The windows no longer say how many went in: the key is left out, and no nought stands there."""
     parts = windows_of([Path(recording("a"))]).parts
