@@ -18,7 +18,8 @@ from ctrlplane_stream.actuators.gitops.placement import GitPlace, GitPlacementEr
 from ctrlplane_stream.actuators.gitops.remote import Remote
 from ctrlplane_stream.actuators.gitops.sight import read_git_sight
 from ctrlplane_stream.actuators.kubernetes.access import AccessError, find_access
-from ctrlplane_stream.actuators.kubernetes.placement import Place, PlacementError, read_placements
+from ctrlplane_stream.actuators.kubernetes.place import Place
+from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong

@@ -7,7 +7,8 @@ from ctrlplane_stream.actuators.kubernetes.chosen import pod_labels, rival, unse
 from ctrlplane_stream.actuators.kubernetes.composition import Connect, connect
 from ctrlplane_stream.actuators.kubernetes.intake import named_twice, no_gateway_api
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place, PlacementError, Placements, read_placements
+from ctrlplane_stream.actuators.kubernetes.place import Place
+from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, Placements, read_placements
 from ctrlplane_stream.actuators.kubernetes.rights import lacking, needed
 from ctrlplane_stream.actuators.kubernetes.template import workload_of
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused

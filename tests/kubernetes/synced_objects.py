@@ -8,7 +8,7 @@ from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
 from ctrlplane_stream.actuators.gitops.owned import Owned
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
 from ctrlplane_stream.actuators.kubernetes.weights import backends, replicas
 from ctrlplane_stream.actuators.port import Actuator

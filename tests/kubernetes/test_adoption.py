@@ -9,7 +9,7 @@ import pytest
 from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.sight import read_sight
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.control_plane.scene import (

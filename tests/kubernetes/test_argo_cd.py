@@ -13,7 +13,7 @@ from ctrlplane_stream.actuators.gitops.guarding import Safety
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.manifests import selector
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, name_of
-from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.local.control_plane.scene import kubernetes, route, running
 from tests.kubernetes.argo_cd.application_controller import PROGRAM, Repository, controller, installed

@@ -15,7 +15,7 @@ from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
 from ctrlplane_stream.actuators.gitops.yaml_text import Locator
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
 from ctrlplane_stream.actuators.kubernetes.names import slug, version_name
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.local.control_plane.scene import artifact, job_template, route, routed_place, template
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from tests.contract.actuators.git_repositories import Bare

@@ -6,7 +6,7 @@ import pytest
 
 from ctrlplane_stream.actuators.kubernetes.health import ready
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, settled, template, version
 from ctrlplane_stream.local.control_plane.sweep.history import History
 from ctrlplane_stream.local.control_plane.sweep.trial import prepare

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Reply, Request
 from ctrlplane_stream.local.control_plane.scene import command, job_template, kubernetes, run_of, settled, version
 from ctrlplane_stream.local.control_plane.sweep.faults import Killed

@@ -9,7 +9,7 @@ import pytest
 
 from ctrlplane_stream.actuators.kubernetes.manifests import owner_labels
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.rights import Right, lacking, rights_of, shipped_role
 from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
 from ctrlplane_stream.actuators.port import WorldUnreachable

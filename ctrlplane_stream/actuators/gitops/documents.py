@@ -11,7 +11,7 @@ from ctrlplane_stream.actuators.gitops.clone import Clone
 from ctrlplane_stream.actuators.gitops.owned import Document, Owned
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import Request, Transport
 
 _LONGEST = 1_000_000

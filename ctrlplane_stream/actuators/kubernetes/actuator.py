@@ -27,7 +27,7 @@ from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
 from ctrlplane_stream.actuators.kubernetes.memory import MemoryUnreadable
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.recent import Recent
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, read_sight
 from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken

@@ -9,7 +9,7 @@ needs, and otherwise the template's. A minimum that somebody else set is left al
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, FLOOR, Manifest, annotation
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Floor
 from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas

@@ -7,7 +7,8 @@ from ctrlplane_stream.actuators.kubernetes.access import find_access
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
-from ctrlplane_stream.actuators.kubernetes.placement import Place, PlacementError, Placements, read_placements
+from ctrlplane_stream.actuators.kubernetes.place import Place
+from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, Placements, read_placements
 from ctrlplane_stream.actuators.kubernetes.sight import Reader
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
 from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy

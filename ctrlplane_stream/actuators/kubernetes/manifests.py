@@ -24,7 +24,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     Manifest,
     name_of,
 )
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.template import configuration_data, pod_spec, workload_of
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import WantedVersion

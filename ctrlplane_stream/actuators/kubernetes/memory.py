@@ -12,7 +12,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.names import memory_name
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGED_BY, MANAGER, PREFIX, SERVICE, TARGET, Manifest, annotation
-from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
 

@@ -1,19 +1,13 @@
 """What is wrong with places each of whose words can be read: found when the file is, and not in the middle of a rollout. Pure."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from ctrlplane_stream.actuators.kubernetes.names import SLUG_LIMIT
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest, kind_of, name_of
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.template import containers_of, workload_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from ctrlplane_stream.actuators.kubernetes.placement import Place
-    from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.identity import Target
 
 _NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{SLUG_LIMIT - 2}}}[a-z0-9])?")
 

@@ -14,7 +14,7 @@ from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY, selector
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, read_memory
 from ctrlplane_stream.actuators.kubernetes.names import memory_name, standby_name, version_name
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, Kind, Manifest, annotation, label, name_of, revision_of
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import WantedVersion

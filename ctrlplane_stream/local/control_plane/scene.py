@@ -10,7 +10,7 @@ from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
-from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.port import Actuator
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target

@@ -6,7 +6,7 @@ from collections import Counter
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Reply
 from ctrlplane_stream.local.control_plane.sweep.history import History
 

@@ -9,7 +9,7 @@ from ctrlplane_stream.actuators.kubernetes.manifests import selector
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, read_memory
 from ctrlplane_stream.actuators.kubernetes.names import memory_name
 from ctrlplane_stream.actuators.kubernetes.objects import PREFIX, REVISION, SERVICE, STAMP, Kind, Manifest, annotation, label, name_of
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.runs import told
 from ctrlplane_stream.actuators.kubernetes.weights import backends
 from ctrlplane_stream.model.identity import Target

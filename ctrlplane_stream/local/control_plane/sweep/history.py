@@ -10,7 +10,7 @@ import aiohttp
 
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, name_of, revision_of
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Expired
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.ending import end_tasks

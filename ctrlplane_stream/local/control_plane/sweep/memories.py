@@ -5,7 +5,7 @@ import contextlib
 from ctrlplane_stream.actuators.kubernetes.memory import read_memory
 from ctrlplane_stream.actuators.kubernetes.names import memory_name
 from ctrlplane_stream.actuators.kubernetes.objects import name_of
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.ledger import Ledger, words
 from ctrlplane_stream.actuators.wanted import retreats
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment

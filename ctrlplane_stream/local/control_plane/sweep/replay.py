@@ -12,7 +12,7 @@ import math
 from ctrlplane_stream.actuators.kubernetes.manifests import SERVING
 from ctrlplane_stream.actuators.kubernetes.names import version_name
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, Kind, Manifest, annotation, label, name_of
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.weights import backends
 from ctrlplane_stream.local.control_plane.sweep.memories import Memories
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment

@@ -8,7 +8,7 @@ twice, and no count falls. Besides these: the cursor in the memory never goes ba
 
 from ctrlplane_stream.actuators.kubernetes.names import version_name, version_slug
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, SERVICE, VERSION, Kind, Manifest, annotation, label, name_of
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.runs import told
 from ctrlplane_stream.local.control_plane.sweep.memories import Memories
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment

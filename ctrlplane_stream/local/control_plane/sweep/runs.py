@@ -12,7 +12,7 @@ import msgspec
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.names import version_name
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.local.control_plane.kubelet import FakeKubelet
 from ctrlplane_stream.local.control_plane.scene import run_of
 from ctrlplane_stream.local.control_plane.sweep.ways import Way

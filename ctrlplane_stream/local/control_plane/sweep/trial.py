@@ -12,7 +12,7 @@ from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.health import ready
 from ctrlplane_stream.actuators.kubernetes.leases import expire_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.actuators.wanted import is_partial

@@ -6,7 +6,7 @@ import pytest
 from ctrlplane_stream.actuators.kubernetes.due import due
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import DIGEST, LABEL, REPLICAS, ROLE, STAMP
-from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Remember, Steer
 from ctrlplane_stream.actuators.ledger import Ledger

@@ -6,7 +6,7 @@ import pytest
 
 from ctrlplane_stream.actuators.kubernetes.manifests import companions, service, workload
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.local.control_plane.scene import job_template, template, version
 from ctrlplane_stream.model.identity import Target
 

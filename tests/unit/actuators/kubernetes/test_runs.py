@@ -7,7 +7,7 @@ from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
 from ctrlplane_stream.actuators.kubernetes.manifests import owner_labels, workload
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import RUNS
-from ctrlplane_stream.actuators.kubernetes.placement import Place
+from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.runs import Told, counted_runs, to_tell, told
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Count, End, Remember, Scale

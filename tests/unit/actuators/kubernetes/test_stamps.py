@@ -5,7 +5,7 @@ import pytest
 
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import STAMP
-from ctrlplane_stream.actuators.kubernetes.placement import Place, Route
+from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
 from ctrlplane_stream.model.identity import Target
