@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from ctrlplane_stream.commands.gate_options import FILES, gate_of, takes_window
 from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import print_json, takes_json
 from ctrlplane_stream.commands.statuses import ends
-from ctrlplane_stream.decision.judge.past_shares import WINDOWS_OF_HARM
-from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, plan_step
+from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, margin_factor, plan_step
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric, OnUnprovable
 
 _THEN = {
@@ -88,61 +86,52 @@ def plan(
         raise click.UsageError("--rps and --p99-over-p50 must be finite: give what was measured, or is expected")
     gate = gate_of(policy)
     traffic = Traffic(rps, weight, errors, p99_over_p50, float(window_seconds))
-    planned = _planned(traffic, detect, gate, guards * len(gate.metrics), steps)
+    planned = plan_step(traffic, detect, gate, questions=guards * len(gate.metrics), steps=steps)
     if as_json:
         print_json({name: _finite(value) for name, value in planned._asdict().items()})
     else:
         _tell_plan(planned, traffic, detect, gate)
 
 
-def _planned(traffic: Traffic, detect: float, gate: GatePolicy, questions: int, steps: int) -> StepPlan:
-    """The plan, with the judge's rules where no stable is beside the candidate: the past is asked, with wider margins, and a harm is found
-    in so many windows at the least. A harm is never found before the first window ends."""
-    factor = _factor(traffic, gate)
-    asked = msgspec.structs.replace(gate, error_margin=factor * gate.error_margin, latency_margin=factor * gate.latency_margin)
-    planned = plan_step(traffic, detect, asked, questions=questions, steps=steps)
-    least = (WINDOWS_OF_HARM if traffic.weight >= 1 else 1) * traffic.window_seconds
-    provable = planned.provable_margin / (factor or 1.0)
-    return planned._replace(detect_seconds=max(planned.detect_seconds, least), provable_margin=provable)
-
-
-def _factor(traffic: Traffic, gate: GatePolicy) -> float:
-    """How many times the policy's margins are as wide."""
-    return gate.baseline_margin_factor if traffic.weight >= 1 else 1.0
-
-
 def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePolicy) -> None:
     click.echo(
         f"{traffic.rps:g} requests a second, {100 * traffic.weight:.3g}% of them at the candidate; errors {traffic.error_share:.2%}."
     )
-    factor = _factor(traffic, gate)
+    factor = margin_factor(traffic, gate)
     set_to = planned.margin / (factor or 1.0)
     margin = f"margin {planned.margin:.2%}" + (
         f", for which error_margin must be set to {set_to:.2%}: it is {gate.error_margin:.2%}" if set_to < gate.error_margin else ""
     )
-    click.echo(f"  a rise of errors by {detect:.2%} is found after about   {_time(planned.detect_seconds)} ({margin})")
+    click.echo(f"  a rise of errors by {detect:.2%} is {_found(planned)} ({margin})")
     unasked = {metric: "" if metric in gate.proof else "; the policy wants no proof of it" for metric in Metric}
     error, p99 = _time(planned.error_proof_seconds), _time(planned.latency_proof_seconds)
     click.echo(f"  no rise beyond the margin is proven after about {error}{unasked[Metric.ERROR_RATIO]}")
     slower = f"(+{factor * gate.latency_margin:.0%} allowed){unasked[Metric.LATENCY_P99]}"
     click.echo(f"  no slower 99th percentile is proven after about {p99} {slower}")
     if traffic.weight >= 1:
-        click.echo(
-            f"No stable version is beside it then: it is held against the past, with margins {factor:g} times as wide. A rise close to the "
-            "margin takes several times as long."
-        )
+        click.echo(f"No stable version is beside it then: it is held against the past, with margins {factor:g} times as wide.")
     if planned.provable:
         click.echo(
             f"A step without harm is proven after about {_time(planned.step_seconds)} ({planned.windows:.0f} windows); half of all take "
-            "longer."
+            "longer, one in twenty up to three times as long."
         )
     else:
         click.echo(_what_does_not_fit(planned, gate, gate.maximum_windows * traffic.window_seconds))
+    if planned.margin < detect < 2 * planned.margin:
+        click.echo("With a smaller error_margin a rise so close to it is found sooner.")
     if planned.detect_seconds > planned.step_seconds:
         click.echo(
             f"It takes longest to find that rise: until then it keeps the step from being proven, but for {gate.false_pass:.0%} of cases "
             "(false_pass)."
         )
+
+
+def _found(planned: StepPlan) -> str:
+    if math.isinf(planned.detect_seconds):
+        return "seldom or never found"
+    sure = planned.detect_within_seconds
+    within = "not in 19 of 20 cases" if math.isinf(sure) else f"in 19 of 20 cases within {_time(sure)}"
+    return f"found after about   {_time(planned.detect_seconds)}, {within}"
 
 
 def _what_does_not_fit(planned: StepPlan, gate: GatePolicy, allowed: float) -> str:

@@ -11,10 +11,9 @@ import msgspec
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue, obstacle
-from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.judge.planning import Traffic, plan_step
+from ctrlplane_stream.decision.judge.planning import Traffic, plan_proof
 from ctrlplane_stream.decision.runs import is_job, only_jobs
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.versioning import foreign_image, number
@@ -113,8 +112,7 @@ def _steps(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> tuple
     waves = sorted({unit.wave for unit in version_set.changed})
     rates = {wave: _rate(draft, [u.service for u in version_set.changed if u.wave == wave]) for wave in waves}
     shown = steps_now(draft, version_set, rollout.steps)
-    steps = len(waves) * len(shown) + 1
-    return tuple(_step(draft, version_set, wave, step.weight, rates[wave], steps) for wave in waves for step in shown)
+    return tuple(_step(draft, version_set, wave, step.weight, rates[wave]) for wave in waves for step in shown)
 
 
 def _rate(draft: Draft, services: list[str]) -> float:
@@ -123,10 +121,10 @@ def _rate(draft: Draft, services: list[str]) -> float:
     return min(seen, default=0.0)
 
 
-def _step(draft: Draft, version_set: e.VersionSet, wave: int, weight: int, rate: float, steps: int) -> PlannedStep:
+def _step(draft: Draft, version_set: e.VersionSet, wave: int, weight: int, rate: float) -> PlannedStep:
     policy = version_set.policy
     allowed = next(s for s in policy.steps if s.weight >= weight)
-    seconds, provable = _proof(draft, version_set, policy, weight, rate, steps)
+    seconds, provable = _proof(draft, policy, weight, rate)
     return PlannedStep(wave, weight, rate, allowed.min_seconds, allowed.max_seconds, seconds, provable)
 
 
@@ -139,21 +137,15 @@ def _bake_proof(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> 
     has = policy.bake_seconds + (0.0 if policy.unprovable_bake is Unsure.SOAK else rollout.steps[-1].max_seconds)
     if rate <= 0:
         return BakeProof(None, has, policy.unprovable_bake)
-    factor = gate.baseline_margin_factor
-    wider = msgspec.structs.replace(gate, error_margin=factor * gate.error_margin, latency_margin=factor * gate.latency_margin)
-    questions = max(1, len(version_set.guards)) * max(1, len(gate.metrics))
-    traffic = Traffic(rate, 1.0, window_seconds=draft.telemetry.window_seconds)
-    planned = plan_step(traffic, 2 * wider.error_margin, wider, questions=questions, steps=step_count(rollout))
+    planned = plan_proof(Traffic(rate, 1.0, window_seconds=draft.telemetry.window_seconds), gate)
     proof = None if math.isinf(planned.step_seconds) or not planned.provable else planned.step_seconds
     return BakeProof(proof, has, policy.unprovable_bake)
 
 
-def _proof(draft: Draft, version_set: e.VersionSet, policy: Policy, weight: int, rate: float, steps: int) -> tuple[float | None, bool]:
+def _proof(draft: Draft, policy: Policy, weight: int, rate: float) -> tuple[float | None, bool]:
     if rate <= 0:
         return None, False
-    traffic = Traffic(rate, min(weight / 100, 0.99), window_seconds=draft.telemetry.window_seconds)
-    questions = max(1, len(version_set.guards)) * max(1, len(policy.gate.metrics))
-    planned = plan_step(traffic, 2 * policy.gate.error_margin, policy.gate, questions=questions, steps=steps)
+    planned = plan_proof(Traffic(rate, weight / 100, window_seconds=draft.telemetry.window_seconds), policy.gate)
     return (None if math.isinf(planned.step_seconds) else planned.step_seconds), planned.provable
 
 

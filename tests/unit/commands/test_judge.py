@@ -287,7 +287,7 @@ def test_a_plan_that_does_not_fit_names_the_proof_that_takes_so_long(tmp_path: P
     wider = CliRunner().invoke(gates, [*asked, "--policy", str(policy)]).output
     assert "This traffic needs a latency_margin above 25%; or" in wider
     both = CliRunner().invoke(gates, asked).output
-    assert "the 99th percentile takes longest. This traffic needs an error_margin of 1.07%" in both
+    assert "the 99th percentile takes longest. This traffic needs an error_margin of 1.35%" in both
     assert "and a latency_margin above 25%" in both
     policy.write_text("proof: []\nminimum_samples: 5000\n")
     assert "so many as 5000 requests takes longest" in CliRunner().invoke(gates, [*asked, "--policy", str(policy)]).output
