@@ -43,6 +43,8 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
     for group in groups(assignment):
         pair = pair_of(group.guard, group.comparison, assignment, rows, group.change)
         frame = _frame(state, assignment, group, pair, budget.of(group.guard))
+        # Callers of one time have no calls of another, so that what no server answered is told apart by them.
+        callers = group.change.candidate if state.apart and group.change is not None else None
         drifting = state.apart or group.comparison is Comparison.BASELINE
         for question in group.questions:
             scatter = scatter_of(state, group.services, question.metric)
@@ -51,7 +53,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
             if question.metric is Metric.CALLS_PER_REQUEST:
                 _calls(question, pair, frame, scatter, assignment, checks, calls)
             else:
-                checks[question.key] = _answer(question, pair, frame, scatter, checks.get(question.key, _NEW), assignment, rows)
+                checks[question.key] = _answer(question, pair, frame, scatter, checks.get(question.key, _NEW), assignment, rows, callers)
         _remember(latencies, group, pair)
     checks |= hear(state, assignment, rows)
     for change in assignment.changed:
@@ -121,13 +123,20 @@ def _frame(state: StepState, assignment: Assignment, group: Group, pair: Pair, a
 
 
 def _answer(
-    question: Question, pair: Pair, frame: Frame, scatter: Dispersion, before: CheckState, assignment: Assignment, rows: Rows
+    question: Question,
+    pair: Pair,
+    frame: Frame,
+    scatter: Dispersion,
+    before: CheckState,
+    assignment: Assignment,
+    rows: Rows,
+    callers: str | None,
 ) -> CheckState:
     match question.metric:
         case Metric.ERROR_RATIO:
             return check_errors(before, pair, frame, scatter, question.proof)
         case Metric.LOST_CALLS:
-            lost, called = lost_calls(rows, question.guard.service)
+            lost, called = lost_calls(rows, question.guard.service, callers)
             return check_lost(before, lost, called, assignment.weight, frame, scatter, question.proof)
         case Metric.NETWORK_GAP:
             return check_tail(before, pair, frame, question.metric, scatter, question.proof)

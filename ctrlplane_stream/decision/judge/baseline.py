@@ -101,11 +101,13 @@ def observe(baseline: Baseline, rows: Rows, moving: Collection[str]) -> Baseline
     return Baseline(services)
 
 
-def lost_calls(rows: Rows, service: str) -> tuple[float, float]:
-    """(failed calls to the service that no server half answered, all calls to it) of a window."""
+def lost_calls(rows: Rows, service: str, caller_version: str | None = None) -> tuple[float, float]:
+    """(failed calls to the service that no server half answered, all calls to it) of a window; of one version's callers, if given."""
     lost = called = 0.0
     for key in rows.incoming.get(service, ()):
         for row in rows.edges[key]:
+            if caller_version not in (None, row.caller_version):
+                continue
             called += row.calls
             if row.callee_version == UNKNOWN_VERSION:
                 lost += row.errors

@@ -183,12 +183,14 @@ def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
 
 
 def _assignment(case: _Case, policy: GatePolicy, window_seconds: int) -> Assignment:
-    """The whole recording is all the time there is: what it cannot prove by its end is unproven then, not waited for."""
+    """The whole recording is all the time there is: what it cannot prove by its end is unproven then, not waited for. Of two recordings
+    the candidate's has all calls to itself, so that no weight makes what it may lose less."""
     available = len(case.windows)
     bounded = msgspec.structs.replace(
         policy,
         maximum_windows=min(policy.maximum_windows, available),
         sample_ratio_tolerance=_NO_WEIGHT,
+        lost_margin=min(1.0, policy.lost_margin / case.weight) if case.apart else policy.lost_margin,
     )
     return Assignment(
         rollout="recording",

@@ -139,6 +139,20 @@ def test_a_service_that_answers_nothing_is_found_without_its_spans(stable: Path,
     assert found["culprit"]["service"] == "cart"
 
 
+def test_a_candidate_that_is_dead_from_its_first_call_loses_all_of_them_and_not_half(stable: Path, tmp_path: Path) -> None:
+    """What no server answered has no version, and was counted among the calls of both recordings."""
+    said = run("--stable", stable, "--candidate", record(tmp_path / "dead.bin", seed=4, cart_dead=1.0), "--window", 5).output
+    assert "the share of failed calls that no server answered is 100.00% (100 of 100) against 0.00%" in said
+    assert "(1 point more allowed)" in said
+
+
+def test_what_no_server_answered_of_the_stable_recording_is_not_held_against_the_candidate(tmp_path: Path) -> None:
+    old = record(tmp_path / "old.bin", seed=4, cart_dead=0.3)
+    found = report("--stable", old, "--candidate", record(tmp_path / "new.bin", seed=5))
+    lost = next(m for m in found["windows"][-1]["metrics"] if m["name"] == "lost_calls" and m["service"] == "cart")
+    assert (lost["candidate"], found["verdict"] != "FAIL", lost["stable"] > 0.25) == (0.0, True, True)
+
+
 def test_a_service_that_answers_nothing_is_known_by_the_address_from_which_stable_answered(tmp_path: Path) -> None:
     """No host is called as a service is: who answered there is learned from the stable recording, else the caller is blamed."""
     old, dead = (record(tmp_path / f"{n}.bin", seed=8 + n, cart_dead=n, cart_address="cart.prod.svc") for n in (0, 1))
