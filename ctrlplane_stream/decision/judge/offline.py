@@ -167,7 +167,6 @@ def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
     assignment = _assignment(case, policy, window_seconds)
     state = msgspec.structs.replace(begin(assignment, case.baseline), apart=case.apart)
     states = [state := advance(state, assignment, closed) for closed in case.windows]
-    assignment = _soaking(assignment, states[-1].watched)
     verdicts = [verdict_of(after, assignment) for after in states]
     at = _decided(verdicts)
     final = verdicts[at]
@@ -208,12 +207,6 @@ def _assignment(case: _Case, policy: GatePolicy, window_seconds: int) -> Assignm
         window_seconds=window_seconds,
         policy=bounded,
     )
-
-
-def _soaking(assignment: Assignment, watched: int) -> Assignment:
-    """No more is soaked than there is: the windows of the recording in which there was something to judge."""
-    policy = assignment.policy
-    return msgspec.structs.replace(assignment, policy=msgspec.structs.replace(policy, soak_windows=min(policy.soak_windows, watched)))
 
 
 def _decided(verdicts: Sequence[Verdict]) -> int:

@@ -273,6 +273,20 @@ def test_a_recording_too_short_to_prove_anything_is_neither_pass_nor_fail(stable
     assert (told.exit_code, told.output.split()[0]) == (4, "INCONCLUSIVE")
 
 
+def test_a_recording_shorter_than_a_soak_has_not_soaked(stable: Path, tmp_path: Path) -> None:
+    """Two windows of which nothing is proven passed, with exit status 0. The policy decides here as it does of a step: a soak of two
+    passes, and says that nothing is proven."""
+    policy = tmp_path / "policy.yaml"
+    again = record(tmp_path / "again.bin", seed=2)
+    sides = ("--stable", stable, "--candidate", again, "--window", 30, "--policy", policy)
+    policy.write_text("error_margin: 0.0001\n")
+    told = run(*sides)
+    assert (told.exit_code, "of 12 windows without harm found" in told.output) == (4, True)
+    policy.write_text("error_margin: 0.0001\nsoak_windows: 2\nminimum_windows: 1\n")
+    told = run(*sides)
+    assert (told.exit_code, told.output.splitlines()[0].endswith(", unproven")) == (0, True)
+
+
 def test_the_exit_status_tells_pass_from_fail(stable: Path, tmp_path: Path) -> None:
     again = record(tmp_path / "again.bin", seed=2)
     passed = run("--stable", stable, "--candidate", again, "--window", 5)
