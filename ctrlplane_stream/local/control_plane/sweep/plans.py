@@ -95,11 +95,14 @@ def gap_plans(courses: Courses) -> tuple[Plan, ...]:
 
 
 def by_turns(kills: Sequence[Plan]) -> list[Plan]:
-    """The same, one of each script after another, and of a script every fourth first: a sweep that ends early has of everything."""
+    """The same, one of each script after another, and of a script every third first: a sweep that ends early has of everything.
+
+    Every third, and not every second or fourth: kills before a write and after one take turns.
+    """
     scripts: dict[tuple[Way, bool], list[Plan]] = {}
     for kill in kills:
         scripts.setdefault((kill.way, kill.promotes), []).append(kill)
-    spread = [[*each[::4], *each[1::4], *each[2::4], *each[3::4]] for each in scripts.values()]
+    spread = [[*each[::3], *each[1::3], *each[2::3]] for each in scripts.values()]
     return [kill for turn in zip_longest(*spread) for kill in turn if kill is not None]
 
 
