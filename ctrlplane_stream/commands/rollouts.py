@@ -35,8 +35,8 @@ from ctrlplane_stream.wire.verdicts import read_verdict
 _REASONS_SHOWN = 30
 _BEGINS = frozenset({"queued", "another-tool"})
 """Codes of the reasons that an attempt begins with."""
-_STAYS = frozenset({"adoption", "revert"})
-"""Causes of rollouts after whose end nobody wants the version before: there was none of ours, or it is what was gone back from."""
+_NOTHING_NEW = frozenset({"adoption", "revert"})
+"""Causes of rollouts to what was there already: nobody mends that, and once it has all traffic nobody wants the version before."""
 _DONE = "outcome:applied"
 """Code of the reason that an actuator did what it was told."""
 
@@ -61,6 +61,8 @@ class Explanation(msgspec.Struct, frozen=True):
     next_command: str | None
     began_by: str = ""
     """Which attempt this is, where not the first, and what made it begin."""
+    retry_command: str | None = None
+    """What to type instead where it went back for a cause that lies outside the version; None where it did not go back."""
 
 
 @click.command(cls=Command)
@@ -107,11 +109,19 @@ def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
     chosen = looked.state.find(f"set/{rollout_id}", e.VersionSet)
     found = as_of_now(looked.state, found)
     verdict = _last_verdict(settings, rollout_id) if found.attempt == 1 or found.history else None  # not of an earlier attempt
-    explanation = Explanation(found, chosen, reasons, verdict, next_command(found, looked.state), began_by(looked.state, found))
+    explanation = explained(found, looked.state, chosen, reasons, verdict)
     if as_json:
         print_json(explanation)
     else:
         click.echo("\n".join(words(explanation)))
+
+
+def explained(
+    rollout: e.Rollout, state: State, chosen: e.VersionSet | None, reasons: tuple[Why, ...], verdict: Verdict | None
+) -> Explanation:
+    """What there is to say, with what to type next."""
+    retry = _control("retry", rollout) if _may_be_mended(rollout) else None
+    return Explanation(rollout, chosen, reasons, verdict, next_command(rollout, state), began_by(state, rollout), retry)
 
 
 def all_rollouts(state: State) -> list[e.Rollout]:
@@ -125,12 +135,16 @@ def next_command(rollout: e.Rollout, state: State) -> str | None:
     """What somebody who looks at this rollout most likely wants to type, and is not refused; None where it ends by itself."""
     if rollout.advice is not None:
         return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
-    if rollout.phase is Phase.COMPLETED and (rollout.cause in _STAYS or not _has_earlier(state, rollout.units[0].service)):
+    if rollout.phase is Phase.COMPLETED and (rollout.cause in _NOTHING_NEW or not _has_earlier(state, rollout.units[0].service)):
         return f"ctrlplane-stream plan IMAGE@DIGEST --environment {rollout.environment}"
     if rollout.cause == "adoption" and rollout.phase is Phase.REVERTED:
         return f"ctrlplane-stream control adopt {rollout.environment}:{rollout.units[0].service} --artifact IMAGE@DIGEST --why REASON"
     if (scope := _frozen(state, rollout)) is not None:
         return f"ctrlplane-stream control unfreeze {scope} --why REASON"
+    return _mend(rollout, state) if _may_be_mended(rollout) else _control_next(rollout)
+
+
+def _control_next(rollout: e.Rollout) -> str | None:
     if rollout.phase is Phase.COMPLETED:
         verb = "revert"
     elif rollout.phase is Phase.REVERTED:
@@ -143,7 +157,25 @@ def next_command(rollout: e.Rollout, state: State) -> str | None:
         verb = next_verb(rollout, rollout.holds[-1])
     else:
         verb = "abort"
+    return _control(verb, rollout)
+
+
+def _control(verb: str, rollout: e.Rollout) -> str:
     return f"ctrlplane-stream control {verb} {rollout.id} --why REASON"
+
+
+def _may_be_mended(rollout: e.Rollout) -> bool:
+    """Whether it took a new version back, for what was found of it or since a person said so: the same again would fail again."""
+    return rollout.is_gone_back and rollout.cause not in _NOTHING_NEW and rollout.advice is None
+
+
+def _mend(rollout: e.Rollout, state: State) -> str:
+    """How a version that is mended comes here: as an image, or in the catalog where the configuration alone was another one."""
+    unit = rollout.units[0]
+    new, old = (state.find(f"version/{unit.service}/{label}", e.VersionEntry) for label in (unit.candidate, unit.stable))
+    if new is not None and old is not None and new.artifact == old.artifact:
+        return "ctrlplane-stream catalog apply FILE"
+    return f"ctrlplane-stream artifact push {new.artifact.image if new is not None and len(rollout.units) == 1 else 'IMAGE'}@DIGEST"
 
 
 def _frozen(state: State, rollout: e.Rollout) -> str | None:
@@ -185,7 +217,9 @@ def words(of: Explanation) -> list[str]:
         lines += _evidence(of.verdict)
     if of.next_command is None:
         return [*lines, "next: nothing to type, it goes on by itself" + (" once what holds it is mended" if found.holds else "")]
-    return [*lines, f"next: {of.next_command}"]
+    if of.retry_command is None:
+        return [*lines, f"next: {of.next_command}"]
+    return [*lines, f"next, once it is mended: {of.next_command}", f"  or, where the cause lay outside the version: {of.retry_command}"]
 
 
 def _is_told_apart(rollout: e.Rollout) -> bool:

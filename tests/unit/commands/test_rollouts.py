@@ -3,19 +3,19 @@
 import pytest
 from msgspec.structs import replace
 
-from ctrlplane_stream.commands.as_of_now import as_of_now, began_by
-from ctrlplane_stream.commands.rollouts import Explanation, Why, all_rollouts, next_command, table, words
+from ctrlplane_stream.commands.as_of_now import as_of_now
+from ctrlplane_stream.commands.rollouts import Why, all_rollouts, explained, table, words
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.entities import VersionSet
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.model.facts import OverrideVerb
+from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, digest, service
-from tests.scenario.shop import shop, until
+from tests.scenario.shop import SHOP, shop, until
 
 ID = "production/cart/1"
 
 
-def explained(*, runs: int, abort: bool = False) -> list[str]:
+def adopted(*, runs: int, abort: bool = False) -> list[str]:
     """The lines about an adoption of the first image, where the n-th runs."""
     loop = Loop.of(catalog(service("cart")))
     loop.world.running = {"cart": digest(runs)}
@@ -28,11 +28,11 @@ def explained(*, runs: int, abort: bool = False) -> list[str]:
     assert rollout is not None
     chosen = loop.driver.state.find(f"set/{ID}", VersionSet)
     reasons = tuple(Why(0, 0, loop.driver.now_ms, r.code, r.text) for r in loop.driver.reasons if r.rollout == ID)
-    return words(Explanation(rollout, chosen, reasons, None, next_command(rollout, loop.driver.state)))
+    return words(explained(rollout, loop.driver.state, chosen, reasons, None))
 
 
 def test_an_adoption_says_what_was_taken_over_by_whom_and_that_nobody_judged_it() -> None:
-    lines = explained(runs=1)
+    lines = adopted(runs=1)
     assert lines[0] == f"{ID} is completed"
     assert any("taken over as it runs, since ada says so: because" in line and "nobody judges it" in line for line in lines)
     assert not any("watched" in line for line in lines)
@@ -46,7 +46,7 @@ def test_an_adoption_says_what_was_taken_over_by_whom_and_that_nobody_judged_it(
     ],
 )
 def test_one_that_the_world_refuses_says_why_and_what_to_type(abort: bool, phase: Phase, command: str) -> None:
-    lines = explained(runs=2, abort=abort)
+    lines = adopted(runs=2, abort=abort)
     assert lines[0] == f"{ID} is {phase}"
     assert any("nothing to adopt" in line for line in lines)
     assert lines[-1] == f"next: {command}"
@@ -72,7 +72,7 @@ def said(loop: Loop, id_: str) -> list[str]:
     found = as_of_now(state, kept)
     reasons = tuple(Why(0, at, loop.driver.now_ms, r.code, r.text) for at, r in enumerate(loop.driver.reasons) if r.rollout == found.id)
     chosen = state.find(f"set/{found.id}", VersionSet)
-    return words(Explanation(found, chosen, reasons, None, next_command(found, state), began_by(state, found)))
+    return words(explained(found, state, chosen, reasons, None))
 
 
 def in_table(loop: Loop, id_: str) -> tuple[str, ...]:
@@ -138,6 +138,28 @@ def test_a_revert_is_named_only_where_there_is_a_version_to_go_back_to() -> None
     loop.say(OverrideVerb.REVERT, service="cart")
     until(loop, "cart/1", Phase.COMPLETED)
     assert said(loop, "cart/1")[-1] == onward
+
+
+def test_a_version_that_failed_names_the_push_of_a_mended_one_before_the_retry_and_says_when_that_is_right() -> None:
+    """What failed in itself fails again, and whoever pastes the first line would have it fail again."""
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert said(loop, "cart/2")[-2:] == [
+        "next, once it is mended: ctrlplane-stream artifact push registry.example/cart@DIGEST",
+        "  or, where the cause lay outside the version: ctrlplane-stream control retry production/cart/2 --why REASON",
+    ]
+
+
+def test_a_configuration_that_failed_is_mended_in_the_catalog() -> None:
+    """There is no image that could be."""
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    entries = [service(name, configuration={"limit": "5"} if name == "cart" else {}) for name in (*SHOP, "island")]
+    loop.give(CatalogApplied(catalog(*entries), "h", "ada"))
+    until(loop, "cart/2", Phase.REVERTED)
+    assert said(loop, "cart/2")[-2] == "next, once it is mended: ctrlplane-stream catalog apply FILE"
 
 
 def test_the_whole_list_has_beginnings_and_ends() -> None:
