@@ -25,6 +25,8 @@ from ctrlplane_stream.wire.gate_values import gate_problems
 _T = TypeVar("_T", bound=msgspec.Struct)
 _Located = tuple[tuple[Any, ...], str]
 """What is wrong, and the path of keys that leads there."""
+_LEFT_OUT = object()
+"""What stands where something does not fit."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -91,11 +93,11 @@ def _read(text: str, kind: type[_T], more: "Callable[[_T], Iterable[_Located]]",
     if not isinstance(document, dict):
         return (Problem(1, f"{'the file is empty' if document is None else 'this is no mapping of keys to values'}: {shape}"),)
     lines = _Lines(node)
-    validator = jsonschema.Draft202012Validator(msgspec.json.schema(kind))
-    misfits = [said for error in validator.iter_errors(document) for said in _said(error)]
+    schema = msgspec.json.schema(kind)
+    misfits = list(dict.fromkeys(said for error in jsonschema.Draft202012Validator(schema).iter_errors(document) for said in _said(error)))
     found = [Problem(lines.of(path), said) for path, said in misfits] + list(_repeated_keys(node))
     try:
-        read = msgspec.convert(_without(document, misfits), kind)
+        read = msgspec.convert(_made_whole(_without(document, misfits), schema, schema), kind)
     except msgspec.ValidationError:
         return _by_line(found)  # without what does not fit it has no shape that more could be said of
     found += [Problem(lines.of(path), said) for path, said in more(read) if not _speaks_of(path, misfits)]
@@ -113,9 +115,28 @@ def _without(document: Any, misfits: Iterable[_Located]) -> Any:
         place = rest
         for step in path[:-1]:
             place = place[step] if isinstance(place, list) or step in place else {}
-        if path and isinstance(place, dict):
-            place.pop(path[-1], None)
+        if path and isinstance(place, dict) and path[-1] in place:
+            place[path[-1]] = _LEFT_OUT
     return rest
+
+
+def _made_whole(value: Any, schema: Any, whole: dict[str, Any]) -> Any:
+    """The value without what was left out, but with an empty mapping or list where one must be: what else is wrong can be told of it then.
+
+    ``schema`` is that of the value, a part of ``whole``.
+    """
+    schema = schema if isinstance(schema, dict) else {}
+    schema = whole["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    if value is _LEFT_OUT:
+        value = {"object": {}, "array": []}.get(schema.get("type"), _LEFT_OUT)
+    if isinstance(value, list):
+        return [_made_whole(item, schema.get("items"), whole) for item in value]
+    if not isinstance(value, dict):
+        return value
+    known, others = schema.get("properties", {}), schema.get("additionalProperties")
+    keys = (*value, *schema.get("required", ()))
+    made = {key: _made_whole(value.get(key, _LEFT_OUT), known.get(key, others), whole) for key in keys}
+    return {key: part for key, part in made.items() if part is not _LEFT_OUT}
 
 
 def _speaks_of(path: tuple[Any, ...], misfits: Iterable[_Located]) -> bool:
@@ -151,9 +172,14 @@ def catalog_schema() -> dict[str, Any]:
 
 
 def _said(error: jsonschema.ValidationError) -> Iterator[_Located]:
-    """What is wrong, and where: for a key that is not known, the key itself."""
+    """What is wrong, and where: for a key that is not known, and for one that is missing, the key itself."""
     path = tuple(error.absolute_path)
     where = "".join(f"{step}." for step in path)
+    if error.validator == "required" and isinstance(error.validator_value, list) and isinstance(error.instance, dict):
+        prefix = f"{where.rstrip('.')}: " if where else ""
+        missing = [key for key in error.validator_value if key not in error.instance]
+        yield from (((*path, key), f"{prefix}{key!r} is a required property") for key in missing)
+        return
     if error.validator != "additionalProperties" or not isinstance(error.instance, dict) or error.validator_value is not False:
         yield path, f"{where.rstrip('.')}: {error.message}" if where else error.message
         return

@@ -105,6 +105,42 @@ def test_mistakes_of_every_kind_are_said_in_one_go() -> None:
         assert any(said in problem.text for problem in problems), problems
 
 
+MISSING = """\
+environments:
+  staging:
+  production: {promote_from: stagin}
+services:
+  shop/cart: {environments: {staging: {}, test: {policy: quick}}}
+  shop/web: {images: []}
+"""
+
+
+def test_names_of_what_is_not_there_are_said_also_where_something_is_missing() -> None:
+    """They were hidden until that was there, and an environment that has nothing written under it was said not to be there."""
+    problems = read_catalog_file(MISSING)
+    assert isinstance(problems, tuple)
+    assert [str(problem) for problem in problems] == [
+        "line 2: environments.staging: None is not of type 'object'",
+        "line 3: environment production: there is no environment 'stagin'",
+        "line 5: service shop/cart: there is no environment 'test'",
+        "line 5: service shop/cart: there is no policy 'quick'",
+        "line 5: services.shop/cart: 'images' is a required property",
+        "line 6: service shop/web: name at least one image repository",
+        "line 6: services.shop/web: 'environments' is a required property",
+    ]
+
+
+def test_where_no_environment_is_described_each_that_is_named_is_missed() -> None:
+    """All in one go, so that one round tells which to write."""
+    problems = read_catalog_file("services:\n  shop/cart: {images: [a/b], environments: {staging: {}, production: {}}}\n")
+    assert isinstance(problems, tuple)
+    assert [str(problem) for problem in problems] == [
+        "line 1: 'environments' is a required property",
+        "line 2: service shop/cart: there is no environment 'production'",
+        "line 2: service shop/cart: there is no environment 'staging'",
+    ]
+
+
 def test_nothing_is_said_of_what_was_found_wrong_already() -> None:
     """An image that is no text is left out, and is not missed besides."""
     problems = read_catalog_file("environments: {production: {}}\nservices: {shop/cart: {images: 7, environments: {production: {}}}}\n")
