@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from ctrlplane_stream.actuators.named import known_actuators
-from ctrlplane_stream.commands.catalog_changes import changes
+from ctrlplane_stream.commands.catalog_changes import changes, differences
 from ctrlplane_stream.commands.catalog_in_force import in_force
 from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import (
@@ -94,14 +94,17 @@ def check_command(as_json: bool, file: Path) -> None:
 @takes_json
 @ends({DONE: "nothing: the file is what is in force", FAILED: "the file has mistakes, or no broker answered", DIFFERENT: "something"})
 def diff_command(settings: Settings, as_json: bool, file: Path) -> None:
-    """Show what `apply` would change, line by line."""
+    """Show what `apply` would change, field by field.
+
+    Each by its place in the file: what is in force, and what would be. --json has both catalogs whole, line by line.
+    """
     wanted, current = _read(file), in_force(settings)
     old = _lines(current.record.catalog) if current else []
     lines = list(difflib.unified_diff(old, _lines(wanted), "in force", str(file), lineterm=""))
     if as_json:
         print_json({"same": not lines, "hash": catalog_hash(wanted), "in_force": current.record.hash if current else None, "diff": lines})
     else:
-        click.echo("\n".join(lines) or "the file is what is in force")
+        click.echo("\n".join(differences(current.record.catalog if current else None, wanted)) or "the file is what is in force")
     if lines:
         end(DIFFERENT)
 

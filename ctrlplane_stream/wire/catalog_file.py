@@ -146,18 +146,18 @@ def _speaks_of(path: tuple[Any, ...], misfits: Iterable[_Located]) -> bool:
 
 def write_catalog_file(catalog: Catalog) -> str:
     """The catalog as a file that reads as the same one again; what is so by default is left out."""
-    return yaml.safe_dump(_sparse(catalog), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(sparse(catalog), sort_keys=False, allow_unicode=True, width=120)
 
 
-def _sparse(value: Any) -> Any:
-    """The value in YAML's own kinds, structs without the fields that hold their defaults."""
+def sparse(value: Any) -> Any:
+    """A part of a catalog in YAML's own kinds, structs without the fields that hold their defaults: as people write it."""
     if isinstance(value, msgspec.Struct):
         fields = msgspec.structs.fields(value)
-        return {f.encode_name: _sparse(here) for f in fields if (here := getattr(value, f.name)) != _default(f)}
+        return {f.encode_name: sparse(here) for f in fields if (here := getattr(value, f.name)) != _default(f)}
     if isinstance(value, dict):
-        return {key: _sparse(here) for key, here in value.items()}
+        return {key: sparse(here) for key, here in value.items()}
     if isinstance(value, list | tuple):
-        return [_sparse(here) for here in value]
+        return [sparse(here) for here in value]
     return msgspec.to_builtins(value)
 
 

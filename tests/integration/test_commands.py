@@ -141,7 +141,8 @@ def test_a_release_from_push_to_force(
     """
     catalog = tmp_path / "catalog.yaml"
     catalog.write_text(CATALOG.replace("NOTIFY", webhook))
-    assert run("catalog", "diff", str(catalog)).returncode == 3
+    differs = run("catalog", "diff", str(catalog))
+    assert (differs.returncode, "services.shop/pay: nothing -> {images: [" in differs.stdout) == (3, True), differs.stdout
     applied = run("catalog", "apply", str(catalog), "--wait", "60")
     assert (applied.returncode, "services: shop/cart, shop/pay added" in applied.stdout) == (0, True), applied.stderr
     assert "lab: catalog " in applied.stdout, "the engine says that it took it"
