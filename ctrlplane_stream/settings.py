@@ -13,7 +13,7 @@ import msgspec
 
 
 class SettingsError(ValueError):
-    """A setting has a value that it cannot have; the text names the variable."""
+    """A setting has a value that it cannot have; the text names the flag or the variable that said so."""
 
 
 class Protocol(StrEnum):
@@ -282,6 +282,11 @@ def variable(name: str) -> str:
     return name.upper() if name.startswith("kafka_") else f"CTRLPLANE_{name.upper()}"
 
 
+def flag(name: str) -> str:
+    """The command line's option of a field."""
+    return f"--{name.replace('_', '-')}"
+
+
 def load(environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Settings:
     """Settings from the environment, with ``flags`` (field to value, None: not given) on top; raises SettingsError.
 
@@ -289,12 +294,14 @@ def load(environ: Mapping[str, str], flags: Mapping[str, object] | None = None) 
     another version of the program.
     """
     given: dict[str, object] = {s.name: environ[s.variable] for s in SETTINGS if environ.get(s.variable)}
-    given |= {name: value for name, value in (flags or {}).items() if value is not None}
+    typed = {name: value for name, value in (flags or {}).items() if value is not None}
+    given |= typed
     for name, value in given.items():
         try:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
-            raise SettingsError(f"{variable(name)}: {_said(name, value)}{_wanted(name, error)}") from None
+            where = flag(name) if name in typed else variable(name)
+            raise SettingsError(f"{where}: {_said(name, value)}{_wanted(name, error)}") from None
     return msgspec.convert(given, Settings, strict=False)
 
 

@@ -16,7 +16,7 @@ import msgspec
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 
 from ctrlplane_stream.commands.groups import SettingOption
-from ctrlplane_stream.settings import SETTINGS, Setting, Settings, SettingsError, load
+from ctrlplane_stream.settings import SETTINGS, Setting, Settings, SettingsError, flag, load
 from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 _JSON_WANTED, _JSON_PRINTED = "ctrlplane_stream.json_wanted", "ctrlplane_stream.json_printed"
@@ -108,13 +108,13 @@ def broker_failed(settings: Settings, error: BaseException) -> NoReturn:
 
 
 def _option(setting: Setting) -> Callable[[Command], Command]:
-    flag = f"--{setting.name.replace('_', '-')}"
+    named = flag(setting.name)
     if isinstance(setting.default, bool):
-        flag = f"{flag}/--no-{flag[2:]}"
+        named = f"{named}/--no-{named[2:]}"
     unit = f" ({setting.unit})" if setting.unit else ""
     shown = "" if setting.default == "" else f"; {_shown(setting.default)}"
     help_text = f"{setting.what}{unit}. [${setting.variable}{shown}]"
-    return click.option(flag, setting.name, cls=SettingOption, default=None, metavar=_kind(setting), help=help_text)
+    return click.option(named, setting.name, cls=SettingOption, default=None, metavar=_kind(setting), help=help_text)
 
 
 def _kind(setting: Setting) -> str | None:

@@ -116,7 +116,7 @@ def test_no_command_ends_with_a_status_that_it_does_not_declare() -> None:
         ("simulate --seeds x --json", "'x' is no whole number", 2),
         ("graph --json", "name a recording", 2),
         ("advice lab --json", "names no service", 3),
-        ("topics plan --json --partitions x", "CTRLPLANE_PARTITIONS", 2),
+        ("topics plan --json --partitions x", "--partitions: 'x' cannot be", 2),
     ],
 )
 def test_a_failure_is_told_in_json_where_json_was_asked_for(words: str, said: str, status: int) -> None:
