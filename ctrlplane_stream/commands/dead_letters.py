@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from ctrlplane_stream.commands.groups import Group
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, print_json, require_broker, takes_json, takes_settings
-from ctrlplane_stream.commands.statuses import DONE, ends
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.dead_letters import TOPIC, DeadLetter, read_letter
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
@@ -41,7 +41,7 @@ class Chosen:
     """Which letters are meant: all conditions that were given hold."""
 
     def __init__(self, topic: str | None, reason: str | None, places: tuple[tuple[int, int], ...]) -> None:
-        self._topic, self._places = topic, places
+        self._topic, self.places = topic, places
         try:
             self._reason = re.compile(reason or "", re.IGNORECASE)
         except re.error as error:
@@ -50,19 +50,14 @@ class Chosen:
     @property
     def everything(self) -> bool:
         """Whether nothing was asked for in particular."""
-        return not (self._topic or self._reason.pattern or self._places)
-
-    @property
-    def by_place(self) -> bool:
-        """Whether letters are named one by one."""
-        return bool(self._places)
+        return not (self._topic or self._reason.pattern or self.places)
 
     def __call__(self, letter: DeadLetter) -> bool:
         """Whether the letter is meant."""
         return (
             self._topic in (None, letter.topic)
             and bool(self._reason.search(letter.reason))
-            and (not self._places or letter.place in self._places)
+            and (not self.places or letter.place in self.places)
         )
 
 
@@ -104,7 +99,10 @@ def list_command(
 @click.option("--all", "everything", is_flag=True, help="Every dead letter there is.")
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, and write nothing.")
 @takes_json
-@ends({DONE: "those that were meant are written back, also where there are none"})
+@ends({
+    DONE: "those that were meant are written back, also where there are none",
+    FAILED: "one that --at names is not there; the others are written back",
+})  # fmt: skip
 def replay_command(
     settings: Settings,
     topic: str | None,
@@ -127,13 +125,22 @@ def replay_command(
         raise click.UsageError("say which: --topic, --reason, --at, or --all")
     did = _run(settings, lambda: _replayed(settings, chosen, dry_run))
     if as_json:
-        print_json({"replayed": did.written, "skipped": did.skipped, "came_back": did.came_back, "dry_run": dry_run})
-        return
-    click.echo(f"dead letters {'that would be replayed' if dry_run else 'replayed'}: {did.written}")
+        told = {"replayed": did.written, "skipped": did.skipped, "came_back": did.came_back, "not_found": did.not_found, "dry_run": dry_run}
+        print_json(told)
+    else:
+        click.echo("\n".join(_words(did, dry_run)))
+    if did.not_found:
+        narrowed = " of that topic or reason" if topic or reason else ""
+        fail(f"there is no such dead letter{narrowed}: {', '.join(did.not_found)}; `dead-letters list` shows those that there are")
+
+
+def _words(did: "Replayed", dry_run: bool) -> list[str]:
+    lines = [f"dead letters {'that would be replayed' if dry_run else 'replayed'}: {did.written}"]
     if did.skipped:
-        click.echo(f"skipped {did.skipped} that came from {_NEVER_WRITTEN_TO} or do not say where from")
+        lines.append(f"skipped {did.skipped} that came from {_NEVER_WRITTEN_TO} or do not say where from")
     if did.came_back:
-        click.echo(f"skipped {did.came_back} that were replayed before and came back: the newer letters stand for them")
+        lines.append(f"skipped {did.came_back} that were replayed before and came back: the newer letters stand for them")
+    return lines
 
 
 def _run(settings: Settings, work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
@@ -164,12 +171,13 @@ async def _listed(settings: Settings, chosen: Chosen, limit: int) -> tuple[list[
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """How many were written back and acknowledged, how many cannot be (no origin, or one that is not ours to write to), and how many
-    came back before, so that newer letters stand for them."""
+    """How many were written back and acknowledged, how many cannot be (no origin, or one that is not ours to write to), how many
+    came back before, so that newer letters stand for them, and which were named and are not there."""
 
     written: int
     skipped: int
     came_back: int
+    not_found: tuple[str, ...]
 
 
 async def _came_back(settings: Settings) -> frozenset[bytes]:
@@ -182,13 +190,15 @@ async def _came_back(settings: Settings) -> frozenset[bytes]:
 
 async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> Replayed:
     written = skipped = came_back = 0
-    before = frozenset[bytes]() if chosen.by_place else await _came_back(settings)
+    before = frozenset[bytes]() if chosen.places else await _came_back(settings)
+    missing = dict.fromkeys(chosen.places)
     async with producer(settings) as client:
         async for letter in _letters(settings, chosen):
+            missing.pop(letter.place, None)
             if not letter.readable or letter.topic == _NEVER_WRITTEN_TO:
                 skipped += 1
                 continue
-            name = f"{letter.place[0]}:{letter.place[1]}".encode()
+            name = _named(letter.place).encode()
             if name in before:
                 came_back += 1
                 continue
@@ -198,7 +208,11 @@ async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> Replay
                     settings.topic(letter.topic), letter.value, key=letter.key, partition=letter.origin[0], headers=headers
                 )
             written += 1
-    return Replayed(written, skipped, came_back)
+    return Replayed(written, skipped, came_back, tuple(map(_named, missing)))
+
+
+def _named(place: tuple[int, int]) -> str:
+    return f"{place[0]}:{place[1]}"
 
 
 def _age(letter: DeadLetter) -> tuple[int, tuple[int, int]]:
@@ -208,5 +222,5 @@ def _age(letter: DeadLetter) -> tuple[int, tuple[int, int]]:
 def _line(letter: DeadLetter) -> str:
     at = datetime.fromtimestamp(letter.at_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds") if letter.at_ms else "no time"
     excerpt = repr(letter.value[:_EXCERPT_BYTES])[2:-1] if letter.value is not None else "(no value)"
-    place, origin = (f"{partition}:{offset}" for partition, offset in (letter.place, letter.origin))
+    place, origin = _named(letter.place), _named(letter.origin)
     return f"{place}  {at}  {letter.topic}[{origin}]  {letter.reason}\n    {len(letter.value or b'')} bytes: {excerpt}"

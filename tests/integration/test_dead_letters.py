@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 from aiokafka import ConsumerRecord
 from click.testing import CliRunner, Result
@@ -66,8 +67,20 @@ def test_what_was_replayed_and_came_back_is_replayed_once_more_and_not_twice(top
     assert json.loads(_run(topics, "replay", "--at", "0:0", "--json").stdout) == _did(replayed=1)
 
 
-def _did(*, replayed: int = 0, skipped: int = 0, came_back: int = 0, dry_run: bool = False) -> dict[str, object]:
-    return {"replayed": replayed, "skipped": skipped, "came_back": came_back, "dry_run": dry_run}
+def test_a_letter_that_is_named_and_not_there_is_said_and_the_others_are_replayed(topics: Settings) -> None:
+    """Status 1: whoever mistyped a place must not take it for replayed."""
+    asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("control", 0, 0, "no such verb", 1)))
+    did = _run(topics, "replay", "--at", "0:99", "--at", "0:0", "--at", "2:7", "--json")
+    assert (did.exit_code, json.loads(did.stdout)) == (1, _did(replayed=1, not_found=["0:99", "2:7"]))
+    assert "there is no such dead letter: 0:99, 2:7" in did.stderr
+    other = _run(topics, "replay", "--at", "0:0", "--topic", "artifacts")
+    assert (other.exit_code, "no such dead letter of that topic or reason: 0:0" in other.stderr) == (1, True)
+
+
+def _did(
+    *, replayed: int = 0, skipped: int = 0, came_back: int = 0, not_found: Sequence[str] = (), dry_run: bool = False
+) -> dict[str, object]:
+    return {"replayed": replayed, "skipped": skipped, "came_back": came_back, "not_found": list(not_found), "dry_run": dry_run}
 
 
 def test_a_replay_of_everything_must_be_said() -> None:
