@@ -7,6 +7,7 @@ import click
 from ctrlplane_stream.commands.catalog_in_force import unheard_of
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.scope import read_reference
 from ctrlplane_stream.commands.statuses import DONE, FAILED, end, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import planning
@@ -16,7 +17,6 @@ from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import look
-from ctrlplane_stream.wire.artifacts import named_wrongly
 
 
 @click.command(cls=Command)
@@ -33,12 +33,13 @@ def plan(settings: Settings, as_json: bool, references: tuple[str, ...], environ
 
     Several artifacts are planned as one release. Nothing is written.
     """
+    named = [read_reference(reference) for reference in references]
     require_broker(settings)
     try:
         state = asyncio.run(look(settings, environment)).state
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
-    artifacts = tuple(artifact for reference in references for artifact in _artifacts(settings, state, reference))
+    artifacts = tuple(artifact for image, digest in named for artifact in _artifacts(settings, state, image, digest))
     order = ReleaseOrder.CALLERS_FIRST if callers_first else ReleaseOrder.CALLEES_FIRST
     planned = planning.plan(state, artifacts, order)
     if as_json:
@@ -48,13 +49,8 @@ def plan(settings: Settings, as_json: bool, references: tuple[str, ...], environ
     end(DONE if planned.rollout is not None else FAILED)
 
 
-def _artifacts(settings: Settings, state: State, reference: str) -> list[Artifact]:
-    """The artifacts that the reference stands for here: one for each service that takes images from that repository."""
-    image, separator, digest = reference.partition("@")
-    if not separator:
-        fail(f"{reference} names no digest: give IMAGE@sha256:…, since a tag may mean something else tomorrow")
-    if (wrong := named_wrongly(image, digest)) is not None:
-        fail(wrong)
+def _artifacts(settings: Settings, state: State, image: str, digest: str) -> list[Artifact]:
+    """The artifacts that image and digest stand for here: one for each service that takes images from that repository."""
     catalog = state.find("catalog", e.CatalogEntry)
     if catalog is None:
         fail(unheard_of(settings, state.environment))

@@ -1,9 +1,13 @@
-"""What an override or a question is about, as it is typed: an environment, a service of it, or a rollout; and whether there is one."""
+"""What an override or a question is about, as it is typed: an environment, a service of it, a rollout or an artifact; and whether there
+is one."""
+
+import click
 
 from ctrlplane_stream.commands.rollouts import all_rollouts
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.wire.artifacts import named_wrongly
 
 
 def read_scope(scope: str) -> tuple[str, str | None, str | None]:
@@ -14,6 +18,16 @@ def read_scope(scope: str) -> tuple[str, str | None, str | None]:
     if "/" in scope:
         return scope.partition("/")[0], None, scope
     return scope, None, None
+
+
+def read_reference(reference: str) -> tuple[str, str]:
+    """Image and digest of ``IMAGE@DIGEST``; a usage error for anything else."""
+    image, separator, digest = reference.partition("@")
+    if not separator:
+        raise click.UsageError(f"{reference} names no digest: give IMAGE@sha256:…, since a tag may mean something else tomorrow")
+    if (wrong := named_wrongly(image, digest)) is not None:
+        raise click.UsageError(wrong)
+    return image, digest
 
 
 def nowhere(state: State, service: str | None, rollout: str | None) -> str | None:

@@ -194,6 +194,19 @@ def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("plan foo --environment lab", "foo names no digest"),
+        ("plan registry.example/cart@sha256:1 --environment lab", "is not sha256: and 64 hexadecimal digits"),
+    ],
+)
+def test_what_is_named_in_a_wrong_way_is_refused_before_a_broker_is_asked(words: str, said: str) -> None:
+    """A usage error as any other: where no broker answers that was all there was to read."""
+    refused = CliRunner().invoke(main, words.split(), env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
+
+
+@pytest.mark.parametrize(
     "words",
     ["simulate --seeds 5..2", "host --port 99999", "intake --http-port 70000", "host --full 0", "demo --report /nonexistent/report"],
 )
