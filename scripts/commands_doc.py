@@ -25,7 +25,8 @@ Generated from the commands by `python scripts/commands_doc.py`. The `--help` of
 
 ## How they end
 
-One rule for all:
+One rule for all. A call that can be seen to be wrong without asking anybody ends with 2, whatever the command, before anything
+is asked or written:
 
 | exit status | |
 |---|---|

@@ -24,7 +24,8 @@ from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import look_at_state
 
-STATUS = {e.Word.ADVANCE: 0, e.Word.ABORT: 1, e.Word.WAIT: 2}
+STATUS = {e.Word.ADVANCE: 0, e.Word.ABORT: 1, e.Word.WAIT: 4}
+"""2 is a wrong call, as of every command."""
 NOTHING_KNOWN = 3
 """Also of everything that kept us from asking: whoever aborts on 1 must not do so since a broker was away or a name was mistyped."""
 _LOOK_SECONDS = 3.0
@@ -66,21 +67,13 @@ def advised(state: State, service: str, version: str | None) -> Advised:
 
 
 class Asking(Command):
-    """A command that ends with NOTHING_KNOWN wherever it fails: what click and Python have for that are words of advice."""
-
-    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
-        """As click does it, but for the status of a wrong option."""
-        try:
-            return super().make_context(*arguments, **extra)
-        except click.ClickException as error:
-            error.exit_code = NOTHING_KNOWN
-            raise
+    """A command that ends with NOTHING_KNOWN wherever it fails: what click and Python have for that is a word of advice."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click does it, but for the status of what failed or was interrupted."""
         try:
             return super().invoke(ctx)
-        except click.exceptions.Exit:
+        except (click.exceptions.Exit, click.UsageError):
             raise
         except click.ClickException as error:
             error.exit_code = NOTHING_KNOWN
@@ -110,14 +103,14 @@ class Asking(Command):
     STATUS[e.Word.ADVANCE]: "go on",
     STATUS[e.Word.ABORT]: "abort",
     STATUS[e.Word.WAIT]: "wait",
-    NOTHING_KNOWN: "nothing can be said: no such rollout was seen, the catalog has no such service, we make its rollouts ourselves, the "
-    "broker could not be asked, or the call is wrong",
+    NOTHING_KNOWN: "nothing can be said: no such rollout was seen, the catalog has no such service, we make its rollouts ourselves, or "
+    "the broker could not be asked",
 })  # fmt: skip
 def advice(settings: Settings, as_json: bool, target: str, version: str | None, wait_seconds: float) -> None:
     """Say what we would do with the rollout of a service that another tool moves (policy `mode: advise`)."""
     environment, service, _ = read_scope(target)
     if service is None:
-        fail(f"{target} names no service: give ENVIRONMENT:SERVICE")
+        raise click.UsageError(f"{target} names no service: give ENVIRONMENT:SERVICE")
     require_broker(settings)
     deadline = time.monotonic() + wait_seconds
     while True:

@@ -3,8 +3,9 @@
 import click
 
 from ctrlplane_stream.commands.groups import Group
-from ctrlplane_stream.commands.options import fail, takes_json, takes_settings
+from ctrlplane_stream.commands.options import takes_json, takes_settings
 from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, takes_wait, who_am_i
+from ctrlplane_stream.commands.scope import read_reference
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder
 from ctrlplane_stream.settings import Settings
@@ -48,9 +49,7 @@ def push(
 
     How it goes on is seen with `ctrlplane-stream rollouts`.
     """
-    image, separator, digest = reference.partition("@")
-    if not separator:
-        fail(f"{reference} names no digest: give IMAGE@sha256:…, since a tag may mean something else tomorrow")
+    image, digest = read_reference(reference)
     data = PushedData(
         image=image,
         digest=digest,
@@ -64,5 +63,5 @@ def push(
     value = cloudevents.write(event_id or new_id(), SOURCE, PUSHED, data, subject=image)
     found = read_artifacts(value)
     if isinstance(found, Unreadable):
-        fail(found.reason)
+        raise click.UsageError(found.reason)
     report(send(settings, "artifacts", value, reference, key=image, wait=wait_seconds), as_json, waited=wait_seconds)

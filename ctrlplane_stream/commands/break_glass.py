@@ -89,7 +89,7 @@ def _run(settings: Settings, actuator: str, steering: _Steering) -> TargetObserv
     try:
         return asyncio.run(steer())
     except UnknownActuator as error:
-        fail(str(error))
+        raise click.UsageError(str(error)) from None
     except (HandRefused, WorldUnreachable) as error:
         fail(f"{error} (asked was the actuator {actuator}: {_others(actuator)})")
 

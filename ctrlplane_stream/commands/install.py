@@ -41,7 +41,7 @@ _NO_IMAGE = (
 @click.option("--force", is_flag=True, help="Take over what somebody else set on our own objects, as `kubectl scale` does.")
 @takes_settings("kafka_", "topic_prefix", "partitions", "kubernetes_placement", "gitops_placement")
 @takes_json
-@ends({DONE: "applied, or printed with --dry-run", FAILED: "the cluster refused or does not answer, or something is not said"})
+@ends({DONE: "applied, or printed with --dry-run", FAILED: "the cluster refused or does not answer, or a setting that it needs is not set"})
 def install(
     settings: Settings,
     as_json: bool,
@@ -59,6 +59,8 @@ def install(
     context. Uninstalling is the same command with --dry-run, piped to `kubectl delete -f -`: versions, routes and traffic stay as
     they are.
     """
+    if image is None and not dry_run:
+        raise click.UsageError(_NO_IMAGE)
     if not without_worker:
         require_broker(settings)
     try:
@@ -71,8 +73,6 @@ def install(
                 click.echo(yaml.safe_dump_all(made, sort_keys=False), nl=False)
             _say_secret(settings, worker=not without_worker)
             return
-        if image is None:
-            fail(_NO_IMAGE)
         applied = [_line(each) for each in asyncio.run(apply_manifests(find_access(context), made, force=force))]
         if as_json:
             print_json({"applied": applied})

@@ -260,7 +260,7 @@ def _every_verb_is_answered(run: Run, worker: ChildProcess) -> None:
 def test_what_is_wrong_is_said_before_anything_is_written(run: Run, tmp_path: Path) -> None:
     """A tag instead of a digest, a catalog with a mistake, a rollout that is not there: each with what to do."""
     tag = run("artifact", "push", f"{IMAGE}:latest")
-    assert (tag.returncode, "names no digest" in tag.stderr) == (1, True)
+    assert (tag.returncode, "names no digest" in tag.stderr) == (2, True)
     bad = tmp_path / "catalog.yaml"
     bad.write_text(CATALOG.replace("NOTIFY", "http://hooks.example").replace("policy: quick", "policy: quik"))
     checked = run("catalog", "check", str(bad))

@@ -15,13 +15,10 @@ from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
     [
         ["prod:cart", "--kafka-bootstrap-servers", ""],
         ["prod:cart", "--kafka-bootstrap-servers", "127.0.0.1:1"],
-        ["prod", "--kafka-bootstrap-servers", "127.0.0.1:1"],
-        ["prod:cart", "--no-such-option"],
-        [],
     ],
 )
 def test_what_could_not_be_asked_is_no_advice_to_abort(arguments: list[str]) -> None:
-    """A script that aborts on 1 must not do so since no broker answered, or since the call was wrong."""
+    """A script that aborts on 1 must not do so since no broker answered."""
     result = CliRunner().invoke(main, ["advice", *arguments], env={"KAFKA_BOOTSTRAP_SERVERS": ""})
     assert result.exit_code == 3
     assert result.output
@@ -51,7 +48,7 @@ def test_the_status_follows_the_word() -> None:
     loop = _loop()
     loop.moves("cart", v1=900, v2=100)
     loop.run(30)
-    assert advised(loop.driver.state, "cart", None).status == 2
+    assert advised(loop.driver.state, "cart", None).status == 4
     loop.run(60)
     found = advised(loop.driver.state, "cart", None)
     assert (found.status, found.version, found.weights) == (0, "v2", {"v1": 90, "v2": 10})

@@ -175,7 +175,7 @@ def test_nothing_is_applied_without_saying_which_image():
     environ = {setting.variable: "" for setting in SETTINGS} | {"KUBECONFIG": "/no/such/file"}
     for arguments in (["--kafka-bootstrap-servers", "kafka:9092"], ["--without-worker"]):
         result = CliRunner().invoke(main, ["install", *arguments, "--namespace", "shop"], env=environ)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "--image YOUR_REGISTRY/ctrlplane-stream" in result.output
 
 
