@@ -10,7 +10,7 @@ from ctrlplane_stream.commands.gate_options import FILES, gate_of, takes_window
 from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import print_json, takes_json
 from ctrlplane_stream.commands.statuses import ends
-from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, margin_factor, plan_step
+from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, duration, margin_factor, plan_step
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric, OnUnprovable
 
 _THEN = {
@@ -104,7 +104,7 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
     )
     click.echo(f"  a rise of errors by {detect:.2%} is {_found(planned)} ({margin})")
     unasked = {metric: "" if metric in gate.proof else "; the policy wants no proof of it" for metric in Metric}
-    error, p99 = _time(planned.error_proof_seconds), _time(planned.latency_proof_seconds)
+    error, p99 = duration(planned.error_proof_seconds), duration(planned.latency_proof_seconds)
     click.echo(f"  no rise beyond the margin is proven after about {error}{unasked[Metric.ERROR_RATIO]}")
     slower = f"(+{factor * gate.latency_margin:.0%} allowed){unasked[Metric.LATENCY_P99]}"
     click.echo(f"  no slower 99th percentile is proven after about {p99} {slower}")
@@ -112,7 +112,7 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
         click.echo(f"No stable version is beside it then: it is held against the past, with margins {factor:g} times as wide.")
     if planned.provable:
         click.echo(
-            f"A step without harm is proven after about {_time(planned.step_seconds)} ({planned.windows:.0f} windows); half of all take "
+            f"A step without harm is proven after about {duration(planned.step_seconds)} ({planned.windows:.0f} windows); half of all take "
             "longer, one in twenty up to three times as long."
         )
     else:
@@ -130,8 +130,8 @@ def _found(planned: StepPlan) -> str:
     if math.isinf(planned.detect_seconds):
         return "seldom or never found"
     sure = planned.detect_within_seconds
-    within = "not in 19 of 20 cases" if math.isinf(sure) else f"in 19 of 20 cases within {_time(sure)}"
-    return f"found after about   {_time(planned.detect_seconds)}, {within}"
+    within = "not in 19 of 20 cases" if math.isinf(sure) else f"in 19 of 20 cases within {duration(sure)}"
+    return f"found after about   {duration(planned.detect_seconds)}, {within}"
 
 
 def _what_does_not_fit(planned: StepPlan, gate: GatePolicy, allowed: float) -> str:
@@ -149,18 +149,10 @@ def _what_does_not_fit(planned: StepPlan, gate: GatePolicy, allowed: float) -> s
     _, longest, _ = max(ways)
     needed = [way for seconds, _, way in ways if seconds > allowed]
     return (
-        f"A step without harm is not proven within the {_time(allowed)} that the policy allows: {longest} takes longest. "
+        f"A step without harm is not proven within the {duration(allowed)} that the policy allows: {longest} takes longest. "
         f"This traffic needs {' and '.join(needed)}; or a larger step, or more windows (maximum_windows). "
         f"As it is, the step then {_THEN[gate.on_unprovable]} (on_unprovable: {gate.on_unprovable})."
     )
-
-
-def _time(seconds: float) -> str:
-    if math.isinf(seconds):
-        return "never"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _finite(value: float | bool) -> float | bool | None:

@@ -13,7 +13,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue, obstacle
 from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.judge.planning import Traffic, plan_proof
+from ctrlplane_stream.decision.judge.planning import Traffic, duration, plan_proof
 from ctrlplane_stream.decision.runs import is_job, only_jobs
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.versioning import foreign_image, number
@@ -164,7 +164,7 @@ def in_words(planned: Plan) -> list[str]:
     last = chosen.policy.steps[-1]
     jobs = [unit.service for unit in chosen.changed if is_job(chosen, unit.service)]
     lines += [f"  {name} takes the next runs, and goes on after {last.min_windows} that end well" for name in jobs]
-    return [*lines, f"  then it bakes for {planned.bake_seconds:g} s{_bake_in_words(planned.bake_proof)} and drains the old version"]
+    return [*lines, f"  then it bakes for {duration(planned.bake_seconds)}{_bake_in_words(planned.bake_proof)} and drains the old version"]
 
 
 _UNPROVEN = {Unsure.SOAK: "it ends unproven", Unsure.HOLD: "it is held for a person", Unsure.ABORT: "it is reverted, healthy or not"}
@@ -173,8 +173,8 @@ _UNPROVEN = {Unsure.SOAK: "it ends unproven", Unsure.HOLD: "it is held for a per
 def _bake_in_words(proof: BakeProof | None) -> str:
     if proof is None or proof.suffices:
         return ""
-    takes = "never" if proof.proof_seconds is None else f"only in about {proof.proof_seconds:.0f} s"
-    return f" (this traffic proves it {takes}, it has {proof.has_seconds:g} s for that, and then {_UNPROVEN[proof.otherwise]})"
+    takes = "never" if proof.proof_seconds is None else f"only in about {duration(proof.proof_seconds)}"
+    return f" (this traffic proves it {takes}, it has {duration(proof.has_seconds)} for that, and then {_UNPROVEN[proof.otherwise]})"
 
 
 def _step_in_words(step: PlannedStep, radius: e.BlastRadius | None) -> str:
@@ -182,7 +182,7 @@ def _step_in_words(step: PlannedStep, radius: e.BlastRadius | None) -> str:
     if step.proof_seconds is None:
         proof = "this traffic cannot prove the margin"
     elif step.provable:
-        proof = f"proof takes about {step.proof_seconds:.0f} s at {step.requests_per_second:g} requests/s"
+        proof = f"proof takes about {duration(step.proof_seconds)} at {step.requests_per_second:g} requests/s"
     else:
-        proof = f"proof would take {step.proof_seconds:.0f} s at {step.requests_per_second:g} requests/s, longer than the gate allows"
-    return f"  wave {step.wave + 1}, {step.weight}%: {step.min_seconds:g} to {step.max_seconds:g} s; {proof}{reach}"
+        proof = f"proof would take {duration(step.proof_seconds)} at {step.requests_per_second:g} requests/s, longer than the gate allows"
+    return f"  wave {step.wave + 1}, {step.weight}%: {duration(step.min_seconds)} to {duration(step.max_seconds)}; {proof}{reach}"

@@ -73,6 +73,15 @@ class StepPlan(NamedTuple):
     provable_margin: float
 
 
+def duration(seconds: float) -> str:
+    """How long that is, as people say it: ``45 s``, ``43 min``, ``2.5 h``; never for NEVER."""
+    if math.isinf(seconds):
+        return "never"
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def plan_step(traffic: Traffic, detect: float, policy: GatePolicy, *, questions: int, steps: int) -> StepPlan:
     """The plan of one step that is to find a rise of the error share by ``detect`` (absolute) at the changed service, with ``questions``
     sharing the error budget, of which the changed service and the entry points are asked the usual ones."""

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from ctrlplane_stream.decision.planning import in_words, plan
+from ctrlplane_stream.decision.planning import BakeProof, in_words, plan
 from ctrlplane_stream.model.facts import CatalogApplied
 from ctrlplane_stream.model.policy import Step, Unsure
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
@@ -27,6 +27,17 @@ def test_a_plan_names_the_set_its_steps_and_their_length_and_leaves_the_state_al
     assert [step.weight for step in planned.steps] == [10, 50, 100]
     assert {g.guard.service for g in planned.version_set.guards} == {"cart", "front", "pay", ""}  # type: ignore[union-attr]
     assert list(loop.driver.state.entries()) == before
+
+
+def test_a_plan_says_its_times_as_people_do() -> None:
+    """Nobody reads 2581 s as the 43 minutes that they are."""
+    loop = _shop()
+    planned = plan(loop.driver.state, (artifact("cart", 2),))
+    step = replace(planned.steps[0], min_seconds=2.5, max_seconds=3600.0, proof_seconds=2581.0, provable=False)
+    proof = BakeProof(9000.0, 3600.0, Unsure.SOAK)
+    lines = in_words(replace(planned, steps=(step,), bake_seconds=600.0, bake_proof=proof))
+    assert "2.5 s to 60 min; proof would take 43 min at " in lines[-2]
+    assert "it bakes for 10 min (this traffic proves it only in about 2.5 h, it has 60 min for that" in lines[-1]
 
 
 def test_what_is_planned_is_what_is_then_decided() -> None:
