@@ -21,6 +21,7 @@ from ctrlplane_stream.commands.options import (
 from ctrlplane_stream.commands.publishing import report, send, takes_wait, who_am_i
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, end, ends
 from ctrlplane_stream.model.catalog import Catalog
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.policy import doubts
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, Problem, catalog_hash, read_catalog_file, write_catalog_file
@@ -85,7 +86,8 @@ def check_command(as_json: bool, file: Path) -> None:
         for doubt in doubts(policy):
             click.echo(f"note: policy {name}: {doubt}", err=True)
     if not as_json:
-        click.echo(f"{file} is a valid catalog of {len(found.services)} services in {len(found.environments)} environments")
+        services, environments = counted(len(found.services), "service"), counted(len(found.environments), "environment")
+        click.echo(f"{file} is a valid catalog of {services} in {environments}")
 
 
 @catalog.command("diff")
@@ -152,8 +154,7 @@ def _read(file: Path) -> Catalog:
 
 
 def _refuse(file: Path, mistakes: tuple[Problem, ...]) -> NoReturn:
-    count = "a mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    fail(f"{file} has {count}:\n" + "\n".join(str(problem) for problem in mistakes))
+    fail(f"{file} has {counted(len(mistakes), 'mistake')}:\n" + "\n".join(str(problem) for problem in mistakes))
 
 
 def _actuators(of: Catalog) -> frozenset[str]:

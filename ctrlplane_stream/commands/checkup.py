@@ -17,6 +17,7 @@ from aiokafka.errors import ClusterAuthorizationFailedError, KafkaError, PolicyV
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
 from ctrlplane_stream.decision.entities import TargetEntry
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import SETTINGS, Protocol, Settings
@@ -67,7 +68,8 @@ async def check_broker(client: AIOKafkaAdminClient, settings: Settings) -> list[
     brokers = (await client.describe_cluster())["brokers"]
     found = [ok("broker", f"{len(brokers)} at {settings.kafka_bootstrap_servers}, answered in {(time.monotonic() - began) * 1000:.0f} ms")]
     if len(brokers) >= 3 and settings.replication_factor < 3:
-        what = f"{len(brokers)} brokers, but {settings.replication_factor} copies of new topics: one broker lost is data lost"
+        copies = counted(settings.replication_factor, "copy", "copies")
+        what = f"{len(brokers)} brokers, but {copies} of new topics: one broker lost is data lost"
         found.append(note("broker", what, "set CTRLPLANE_REPLICATION_FACTOR=3 before `topics apply`"))
     own = await _config(client, ConfigResource(ConfigResourceType.BROKER, str(brokers[0]["node_id"])))
     if own.get("auto.create.topics.enable") == "true":

@@ -13,6 +13,7 @@ import msgspec
 from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.dead_letters import TOPIC, DeadLetter, read_letter
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
@@ -223,4 +224,4 @@ def _line(letter: DeadLetter) -> str:
     at = datetime.fromtimestamp(letter.at_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds") if letter.at_ms else "no time"
     excerpt = repr(letter.value[:_EXCERPT_BYTES])[2:-1] if letter.value is not None else "(no value)"
     place, origin = _named(letter.place), _named(letter.origin)
-    return f"{place}  {at}  {letter.topic}[{origin}]  {letter.reason}\n    {len(letter.value or b'')} bytes: {excerpt}"
+    return f"{place}  {at}  {letter.topic}[{origin}]  {letter.reason}\n    {counted(len(letter.value or b''), 'byte')}: {excerpt}"

@@ -11,6 +11,7 @@ from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import print_json, takes_json
 from ctrlplane_stream.commands.statuses import ends
 from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, duration, margin_factor, plan_step
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric, OnUnprovable
 
 _THEN = {
@@ -112,8 +113,8 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
         click.echo(f"No stable version is beside it then: it is held against the past, with margins {factor:g} times as wide.")
     if planned.provable:
         click.echo(
-            f"A step without harm is proven after about {duration(planned.step_seconds)} ({planned.windows:.0f} windows); half of all take "
-            "longer, one in twenty up to three times as long."
+            f"A step without harm is proven after about {duration(planned.step_seconds)} ({counted(round(planned.windows), 'window')}); "
+            "half of all take longer, one in twenty up to three times as long."
         )
     else:
         click.echo(_what_does_not_fit(planned, gate, gate.maximum_windows * traffic.window_seconds))

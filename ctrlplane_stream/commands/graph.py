@@ -14,6 +14,7 @@ from ctrlplane_stream.commands.catalog_in_force import unknown_environment
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, json_option, require_broker, takes_settings
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.telemetry.graph_document import (
@@ -151,6 +152,6 @@ def _reporter(paths: tuple[Path, ...]) -> Callable[[Progress], None]:
         percent = min(100, progress.position * 100 // sizes[progress.path])
         if told.get(progress.path) != percent:
             told[progress.path] = percent
-            click.echo(f"{progress.path}: {percent}%, {progress.spans} spans so far", err=True)
+            click.echo(f"{progress.path}: {percent}%, {counted(progress.spans, 'span')} so far", err=True)
 
     return report

@@ -9,6 +9,7 @@ import msgspec
 
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json
 from ctrlplane_stream.commands.policy_differences import policy_differences
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import CatalogApplied, Fact
 from ctrlplane_stream.model.policy import Policy
@@ -74,7 +75,7 @@ def _policies(recording: Recording) -> dict[str, Policy]:
 
 def words(told: Told) -> list[str]:
     """One environment for a person."""
-    lines = [f"{told.environment}: {len(told.rollouts)} rollouts in {told.facts} facts"]
+    lines = [f"{told.environment}: {counted(len(told.rollouts), 'rollout')} in {counted(told.facts, 'fact')}"]
     if told.telemetry_from_ms is None:
         lines.append("  no telemetry is recorded: nothing can be judged")
     for differences in dict.fromkeys(told.differences.values()):
@@ -99,7 +100,8 @@ def _words(ending: Ending | None) -> str:
     if ending is None:
         return "no such rollout"
     because = f"; {ending.because}" if ending.because else ""
-    return f"{ending.phase} after {ending.seconds:.0f} s, up to {ending.highest}%, {ending.requests} requests reached it{because}"
+    reached = f"{counted(ending.requests, 'request')} reached it"
+    return f"{ending.phase} after {ending.seconds:.0f} s, up to {ending.highest}%, {reached}{because}"
 
 
 async def _recordings(settings: Settings, environment: str | None) -> list[Recording]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.policy import Policy
 
 
@@ -25,5 +26,5 @@ def _flat(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _step(step: dict[str, Any]) -> str:
-    more = f" of {step['min_windows']} windows" + (", by approval" if step["approval"] else "")
+    more = f" of {counted(step['min_windows'], 'window')}" + (", by approval" if step["approval"] else "")
     return f"{step['weight']}% for {step['min_seconds']:g}-{step['max_seconds']:g} s{more}"

@@ -20,6 +20,7 @@ from ctrlplane_stream.commands.options import (
 )
 from ctrlplane_stream.commands.other_policy import show_other_policy
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, end, ends
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.build_id import build_id
 from ctrlplane_stream.stream.replaying import Found, Problem
@@ -90,6 +91,7 @@ def _print(told: Replayed) -> None:
     if len(told.found) > _SHOWN:
         click.echo(f"… and {len(told.found) - _SHOWN} more (--json shows all)")
     click.echo(
-        f"build {told.build}: {told.decisions} decisions of {told.facts} facts derived again in {told.seconds:.1f} s, "
-        f"{len(told.found)} differ; {told.ignored_by_epoch} records of former owners ignored, {told.parked} parked"
+        f"build {told.build}: {counted(told.decisions, 'decision')} of {counted(told.facts, 'fact')} derived again in "
+        f"{told.seconds:.1f} s, {len(told.found)} differ; {counted(told.ignored_by_epoch, 'record')} of former owners ignored, "
+        f"{told.parked} parked"
     )

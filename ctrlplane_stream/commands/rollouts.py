@@ -25,6 +25,7 @@ from ctrlplane_stream.decision.holds import freeze_over, next_verb
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import LookedAt, look
@@ -268,7 +269,7 @@ def _evidence(verdict: Verdict) -> list[str]:
         for m in telling
     ]
     quiet = len(measured) - len(telling)
-    return [*lines, f"  {quiet} other comparisons show no harm"] if quiet else lines
+    return [*lines, f"  {counted(quiet, 'other comparison shows', 'other comparisons show')} no harm"] if quiet else lines
 
 
 def _number(value: float | None) -> str:

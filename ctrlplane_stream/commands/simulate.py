@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import json_option
 from ctrlplane_stream.commands.statuses import DONE, FAILED, end, ends
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.simulation.drawing import plan
 from ctrlplane_stream.simulation.exhaustive import Broken, explore
 from ctrlplane_stream.simulation.play import Outcome, Play, shrink
@@ -50,7 +51,7 @@ def simulate(seeds: str | None, exhaustive: bool, transcript: bool, as_json: boo
             totals["violations"] += 1
             _tell(outcome, whole=transcript)
         if progress and totals["seeds"] % 1000 == 0:
-            click.echo(f"{totals['seeds']} seeds, {totals['violations']} violations", err=True)
+            click.echo(f"{counted(totals['seeds'], 'seed')}, {counted(totals['violations'], 'violation')}", err=True)
     seconds = time.monotonic() - begun
     click.echo(json.dumps({**totals, "seconds": round(seconds, 1)}) if as_json else _summary(totals, seconds))
     end(FAILED if totals["violations"] else DONE)
@@ -123,6 +124,6 @@ def _kind_of(broken: str) -> str:
 
 def _summary(totals: dict[str, int], seconds: float) -> str:
     return (
-        f"{totals['seeds']} seeds, {totals['facts']} facts, {totals['rollouts']} rollouts ({totals['completed']} completed, "
-        f"{totals['reverted']} reverted), {totals['violations']} violations, {seconds:.1f} s"
+        f"{counted(totals['seeds'], 'seed')}, {counted(totals['facts'], 'fact')}, {counted(totals['rollouts'], 'rollout')} "
+        f"({totals['completed']} completed, {totals['reverted']} reverted), {counted(totals['violations'], 'violation')}, {seconds:.1f} s"
     )

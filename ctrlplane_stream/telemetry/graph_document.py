@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.sketch import EMPTY, Sketch, merge
 from ctrlplane_stream.model.windows import EdgeWindow, WindowPart
@@ -151,7 +152,7 @@ def as_text(graph: GraphDocument) -> str:
     for edge in graph.edges:
         lines.append(f"{edge.caller} -{edge.kind}-> {edge.callee}  {_label(edge)}{_quantile_words(edge)}")
         lines += [f"    {line}" for line in _by_version(edge)]
-    lines.append(("" if graph.spans is msgspec.UNSET else f"{graph.spans} spans, ") + f"{len(graph.edges)} edges")
+    lines.append(("" if graph.spans is msgspec.UNSET else f"{counted(graph.spans, 'span')}, ") + counted(len(graph.edges), "edge"))
     lines += [f"  {skipped.count} made no edge of their own ({skipped.reason}): {_SENTENCES[skipped.reason]}" for skipped in graph.skipped]
     return "\n".join(lines)
 
@@ -166,7 +167,7 @@ def _by_version(edge: EdgeDocument) -> list[str]:
     """A line for each pair of versions, where there is more than one."""
     if len(edge.versions) < 2:
         return []
-    return [f"{_short(p.caller)} -> {_short(p.callee)}: {_counted(p.calls, p.errors)}" for p in edge.versions]
+    return [f"{_short(p.caller)} -> {_short(p.callee)}: {_calls(p.calls, p.errors)}" for p in edge.versions]
 
 
 def _short(version: str) -> str:
@@ -175,11 +176,11 @@ def _short(version: str) -> str:
 
 
 def _label(edge: EdgeDocument) -> str:
-    return _counted(edge.calls, edge.errors)
+    return _calls(edge.calls, edge.errors)
 
 
-def _counted(calls: int, errors: int) -> str:
-    return f"{calls} call{'' if calls == 1 else 's'}{f', {errors} failed' if errors else ''}"
+def _calls(calls: int, errors: int) -> str:
+    return f"{counted(calls, 'call')}{f', {errors} failed' if errors else ''}"
 
 
 def _quoted(text: str) -> str:

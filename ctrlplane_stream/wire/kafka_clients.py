@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.client import AIOKafkaClient
 
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.kafka_access import client_options
 from ctrlplane_stream.wire.topics import topic_names
@@ -108,7 +109,8 @@ def require_topic(settings: Settings, counts: Mapping[str, int], topic: str) -> 
         raise NoBroker(f"the broker has no topic {name}: run `ctrlplane-stream topics apply`")
     if found != wanted and topic in topic_names():
         remedy = f"set CTRLPLANE_PARTITIONS={found}, or CTRLPLANE_TOPIC_PREFIX to the prefix of other topics"
-        raise NoBroker(f"topic {name} has {found} partitions and CTRLPLANE_PARTITIONS is {wanted}, which must be the same: {remedy}")
+        there = counted(found, "partition")
+        raise NoBroker(f"topic {name} has {there} and CTRLPLANE_PARTITIONS is {wanted}, which must be the same: {remedy}")
 
 
 async def read_to_end(settings: Settings, topic: str, newest: int | None = None) -> AsyncIterator[ConsumerRecord]:

@@ -12,6 +12,7 @@ from typing import assert_never
 
 import msgspec
 
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.topics import TopicSpec
 
@@ -88,7 +89,7 @@ def sentence(change: Change) -> str:
     """One change in words."""
     match change:
         case Create(topic, partitions, replication_factor, _):
-            return f"create {topic}: {partitions} partitions, {replication_factor} copies"
+            return f"create {topic}: {counted(partitions, 'partition')}, {counted(replication_factor, 'copy', 'copies')}"
         case Alter(topic, differs, _):
             parts = (f"{key} from {was or 'the default'} to {wanted}" for key, (was, wanted) in differs.items())
             return f"alter {topic}: {', '.join(parts)}"
@@ -102,7 +103,8 @@ def refusal(change: Refuse) -> tuple[str, str]:
     """Why a number is not changed, and what to do instead."""
     match change.of:
         case Counted.PARTITIONS:
-            reason = f"{change.topic} has {change.found} partitions and {change.wanted} are set, which would tear an environment in two"
+            there = counted(change.found, "partition")
+            reason = f"{change.topic} has {there} and {change.wanted} are set, which would tear an environment in two"
             return reason, f"set CTRLPLANE_PARTITIONS={change.found}, or migrate to a new CTRLPLANE_TOPIC_PREFIX"
         case Counted.COPIES:
             reason = f"{change.topic} has {change.found} of the {change.wanted} copies that are set: what its brokers lose is lost"

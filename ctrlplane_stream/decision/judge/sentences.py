@@ -5,6 +5,7 @@ import math
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.outlook import Outlook
 from ctrlplane_stream.decision.judge.state import Seen, StepState
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Culprit, GuardRole, Metric, MetricEvidence
 
 _NAMES = {
@@ -25,7 +26,7 @@ def harm(evidence: MetricEvidence, culprit: Culprit) -> str:
     service = evidence.guard if deeper else culprit.service
     what = f"{service} {culprit.version}: {_place(evidence)}{_NAMES[evidence.name]} is {_value(evidence, True)}"
     against = f"against {_value(evidence, False)} {_other_side(evidence)} ({_margin(evidence)} allowed)"
-    proof = f"after {_counted(evidence.windows, 'window')}, p = {evidence.p_value:.1g} where {1 / evidence.threshold:.1g} was needed"
+    proof = f"after {counted(evidence.windows, 'window')}, p = {evidence.p_value:.1g} where {1 / evidence.threshold:.1g} was needed"
     blame = f"; the harm lies deeper, in {deeper}, which it calls" if deeper else ""
     if culprit.explained_by is not None:
         other = culprit.explained_by
@@ -39,13 +40,13 @@ def passed(state: StepState, assignment: Assignment) -> str:
     proofs = " and ".join(_NAMES[metric] for metric in assignment.policy.proof) or "nothing by policy, beyond the minimum of samples"
     return (
         f"Proven within the margins: {proofs}, with {requests:.0f} candidate requests in "
-        f"{_counted(state.watched, 'window')}; no harm found by any guard."
+        f"{counted(state.watched, 'window')}; no harm found by any guard."
     )
 
 
 def soaked(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
     """Why a step passes without proof."""
-    return f"{_cannot(state, outlook, assignment)} It soaked for {_counted(state.watched, 'window')} without harm found: PASS, unproven."
+    return f"{_cannot(state, outlook, assignment)} It soaked for {counted(state.watched, 'window')} without harm found: PASS, unproven."
 
 
 def unprovable(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
@@ -95,9 +96,9 @@ def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -
             f"{policy.minimum_samples} candidate requests."
         )
     if outlook is None:
-        return f"No harm found in {_counted(state.windows, 'window')}."
+        return f"No harm found in {counted(state.windows, 'window')}."
     return (
-        f"No harm found in {_counted(state.windows, 'window')}; the {_NAMES[outlook.question.metric]} of "
+        f"No harm found in {counted(state.windows, 'window')}; the {_NAMES[outlook.question.metric]} of "
         f"{outlook.question.guard.service or 'the entry points'} needs {_about(outlook.left)} more."
     )
 
@@ -124,7 +125,7 @@ def silent_candidate(change: Change, seen: Seen) -> str:
 
 def silent_service(change: Change, windows: int) -> str:
     """Nobody calls the service, or nobody hears of it."""
-    silent = f"{change.service} had no requests at all in the last {_counted(windows, 'window')}"
+    silent = f"{change.service} had no requests at all in the last {counted(windows, 'window')}"
     return f"{silent}, though windows close on time: nobody calls it, or its spans do not come."
 
 
@@ -158,12 +159,12 @@ def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -
     if math.isinf(outlook.windows):
         return (
             f"The {name} of {guard} cannot be proven here in the time allowed: there is too little to compare with; {seen:.0f} candidate "
-            f"requests came in {_counted(state.windows, 'window')}."
+            f"requests came in {counted(state.windows, 'window')}."
         )
     return (
         f"The {name} of {guard} cannot be proven here in the time allowed: it needs {_about(outlook.requests)} candidate requests, "
         f"{_about(outlook.windows)} windows at this rate, and {allowed} are allowed; {seen:.0f} came in "
-        f"{_counted(state.windows, 'window')}."
+        f"{counted(state.windows, 'window')}."
     )
 
 
@@ -207,10 +208,6 @@ def _margin(evidence: MetricEvidence) -> str:
         return f"{evidence.margin:.0%} more"
     points = f"{evidence.margin * 100:.3g}"
     return f"{points} {'point' if points == '1' else 'points'} more"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _about(number: float) -> str:

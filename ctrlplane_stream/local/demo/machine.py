@@ -18,6 +18,7 @@ import msgspec
 
 from ctrlplane_stream.local.demo.waiting import Family, Waited
 from ctrlplane_stream.local.load_report import Request
+from ctrlplane_stream.model.counted import counted
 
 _EVERY_SECONDS, _LOOK_SECONDS = 0.05, 1.0
 LATE_MILLISECONDS = 50.0
@@ -116,7 +117,7 @@ class Machine:
 
 def in_words(machine: MachineReport) -> str:
     """The figures in a sentence."""
-    parts = [f"{machine.cores} core{'' if machine.cores == 1 else 's'}"]
+    parts = [counted(machine.cores, "core")]
     if machine.busy_share is not None:
         stolen = f" and {machine.stolen_share:.0%} taken by its host" if (machine.stolen_share or 0) >= 0.01 else ""
         parts[0] += f", {machine.busy_share:.0%} busy{stolen}"
