@@ -43,8 +43,8 @@ else
   took=$((SECONDS - began))
   ((took <= first_limit_seconds)) || echo "the first stage took ${took} s, more than the ${first_limit_seconds} s that it should"
   if [[ -n $building ]]; then
-    if kill -0 "$building" 2>/dev/null; then echo "waiting for the Collector and the control plane: what the tests run on is built once, which takes minutes"; fi
-    wait "$building" || cat "$binaries"
+    if kill -0 "$building" 2>/dev/null; then echo "waiting for what the tests run on, which is built once:"; fi
+    tail -n +1 -f --pid="$building" "$binaries" # what is and was built, as it begins and ends; why, where something cannot be
   fi
   stage "second stage: on real parts" -n "$workers" "${second[@]}" "${arguments[@]}"
 fi

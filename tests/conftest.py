@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ctrlplane_stream.local import cache
 from ctrlplane_stream.local.kafka import EmbeddedKafka, MissingPart, NamedKafka, missing_parts, open_broker
 from tests.spreading import by_group, longest_first
 
@@ -63,6 +64,17 @@ def own_kafka() -> Iterator[EmbeddedKafka]:
     _require(missing_parts({**os.environ, "KAFKA_BOOTSTRAP_SERVERS": ""}))
     with EmbeddedKafka(heap_megabytes=256) as broker:
         yield broker
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What takes minutes to build says so where people look: a test captures what is written, and would be silent meanwhile."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+
+    def tell(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{text}", file=sys.stderr, flush=True)
+
+    cache.tell = tell
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

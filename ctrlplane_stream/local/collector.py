@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ctrlplane_stream.local.cache import cache_folder, cached
+from ctrlplane_stream.local.cache import Long, cache_folder, cached
 from ctrlplane_stream.local.kafka import MissingPart
 from ctrlplane_stream.local.processes import ChildFailed, ChildProcess, accepts, free_port
 from ctrlplane_stream.local.scratch import scratch_folder
@@ -21,6 +21,7 @@ from ctrlplane_stream.local.scratch import scratch_folder
 COLLECTOR_VERSION = "0.155.0"
 _SOURCE = Path(__file__).parent / "collector_source"
 _READY_SECONDS = 30.0
+_LONG = Long("an OpenTelemetry Collector from its Go modules", 5)
 
 
 def missing_parts(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -36,7 +37,7 @@ def collector_binary(environ: Mapping[str, str] = os.environ) -> Path:
     if missing:
         raise MissingPart("; ".join(missing))
     recipe = b"".join((_SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
-    return cached(_place(environ), recipe, lambda folder: _build(folder, environ)) / "otelcol"
+    return cached(_place(environ), recipe, lambda folder: _build(folder, environ), _LONG) / "otelcol"
 
 
 class Collector:

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
-from ctrlplane_stream.local.cache import cache_folder, cached
+from ctrlplane_stream.local.cache import Long, cache_folder, cached
 
 
 class FromModules(msgspec.Struct, frozen=True):
@@ -26,6 +26,7 @@ class FromModules(msgspec.Struct, frozen=True):
     package: str
     module: str
     definitions: dict[str, str]
+    usual_minutes: int
     files: tuple[str, ...] = ("go.mod", "go.sum")
 
     def place(self) -> Path:
@@ -38,7 +39,12 @@ class FromModules(msgspec.Struct, frozen=True):
 
     def build(self) -> Path:
         """The program, built on first use."""
-        return cached(self.place(), self._recipe(), self._build) / self.program
+        return (
+            cached(
+                self.place(), self._recipe(), self._build, Long(f"{self.program} of {self.part} from its Go modules", self.usual_minutes)
+            )
+            / self.program
+        )
 
     def kinds(self) -> list[Manifest]:
         """The definitions that come with it."""

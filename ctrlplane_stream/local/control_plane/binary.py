@@ -12,11 +12,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ctrlplane_stream.local.cache import cache_folder, cached
+from ctrlplane_stream.local.cache import Long, cache_folder, cached
 from ctrlplane_stream.local.processes import ChildFailed
 
 KUBERNETES_VERSION = "1.37.2"
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
+_LONG = Long("a Kubernetes control plane from its Go modules", 11)
 _SOURCE = Path(__file__).parent
 _FILES = ("go.mod", "go.sum", "main.go", "gateway_api.go")
 _GATEWAY_API = "sigs.k8s.io/gateway-api"
@@ -35,7 +36,7 @@ def missing_parts(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 def control_plane_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder with the programs of ``PARTS`` and ``crds/``, built on first use. Raises ChildFailed with the build's last words."""
-    return cached(_place(environ), _recipe(), lambda folder: _build(folder, environ))
+    return cached(_place(environ), _recipe(), lambda folder: _build(folder, environ), _LONG)
 
 
 def _recipe() -> bytes:

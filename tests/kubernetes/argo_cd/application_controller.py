@@ -22,6 +22,7 @@ PROGRAM = FromModules(
     ".",
     "github.com/argoproj/argo-cd/v3",
     {name: f"manifests/crds/{name}" for name in _DEFINITIONS},
+    6,
     ("go.mod", "go.sum", "main.go"),
 )
 _PART = {"app.kubernetes.io/part-of": "argocd"}
@@ -78,4 +79,4 @@ def controller(lab: Lab, namespace: str, repository: Repository, folder: Path) -
 
 
 if __name__ == "__main__":
-    print(PROGRAM.build())
+    PROGRAM.build()

@@ -24,7 +24,7 @@ from tests.kubernetes.from_modules import FromModules
 
 MODULE = "github.com/fluxcd/kustomize-controller"
 _DEFINITIONS = {"kustomizations.yaml": "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"}
-PROGRAM = FromModules("flux", "kustomize-controller", Path(__file__).parent, MODULE, MODULE, _DEFINITIONS)
+PROGRAM = FromModules("flux", "kustomize-controller", Path(__file__).parent, MODULE, MODULE, _DEFINITIONS, 4)
 _READY_SECONDS = 60.0
 _KINDS = {"GitRepository": "gitrepositories", "OCIRepository": "ocirepositories", "Bucket": "buckets"}
 
@@ -118,4 +118,4 @@ def _definition(kind: str, plural: str) -> Manifest:
 
 
 if __name__ == "__main__":
-    print(PROGRAM.build())
+    PROGRAM.build()
