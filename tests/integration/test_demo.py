@@ -79,7 +79,13 @@ def test_every_act_keeps_its_promise(tmp_path: Path) -> None:
     assert all(report.machine is not None and report.machine.waited_share for report in reports)
     bad = acts["bad release"].rollouts[0]
     assert bad.phase == "reverted"
+    assert bad.harmed_requests is not None
+    assert bad.exposed_requests is not None
     assert bad.harmed_requests <= bad.exposed_requests
+    for name, why in (("never ready", "never had any weight"), ("consumer", "no user waits for it")):
+        (uncounted,) = acts[name].rollouts
+        assert (uncounted.exposed_requests, uncounted.other_requests, why in uncounted.about_requests) == (None, None, True)
+    assert "answers without it" in acts["configuration"].rollouts[0].about_requests
     assert {"shop/pricing", "shop/cart"} <= set(bad.watched)
     assert {"blog/web", "blog/posts"} <= set(bad.not_watched)
     assert bad.decisions

@@ -11,6 +11,8 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.demo.audience import Audience
 from ctrlplane_stream.local.demo.machine import MachineReport, in_words, overload
 from ctrlplane_stream.local.load_report import Request
+from ctrlplane_stream.local.shop.topology import SERVICES, service_named
+from ctrlplane_stream.model.identity import ServiceKind
 
 SLOW_MILLISECONDS = 250.0
 """A request that takes longer than this harms whoever waits; a healthy one takes a few dozen milliseconds."""
@@ -34,13 +36,16 @@ class RolloutReport(msgspec.Struct, frozen=True):
     guards: tuple[str, ...]
     watched: tuple[str, ...]
     not_watched: tuple[str, ...]
-    exposed_requests: int
-    harmed_requests: int
-    failed_requests: int
+    exposed_requests: int | None
+    """This and all further counts of requests: None where the load generator cannot count what this rollout did to users."""
+    harmed_requests: int | None
+    failed_requests: int | None
     """Of the harmed ones; the others took longer than SLOW_MILLISECONDS."""
-    other_requests: int
+    other_requests: int | None
     """Of the same time and to the same entries, that touched no candidate of it: a busy machine is slow to them too."""
-    other_harmed_requests: int
+    other_harmed_requests: int | None
+    about_requests: str
+    """Why they are not counted, or what they do not show; empty where they speak for themselves."""
     seconds: float | None
     seconds_first_bad_to_revert: float | None
     unproven_steps: tuple[int, ...]
@@ -83,6 +88,11 @@ def report_rollout(audience: Audience, rollout: Rollout, requests: Sequence[Requ
     exposed = exposed_to(rollout, requests)
     harmed = harmed_of(exposed)
     others = _others_than(exposed, rollout, requests)
+    uncounted = _not_counted(rollout)
+
+    def count(found: Sequence[Request]) -> int | None:
+        return len(found) if uncounted is None else None
+
     chosen = audience.version_set(rollout.id)
     watched = _watched(chosen)
     return RolloutReport(
@@ -92,17 +102,36 @@ def report_rollout(audience: Audience, rollout: Rollout, requests: Sequence[Requ
         guards=_guards(chosen),
         watched=tuple(sorted(watched & set(services))),
         not_watched=tuple(sorted(set(services) - watched)),
-        exposed_requests=len(exposed),
-        harmed_requests=len(harmed),
-        failed_requests=sum(not r.ok for r in harmed),
-        other_requests=len(others),
-        other_harmed_requests=len(harmed_of(others)),
+        exposed_requests=count(exposed),
+        harmed_requests=count(harmed),
+        failed_requests=count([r for r in harmed if not r.ok]),
+        other_requests=count(others),
+        other_harmed_requests=count(harmed_of(others)),
+        about_requests=uncounted or _not_shown(rollout),
         seconds=(rollout.ended_ms - rollout.began_ms) / 1000 if rollout.ended_ms else None,
-        seconds_first_bad_to_revert=seconds_to_revert(rollout, harmed),
+        seconds_first_bad_to_revert=seconds_to_revert(rollout, harmed) if uncounted is None else None,
         unproven_steps=tuple(sorted({step + 1 for step in rollout.unproven})),
         proven_steps=step_count(rollout) - len(frozenset(rollout.unproven)) if rollout.phase is Phase.COMPLETED else 0,
         decisions=tuple(DecisionLine(s.partition, s.offset, s.decided.at_ms, text) for s, text in audience.about(rollout.id)),
     )
+
+
+def _not_counted(rollout: Rollout) -> str | None:
+    """Why no request can be said to have touched a candidate of it, or None. A 0 would say that users were spared, who never met it."""
+    if not any(unit.weighted for unit in rollout.units):
+        return "it never had any weight, so that no request could touch it"
+    services = [service_named(unit.service) for unit in rollout.units]
+    if all(s is not None and s.kind is ServiceKind.CONSUMER for s in services):
+        return "no user waits for it: it works on the messages of a topic, and is judged by their spans"
+    return None
+
+
+def _not_shown(rollout: Rollout) -> str:
+    """What the harm of users does not show of it: the failures of a service that every caller does without."""
+    calls = [c for s in SERVICES for c in s.calls if c.service in {unit.service for unit in rollout.units}]
+    if not calls or not all(call.optional for call in calls):
+        return ""
+    return "whoever calls it answers without it where it fails, so that its failures harm no user; they show in its own spans"
 
 
 def _change(rollout: Rollout, unit: Unit) -> str:
@@ -189,18 +218,24 @@ def _rollout_words(rollout: RolloutReport) -> list[str]:
     of_all = f"{len(rollout.watched)} of {len(rollout.watched) + len(rollout.not_watched)} services"
     spared = f", not {', '.join(rollout.not_watched)}" if rollout.not_watched else ""
     first = f"{rollout.id} {rollout.phase}: {changed}; watched {of_all}{spared}"
-    slow = rollout.harmed_requests - rollout.failed_requests
-    harm = (
-        f"requests that touched it: {rollout.exposed_requests}, harmed: {rollout.harmed_requests} ({rollout.failed_requests} failed, "
-        f"{slow} took over {SLOW_MILLISECONDS:g} ms); others meanwhile: {rollout.other_requests}, harmed: "
-        f"{rollout.other_harmed_requests}"
-    )
+    harm = _harm_words(rollout)
     if rollout.seconds_first_bad_to_revert is not None:
         harm += f"; {rollout.seconds_first_bad_to_revert:.1f} s from the first harmed request to weight 0"
     if rollout.phase == Phase.COMPLETED:
         harm += f"; {_proof_words(rollout)}"
     last = [f"last word (offset {d.offset}): {d.text}" for d in rollout.decisions[-1:]]
     return [first, harm, *last]
+
+
+def _harm_words(rollout: RolloutReport) -> str:
+    if rollout.harmed_requests is None or rollout.failed_requests is None:
+        return f"requests that touched it: not counted, since {rollout.about_requests}"
+    slow = rollout.harmed_requests - rollout.failed_requests
+    return (
+        f"requests that touched it: {rollout.exposed_requests}, harmed: {rollout.harmed_requests} ({rollout.failed_requests} failed, "
+        f"{slow} took over {SLOW_MILLISECONDS:g} ms{f'; {rollout.about_requests}' if rollout.about_requests else ''}); others meanwhile: "
+        f"{rollout.other_requests}, harmed: {rollout.other_harmed_requests}"
+    )
 
 
 def _proof_words(rollout: RolloutReport) -> str:

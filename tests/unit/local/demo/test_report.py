@@ -1,11 +1,14 @@
 """What the report says in words is what its figures say."""
 
+import pytest
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision.entities import Rollout, Unit
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.demo.audience import Audience
 from ctrlplane_stream.local.demo.machine import MachineReport
 from ctrlplane_stream.local.demo.report import ActReport, DemoReport, RolloutReport, report_rollout, words
+from ctrlplane_stream.local.load_report import Request
 from ctrlplane_stream.settings import Settings
 from tests.scenario.shop import shop, until
 
@@ -13,7 +16,7 @@ from tests.scenario.shop import shop, until
 def _rollout(phase: str, change: str, proven: int, unproven: tuple[int, ...]) -> RolloutReport:
     return RolloutReport(
         id="demo/shop-pricing/3", phase=phase, changed={"shop/pricing": change}, guards=(), watched=("shop/pricing",), not_watched=(),
-        exposed_requests=90, harmed_requests=5, failed_requests=1, other_requests=300, other_harmed_requests=9,
+        exposed_requests=90, harmed_requests=5, failed_requests=1, other_requests=300, other_harmed_requests=9, about_requests="",
         seconds=60.0, seconds_first_bad_to_revert=None, unproven_steps=unproven,
         proven_steps=proven, decisions=(),
     )  # fmt: skip
@@ -41,6 +44,44 @@ def test_harm_is_told_by_kind_and_beside_that_of_others() -> None:
     """A healthy version has slow requests too, as whatever runs on a busy machine."""
     said = "\n".join(_words(_act(_rollout("completed", "#1 -> #2", 5, ()))))
     assert "touched it: 90, harmed: 5 (1 failed, 4 took over 250 ms); others meanwhile: 300, harmed: 9" in said
+
+
+def _reported(service: str, *, weighted: bool = True) -> RolloutReport:
+    """A rollout of the shop's service that was reverted, while one request touched its candidate and was answered well, and one did not."""
+    unit = Unit(service, "#2", "#1", 0, weighted=weighted)
+    rollout = Rollout("demo/x/2", "demo", Phase.REVERTED, (unit,), (), 1, "release", 1000, 0, 0, ended_ms=9000)
+    touched, other = (((service, label),) for label in ("#2", "#1"))
+    requests = [Request(5.0, "shop/frontend", "browse", 200, 20.0, touched), Request(6.0, "shop/frontend", "browse", 200, 20.0, other)]
+    return report_rollout(Audience(Settings(), "demo"), rollout, requests, ())
+
+
+def test_requests_are_counted_where_they_can_be() -> None:
+    found = _reported("shop/pricing")
+    assert (found.exposed_requests, found.harmed_requests, found.other_requests, found.about_requests) == (1, 0, 1, "")
+    assert "requests that touched it: 1, harmed: 0 (0 failed, 0 took over 250 ms); others meanwhile: 1" in "\n".join(_words(_act(found)))
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (_reported("shop/cart", weighted=False), "it never had any weight"),
+        (_reported("shop/fulfilment"), "no user waits for it"),
+    ],
+    ids=["never ready", "consumer"],
+)
+def test_where_no_request_can_touch_it_no_0_says_that_users_were_spared(found: RolloutReport, why: str) -> None:
+    """Nor another 0 that nobody else was served meanwhile."""
+    counts = (found.exposed_requests, found.harmed_requests, found.failed_requests, found.other_requests, found.other_harmed_requests)
+    assert set(counts) == {None}
+    said = "\n".join(_words(_act(found)))
+    assert (f"requests that touched it: not counted, since {why}" in said, "others meanwhile" in said) == (True, False)
+
+
+def test_a_service_that_its_callers_do_without_says_why_its_failures_harm_nobody() -> None:
+    """A harm of 0 beside a verdict of two fifths failed reads as if one of them were wrong."""
+    found = _reported("shop/recommendations")
+    assert (found.exposed_requests, found.harmed_requests) == (1, 0)
+    assert "whoever calls it answers without it where it fails" in "\n".join(_words(_act(found)))
 
 
 def test_steps_count_from_1_in_the_report_and_each_once() -> None:
