@@ -16,12 +16,11 @@ import msgspec
 from ctrlplane_stream.commands.as_of_now import as_of_now, began_by, time_of_day
 from ctrlplane_stream.commands.catalog_in_force import unknown_environment
 from ctrlplane_stream.commands.groups import Command
+from ctrlplane_stream.commands.next_command import next_command, retry_command
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import step_count
-from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.holds import freeze_over, next_verb
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Verb
@@ -36,8 +35,6 @@ from ctrlplane_stream.wire.verdicts import read_verdict
 _REASONS_SHOWN = 30
 _BEGINS = frozenset({"queued", "another-tool"})
 """Codes of the reasons that an attempt begins with."""
-_NOTHING_NEW = frozenset({"adoption", "revert"})
-"""Causes of rollouts to what was there already: nobody mends that, and once it has all traffic nobody wants the version before."""
 _DONE = "outcome:applied"
 """Code of the reason that an actuator did what it was told."""
 
@@ -121,8 +118,8 @@ def explained(
     rollout: e.Rollout, state: State, chosen: e.VersionSet | None, reasons: tuple[Why, ...], verdict: Verdict | None
 ) -> Explanation:
     """What there is to say, with what to type next."""
-    retry = _control("retry", rollout) if _may_be_mended(rollout) else None
-    return Explanation(rollout, chosen, reasons, verdict, next_command(rollout, state), began_by(state, rollout), retry)
+    following, began = next_command(rollout, state), began_by(state, rollout)
+    return Explanation(rollout, chosen, reasons, verdict, following, began, retry_command(rollout))
 
 
 def all_rollouts(state: State) -> list[e.Rollout]:
@@ -130,69 +127,6 @@ def all_rollouts(state: State) -> list[e.Rollout]:
     index = state.find("index", e.Index) or e.Index()
     found = (state.find(f"rollout/{name}", e.Rollout) for name in (*index.ended, *index.rollouts))
     return sorted((r for r in found if r is not None), key=lambda r: (r.began_ms, r.id))
-
-
-def next_command(rollout: e.Rollout, state: State) -> str | None:
-    """What somebody who looks at this rollout most likely wants to type, and is not refused; None where it ends by itself."""
-    if rollout.advice is not None:
-        return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
-    if rollout.phase is Phase.COMPLETED and (rollout.cause in _NOTHING_NEW or not _has_earlier(state, rollout.units[0].service)):
-        return f"ctrlplane-stream plan IMAGE@DIGEST --environment {rollout.environment}"
-    if rollout.cause == "adoption" and rollout.phase is Phase.REVERTED:
-        return f"ctrlplane-stream control adopt {rollout.environment}:{rollout.units[0].service} --artifact IMAGE@DIGEST --why REASON"
-    if (scope := _frozen(state, rollout)) is not None:
-        return f"ctrlplane-stream control unfreeze {scope} --why REASON"
-    return _mend(rollout, state) if _may_be_mended(rollout) else _control_next(rollout)
-
-
-def _control_next(rollout: e.Rollout) -> str | None:
-    if rollout.phase is Phase.COMPLETED:
-        verb = "revert"
-    elif rollout.phase is Phase.REVERTED:
-        verb = "retry"
-    elif rollout.phase in (Phase.ABORTING, Phase.DRAINING, Phase.LEAVING):
-        if not any(hold.sticky for hold in rollout.holds):
-            return None
-        verb = "resume"
-    elif rollout.holds:
-        verb = next_verb(rollout, rollout.holds[-1])
-    else:
-        verb = "abort"
-    return _control(verb, rollout)
-
-
-def _control(verb: str, rollout: e.Rollout) -> str:
-    return f"ctrlplane-stream control {verb} {rollout.id} --why REASON"
-
-
-def _may_be_mended(rollout: e.Rollout) -> bool:
-    """Whether it took a new version back, for what was found of it or since a person said so: the same again would fail again."""
-    return rollout.is_gone_back and rollout.cause not in _NOTHING_NEW and rollout.advice is None
-
-
-def _mend(rollout: e.Rollout, state: State) -> str:
-    """How a version that is mended comes here: as an image, or in the catalog where the configuration alone was another one."""
-    unit = rollout.units[0]
-    new, old = (state.find(f"version/{unit.service}/{label}", e.VersionEntry) for label in (unit.candidate, unit.stable))
-    if new is not None and old is not None and new.artifact == old.artifact:
-        return "ctrlplane-stream catalog apply FILE"
-    return f"ctrlplane-stream artifact push {new.artifact.image if new is not None and len(rollout.units) == 1 else 'IMAGE'}@DIGEST"
-
-
-def _frozen(state: State, rollout: e.Rollout) -> str | None:
-    """The scope of the freeze that a rollout waits for, as it is typed; None where it waits for something else, or nothing."""
-    if rollout.phase is not Phase.QUEUED and (not rollout.holds or rollout.holds[-1].code != "frozen"):
-        return None
-    frozen = freeze_over(Draft.as_of(state), tuple(unit.service for unit in rollout.units))
-    if frozen is None:
-        return None
-    return rollout.environment if frozen.service is None else f"{rollout.environment}:{frozen.service}"
-
-
-def _has_earlier(state: State, service: str) -> bool:
-    """Whether there is a version to revert to."""
-    target = state.find(f"target/{service}", e.TargetEntry)
-    return target is not None and target.earlier is not None
 
 
 def words(of: Explanation) -> list[str]:
