@@ -171,7 +171,8 @@ def _reverted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     reverted = replace(rollout, holds=(), ended_ms=draft.clock.now_ms)
     if any(unit.weighted or unit.stable is None for unit in rollout.units) or rollout.confirmed_ms is not None:
         text = f"{rollout.id} was reverted: {rollout.stopped_because}. {_where_it_ended(rollout)}"
-        notify(draft, reverted, "reverted", text, "" if rollout.is_superseded else "retry")
+        # What to type next depends on why: a version that failed is mended and pushed, and not tried again as it is. `rollout` says.
+        notify(draft, reverted, "reverted", text, "")
     return reverted
 
 

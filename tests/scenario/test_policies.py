@@ -342,8 +342,9 @@ def test_people_are_told_of_holds_and_reverts_with_weights_deadline_and_the_next
     assert told.deadline_ms == loop.now_ms + 900_000
     loop.say(Say.ABORT, rollout="production/cart/2")
     until(loop, "cart/2", Phase.REVERTED)
-    assert loop.driver.notices[-1].event == "reverted"
-    assert "cart serves #1" in loop.driver.notices[-1].text
+    told = loop.driver.notices[-1]
+    assert (told.event, told.next_command) == ("reverted", "ctrlplane-stream rollout production/cart/2")
+    assert "cart serves #1" in told.text
 
 
 @pytest.mark.parametrize("policy", [replace(ONE_STEP, on_no_data=Unsure.ABORT), replace(ONE_STEP, on_unprovable=Unsure.ABORT)])

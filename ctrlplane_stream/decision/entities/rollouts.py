@@ -181,11 +181,6 @@ class Rollout(msgspec.Struct, frozen=True):
         return next(unit for unit in self.units if unit.service == service)
 
     @property
-    def is_superseded(self) -> bool:
-        """Whether it was stopped for a newer set, and not for anything that was found of it."""
-        return self.stopped_because is not None and self.stopped_because.startswith(SUPERSEDED)
-
-    @property
     def is_gone_back(self) -> bool:
         """Whether it went back for what was found of it, or since a person said so."""
         return self.phase is Phase.REVERTED and not (self.stopped_because or "").startswith((SUPERSEDED, NOT_BEGUN))
