@@ -12,7 +12,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import drifted, moving, strays, unrestored
 from ctrlplane_stream.decision.falling import refuses_to_fall, stay_first
 from ctrlplane_stream.decision.graph import edge_key
-from ctrlplane_stream.decision.holds import Condition, hold, lifted
+from ctrlplane_stream.decision.holds import LEASE_EXPIRED, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify, notify_of_target
 from ctrlplane_stream.decision.phases import ADOPTION, QUEUED, Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
@@ -225,8 +225,8 @@ def lease_lapsed(draft: Draft, service: str, why: str) -> None:
     notify(draft, rollout, "lease-expired", why, "retry" if ends else "resume")
     if ends:
         move(draft, rollout, Event.STOP, why)
-        return
-    move(draft, rollout, Event.RETREAT, why)
+    else:
+        move(draft, hold(draft, rollout, Condition(LEASE_EXPIRED, why)), Event.RETREAT, why)
 
 
 def _went_back(rollout: e.Rollout, target: e.TargetEntry) -> bool:

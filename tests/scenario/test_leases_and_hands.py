@@ -29,6 +29,19 @@ def test_an_engine_that_is_down_for_longer_than_the_lease_ends_on_stable(answer:
     assert any(n.event == "lease-expired" for n in loop.driver.notices)
 
 
+def test_a_rollout_whose_lease_expired_waits_at_weight_0_for_a_person_whatever_telemetry_says() -> None:
+    loop = shop(policy=replace(QUICK, on_lease_expired=Unsure.HOLD))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.engine_down = True
+    loop.run(200)
+    loop.engine_down = False
+    loop.run(300)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "cart")) == (Phase.PREPARING, ["lease-expired"], {"#1": 100})
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_leases_are_renewed_while_a_rollout_is_held() -> None:
     loop = shop()
     loop.push("cart", 2)
