@@ -43,8 +43,23 @@ def page() -> str:
 
 def _struct(word: type[msgspec.Struct], title: str) -> str:
     said = _said(word)
-    rows = [f"| `{f.name}` | {_default(f)} | {said.get(f.name, '')} |" for f in msgspec.structs.fields(word)]
+    rows = [f"| `{f.name}` | {_default(f)} | {said.get(f.name, '')}{_range(f.type)} |" for f in msgspec.structs.fields(word)]
     return "\n".join(["", f"## {title}", "", _flat(inspect.getdoc(word) or ""), "", "| field | default | |", "|---|---|---|", *rows, ""])
+
+
+def _range(type_: Any) -> str:
+    """The range of a number, as its schema has it and a sentence says it."""
+    schema = msgspec.json.schema(type_)
+    schema = next((part for part in (schema, schema.get("items"), *schema.get("anyOf", ())) if part and _bounds(part)), {})
+    return f" Range: {_bounds(schema)}." if _bounds(schema) else ""
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    if "exclusiveMinimum" in schema:
+        return f"above {schema['exclusiveMinimum']}"
+    if "maximum" in schema:
+        return f"{schema['minimum']} to {schema['maximum']}"
+    return f"from {schema['minimum']} on" if "minimum" in schema else ""
 
 
 def _enum(word: type[StrEnum]) -> str:

@@ -12,8 +12,9 @@ from ctrlplane_stream.decision.retiring import retire
 from ctrlplane_stream.decision.targets import goes_on, lease_seconds
 from ctrlplane_stream.decision.versioning import releases_due
 from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.policy import LOOKS_EVERY_SECONDS
 
-ACTIVE_WAKE_MS = 5_000
+ACTIVE_WAKE_MS = int(LOOKS_EVERY_SECONDS * 1000)
 """How often time must be told while a rollout is active."""
 PASSIVE_WAKE_MS = 15_000
 """How often while only retention, a release or a target at rest is waited for: what one fact may advance a timer by."""

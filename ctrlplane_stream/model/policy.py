@@ -1,14 +1,31 @@
 """How a rollout may go: every knob with its meaning, unit, default and the reason for that default.
 
-A policy is data in the catalog, so it enters ``facts`` and a replay sees the one that was in force.
+A policy is data in the catalog, so it enters ``facts`` and a replay sees the one that was in force. The ranges of its numbers stand
+in its JSON Schema only, by which a file is checked: what is in the log is read whatever it says.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from itertools import pairwise
+from typing import Annotated, Any
 
 import msgspec
 
 from ctrlplane_stream.model.verdicts import GatePolicy
+
+LOOKS_EVERY_SECONDS = 5.0
+"""How often the engine looks at the time while a rollout is active: a lease is renewed no sooner."""
+
+
+def _ranged(**keywords: int) -> msgspec.Meta:
+    return msgspec.Meta(extra_json_schema=keywords)
+
+
+Seconds = Annotated[float, _ranged(minimum=0)]
+"""A time that may be nothing."""
+Patience = Annotated[float, _ranged(exclusiveMinimum=0)]
+"""A time within which something must come: at 0 it would be over before anything could."""
+Count = Annotated[int, _ranged(minimum=0)]
 
 
 class Mode(StrEnum):
@@ -67,13 +84,13 @@ class Fleet(StrEnum):
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of weight. It is left when the evidence suffices, not when a timer rings; the times only bound that."""
 
-    weight: int
+    weight: Annotated[int, _ranged(minimum=1, maximum=100)]
     """The candidate's share in percent. What cannot be reached (instances, a world that moves all or nothing) rounds down, and says so."""
-    min_seconds: float = 60.0
+    min_seconds: Seconds = 60.0
     """Not left sooner even with proof, so that slow faults can show."""
-    max_seconds: float = 1800.0
+    max_seconds: Seconds = 1800.0
     """When the evidence has not sufficed by then, ``on_unprovable`` decides."""
-    min_windows: int = 3
+    min_windows: Count = 3
     """Judged windows needed before the step is left, on a PASS or unproven; what stays below by ``max_seconds`` has no data."""
     approval: bool = False
     """Whether a person must promote out of this step."""
@@ -82,12 +99,12 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MaintenanceWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A weekly time in which rollouts may start and step: UTC weekdays (0 = Monday) and minutes of the day [from, to)."""
 
-    weekdays: tuple[int, ...]
-    """Days on which it opens, 0 = Monday to 6."""
-    from_minute: int
-    """Minute of the day at which it opens, 0 to 1439."""
-    to_minute: int
-    """Minute of the day at which it closes, up to 1440; what crosses midnight is two windows."""
+    weekdays: tuple[Annotated[int, _ranged(minimum=0, maximum=6)], ...]
+    """Days on which it opens; 0 is Monday."""
+    from_minute: Annotated[int, _ranged(minimum=0, maximum=1439)]
+    """Minute of the day at which it opens."""
+    to_minute: Annotated[int, _ranged(minimum=1, maximum=1440)]
+    """Minute of the day at which it closes; what crosses midnight is two windows."""
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,20 +114,20 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``advise`` for what another tool moves. Give it as many steps as that tool makes: the error budget is split over them."""
     steps: tuple[Step, ...] = (Step(5), Step(25), Step(50), Step(100))
     """Weights of the candidate in percent, rising, the last one 100. Few, since each costs evidence."""
-    bake_seconds: float = 600.0
+    bake_seconds: Seconds = 600.0
     """Watching at weight 100 before the old version may go; slow leaks show here."""
-    bake_windows: int = 6
+    bake_windows: Count = 6
     """Judged windows that the bake needs besides its time, so that silence cannot bake."""
-    ready_timeout_seconds: float = 600.0
+    ready_timeout_seconds: Patience = 600.0
     """How long a new version may take to become ready before that is a FAIL; image pulls are slow. A step that only waits for
     instances which went away is held after this long besides its ``max_seconds``."""
-    drain_seconds: float = 30.0
+    drain_seconds: Seconds = 30.0
     """How long no span of a version must have been seen before it counts as drained."""
-    drain_limit_seconds: float = 300.0
+    drain_limit_seconds: Seconds = 300.0
     """After this the drain ends even so: a stray long poll must not keep a version for ever, nor must a new one that is not ready whole."""
-    retention_seconds: float = 86_400.0
+    retention_seconds: Seconds = 86_400.0
     """How long the previous version stays parked for instant rollback: the next working day."""
-    surge_percent: int = 100
+    surge_percent: Count = 100
     """Capacity allowed beyond the stable version's own. At 100 a second fleet fits: stable keeps its own until the candidate has baked at
     full weight, and going back is a shift of traffic. Below, the candidate's fleet grows in portions of at most so much (at least one
     instance): a portion starts and is ready, takes its share, and as much of stable is drained and goes; never less than the whole is
@@ -123,11 +140,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instances are exchanged (``surge_percent`` below 100, ``in_place``), to consumers and to jobs."""
     gate: GatePolicy = GatePolicy()
     """What is judged and how strictly."""
-    exposure_budget_requests: int | None = None
-    """Abort when the candidate has harmed this many requests, whatever the statistics say; None: no such limit."""
+    exposure_budget_requests: Count | None = None
+    """Abort when the candidate has harmed more requests than this, whatever the statistics say; 0: at the first; null: no such limit."""
     on_no_data: Unsure = Unsure.HOLD
     """A required guard says nothing: holding costs least, since stable still serves."""
-    blind_limit_seconds: float = 120.0
+    blind_limit_seconds: Seconds = 120.0
     """After this long without telemetry the candidate goes back to weight 0, to be resumed when it is seen again."""
     on_unprovable: Unsure = Unsure.SOAK
     """A step or a bake whose traffic could not prove the margin in time: most services are too quiet to be held for that. HOLD and
@@ -143,7 +160,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Newer versions wait for the running one, since a verdict already half paid for is worth having."""
     auto_promote: bool = True
     """Whether a PASS moves on by itself; false makes every step wait for a person."""
-    lost_actuator_seconds: float = 300.0
+    lost_actuator_seconds: Patience = 300.0
     """A command without any outcome for this long holds the rollout and says which target is silent; at rest people are told, and no
     rollout of the target starts before somebody resumes it. An exchange in place is silent only
     when no instance was exchanged for this long or for ``ready_timeout_seconds``, whichever is longer."""
@@ -153,11 +170,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_drift: OnDrift = OnDrift.HOLD
     """A target is no longer as our last command left it, by nobody's known hand, whether a rollout moves it or not: HOLD, since whoever
     changed it may know why, and two controllers that write over each other do more harm than a weight that strayed."""
-    lease_seconds: float = 300.0
-    """How long a partial weight stands without the engine before the target goes to stable by itself."""
-    hold_deadline_seconds: float = 86_400.0
+    lease_seconds: Patience = 300.0
+    """How long a partial weight stands without the engine before the target goes to stable by itself. It is renewed when a third of it
+    is over, and the engine looks every 5 s: less than 15 may run out under an engine that is well."""
+    hold_deadline_seconds: Patience = 86_400.0
     """A hold that nobody ends is reverted after this long, and gives up its place before others."""
-    hold_after_revert_seconds: float = 0.0
+    hold_after_revert_seconds: Seconds = 0.0
     """How long the service takes no new rollout after a revert; 0 since the fix is usually what comes next."""
     maintenance: tuple[MaintenanceWindow, ...] = ()
     """When rollouts may start and step forward; empty: always. Aborts never wait."""
@@ -189,21 +207,22 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Unsure.HOLD if self.on_unprovable is Unsure.ABORT else self.on_unprovable
 
 
-def problems(policy: Policy) -> tuple[str, ...]:
-    """What is wrong with a policy beyond its types, each a sentence with the remedy; empty where all is well."""
-    found = [*_of_steps(policy), *_of_windows(policy)]
+def problems(policy: Policy) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """What is wrong with a policy beyond its types, each the path of its field and a sentence with the remedy."""
+    yield from _of_steps(policy)
+    yield from _of_windows(policy)
     for name in ("bake_seconds", "drain_seconds", "lease_seconds", "ready_timeout_seconds", "retention_seconds"):
         if getattr(policy, name) < 0:
-            found.append(f"{name} must not be negative")
+            yield (name,), f"{name} must not be negative"
     if policy.surge_percent < 1 and not policy.in_place:
-        found.append("surge_percent must be at least 1, so that something can start before something goes: make room, or set in_place")
+        room = "so that something can start before something goes: make room, or set in_place"
+        yield ("surge_percent",), f"surge_percent must be at least 1, {room}"
     if policy.drain_limit_seconds < policy.drain_seconds:
-        found.append("drain_limit_seconds must be at least drain_seconds")
-    return tuple(found)
+        yield ("drain_limit_seconds",), "drain_limit_seconds must be at least drain_seconds"
 
 
 def doubts(policy: Policy, window_seconds: float = 10.0) -> tuple[str, ...]:
-    """What a policy may say and what can never be proven by it, whatever the traffic, with windows of this length; each a sentence."""
+    """What a policy may say and what will not go well with it, whatever the traffic, with windows of this length; each a sentence."""
     needed = policy.gate.minimum_windows * window_seconds
     found = [
         f"step {step.weight} can never be proven: it lasts {step.max_seconds:g} s at most, and a PASS needs {needed:g} s of windows; "
@@ -217,25 +236,32 @@ def doubts(policy: Policy, window_seconds: float = 10.0) -> tuple[str, ...]:
             f"the bake can never be proven: it has {policy.bake_seconds + last:g} s, and a PASS needs {needed:g} s of windows; "
             f"it ends in {policy.unprovable_bake} every time"
         )
+    if policy.lease_seconds < 3 * LOOKS_EVERY_SECONDS:
+        found.append(
+            f"a lease of {policy.lease_seconds:g} s may run out before it is renewed, and the target goes to stable: "
+            f"the engine looks every {LOOKS_EVERY_SECONDS:g} s, so give it at least {3 * LOOKS_EVERY_SECONDS:g}"
+        )
     return tuple(found)
 
 
-def _of_steps(policy: Policy) -> list[str]:
-    found: list[str] = []
+def _of_steps(policy: Policy) -> Iterator[tuple[tuple[Any, ...], str]]:
     weights = [step.weight for step in policy.steps]
     if not weights or weights[-1] != 100:
-        found.append("steps must end with weight 100")
-    if any(a >= b for a, b in pairwise(weights)) or any(not 0 < w <= 100 for w in weights):
-        found.append("step weights must rise and lie in 1..100")
-    late = [step.weight for step in policy.steps if step.min_seconds > step.max_seconds]
-    return [*found, *(f"step {weight}: min_seconds is above max_seconds" for weight in late)]
+        yield ("steps",), "steps must end with weight 100"
+    if any(a >= b for a, b in pairwise(weights)):
+        yield ("steps",), "steps must rise in weight"
+    for at, step in enumerate(policy.steps):
+        if not 0 < step.weight <= 100:
+            yield ("steps", at, "weight"), f"step {step.weight}: weight must lie in 1..100"
+        if step.min_seconds > step.max_seconds:
+            yield ("steps", at, "min_seconds"), f"step {step.weight}: min_seconds is above max_seconds"
 
 
-def _of_windows(policy: Policy) -> list[str]:
-    found: list[str] = []
-    for window in policy.maintenance:
-        if not all(0 <= day <= 6 for day in window.weekdays):
-            found.append("maintenance: weekdays lie in 0..6, 0 is Monday")
+def _of_windows(policy: Policy) -> Iterator[tuple[tuple[Any, ...], str]]:
+    for at, window in enumerate(policy.maintenance):
+        for nth, day in enumerate(window.weekdays):
+            if not 0 <= day <= 6:
+                yield ("maintenance", at, "weekdays", nth), "maintenance: weekdays lie in 0..6, 0 is Monday"
         if not 0 <= window.from_minute < window.to_minute <= 1440:
-            found.append("maintenance: 0 <= from_minute < to_minute <= 1440; split what crosses midnight")
-    return found
+            said = "maintenance: 0 <= from_minute < to_minute <= 1440; split what crosses midnight"
+            yield ("maintenance", at, "from_minute"), said

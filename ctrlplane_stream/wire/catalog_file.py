@@ -7,6 +7,8 @@ every problem is reported with the line it stands on, all at once.
 import copy
 import difflib
 import hashlib
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -94,13 +96,14 @@ def _read(text: str, kind: type[_T], more: "Callable[[_T], Iterable[_Located]]",
         return (Problem(1, f"{'the file is empty' if document is None else 'this is no mapping of keys to values'}: {shape}"),)
     lines = _Lines(node)
     schema = msgspec.json.schema(kind)
-    misfits = list(dict.fromkeys(said for error in jsonschema.Draft202012Validator(schema).iter_errors(document) for said in _said(error)))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(document)
+    misfits = list(dict.fromkeys((*(said for error in errors for said in _said(error)), *_no_numbers(document))))
     found = [Problem(lines.of(path), said) for path, said in misfits] + list(_repeated_keys(node))
     try:
         read = msgspec.convert(_made_whole(_without(document, misfits), schema, schema), kind)
     except msgspec.ValidationError:
         return _by_line(found)  # without what does not fit it has no shape that more could be said of
-    found += [Problem(lines.of(path), said) for path, said in more(read) if not _speaks_of(path, misfits)]
+    found += [Problem(lines.of(path), said) for path, said in more(read) if not _speaks_of(path, said, misfits)]
     return _by_line(found) if found else read
 
 
@@ -121,14 +124,14 @@ def _without(document: Any, misfits: Iterable[_Located]) -> Any:
 
 
 def _made_whole(value: Any, schema: Any, whole: dict[str, Any]) -> Any:
-    """The value without what was left out, but with an empty mapping or list where one must be: what else is wrong can be told of it then.
+    """The value without what was left out, but with the least that fits where something must be: what else is wrong can be told of it then.
 
     ``schema`` is that of the value, a part of ``whole``.
     """
     schema = schema if isinstance(schema, dict) else {}
     schema = whole["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     if value is _LEFT_OUT:
-        value = {"object": {}, "array": []}.get(schema.get("type"), _LEFT_OUT)
+        value = {"object": {}, "array": []}.get(schema.get("type"), schema.get("minimum", _LEFT_OUT))
     if isinstance(value, list):
         return [_made_whole(item, schema.get("items"), whole) for item in value]
     if not isinstance(value, dict):
@@ -139,9 +142,14 @@ def _made_whole(value: Any, schema: Any, whole: dict[str, Any]) -> Any:
     return {key: part for key, part in made.items() if part is not _LEFT_OUT}
 
 
-def _speaks_of(path: tuple[Any, ...], misfits: Iterable[_Located]) -> bool:
-    """Whether something is said of what was left out."""
-    return any(path[: len(left)] == left for left, _ in misfits)
+def _speaks_of(path: tuple[Any, ...], text: str, misfits: Iterable[_Located]) -> bool:
+    """Whether something is said of what was left out, or of how a field goes with one beside or below it that was."""
+    beside = len(path) - 1
+    return any(
+        path[: len(left)] == left or (path[:beside] == left[:beside] and str(left[-1]) in re.findall(r"\w+", text))
+        for left, _ in misfits
+        if left
+    )
 
 
 def write_catalog_file(catalog: Catalog) -> str:
@@ -166,13 +174,20 @@ def _default(field: Any) -> Any:
     return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
 
 
-def catalog_schema() -> dict[str, Any]:
-    """The JSON Schema of a catalog file."""
-    return msgspec.json.schema(Catalog)
+def _no_numbers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[_Located]:
+    """Infinities and what is no number, which YAML can write, no range excludes and JSON cannot carry."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, f"{'.'.join(map(str, path))}: {value} is no finite number"
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield from _no_numbers(part, (*path, key))
 
 
 def _said(error: jsonschema.ValidationError) -> Iterator[_Located]:
     """What is wrong, and where: for a key that is not known, and for one that is missing, the key itself."""
+    if of_its_kind := [part for part in error.context or () if part.validator != "type"]:  # of a number or null, what the number breaks
+        yield from (said for part in of_its_kind for said in _said(part))
+        return
     path = tuple(error.absolute_path)
     where = "".join(f"{step}." for step in path)
     if error.validator == "required" and isinstance(error.validator_value, list) and isinstance(error.instance, dict):
@@ -216,14 +231,7 @@ def _semantic_problems(catalog: Catalog) -> Iterator[_Located]:
 
 
 def _policy_problems(policy: Policy) -> Iterator[_Located]:
-    """Each at the field that its sentence begins with, at the step that it names: a policy is long, and its name stands at the top."""
-    for text in policies.problems(policy):
-        first, _, rest = text.partition(" ")
-        field = "steps" if first == "step" else first.rstrip(":")
-        weight = rest.partition(":")[0]
-        step = next((at for at, step in enumerate(policy.steps) if str(step.weight) == weight), None)
-        path = (field,) if field in policies.Policy.__struct_fields__ else ()
-        yield (*path, step) if field == "steps" and step is not None else path, text
+    yield from policies.problems(policy)
     for field, text in gate_problems(policy.gate):
         yield ("gate", field), text
 
