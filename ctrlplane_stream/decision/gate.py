@@ -217,9 +217,15 @@ def _verifying(rollout: e.Rollout, version_set: e.VersionSet, ours: e.Heard, sec
 
 
 def _unprovable(policy: Policy, answer: Unsure, ours: e.Heard, seconds: float) -> Reading:
-    waits = policy.gate.on_unprovable is not OnUnprovable.SOAK or any(judge.may_approve for judge in policy.gate.outside)
-    if answer is Unsure.SOAK and not waits:
+    answer = answer_to_unproven(policy, answer)
+    if answer is Unsure.SOAK:
         return Reading(Gate.OPEN, f"no harm shown in {seconds:.0f} s, but no proof either: {ours.reason}", proven=False)
     if answer is Unsure.ABORT:
         return Reading(Gate.FAILED, f"could not be proven in {seconds:.0f} s: {ours.reason}")
     return Reading(Gate.UNPROVABLE, f"could not be proven in {seconds:.0f} s: {ours.reason}")
+
+
+def answer_to_unproven(policy: Policy, answer: Unsure) -> Unsure:
+    """What is done with what could not be proven: as the policy says, but nothing soaks where its gate waits for somebody's word."""
+    waits = policy.gate.on_unprovable is not OnUnprovable.SOAK or any(judge.may_approve for judge in policy.gate.outside)
+    return Unsure.HOLD if answer is Unsure.SOAK and waits else answer

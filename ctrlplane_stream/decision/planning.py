@@ -13,6 +13,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue, obstacle
 from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.gate import answer_to_unproven, soaks
 from ctrlplane_stream.decision.judge.planning import Traffic, duration, plan_proof
 from ctrlplane_stream.decision.runs import is_job, only_jobs
 from ctrlplane_stream.decision.state import State
@@ -25,7 +26,8 @@ from ctrlplane_stream.model.policy import Policy, Unsure
 class PlannedStep(msgspec.Struct, frozen=True):
     """One step: the candidate's weight, what the policy allows, and what the evidence needs at today's traffic.
 
-    ``proof_seconds`` is None where this traffic proves nothing, and ``provable`` whether it proves the margin within the policy's maximum.
+    ``proof_seconds`` is None where this traffic proves nothing; ``has_seconds`` is what the step and its gate leave for a proof, and
+    ``provable`` whether that is enough. ``otherwise`` is what the policy does with a step that is not proven by then.
     """
 
     wave: int
@@ -34,7 +36,9 @@ class PlannedStep(msgspec.Struct, frozen=True):
     min_seconds: float
     max_seconds: float
     proof_seconds: float | None
+    has_seconds: float
     provable: bool
+    otherwise: Unsure
 
 
 class BakeProof(msgspec.Struct, frozen=True):
@@ -124,8 +128,13 @@ def _rate(draft: Draft, services: list[str]) -> float:
 def _step(draft: Draft, version_set: e.VersionSet, wave: int, weight: int, rate: float) -> PlannedStep:
     policy = version_set.policy
     allowed = next(s for s in policy.steps if s.weight >= weight)
-    seconds, provable = _proof(draft, policy, weight, rate)
-    return PlannedStep(wave, weight, rate, allowed.min_seconds, allowed.max_seconds, seconds, provable)
+    seconds = _proof_seconds(draft, policy, weight, rate)
+    has = min(allowed.max_seconds, policy.gate.maximum_windows * draft.telemetry.window_seconds)
+    otherwise = answer_to_unproven(policy, policy.on_unprovable)
+    if rate <= 0:
+        otherwise = Unsure.SOAK if soaks(version_set) else policy.on_no_data
+    provable = seconds is not None and seconds <= has
+    return PlannedStep(wave, weight, rate, allowed.min_seconds, allowed.max_seconds, seconds, has, provable, otherwise)
 
 
 def _bake_proof(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> BakeProof | None:
@@ -134,19 +143,20 @@ def _bake_proof(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> 
     if only_jobs(version_set) or all(unit.stable is None for unit in version_set.changed):
         return None
     rate = _rate(draft, [u.service for u in version_set.changed])
+    otherwise = answer_to_unproven(policy, policy.unprovable_bake)
     has = policy.bake_seconds + (0.0 if policy.unprovable_bake is Unsure.SOAK else rollout.steps[-1].max_seconds)
     if rate <= 0:
-        return BakeProof(None, has, policy.unprovable_bake)
+        return BakeProof(None, has, otherwise)
     planned = plan_proof(Traffic(rate, 1.0, window_seconds=draft.telemetry.window_seconds), gate)
     proof = None if math.isinf(planned.step_seconds) or not planned.provable else planned.step_seconds
-    return BakeProof(proof, has, policy.unprovable_bake)
+    return BakeProof(proof, has, otherwise)
 
 
-def _proof(draft: Draft, policy: Policy, weight: int, rate: float) -> tuple[float | None, bool]:
+def _proof_seconds(draft: Draft, policy: Policy, weight: int, rate: float) -> float | None:
     if rate <= 0:
-        return None, False
-    planned = plan_proof(Traffic(rate, weight / 100, window_seconds=draft.telemetry.window_seconds), policy.gate)
-    return (None if math.isinf(planned.step_seconds) else planned.step_seconds), planned.provable
+        return None
+    seconds = plan_proof(Traffic(rate, weight / 100, window_seconds=draft.telemetry.window_seconds), policy.gate).step_seconds
+    return None if math.isinf(seconds) else seconds
 
 
 def in_words(planned: Plan) -> list[str]:
@@ -168,6 +178,7 @@ def in_words(planned: Plan) -> list[str]:
 
 
 _UNPROVEN = {Unsure.SOAK: "it ends unproven", Unsure.HOLD: "it is held for a person", Unsure.ABORT: "it is reverted, healthy or not"}
+_UNPROVEN_STEP = {**_UNPROVEN, Unsure.SOAK: "it goes on unproven"}
 
 
 def _bake_in_words(proof: BakeProof | None) -> str:
@@ -180,9 +191,12 @@ def _bake_in_words(proof: BakeProof | None) -> str:
 def _step_in_words(step: PlannedStep, radius: e.BlastRadius | None) -> str:
     reach = f", {radius.services} of {radius.of_services} services and {radius.traffic_share:.1%} of the traffic in reach" if radius else ""
     if step.proof_seconds is None:
-        proof = "this traffic cannot prove the margin"
+        proof = f"this traffic cannot prove the margin, and {_UNPROVEN_STEP[step.otherwise]}"
     elif step.provable:
         proof = f"proof takes about {duration(step.proof_seconds)} at {step.requests_per_second:g} requests/s"
     else:
-        proof = f"proof would take {duration(step.proof_seconds)} at {step.requests_per_second:g} requests/s, longer than the gate allows"
+        proof = (
+            f"proof would take about {duration(step.proof_seconds)} at {step.requests_per_second:g} requests/s, "
+            f"it has {duration(step.has_seconds)} for that, and then {_UNPROVEN_STEP[step.otherwise]}"
+        )
     return f"  wave {step.wave + 1}, {step.weight}%: {duration(step.min_seconds)} to {duration(step.max_seconds)}; {proof}{reach}"

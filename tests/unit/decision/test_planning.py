@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.planning import BakeProof, in_words, plan
 from ctrlplane_stream.model.facts import CatalogApplied
 from ctrlplane_stream.model.policy import Step, Unsure
+from ctrlplane_stream.model.verdicts import GatePolicy, OnUnprovable
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
 
 
@@ -36,7 +37,7 @@ def test_a_plan_says_its_times_as_people_do() -> None:
     step = replace(planned.steps[0], min_seconds=2.5, max_seconds=3600.0, proof_seconds=2581.0, provable=False)
     proof = BakeProof(9000.0, 3600.0, Unsure.SOAK)
     lines = in_words(replace(planned, steps=(step,), bake_seconds=600.0, bake_proof=proof))
-    assert "2.5 s to 60 min; proof would take 43 min at " in lines[-2]
+    assert "2.5 s to 60 min; proof would take about 43 min at " in lines[-2]
     assert "it bakes for 10 min (this traffic proves it only in about 2.5 h, it has 60 min for that" in lines[-1]
 
 
@@ -60,6 +61,34 @@ def test_steps_that_this_traffic_cannot_prove_are_said_beforehand() -> None:
     planned = plan(loop.driver.state, (artifact("cart", 1),))
     assert planned.steps[0].proof_seconds is None
     assert any("cannot prove" in line for line in in_words(planned))
+
+
+@pytest.mark.parametrize(
+    ("answer", "gate", "said"),
+    [
+        (Unsure.SOAK, GatePolicy(), "then it goes on unproven"),
+        (Unsure.HOLD, GatePolicy(), "then it is held for a person"),
+        (Unsure.ABORT, GatePolicy(), "then it is reverted, healthy or not"),
+        (Unsure.SOAK, GatePolicy(on_unprovable=OnUnprovable.APPROVAL), "then it is held for a person"),
+    ],
+)
+def test_a_step_that_is_too_short_for_its_proof_is_said_beforehand(answer: Unsure, gate: GatePolicy, said: str) -> None:
+    """The reader had to compare the seconds, and to know what the policy says of it."""
+    loop = _shop()
+    policy = replace(QUICK, steps=(Step(10, 10, 40), Step(100, 10, 3600)), on_unprovable=answer, gate=gate)
+    loop.give(CatalogApplied(catalog(service("front"), service("cart", policy), service("pay")), "h2", "ada"))
+    planned = plan(loop.driver.state, (artifact("cart", 2),))
+    short = planned.steps[0]
+    assert short.proof_seconds is not None
+    assert (short.provable, short.has_seconds) == (False, 40)
+    (line,) = (line for line in in_words(planned) if "1, 10%:" in line)
+    assert "it has 40 s for that, and " + said in line
+
+
+def test_what_is_done_with_a_step_that_has_no_traffic_is_said_beforehand() -> None:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, on_unknown_service=Unsure.HOLD, on_no_data=Unsure.ABORT))))
+    lines = in_words(plan(loop.driver.state, (artifact("cart", 1),)))
+    assert any("cannot prove the margin, and it is reverted" in line for line in lines)
 
 
 def test_a_version_that_is_known_or_foreign_would_start_nothing() -> None:
