@@ -8,7 +8,7 @@ queue is first come, first served; one that could start may overtake an older on
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import judged_on
-from ctrlplane_stream.decision.composing import compose, incompatible_cycle, steps_for
+from ctrlplane_stream.decision.composing import compose, incompatible_cycle, steps_for, steps_now, with_reach
 from ctrlplane_stream.decision.couplings import APART, COUPLINGS, Relation, Wait, relation, standing
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import closed_by_maintenance, freeze_on
@@ -43,8 +43,9 @@ def enqueue(
         return None
     make_way(draft, wanted, cause, id_)
     version_set = compose(draft, id_, members, release, order)
-    draft.put(f"set/{id_}", version_set)
-    draft.put_rollout(judged_on(previous, _queued(draft, id_, version_set, cause, previous)))
+    rollout = judged_on(previous, _queued(draft, id_, version_set, cause, previous))
+    draft.put(f"set/{id_}", with_reach(draft, version_set, steps_now(draft, version_set, rollout.steps)))
+    draft.put_rollout(rollout)
     draft.list_under_way(id_)
     draft.because("queued", f"{id_}: {'; '.join(version_set.explanation)}", id_)
     return id_

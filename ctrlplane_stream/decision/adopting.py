@@ -66,7 +66,7 @@ def _begin(draft: Draft, service: str, label: str, fact: OverrideRequested) -> s
     why = f"taken over as it runs, since {fact.who} says so: {fact.why}. No traffic moves, no instance restarts, and nobody judges it"
     version_set = compose(draft, id_, {service: label}, None, ReleaseOrder.CALLEES_FIRST)
     explanation = (f"{service} {label} is {why}",)
-    version_set = replace(version_set, guards=(), left_out=(), left_out_more=0, blast_radius=(), explanation=explanation)
+    version_set = replace(version_set, guards=(), left_out=(), left_out_more=0, explanation=explanation)
     previous, clock = draft.rollout(id_), draft.clock
     rollout = e.Rollout(
         id=id_,

@@ -15,7 +15,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import gate, holds
 from ctrlplane_stream.decision.admission import rollout_id
 from ctrlplane_stream.decision.assigning import judged_on
-from ctrlplane_stream.decision.composing import compose
+from ctrlplane_stream.decision.composing import compose, with_reach
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
@@ -97,7 +97,7 @@ def _begin(draft: Draft, service: str, candidate: str, stable: str, counts: dict
         advice=e.Advice(e.Word.WAIT, "it was just seen", clock.now_ms, share, heard_steady=clock.steady),
     )
     rollout = judged_on(before, rollout)
-    draft.put(f"set/{id_}", version_set)
+    draft.put(f"set/{id_}", with_reach(draft, version_set, rollout.steps))
     draft.put_rollout(rollout)
     draft.list_under_way(id_)
     explained = "; ".join(version_set.explanation)

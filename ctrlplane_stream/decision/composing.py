@@ -9,7 +9,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import version_sets as vs
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.graph import Graph
-from ctrlplane_stream.decision.runs import is_job, only_jobs
+from ctrlplane_stream.decision.runs import is_job, only_jobs, shown_weight
 from ctrlplane_stream.decision.targets import kind_of, surplus_wanted, wants_by_weight, wants_in_place
 from ctrlplane_stream.decision.waves import cycles, waves
 from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
@@ -22,7 +22,8 @@ _NOBODY: Mapping[str, str] = MappingProxyType({})
 def compose(
     draft: Draft, rollout: str, members: dict[str, str], release: str | None, order: ReleaseOrder, served: Mapping[str, str] = _NOBODY
 ) -> e.VersionSet:
-    """The set that moves ``members`` (service to version label), by the graph as it is known now. Pure; at least one member.
+    """The set that moves ``members`` (service to version label), by the graph as it is known now. Pure; at least one member. What it can
+    touch is known with the steps that it takes: ``with_reach``.
 
     ``served`` names the stable versions that we do not know of as targets, since another tool moves them.
     """
@@ -39,7 +40,6 @@ def compose(
         guards=vs.guards(state, walked),
         left_out=shown,
         left_out_more=more,
-        blast_radius=_blast_radius(draft, walked, units, policy.steps),
         entry_points=walked.entry_points,
         confidence=trust,
         explanation=(*_explanation(draft, walked, units, more + len(shown)), why),
@@ -137,22 +137,32 @@ def _instances(draft: Draft, service: str, label: str | None) -> int:
     return seen.instances if seen is not None else 0
 
 
-def _blast_radius(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...], steps: tuple[Step, ...]) -> tuple[e.BlastRadius, ...]:
+def with_reach(draft: Draft, version_set: e.VersionSet, steps: tuple[Step, ...]) -> e.VersionSet:
+    """The set with what can be touched at each of ``steps``, as it takes them: earlier waves have all traffic by then, later ones none."""
     known = draft.telemetry
-    share = vs.traffic_share(draft.state, walked, known.requests_per_second)
-    count = len(walked.found)
-    last = max((unit.wave for unit in units), default=0)
-    return tuple(
-        e.BlastRadius(
-            weight=step.weight,
-            wave=wave,
-            services=count,
-            of_services=max(known.services, count),
-            traffic_share=round(share * (1.0 if wave < last else step.weight / 100), 6),
-        )
-        for wave in range(last + 1)
-        for step in steps
-    )
+    radius: list[e.BlastRadius] = []
+    for wave in range(max(unit.wave for unit in version_set.changed) + 1):
+        count = _services_reached(draft, version_set, wave)
+        for step in steps:
+            weights = {unit.service: _weight_at(version_set, unit, wave, step.weight) for unit in version_set.changed}
+            share = vs.traffic_share(draft.state, weights, known.requests_per_second)
+            radius.append(e.BlastRadius(step.weight, wave, count, max(known.services, count), round(share, 6)))
+    return replace(version_set, blast_radius=tuple(radius))
+
+
+def _services_reached(draft: Draft, version_set: e.VersionSet, wave: int) -> int:
+    """How many services the waves up to this one concern; all of them together those that the set watches."""
+    moved = [unit.service for unit in version_set.changed if unit.wave <= wave]
+    if len(moved) == len(version_set.changed):
+        return sum(1 for watched in version_set.guards if watched.guard.service)
+    return len(vs.walk(draft.state.graph, moved).found)
+
+
+def _weight_at(version_set: e.VersionSet, unit: e.ChangedUnit, wave: int, weight: int) -> int:
+    """The weight of the unit's candidate while this wave is at that weight."""
+    if unit.wave != wave:
+        return 100 if unit.wave < wave else 0
+    return 100 if unit.stable is None else shown_weight(version_set, unit.service, weight)
 
 
 def _explanation(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...], outside: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from ctrlplane_stream.decision import assigning, gate, holds
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import obstacle, still_waits
 from ctrlplane_stream.decision.advising import advise
-from ctrlplane_stream.decision.composing import compose, steps_for, steps_now
+from ctrlplane_stream.decision.composing import compose, steps_for, steps_now, with_reach
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall, owns, stays
@@ -26,7 +26,6 @@ from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
 from ctrlplane_stream.decision.targets import is_astray, is_shown, weights_of
 from ctrlplane_stream.decision.transitions import move, watched, window_now
 from ctrlplane_stream.decision.wanted import unwanted
-from ctrlplane_stream.model.policy import Step
 
 MAX_ROUNDS = 10_000
 """Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
@@ -172,12 +171,11 @@ def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
     old = draft.version_set(rollout.id)
     fresh = compose(draft, rollout.id, {u.service: u.candidate for u in rollout.units}, old.release, old.order)
     units = tuple(e.Unit(c.service, c.candidate, c.stable, c.wave) for c in fresh.changed)
-    draft.put(f"set/{rollout.id}", fresh)
-    draft.put_rollout(replace(rollout, units=units, steps=_steps_shown(draft, rollout, fresh)))
+    _take_steps(draft, replace(rollout, units=units), fresh)
 
 
-def _steps_shown(draft: Draft, rollout: e.Rollout, chosen: e.VersionSet) -> tuple[Step, ...]:
-    """The steps of a set as its world can show them; says so where these are others."""
+def _take_steps(draft: Draft, rollout: e.Rollout, chosen: e.VersionSet) -> None:
+    """Have the rollout take the steps of a set as its world can show them; says so where these are others."""
     wanted = steps_for(chosen, rollout.cause)
     steps = steps_now(draft, chosen, wanted)
     if steps not in (wanted, rollout.steps):
@@ -185,7 +183,8 @@ def _steps_shown(draft: Draft, rollout: e.Rollout, chosen: e.VersionSet) -> tupl
         how = "a job has all runs or none, so" if only_jobs(chosen) else "its world can show"
         how = "one instance at a time, so" if set(chosen.in_place) - set(chosen.surplus_percent) else how
         draft.because("steps-rounded", f"{rollout.id}: of the steps {next(said)} {how} {next(said)}", rollout.id)
-    return steps
+    draft.put(f"set/{rollout.id}", with_reach(draft, chosen, steps))
+    draft.put_rollout(replace(rollout, steps=steps))
 
 
 def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
@@ -200,7 +199,7 @@ def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
         return waits
     chosen = draft.version_set(rollout.id)
     if chosen.in_place and not rollout.judged_attempt:  # the instances that are there now are those that will be exchanged
-        draft.put_rollout(replace(rollout, steps=_steps_shown(draft, rollout, chosen)))
+        _take_steps(draft, rollout, chosen)
     return Event.READY, "every candidate is ready"
 
 

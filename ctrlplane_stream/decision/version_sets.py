@@ -7,7 +7,7 @@ edges to the consumers of a changed producer. A service has the first role that 
 Uncertainty never shrinks a set: an edge seen once counts as much as one seen a million times; only how it is spoken of differs.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -169,13 +169,13 @@ def confidence(state: State, changed: Iterable[str]) -> tuple[str, str]:
     return "observed", "every changed service was seen in traces"
 
 
-def traffic_share(state: State, walked: Walk, services_rps: float) -> float:
-    """The share (0..1) of the environment's requests that pass a changed service: an upper bound, never above 1."""
-    changed = GuardRole.CHANGED
+def traffic_share(state: State, weights: Mapping[str, int], services_rps: float) -> float:
+    """The share (0..1) of the environment's requests that candidates with these weights in percent take, by service: an upper bound, never
+    above 1."""
     met = in_order(
-        seen.requests_per_second
-        for name, w in walked.found.items()
-        if w.role is changed and (seen := state.find(f"traffic/{name}", ServiceSeen)) is not None
+        seen.requests_per_second * weight / 100
+        for name, weight in weights.items()
+        if (seen := state.find(f"traffic/{name}", ServiceSeen)) is not None
     )
     return min(1.0, met / services_rps) if services_rps > 0 else 0.0
 

@@ -1,10 +1,12 @@
 """What moves together, in which order, and who watches."""
 
+from msgspec.structs import replace
+
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb, ReleaseOrder
-from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.simulation.loop import Loop, catalog, service
+from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import SHOP, reasons, shop, until, weights
 
 
@@ -29,6 +31,39 @@ def test_every_command_of_a_rollout_says_the_whole_set() -> None:
     until(loop, "cart/2", Phase.COMPLETED)
     said = {c.version_set for c in loop.driver.commands if c.rollout == "production/cart/2" and c.verb is Verb.SHIFT}
     assert said == {"pay #2 instead of #1, cart #2 instead of #1; watched: front #1"}
+
+
+def reach(loop: Loop, id_: str) -> list[tuple[int, int, int, float]]:
+    """What each step of a set can touch: wave, weight, services, share of the traffic."""
+    found = loop.driver.version_set(f"production/{id_}")
+    assert found is not None
+    return [(b.wave, b.weight, b.services, b.traffic_share) for b in found.blast_radius]
+
+
+def test_a_step_can_touch_all_traffic_of_earlier_waves_its_weight_of_its_own_and_nothing_of_later_ones() -> None:
+    """Each of the four services has a quarter of the traffic."""
+    loop = shop()
+    for name in ("front", "stock"):
+        loop.push(name, 2, release="r1", release_size=2)
+    climb = [(0, 10, 2, 0.025), (0, 50, 2, 0.125), (0, 100, 2, 0.25)]
+    assert reach(loop, "front/2") == [*climb, (1, 10, 3, 0.275), (1, 50, 3, 0.375), (1, 100, 3, 0.5)]
+
+
+def test_only_steps_that_are_taken_can_touch_anything() -> None:
+    """A first version has one, a consumer those that its instances can show, and what changes in place one for each instance."""
+    loop = Loop.of(catalog(service("cart", kind=ServiceKind.CONSUMER), service("pay", replace(QUICK, in_place=True))))
+    for name in ("cart", "pay"):
+        loop.push(name, 1)
+        assert [weight for _, weight, _, _ in reach(loop, f"{name}/1")] == [100]
+    loop.run(150)
+    for name in ("cart", "pay"):
+        loop.push(name, 2)
+        until(loop, f"{name}/2", Phase.COMPLETED)
+        taken = loop.driver.rollout(f"production/{name}/2")
+        assert taken is not None
+        assert [weight for _, weight, _, _ in reach(loop, f"{name}/2")] == [step.weight for step in taken.steps]
+    loop.say(OverrideVerb.REVERT, service="cart", version="#1")
+    assert [weight for _, weight, _, _ in reach(loop, "cart/1")] == [100]
 
 
 def test_a_removal_moves_callers_first() -> None:

@@ -33,7 +33,7 @@ class ChangedUnit(msgspec.Struct, frozen=True):
 
 
 class BlastRadius(msgspec.Struct, frozen=True):
-    """What can be touched at a step: services by name and share of the environment's traffic, 0..1."""
+    """What can be touched at a step of a wave: how many services, and which share of the environment's traffic, 0..1."""
 
     weight: int
     wave: int
@@ -50,13 +50,14 @@ class VersionSet(msgspec.Struct, frozen=True):
     guards: tuple[GuardWhy, ...]
     left_out: tuple[LeftOut, ...]
     left_out_more: int
-    blast_radius: tuple[BlastRadius, ...]
     entry_points: tuple[str, ...]
     confidence: str
     """``observed``, ``thin`` (few sightings) or ``none`` (a changed service was never seen in a trace)."""
     explanation: tuple[str, ...]
     policy: Policy
     policy_of: str
+    blast_radius: tuple[BlastRadius, ...] = ()
+    """By wave and step, as they are taken."""
     release: str | None = None
     order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
     hub: bool = False
