@@ -2,6 +2,7 @@
 
 The last wave falls first: callers leave the new callees before those go. The next wave falls only when the world has confirmed
 the one above it; if a target cannot act, what lies below stays new, which is a consistent state, and the rollout says what is where.
+Only weight goes down in order: what was stable and has been parked is made ready in all waves at once.
 """
 
 from msgspec.structs import replace
@@ -17,6 +18,8 @@ from ctrlplane_stream.model.world import Capacity
 
 def fall(draft: Draft, rollout: e.Rollout, because: str) -> bool:
     """Tell the highest wave that still carries weight to give it up; True when every wave is confirmed at weight 0."""
+    for unit in rollout.units:
+        _call_back(draft, rollout, unit, because)
     if len(rollout.units) == 1:  # most have one service, and nothing to be sorted
         return _fall_wave(draft, rollout, rollout.units, because)
     waves = sorted({unit.wave for unit in rollout.units}, reverse=True)
@@ -31,6 +34,19 @@ def _fall_wave(draft: Draft, rollout: e.Rollout, wave: tuple[e.Unit, ...], becau
             _fall_unit(draft, rollout, unit, because)
             confirmed = at_zero(draft, unit) and confirmed
     return confirmed
+
+
+def _call_back(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> None:
+    """Have what was stable made ready again, where it has drained. Not only when the turn of its wave comes: until then the target would be
+    told again to park it, if it had not yet."""
+    target = draft.target(unit.service)
+    wanted = target.wanted(unit.candidate)
+    if wanted is None or wanted.weight == 0 or not owns(draft, rollout, unit) or exchanges(draft, target):
+        return
+    whole, _ = with_stable(draft, rollout, unit)
+    if whole is not target:
+        draft.put_target(whole)
+        draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.stable} ready again: {because}", rollout.id))
 
 
 def refuses_to_fall(rollout: e.Rollout, unit: e.Unit, target: e.TargetEntry) -> bool:
@@ -121,11 +137,7 @@ def _fall_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
     wanted = target.wanted(unit.candidate)
     if wanted is None or wanted.weight == 0:
         return
-    whole, comes_first = with_stable(draft, rollout, unit)
-    if comes_first:
-        draft.put_target(whole)
-        draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.stable} ready again: {because}", rollout.id))
-        return
+    whole, _ = with_stable(draft, rollout, unit)
     if not _may_go_back(draft, rollout, unit):
         return
     fallen = weighted(whole, unit.candidate, unit.stable, 0)

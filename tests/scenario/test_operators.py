@@ -71,6 +71,26 @@ def test_an_abort_just_after_a_parking_that_nobody_has_seen_yet_sends_no_traffic
     assert weights(loop, "cart") == {"#1": 100}
 
 
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_an_abort_of_two_waves_parks_no_old_version_whose_wave_has_not_fallen_yet(unsafe: bool) -> None:
+    """What the callee was told last has failed, and would be said again while its caller is still on its way back."""
+    loop = shop()
+    for name in ("cart", "front"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.world.broken.add("cart")
+    while Verb.PARK not in [command.verb for command in loop.driver.commands if command.target.service == "cart"]:
+        loop.run(1)
+    loop.run(5)
+    loop.world.broken.clear()
+    loop.world.start_seconds, loop.actuation_seconds = 60, 20
+    loop.say(Say.ABORT, rollout="production/cart/2", unsafe=unsafe)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert [weights(loop, name) for name in ("cart", "front")] == [{"#1": 100}, {"#1": 100}]
+    told = [command.verb for command in loop.driver.commands if command.target.service == "cart"]
+    assert told[told.index(Verb.PARK) + 1] in (Verb.PREPARE, Verb.SHIFT)
+
+
 def test_an_abort_in_a_parked_environment_leaves_a_first_version_that_has_baked() -> None:
     loop = shop(running=False)
     loop.actuation_seconds = 5
