@@ -1,8 +1,9 @@
 """Verdicts as they come in: heard by the step they name, remembered in short, and acted on at once where they fail it.
 
-A verdict about another attempt is ignored, and one of a judge without a veto stops nothing. A FAIL stops the rollout that the
-evidence blames: the one whose candidate is named as the culprit; on a guard shared with others, where nobody is named, the last one that
-stepped. The others stop too until it is gone.
+A verdict about another attempt is ignored, and one of a judge without a veto stops nothing. While the next weight is on its way, which
+takes minutes where instances must start for it, harm at the step before is heard still, and nothing else. A FAIL stops the rollout that
+the evidence blames: the one whose candidate is named as the culprit; on a guard shared with others, where nobody is named, the last one
+that stepped. The others stop too until it is gone.
 """
 
 from msgspec.structs import replace
@@ -44,14 +45,25 @@ def _unheard(rollout: e.Rollout | None, verdict: Verdict, draft: Draft) -> str |
     """Why the verdict does not count, or None."""
     if rollout is None:
         return "there is no such rollout"
-    if rollout.phase not in (Phase.VERIFYING, Phase.BAKING, Phase.ADVISING):
-        return f"it is {rollout.phase}, where nothing is judged" if rollout.phase not in ENDED else f"it has ended ({rollout.phase})"
-    step = step_count(rollout) - 1 if rollout.bakes else global_step(rollout)
-    if (verdict.step, verdict.attempt) != (step, rollout.judged_attempt):
-        return f"it names step {verdict.step + 1}, attempt {verdict.attempt}; judged is step {step + 1}, attempt {rollout.judged_attempt}"
+    if (why := _misplaced(rollout, verdict)) is not None:
+        return why
     known = [j.name for j in draft.version_set(rollout.id).policy.gate.outside]
     if verdict.judge != OUR_JUDGE and verdict.judge not in known:
         return "the policy gives this judge no say"
+    harm = verdict.status is VerdictStatus.FAIL or _budget_spent(draft, rollout, verdict) is not None
+    if rollout.phase is Phase.SHIFTING and not harm:
+        return "its next weight is on its way, where of the step before only harm is heard"
+    return None
+
+
+def _misplaced(rollout: e.Rollout, verdict: Verdict) -> str | None:
+    """That nothing is judged now, or not what the verdict names; None where it names what the judge was told to watch last."""
+    watched = rollout.phase is Phase.SHIFTING and rollout.confirmed_ms is not None
+    if not watched and rollout.phase not in (Phase.VERIFYING, Phase.BAKING, Phase.ADVISING):
+        return f"it is {rollout.phase}, where nothing is judged" if rollout.phase not in ENDED else f"it has ended ({rollout.phase})"
+    step = step_count(rollout) - 1 if rollout.bakes else global_step(rollout)
+    if verdict.attempt != rollout.judged_attempt or (not watched and verdict.step != step):
+        return f"it names step {verdict.step + 1}, attempt {verdict.attempt}; judged is step {step + 1}, attempt {rollout.judged_attempt}"
     return None
 
 
@@ -147,4 +159,9 @@ def _blamed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
                 return other
         return rollout
     sharing = [o for o in _sharing(draft, rollout, verdict) if o.phase is not Phase.ABORTING]
-    return max([rollout, *sharing], key=lambda r: (r.confirmed_steady or 0, r.id))
+    return max([rollout, *sharing], key=lambda r: (_stepped(r), r.id))
+
+
+def _stepped(rollout: e.Rollout) -> int:
+    """When it last stepped: once its weight was confirmed, or while that is awaited when it was told."""
+    return rollout.phase_since_steady if rollout.confirmed_steady is None else rollout.confirmed_steady

@@ -51,11 +51,16 @@ class Deed(StrEnum):
     SECOND_THOUGHTS = "reverts what is just completing, and thinks better of it"
     ADOPT = "adopts what runs"
     TOO_LATE = "aborts what is parking its old versions"
+    PARKING_FAILS = "an old version of a first wave cannot be parked, and somebody aborts"
     SICKEN = "fails after its bake"
     SCALE_DOWN = "scales what has weight down to nothing"
     RETAG = "runs another artifact under a label, at rest"
     RECREATE = "a job is made anew"
     IGNORE = "the gateway ignores the route"
+
+
+CHAOS_SECONDS, LONG_SECONDS = 240, 720
+"""How long things go wrong in a run, and in a long one."""
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -77,7 +82,8 @@ class Plan(msgspec.Struct, frozen=True):
     ``loss``, ``echo`` and ``delay`` are probabilities and seconds of what happens upstream of the log to what the world and the judge
     report; ``again`` is the probability that a user's record is delivered twice. Commands are carried out after up to
     ``actuation`` seconds, each with probability ``twice`` two times; new instances are ready after ``start`` seconds. ``staging``: there
-    is an environment before this one, where everything is pushed first, and which announces what baked there.
+    is an environment before this one, where everything is pushed first, and which announces what baked there. After ``chaos`` seconds
+    everything is mended.
     """
 
     seed: int
@@ -92,5 +98,6 @@ class Plan(msgspec.Struct, frozen=True):
     twice: float = 0.0
     start: float = 2.0
     staging: bool = False
+    chaos: int = CHAOS_SECONDS
     running: dict[str, int] = {}
     """Service to the number of the image that runs of it without us when the run begins."""

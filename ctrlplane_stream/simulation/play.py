@@ -34,7 +34,6 @@ from ctrlplane_stream.simulation.patience import Patience
 from ctrlplane_stream.simulation.plans import Deed, Plan
 from ctrlplane_stream.testing import InvariantBroken
 
-CHAOS_SECONDS = 240
 CALM_SECONDS = 60
 DECIDED_AGAIN_EVERY = 20
 """Of so many seeds one is decided a second time from its facts, and must give the same bytes."""
@@ -146,7 +145,7 @@ class Play:
             loop.give(EdgesObserved(10, edges, tuple(ServiceSeen(name, 10, 10.0, 0.0) for name in names)))
         for act in self.plan.acts:
             self.loop.at(act.at, lambda act=act: DEEDS[act.deed](self, act))  # type: ignore[misc]
-        self._run(CHAOS_SECONDS)
+        self._run(self.plan.chaos)
 
     def _calm(self) -> None:
         """Mend everything and wait for the end of every rollout."""
@@ -279,7 +278,7 @@ class Play:
         return [rng.uniform(0.1, plan.actuation) if plan.actuation > 0.5 else plan.actuation for _ in range(times)]
 
 
-_CHOICES = (Deed.SAY, Deed.REGRET, Deed.SECOND_THOUGHTS, Deed.TOO_LATE, Deed.GLASS, Deed.ADOPT)
+_CHOICES = (Deed.SAY, Deed.REGRET, Deed.SECOND_THOUGHTS, Deed.TOO_LATE, Deed.PARKING_FAILS, Deed.GLASS, Deed.ADOPT)
 """What a person does to choose another version than the newest."""
 
 

@@ -53,6 +53,22 @@ def test_a_weight_waits_for_the_instances_that_it_needs() -> None:
     at_weight(loop, 50)
 
 
+def test_harm_at_the_step_before_is_heard_while_the_instances_of_the_next_one_start() -> None:
+    """A pass is not: nothing may be left out by what the step before had to say for itself."""
+    loop = shop(policy=GROWING)
+    loop.push("cart", 2)
+    at_weight(loop, 10)
+    loop.world.start_seconds = 50
+    until(loop, "cart/2", Phase.SHIFTING)
+    loop.run(12)
+    assert "ignored: gates on production/cart/2: its next weight is on its way" in reasons(loop)
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.run(15)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.DRAINING, {"#1": 100})
+    until(loop, "cart/2", Phase.REVERTED)
+    assert "production/cart/2: shifting → aborting, gates: errors of cart #2" in reasons(loop)
+
+
 def test_instances_that_start_for_longer_than_a_lease_do_not_lose_it() -> None:
     loop = shop(policy=replace(GROWING, lease_seconds=30, ready_timeout_seconds=120))
     loop.world.start_seconds = 50

@@ -24,13 +24,15 @@ from ctrlplane_stream.model.verdicts import OUR_JUDGE, VerdictStatus
 
 
 def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """6: a FAIL at the current step stops the rollout or the one that is blamed; a reverted one serves its stable version."""
+    """6: a FAIL at the current step, or at the one before while the next weight is on its way, stops the rollout or the one that is
+    blamed; a reverted one serves its stable version."""
+    yield from _unheeded(fact, before, decision)
     if isinstance(fact, VerdictGiven) and fact.verdict.status is VerdictStatus.FAIL and decision.disposition is Disposition.APPLIED:
         rollout = rollout_of(decision.state, fact.verdict.rollout)
         stops = rollout is not None and _stops(decision.state, rollout.id, fact.verdict.judge)
         if rollout is not None and not stops and (rollout.stopped_because or "").startswith(f"{fact.verdict.judge}: "):
             yield Violation(5, f"{rollout.id} stops on a FAIL of {fact.verdict.judge}, which has no veto")
-        if rollout is not None and stops and not (rollout.forced or rollout.skip_gate or rollout.cause == "revert" or rollout.beside):
+        if rollout is not None and stops and not _may_go_on(rollout):
             if rollout.stopped_because is None:
                 yield Violation(6, f"{rollout.id} goes on in {rollout.phase} after a FAIL")
         yield from _reverted_reverts(before, decision.state)
@@ -39,7 +41,23 @@ def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision)
             yield from _serves_stable(decision.state, rollout)
 
 
+def _may_go_on(rollout: e.Rollout) -> bool:
+    """Whether it may go on after a FAIL: somebody forces it, it is a revert, or another is blamed."""
+    return rollout.forced or rollout.skip_gate or rollout.cause == "revert" or rollout.beside is not None
+
+
 _LIVES = (Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
+
+
+def _unheeded(fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    if not isinstance(fact, VerdictGiven) or fact.verdict.status is not VerdictStatus.FAIL or decision.disposition is Disposition.APPLIED:
+        return
+    verdict = fact.verdict
+    past, now = (rollout_of(state, verdict.rollout) for state in (before, decision.state))
+    if past is None or now is None or past.phase not in _LIVES or now.stopped_because is not None or _may_go_on(now):
+        return
+    if past.confirmed_ms is not None and past.judged_attempt == verdict.attempt and _stops(before, past.id, verdict.judge):
+        yield Violation(6, f"{past.id} goes on in {past.phase}, and a FAIL of what the judge watches is not heard")
 
 
 def what_dies_goes_back(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

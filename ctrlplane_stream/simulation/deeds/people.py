@@ -11,7 +11,7 @@ from ctrlplane_stream.model.facts import (
 )
 from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.model.world import Capacity
-from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Doing, Stage
+from ctrlplane_stream.simulation.deeds.stage import Doing, Stage, calm_comes
 from ctrlplane_stream.simulation.drawing.systems import in_another_manner, policy_of
 from ctrlplane_stream.simulation.loop import artifact
 from ctrlplane_stream.simulation.plans import Act, Deed
@@ -160,8 +160,35 @@ def _too_late(stage: Stage, act: Act) -> None:
         if rollout.phase is Phase.DRAINING and rollout.promoted and parks:
             stage.loop.say(OverrideVerb.ABORT, rollout=rollout.id, unsafe=act.flag)
             return
-    if stage.loop.now_ms < CALM_COMES_MS:
+    if not calm_comes(stage):
         stage.loop.at(0.2, lambda: _too_late(stage, act))
+
+
+def _parking_fails(stage: Stage, act: Act) -> None:
+    """As soon as the old versions of several waves drain: one of the first cannot be parked; then somebody aborts, what comes back starts
+    slowly, and nothing is in the way of its parking any more."""
+    loop = stage.loop
+    for rollout in loop.driver.rollouts:
+        waves = [unit.wave for unit in rollout.units]
+        if rollout.phase is Phase.DRAINING and rollout.promoted and len(set(waves)) > 1:
+            first = [unit.service for unit in rollout.units if unit.wave == min(waves)]
+            loop.world.broken.add(first[act.number % len(first)])
+            _abort_once_it_failed(stage, act, rollout.id, first[act.number % len(first)])
+            return
+    if not calm_comes(stage):
+        loop.at(0.2, lambda: _parking_fails(stage, act))
+
+
+def _abort_once_it_failed(stage: Stage, act: Act, rollout: str, service: str) -> None:
+    loop, flight = stage.loop, stage.loop.driver.target(service).in_flight
+    if calm_comes(stage):
+        loop.world.broken.discard(service)
+    elif flight is None or flight.trouble is None:
+        loop.at(0.2, lambda: _abort_once_it_failed(stage, act, rollout, service))
+    else:
+        loop.world.broken.discard(service)
+        loop.world.start_seconds = max(loop.world.start_seconds, 40.0)
+        loop.say(OverrideVerb.ABORT, rollout=rollout, unsafe=act.flag)
 
 
 def _regret(stage: Stage, act: Act) -> None:
@@ -199,4 +226,5 @@ PEOPLE: dict[Deed, Doing] = {
     Deed.REGRET: _regret,
     Deed.ADOPT: _adopt,
     Deed.TOO_LATE: _too_late,
+    Deed.PARKING_FAILS: _parking_fails,
 }

@@ -8,9 +8,6 @@ from ctrlplane_stream.simulation.loop import Loop
 from ctrlplane_stream.simulation.plans import Act, Plan
 from ctrlplane_stream.testing import START_MS
 
-CALM_COMES_MS = START_MS + 230_000
-"""Nothing is put off until after this: by then everything is about to be mended."""
-
 
 class Stage(Protocol):
     """What an act is done to: the environment that is checked, the one before it (None: there is none), and the catalog."""
@@ -23,6 +20,11 @@ class Stage(Protocol):
     def apply_catalog(self) -> None:
         """Bring ``services`` into force."""
         ...
+
+
+def calm_comes(stage: Stage) -> bool:
+    """Whether everything is about to be mended: nothing is put off until after that."""
+    return stage.loop.now_ms >= START_MS + (stage.plan.chaos - 10) * 1000
 
 
 Doing = Callable[[Stage, Act], None]

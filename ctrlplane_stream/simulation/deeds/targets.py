@@ -5,7 +5,7 @@ from ctrlplane_stream.model.facts import (
     WorldCause,
 )
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.simulation.deeds.stage import CALM_COMES_MS, Doing, Stage
+from ctrlplane_stream.simulation.deeds.stage import Doing, Stage, calm_comes
 from ctrlplane_stream.simulation.loop import digest
 from ctrlplane_stream.simulation.plans import Act, Deed
 from ctrlplane_stream.simulation.world import Instance
@@ -42,7 +42,7 @@ def _stray_at_rest(stage: Stage, act: Act) -> None:
     """A target loses traffic of its stable version, to another one where one runs, as soon as no rollout moves it."""
     target, known = stage.loop.world.target(act.service), stage.loop.driver.target(act.service)
     if known.stable not in target.versions or known.rollout is not None:
-        if stage.loop.now_ms < CALM_COMES_MS:
+        if not calm_comes(stage):
             stage.loop.at(5, lambda: _stray_at_rest(stage, act))
         return
     if target.goal is not None:
@@ -71,7 +71,7 @@ def _sicken(stage: Stage, act: Act) -> None:
                 _fail(version, loop.now_ms, act)
                 loop.tell_world(unit.service, WorldCause.READINESS, "instances of the new version fail")
                 return
-    if loop.now_ms < CALM_COMES_MS:
+    if not calm_comes(stage):
         loop.at(1, lambda: _sicken(stage, act))
 
 
@@ -94,7 +94,7 @@ def _scale_down(stage: Stage, act: Act) -> None:
                 version.instances = 0
                 loop.tell_world(unit.service, WorldCause.READINESS, "scaled to nothing")
                 return
-    if loop.now_ms < CALM_COMES_MS:
+    if not calm_comes(stage):
         loop.at(1, lambda: _scale_down(stage, act))
 
 
@@ -102,7 +102,7 @@ def _retag(stage: Stage, act: Act) -> None:
     """A stable version at rest is something else by now, under the same label; half of the time nobody says that it drifted."""
     target, known = stage.loop.world.target(act.service), stage.loop.driver.target(act.service)
     if known.stable not in target.versions or known.rollout is not None:
-        if stage.loop.now_ms < CALM_COMES_MS:
+        if not calm_comes(stage):
             stage.loop.at(5, lambda: _retag(stage, act))
         return
     target.versions[known.stable].digest = digest(10_000 + act.number)

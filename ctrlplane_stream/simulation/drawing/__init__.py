@@ -6,6 +6,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     CROWDED_SHARE,
     acts_of,
     adoptions,
+    afterwards,
     crowd_of,
     elsewhere_of,
     handed_over,
@@ -16,7 +17,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     taken_back,
 )
 from ctrlplane_stream.simulation.drawing.systems import by_weight, drawn_service, edges_of, of_other_ways, some_in_place, starting_over
-from ctrlplane_stream.simulation.plans import Plan
+from ctrlplane_stream.simulation.plans import CHAOS_SECONDS, LONG_SECONDS, Plan
 
 
 def plan(seed: int) -> Plan:
@@ -33,6 +34,7 @@ def plan(seed: int) -> Plan:
     acts += taken_back(_dice(seed + 11), names)
     acts += handed_over(_dice(seed + 12), names)
     acts += remade(_dice(seed + 13), names)
+    later = afterwards(_dice(seed + 14), names)
     services = by_weight(_dice(seed + 9), services)
     running, acts = adoptions(_dice(seed + 8), names, acts)
     other = elsewhere_of(_dice(seed + 2), names)
@@ -44,7 +46,7 @@ def plan(seed: int) -> Plan:
         seed=seed,
         services=(*services, *other.services),
         edges=(*edges, *other.edges),
-        acts=tuple(sorted((*acts, *other.acts), key=lambda act: act.at)),
+        acts=tuple(sorted((*acts, *other.acts, *later), key=lambda act: act.at)),
         loss=rng.choice((0.0, 0.05, 0.2)) if rough else 0.0,
         echo=rng.choice((0.0, 0.1)) if rough else 0.0,
         delay=rng.choice((0.0, 3.0, 12.0)) if rough else 0.0,
@@ -53,6 +55,7 @@ def plan(seed: int) -> Plan:
         twice=rng.choice((0.0, 0.2)) if rough else 0.0,
         start=rng.choice((2.0, 2.0, 15.0, 35.0)),
         staging=rng.random() < 0.1,
+        chaos=LONG_SECONDS if later else CHAOS_SECONDS,
         running=running,
     )
 

@@ -2,7 +2,7 @@
 
 import random
 
-import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import OverrideVerb
@@ -10,7 +10,7 @@ from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
 from ctrlplane_stream.model.policy import Mode, Unsure
 from ctrlplane_stream.simulation.drawing.systems import ELSEWHERE, MANNERS, SWIFT
 from ctrlplane_stream.simulation.loop import service
-from ctrlplane_stream.simulation.plans import Act, Deed, Plan
+from ctrlplane_stream.simulation.plans import CHAOS_SECONDS, Act, Deed, Plan
 
 _FLAVOURS = ("good", "good", "good", "faulty", "never ready", "crashes")
 
@@ -59,6 +59,7 @@ _NO_MISHAPS = (
     Deed.REGRET,
     Deed.ADOPT,
     Deed.TOO_LATE,
+    Deed.PARKING_FAILS,
     Deed.SICKEN,
     Deed.SCALE_DOWN,
     Deed.RETAG,
@@ -129,7 +130,7 @@ def crowd_of(rng: random.Random, names: list[str]) -> list[Act]:
     for _ in range(rng.randint(2, 8)):
         act = _override(rng, names)
         verb, unsafe = rng.choice(_CROWD_VERBS), "unsafe" if rng.random() < 0.4 else ""
-        acts.append(msgspec.structs.replace(act, at=rng.uniform(60, 235), verb=verb, service=act.service or names[0], flavour=unsafe))
+        acts.append(replace(act, at=rng.uniform(60, 235), verb=verb, service=act.service or names[0], flavour=unsafe))
     for _ in range(rng.randint(0, 3)):
         acts += _mishap(rng, names, rng.choice((*_CROWD_MISHAPS, *_LATER_MISHAPS)))
     for _ in range(rng.choice((0, 0, 1, 2))):
@@ -184,6 +185,20 @@ def remade(rng: random.Random, names: list[str]) -> list[Act]:
     return [Act(rng.uniform(20, 225), Deed.REMAKE, rng.choice(names), rng.randint(1, 99), rng.choice(MANNERS)) for _ in range(count)]
 
 
+def afterwards(rng: random.Random, names: list[str]) -> list[Act]:
+    """One run of eight is long: once most is over, services that call each other are released together, which climb wave by wave for
+    minutes, and things go wrong while they bake and their old versions drain."""
+    if len(names) < 2 or rng.random() >= 1 / 8:
+        return []
+    members = rng.sample(names, rng.randint(2, len(names)))
+    acts = [Act(rng.random(), Deed.RELEASE, name, 200, "good", other=f"r{len(members)}") for name in members]
+    acts += [Act(rng.uniform(0, 300), deed, "", rng.randint(0, 9), flag=rng.random() < 0.3) for deed in (Deed.PARKING_FAILS, Deed.TOO_LATE)]
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        acts += [replace(_override(rng, names), at=rng.uniform(120, 460))]
+        acts += [replace(act, at=act.at + 200) for act in _mishap(rng, names, rng.choice((*_CROWD_MISHAPS, *_LATER_MISHAPS)))]
+    return [replace(act, at=act.at + CHAOS_SECONDS) for act in acts]
+
+
 def later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:
     return [act for deed in _LATER_MISHAPS if rng.random() < 0.15 for act in _mishap(rng, names, deed)]
 
@@ -220,7 +235,7 @@ def elsewhere_of(rng: random.Random, names: list[str]) -> Plan:
         return Plan(0, (), (), ())
     neighbour = rng.choice(names)
     edge = (neighbour, ELSEWHERE, EdgeKind.CALL) if rng.random() < 0.5 else (ELSEWHERE, neighbour, EdgeKind.CALL)
-    advised = service(ELSEWHERE, msgspec.structs.replace(SWIFT, mode=Mode.ADVISE, on_no_data=rng.choice(list(Unsure))))
+    advised = service(ELSEWHERE, replace(SWIFT, mode=Mode.ADVISE, on_no_data=rng.choice(list(Unsure))))
     acts = [Act(rng.uniform(0, 5), Deed.ELSEWHERE, ELSEWHERE, 1, flag=True)]
     for number in range(2, rng.randint(3, 5)):
         at, flavour = rng.uniform(20, 120), rng.choice(("good", "good", "faulty"))

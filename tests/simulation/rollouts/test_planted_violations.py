@@ -170,6 +170,19 @@ def _announced_twice(draft: Any, moved: Any, unit: Any) -> None:
     _announce(draft, moved, unit)
 
 
+_misplaced, _call_back = hearing._misplaced, falling._call_back
+
+
+def _deaf_on_its_way(moved: e.Rollout, verdict: Any) -> str | None:
+    return "planted" if moved.phase is Phase.SHIFTING else _misplaced(moved, verdict)
+
+
+def _called_back_in_turn(draft: Draft, moved: e.Rollout, unit: e.Unit, because: str) -> None:
+    above = [u for u in moved.units if u.wave > unit.wave and falling.owns(draft, moved, u)]
+    if all(falling.at_zero(draft, u) for u in above):
+        _call_back(draft, moved, unit, because)
+
+
 def _reverts_a_revert(draft: Any, moved: Any, verdict: Any) -> None:
     transitions.move(draft, moved, Event.STOP, "planted")
 
@@ -207,6 +220,8 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "promote passes a FAIL": (5, lambda: [(gate, "read", _open_to_promote)]),
     "a FAIL is noted and nothing else": (6, lambda: [(hearing, "_failed", lambda *args: None)]),
     "a stale verdict counts": (6, lambda: [(hearing, "_unheard", lambda *args: None)]),
+    "harm at the step before is not heard while the next weight is on its way": (6, lambda: [(hearing, "_misplaced", _deaf_on_its_way)]),
+    "an old version is called back only in its wave's turn": (2, lambda: [(falling, "_call_back", _called_back_in_turn)]),
     "a revert is reverted": (6, lambda: [(hearing, "_keep_revert", _reverts_a_revert)]),
     "a set ends while a target still serves the candidate": (
         7,
@@ -282,6 +297,7 @@ _NEEDS: dict[str, set[Deed]] = {
     "what waits begins to move what we only advise on": {Deed.RETUNE},
     "an abort goes back on what was seen before a parking": {Deed.TOO_LATE},
     "another actuator is told of what one has": {Deed.REMAKE},
+    "an old version is called back only in its wave's turn": {Deed.PARKING_FAILS},
 }
 """What a seed must have, one of them, for the fault to be seen: a revert to a version that fails alone lives on with a FAIL."""
 
