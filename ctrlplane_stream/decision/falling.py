@@ -41,12 +41,14 @@ def _call_back(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
     told again to park it, if it had not yet."""
     target = draft.target(unit.service)
     wanted = target.wanted(unit.candidate)
-    if wanted is None or wanted.weight == 0 or not owns(draft, rollout, unit) or exchanges(draft, target):
+    if wanted is None or wanted.weight == 0 or not owns(draft, rollout, unit):
         return
     whole, _ = with_stable(draft, rollout, unit)
     if whole is not target:
         draft.put_target(whole)
-        draft.tell(unit.service, Telling(Verb.PREPARE, f"make {unit.stable} ready again: {because}", rollout.id))
+        # What changes in place is only told that nothing is to be parked: its instances come back as its weight goes down.
+        verb = Verb.SHIFT if exchanges(draft, target) else Verb.PREPARE
+        draft.tell(unit.service, Telling(verb, f"make {unit.stable} ready again: {because}", rollout.id))
 
 
 def refuses_to_fall(rollout: e.Rollout, unit: e.Unit, target: e.TargetEntry) -> bool:
