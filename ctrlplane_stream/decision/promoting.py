@@ -11,6 +11,8 @@ from ctrlplane_stream.model.world import Capacity
 
 BAKED_KEPT = 20
 """Versions that a target remembers as good."""
+SERVED_KEPT = 20
+"""Times for which a version remembers that it was stable."""
 ENDED_KEPT = 100
 """Ended rollouts that stay in the state; older ones are on the log."""
 
@@ -19,17 +21,21 @@ def good_forever(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout promoted: each candidate is stable and last known good, with the neighbours it baked against."""
     units = tuple(replace(u, fallback=draft.target(u.service).last_known_good) for u in rollout.units)
     for unit in units:
-        mark_good(draft, unit)
+        mark_good(draft, rollout, unit)
         draft.because("last-known-good", f"{unit.service} {unit.candidate} is the last known good", rollout.id)
     for unit in units:
         _announce(draft, rollout, unit)
     return replace(rollout, units=units, promoted=True)
 
 
-def mark_good(draft: Draft, unit: e.Unit) -> None:
+def mark_good(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     """Make the unit's candidate stable and last known good, whole from here on, with the neighbours that it serves beside."""
     target = draft.target(unit.service)
-    good = e.LastKnownGood(unit.candidate, draft.clock.now_ms, _neighbours(draft, unit.service))
+    beside = _neighbours(draft, unit.service, {u.service: u.candidate for u in rollout.units})
+    good = e.LastKnownGood(unit.candidate, draft.clock.now_ms, beside)
+    if target.stable != unit.candidate:
+        _note_served(draft, unit.service, target.stable, serves=False)
+    _note_served(draft, unit.service, unit.candidate, serves=True)
     target = replace(target, stable=unit.candidate, last_known_good=good, baked=_baked(target.baked, unit.candidate))
     known = target.wanted(unit.candidate)
     if known is not None and known.capacity is Capacity.WEIGHTED:
@@ -43,10 +49,12 @@ def _baked(before: tuple[str, ...], label: str) -> tuple[str, ...]:
     return (*known, label)[-BAKED_KEPT:]
 
 
-def _neighbours(draft: Draft, service: str) -> dict[str, str]:
+def _neighbours(draft: Draft, service: str, moved: dict[str, str]) -> dict[str, str]:
+    """The versions that those who share an edge with a service serve, or will once ``moved`` (service to version label) are stable."""
     graph = draft.state.graph
     names = sorted({*(edge.callee for edge in graph.outgoing(service)), *(edge.caller for edge in graph.incoming(service))})
-    return {name: stable for name in names if name != service and (stable := draft.target(name).stable) is not None}
+    serving = {name: moved.get(name, draft.target(name).stable) for name in names if name != service}
+    return {name: label for name, label in serving.items() if label is not None}
 
 
 def _announce(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
@@ -76,7 +84,7 @@ def ended(draft: Draft, rollout: e.Rollout) -> None:
         if any(v.capacity is Capacity.PARKED for v in target.live):
             _retire(draft, unit.service)
     if rollout.phase is Phase.REVERTED:
-        _flag_strangers(draft, rollout)
+        _returned(draft, rollout)
     for unit in rollout.units if rollout.advice is None else ():
         _note_way(draft, rollout, unit)
     index = draft.index
@@ -85,6 +93,15 @@ def ended(draft: Draft, rollout: e.Rollout) -> None:
         draft.remove(f"rollout/{old}")
         draft.remove(f"set/{old}")
     draft.put("index", replace(index, rollouts=tuple(i for i in index.rollouts if i != rollout.id), ended=kept[-ENDED_KEPT:]))
+
+
+def _returned(draft: Draft, rollout: e.Rollout) -> None:
+    """Note who serves again where a rollout went back, and who has not served beside whom before."""
+    flag_strangers(draft, rollout.id, {u.service: label for u in rollout.units if (label := draft.target(u.service).stable) is not None})
+    for unit in rollout.units:
+        if unit.stable is not None and draft.target(unit.service).stable == unit.stable:
+            _note_served(draft, unit.service, unit.candidate, serves=False)
+            _note_served(draft, unit.service, unit.stable, serves=True)
 
 
 def _note_way(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
@@ -115,14 +132,28 @@ def _retire(draft: Draft, service: str) -> None:
         draft.put("index", replace(index, retiring=tuple(sorted((*index.retiring, service)))))
 
 
-def _flag_strangers(draft: Draft, rollout: e.Rollout) -> None:
-    """Say which version pairs that serve together now never baked together."""
-    for unit in rollout.units:
-        good = draft.target(unit.service).last_known_good
-        if good is None:
-            continue
-        for name, label in good.neighbours.items():
-            now = draft.target(name).stable
-            if now is not None and now != label:
-                text = f"{unit.service} {good.label} baked against {name} {label} and now serves beside {now}: never seen together"
-                draft.because("strangers", text, rollout.id)
+def flag_strangers(draft: Draft, rollout: str, returning: dict[str, str]) -> None:
+    """Say beside which neighbours the versions that return (by service) serve now though they never did before."""
+    for service, label in returning.items():
+        for name, other in _neighbours(draft, service, returning).items():
+            if (name not in returning or service < name) and not _served_together(draft, (service, label), (name, other)):
+                text = f"{service} {label} returns to serve beside {name} {other}: never seen together"
+                draft.because("strangers", text, rollout)
+
+
+def _served_together(draft: Draft, one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether two versions were stable at one time, or nobody knows when they were."""
+    mine, theirs = (version.served if (version := draft.version(*each)) is not None else () for each in (one, other))
+    now = draft.clock.now_ms
+    overlaps = (a.from_ms < (b.until_ms or now + 1) and b.from_ms < (a.until_ms or now + 1) for a in mine for b in theirs)
+    return not mine or not theirs or any(overlaps)
+
+
+def _note_served(draft: Draft, service: str, label: str | None, *, serves: bool) -> None:
+    """Note that a version is stable from now on, or no longer."""
+    version = draft.version(service, label) if label is not None else None
+    if version is None or serves is (bool(version.served) and version.served[-1].until_ms is None):
+        return
+    now = draft.clock.now_ms
+    served = (*version.served, e.Served(now)) if serves else (*version.served[:-1], replace(version.served[-1], until_ms=now))
+    draft.put(f"version/{service}/{label}", replace(version, served=served[-SERVED_KEPT:]))

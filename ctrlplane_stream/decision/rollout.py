@@ -19,6 +19,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall, owns, stays
 from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, QUEUED, Event, Phase
+from ctrlplane_stream.decision.promoting import flag_strangers
 from ctrlplane_stream.decision.readiness import failing, nothing_to_exchange, unready
 from ctrlplane_stream.decision.runs import counted, only_jobs
 from ctrlplane_stream.decision.stuck import watch_targets
@@ -156,6 +157,8 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
         if (why_not := unwanted(draft, unit.service, unit.candidate, rollout.cause)) is not None:
             return Event.STOP, f"{e.NOT_BEGUN}{why_not}"
     _renew_set(draft, rollout)
+    if rollout.cause == "revert":
+        flag_strangers(draft, rollout.id, {u.service: u.candidate for u in rollout.units})
     return Event.ADMITTED, "nothing that it would disturb is moving"
 
 

@@ -48,7 +48,7 @@ def taken_before(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 def adopted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     """Remember what was taken over as good, though nobody judged it."""
     for unit in rollout.units:
-        mark_good(draft, unit)
+        mark_good(draft, rollout, unit)
         text = f"{unit.service} {unit.candidate} is the last known good from here on: it was adopted as it runs, and is unjudged"
         draft.because("last-known-good", text, rollout.id)
     return replace(rollout, holds=(), promoted=True, ended_ms=draft.clock.now_ms)

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb, ReleaseOrder
+from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb, ReleaseOrder, WorldCause
 from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import SHOP, reasons, shop, until, weights
@@ -171,15 +171,54 @@ def test_a_declared_cycle_climbs_as_one_wave() -> None:
     until(loop, "cart/2", Phase.COMPLETED)
 
 
-def test_versions_that_never_baked_together_are_named_after_a_revert() -> None:
+def _neighbours_in_turn(loop: Loop) -> None:
+    """pay #2, cart #2 and pay #3 bake one after another: cart #2 has served beside both."""
+    for name, number in (("pay", 2), ("cart", 2), ("pay", 3)):
+        loop.push(name, number)
+        until(loop, f"{name}/{number}", Phase.COMPLETED)
+
+
+def test_versions_of_which_one_baked_while_the_other_served_are_no_strangers() -> None:
     loop = shop()
-    loop.push("pay", 2)
-    until(loop, "pay/2", Phase.COMPLETED)
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.COMPLETED)
-    loop.push("pay", 3)
-    until(loop, "pay/3", Phase.COMPLETED)
+    _neighbours_in_turn(loop)
     loop.judge.faulty.add(("cart", "#3"))
     loop.push("cart", 3)
     until(loop, "cart/3", Phase.REVERTED)
-    assert "cart #2 baked against pay #2 and now serves beside #3: never seen together" in reasons(loop)
+    assert "never seen together" not in reasons(loop)
+
+
+def test_a_person_who_returns_to_a_version_hears_beside_whom_it_never_served() -> None:
+    loop = shop()
+    _neighbours_in_turn(loop)
+    loop.say(OverrideVerb.REVERT, service="cart", version="#1")
+    assert "cart #1 returns to serve beside pay #3: never seen together" in reasons(loop)
+    assert "beside front" not in reasons(loop)
+    until(loop, "cart/1", Phase.COMPLETED)
+    heard = len(loop.driver.reasons)
+    loop.say(OverrideVerb.REVERT, service="pay", version="#2")
+    until(loop, "pay/2", Phase.COMPLETED)
+    assert not [reason for reason in loop.driver.reasons[heard:] if reason.code == "strangers"]
+
+
+def test_strangers_are_named_where_a_version_that_failed_after_its_bake_leaves_what_baked_beside_it() -> None:
+    """cart #2 falls while cart #1 is kept; pay #2 has baked since, and cart #1 has not served beside that."""
+    loop = shop(policy=replace(QUICK, drain_seconds=400, drain_limit_seconds=500))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.push("pay", 2)
+    until(loop, "pay/2", Phase.DRAINING)
+    loop.world.target("cart").versions["#2"].failure = "CrashLoopBackOff"
+    loop.tell_world("cart", WorldCause.READINESS, "crashes")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert [reason.text for reason in loop.driver.reasons if reason.code == "strangers"] == [
+        "cart #1 returns to serve beside pay #2: never seen together"
+    ]
+
+
+def test_versions_that_bake_at_once_remember_each_other_as_neighbours() -> None:
+    loop = shop()
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    good = [loop.driver.target(name).last_known_good for name in ("cart", "pay")]
+    assert [each.neighbours for each in good if each is not None] == [{"front": "#1", "pay": "#2"}, {"cart": "#2"}]

@@ -21,7 +21,7 @@ from ctrlplane_stream.decision.entities.rollouts import (
 )
 from ctrlplane_stream.decision.entities.sets import BlastRadius, ChangedUnit, GuardWhy, LeftOut, VersionSet
 from ctrlplane_stream.decision.entities.targets import ArrivalsEntry, InFlight, LastKnownGood, LiveVersion, TargetEntry, ZeroSince
-from ctrlplane_stream.decision.entities.versions import PairEntry, ReleaseEntry, VersionEntry
+from ctrlplane_stream.decision.entities.versions import PairEntry, ReleaseEntry, Served, VersionEntry
 
 __all__ = [
     "NOT_BEGUN",
@@ -49,6 +49,7 @@ __all__ = [
     "ReleaseEntry",
     "Rollout",
     "RunsFell",
+    "Served",
     "TargetEntry",
     "TelemetryEntry",
     "Unit",

@@ -6,6 +6,13 @@ from ctrlplane_stream.model.facts import Provenance, ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact
 
 
+class Served(msgspec.Struct, frozen=True):
+    """When a version was stable, in the log's milliseconds: from and until, None where it still is."""
+
+    from_ms: int
+    until_ms: int | None = None
+
+
 class VersionEntry(msgspec.Struct, frozen=True):
     """A version: an artifact with a configuration, numbered once and for ever."""
 
@@ -22,6 +29,8 @@ class VersionEntry(msgspec.Struct, frozen=True):
     """Its set was refused or never became whole, so that nothing moves it before it is offered again."""
     told_as: str | None = None
     """The label that its telemetry carries, where that is not ``label``: what was adopted lacks our resource attribute."""
+    served: tuple[Served, ...] = ()
+    """The last times that it was stable. Versions of two services whose times overlap have been seen together."""
 
 
 class PairEntry(msgspec.Struct, frozen=True):
