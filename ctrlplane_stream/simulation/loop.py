@@ -146,12 +146,16 @@ class Loop:
         return self.hear(OverrideRequested(f"o{self._count}", verb, "ada", "because", **more))  # type: ignore[arg-type]
 
     def hear(self, fact: Fact) -> Decision | None:
-        """Take in what a user wrote: a record of its own, which may be delivered again."""
-        self._inputs += 1
-        origin = Origin("inputs", 0, self._inputs)
+        """Take in what a user wrote: a record of its own, which may be delivered again, or be written again by whoever wrote it."""
+        origin = self._written()
         for seconds in self.repeat():
-            self.at(seconds, lambda: self._give(fact, origin))
+            anew = origin.offset % 2 and isinstance(fact, ArtifactPushed | OverrideRequested)
+            self.at(seconds, lambda anew=anew: self._give(fact, self._written() if anew else origin))  # type: ignore[misc]
         return self.give(fact, origin)
+
+    def _written(self) -> Origin:
+        self._inputs += 1
+        return Origin("inputs", 0, self._inputs)
 
     def give(self, fact: Fact, origin: Origin | None = None) -> Decision | None:
         """Append a fact to the log now; None while the engine is down: it is decided when the engine is back, by the time it has here."""

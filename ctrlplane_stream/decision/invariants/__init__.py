@@ -14,6 +14,7 @@ from ctrlplane_stream.decision.invariants.books import (
     note_bakes,
     note_commands,
     note_fact,
+    note_numbers,
     note_override,
     note_runs,
     note_ways,
@@ -36,6 +37,7 @@ from ctrlplane_stream.decision.invariants.ends import (
 from ctrlplane_stream.decision.invariants.order import (
     commands_are_unique,
     nothing_sleeps,
+    once_for_ever,
     one_mover_per_target,
     told_by_one,
 )
@@ -72,6 +74,7 @@ CHECKS: tuple[Check, ...] = (
     never_refused,
     nothing_unwanted_begins,
     commands_are_unique,
+    once_for_ever,
     one_mover_per_target,
     told_by_one,
     advice_is_no_command,
@@ -93,6 +96,7 @@ class Monitor:
         note_commands(self.books, decision)
         if isinstance(fact, OverrideRequested):
             note_override(self.books, fact)
+        note_numbers(self.books, decision)
         note_runs(self.books, decision)
         note_bakes(self.books, before, decision.state)
         note_ways(self.books, before, decision.state)

@@ -20,6 +20,7 @@ from ctrlplane_stream.model.facts import (
     VerdictGiven,
     WorldChanged,
 )
+from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Mode
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity, TargetObserved, TargetWanted
@@ -60,6 +61,8 @@ class Books:
         """(judge, rollout, step, attempt) to the last word of another."""
         self.carried: set[tuple[str, str]] = set()
         """(service, label) of what was ever seen with weight."""
+        self.numbers: dict[tuple[str, Artifact, str], str] = {}
+        """(service, artifact, hash of its configuration) to the label that it has."""
         self.overrides: set[str] = set()
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
         """Freezes in force by id: the service (None: all) and when it ends."""
@@ -127,6 +130,19 @@ def _count_runs_anew(books: Books, rollout: e.Rollout) -> None:
         books.runs[job] = version.runs if version is not None else 0
         books.fewer.pop(job, None)
         books.counted_before.pop(job, None)
+
+
+def numbered(decision: Decision) -> Iterator[tuple[str, e.VersionEntry]]:
+    """The versions that a decision numbered or changed, each with its service."""
+    for key in decision.delta:
+        if key.startswith("version/") and (version := decision.state.find(key, e.VersionEntry)) is not None:
+            yield key.removeprefix("version/").rsplit("/", 1)[0], version
+
+
+def note_numbers(books: Books, decision: Decision) -> None:
+    """Which number each artifact has with its configuration."""
+    for service, version in numbered(decision):
+        books.numbers.setdefault((service, version.artifact, version.manifest_hash), version.label)
 
 
 def note_override(books: Books, fact: OverrideRequested) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, numbered, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Command, Verb
-from ctrlplane_stream.model.facts import Fact, OutcomeReported, OutcomeStatus
+from ctrlplane_stream.model.decisions import Disposition
+from ctrlplane_stream.model.facts import Fact, OutcomeReported, OutcomeStatus, OverrideRequested
 
 
 def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -21,6 +22,16 @@ def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decis
         yield Violation(9, f"a target is told twice in one decision: {targets}")
     if any(command.sequence != decision.sequence for command in commands_of(decision)):
         yield Violation(9, "a command carries another sequence than its decision")
+
+
+def once_for_ever(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """9: an artifact with a configuration has one number for ever, and a word of an operator is carried out once, by its id."""
+    for service, version in numbered(decision):
+        label = books.numbers.get((service, version.artifact, version.manifest_hash), version.label)
+        if label != version.label:
+            yield Violation(9, f"{service} {label} is numbered {version.label} besides")
+    if isinstance(fact, OverrideRequested) and fact.id in books.overrides and decision.disposition is Disposition.APPLIED:
+        yield Violation(9, f"{fact.verb} {fact.id} by {fact.who} is carried out again")
 
 
 def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

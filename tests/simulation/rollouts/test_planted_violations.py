@@ -30,6 +30,7 @@ from ctrlplane_stream.decision import (
     targets,
     timers,
     transitions,
+    versioning,
 )
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
@@ -234,6 +235,8 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "a freeze freezes nothing": (8, lambda: [(holds, "freeze_on", lambda *args: None)]),
     "holds hold nothing": (8, lambda: [(rollout, "_unheld", lambda r: None)]),
     "command ids repeat": (9, lambda: [(engine, "emit_commands", _numberless)]),
+    "a known artifact is numbered anew": (9, lambda: [(versioning, "known_label", lambda *args: None)]),
+    "what an operator said is forgotten": (9, lambda: [(overrides, "_remember", lambda *args: None)]),
     "an artifact is announced twice": (9, lambda: [(promoting, "_announce", _announced_twice)]),
     "a decision depends on more than its facts": (9, lambda: [(engine, "_finish", _counting)]),
     "two rollouts move one target": (10, lambda: [(admission, "_conflict", lambda *args: None)]),
