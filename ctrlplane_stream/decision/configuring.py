@@ -75,7 +75,7 @@ def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
     label, new = number(draft, service, current.artifact, current.provenance)
     version = draft.version(service.service, label)
     if version is not None and version.gone_back and draft.target(service.service).configured == wanted:
-        hint = f"`control retry {draft.environment}:{service.service} --version '{label}'` tries it again"
+        hint = f"`ctrlplane-stream control retry {draft.environment}:{service.service} --version '{label}' --why REASON` tries it again"
         text = f"{service.service} is not as the catalog has it, since {label} was gone back from; {hint}"
         draft.because("gone-back-from", text)
         return

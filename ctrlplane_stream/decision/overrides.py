@@ -21,6 +21,7 @@ from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Ph
 from ctrlplane_stream.decision.promoting import BAKED_KEPT
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
+from ctrlplane_stream.decision.versioning import under_way
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
 from ctrlplane_stream.model.identity import version_label
 
@@ -246,8 +247,8 @@ def _unpin(draft: Draft, fact: OverrideRequested) -> Answered:
 
 def _retry(draft: Draft, fact: OverrideRequested) -> Answered:
     members = _to_retry(draft, fact)
-    if not members:
-        return False, f"{REFUSED}nothing in {_scope(draft, fact)} was reverted or waits to be tried"
+    if isinstance(members, str):
+        return False, REFUSED + members
     alone = _moved_with(draft, members)
     whole = draft.find(f"set/{fact.rollout}", e.VersionSet)
     id_ = enqueue(draft, members, "retry", whole.release, whole.order) if whole is not None else enqueue(draft, members, "retry")
@@ -267,19 +268,24 @@ def _moved_with(draft: Draft, members: dict[str, str]) -> list[str]:
     return [f"{name} {label}" for name, label in newest.items() if label != draft.target(name).stable]
 
 
-def _to_retry(draft: Draft, fact: OverrideRequested) -> dict[str, str]:
+def _to_retry(draft: Draft, fact: OverrideRequested) -> dict[str, str] | str:
+    """What is tried again, or why nothing is."""
     ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
     if ended is not None and ended.advice is None:
-        reverted = ended.phase is Phase.REVERTED and ended.cause != "adoption"  # that says adopt again, since retry would make it
-        return {u.service: u.candidate for u in ended.units} if reverted else {}
+        if ended.cause == "adoption":  # retry would make what runs there
+            return f"{ended.id} took over what runs there, which is adopted again, not tried"
+        reverted = {u.service: u.candidate for u in ended.units} if ended.phase is Phase.REVERTED else None
+        return reverted or f"{ended.id} is {ended.phase}, and tried again is only what was reverted"
     if fact.service is None:
-        return {}
+        unnamed = "retry needs a service, or a rollout that was reverted" if fact.rollout is None else _absent(draft, fact)
+        return unnamed if ended is None else f"another tool moves what {ended.id} is about"
     target = draft.target(fact.service)
     label = fact.version or version_label(target.newest)
-    busy = any(u.service == fact.service for r in draft.rollouts() for u in r.units)
-    if busy or label == target.stable or draft.version(fact.service, label) is None:
-        return {}
-    return {fact.service: label}
+    if moving := under_way(draft, fact.service):
+        return f"{fact.service} is moved by {' and '.join(r.id for r in moving)}: tried again is only what nothing moves"
+    if label == target.stable:
+        return f"{fact.service} serves {label} already"
+    return {fact.service: label} if draft.version(fact.service, label) is not None else f"{fact.service} has no version {label}"
 
 
 def _revert(draft: Draft, fact: OverrideRequested) -> Answered:

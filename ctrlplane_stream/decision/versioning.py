@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import ArtifactPushed, Provenance, ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact, version_label, version_number
@@ -91,13 +92,35 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
         draft.because("offered-again", f"{artifact.service} {label}, of which nothing came before, is offered again")
         return _offer(draft, service, label, fact.release, fact.release_size, fact.order)
     if not new:
-        place = f"{draft.environment}:{artifact.service} --version '{label}'"
-        hint = f"`control revert {place}` returns to it, `control retry {place}` tries it again"
-        draft.because("known-version", f"ignored: {artifact} with this configuration is already version {label}; {hint}")
+        hint = _way_to(draft, artifact.service, label)
+        draft.because("known-version", f"ignored: {artifact} with this configuration is already version {label}{hint}")
         return False
     made = fact.provenance.commit or "an unnamed commit"
     draft.because("version", f"{artifact.service} {label} is {artifact} of {made}, {fact.provenance.digest_source} digest")
     return _offer(draft, service, label, fact.release, fact.release_size, fact.order)
+
+
+def under_way(draft: Draft, service: str) -> list[e.Rollout]:
+    """What moves a service or waits to, in order of arrival."""
+    return [r for r in draft.rollouts() if any(u.service == service for u in r.units)]
+
+
+def _way_to(draft: Draft, service: str, label: str) -> str:
+    """What whoever wants a known version can type now, if anything, and why not."""
+    target, moving = draft.target(service), under_way(draft, service)
+    if (rolls := next((r for r in moving if r.unit(service).candidate == label), None)) is not None:
+        return f"; {rolls.id} moves {service} to it"
+    if label == target.stable and not moving:
+        return ", which serves"
+    if (why := unable(draft, service)) is not None:
+        return f"; {why}"
+    place = f"{draft.environment}:{service} --version '{label}' --why REASON"
+    back = f"`ctrlplane-stream control revert {place}` returns to it"
+    again = f"`ctrlplane-stream control retry {place}` tries it again"
+    if moving:
+        again += f" once {service} is not moved by {' and '.join(r.id for r in moving)} any more"
+    ways = [back] * (label in target.baked) + [again] * (label != target.stable)
+    return f"; {', '.join(ways)}" if ways else ""
 
 
 def _was_turned_down(draft: Draft, service: str, label: str) -> bool:

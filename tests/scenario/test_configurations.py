@@ -99,7 +99,7 @@ def test_a_configuration_that_failed_is_not_tried_again_by_a_catalog_that_says_n
     _configure(loop, limit="5")
     loop.run(60)
     assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.REVERTED, {"#1": 100})
-    assert "`control retry production:cart --version '#2'` tries it again" in reasons(loop)
+    assert "`ctrlplane-stream control retry production:cart --version '#2' --why REASON` tries it again" in reasons(loop)
     loop.judge.faulty.clear()
     _configure(loop)
     _configure(loop, limit="5")  # somebody says so anew

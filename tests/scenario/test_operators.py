@@ -458,7 +458,10 @@ def test_what_cannot_be_done_is_refused_with_what_is_missing() -> None:
         (Say.UNPIN, {}, "unpin needs a service"),
         (Say.REVERT, {}, "revert needs a service"),
         (Say.REVERT, {"service": "cart", "version": "#9"}, "has no version #9"),
-        (Say.RETRY, {"service": "cart"}, "was reverted or waits to be tried"),
+        (Say.RETRY, {}, "retry needs a service, or a rollout that was reverted"),
+        (Say.RETRY, {"service": "cart"}, "cart serves #1 already"),
+        (Say.RETRY, {"service": "cart", "version": "#9"}, "has no version #9"),
+        (Say.RETRY, {"rollout": "production/cart/1"}, "production/cart/1 is completed, and tried again is only what was reverted"),
         (Say.PROMOTE, {}, "nothing in production is under way"),
         (Say.PROMOTE, {"rollout": "production/cart/9"}, "there is no rollout production/cart/9"),
     ):

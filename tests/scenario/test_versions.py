@@ -21,6 +21,33 @@ def test_the_same_artifact_twice_is_one_version() -> None:
     assert loop.driver.target("cart").newest == 1
 
 
+def test_whoever_pushes_a_known_version_again_is_told_what_can_be_typed_then_and_there() -> None:
+    """Not to try again what would be refused: what climbs is named, and so it is where somebody tries all the same."""
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.push("cart", 3)
+    loop.push("cart", 2)
+    again = "`ctrlplane-stream control retry production:cart --version '#2' --why REASON`"
+    assert f"{again} tries it again once cart is not moved by production/cart/3 any more" in loop.driver.reasons[-1].text
+    assert "control revert" not in loop.driver.reasons[-1].text
+    loop.say(OverrideVerb.RETRY, service="cart", version="#2")
+    assert "refused: cart is moved by production/cart/3: tried again is only what nothing moves" in loop.driver.reasons[-1].text
+    loop.push("cart", 3)
+    assert loop.driver.reasons[-1].text.endswith("version #3; production/cart/3 moves cart to it")
+    until(loop, "cart/3", Phase.COMPLETED)
+    loop.push("cart", 3)
+    assert loop.driver.reasons[-1].text.endswith("version #3, which serves")
+    loop.push("cart", 1)
+    assert "control revert production:cart --version '#1' --why REASON` returns to it" in loop.driver.reasons[-1].text
+    loop.push("cart", 2)
+    assert loop.driver.reasons[-1].text.endswith(f"version #2; {again} tries it again")
+    loop.judge.faulty.clear()
+    loop.say(OverrideVerb.RETRY, service="cart", version="#2")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_a_completed_bake_announces_the_artifact_onward() -> None:
     loop = Loop.of(catalog(service("cart"), environment="staging", promotes_to=("production",)))
     loop.push("cart", 1)
