@@ -285,9 +285,12 @@ def _forward(draft: Draft, rollout: e.Rollout) -> str | None:
 
 
 def _turn(draft: Draft, rollout: e.Rollout) -> str | None:
-    """That another rollout has stepped forward in this window, or None."""
+    """That another rollout has stepped forward in this window, or None; first versions wait for none of their kind."""
     known = draft.telemetry
-    if known.stepped_by == rollout.id or known.stepped_window < window_now(draft) or all(u.stable is None for u in rollout.units):
+    if known.stepped_by == rollout.id or known.stepped_window < window_now(draft):
+        return None
+    other = draft.rollout(known.stepped_by) if known.stepped_by is not None and rollout.only_first_versions else None
+    if other is not None and other.only_first_versions:
         return None
     return f"waits for the next window, since {known.stepped_by} stepped in this one"
 

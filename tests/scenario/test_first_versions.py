@@ -19,6 +19,22 @@ def test_the_first_version_ever_goes_to_full_weight_when_ready_and_becomes_last_
     assert loop.driver.target("cart").last_known_good.label == "#1"  # type: ignore[union-attr]
 
 
+def test_first_versions_step_together_but_not_in_the_window_in_which_another_release_does() -> None:
+    """A new environment is not started one service a window; what is served already is not harmed by two at once."""
+    loop = Loop.of(catalog(*[service(name) for name in ("cart", "island", "pay")]))
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    for name, number in (("cart", 2), ("island", 1), ("pay", 1)):
+        loop.push(name, number)
+    loop.run(30)
+    stepped = {}
+    for id_ in ("cart/2", "island/1", "pay/1"):
+        rollout = loop.driver.rollout(f"production/{id_}")
+        assert rollout is not None
+        stepped[id_] = next(passage.at_ms for passage in rollout.timeline if passage.phase is Phase.SHIFTING) // 10_000
+    assert stepped["cart/2"] < stepped["island/1"] == stepped["pay/1"]
+
+
 def test_a_first_version_that_fails_is_held_at_weight_zero_and_says_so() -> None:
     loop = shop(running=False)
     loop.judge.faulty.add(("cart", "#1"))

@@ -181,6 +181,11 @@ class Rollout(msgspec.Struct, frozen=True):
         return next(unit for unit in self.units if unit.service == service)
 
     @property
+    def only_first_versions(self) -> bool:
+        """Whether nothing of what it moves was stable before."""
+        return all(unit.stable is None for unit in self.units)
+
+    @property
     def is_gone_back(self) -> bool:
         """Whether it went back for what was found of it, or since a person said so."""
         return self.phase is Phase.REVERTED and not (self.stopped_because or "").startswith((SUPERSEDED, NOT_BEGUN))

@@ -73,7 +73,7 @@ class Books:
         self.baked: set[tuple[str, str]] = set()
         """(service, label) of what was promoted after its bake."""
         self.window_seconds = 10.0
-        self.stepped: tuple[int, str] | None = None
+        self.stepped: tuple[int, e.Rollout] | None = None
         self.runs: dict[tuple[str, str], int] = {}
         """(service, label) to the most runs of it that were seen to have ended well."""
         self.fewer: dict[tuple[str, str], tuple[int, int]] = {}

@@ -78,7 +78,7 @@ def _undoes_its_own(books: Books, fact: Fact, state: State, command: Command) ->
     rollout = rollout_of(state, command.rollout)
     if rollout is None or rollout.stopped_because is None:
         return False
-    if all(unit.stable is None for unit in rollout.units) and not any(_emptied_by_hand(books, fact, unit) for unit in rollout.units):
+    if rollout.only_first_versions and not any(_emptied_by_hand(books, fact, unit) for unit in rollout.units):
         return False
     return any(unit.service == command.target.service and unit.stable is None for unit in rollout.units)
 
@@ -96,14 +96,15 @@ def _one_step_a_window(books: Books, before: State, after: State) -> Iterator[Vi
     clock = after.find("clock", e.Clock)
     for rollout in rollouts_of(after):
         past = rollout_of(before, rollout.id)
-        if clock is None or past is None or rollout.phase is not Phase.SHIFTING or all(u.stable is None for u in rollout.units):
+        if clock is None or past is None or rollout.phase is not Phase.SHIFTING:
             continue
         if past.phase is Phase.SHIFTING and (past.wave, past.step) == (rollout.wave, rollout.step):
             continue
         window = int(clock.now_ms // (books.window_seconds * 1000))
-        if books.stepped is not None and books.stepped[0] == window and books.stepped[1] != rollout.id:
-            yield Violation(10, f"{rollout.id} steps in the window in which {books.stepped[1]} stepped")
-        books.stepped = (window, rollout.id)
+        then, other = books.stepped if books.stepped is not None else (-1, rollout)
+        if then == window and other.id != rollout.id and not (other.only_first_versions and rollout.only_first_versions):
+            yield Violation(10, f"{rollout.id} steps in the window in which {other.id} stepped")
+        books.stepped = (window, rollout)
 
 
 def nothing_sleeps(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
