@@ -14,6 +14,7 @@ from in_step import keep_in_step
 from ctrlplane_stream.cli import main as program
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, RULE, statuses_of
 from ctrlplane_stream.commands.verbs import MEANINGS, SCOPES
+from ctrlplane_stream.decision.overrides import OVERRIDES_KEPT
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 
@@ -40,12 +41,13 @@ cannot end with a status that it has not declared.
 |---|---|---|---|---|---|
 """
 
-VERBS = """
+VERBS = f"""
 ## The verbs of `control`
 
 Each has options of its own, which its help has (`control pause -h`). On a rollout that has ended pause, resume,
 promote, abort, force and skip change nothing, say so in the same words, and end with 1. The same `--id` twice is one override: the
-second ends as the first did.
+second ends as the first did. An environment remembers the last {OVERRIDES_KEPT} of its overrides: one that is said again after
+so many others is a new one, and is carried out again.
 
 | verb | said of | what |
 |---|---|---|

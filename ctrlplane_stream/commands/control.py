@@ -13,6 +13,7 @@ from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, t
 from ctrlplane_stream.commands.scope import nowhere, read_scope
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, ends
 from ctrlplane_stream.commands.verbs import MEANINGS, PLACE, SCOPES, SERVICE
+from ctrlplane_stream.decision.overrides import OVERRIDES_KEPT
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
@@ -90,9 +91,8 @@ def _verb_command(verb: OverrideVerb) -> click.Command:
     run.__doc__ = f"{meaning.line}\n\n{meaning.more}\n\n{SCOPES[meaning.scope]}"
     command: _Command = takes_json(ends(_STATUSES)(run))
     command = takes_wait(takes_settings("kafka_", "topic_", "partitions")(command))
-    command = click.option("--id", "event_id", metavar="ID", help="The override's id; the same id twice is one override. [a new one]")(
-        command
-    )
+    once = f"The override's id; the same id twice, with fewer than {OVERRIDES_KEPT} others between, is one override. [a new one]"
+    command = click.option("--id", "event_id", metavar="ID", help=once)(command)
     command = click.option("--who", metavar="NAME", help="Who overrules. [the user's name]")(command)
     for option in reversed(meaning.options):
         command = _OPTIONS[option](command)

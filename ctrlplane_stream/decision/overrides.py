@@ -26,7 +26,8 @@ from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
 from ctrlplane_stream.model.identity import version_label
 
 OVERRIDES_KEPT = 256
-"""Ids of overrides that are remembered; a repetition later than that would be carried out again."""
+"""Ids of overrides that an environment remembers. One that is said again after so many others is carried out again: nothing in it tells a
+person who means it anew from one who repeats himself, and no state can hold every id for ever."""
 
 Answered = tuple[bool, str]
 """Whether it counts as applied, and the sentence that says how; it begins with one of the next two where nothing was changed."""

@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.engine import minimal_abort
-from ctrlplane_stream.decision.entities import TargetEntry
+from ctrlplane_stream.decision.entities import Index, TargetEntry
+from ctrlplane_stream.decision.overrides import OVERRIDES_KEPT
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested, WorldCause
@@ -13,6 +14,7 @@ from ctrlplane_stream.model.policy import MaintenanceWindow, Step, Supersede
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, catalog, service
 from ctrlplane_stream.simulation.world import INSTANCES, Sickness
+from ctrlplane_stream.testing import Driver
 from tests.scenario.shop import SHOP, held, old_version_being_parked, phase, reasons, release_waiting, shop, until, weights
 
 
@@ -548,3 +550,17 @@ def test_an_abort_that_asks_a_parked_version_back_asks_again_where_its_actuator_
     loop.world.broken.discard("cart")
     until(loop, "cart/2", Phase.REVERTED)
     assert weights(loop, "cart")["#1"] == 100
+
+
+@pytest.mark.parametrize(("others", "frozen"), [(OVERRIDES_KEPT - 1, ()), (OVERRIDES_KEPT, ("K",))])
+def test_an_id_is_remembered_as_long_as_the_documents_say(others: int, frozen: tuple[str, ...]) -> None:
+    """Somebody who says it again after so many others means it again: no state can hold every id for ever, as the monitor does."""
+    driver = Driver(strict=False)
+    driver.pipe(OverrideRequested("K", Say.FREEZE, "ada", "a reason"))
+    driver.pipe(OverrideRequested("L", Say.UNFREEZE, "ada", "a reason"))
+    for number in range(others - 1):
+        driver.pipe(OverrideRequested(f"x{number}", Say.RESUME, "ada", "a reason"))
+    driver.pipe(OverrideRequested("K", Say.FREEZE, "ada", "a reason"))
+    index = driver.state.find("index", Index)
+    assert index is not None
+    assert index.freezes == frozen
