@@ -2,6 +2,8 @@
 
 import msgspec
 
+from ctrlplane_stream.decision.promoting import BAKED_KEPT
+from ctrlplane_stream.decision.versioning import VERSIONS_KEPT
 from ctrlplane_stream.model.facts import OverrideVerb
 
 SCOPE, PLACE, SERVICE = "SCOPE", "ENVIRONMENT[:SERVICE]", "ENVIRONMENT:SERVICE"
@@ -93,7 +95,9 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
     ),
     OverrideVerb.REVERT: Meaning(
         "Back to an earlier version that baked here.",
-        "To --version, or to the one before the stable one: make-before-break and in one step, since it was good here. What moves the "
+        "To --version, or to the one before the stable one: make-before-break and in one step, since it was good here. What baked after "
+        "it is left by that, and `control retry` rolls it out again step by step. What a service's versions are made from is known of the "
+        f"last {VERSIONS_KEPT}, and of the last {BAKED_KEPT} that baked: an older one is pushed again and retried. What moves the "
         "service now is stopped first. A FAIL on the way holds it for a person: a revert is never reverted by itself. Needs a service, or "
         "a rollout, of which the first service is meant.",
         options=("--version",),

@@ -18,12 +18,12 @@ from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.holds import REVERT_FAILS, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Phase
-from ctrlplane_stream.decision.promoting import BAKED_KEPT
+from ctrlplane_stream.decision.promoting import has_baked
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
-from ctrlplane_stream.decision.versioning import under_way
+from ctrlplane_stream.decision.versioning import VERSIONS_KEPT, under_way
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
-from ctrlplane_stream.model.identity import version_label
+from ctrlplane_stream.model.identity import version_label, version_number
 
 OVERRIDES_KEPT = 256
 """Ids of overrides that an environment remembers. One that is said again after so many others is carried out again: nothing in it tells a
@@ -297,16 +297,19 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
         return False, REFUSED + "revert needs a service"
     target = draft.target(service)
     label = fact.version or target.earlier
+    again = f"control retry {draft.environment}:{service} --version '{label}' --why …"
     if label is None or draft.version(service, label) is None:
+        if 0 < (version_number(label or "") or 0) <= target.newest:
+            forgotten = f"{service} {label} is not among the last {VERSIONS_KEPT}, of which it is known what they are made from"
+            return False, f"{REFUSED}{forgotten}; push its artifact again, and then `{again}`"
         return False, f"{REFUSED}{service} has no version {label or 'before its stable one'}"
     if label == target.stable:
         stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.ADVISING, *ADOPTION)]
         for moving in stopped:
             move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
         return bool(stopped), f"{service} returns to {label}" if stopped else f"{IDLE}{service} serves {label} already"
-    if label not in target.baked:
-        how = f"none of the last {BAKED_KEPT} that baked here and were not left since"
-        return False, f"{REFUSED}{service} {label} is {how}; control retry rolls it out step by step"
+    if not has_baked(draft, service, label):
+        return False, f"{REFUSED}{service} {label} never baked here, or was left since; `{again}` rolls it out step by step"
     id_ = enqueue(draft, {service: label}, "revert")
     return id_ is not None, f"{service} returns to {label}: {id_}" if id_ is not None else f"{REFUSED}{service} {label} is not started anew"
 

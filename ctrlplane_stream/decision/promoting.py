@@ -7,10 +7,11 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.targets import with_version
 from ctrlplane_stream.model.commands import Announce
+from ctrlplane_stream.model.identity import version_label
 from ctrlplane_stream.model.world import Capacity
 
 BAKED_KEPT = 20
-"""Versions that a target remembers as good."""
+"""Versions that a target remembers as good whatever comes after them; older ones while it is known what they are made from."""
 SERVED_KEPT = 20
 """Times for which a version remembers that it was stable."""
 ENDED_KEPT = 100
@@ -36,7 +37,7 @@ def mark_good(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     if target.stable != unit.candidate:
         _note_served(draft, unit.service, target.stable, serves=False)
     _note_served(draft, unit.service, unit.candidate, serves=True)
-    target = replace(target, stable=unit.candidate, last_known_good=good, baked=_baked(target.baked, unit.candidate))
+    target = replace(target, stable=unit.candidate, last_known_good=good, baked=_baked(draft, target, unit.candidate))
     known = target.wanted(unit.candidate)
     if known is not None and known.capacity is Capacity.WEIGHTED:
         target = with_version(target, replace(known, capacity=Capacity.FULL, share=0))
@@ -44,9 +45,32 @@ def mark_good(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     _note_gone_back(draft, unit.service, unit.candidate, gone=False)
 
 
-def _baked(before: tuple[str, ...], label: str) -> tuple[str, ...]:
-    known = before[: before.index(label)] if label in before else before
-    return (*known, label)[-BAKED_KEPT:]
+def has_baked(draft: Draft, service: str, label: str) -> bool:
+    """Whether a version completed its bake here and was neither found bad after it nor left for one that baked before."""
+    version = draft.version(service, label)
+    return version is not None and (version.outlived_steady is not None or label in draft.target(service).baked)
+
+
+def _baked(draft: Draft, target: e.TargetEntry, label: str) -> tuple[str, ...]:
+    """The last that baked once this one has. Returning to one forgets those that baked after it: they were left for it."""
+    order = (*_outlived(draft, target), *target.baked)
+    good = (*(order[: order.index(label)] if label in order else order), label)
+    for other in order:
+        _note_outlived(draft, target.service, other, outlived=other in good[:-BAKED_KEPT])
+    return good[-BAKED_KEPT:]
+
+
+def _outlived(draft: Draft, target: e.TargetEntry) -> list[str]:
+    """What baked before those that the target counts, in that order."""
+    known = (draft.version(target.service, version_label(count)) for count in range(1, target.newest + 1))
+    found = [(v.outlived_steady, v.label) for v in known if v is not None and v.outlived_steady is not None]
+    return [label for _, label in sorted(found)]
+
+
+def _note_outlived(draft: Draft, service: str, label: str, *, outlived: bool) -> None:
+    version = draft.version(service, label)
+    if version is not None and (version.outlived_steady is not None) is not outlived:
+        draft.put(f"version/{service}/{label}", replace(version, outlived_steady=draft.clock.steady if outlived else None))
 
 
 def _neighbours(draft: Draft, service: str, moved: dict[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.promoting import has_baked
 from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import ArtifactPushed, Provenance, ReleaseOrder
@@ -119,7 +120,7 @@ def _way_to(draft: Draft, service: str, label: str) -> str:
     again = f"`ctrlplane-stream control retry {place}` tries it again"
     if moving:
         again += f" once {service} is not moved by {' and '.join(r.id for r in moving)} any more"
-    ways = [back] * (label in target.baked) + [again] * (label != target.stable)
+    ways = [back] * has_baked(draft, service, label) + [again] * (label != target.stable)
     return f"; {', '.join(ways)}" if ways else ""
 
 

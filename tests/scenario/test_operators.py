@@ -7,6 +7,8 @@ from ctrlplane_stream.decision.engine import minimal_abort
 from ctrlplane_stream.decision.entities import Index, TargetEntry
 from ctrlplane_stream.decision.overrides import OVERRIDES_KEPT
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
+from ctrlplane_stream.decision.promoting import BAKED_KEPT
+from ctrlplane_stream.decision.versioning import VERSIONS_KEPT
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideRequested, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
@@ -229,7 +231,7 @@ def test_a_revert_to_what_never_baked_is_refused_since_it_would_take_all_traffic
     decision = loop.say(Say.REVERT, service="cart", version="#3")
     assert phase(loop, "cart/3") is Phase.QUEUED
     assert decision is not None
-    assert "control retry rolls it out step by step" in decision.reasons[-1].text
+    assert "`control retry production:cart --version '#3' --why …` rolls it out step by step" in decision.reasons[-1].text
     until(loop, "cart/3", Phase.COMPLETED)
 
 
@@ -329,6 +331,45 @@ def test_revert_to_any_earlier_version_works_also_when_it_was_deleted_long_ago()
     until(loop, "cart/1", Phase.PREPARING)
     until(loop, "cart/1", Phase.COMPLETED)
     assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_revert_goes_to_any_earlier_version_that_baked_and_retry_to_those_that_were_left_for_it() -> None:
+    """A target counts the last that baked; of older ones their version tells. What baked after the one returned to was left for it."""
+    loop = shop()
+    newest = BAKED_KEPT + 6
+    for number in range(2, newest + 1):
+        loop.push("cart", number)
+        until(loop, f"cart/{number}", Phase.COMPLETED)
+    assert "#3" not in loop.driver.target("cart").baked
+    loop.say(Say.REVERT, service="cart", version="#3")
+    until(loop, "cart/3", Phase.PREPARING)
+    until(loop, "cart/3", Phase.COMPLETED)
+    assert (weights(loop, "cart"), loop.driver.target("cart").baked) == ({"#3": 100}, ("#1", "#2", "#3"))
+    for left in ("#5", f"#{newest}"):
+        decision = loop.say(Say.REVERT, service="cart", version=left)
+        assert decision is not None
+        assert f"`control retry production:cart --version '{left}' --why …` rolls it out" in decision.reasons[-1].text
+    loop.say(Say.RETRY, service="cart", version="#5")
+    until(loop, "cart/5", Phase.PREPARING)
+    until(loop, "cart/5", Phase.COMPLETED)
+    loop.say(Say.REVERT, service="cart")
+    until(loop, "cart/3", Phase.PREPARING)
+    until(loop, "cart/3", Phase.COMPLETED)
+    assert loop.driver.target("cart").baked == ("#1", "#2", "#3")
+
+
+def test_a_version_of_which_too_much_is_forgotten_to_return_to_it_is_pushed_again_and_retried() -> None:
+    """That it has this number stays known, what it is made from does not: the refusal says what to type."""
+    loop = shop()
+    for number in range(2, VERSIONS_KEPT + 4):
+        loop.push("cart", number)
+    decision = loop.say(Say.REVERT, service="cart", version="#3")
+    assert decision is not None
+    assert "push its artifact again, and then `control retry production:cart --version '#3' --why …`" in decision.reasons[-1].text
+    until(loop, f"cart/{VERSIONS_KEPT + 3}", Phase.COMPLETED)
+    loop.push("cart", 3)
+    loop.say(Say.RETRY, service="cart", version="#3")
+    until(loop, "cart/3", Phase.COMPLETED)
 
 
 @pytest.mark.parametrize("verb", list(Say))

@@ -55,7 +55,8 @@ class TargetEntry(msgspec.Struct, frozen=True):
     stable: str | None = None
     last_known_good: LastKnownGood | None = None
     baked: tuple[str, ...] = ()
-    """Labels that completed their bake here, the latest last; going back to one forgets those after it."""
+    """The last labels that completed their bake here, the latest last; going back to one forgets those after it. That an older one baked
+    its version tells."""
     live: tuple[LiveVersion, ...] = ()
     observed: tuple[ObservedVersion, ...] = ()
     observed_sequence: int = 0
