@@ -45,6 +45,8 @@ def _unheard(rollout: e.Rollout | None, verdict: Verdict, draft: Draft) -> str |
     """Why the verdict does not count, or None."""
     if rollout is None:
         return "there is no such rollout"
+    if verdict.environment != draft.environment:
+        return f"it names environment {verdict.environment}, and this is {draft.environment}"
     if (why := _misplaced(rollout, verdict)) is not None:
         return why
     known = [j.name for j in draft.version_set(rollout.id).policy.gate.outside]

@@ -148,7 +148,14 @@ def test_what_waits_to_return_to_what_serves_is_not_beside_what_fails() -> None:
     assert (phase(loop, "cart/2"), waits.phase, waits.beside) == (Phase.ABORTING, Phase.QUEUED, None)
 
 
-def give_shared_failure(loop: Loop, id_: str, culprit: Culprit | None) -> None:
+def test_a_verdict_that_names_another_environment_is_not_heard_though_it_names_a_rollout_of_this_one() -> None:
+    loop = two_under_one_caller()
+    give_shared_failure(loop, "cart/2", None, environment="staging")
+    assert loop.driver.reasons[-1].text.endswith("it names environment staging, and this is production")
+    assert (phase(loop, "cart/2"), phase(loop, "stock/2")) == (Phase.VERIFYING, Phase.VERIFYING)
+
+
+def give_shared_failure(loop: Loop, id_: str, culprit: Culprit | None, environment: str = "production") -> None:
     """The judge fails a rollout on its caller front, which watches both."""
     rollout = loop.driver.rollout(f"production/{id_}")
     assert rollout is not None
@@ -156,7 +163,7 @@ def give_shared_failure(loop: Loop, id_: str, culprit: Culprit | None) -> None:
         name=Metric.ERROR_RATIO, guard="front", role=GuardRole.CALLER, comparison=Comparison.BASELINE, status=VerdictStatus.FAIL
     )
     verdict = Verdict(
-        environment="production",
+        environment=environment,
         rollout=rollout.id,
         step=rollout.step,
         attempt=rollout.judged_attempt,

@@ -56,7 +56,8 @@ def _unheeded(fact: Fact, before: State, decision: Decision) -> Iterator[Violati
     past, now = (rollout_of(state, verdict.rollout) for state in (before, decision.state))
     if past is None or now is None or past.phase not in _LIVES or now.stopped_because is not None or _may_go_on(now):
         return
-    if past.confirmed_ms is not None and past.judged_attempt == verdict.attempt and _stops(before, past.id, verdict.judge):
+    judged = (verdict.environment, verdict.attempt) == (past.environment, past.judged_attempt)
+    if past.confirmed_ms is not None and judged and _stops(before, past.id, verdict.judge):
         yield Violation(6, f"{past.id} goes on in {past.phase}, and a FAIL of what the judge watches is not heard")
 
 
