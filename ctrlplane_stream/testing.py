@@ -66,6 +66,7 @@ class Driver:
         """Decide a fact at ``at_ms`` (now, where not given); InvariantBroken where that breaks a promise."""
         self.now_ms = max(self.now_ms, at_ms if at_ms is not None else self.now_ms)
         self.offset += 1
+        fact = _as_read(fact)
         moment = Moment(self.offset, at_ms if at_ms is not None else self.now_ms, origin)
         before = self.state
         decision = decide(before, fact, moment)
@@ -188,6 +189,12 @@ class Driver:
             delta=decision.delta,
             wake_at_ms=decision.wake_at_ms,
         )
+
+
+def _as_read(fact: Fact) -> Fact:
+    """The fact as the log gives it back: a whole number of seconds is a float there, however it was written."""
+    read: Fact = msgspec.json.decode(msgspec.json.encode(fact), type=Fact)
+    return read
 
 
 def _same(one: Decision, other: Decision) -> bool:
