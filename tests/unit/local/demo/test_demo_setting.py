@@ -21,7 +21,7 @@ def test_the_policy_differs_from_the_default_in_times_only() -> None:
     assert steps_differ_in_times_only(policy)
     assert all(name == "steps" or name.endswith("_seconds") for name in differences(policy))
     assert not steps_differ_in_times_only(msgspec.structs.replace(policy, steps=policy.steps[1:]))
-    assert problems(policy) == ()
+    assert tuple(problems(policy)) == ()
 
 
 def test_the_catalog_is_one_that_the_engine_takes() -> None:
