@@ -64,7 +64,7 @@ def install(
     if not without_worker:
         require_broker(settings)
     try:
-        named = namespaces or _namespaces(settings, context)
+        named = namespaces or _namespaces(settings, context, home=not without_worker)
         made = manifests(_installation(settings, named, image, worker=not without_worker))
         if dry_run:
             if as_json:
@@ -83,12 +83,13 @@ def install(
         fail(str(error))
 
 
-def _namespaces(settings: Settings, context: str | None) -> tuple[str, ...]:
-    """The namespaces of the placement file that are in the cluster of this context, each once."""
+def _namespaces(settings: Settings, context: str | None, *, home: bool) -> tuple[str, ...]:
+    """The namespaces of the placement file that are in the cluster of this context, each once. Those that it has without a context are in
+    the worker's own (``home``), whatever a kubeconfig calls that."""
     if not settings.kubernetes_placement:
         return ()
     placed = read_placements(Path(settings.kubernetes_placement)).namespaces()
-    return tuple(dict.fromkeys(namespace for where, namespace in placed if where == context or None in (where, context)))
+    return tuple(dict.fromkeys(namespace for where, namespace in placed if where == context or (where is None and home)))
 
 
 def _installation(settings: Settings, namespaces: tuple[str, ...], image: str | None, *, worker: bool) -> Installation:

@@ -144,23 +144,25 @@ def test_without_a_broker_there_is_no_worker():
 
 
 def test_a_dry_run_prints_what_would_be_applied(placement):
-    """Brokers, image, placement with its templates, and rights in each namespace of the placement file, once."""
+    """Brokers, image, placement with its templates, and rights in each namespace that the placement file has in this cluster, once."""
     options = "--kafka-bootstrap-servers", "kafka:9092", "--image", "registry.example/worker@sha256:1"
     made = dry_run(*options, "--kubernetes-placement", str(placement))
     assert found(made, "ConfigMap", "ctrlplane-stream-settings")["data"]["KAFKA_BOOTSTRAP_SERVERS"] == "kafka:9092"
     assert found(made, "ConfigMap", "ctrlplane-stream-placement")["data"] == {"placement.yaml": PLACEMENT, "cart.yaml": TEMPLATE}
     images = {each["spec"]["template"]["spec"]["containers"][0]["image"] for each in made if each["kind"] in WORKLOADS}
     assert images == {"registry.example/worker@sha256:1"}
-    assert sorted(each["metadata"]["namespace"] for each in made if each["kind"] == "Role") == ["shop", "shop-staging"]
+    assert sorted(each["metadata"]["namespace"] for each in made if each["kind"] == "Role") == ["shop-staging"]
     leases = found(made, "Deployment", "ctrlplane-stream-leases")["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert sorted(leases) == ["--namespace=shop", "--namespace=shop-staging", "leases"]
+    assert sorted(leases) == ["--namespace=shop-staging", "leases"]
+    named = dry_run(*options, "--kubernetes-placement", str(placement), "--context", "eu")
+    assert sorted(each["metadata"]["namespace"] for each in named if each["kind"] == "Role") == ["shop", "shop-staging"]
 
 
 def test_a_further_cluster_gets_the_rights_and_the_leases_of_its_own_namespaces(placement):
     """Of another context nothing is said, and the worker stays where it is."""
     made = dry_run("--kubernetes-placement", str(placement), "--context", "us", "--without-worker")
     kinds = sorted((each["kind"], each["metadata"].get("namespace")) for each in made if each["kind"] in ("Role", *WORKLOADS))
-    assert kinds == [("Deployment", NAMESPACE), ("Role", "shop"), ("Role", "shop-staging")]
+    assert kinds == [("Deployment", NAMESPACE), ("Role", "shop")]
 
 
 def test_no_target_lives_where_uninstalling_removes_it(placement):
