@@ -5,7 +5,9 @@ was there first, who may have been ourselves. So lost answers, throttling and se
 times, with jittered backoff; then it is WorldUnreachable, and the caller's own patience rules.
 """
 
-from collections.abc import AsyncIterator
+import math
+import time
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +24,10 @@ _JSON_PATCH = "application/json-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _TRIES = 4
 _AGAIN = (429, 500, 502, 503, 504)
+_JUST_BACK_SECONDS = 30.0
+"""A server that has just started forbids everything (403) until it has read who may do what: so long after a connection was lost that is
+not its last word."""
+_LOST = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class Conflict(Exception):
@@ -50,10 +56,19 @@ class Cluster:
     ApiRefused where it will not (403, 422 …).
     """
 
-    def __init__(self, transport: Transport, name: str = "the API server", *, backoff_seconds: float = 0.1) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        name: str = "the API server",
+        *,
+        backoff_seconds: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._transport = transport
         self._name = name
         self._backoff = backoff_seconds
+        self._clock = clock
+        self._lost_at = -math.inf
         self.revisions = Revisions()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
@@ -121,11 +136,15 @@ class Cluster:
         """
         query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
         query |= {"labelSelector": selector} if selector else {}
-        async for line in self._transport.lines(Request("GET", kind.path(namespace), query)):
-            event = msgspec.json.decode(line, type=Event) if line else Event("OPENED", {})
-            if event.type == "ERROR":
-                raise Expired(str(event.object.get("message")))
-            yield event
+        try:
+            async for line in self._transport.lines(Request("GET", kind.path(namespace), query)):
+                event = msgspec.json.decode(line, type=Event) if line else Event("OPENED", {})
+                if event.type == "ERROR":
+                    raise Expired(str(event.object.get("message")))
+                yield event
+        except _LOST:
+            self._lost_at = self._clock()
+            raise
 
     async def close(self) -> None:
         """Let go of connections; a later call opens new ones."""
@@ -157,14 +176,15 @@ class Cluster:
     async def _ask_once(self, request: Request, absent_ok: bool) -> Reply:
         try:
             reply = await self._transport.send(request)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except _LOST as error:
+            self._lost_at = self._clock()
             raise _TryAgain(repr(error)) from error
         if reply.status < 300 and request.method == "GET" and not request.query and self.revisions.is_older(request.path, _manifest(reply)):
             raise _TryAgain("it answers with an older state than it told before")
         if reply.status < 300 or (absent_ok and reply.status == 404):
             return reply
         said = message_of(reply)
-        if reply.status in _AGAIN:
+        if reply.status in _AGAIN or (reply.status == 403 and self._clock() - self._lost_at < _JUST_BACK_SECONDS):
             raise _TryAgain(f"{reply.status}: {said}", reply.retry_after_seconds)
         if reply.status == 401:
             raise WorldUnreachable(f"{self._name} does not know our credentials (401): renew the token or the kubeconfig")

@@ -36,7 +36,7 @@ def asked(transport, doing=lambda cluster: cluster.get(Kind.SERVICE, "shop", "ca
     """What ``doing`` gives over this transport."""
 
     async def run():
-        async with Cluster(transport, "the server") as cluster:
+        async with Cluster(transport, "the server", clock=asyncio.get_running_loop().time) as cluster:
             return await doing(cluster)
 
     return virtual_time.run(run())
@@ -63,6 +63,22 @@ def test_what_stays_away_is_unreachable_after_a_few_tries(answer):
 def test_an_answer_that_was_lost_once_is_asked_for_again():
     """A lost answer says nothing of what happened."""
     assert asked(Scripted(ConnectionResetError(), Reply(200, FOUND)))["metadata"]["resourceVersion"] == "7"
+
+
+def test_what_a_server_forbids_that_is_just_back_is_asked_for_again():
+    """It does not know yet who may do what: an abort that meets it must not be given up. Later it is a refusal."""
+    forbidden = Reply(403, b'{"message": "forbidden"}')
+    assert asked(Scripted(ConnectionResetError(), forbidden, forbidden, Reply(200, FOUND)))["metadata"]["resourceVersion"] == "7"
+    with pytest.raises(WorldUnreachable, match="403: forbidden"):
+        asked(Scripted(ConnectionResetError(), forbidden))
+
+    async def twice(cluster):
+        await cluster.get(Kind.SERVICE, "shop", "cart")
+        await asyncio.sleep(31)
+        return await cluster.get(Kind.SERVICE, "shop", "cart")
+
+    with pytest.raises(ApiRefused, match="forbidden"):
+        asked(Scripted(ConnectionResetError(), Reply(200, FOUND), forbidden), twice)
 
 
 @pytest.mark.parametrize(
