@@ -5,7 +5,7 @@ A package registers ``name = "module:factory"`` in the entry-point group ``ctrlp
 """
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from ctrlplane_stream.actuators.dry_run import DryRun
 from ctrlplane_stream.actuators.port import Actuator
@@ -48,7 +48,7 @@ def _gitops(settings: Settings) -> Actuator:
 
 
 class UnknownActuator(LookupError):
-    """The catalog names an actuator that nothing here provides; the text lists those that exist."""
+    """The catalog names an actuator that nothing here provides, or that cannot be made; the text says which there are, or why."""
 
 
 def known_actuators() -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def known_actuators() -> tuple[str, ...]:
 
 
 def actuator_named(name: str, settings: Settings) -> Actuator:
-    """A new actuator of that name. Raises UnknownActuator; what a plugin's own factory raises passes through."""
+    """A new actuator of that name. Raises UnknownActuator."""
     factory = _OURS.get(name) or _from_plugin(name)
     if factory is None:
         raise UnknownActuator(
@@ -68,6 +68,14 @@ def actuator_named(name: str, settings: Settings) -> Actuator:
 
 def _from_plugin(name: str) -> Factory | None:
     for point in entry_points(group=GROUP, name=name):
-        factory: Factory = point.load()
-        return factory
+        return lambda settings: _plugged(point, settings)
     return None
+
+
+def _plugged(point: EntryPoint, settings: Settings) -> Actuator:
+    try:
+        made: Actuator = point.load()(settings)
+    except Exception as error:  # somebody else's code may raise anything, and the targets of other actuators go on
+        why = f"the actuator {point.name!r} ({point.value}) cannot be made: {error!r}; mend the package that brings it"
+        raise UnknownActuator(why) from error
+    return made

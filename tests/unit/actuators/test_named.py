@@ -27,7 +27,8 @@ def plugin(tmp_path, monkeypatch):
     info = tmp_path / "tape-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tape\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[ctrlplane_stream.actuators]\ntape = tape_actuator:make\ndry-run = tape_actuator:make\n")
+    points = ("tape = tape_actuator:make", "dry-run = tape_actuator:make", "gone = tape_actuator:nope", "raises = tape_actuator:Tape")
+    (info / "entry_points.txt").write_text("\n".join(["[ctrlplane_stream.actuators]", *points, ""]))
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
     sys.modules.pop("tape_actuator", None)
@@ -45,6 +46,13 @@ def test_another_packages_actuator_is_found_by_its_entry_point(plugin):
 
 def test_a_plugin_cannot_take_a_name_of_ours(plugin):
     assert actuator_named("dry-run", Settings()).name == "dry-run"
+
+
+@pytest.mark.parametrize("name", ["gone", "raises"])
+def test_a_plugin_that_cannot_be_made_is_told_like_one_that_is_not_there(plugin, name):
+    """Whatever it raises: a worker goes on with the targets of others."""
+    with pytest.raises(UnknownActuator, match=f"the actuator '{name}' .* cannot be made: .*; mend the package"):
+        actuator_named(name, Settings())
 
 
 def test_an_unknown_name_is_told_what_there_is():
