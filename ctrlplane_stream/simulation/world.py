@@ -26,6 +26,10 @@ RUN_MS = 5_000
 """How long a run takes; every fourth takes three times as long."""
 
 
+_RUN_FAILED = "a run failed: exit 1"
+"""Why a version of a job fails. It is there all the same, and its next run begins by its schedule: actuators tell it as ready."""
+
+
 class Sickness(StrEnum):
     """What is wrong with a version that the world itself can see."""
 
@@ -270,7 +274,7 @@ class World:
             bad = (service, label) in self.failing
             if over:
                 self.runs[service, label] = self.runs.get((service, label), 0) + (0 if bad else len(over))
-                version.failure = "a run failed: exit 1" if bad else version.failure
+                version.failure = _RUN_FAILED if bad else version.failure
                 changed = True
             if version.weight == 100 and now_ms >= target.next_run_ms and self._ready(version, now_ms):
                 long = 3 if (self.runs.get((service, label), 0) + len(version.ends_ms)) % 4 == 3 else 1
@@ -357,7 +361,7 @@ class World:
     def _ready(self, version: Instance, now_ms: int) -> int:
         if version.lost:
             return 0
-        if now_ms >= version.ready_at_ms and version.failure is None:
+        if now_ms >= version.ready_at_ms and version.failure in (None, _RUN_FAILED):
             return version.instances
         return version.instances - (version.instances if version.fresh is None else version.fresh)
 
