@@ -191,9 +191,12 @@ class Driver:
         )
 
 
+_facts = msgspec.json.Decoder(Fact)
+
+
 def _as_read(fact: Fact) -> Fact:
     """The fact as the log gives it back: a whole number of seconds is a float there, however it was written."""
-    read: Fact = msgspec.json.decode(msgspec.json.encode(fact), type=Fact)
+    read: Fact = _facts.decode(msgspec.json.encode(fact))
     return read
 
 

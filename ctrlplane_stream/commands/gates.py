@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import asdict
 
 from ctrlplane_stream.commands.gate_options import FILES, gate_of, takes_window
 from ctrlplane_stream.commands.groups import Group
@@ -89,7 +90,7 @@ def plan(
     traffic = Traffic(rps, weight, errors, p99_over_p50, float(window_seconds))
     planned = plan_step(traffic, detect, gate, questions=guards * len(gate.metrics), steps=steps)
     if as_json:
-        print_json({name: _finite(value) for name, value in planned._asdict().items()})
+        print_json({name: _finite(value) for name, value in asdict(planned).items()})
     else:
         _tell_plan(planned, traffic, detect, gate)
 

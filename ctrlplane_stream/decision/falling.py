@@ -98,7 +98,7 @@ def owns(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
 
 def stays(rollout: e.Rollout) -> bool:
     """Whether nothing brings the rollout down any more: first versions that have baked, which only wait to be seen as stable."""
-    return rollout.phase is Phase.DRAINING and rollout.promoted and all(unit.stable is None for unit in rollout.units)
+    return rollout.phase is Phase.DRAINING and rollout.promoted and rollout.only_first_versions
 
 
 def at_zero(draft: Draft, unit: e.Unit) -> bool:
@@ -139,10 +139,9 @@ def _fall_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
     wanted = target.wanted(unit.candidate)
     if wanted is None or wanted.weight == 0:
         return
-    whole, _ = with_stable(draft, rollout, unit)
     if not _may_go_back(draft, rollout, unit):
         return
-    fallen = weighted(whole, unit.candidate, unit.stable, 0)
+    fallen = weighted(target, unit.candidate, unit.stable, 0)
     if rollout.promoted:
         fallen = replace(fallen, last_known_good=unit.fallback, baked=tuple(b for b in fallen.baked if b != unit.candidate))
     draft.put_target(replace(fallen, stable=unit.stable))

@@ -52,8 +52,7 @@ def _unheard(rollout: e.Rollout | None, verdict: Verdict, draft: Draft) -> str |
     known = [j.name for j in draft.version_set(rollout.id).policy.gate.outside]
     if verdict.judge != OUR_JUDGE and verdict.judge not in known:
         return "the policy gives this judge no say"
-    harm = verdict.status is VerdictStatus.FAIL or _budget_spent(draft, rollout, verdict) is not None
-    if rollout.phase is Phase.SHIFTING and not harm:
+    if rollout.phase is Phase.SHIFTING and not _is_harm(draft, rollout, verdict):
         return "its next weight is on its way, where of the step before only harm is heard"
     return None
 
@@ -67,6 +66,10 @@ def _misplaced(rollout: e.Rollout, verdict: Verdict) -> str | None:
     if verdict.attempt != rollout.judged_attempt or (not watched and verdict.step != step):
         return f"it names step {verdict.step + 1}, attempt {verdict.attempt}; judged is step {step + 1}, attempt {rollout.judged_attempt}"
     return None
+
+
+def _is_harm(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> bool:
+    return verdict.status is VerdictStatus.FAIL or _budget_spent(draft, rollout, verdict) is not None
 
 
 def _noted(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:

@@ -21,7 +21,7 @@ from ctrlplane_stream.decision.falling import fall, owns, stays
 from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, QUEUED, Event, Phase
 from ctrlplane_stream.decision.promoting import flag_strangers
 from ctrlplane_stream.decision.readiness import failing, nothing_to_exchange, unready
-from ctrlplane_stream.decision.runs import counted, only_jobs
+from ctrlplane_stream.decision.runs import only_jobs, with_runs
 from ctrlplane_stream.decision.stuck import watch_targets
 from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
 from ctrlplane_stream.decision.targets import is_astray, is_shown, weights_of
@@ -86,7 +86,7 @@ def _up_to_date(draft: Draft, before: e.Rollout) -> tuple[e.Rollout, gate.Readin
     rollout, reading = watch_targets(draft, _after_neighbour(draft, before)), None
     if rollout.runs_before and rollout.phase in FORWARD:
         # Before a step is judged, too, so that a count which falls is known for what it is when its runs count.
-        rollout = counted(draft, rollout)
+        rollout = with_runs(draft, rollout)
     if rollout.phase in GATED:
         rollout = _while_shown(draft, rollout)
         reading = gate.read(draft.clock, rollout, draft.version_set(rollout.id), draft.telemetry.window_seconds)

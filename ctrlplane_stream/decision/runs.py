@@ -59,7 +59,7 @@ def counted_from(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     return replace(rollout, runs_before=jobs, runs=dict.fromkeys(jobs, 0)) if jobs or rollout.runs_before else rollout
 
 
-def counted(draft: Draft, rollout: e.Rollout) -> e.Rollout:
+def with_runs(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """The rollout with the runs that ended well since they are counted; the count never falls, whatever comes late."""
     after = rollout
     for unit in rollout.units:

@@ -9,8 +9,6 @@ assert loop.driver.rollout("production/shop-cart/1").phase is Phase.COMPLETED
 import heapq
 from collections.abc import Callable
 
-import msgspec
-
 from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.model.catalog import EnvironmentCatalog, ServiceInEnvironment
 from ctrlplane_stream.model.commands import Announce, Command, Declare, JudgeAssigned, JudgeReleased, Output
@@ -73,15 +71,6 @@ def service(name: str, policy: Policy = QUICK, kind: ServiceKind = ServiceKind.R
 def catalog(*services: ServiceInEnvironment, environment: str = "production", **more: object) -> EnvironmentCatalog:
     """An environment of these services."""
     return EnvironmentCatalog(environment, tuple(sorted(services, key=lambda s: s.service)), **more)  # type: ignore[arg-type]
-
-
-_facts = msgspec.json.Decoder(Fact)
-
-
-def as_read(fact: Fact) -> Fact:
-    """The fact as an engine reads it from the log, where a float is a float."""
-    found: Fact = _facts.decode(msgspec.json.encode(fact))
-    return found
 
 
 class Loop:
@@ -159,7 +148,7 @@ class Loop:
 
     def give(self, fact: Fact, origin: Origin | None = None) -> Decision | None:
         """Append a fact to the log now; None while the engine is down: it is decided when the engine is back, by the time it has here."""
-        at_ms, fact = self.now_ms + self.skew_ms, as_read(fact)
+        at_ms = self.now_ms + self.skew_ms
         if self.engine_down:
             self._backlog.append((fact, origin, at_ms))
             return None

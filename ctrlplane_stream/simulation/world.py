@@ -24,8 +24,6 @@ SCHEDULE_MS = 8_000
 """How often a job is run, the last run over or not."""
 RUN_MS = 5_000
 """How long a run takes; every fourth takes three times as long."""
-
-
 _RUN_FAILED = "a run failed: exit 1"
 """Why a version of a job fails. It is there all the same, and its next run begins by its schedule: actuators tell it as ready."""
 

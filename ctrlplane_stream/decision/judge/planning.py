@@ -7,7 +7,8 @@ and the spread of such times is wide: half of all steps take longer than said, o
 import math
 from typing import NamedTuple
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import asdict, replace
 
 from ctrlplane_stream.decision.judge.foreseen import PAST_WINDOWS, Rise, expected_windows, sufficient_windows
 from ctrlplane_stream.decision.judge.outlook import NEVER, requests_needed
@@ -36,7 +37,7 @@ class Traffic(NamedTuple):
     window_seconds: float = 10.0
 
 
-class ProofPlan(NamedTuple):
+class ProofPlan(msgspec.Struct, frozen=True):
     """Seconds in which half of all steps have each proof; NEVER (infinity) where it cannot be had.
 
     ``samples_seconds`` is until the least number of requests came that a PASS needs. ``step_seconds`` is how long a step without harm
@@ -53,8 +54,8 @@ class ProofPlan(NamedTuple):
     provable_margin: float
 
 
-class StepPlan(NamedTuple):
-    """Seconds until harm of the wanted size is found, in half of all cases and in 19 of 20, NEVER where it is not; then as `ProofPlan`.
+class StepPlan(ProofPlan, frozen=True, kw_only=True):
+    """As `ProofPlan`; and seconds until harm of the wanted size is found, in half of all cases and in 19 of 20, NEVER where it is not.
 
     ``margin`` is the error margin used: the policy's, twice as wide or as the policy says where the past is compared with; or half of what
     is to be detected where that lies within. Harm may take longer to be found than a step lasts: until then it is in the way of the proofs,
@@ -64,13 +65,6 @@ class StepPlan(NamedTuple):
     margin: float
     detect_seconds: float
     detect_within_seconds: float
-    error_proof_seconds: float
-    latency_proof_seconds: float
-    samples_seconds: float
-    step_seconds: float
-    windows: float
-    provable: bool
-    provable_margin: float
 
 
 def duration(seconds: float) -> str:
@@ -94,7 +88,12 @@ def plan_step(traffic: Traffic, detect: float, policy: GatePolicy, *, questions:
     rise = Rise(traffic.error_share, harmed, margin, ours * _ratio(traffic.weight), ours)
     found, within = expected_windows(rise, alpha), sufficient_windows(rise, alpha)
     proof = plan_proof(traffic, replace(policy, error_margin=margin / factor) if factor else policy)
-    return StepPlan(margin, found * traffic.window_seconds, within * traffic.window_seconds, *proof)
+    return StepPlan(
+        **asdict(proof),
+        margin=margin,
+        detect_seconds=found * traffic.window_seconds,
+        detect_within_seconds=within * traffic.window_seconds,
+    )
 
 
 def plan_proof(traffic: Traffic, policy: GatePolicy) -> ProofPlan:
