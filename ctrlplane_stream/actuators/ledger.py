@@ -116,8 +116,9 @@ def _misfit(ledger: Ledger, command: Command) -> Refusal | None:
     before = {version.label: version for version in ledger.wanted.versions} if ledger.wanted is not None else {}
     for version in command.wanted.versions:
         was = before.get(version.label)
-        if was is not None and (was.artifact, was.configuration) != (version.artifact, version.configuration):
-            return Refusal(f"{version.label} is {was.artifact} with its configuration already: versions are immutable, give it a new label")
+        if was is not None and was.made_from != version.made_from:
+            text = f"{version.label} is {was.artifact} with its configuration and template already"
+            return Refusal(f"{text}: versions are immutable, give it a new label")
     gone = [label for label, weight in ledger.weights.items() if weight > 0 and label not in {v.label for v in command.wanted.versions}]
     if gone:
         return Refusal(f"{', '.join(gone)} still takes traffic and is not listed: shift it to weight 0 before it is deleted")

@@ -213,7 +213,16 @@ def _wanted_version(draft: Draft, service: str, live: e.LiveVersion) -> WantedVe
     version = draft.version(service, live.label)
     if version is None:
         raise LookupError(f"{service} {live.label} is wanted but was never numbered")
-    return WantedVersion(live.label, version.artifact, version.configuration, live.capacity, live.weight, live.share, version.told_as)
+    return WantedVersion(
+        live.label,
+        version.artifact,
+        version.configuration,
+        live.capacity,
+        live.weight,
+        live.share,
+        version.told_as,
+        version.template,
+    )
 
 
 def lease_seconds(draft: Draft, target: e.TargetEntry) -> float:

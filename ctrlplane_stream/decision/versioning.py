@@ -31,7 +31,15 @@ def number(draft: Draft, service: ServiceInEnvironment, artifact: Artifact, prov
     if known is not None and draft.version(service.service, known) is not None:
         return known, False
     label = known if known is not None else _next_label(draft, service, artifact)
-    entry = e.VersionEntry(label, artifact, manifest_hash(service), dict(service.configuration), provenance, draft.clock.now_ms)
+    entry = e.VersionEntry(
+        label,
+        artifact,
+        manifest_hash(service),
+        dict(service.configuration),
+        provenance,
+        draft.clock.now_ms,
+        template=service.template,
+    )
     draft.put(f"version/{service.service}/{label}", entry)
     return label, known is None
 

@@ -38,6 +38,14 @@ class WantedVersion(msgspec.Struct, frozen=True):
     """Where capacity is WEIGHTED: the share of the traffic in percent that its instances must carry even while its weight is less."""
     told_as: str | None = None
     """The version label that its telemetry carries, where that is not ``label``: of a version that was adopted."""
+    template: str | None = None
+    """The template that it is made from, by name and digest (``NAME@sha256:HEX``), as the catalog had it when it was numbered; None
+    where the catalog names none."""
+
+    @property
+    def made_from(self) -> tuple[Artifact, dict[str, str], str | None]:
+        """What a version is made from, which is the same for ever."""
+        return self.artifact, self.configuration, self.template
 
 
 class TargetWanted(msgspec.Struct, frozen=True):

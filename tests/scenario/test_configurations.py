@@ -26,6 +26,14 @@ def test_a_configuration_change_is_a_version_of_the_same_artifact() -> None:
     assert loop.driver.rollout("production/cart/2").cause == "configuration"  # type: ignore[union-attr]
 
 
+def test_a_changed_template_is_a_version_of_the_same_artifact_and_each_version_keeps_its_own() -> None:
+    loop, old, new = shop(), "cart.yaml@sha256:" + "1" * 64, "cart.yaml@sha256:" + "2" * 64
+    for number, template in ((2, old), (3, new)):
+        loop.give(CatalogApplied(catalog(*(service(name, template=template) for name in (*SHOP, "island"))), f"h{number}", "ada"))
+        until(loop, f"cart/{number}", Phase.BAKING)
+    assert {v.label: v.template for v in loop.driver.commands[-1].wanted.versions} == {"#1": None, "#2": old, "#3": new}
+
+
 def test_going_back_to_an_earlier_configuration_rolls_the_earlier_version_out_again() -> None:
     loop = shop()
     _configure(loop, limit="5")

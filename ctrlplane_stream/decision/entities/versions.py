@@ -31,6 +31,8 @@ class VersionEntry(msgspec.Struct, frozen=True):
     """The label that its telemetry carries, where that is not ``label``: what was adopted lacks our resource attribute."""
     served: tuple[Served, ...] = ()
     """The last times that it was stable. Versions of two services whose times overlap have been seen together."""
+    template: str | None = None
+    """The template of its service in the catalog that numbered it."""
     outlived_steady: int | None = None
     """When so many had baked after it that its target no longer counts it among those that baked, which it did; else None."""
 

@@ -63,6 +63,8 @@ class Books:
         """(service, label) of what was ever seen with weight."""
         self.numbers: dict[tuple[str, Artifact, str], str] = {}
         """(service, artifact, hash of its configuration) to the label that it has."""
+        self.made: dict[tuple[str, str], tuple[Artifact, dict[str, str], str | None]] = {}
+        """(service, label) to what that version was told to be made from."""
         self.overrides: set[str] = set()
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
         """Freezes in force by id: the service (None: all) and when it ends."""

@@ -25,11 +25,19 @@ def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decis
 
 
 def once_for_ever(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """9: an artifact with a configuration has one number for ever, and a word of an operator is carried out once, by its id."""
+    """9: an artifact with a configuration has one number for ever, a number is made from one thing for ever, and a word of an operator
+    is carried out once, by its id."""
     for service, version in numbered(decision):
         label = books.numbers.get((service, version.artifact, version.manifest_hash), version.label)
         if label != version.label:
             yield Violation(9, f"{service} {label} is numbered {version.label} besides")
+    for command in commands_of(decision):
+        for wanted in command.wanted.versions:
+            made = books.made.setdefault((command.target.service, wanted.label), wanted.made_from)
+            if made != wanted.made_from:
+                yield Violation(
+                    9, f"{command.id}: {command.target} {wanted.label} is to be made from {wanted.made_from}, and was from {made}"
+                )
     if isinstance(fact, OverrideRequested) and fact.id in books.overrides and decision.disposition is Disposition.APPLIED:
         yield Violation(9, f"{fact.verb} {fact.id} by {fact.who} is carried out again")
 

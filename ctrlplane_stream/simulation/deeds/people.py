@@ -36,10 +36,11 @@ def _push(stage: Stage, act: Act) -> None:
 
 
 def _configure(stage: Stage, act: Act) -> None:
-    """Number 0 takes back whatever was configured."""
+    """Number 0 takes back whatever was configured. Every third number is another template, the others are configurations."""
     if act.service in stage.services:
-        configuration = {"flag": str(act.number)} if act.number else {}
-        stage.services[act.service] = replace(stage.services[act.service], configuration=configuration)
+        configuration = {"flag": str(act.number)} if act.number % 3 else {}
+        template = f"template-{act.number}" if act.number and act.number % 3 == 0 else None
+        stage.services[act.service] = replace(stage.services[act.service], configuration=configuration, template=template)
         stage.apply_catalog()
 
 

@@ -42,7 +42,7 @@ from ctrlplane_stream.model.facts import OverrideVerb, WorldCause
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Fleet, OnDrift, Step
 from ctrlplane_stream.model.verdicts import VerdictStatus
-from ctrlplane_stream.model.world import Capacity, TargetObserved
+from ctrlplane_stream.model.world import Capacity, TargetObserved, WantedVersion
 from ctrlplane_stream.simulation.drawing import plan
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.plans import Deed
@@ -65,7 +65,7 @@ def _always_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, 
     return {v.label: e.ZeroSince(0, 0) for v in observed.versions if v.weight == 0}
 
 
-_sized = targets.sized
+_sized, _wanted_version = targets.sized, targets._wanted_version
 _weighted, _prepared, _with_version = targets.weighted, targets.prepared, targets.with_version
 _read, _admitted, _watched = gate.read, transitions._admitted, stuck.watch_targets
 _while_shown, _may_fail, _failure = rollout._while_shown, rollout._may_fail, targets.failure
@@ -197,6 +197,11 @@ def _is_stable_now(draft: Draft, queued: e.Rollout, unit: e.Unit) -> bool:
     return draft.target(unit.service).stable == unit.candidate
 
 
+def _by_the_catalog_of_the_day(draft: Draft, service: str, live: e.LiveVersion) -> WantedVersion:
+    wanted, entry = _wanted_version(draft, service, live), draft.service_as_known(service)
+    return wanted if entry is None else replace(wanted, configuration=entry.configuration, template=entry.template)
+
+
 PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weights do not sum to 100": (1, lambda: _everywhere("weighted", _too_much)),
     "weight before readiness": (1, lambda: [(readiness, "ready_weight", lambda target, label: 100)]),
@@ -260,6 +265,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "another artifact at rest is said to nobody": (7, lambda: _everywhere("impostor", lambda *args: None)),
     "an abort goes back on what was seen before a parking": (1, lambda: [(falling, "_comes_back", lambda *args: False)]),
     "a configuration that is taken back waits on": (7, lambda: [(configuring, "_let_go", lambda *args: None)]),
+    "a version is made by the catalog of the day": (9, lambda: [(targets, "_wanted_version", _by_the_catalog_of_the_day)]),
     "what climbs over a stable version is not waited for": (7, lambda: [(rollout, "_is_there", _is_stable_now)]),
     "what waits begins to move what we only advise on": (10, lambda: [(rollout, "unwanted", lambda *args: None)]),
     "a pin does not keep what waits": (8, lambda: [(rollout, "unwanted", lambda *args: None)]),
@@ -296,6 +302,7 @@ _NEEDS: dict[str, set[Deed]] = {
     "weight on no instance is not looked at": {Deed.SCALE_DOWN},
     "another artifact at rest is said to nobody": {Deed.RETAG},
     "a configuration that is taken back waits on": {Deed.CONFIGURE},
+    "a version is made by the catalog of the day": {Deed.CONFIGURE},
     "what climbs over a stable version is not waited for": {Deed.CONFIGURE},
     "what waits begins to move what we only advise on": {Deed.RETUNE},
     "an abort goes back on what was seen before a parking": {Deed.TOO_LATE},
