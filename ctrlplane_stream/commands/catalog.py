@@ -74,8 +74,11 @@ def show_command(settings: Settings, as_json: bool) -> None:
 @takes_json
 @ends({DONE: "the file is a valid catalog", FAILED: "it has mistakes, each told with its line"})
 def check_command(as_json: bool, file: Path) -> None:
-    """Check a file; every mistake is listed with its line. Needs no broker."""
-    checked = read_catalog_file(file.read_text())
+    """Check a file; every mistake is listed with its line. Needs no broker.
+
+    A template that it names (`template: cart.yaml`) lies beside it.
+    """
+    checked = _read_beside(file)
     if as_json:
         mistakes = () if isinstance(checked, Catalog) else checked
         print_json({"valid": not mistakes, "hash": catalog_hash(checked) if isinstance(checked, Catalog) else None, "mistakes": mistakes})
@@ -98,7 +101,8 @@ def check_command(as_json: bool, file: Path) -> None:
 def diff_command(settings: Settings, as_json: bool, file: Path) -> None:
     """Show what `apply` would change, field by field.
 
-    Each by its place in the file: what is in force, and what would be. --json has both catalogs whole, line by line.
+    Each by its place in the file: what is in force, and what would be; a template by the digest of the file beside it. --json has both
+    catalogs whole, line by line.
     """
     wanted, current = _read(file), in_force(settings)
     old = _lines(current.record.catalog) if current else []
@@ -129,7 +133,8 @@ def diff_command(settings: Settings, as_json: bool, file: Path) -> None:
 def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str | None, why: str, wait_seconds: float) -> None:
     """Put the file's catalog into force.
 
-    Says what it changes and what the engine makes of it.
+    Says what it changes and what the engine makes of it. A template that the file names (`template: cart.yaml`) lies beside it, and is
+    published by its digest, cart.yaml@sha256:HEX: a changed one is a new version.
     """
     wanted, current = _read(file), in_force(settings)
     now = current.record.hash if current else None
@@ -149,8 +154,18 @@ def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str |
 
 
 def _read(file: Path) -> Catalog:
-    found = read_catalog_file(file.read_text())
+    found = _read_beside(file)
     return found if isinstance(found, Catalog) else _refuse(file, found)
+
+
+def _read_beside(file: Path) -> Catalog | tuple[Problem, ...]:
+    """What the file holds, with the templates that lie beside it."""
+
+    def contents_of(name: str) -> bytes | None:
+        beside = file.parent / name
+        return beside.read_bytes() if beside.is_file() else None
+
+    return read_catalog_file(file.read_text(), contents_of)
 
 
 def _refuse(file: Path, mistakes: tuple[Problem, ...]) -> NoReturn:

@@ -23,6 +23,7 @@ from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.wire import cloudevents
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.gate_values import gate_problems
+from ctrlplane_stream.wire.templates import ContentsOf, resolved, template_problems, unresolved
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _Located = tuple[tuple[Any, ...], str]
@@ -70,13 +71,22 @@ def read_catalog_record(value: bytes | None) -> CatalogRecord | Unreadable:
         return record
     if record.hash != catalog_hash(record.catalog):
         return Unreadable("the catalog does not match its hash; use `ctrlplane-stream catalog apply`")
-    wrong = [text for _, text in _semantic_problems(record.catalog)]
+    wrong = [text for _, text in (*_semantic_problems(record.catalog), *unresolved(record.catalog))]
     return Unreadable("; ".join(wrong[:5])) if wrong else record
 
 
-def read_catalog_file(text: str) -> Catalog | tuple[Problem, ...]:
-    """The catalog that a YAML file holds, or everything that is wrong with it, in the order of its lines."""
-    return _read(text, Catalog, _semantic_problems, "a catalog has `environments` and `services`, as examples/catalog.yaml shows")
+def read_catalog_file(text: str, contents_of: ContentsOf = lambda _: None) -> Catalog | tuple[Problem, ...]:
+    """The catalog that a YAML file holds, its templates by their digests; or everything that is wrong with it, in the order of its lines.
+
+    ``contents_of`` reads the templates that lie beside it.
+    """
+
+    def problems(catalog: Catalog) -> Iterator[_Located]:
+        yield from _semantic_problems(catalog)
+        yield from template_problems(catalog, contents_of)
+
+    found = _read(text, Catalog, problems, "a catalog has `environments` and `services`, as examples/catalog.yaml shows")
+    return resolved(found, contents_of) if isinstance(found, Catalog) else found
 
 
 def read_policy_file(text: str) -> Policy | tuple[Problem, ...]:

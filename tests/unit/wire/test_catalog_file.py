@@ -1,5 +1,6 @@
 """The catalog as people write it."""
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -319,3 +320,61 @@ def test_a_catalog_in_the_log_is_read_whatever_range_its_numbers_have() -> None:
     assert read_catalog_record(msgspec.json.encode(record)) == record
     fact = CatalogApplied(catalog.view("production"), "1", "ops")
     assert msgspec.json.decode(msgspec.json.encode(fact), type=CatalogApplied) == fact
+
+
+WITH_TEMPLATE = GOOD.replace('    configuration: {limit: "10"}\n', "    template: cart.yaml\n")
+DIGEST = "0263829989b6fd954f72baaf2fc64bc2e2f01d692d4de72986ea808f6e99813f"
+"""What ``printf 'a\\n' | sha256sum`` prints is another; this is of the bytes ``old``."""
+
+
+def _beside(name: str) -> bytes | None:
+    return {"cart.yaml": b"old"}.get(name)
+
+
+def _template(found: Catalog | tuple[Problem, ...]) -> str | None:
+    assert isinstance(found, Catalog), found
+    return found.services["shop/cart"].template
+
+
+def test_a_template_is_named_by_the_digest_of_its_file_and_so_is_one_of_an_environment() -> None:
+    named = f"cart.yaml@sha256:{hashlib.sha256(b'old').hexdigest()}"
+    assert _template(read_catalog_file(WITH_TEMPLATE, _beside)) == named
+    there = read_catalog_file(GOOD.replace("      staging: {}", "      staging: {template: cart.yaml}"), _beside)
+    assert isinstance(there, Catalog)
+    assert [there.view(e).services[0].template for e in ("staging", "production")] == [named, None]
+
+
+def test_what_is_shown_of_a_catalog_with_a_template_is_taken_again_where_the_file_is_gone() -> None:
+    catalog = read_catalog_file(WITH_TEMPLATE, _beside)
+    assert isinstance(catalog, Catalog)
+    assert read_catalog_file(write_catalog_file(catalog)) == catalog
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("till.yaml", "there is no file 'till.yaml' beside the catalog: put the template there, or name it by its digest"),
+        (f"cart.yaml@sha256:{'0' * 64}", f"the file cart.yaml is sha256:{hashlib.sha256(b'old').hexdigest()}, and the catalog names"),
+        ("cart.yaml@sha256:0263", "is no NAME@sha256: with 64 hexadecimal digits"),
+    ],
+)
+def test_a_template_that_cannot_be_named_by_its_digest_is_told_with_its_line_and_what_to_do(template: str, said: str) -> None:
+    problems = read_catalog_file(WITH_TEMPLATE.replace("cart.yaml", template), _beside)
+    assert isinstance(problems, tuple)
+    ((line, text),) = ((problem.line, problem.text) for problem in problems)
+    assert line == WITH_TEMPLATE.splitlines().index("    template: cart.yaml") + 1
+    assert text.startswith("service shop/cart: ")
+    assert said in text
+
+
+def test_a_record_names_templates_by_their_digests_alone() -> None:
+    """Whoever else sends one has no file beside it: nobody could say what a version would be made from."""
+    catalog = read_catalog_file(WITH_TEMPLATE, _beside)
+    assert isinstance(catalog, Catalog)
+    record = CatalogRecord(catalog, catalog_hash(catalog), None, "ada")
+    assert read_catalog_record(msgspec.json.encode(record)) == record
+    cart = msgspec.structs.replace(catalog.services["shop/cart"], template="cart.yaml")
+    loose = msgspec.structs.replace(catalog, services={"shop/cart": cart})
+    refused = read_catalog_record(msgspec.json.encode(CatalogRecord(loose, catalog_hash(loose), None, "ada")))
+    assert isinstance(refused, Unreadable)
+    assert "the template 'cart.yaml' is not named by its digest" in refused.reason
