@@ -63,6 +63,8 @@ class Unpacker:
 
     def unpacked(self, packed: memoryview) -> bytes:
         """What a frame holds. Raises ZstdError where it is none, is more than one, or holds more than ``_MOST_FACTOR`` times its size."""
+        if zstandard.frame_content_size(packed) > _MOST_FACTOR * len(packed):  # memory would be taken for all that a frame says of itself
+            raise zstandard.ZstdError("the frame says that it holds more than frames do")
         while True:
             try:
                 return self._zstd.decompress(packed, max_output_size=self._factor * len(packed), allow_extra_data=False)
