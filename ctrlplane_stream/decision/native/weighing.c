@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 static const double NEVER_ALL = 0.95, EDGE = 1e-9, SMALLEST = 1e-4, ABANDONED = -30.0, ROUNDING = 1e-9;
-static const double SMALL = 0.03, MEDIUM = 0.15, LARGE = 0.5;
+static const double SMALL = 0.03, MEDIUM = 0.15, LARGE = 0.5, LEARNED = 10.0, GUESSED = 10.0;
 static const double PRIOR_EFFECT = 2.0, PRIOR_WINDOWS = 5.0, PAST_WINDOWS = 30.0, LARGEST_CORRELATION = 0.6, LARGEST_RESIDUAL = 3.0;
 
 static double harm_weights[4], safety_weights[2];
@@ -70,9 +70,15 @@ static double log_capital_against(double events, double total, double alternativ
     return events * log(alternative / limit) + (total - events) * log1p((limit - alternative) / (1.0 - limit));
 }
 
+/* By what the bet on the candidate's own past divides the log capital of a window of so many requests. */
+static double own_divisor(double effect, double total, const Past *past) {
+    double learned = LEARNED * (past->candidate_total + GUESSED);
+    return total > learned ? effect * total / learned : effect;
+}
+
 static void alternatives(double bound, const Past *past, double found[4]) {
     double room = 1.0 - bound, twice = 2.0 * bound, half = bound + 0.5 * room;
-    double guess = (past->candidate_events + 10.0 * (half < twice ? half : twice)) / (past->candidate_total + 10.0);
+    double guess = (past->candidate_events + GUESSED * (half < twice ? half : twice)) / (past->candidate_total + GUESSED);
     double least = bound + 0.01 * room;
     found[0] = inside(guess > least ? guess : least);
     found[1] = inside(bound + SMALL * room);
@@ -81,7 +87,7 @@ static void alternatives(double bound, const Past *past, double found[4]) {
 }
 
 static double harmless(double well, double bound, const Past *past) {
-    double own = (past->candidate_events + 10.0 * well) / (past->candidate_total + 10.0);
+    double own = (past->candidate_events + GUESSED * well) / (past->candidate_total + GUESSED);
     return inside(smaller(larger(own, well), well + 0.7 * (bound - well)));
 }
 
@@ -120,11 +126,11 @@ int weigh(Evidence *e, const double sample[4], const Past *past, double margin, 
     double stable = past->stable_total > 0 ? inside((past->stable_events + 0.01) / (past->stable_total + 1.0)) : 0.01;
     double bound = stable + margin;
     if (bound < 1.0 && largest(e->harm, 4) > ABANDONED) {
-        double bets[4];
+        double bets[4], own = own_divisor(effect, sample[1], past);
         alternatives(bound, past, bets);
         for (int i = 0; i < 4; i++)
             if (e->harm[i] > ABANDONED && bets[i] > bound)
-                e->harm[i] += log_capital(sample, stable, bets[i], margin) / effect;
+                e->harm[i] += log_capital(sample, stable, bets[i], margin) / (i == 0 ? own : effect);
     }
     double well = expected == NULL ? stable : inside(*expected);
     int weighed = proof && well < bound;
@@ -140,11 +146,11 @@ int weigh_against(Evidence *e, double events, double total, const Past *past, do
         return 0;
     double limit = inside(given_limit);
     if (largest(e->harm, 4) > ABANDONED) {
-        double bets[4];
+        double bets[4], own = own_divisor(effect, total, past);
         alternatives(limit, past, bets);
         for (int i = 0; i < 4; i++)
             if (e->harm[i] > ABANDONED)
-                e->harm[i] += log_capital_against(events, total, bets[i], limit) / effect;
+                e->harm[i] += log_capital_against(events, total, bets[i], limit) / (i == 0 ? own : effect);
     }
     int weighed = 0;
     if (proof != NULL) {

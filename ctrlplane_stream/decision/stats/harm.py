@@ -7,7 +7,8 @@ difference passes too. All alternatives come from earlier windows only.
 
 Requests of one arm that fail together (autocorrelation, bursts) carry less evidence than their number: the log capital of a window is
 divided by the design effect estimated from earlier windows (`dispersion`). Dividing by at least 1 keeps an exact e-value an e-value
-(Jensen, given the windows before, which fix the divisor).
+(Jensen, given the windows before, which fix the divisor). So does dividing the bet on the candidate's own past further where the window is
+much more than that past: a step's first window of ten thousand requests would ruin it on what is a guess still.
 """
 
 # ruff: noqa: FURB136  (max and min are calls, five times the cost of a comparison, and this runs thousands of times a window)
@@ -32,6 +33,10 @@ _ABANDONED = -30.0
 """A bet on harm that has lost so much would need e**43 to win: no more is staked on it, which any bet is free to do."""
 
 
+_LEARNED = 10.0
+"""A window counts in the bet on the candidate's own past as at most so many times the requests that its share is known from."""
+_GUESSED = 10.0
+"""Requests that the guess is worth, to which the candidate's own past is pulled while it is short."""
 _ROUNDING = 1e-9
 
 _Harm = tuple[float, float, float, float]
@@ -78,8 +83,10 @@ def weigh(
     harm = evidence.harm
     if bound < 1.0 and max(harm) > _ABANDONED:
         a, b, c, d = [
-            log + log_capital(sample, stable, alternative, margin) / design_effect if log > _ABANDONED and alternative > bound else log
-            for log, alternative in zip(harm, _alternatives(bound, past), strict=True)
+            log + log_capital(sample, stable, alternative, margin) / divisor if log > _ABANDONED and alternative > bound else log
+            for log, alternative, divisor in zip(
+                harm, _alternatives(bound, past), _divisors(design_effect, sample.candidate_total, past), strict=True
+            )
         ]
         harm = a, b, c, d
     well = stable if expected is None else _inside(expected)
@@ -113,8 +120,8 @@ def weigh_against(
     harm = evidence.harm
     if max(harm) > _ABANDONED:
         a, b, c, d = [
-            log + log_capital_against(events, total, alternative, limit) / design_effect if log > _ABANDONED else log
-            for log, alternative in zip(harm, _alternatives(limit, past), strict=True)
+            log + log_capital_against(events, total, alternative, limit) / divisor if log > _ABANDONED else log
+            for log, alternative, divisor in zip(harm, _alternatives(limit, past), _divisors(design_effect, total, past), strict=True)
         ]
         harm = a, b, c, d
     safety = evidence.safety
@@ -135,11 +142,11 @@ def weigh_rate(evidence: Evidence, events: float, exposure: float, past: Past, l
     """
     if exposure <= 0:
         return evidence
-    guess = (past.candidate_events + 20.0 * limit) / (past.candidate_total + 10.0)
+    guess = (past.candidate_events + _GUESSED * 2.0 * limit) / (past.candidate_total + _GUESSED)
     alternatives = (max(guess, 1.02 * limit), 1.3 * limit, 2.0 * limit, 5.0 * limit)
     a, b, c, d = [
-        log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect if log > _ABANDONED else log
-        for log, rate in zip(evidence.harm, alternatives, strict=True)
+        log + (events * math.log(rate / limit) - exposure * (rate - limit)) / divisor if log > _ABANDONED else log
+        for log, rate, divisor in zip(evidence.harm, alternatives, _divisors(design_effect, exposure, past), strict=True)
     ]
     return _record(evidence, (a, b, c, d), evidence.safety)
 
@@ -148,11 +155,11 @@ def weigh_low_rate(evidence: Evidence, events: float, exposure: float, past: Pas
     """As `weigh_rate` where harm is a rate below ``limit`` (positive): calls that are no longer made."""
     if exposure <= 0:
         return evidence
-    guess = (past.candidate_events + 5.0 * limit) / (past.candidate_total + 10.0)
+    guess = (past.candidate_events + _GUESSED * 0.5 * limit) / (past.candidate_total + _GUESSED)
     alternatives = (max(0.01 * limit, min(guess, limit / 1.02)), limit / 1.3, limit / 2.0, limit / 5.0)
     a, b, c, d = [
-        log + (events * math.log(rate / limit) - exposure * (rate - limit)) / design_effect if log > _ABANDONED else log
-        for log, rate in zip(evidence.harm, alternatives, strict=True)
+        log + (events * math.log(rate / limit) - exposure * (rate - limit)) / divisor if log > _ABANDONED else log
+        for log, rate, divisor in zip(evidence.harm, alternatives, _divisors(design_effect, exposure, past), strict=True)
     ]
     return _record(evidence, (a, b, c, d), evidence.safety)
 
@@ -210,11 +217,18 @@ def _mixture(logs: Sequence[float], weights: tuple[float, ...]) -> float:
     return top + math.log(total)
 
 
+def _divisors(design_effect: float, total: float, past: Past) -> tuple[float, float, float, float]:
+    """By what each bet on harm divides the log capital of a window of so many requests."""
+    learned = _LEARNED * (past.candidate_total + _GUESSED)
+    own = design_effect * total / learned if total > learned else design_effect
+    return own, design_effect, design_effect, design_effect
+
+
 def _alternatives(bound: float, past: Past) -> tuple[float, float, float, float]:
     """Candidate shares beyond the bound to bet on: its own past pulled to twice the bound, and fixed parts of the way to 1."""
     room = 1.0 - bound
     twice, half = 2.0 * bound, bound + 0.5 * room
-    guess = (past.candidate_events + 10.0 * (half if half < twice else twice)) / (past.candidate_total + 10.0)
+    guess = (past.candidate_events + _GUESSED * (half if half < twice else twice)) / (past.candidate_total + _GUESSED)
     least = bound + 0.01 * room
     return (
         _inside(guess if guess > least else least),
@@ -226,7 +240,7 @@ def _alternatives(bound: float, past: Past) -> tuple[float, float, float, float]
 
 def _harmless(well: float, bound: float, past: Past) -> tuple[float, float]:
     """Candidate shares within the bound to bet on: where it does no harm at all, and its own past pulled there, up to 70% of the way."""
-    own = (past.candidate_events + 10.0 * well) / (past.candidate_total + 10.0)
+    own = (past.candidate_events + _GUESSED * well) / (past.candidate_total + _GUESSED)
     return well, _inside(min(max(own, well), well + 0.7 * (bound - well)))
 
 
