@@ -211,10 +211,12 @@ class Play:
                 self._failing.add(rollout.id)
         loop.say(OverrideVerb.RESUME)
         loop.say(OverrideVerb.PROMOTE, all_steps=True)
-        forced = {(u.service, u.candidate) for r in loop.driver.rollouts if r.forced for u in r.units}
+        moved = [(r, u) for r in loop.driver.rollouts for u in r.units]
+        forced = {(u.service, u.candidate) for r, u in moved if r.forced}
+        left = {(u.service, u.stable) for r, u in moved if r.stopped_because is not None}
         for name, target in sorted(loop.world.targets.items()):
-            for label, version in target.versions.items():  # whoever forced a version that never came up has to bring it up
-                if label == loop.driver.target(name).stable or (name, label) in forced:
+            for label, version in target.versions.items():  # whoever wants a version that never came up, or is down, has to bring it up
+                if label == loop.driver.target(name).stable or (name, label) in forced | left:
                     version.failure, version.ready_at_ms = None, min(version.ready_at_ms, loop.now_ms)
             loop.tell_world(name, WorldCause.READINESS)
             if _waits_for_people(loop, name):
