@@ -32,7 +32,7 @@ def _kubernetes(settings: Settings) -> Actuator:
     try:
         return placed_kubernetes(settings)
     except PlacementError as error:
-        raise UnknownActuator(str(error)) from error
+        raise UnmadeActuator(str(error)) from error
 
 
 def _gitops(settings: Settings) -> Actuator:
@@ -44,11 +44,15 @@ def _gitops(settings: Settings) -> Actuator:
     try:
         return placed_gitops(settings)
     except (GitPlacementError, PlacementError) as error:
-        raise UnknownActuator(str(error)) from error
+        raise UnmadeActuator(str(error)) from error
 
 
 class UnknownActuator(LookupError):
-    """The catalog names an actuator that nothing here provides, or that cannot be made; the text says which there are, or why."""
+    """An actuator is named that nothing here provides; the text says which there are."""
+
+
+class UnmadeActuator(UnknownActuator):
+    """There is one of that name, and it cannot be made; the text says why."""
 
 
 def known_actuators() -> tuple[str, ...]:
@@ -57,7 +61,7 @@ def known_actuators() -> tuple[str, ...]:
 
 
 def actuator_named(name: str, settings: Settings) -> Actuator:
-    """A new actuator of that name. Raises UnknownActuator."""
+    """A new actuator of that name. Raises UnknownActuator, or UnmadeActuator of it."""
     factory = _OURS.get(name) or _from_plugin(name)
     if factory is None:
         raise UnknownActuator(
@@ -77,5 +81,5 @@ def _plugged(point: EntryPoint, settings: Settings) -> Actuator:
         made: Actuator = point.load()(settings)
     except Exception as error:  # somebody else's code may raise anything, and the targets of other actuators go on
         why = f"the actuator {point.name!r} ({point.value}) cannot be made: {error!r}; mend the package that brings it"
-        raise UnknownActuator(why) from error
+        raise UnmadeActuator(why) from error
     return made

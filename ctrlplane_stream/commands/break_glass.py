@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import click
 
 from ctrlplane_stream.actuators.by_hand import ByHand, HandRefused
-from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named, known_actuators
+from ctrlplane_stream.actuators.named import UnknownActuator, UnmadeActuator, actuator_named, known_actuators
 from ctrlplane_stream.actuators.port import Actuator, WorldUnreachable
 from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import fail, print_json, takes_json, takes_settings
@@ -88,6 +88,8 @@ def _run(settings: Settings, actuator: str, steering: _Steering) -> TargetObserv
 
     try:
         return asyncio.run(steer())
+    except UnmadeActuator as error:
+        fail(str(error))
     except UnknownActuator as error:
         raise click.UsageError(str(error)) from None
     except (HandRefused, WorldUnreachable) as error:

@@ -3,10 +3,12 @@
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 from ctrlplane_stream.actuators.dry_run import DryRun
 from ctrlplane_stream.actuators.named import UnknownActuator, actuator_named, known_actuators
 from ctrlplane_stream.actuators.process import ProcessHost
+from ctrlplane_stream.cli import main
 from ctrlplane_stream.settings import Settings
 
 _PLUGIN = """
@@ -58,3 +60,10 @@ def test_a_plugin_that_cannot_be_made_is_told_like_one_that_is_not_there(plugin,
 def test_an_unknown_name_is_told_what_there_is():
     with pytest.raises(UnknownActuator, match=r"no actuator is called 'tap': there are dry-run, .*process"):
         actuator_named("tap", Settings())
+
+
+@pytest.mark.parametrize(("name", "status"), [("raises", 1), ("tap", 2)])
+def test_breaking_glass_fails_where_an_actuator_cannot_be_made_and_is_misused_where_there_is_none(plugin, name, status):
+    told = CliRunner().invoke(main, ["break-glass", "show", "production:shop/cart", "--actuator", name])
+    assert told.exit_code == status
+    assert ("mend the package" if status == 1 else "there are dry-run") in told.output
