@@ -23,7 +23,7 @@ def in_force(settings: Settings) -> InForce | None:
     """The catalog in force, None before the first; ends the command where no broker answers."""
     require_broker(settings)
     try:
-        return asyncio.run(_last(settings))
+        return asyncio.run(newest(settings))
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
 
@@ -40,7 +40,8 @@ def unheard_of(settings: Settings, environment: str) -> str:
     return unknown_environment(settings, environment) or not_read
 
 
-async def _last(settings: Settings) -> InForce | None:
+async def newest(settings: Settings) -> InForce | None:
+    """The catalog in force, None before the first. Raises what the client does where no broker answers."""
     last = None
     async for found in read_to_end(settings, "catalog"):
         record = read_catalog_record(found.value)

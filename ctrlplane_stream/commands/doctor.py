@@ -36,7 +36,8 @@ from ctrlplane_stream.wire.topic_admin import admin_client
 def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
     """Check settings, broker, topics, clocks, the worker's roles and their lag, and whether versions can be told apart.
 
-    Where targets live on Kubernetes: whether we may do there what we must, and whether there are ways for weights that gateways go by.
+    Where targets live on Kubernetes: whether we may do there what we must, whether there are ways for weights that gateways go by, and
+    whether the placement file has the templates that the catalog names.
 
     Where targets are rolled out by commits: their repositories and fields, and whether Argo CD and Flux leave alone what is ours.
 
@@ -72,6 +73,10 @@ async def examine(settings: Settings) -> list[Finding]:
             roles = (findings_or_why_not(f"worker {role}", check_role(client, settings, role)) for role in ROLES)
             findings += [finding for found in await asyncio.gather(*roles) for finding in found]
         findings += await findings_or_why_not("versions", check_versions(settings))
+        if settings.kubernetes_placement:
+            from ctrlplane_stream.commands.checkup_templates import check_templates  # slow to import, and most have no such file
+
+            findings += await findings_or_why_not("templates", check_templates(settings))
     except (KafkaError, OSError) as error:
         remedy = "see that it runs and that its address, protocol and credentials are the ones set"
         said = "nothing answers" if isinstance(error, KafkaConnectionError | OSError) else str(error) or type(error).__name__

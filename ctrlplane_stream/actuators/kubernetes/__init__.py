@@ -6,6 +6,7 @@
 | ``access``, ``transport``, ``api``, ``revisions`` | credentials, requests, the verbs with retries, and how far we have read and written |
 | ``names``, ``placement`` | where a target lives and what its objects are called |
 | ``template``, ``manifests`` | from any template to the objects of one version: pure |
+| ``sources`` | which template each version is made from: pure |
 | ``memory`` | the target's cell of compare-and-set: a ConfigMap |
 | ``sight``, ``recent`` | everything of one target, read from the API or from watches; the API read without waiting |
 | ``weights``, ``accepted``, ``health``, ``strays`` | what a sight means: weights, what gateways say of them, readiness, edits: pure |

@@ -6,6 +6,8 @@ traffic (invariant 1). So while more than one version is kept running, each auto
 needs, and otherwise the template's. A minimum that somebody else set is left alone.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, FLOOR, Manifest, annotation
@@ -16,11 +18,11 @@ from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas
 from ctrlplane_stream.model.world import Capacity
 
 
-def grown(sight: Sight, place: Place) -> Place:
+def grown(sight: Sight, place: Place, made: Sequence[Place]) -> Place:
     """``place`` with ``full`` as many Pods as an autoscaler found to carry all the traffic, where that is more than it names.
 
     Counted while one version has all the weight; on the way from one to another what was counted last holds. Never more
-    than the template's autoscaler allows.
+    than the autoscalers allow of the versions that run, ``made`` as these places say.
     """
     weights = {label: weight for label, weight in in_force(sight).items() if weight}
     serving = sight.serving(next(iter(weights), ""))
@@ -28,7 +30,8 @@ def grown(sight: Sight, place: Place) -> Place:
         counted = sight.place.full or 0
     else:
         counted = replicas(serving) if serving is not None and annotation(serving, AUTOSCALED) is not None else 0
-    most = int(place.autoscaler["spec"]["maxReplicas"]) if place.autoscaler is not None else None
+    limits = [int(each.autoscaler["spec"]["maxReplicas"]) for each in made if each.autoscaler is not None]
+    most = max(limits) if limits and len(limits) == len(made) else None
     full = max(place.full or 1, counted)
     return msgspec.structs.replace(place, full=full if most is None else min(most, full))
 
@@ -39,9 +42,10 @@ def floors(sight: Sight, wanted: dict[str, int]) -> tuple[Floor, ...]:
     found = []
     for label, count in wanted.items():
         autoscaler = sight.autoscalers.get(sight.name(label))
-        if autoscaler is None or sight.place.autoscaler is None or _is_somebody_elses(autoscaler, sight.place.autoscaler):
+        template = sight.place_of(label).autoscaler
+        if autoscaler is None or template is None or _is_somebody_elses(autoscaler, template):
             continue
-        base, most = _minimum(sight.place.autoscaler), int(autoscaler["spec"]["maxReplicas"])
+        base, most = _minimum(template), int(autoscaler["spec"]["maxReplicas"])
         floor = min(most, max(base, count)) if len(running) > 1 and label in running else base
         if floor != _minimum(autoscaler):
             found.append(Floor(sight.name(label), floor))

@@ -17,6 +17,7 @@ from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, ROLE, STAMP, annotation, label, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.sources import pruned
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, End, Make, Remember, Remove, Return, Scale, Step, Steps
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, strays, words
 from ctrlplane_stream.actuators.kubernetes.weights import backend_name, by_replicas, in_force
@@ -65,7 +66,7 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
         return msgspec.structs.replace(memory, ledger=ledger, accepted=there, hands_off=True)
     listed = {version.label for version in sight.listed}
     return msgspec.structs.replace(
-        memory,
+        pruned(memory, listed),
         ledger=expire(memory.ledger, now),
         made=tuple(each for each in memory.made if each in listed),
         adopted={each: name for each, name in memory.adopted.items() if each in listed or name in sight.workloads},

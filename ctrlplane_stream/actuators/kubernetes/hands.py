@@ -35,9 +35,10 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
 from ctrlplane_stream.actuators.kubernetes.runs import Told, under_way
 from ctrlplane_stream.actuators.kubernetes.selectors import chooses
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.sources import is_unknown, unknown
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, End, Floor, Make, Remember, Remove, Return, Scale, Steer, Step
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import Recorded, record_key, rule_index
+from ctrlplane_stream.actuators.kubernetes.weights import Recorded, backend_name, record_key, rule_index
 from ctrlplane_stream.model.world import WantedVersion
 
 _ADOPTED_WITH = (TARGET, LABEL, DIGEST, AUTOSCALED, REPLICAS, ADOPTED_AT, STAMP)
@@ -82,7 +83,7 @@ class Hands:
 
     async def try_out(self, sight: Sight, version: WantedVersion) -> None:
         """Let the API server look at the Deployment or CronJob that a version would have, and make nothing."""
-        kind, manifest = sight.place.workload, workload(sight.place, sight.target, version)
+        kind, manifest = sight.place.workload, workload(sight.place_of(version.label), sight.target, version)
         try:
             tried = await self._cluster.apply(kind, sight.place.namespace, manifest, dry_run=True)
         except (ApiRefused, Conflict):
@@ -109,19 +110,25 @@ class Hands:
         await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, name_of(found), operations)
 
     async def _make(self, sight: Sight, version: WantedVersion, standby: bool) -> None:
+        if is_unknown(sight.memory, version):
+            raise ApiRefused(unknown(sight.place, version))
         hidden = sight.memory.hidden if sight.memory is not None else ()
-        manifest = workload(sight.place, sight.target, version, standby=standby, hidden=hidden)
+        manifest = workload(sight.place_of(version.label), sight.target, version, standby=standby, hidden=hidden)
         await self._not_foreign(sight.place.workload, sight, name_of(manifest))
         made = await self._cluster.apply(sight.place.workload, sight.place.namespace, manifest)
         if not standby:
             await self._complete(sight, version, made)
 
     async def _complete(self, sight: Sight, version: WantedVersion, owner: Manifest) -> None:
+        if is_unknown(sight.memory, version) and annotation(owner, STAMP) is not None:
+            return  # It was whole before it was first stamped; only the memory of what it was made from is lost.
         adopted = sight.memory is not None and version.label in sight.memory.adopted
+        if is_unknown(sight.memory, version) and not adopted:
+            raise ApiRefused(unknown(sight.place, version))
         owned = (
             await adopted_service(self._cluster, sight, version, owner)
             if adopted
-            else companions(sight.place, sight.target, version, owner)
+            else companions(sight.place_of(version.label), sight.target, version, owner)
         )
         for kind, manifest in owned:
             if kind is Kind.DISRUPTION_BUDGET and await self._has_budget(sight, owner):
@@ -177,9 +184,10 @@ class Hands:
         if route is None or (index := rule_index(route, rule.rule)) is None:
             raise ApiRefused(f"{rule.kind} {rule.name} has no rule named {rule.rule}: add it, or correct the placement file")
         key = record_key(sight.place.slug)
-        port = service_port(sight.place)
-        references = [{"name": name, "port": port, "weight": weight} for name, weight in weights.items()]
-        record = msgspec.json.encode(Recorded(weights, sight.revision or "", port)).decode()
+        ports = dict.fromkeys(weights, service_port(sight.place))
+        ports |= {name: service_port(sight.place_of(of)) for of in sight.labels() if (name := backend_name(sight, of)) in weights}
+        references = [{"name": name, "port": ports[name], "weight": weight} for name, weight in weights.items()]
+        record = msgspec.json.encode(Recorded(weights, sight.revision or "", ports=ports)).decode()
         place = f"/spec/rules/{index}"
         before = route["spec"]["rules"][index].get("backendRefs")
         operations = [

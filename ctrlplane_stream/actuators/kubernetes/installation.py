@@ -65,7 +65,7 @@ def _adapted(manifest: Manifest, installation: Installation) -> Manifest:
             container["args"] = ["leases", *(f"--namespace={each}" for each in installation.namespaces)]
             manifest["spec"]["replicas"] = 1 if installation.namespaces else 0
         case "StatefulSet", _:
-            _tell(manifest["spec"]["template"], _container(manifest, installation), installation.handed)
+            _tell(manifest["spec"]["template"], _container(manifest, installation), installation)
         case _:
             pass
     return manifest
@@ -78,14 +78,18 @@ def _container(manifest: Manifest, installation: Installation) -> dict[str, Any]
     return container
 
 
-def _tell(pod: dict[str, Any], container: dict[str, Any], handed: HandedOver) -> None:
-    """Secrets and files into the Pod of the worker, and a mark by which it is replaced when what it is told is another."""
+def _tell(pod: dict[str, Any], container: dict[str, Any], installation: Installation) -> None:
+    """Secrets and files into the Pod of the worker, and a mark by which it is replaced when what it is told is another.
+
+    It reads placement and templates when it starts.
+    """
+    handed = installation.handed
     container["env"] += [{"name": name, "valueFrom": {"secretKeyRef": {"name": SECRET, "key": name}}} for name in handed.secrets]
     if handed.files:
         items = [{"key": key, "path": key} for key in handed.files]
         pod["spec"]["volumes"].append({"name": "secret", "secret": {"secretName": SECRET, "items": items}})
         container["volumeMounts"].append({"name": "secret", "mountPath": SECRET_FOLDER, "readOnly": True})
-    told = hashlib.sha256(msgspec.json.encode(handed.environment, order="sorted")).hexdigest()
+    told = hashlib.sha256(msgspec.json.encode([handed.environment, dict(_files(installation))], order="sorted")).hexdigest()
     pod["metadata"]["annotations"] = {"ctrlplane-stream/settings": told[:16]}
 
 
@@ -109,4 +113,4 @@ def _placement_files(placement: Path) -> Iterable[tuple[str, str]]:
     for name in sorted({str(entry["template"]) for entry in entries if entry and entry.get("template")}):
         if "/" in name:
             raise PlacementError(f"{placement}: the template {name} must lie beside it to travel in one ConfigMap")
-        yield name, (placement.parent / name).read_text()
+        yield name, (placement.parent / name).read_bytes().decode()  # Byte by byte: its digest is known by them.

@@ -12,13 +12,14 @@ from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.sources import fitted, is_unknown, place_of, unknown, with_source
 from ctrlplane_stream.actuators.kubernetes.template import workload_of
 from ctrlplane_stream.actuators.kubernetes.weights import is_named_twice, rule_index
 from ctrlplane_stream.actuators.ledger import Refusal
 from ctrlplane_stream.actuators.wanted import is_abort
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.model.world import WantedVersion
+from ctrlplane_stream.model.world import Capacity, WantedVersion
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -33,26 +34,46 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     Versions that are new are tried out on the API server (dry run), whose refusal is ApiRefused. A Deployment that is
     adopted gets our labels here: harmless where the command is then not taken.
     """
-    refusal = _kind(memory, command, place) or await _ways(cluster, sight, command, place)
+    kept = _with_sources(memory, command, place)
+    if isinstance(kept, Refusal):
+        return kept
+    memory, running = kept, _running(kept, command, place)
+    refusal = _kind(memory, command, place) or await _ways(cluster, sight, command, place, running)
     if refusal is not None:
         return refusal
-    sized = await _sized(cluster, memory, place)
+    sized = await _sized(cluster, memory, command, place)
     shared = await cluster.get(Kind.SERVICE, place.namespace, place.service) if place.service is not None else None
-    memory = msgspec.structs.replace(memory, place=grown(sight, sized), hidden=_hidden(shared))
+    memory = msgspec.structs.replace(memory, place=grown(sight, sized, running), hidden=_hidden(shared))
     for version in command.wanted.versions:
         if version.label in memory.made or version.label in memory.adopted or sight.serving(version.label) is not None:
             continue
+        if is_unknown(memory, version):
+            return Refusal(unknown(place, version))
         if command.verb is Verb.ADOPT and version.label == command.wanted.stable:
             adopted = await _adopt(cluster, hands, sight, memory, version, shared)
             if isinstance(adopted, Refusal):
                 return adopted
             memory = adopted
         else:
-            wrong = await _unchosen(cluster, sight, memory.place, version, shared)
+            wrong = await _unchosen(cluster, sight, place_of(memory, memory.place, version.label), version, shared)
             if wrong is not None:
                 return Refusal(wrong)
-            await hands.try_out(msgspec.structs.replace(sight, place=memory.place), version)
+            await hands.try_out(msgspec.structs.replace(sight, place=memory.place, memory=memory), version)
     return Prepared(memory)
+
+
+def _with_sources(memory: Memory, command: Command, place: Place) -> Memory | Refusal:
+    """The memory with the source of each version that has one, as far as it is known, or why they cannot be kept."""
+    for version in command.wanted.versions:
+        memory = with_source(memory, place, version)
+    kept = fitted(memory, (version.label for version in command.wanted.versions))
+    return kept if isinstance(kept, Memory) else Refusal(kept)
+
+
+def _running(memory: Memory, command: Command, place: Place) -> list[Place]:
+    """The place as each version is made there that is to run; as it is where none is."""
+    labels = [version.label for version in command.wanted.versions if version.capacity is not Capacity.PARKED]
+    return [place_of(memory, place, label) for label in labels] or [place]
 
 
 async def _unchosen(cluster: Cluster, sight: Sight, place: Place, version: WantedVersion, shared: Manifest | None) -> str | None:
@@ -71,12 +92,17 @@ def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
         return Refusal(
             f"{command.target} is {kind} in the catalog, and its template has a {place.workload.manifest_kind}: a job needs a CronJob"
         )
+    for version in command.wanted.versions:
+        made = place_of(memory, place, version.label).workload
+        if made is not place.workload:
+            text = f"the template of {version.label} has a {made.manifest_kind}, and the placement's a {place.workload.manifest_kind}"
+            return Refusal(f"{text}: {command.target} has one kind for ever, so give what is of the other a service of its own")
     if before is not None and before.kind is not kind:
         return Refusal(f"{command.target} is {before.kind} here and cannot become {kind}: remove its objects and its memory first")
     return None
 
 
-async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) -> Refusal | None:
+async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place, running: list[Place]) -> Refusal | None:
     """Whether there is a way for weights, and a template for what is new."""
     if not command.wanted.versions:
         return None  # Nothing of ours is to be there, so nothing needs a way.
@@ -85,7 +111,7 @@ async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place) 
     if workload_of(place.template) is None and command.verb is not Verb.ADOPT:
         return Refusal(f"no template for {command.target}: name one in the placement file")
     by_pods = place.route is None or command.wanted.kind is ServiceKind.CONSUMER or command.wanted.in_place
-    if place.autoscaler is not None and by_pods:
+    if by_pods and any(each.autoscaler is not None for each in running):
         return Refusal(f"{command.target} takes weight by its share of Pods, which an autoscaler would move: take it out of the template")
     if command.wanted.kind in (ServiceKind.CONSUMER, ServiceKind.JOB):
         return None
@@ -130,15 +156,26 @@ def no_gateway_api(route: Route) -> str:
     )
 
 
-async def _sized(cluster: Cluster, memory: Memory, place: Place) -> Place:
-    """The place with ``full`` filled in: as the file says, else as the adopted Deployment or the template has it."""
+async def _sized(cluster: Cluster, memory: Memory, command: Command, place: Place) -> Place:
+    """The place with ``full`` filled in: as the file says, else as the adopted Deployment or the template has it.
+
+    Where versions that run are made from other templates: as the one that has most.
+    """
     if place.full is not None or place.workload is Kind.CRON_JOB:
         return msgspec.structs.replace(place, full=1) if place.workload is Kind.CRON_JOB else place
+    labels = [version.label for version in command.wanted.versions if version.capacity is not Capacity.PARKED]
+    sizes = [_replicas(workload_of(place_of(memory, place, label).template)) for label in labels if label in memory.sources]
+    if place.adopt is None and sizes and len(sizes) == len(labels):
+        return msgspec.structs.replace(place, full=max(sizes))
     if memory.place.full is not None and memory.made and place.autoscaler is None:
-        return msgspec.structs.replace(place, full=memory.place.full)
+        return msgspec.structs.replace(place, full=max(memory.place.full, *sizes, 1))
     found = await cluster.get(Kind.DEPLOYMENT, place.namespace, place.adopt) if place.adopt is not None else None
-    base = found or workload_of(place.template)
-    return msgspec.structs.replace(place, full=max(1, int(base["spec"].get("replicas", 1))) if base is not None else 1)
+    return msgspec.structs.replace(place, full=max(_replicas(found or workload_of(place.template)), *sizes, 1))
+
+
+def _replicas(base: Manifest | None) -> int:
+    """The Pods of a Deployment, at least one."""
+    return max(1, int(base["spec"].get("replicas", 1))) if base is not None else 1
 
 
 def _hidden(shared: Manifest | None) -> tuple[str, ...]:
@@ -154,9 +191,10 @@ async def _adopt(
     wrong = misfit(found, name, version)
     if wrong is None and found is not None:
         wrong = unserved(shared, pod_labels(found), f"the Pods of Deployment {name}")
-    base = workload_of(memory.place.template)
+    own = place_of(memory, memory.place, version.label)
+    base = workload_of(own.template)
     if wrong is None and base is not None:
-        wrong = await rival(cluster, memory.place, pod_labels(base))
+        wrong = await rival(cluster, own, pod_labels(base))
     if wrong is not None or found is None:
         return Refusal(wrong or f"there is no Deployment {name} to adopt")
     await hands.adopt(msgspec.structs.replace(sight, place=memory.place), version, found)

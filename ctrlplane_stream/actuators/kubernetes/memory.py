@@ -12,7 +12,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.names import memory_name
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGED_BY, MANAGER, PREFIX, SERVICE, TARGET, Manifest, annotation
-from ctrlplane_stream.actuators.kubernetes.place import Place, Route
+from ctrlplane_stream.actuators.kubernetes.place import Place, Route, Source
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
 
@@ -33,6 +33,7 @@ class Memory(msgspec.Struct, frozen=True):
     ``adopted``: label → the Deployment that was there before us. ``accepted``: object → how it was left by a hand that
     we reported (see ``strays``), so that it is reported once. ``hidden``: labels by which the shared Service chooses.
     ``steered``: the rule that had our weights once, so that one without our record is not taken for one that was never ours.
+    ``sources``: label → what the version is made from, where the catalog named its template; ``templates``: those by digest.
     """
 
     target: Target
@@ -44,6 +45,14 @@ class Memory(msgspec.Struct, frozen=True):
     hands_off: bool = False
     hidden: tuple[str, ...] = ()
     steered: Route | None = None
+    sources: dict[str, Source] = {}
+    templates: dict[str, tuple[Manifest, ...]] = {}
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a version may have an autoscaler of ours."""
+        made = (self.place.template, *self.templates.values())
+        return any(manifest.get("kind") == "HorizontalPodAutoscaler" for template in made for manifest in template)
 
 
 def read_memory(manifest: Manifest, target: Target | None = None) -> Memory:

@@ -18,8 +18,16 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Kind.GRPC_ROUTE if self.kind == "GRPCRoute" else Kind.HTTP_ROUTE
 
 
+class Source(msgspec.Struct, frozen=True):
+    """What a version is made from besides image and configuration: the digest of its template, and what the placement said beside that."""
+
+    digest: str
+    container: str | None = None
+    port: int | None = None
+
+
 class Place(msgspec.Struct, frozen=True):
-    """Where one target lives. ``template`` are the manifests that a version is made from.
+    """Where one target lives. ``template`` are the manifests that a version is made from, and ``named`` is that by name and digest.
 
     Exactly one way for weights: ``route``, or replicas (behind ``service`` where there is one; consumers have none), or runs of a CronJob.
     ``adopt`` names a running Deployment that becomes the first version by ADOPT. ``full`` Pods carry all the traffic.
@@ -35,6 +43,7 @@ class Place(msgspec.Struct, frozen=True):
     port: int | None = None
     container: str | None = None
     adopt: str | None = None
+    named: str | None = None
 
     @property
     def workload(self) -> Kind:

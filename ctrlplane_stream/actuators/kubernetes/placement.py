@@ -15,7 +15,8 @@
         template: orders.yaml
         service: orders                           # no gateway: replicas behind this Service, weights in whole Pods
 
-Read when a worker starts. A version that exists already is never made again, whatever its template says by then.
+Read when a worker starts. A version is made from the template that its catalog names by digest: this one, or one that the target's memory
+keeps (see ``sources``). Where the catalog names none it is this one, and a version that exists already stays as it was made.
 """
 
 from pathlib import Path
@@ -29,6 +30,7 @@ from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, kind_of
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.wire.templates import template_name
 
 
 class PlacementError(ValueError):
@@ -60,10 +62,17 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     services: dict[str, _Service]
 
 
+class Template(msgspec.Struct, frozen=True):
+    """The manifests of a template, and what that is called with the digest of its file: ``cart.yaml@sha256:HEX``."""
+
+    manifests: tuple[Manifest, ...] = ()
+    named: str | None = None
+
+
 class Placements:
     """The places of all targets that a file names."""
 
-    def __init__(self, file: _File, templates: dict[str, tuple[Manifest, ...]]) -> None:
+    def __init__(self, file: _File, templates: dict[str, Template]) -> None:
         self._file = file
         self._templates = templates
 
@@ -74,10 +83,11 @@ class Placements:
         if environment is None or entry is None:
             return None
         here = _merged(entry, entry.environments.get(target.environment, _Override()))
+        template = self._templates[here.template] if here.template else Template()
         return Place(
             namespace=environment.namespace,
             slug=here.name or slug(target.service),
-            template=self._templates[here.template] if here.template else (),
+            template=template.manifests,
             full=here.replicas,
             context=environment.context,
             route=here.route,
@@ -85,19 +95,20 @@ class Placements:
             port=here.port,
             container=here.container,
             adopt=here.adopt,
+            named=template.named,
         )
 
     def kinds(self) -> frozenset[Kind]:
         """The kinds that are looked at besides those that every target has: routes, and autoscalers and runs where a template has them."""
         entries = [o for s in self._file.services.values() for o in (s, *s.environments.values())]
         routes = {entry.route.api for entry in entries if entry.route is not None}
-        made = {manifest.get("kind") for each in self._templates.values() for manifest in each}
+        made = {manifest.get("kind") for each in self._templates.values() for manifest in each.manifests}
         scaled = {Kind.AUTOSCALER} if "HorizontalPodAutoscaler" in made else set()
         return frozenset(routes | scaled | ({Kind.CRON_JOB, Kind.JOB} if "CronJob" in made else set()))
 
     def kinds_made(self) -> frozenset[Kind]:
         """The kinds of what templates bring besides a Deployment, and of what adopting looks at."""
-        manifests = (manifest for each in self._templates.values() for manifest in each)
+        manifests = (manifest for each in self._templates.values() for manifest in each.manifests)
         made = {kind for manifest in manifests if (kind := kind_of(manifest)) is not None}
         entries = [o for s in self._file.services.values() for o in (s, *s.environments.values())]
         return frozenset(made | ({Kind.REPLICA_SET} if any(entry.adopt for entry in entries) else set()))
@@ -125,17 +136,18 @@ def read_placements(path: Path) -> Placements:
         raise PlacementError(f"{path}: {error}") from error
     _check(path, file)
     wanted = {o.template for s in file.services.values() for o in (s, *s.environments.values()) if o.template is not None}
-    placements = Placements(file, {name: read_template(path.parent / name) for name in sorted(wanted)})
+    placements = Placements(file, {name: read_template(path.parent / name, name) for name in sorted(wanted)})
     wrong = misplaced(placements.all())
     if wrong is not None:
         raise PlacementError(f"{path}: {wrong}")
     return placements
 
 
-def read_template(path: Path) -> tuple[Manifest, ...]:
-    """The manifests in a template file. Raises PlacementError where it has not exactly one Deployment or CronJob."""
+def read_template(path: Path, name: str) -> Template:
+    """The template in a file of that name. Raises PlacementError where it has not exactly one Deployment or CronJob."""
     try:
-        manifests = tuple(document for document in yaml.safe_load_all(path.read_text()) if document)
+        contents = path.read_bytes()  # Once: another of the name may come meanwhile, and this digest must be of what is read here.
+        manifests = tuple(document for document in yaml.safe_load_all(contents) if document)
     except OSError as error:
         text = f"{path}: {error.strerror}; a `template` is a file, named by its path from the folder of the placement file"
         raise PlacementError(text) from error
@@ -144,7 +156,7 @@ def read_template(path: Path) -> tuple[Manifest, ...]:
     wrong = template_problem(manifests) or outdated(manifests)
     if wrong:
         raise PlacementError(f"{path}: {wrong}")
-    return manifests
+    return Template(manifests, template_name(name, contents))
 
 
 def template_problem(manifests: tuple[Any, ...]) -> str | None:

@@ -15,6 +15,7 @@ from ctrlplane_stream.actuators.kubernetes.memory import Memory, read_memory
 from ctrlplane_stream.actuators.kubernetes.names import memory_name, standby_name, version_name
 from ctrlplane_stream.actuators.kubernetes.objects import LABEL, ROLE, Kind, Manifest, annotation, label, name_of, revision_of
 from ctrlplane_stream.actuators.kubernetes.place import Place
+from ctrlplane_stream.actuators.kubernetes.sources import place_of
 from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import WantedVersion
@@ -71,6 +72,10 @@ class Sight(msgspec.Struct, frozen=True):
         """Pods that carry the whole traffic."""
         return self.place.full or 1
 
+    def place_of(self, version: str) -> Place:
+        """The place as the version is made there."""
+        return place_of(self.memory, self.place, version)
+
     def name(self, version: str) -> str:
         """The name of the version's serving Deployment."""
         adopted = self.memory.adopted if self.memory is not None else {}
@@ -97,18 +102,18 @@ async def read_sight(reader: Reader, target: Target, place: Place) -> Sight:
     Raises WorldUnreachable and MemoryUnreadable.
     """
     sight = await _read(reader, target, place)
-    if sight.memory is not None and _moved(sight.memory.place, place):
-        return await _read(reader, target, sight.memory.place)
+    if sight.memory is not None and _looks_elsewhere(sight.memory, place):
+        return await _read(reader, target, sight.memory.place, scaled=sight.memory.scaled)
     return sight if sight.memory is None else msgspec.structs.replace(sight, place=sight.memory.place)
 
 
-async def _read(reader: Reader, target: Target, place: Place) -> Sight:
+async def _read(reader: Reader, target: Target, place: Place, *, scaled: bool = False) -> Sight:
     chosen, namespace = selector(place), place.namespace
     reads = (
         asyncio.ensure_future(reader.select(place.workload, namespace, chosen)),
         asyncio.ensure_future(reader.select(Kind.SERVICE, namespace, chosen)),
         asyncio.ensure_future(reader.select(Kind.POD, namespace, chosen)),
-        asyncio.ensure_future(_listed_if(place.autoscaler is not None, reader, Kind.AUTOSCALER, place)),
+        asyncio.ensure_future(_listed_if(scaled or place.autoscaler is not None, reader, Kind.AUTOSCALER, place)),
         asyncio.ensure_future(_listed_if(place.workload is Kind.CRON_JOB, reader, Kind.JOB, place)),
         asyncio.ensure_future(_route(reader, place)),
     )
@@ -146,5 +151,7 @@ async def _route(reader: Reader, place: Place) -> Manifest | None:
     return await reader.get(place.route.api, place.namespace, place.route.name)
 
 
-def _moved(here: Place, there: Place) -> bool:
-    return (here.route, here.workload) != (there.route, there.workload)
+def _looks_elsewhere(memory: Memory, place: Place) -> bool:
+    """Whether something of the target is where its place in the file does not have us look."""
+    moved = (memory.place.route, memory.place.workload) != (place.route, place.workload)
+    return moved or (memory.scaled and place.autoscaler is None)

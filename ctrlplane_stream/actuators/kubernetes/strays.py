@@ -101,7 +101,7 @@ def _of_version(sight: Sight, label: str) -> dict[str, str]:
 def _lacks_its_autoscaler(sight: Sight, label: str) -> bool:
     """Whether an autoscaler that we made for the version was taken away; of what was adopted it is its owner's."""
     adopted, serving = sight.memory is not None and label in sight.memory.adopted, sight.serving(label)
-    if adopted or serving is None or sight.place.autoscaler is None:
+    if adopted or serving is None or sight.place_of(label).autoscaler is None:
         return False
     return annotation(serving, AUTOSCALED) is not None and sight.name(label) not in sight.autoscalers
 

@@ -16,11 +16,13 @@ _OF_A_REFERENCE = frozenset({"group", "kind", "name", "port", "weight"})
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What we set last: weights by name of backend, the memory's revision by which we did, and the port of all of them."""
+    """What we set last: weights and ports by name of backend, and the memory's revision by which we did. ``port`` is of all that
+    ``ports`` does not have, as an earlier build wrote it."""
 
     weights: dict[str, int]
     stamp: str
     port: int | None = None
+    ports: dict[str, int] = {}
 
 
 def record_key(slug: str) -> str:
@@ -55,8 +57,9 @@ def meddled(route: Manifest, rule: str, ours: Recorded) -> str | None:
         others = sorted(set(each) - _OF_A_REFERENCE)
         if others or each.get("group") or each.get("kind", "Service") != "Service":
             return f"backend {each['name']} of rule {rule} has {', '.join(others) or 'another kind'}"
-        if ours.port is not None and each.get("port") != ours.port:
-            return f"backend {each['name']} of rule {rule} has port {each.get('port')} instead of {ours.port}"
+        port = ours.ports.get(str(each["name"]), ours.port)
+        if port is not None and each.get("port") != port:
+            return f"backend {each['name']} of rule {rule} has port {each.get('port')} instead of {port}"
     return f"rule {rule} has a backend twice" if len(references) > len(ours.weights) else None
 
 

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 from ctrlplane_stream.actuators.kubernetes.handing_over import hand_over
 from ctrlplane_stream.actuators.kubernetes.installation import NAMESPACE, Installation, manifests
-from ctrlplane_stream.actuators.kubernetes.placement import PlacementError
+from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
 from ctrlplane_stream.cli import main
+from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import SETTINGS, LogFormat, Protocol, SaslMechanism, Settings
 from ctrlplane_stream.shipped import shipped
 
@@ -23,6 +24,7 @@ services:
     template: cart.yaml
     route: {name: shop, rule: cart}
 """
+TARGET = Target("staging", "shop/cart")
 WORKLOADS = ("Deployment", "StatefulSet")
 TEMPLATE = "{kind: Deployment, metadata: {name: cart}, spec: {template: {spec: {containers: [{name: cart, image: x}]}}}}"
 
@@ -123,6 +125,21 @@ def test_each_worker_has_the_name_of_its_pod_and_is_replaced_when_it_is_told_som
     again, other = (worker_of(dry_run(told=SECURED | more))[0] for more in ({}, {"CTRLPLANE_WINDOW_SECONDS": "30"}))
     assert again == pod
     assert other["metadata"]["annotations"] != pod["metadata"]["annotations"]
+
+
+def test_a_template_arrives_with_the_digest_that_it_has_here_and_another_one_replaces_the_worker(placement, tmp_path):
+    """Byte by byte, with the ends of lines that it has."""
+    options = ("--kafka-bootstrap-servers", "kafka:9092", "--kubernetes-placement", str(placement))
+    before, _, _ = worker_of(dry_run(*options))
+    (tmp_path / "cart.yaml").write_bytes(TEMPLATE.replace(" spec", "\r\n spec").encode())
+    made = dry_run(*options)
+    there = tmp_path / "there"
+    there.mkdir()
+    for name, text in found(made, "ConfigMap", "ctrlplane-stream-placement")["data"].items():
+        (there / name).write_bytes(text.encode())
+    here, shipped_there = (read_placements(path / "placement.yaml").place(TARGET).named for path in (tmp_path, there))
+    assert here == shipped_there
+    assert worker_of(made)[0]["metadata"]["annotations"] != before["metadata"]["annotations"]
 
 
 def test_the_placement_of_gitops_travels_too(tmp_path):

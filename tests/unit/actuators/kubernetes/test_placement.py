@@ -1,5 +1,7 @@
 """The placement file: what it says, and what is wrong with it in words."""
 
+import hashlib
+
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
@@ -44,6 +46,11 @@ def test_a_target_has_the_place_of_its_environment_and_service(tmp_path):
     assert placements.place(Target("moon", "shop/cart")) is None
     assert placements.namespaces() == ((None, "shop-staging"), ("eu", "shop"))
     assert placements.kinds() == {Kind.HTTP_ROUTE}
+
+
+def test_a_template_is_called_by_the_digest_of_its_file_as_sha256sum_prints_it(tmp_path):
+    place = read_placements(written(tmp_path, GOOD)).place(Target("staging", "shop/cart"))
+    assert place.named == f"cart.yaml@sha256:{hashlib.sha256(DEPLOYMENT.encode()).hexdigest()}"
 
 
 @pytest.mark.parametrize(
