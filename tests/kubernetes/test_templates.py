@@ -5,10 +5,13 @@ import copy
 
 import msgspec
 import pytest
+import yaml
 
 from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.memory import read_memory
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.placement import read_placements
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.control_plane.scene import (
     adopting,
     command,
@@ -21,10 +24,13 @@ from ctrlplane_stream.local.control_plane.scene import (
     version,
 )
 from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.facts import CatalogApplied, OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Capacity
+from ctrlplane_stream.simulation.loop import catalog
+from ctrlplane_stream.wire.catalog_file import catalog_hash, read_catalog_file
 from ctrlplane_stream.wire.templates import template_name
+from tests.kubernetes.engine_on_cluster import POLICY, EngineOnCluster
 
 SERVICE = "shop/cart"
 TARGET = Target("staging", SERVICE)
@@ -230,3 +236,55 @@ def test_what_is_adopted_has_the_template_that_the_catalog_named_then(lab, names
         assert await colour_of(admin, namespace, 1) == "red"
 
     play(lab, doing)
+
+
+PLACEMENT = """\
+environments: {{production: {{namespace: {namespace}}}}}
+services: {{cart: {{template: cart.yaml, route: {{name: cart, rule: main}}, port: 80}}}}
+"""
+CATALOG = """\
+environments: {production: {actuator: kubernetes}}
+services: {cart: {images: [registry.example/well], template: cart.yaml, environments: {production: {}}}}
+"""
+
+
+def test_a_changed_template_that_is_applied_is_a_new_version_made_from_it_and_the_old_one_keeps_its_own(lab, tmp_path):
+    """As people do it: the file beside catalog and placement changes, the worker gets it, the catalog is applied; nothing is pushed."""
+    namespace, target = lab.namespace(), Target("production", "cart")
+    lab.apply([route("cart", ["main"])], namespace)
+    (tmp_path / "placement.yaml").write_text(PLACEMENT.format(namespace=namespace))
+
+    def written(made):
+        (tmp_path / "cart.yaml").write_text(yaml.safe_dump_all(made))
+
+    def applied():
+        found = read_catalog_file(CATALOG, lambda name: (tmp_path / name).read_bytes())
+        (cart,) = found.view("production").services
+        return CatalogApplied(catalog(msgspec.structs.replace(cart, policy=POLICY)), catalog_hash(found), "ada")
+
+    async def run():
+        async with lab.product() as cluster, lab.admin() as admin:
+
+            def worker():
+                return kubernetes(cluster, (target, read_placements(tmp_path / "placement.yaml").place(target)))
+
+            written(RED)
+            engine = EngineOnCluster(("cart",), worker)
+            try:
+                engine.give(applied())
+                engine.push("cart", 1)
+                await engine.until(lambda: engine.ended(1), "the first version bakes")
+                written(BLUE)
+                await engine.close()  # Another worker goes on.
+                engine.give(applied())
+                await engine.until(lambda: engine.ended(2), "the version of the new template bakes")
+            finally:
+                await engine.close()
+            assert [rollout.phase for rollout in engine.driver.rollouts] == [Phase.COMPLETED] * 2, engine.driver.transcript()
+            made = {name: await admin.get(Kind.DEPLOYMENT, namespace, name) for name in ("cart-v1", "cart-v2")}
+            containers = [each["spec"]["template"]["spec"]["containers"][0] for each in made.values()]
+            assert len({each["image"] for each in containers}) == 1
+            colours = [next(e["value"] for e in each["env"] if e["name"] == "COLOUR") for each in containers]
+            assert colours == ["red", "blue"]
+
+    asyncio.run(run())

@@ -118,8 +118,8 @@ def _unfit(sight: GitSight, command: Command) -> Refusal | None:
         other = shown.setdefault(said, version.label)
         if other != version.label:
             return Refusal(
-                f"{version.label} differs from {other} in its configuration only, which no field shows: "
-                "keep configuration in the repository, or add a field that writes the label"
+                f"{version.label} differs from {other} in its configuration or its template only, which no field shows: "
+                "keep both in the repository, and out of the catalog, or add a field that writes the label"
             )
     return None
 

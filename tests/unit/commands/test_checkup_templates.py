@@ -40,6 +40,12 @@ def test_a_template_that_differs_is_a_line_for_each_target_with_both_digests_and
     assert "`ctrlplane-stream catalog apply`" in found[0].remedy
 
 
+def test_the_catalog_of_the_example_names_the_template_of_its_placement() -> None:
+    folder = Path(__file__).parents[3] / "examples" / "gitops"
+    (finding,) = compared(_catalog(folder, (folder / "catalog.yaml").read_text()), read_placements(folder / "kubernetes.yaml"))
+    assert finding.health is Health.OK
+
+
 def test_a_service_whose_template_the_catalog_does_not_name_is_a_note(tmp_path: Path) -> None:
     placements = read_placements(written(tmp_path, GOOD))
     (finding,) = compared(_catalog(tmp_path, CATALOG.replace("template: cart.yaml, ", "")), placements)

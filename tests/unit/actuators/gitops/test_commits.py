@@ -240,7 +240,7 @@ def test_a_configuration_is_not_told_to_the_repository_and_must_show_in_a_field(
     scene.apply(wanted(version(1, 100, {"password": "hunter2"})), 1)
     assert "hunter2" not in "".join(scene.bare.log("%B"))
     twin = wanted(version(1, 0, {"password": "hunter2"}), version(2, 100, {"colour": "red"}, same_as=1))
-    assert "differs from #1 in its configuration only" in scene.apply(twin, 2).reason
+    assert "differs from #1 in its configuration or its template only" in scene.apply(twin, 2).reason
     labelled = Scene(tmp_path / "labelled", DIGEST, Field(FILE, Locator("label"), Writes.LABEL), text=TEXT + "label:\n")
     assert labelled.apply(twin, 1).status is OutcomeStatus.APPLIED
     assert 'label: "#2"\n' in labelled.bare.text(FILE)
