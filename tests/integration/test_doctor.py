@@ -1,13 +1,16 @@
 """``doctor`` against a real broker: in order, missing, lagging, gone."""
 
 import asyncio
+import hashlib
 import json
+from pathlib import Path
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from click.testing import CliRunner, Result
 
+from ctrlplane_stream.cli import main
 from ctrlplane_stream.commands.checkup_roles import check_role, group_of
 from ctrlplane_stream.commands.doctor import doctor
 from ctrlplane_stream.commands.findings import Finding
@@ -66,6 +69,41 @@ def test_a_service_without_versions_is_named_from_its_telemetry(topics: Settings
     asyncio.run(publish(topics, "telemetry-windows", msgspec.json.encode(part), environment="prod"))
     finding = _by_check(_run(topics, "--json"))["versions"]
     assert (finding["health"], "prod:shop/cart" in finding["what"]) == ("wrong", True)
+
+
+def test_a_changed_template_shows_in_diff_and_in_doctor_until_it_is_applied(topics: Settings, tmp_path: Path) -> None:
+    """What is in force is the digest of what lay beside the catalog, and what is shown of it can be applied again."""
+    catalog, template = tmp_path / "catalog.yaml", tmp_path / "cart.yaml"
+    catalog.write_text("""environments: {staging: {actuator: kubernetes}}
+services: {shop/cart: {images: [a/cart], template: cart.yaml, environments: {staging: {}}}}""")
+    (tmp_path / "placement.yaml").write_text("""environments: {staging: {namespace: shop}}
+services: {shop/cart: {template: cart.yaml}}""")
+    told = msgspec.structs.replace(topics, kubernetes_placement=str(tmp_path / "placement.yaml"))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["catalog", *arguments], env=topics.variables())
+
+    def said_of_templates() -> list[tuple[str, str]]:
+        findings = json.loads(_run(told, "--json").stdout)
+        return [(found["check"], found["health"]) for found in findings if found["check"].startswith("template")]
+
+    template.write_text(_DEPLOYMENT)
+    assert run("apply", str(catalog), "--wait", "0").exit_code == 0
+    assert said_of_templates() == [("templates", "ok")]
+    template.write_text(_DEPLOYMENT + "# changed\n")
+    assert f"cart.yaml@sha256:{hashlib.sha256(_DEPLOYMENT.encode()).hexdigest()} -> cart.yaml@" in run("diff", str(catalog)).stdout
+    assert said_of_templates() == [("template staging:shop/cart", "wrong")]
+    shown = tmp_path / "elsewhere" / "catalog.yaml"
+    shown.parent.mkdir()
+    shown.write_text(run("show").stdout)
+    assert run("diff", str(shown)).stdout == "the file is what is in force\n"
+    assert run("apply", str(catalog), "--wait", "0").exit_code == 0
+    assert said_of_templates() == [("templates", "ok")]
+
+
+_DEPLOYMENT = """\
+{kind: Deployment, metadata: {name: cart}, spec: {template: {spec: {containers: [{name: cart, image: x}]}}}}
+"""
 
 
 def test_no_broker_is_a_finding_and_not_a_traceback() -> None:
