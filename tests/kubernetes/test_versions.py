@@ -235,6 +235,12 @@ def test_everything_that_a_template_may_have_is_taken_for_a_service_with_a_long_
                 "registry.example/well",
                 "registry.example/agent:1",
             ]
+            named = [
+                each["name"]
+                for each in (*made["initContainers"], *made["containers"])
+                if any(variable["name"] == "OTEL_SERVICE_NAME" for variable in each["env"])
+            ]
+            assert named == ["migrations", "cart"]
             assert (await admin.select(Kind.AUTOSCALER, namespace))[0][1]["spec"]["behavior"]["scaleDown"][
                 "stabilizationWindowSeconds"
             ] == 60

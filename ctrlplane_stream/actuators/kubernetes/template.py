@@ -43,22 +43,24 @@ def pod_spec(
     """The Pod spec of a version, from the template's.
 
     ``container`` gets the image (default: the one named like the service, else the first), and so does whatever has the same one
-    in the template, init containers among them. ``copies`` maps the names of the template's ConfigMaps to those of this version's
-    copies. ``configuration`` names the ConfigMap with the version's configuration, which every container gets as environment variables.
+    in the template, init containers among them; these alone are the service and get its name. ``copies`` maps the names of the template's
+    ConfigMaps to those of this version's copies. ``configuration`` names the ConfigMap with the version's configuration, which every
+    container gets as environment variables.
     """
     made = _renamed_config_maps(copy.deepcopy(spec), copies)
     chosen = _chosen(made["containers"], container or target.service.rpartition("/")[2])
     before = chosen.get("image")
-    chosen["image"] = str(version.artifact)
     for each in [*made["containers"], *(made.get("initContainers") or [])]:
-        if before is not None and each.get("image") == before:
+        is_the_service = each is chosen or (before is not None and each.get("image") == before)
+        if is_the_service:
             each["image"] = str(version.artifact)
         environment = list(each.get("env") or [])
         set_already = {str(variable.get("name")): variable for variable in environment}
         environment = [variable for variable in environment if variable.get("name") != _RESOURCE]
         ours = [{"name": "CTRLPLANE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
         ours += [{"name": "CTRLPLANE_VERSION", "value": version.label}]
-        ours += [] if "OTEL_SERVICE_NAME" in set_already else [{"name": "OTEL_SERVICE_NAME", "value": target.service.rpartition("/")[2]}]
+        if is_the_service and "OTEL_SERVICE_NAME" not in set_already:
+            ours.append({"name": "OTEL_SERVICE_NAME", "value": target.service.rpartition("/")[2]})
         ours += [{"name": "CTRLPLANE_STANDBY", "value": "1"}] if standby else []
         attributes = _attributes(target, version, str(set_already.get(_RESOURCE, {}).get("value") or ""))
         each["env"] = [*environment, *ours, {"name": _RESOURCE, "value": attributes}]
@@ -72,7 +74,12 @@ def _chosen(containers: list[Manifest], name: str) -> Manifest:
 
 
 def _attributes(target: Target, version: WantedVersion, set_already: str) -> str:
-    """Resource attributes as the specification has them in an environment variable; ours win over the template's."""
+    """Resource attributes as the specification has them in an environment variable; our version wins over the template's.
+
+    They say of which Pod something comes, so every container has them, a proxy beside the service too: one that emits spans by the
+    service's own name, as a mesh's does, would otherwise be of no version, and its failures nobody's. By another name the version tells
+    nothing wrong, since a version means something only together with a service.
+    """
     namespace = target.service.rpartition("/")[0]
     ours = {
         "service.namespace": quote(namespace, safe=""),

@@ -44,6 +44,24 @@ def test_whatever_runs_the_same_image_gets_the_versions_too():
         assert each["envFrom"] == [{"configMapRef": {"name": "mine"}}]
 
 
+def test_a_container_of_another_image_keeps_its_own_name_and_is_told_its_pods_version():
+    """Given the service's name, the spans of a proxy or an agent beside it would count as the service's."""
+    same, other = {"image": "registry.example/cart:1"}, {"image": "registry.example/proxy:1"}
+    theirs = {"env": [{"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "service.name=edge"}]}
+    spec = {
+        "containers": [{"name": "cart", **same}, {"name": "worker", **same}, {"name": "proxy", **other, **theirs}],
+        "initContainers": [{"name": "migrations", **same}, {"name": "agent", "restartPolicy": "Always", **other}],
+    }
+    after = made(spec)
+    named = {
+        each["name"]: [variable["value"] for variable in each["env"] if variable["name"] == "OTEL_SERVICE_NAME"]
+        for each in [*after["containers"], *after["initContainers"]]
+    }
+    assert named == {"cart": ["cart"], "worker": ["cart"], "proxy": [], "migrations": ["cart"], "agent": []}
+    assert {attributes(each)["ctrlplane.version"] for each in [*after["containers"], *after["initContainers"]]} == {"%233"}
+    assert attributes(after["containers"][2])["service.name"] == "edge"
+
+
 def test_our_version_outranks_what_the_template_says_and_the_rest_of_it_stays():
     """The template's own attributes stay, but for the version."""
     env = [{"name": "OTEL_RESOURCE_ATTRIBUTES", "value": "team=shop, ctrlplane.version=%239,service.namespace=other"}]
