@@ -12,7 +12,7 @@ from ctrlplane_stream.actuators.kubernetes.handing_over import hand_over, secret
 from ctrlplane_stream.actuators.kubernetes.installation import NAMESPACE, Installation, manifests
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
-from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, FieldsTaken
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import fail, print_json, require_broker, takes_json, takes_settings
@@ -21,6 +21,10 @@ from ctrlplane_stream.settings import Settings
 
 _NO_IMAGE = (
     "say which image the Pods run: --image YOUR_REGISTRY/ctrlplane-stream:TAG, which you built (docs/operations.md); none is published"
+)
+
+_TAKEN = (
+    "--force takes these fields over, as is right where this was applied by other means before (kubectl apply); else ask whose they are"
 )
 
 
@@ -79,6 +83,8 @@ def install(
         else:
             click.echo("\n".join(applied))
         _say_secret(settings, worker=not without_worker)
+    except FieldsTaken as error:
+        fail(f"{error}\n{_TAKEN}")
     except (PlacementError, ApiRefused, WorldUnreachable, OSError) as error:
         fail(str(error))
 

@@ -135,14 +135,17 @@ async def _traffic(admin, namespace):
 async def _delete(lab, manifests) -> None:
     """`kubectl delete -f -`, but for the namespace, whose end takes a while and anything in it along."""
     transport = HttpTransport(lab.admin_access)
-    places = {"ServiceAccount": "/api/v1", "ConfigMap": "/api/v1", "Deployment": "/apis/apps/v1", "StatefulSet": "/apis/apps/v1"}
     for manifest in manifests:
         if manifest["kind"] != "Namespace":
-            root = places.get(manifest["kind"], "/apis/rbac.authorization.k8s.io/v1")
-            metadata = manifest["metadata"]
-            path = f"{root}/namespaces/{metadata['namespace']}/{manifest['kind'].lower()}s/{metadata['name']}"
-            assert (await transport.send(Request("DELETE", path, {}, {}))).status < 300, path
+            assert (await transport.send(Request("DELETE", _path(manifest), {}, {}))).status < 300, manifest
     await transport.close()
+
+
+def _path(manifest) -> str:
+    """Where the object is."""
+    places = {"ServiceAccount": "/api/v1", "ConfigMap": "/api/v1", "Deployment": "/apis/apps/v1", "StatefulSet": "/apis/apps/v1"}
+    root, metadata = places.get(manifest["kind"], "/apis/rbac.authorization.k8s.io/v1"), manifest["metadata"]
+    return f"{root}/namespaces/{metadata['namespace']}/{manifest['kind'].lower()}s/{metadata['name']}"
 
 
 def test_a_field_of_somebody_elses_is_not_taken_over_unasked(lab, bare_namespace):
@@ -161,6 +164,34 @@ def test_a_field_of_somebody_elses_is_not_taken_over_unasked(lab, bare_namespace
     assert ".spec.replicas" in refused.stderr
     assert "{" not in refused.stderr, "the server's sentence, and not its whole answer"
     installed(lab, "--kafka-bootstrap-servers", "kafka:9092", "--force")
+
+
+def test_what_was_applied_with_kubectl_before_is_taken_over_by_force_and_that_is_said(lab, bare_namespace):
+    """As who tries ``--dry-run | kubectl apply -f -`` first, without an image: the fields that differ are kubectl's."""
+    options = ("--kafka-bootstrap-servers", "kafka:9092")
+    asyncio.run(_applied_by_kubectl(lab, list(yaml.safe_load_all(install(lab, "--dry-run", *options).stdout))))
+    refused = install(lab, "--image", IMAGE, *options)
+    assert refused.returncode == 1
+    assert 'conflict with "kubectl-client-side-apply"' in refused.stderr
+    assert "--force takes these fields over" in refused.stderr
+    installed(lab, *options, "--force")
+
+
+async def _applied_by_kubectl(lab, manifests) -> None:
+    """What ``kubectl apply`` does where nothing is there yet: objects are created, by its field manager."""
+    transport = HttpTransport(lab.admin_access)
+    for manifest in manifests:
+        if manifest["kind"] == "Namespace":
+            continue
+        path = _path(manifest)
+        await transport.send(Request("DELETE", path, {}, {}))
+        while (reply := await transport.send(Request("GET", path))).status != 404:
+            assert reply.status == 200
+            await asyncio.sleep(0.05)
+        query = {"fieldManager": "kubectl-client-side-apply"}
+        reply = await transport.send(Request("POST", path.rpartition("/")[0], query, manifest))
+        assert reply.status == 201, reply
+    await transport.close()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Manifest
-from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request, message_of
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, FieldsTaken, HttpTransport, Request, fields_taken, message_of
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _FIELD_MANAGER = f"{MANAGER}-install"
@@ -25,7 +25,7 @@ async def apply_manifests(
     """The objects after a server-side apply, in their order; waits until new kinds are served.
 
     ``namespace`` is where those go that name none. ``force`` takes fields over that somebody else set. Raises ApiRefused,
-    also for such a field without ``force``, and WorldUnreachable.
+    FieldsTaken for such a field without ``force``, and WorldUnreachable.
     """
     query = {"fieldManager": _FIELD_MANAGER, "force": str(force).lower()} | ({"dryRun": "All"} if dry_run else {})
     transport = HttpTransport(access)
@@ -40,6 +40,8 @@ async def apply_manifests(
 async def _apply(transport: HttpTransport, manifest: Manifest, namespace: str, query: dict[str, str]) -> Manifest:
     path = f"{_collection(manifest, namespace)}/{manifest['metadata']['name']}"
     reply = await transport.send(Request("PATCH", path, query, manifest, "application/apply-patch+yaml"))
+    if fields_taken(reply):
+        raise FieldsTaken(f"{manifest['kind']} {manifest['metadata']['name']}: {message_of(reply)}")
     if reply.status >= 300:
         raise ApiRefused(f"PATCH {path} ({reply.status}): {message_of(reply)}")
     made: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])

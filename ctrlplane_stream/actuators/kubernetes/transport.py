@@ -24,6 +24,10 @@ class ApiRefused(Exception):
     """The API server will not have it, and asking again is no use; the text is the server's."""
 
 
+class FieldsTaken(ApiRefused):
+    """A server-side apply would take fields over that somebody else has set; the text names them and whose they are."""
+
+
 class Expired(Exception):
     """A watch cannot go on from there (410 Gone): list again."""
 
@@ -132,6 +136,16 @@ def message_of(reply: Reply) -> str:
         return str(msgspec.json.decode(reply.body, type=dict[str, Any]).get("message"))
     except msgspec.DecodeError:
         return reply.body[:300].decode(errors="replace")
+
+
+def fields_taken(reply: Reply) -> bool:
+    """Whether it is the answer to an apply that would take over what somebody else has set; any other 409 means that something changed."""
+    try:
+        said = msgspec.json.decode(reply.body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return False
+    causes = (said.get("details") or {}).get("causes") or []
+    return reply.status == 409 and any(each.get("reason") == "FieldManagerConflict" for each in causes)
 
 
 def _retry_after(header: str | None) -> float:
