@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import aiohttp
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.actuators.reconcile import Reconciler
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, version
-from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.facts import OutcomeReported, OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from tests.kubernetes.engine_on_cluster import ENVIRONMENT
 from tests.kubernetes.test_failing_versions import phase, serving, weighed
@@ -144,6 +147,79 @@ def test_a_policy_that_denies_the_route_is_told_with_its_words_and_an_abort_is_d
             return
 
     asyncio.run(run())
+
+
+class Eager(HttpTransport):
+    """Asks on where the API server is away, so that it is the first that a new one answers; and counts what that forbids."""
+
+    def __init__(self, access) -> None:
+        super().__init__(access)
+        self.told_at, self.forbidden = 0.0, 0
+
+    async def send(self, request):
+        """See ``Transport``: of losses one in 20 s is told."""
+        while True:
+            try:
+                reply = await super().send(request)
+            except (aiohttp.ClientError, OSError):
+                if time.monotonic() - self.told_at > 20.0:
+                    self.told_at = time.monotonic()
+                    raise
+                await asyncio.sleep(0.002)
+                continue
+            self.forbidden += reply.status == 403
+            return reply
+
+
+def test_an_abort_that_meets_an_api_server_just_back_is_carried_out(lab):
+    """Killed and started anew it answers before it has read who may do what, and forbids everything: that is no last word."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"])], namespace)
+    placed = (TARGET, routed_place(namespace, "shop/cart"))
+
+    def pair(stable: int):
+        return version("shop/cart", 1, stable), version("shop/cart", 2, 100 - stable)
+
+    async def shifted(sequence: int) -> None:
+        async with lab.product() as cluster:
+            actuator = kubernetes(cluster, placed)
+            await actuator.apply(*command(TARGET, sequence, *pair(75)))
+            await settled(actuator, TARGET, {"#1": 75, "#2": 25})
+
+    async def aborted(eager: Eager, sequence: int) -> OutcomeReported:
+        outcome = asyncio.get_running_loop().create_future()
+
+        async def report(fact) -> None:
+            if isinstance(fact, OutcomeReported):
+                outcome.set_result(fact)
+
+        async with lab.product(eager) as cluster:
+            actuator = kubernetes(cluster, placed)
+            loop = Reconciler(TARGET, actuator, report)
+            loop.submit(*command(TARGET, sequence, *pair(100)))
+            keeping = asyncio.create_task(loop.run())
+            try:
+                async with asyncio.timeout(120.0):
+                    return await outcome
+            finally:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+
+    def forbidden_while_aborting(sequence: int) -> int:
+        """How often the server forbade something to an abort that is told while it is away."""
+        eager = Eager(lab.product_access)
+        asyncio.run(shifted(sequence))
+        lab.plane.kill_api_server()
+        with ThreadPoolExecutor(1) as pool:
+            aborting = pool.submit(lambda: asyncio.run(aborted(eager, sequence + 1)))
+            lab.plane.start_api_server()
+            outcome = aborting.result()
+        assert outcome.status is OutcomeStatus.APPLIED, outcome
+        assert {each.label: each.weight for each in outcome.observed.versions} == {"#1": 100, "#2": 0}
+        return eager.forbidden
+
+    # For how long a server forbids is its own matter: a moment, which may pass unseen.
+    assert any(forbidden_while_aborting(10 * attempt) for attempt in range(1, 6)), "no server forbade anything: nothing was tried"
 
 
 def test_a_namespace_that_ends_and_is_made_anew_begins_anew(lab):
