@@ -137,12 +137,25 @@ class PlainGraph:
                 return None
             if above is callee:
                 return Skip.PARENT_LOOP
-            if above.place != callee.place or above.role is Kind.PRODUCER or (above.role is Kind.CLIENT and not callee.fetched):
+            if above.place != callee.place:
+                return above if above.role in (*CALLERS, *CALLEES) else self._client_around(above)
+            if above.role is Kind.PRODUCER or (above.role is Kind.CLIENT and not callee.fetched):
                 return above
             if above.role in (*CALLEES, Kind.CLIENT):
                 return Skip.NESTED_SERVER
             at = above.parent
         return Skip.PARENT_LOOP
+
+    def _client_around(self, local: Plain) -> Plain:
+        """The client or producer that a local span of another service lies in, or that span where there is none."""
+        above: Plain | None = local
+        for _ in range(256):
+            above = self._above(local.trace, above.parent) if above.parent != NOBODY else None
+            if above is None or above.place != local.place or above.role in CALLEES:
+                return local
+            if above.role in CALLERS:
+                return above
+        return local
 
     def _match(self, callee: Plain) -> bool:
         """Count a callee's call; False where it makes none, with the reason counted unless its parent is missing."""

@@ -193,9 +193,12 @@ class ReferencePairing:
         elif isinstance(found, NoCaller):
             self._count_skipped(search.half, why_without(search.half, found))
         else:
-            if search.half.receive:
-                self._counting.arrival(search.half, fold)
-            self._match(trace, found, search.half, window, fold)
+            self._match_search(trace, found, search.half, window, fold)
+
+    def _match_search(self, trace: Trace, found: Found, callee: Half, window: int, fold: Fold) -> None:
+        if callee.receive:
+            self._counting.arrival(callee, fold)
+        self._match(trace, found, callee, window, fold)
 
     def _match(self, trace: Trace, found: Found, callee: Half, window: int, fold: Fold) -> None:
         self._counting.call(trace, found, callee, fold)
@@ -223,7 +226,11 @@ class ReferencePairing:
     def _forget(self, trace: Trace, window: int, fold: Fold, watched: Watched) -> None:
         """Settle what is still open in a trace; nothing of it will be looked at again."""
         self._held -= trace.size
-        orphans = [search.half for search in trace.unsettled.values() if search.half.kind in CALLEES]
+        searches = [search for search in trace.unsettled.values() if search.half.kind in CALLEES]
+        for search in searches:
+            if (found := search.without_more) is not None:
+                self._match_search(trace, found, search.half, window, fold)
+        orphans = [search.half for search in searches if search.local is None]
         for half in orphans:
             self._settle_orphan(half, window, fold)
         for half in trace.fetched:
@@ -253,6 +260,8 @@ class ReferencePairing:
     def _settle_fetched(self, trace: Trace, copy: Half, window: int, fold: Fold) -> None:
         """A link of a consumer that only fetched: a message where its service has no other span that consumed this one."""
         found = trace.caller(trace.begin(copy, self._window_of(copy)), self._window_of)
+        if isinstance(found, Missing) and found.local is not None:
+            found = Found(found.local, found.window)
         if isinstance(found, Found) and (found.caller.span, copy.origin.service) not in trace.consumed:
             # Learned for the next window, so that the order in which traces are forgotten does not matter.
             self._match(trace, found, copy, window + self._settings.window_seconds, fold)

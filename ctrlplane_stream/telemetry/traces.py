@@ -5,7 +5,9 @@ The rules, each with its reason:
 - The caller of a server or consumer is the nearest *remote* ancestor: local spans of the same service between are stepped
   over, because a call may be made from deep inside a handler.
 - A server directly below a server or consumer of its own service is the same request seen by two instrumentations.
-- A remote ancestor that is no client (an uninstrumented client library) still is the caller.
+- The ancestor may have local spans of its own below its client (an attempt, a send): they are stepped over too, as far as they
+  are of one service, and the client around them is the caller.
+- A remote ancestor that is no client (an uninstrumented client library, a client that was lost) still is the caller.
 - A client that shares its span id with a server (B3's shared spans) is that server's caller.
 - A client below which another client of the same service lies is a wrapper (a mapper over a driver): the inner one calls.
   A producer is not wrapped by the client that carries its message to the broker: the message is consumed all the same.
@@ -42,20 +44,30 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 class Missing(msgspec.Struct, frozen=True, gc=False):
-    """The search stopped at a span that is not there (yet)."""
+    """The search stopped at a span that is not there (yet); ``local`` as in :class:`Search`."""
 
     span: bytes
     depth: int
     window: int
+    local: Half | None = None
 
 
 class Search(msgspec.Struct, frozen=True, gc=False):
-    """A half looking for its remote ancestor, and how far it got."""
+    """A half looking for its remote ancestor, and how far it got.
+
+    ``local`` is the first local span of another service above it: its service calls, and what is looked for is its client.
+    """
 
     half: Half
     at: bytes
     depth: int
     window: int
+    local: Half | None = None
+
+    @property
+    def without_more(self) -> Found | None:
+        """The caller as far as it is known, where what the search waits for never comes."""
+        return None if self.local is None else Found(self.local, self.window)
 
 
 @dataclass(slots=True)
@@ -94,7 +106,7 @@ class Trace:
 
     def wait(self, search: Search, missing: Missing) -> None:
         """Keep a search until the missing span comes."""
-        onward = Search(search.half, missing.span, missing.depth, missing.window)
+        onward = Search(search.half, missing.span, missing.depth, missing.window, missing.local)
         self.waiting.setdefault(missing.span, []).append(onward)
         self.unsettled[identity(search.half)] = onward
 
@@ -127,23 +139,25 @@ class Trace:
         shared = self.others.get(half.span) if half.kind is Kind.SERVER and not half.link else None
         if shared is not None and shared.kind is Kind.CLIENT:
             return Found(shared, max(window, window_of(shared)))
-        at = search.at
+        at, local = search.at, search.local
         for depth in range(search.depth, DEEPEST):
             if at == NO_PARENT:
-                return NoCaller.ROOT
+                return NoCaller.ROOT if local is None else Found(local, window)
             above = self.parent(at)
             if above is None:
-                return Missing(at, depth, window)
+                return Missing(at, depth, window, local)
+            if local is not None and (above.kind in CALLEES or not same_place(above, local)):
+                return Found(local, window)
             if above is half:
                 return NoCaller.LOOP
             window = max(window, window_of(above))
             inside = same_place(above, half)
-            if not inside or (above.kind in CALLERS and not (half.receive and above.kind is Kind.CLIENT)):
-                return Found(above, window)
-            if above.kind in CALLEES or above.kind is Kind.CLIENT:
-                return NoCaller.NESTED
+            if above.kind in CALLEES or above.kind in CALLERS:
+                nested = inside and (above.kind in CALLEES or (half.receive and above.kind is Kind.CLIENT))
+                return NoCaller.NESTED if nested else Found(above, window)
+            local = local or (None if inside else above)
             at = above.parent
-        return NoCaller.LOOP
+        return NoCaller.LOOP if local is None else Found(local, window)
 
     def wrapper(self, search: Search) -> Half | Missing | None:
         """Go up from where a caller's search stands to the caller of the same service around it, or None where there is none."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, Kind
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, call_counts
 from ctrlplane_stream.telemetry.random_traces import tidy_spans
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces, request
@@ -97,11 +97,25 @@ def an_unanswered_client_with_local_work_below_still_called(nodes: Trees) -> Non
                 child.kept = False
 
 
+def a_local_span_of_another_service_called(nodes: Trees) -> None:
+    """Zipkin looks past a span without a kind to any remote one. Where the client around it is lost, its service called all the same."""
+    for node in [node for node in nodes if node.kind is Kind.SERVER]:
+        above = node.parent
+        while above is not None and above.kind is Kind.INTERNAL and above.service == node.service:
+            above = above.parent
+        local = above if above is not None and above.kind is Kind.INTERNAL else None
+        while above is not None and local is not None and above.kind is Kind.INTERNAL and above.service == local.service:
+            above = above.parent
+        if local is not None and not (above is not None and above.service == local.service):
+            local.kind = Kind.CLIENT
+
+
 INTENDED: tuple[Callable[[Trees], None], ...] = (
     messages_go_from_service_to_service,
     a_server_in_a_server_is_one_request,
     the_server_decides_whether_a_call_failed,
     an_unanswered_client_with_local_work_below_still_called,
+    a_local_span_of_another_service_called,
 )
 """And, undone by :func:`lines`: Zipkin hangs spans whose parent is lost below the root of their trace, and so links the root's
 service to them. We say "missing parent": a guess would be a wrong edge in the graph that decides what is rolled back."""
@@ -150,7 +164,8 @@ def replaced(span: SampleSpan, **changes: Any) -> SampleSpan:
 
 
 def shape(seed: int) -> list[SampleSpan]:
-    """A hundred traces and more within one window, with local spans, nested servers and clients that saw an error thrown in."""
+    """A hundred traces and more within one window, with local spans (also between client and server), nested servers and clients that
+    saw an error thrown in."""
     rng = random.Random(seed)
     spans = [replaced(span, end_ms=BEGINNING_MS + 5_000 + span.end_ms % 1_000) for span in tidy_spans(seed, traces=110)]
     spans = [replaced(span, resource=(span.resource[0], span.resource[1], ("deployment.environment.name", "prod"))) for span in spans]
@@ -163,7 +178,23 @@ def shape(seed: int) -> list[SampleSpan]:
             extra.append(make.span(service, Kind.INTERNAL, span, end_ms=span.end_ms))
         if rng.random() < 0.05 and span.kind is Kind.SERVER:
             extra.append(make.span(service, Kind.SERVER, span, end_ms=span.end_ms))
-    return disturbed(rng, [*spans, *extra])
+    return disturbed(rng, with_attempts(rng, make, [*spans, *extra]))
+
+
+def with_attempts(rng: random.Random, make: SampleTraces, spans: list[SampleSpan]) -> list[SampleSpan]:
+    """Local spans of the caller's put between some callers and their callees, one or two deep."""
+    above = {(span.trace, span.span): span for span in spans}
+    attempts: list[SampleSpan] = []
+    found = []
+    for span in spans:
+        caller = above.get((span.trace, span.parent))
+        if span.kind in CALLEES and caller is not None and caller.kind in CALLERS and rng.random() < 0.2:
+            for _ in range(rng.randint(1, 2)):
+                caller = make.span(dict(caller.resource)["service.name"], Kind.INTERNAL, caller, end_ms=caller.end_ms)
+                attempts.append(caller)
+            span = replaced(span, parent=caller.span)
+        found.append(span)
+    return [*found, *attempts]
 
 
 @settings(max_examples=100, deadline=None)

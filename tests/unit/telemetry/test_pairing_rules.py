@@ -166,6 +166,39 @@ def test_local_spans_are_stepped_over_to_the_remote_ancestor(traces: SampleTrace
     assert outcome.skipped == {Skip.LOCAL: 2}
 
 
+ORDERS = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "callee", "attributes", "edge"),
+    [(CLIENT, SERVER, {"server.address": "cart.local"}, "call"), (PRODUCER, CONSUMER, ORDERS, "message")],
+)
+def test_local_spans_of_the_caller_between_do_not_hide_its_client(
+    traces: SampleTraces, kind: Kind, callee: Kind, attributes: dict[str, str], edge: str
+) -> None:
+    """It is answered, though it ends in a later window; its latency counts, and who answered is learned."""
+    client = traces.span("shop", kind, end_ms=BEGINNING_MS + 11_000, attributes=attributes)
+    outer = traces.span("shop", INTERNAL, client)
+    inner = traces.span("shop", INTERNAL, outer)
+    spans = [client, outer, inner, traces.span("cart", callee, inner)]
+    for received in (spans, spans[::-1]):
+        outcome = Outcome(received)
+        assert outcome.calls == {("shop", "cart", edge): (1, 0)}
+        assert [found.client.count for found in outcome.edges] == [1]
+    failed = traces.span("shop", kind, end_ms=BEGINNING_MS + 11_500, attributes=attributes, error=True)
+    assert Outcome([*spans, failed]).calls == {("shop", "cart", edge): (2, 1) if kind is CLIENT else (1, 0)}
+
+
+def test_a_local_span_names_the_caller_where_its_client_is_not_there(traces: SampleTraces) -> None:
+    """None was made, or it was lost: below a server, below nothing, below a client of somebody else, below a span that never came."""
+    served, elsewhere = traces.span("shop", SERVER), traces.span("bank", CLIENT)
+    above = [served, None, elsewhere]
+    local = [*(traces.span("shop", INTERNAL, parent) for parent in above), traces.span("shop", INTERNAL, missing_parent=True)]
+    outcome = Outcome([served, elsewhere, *local, *(traces.span("cart", SERVER, each) for each in local)])
+    assert outcome.calls == {("shop", "cart", "call"): (4, 0)}
+    assert outcome.skipped == {Skip.LOCAL: 4, Skip.ROOT: 1, Skip.NO_PEER: 1}
+
+
 def test_a_remote_ancestor_without_a_client_span_still_is_the_caller(traces: SampleTraces) -> None:
     shop = traces.span("shop", SERVER)
     work = traces.span("shop", INTERNAL, shop)
