@@ -21,28 +21,28 @@ class Counting:
         counts.latency.count(half.duration_us)
 
     def call(self, trace: Trace, found: Found, callee: Half, fold: Fold) -> None:
-        """A callee's caller was found. Where it was counted as unanswered before, the answer adds no call."""
+        """A callee's caller was found. Where it was counted as unanswered before, the answer adds no call, and its failure if that is new."""
         caller = found.caller
         kind = EdgeKind.MESSAGE if callee.kind is Kind.CONSUMER else EdgeKind.CALL
         name = (caller.origin.service, callee.origin.service, kind, caller.origin.version, callee.origin.version)
         counts = fold.at(found.window, callee.origin.environment).edge(name)
         counts.server.count(callee.duration_us)
-        calls = 1
+        calls, errors = 1, int(callee.error)
         if caller.kind in CALLERS:
-            calls = 0 if caller.span in trace.counted else 1
-            trace.counted.pop(caller.span, None)
+            if (failed := trace.counted.pop(caller.span, None)) is not None:
+                calls, errors = 0, errors * (not failed)
             trace.answered[caller.span] = None
             trace.open_callers.pop(caller.span, None)
             if calls:
                 counts.client.count(caller.duration_us)
             counts.gap.count(gap_of(kind, caller, callee))
-        counts.tally.add(calls, calls * int(callee.error), callee.weight)
+        counts.tally.add(calls, errors, callee.weight)
 
     def unanswered(self, trace: Trace, caller: Half, settled: Settled, fold: Fold) -> None:
         """Nobody answered a caller, and it is settled whom it called."""
         trace.open_callers.pop(caller.span, None)
         if settled.kind is EdgeKind.CALL:
-            trace.counted[caller.span] = None
+            trace.counted[caller.span] = caller.error
             if caller.error:
                 trace.possible[settled.callee] = None
         name = (caller.origin.service, settled.callee, settled.kind, caller.origin.version, UNKNOWN_VERSION)

@@ -152,6 +152,8 @@ def _edge_arm(
                     latencies.append(row.server if latency is Side.SERVER and row.server.indices else row.client)
                 gaps.append(row.gap)
         if seen:
+            # An answer that is later than its call's window brings its failure without the call, which was counted before.
+            requests = max(requests, errors)
             arm.requests_by_edge[key], arm.errors_by_edge[key] = requests, errors
             arm.requests += requests
             arm.errors += errors

@@ -348,6 +348,16 @@ def test_a_server_that_answers_after_its_caller_gave_up_adds_no_call(traces: Sam
     assert sum(edge.server.count for edge in outcome.edges) == 1
 
 
+@pytest.mark.parametrize(("caller_fails", "callee_fails"), [(True, True), (True, False), (False, True), (False, False)])
+def test_an_answer_that_is_later_than_the_window_of_its_call_loses_no_failure(
+    traces: SampleTraces, caller_fails: bool, callee_fails: bool
+) -> None:
+    client = traces.span("shop", CLIENT, error=caller_fails, attributes={"peer.service": "cart"})
+    server = traces.span("cart", SERVER, client, error=callee_fails, end_ms=client.end_ms + 20_000)
+    outcome = Outcome([client, server], catalog={"cart": "cart"})
+    assert outcome.calls == {("shop", "cart", "call"): (1, int(caller_fails or callee_fails))}
+
+
 def test_skewed_clocks_never_give_negative_latencies(traces: SampleTraces) -> None:
     client = traces.span("shop", CLIENT, milliseconds=10)
     server = traces.span("cart", SERVER, client, milliseconds=-3, end_ms=BEGINNING_MS + 3_600_000)
