@@ -130,9 +130,10 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """
 
     metrics: tuple[Metric, ...] = HARM_METRICS
-    """Metrics that can FAIL a step."""
+    """Metrics that can FAIL a step, besides those of ``proof``."""
     proof: tuple[Metric, ...] = (Metric.ERROR_RATIO, Metric.LATENCY_P99)
-    """Metrics of the required guards that must be *proven* within their margin for a PASS; empty: minimum samples suffice."""
+    """Metrics of the required guards that must be *proven* within their margin for a PASS, and are asked therefore; empty: minimum samples
+    suffice."""
     alpha: float = 0.01
     """Chance of a false abort of a whole rollout, however often it climbs again: split over its guards, metrics, steps and climbs."""
     false_pass: float = 0.05

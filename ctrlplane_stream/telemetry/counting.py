@@ -21,7 +21,7 @@ class Counting:
         counts.latency.count(half.duration_us)
 
     def call(self, trace: Trace, found: Found, callee: Half, fold: Fold) -> None:
-        """A callee's caller was found. Where it was counted as unanswered before, the answer adds no call, and its failure if that is new."""
+        """A callee's caller was found. Where it was counted as unanswered before, it adds no call, and a failure that is new."""
         caller = found.caller
         kind = EdgeKind.MESSAGE if callee.kind is Kind.CONSUMER else EdgeKind.CALL
         name = (caller.origin.service, callee.origin.service, kind, caller.origin.version, callee.origin.version)

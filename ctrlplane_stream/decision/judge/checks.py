@@ -60,10 +60,10 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scat
     if tail is None:
         return state
     gap = metric is Metric.NETWORK_GAP
-    candidate = _slow(pair.candidate, tail.candidate, gap)
+    candidate = _slow(pair.candidate, tail.candidate, gap, tail.part)
     if pair.stable is None:
         return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
-    stable = _slow(pair.stable, tail.stable, gap)
+    stable = _slow(pair.stable, tail.stable, gap, tail.part)
     return weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, tail.expected, proof, None)
 
 
@@ -75,7 +75,7 @@ def _choose_tail(state: CheckState, frame: Frame, metric: Metric, scatter: Dispe
     if tail is None or not alone:
         return msgspec.structs.replace(state, tail=tail)
     shrink = design_effect(scatter)
-    total, slow = known.total / shrink, known.above(tail.stable) / shrink
+    total, slow = known.total / shrink, known.slow(tail.stable, tail.part) / shrink
     low, high = lower_share(slow, total, policy.false_pass / 2), upper_share(slow, total, frame.alpha / 2)
     return msgspec.structs.replace(state, tail=tail, bounds=Bounds(low, tail.expected, high))
 
@@ -111,10 +111,9 @@ def estimated_requests(arm: ArmWindow) -> float:
     return max(arm.requests, arm.estimated)
 
 
-def _slow(arm: ArmWindow, bucket: int, gap: bool) -> Counts:
+def _slow(arm: ArmWindow, bucket: int, gap: bool, part: float = 1.0) -> Counts:
     histogram = arm.gap if gap else arm.latency
-    slow, total = histogram.above(bucket)
-    return Counts(slow, total)
+    return Counts(*histogram.slow(bucket, part))
 
 
 def _capped(counts: Counts) -> Counts:

@@ -36,6 +36,10 @@ class Histogram(msgspec.Struct, frozen=True, array_like=True, gc=False):
         start = bucket + 1 - self.base
         return float(sum(self.counts[start:] if start > 0 else self.counts))
 
+    def slow(self, bucket: int, part: float) -> float:
+        """How many lie above a bucket, of those in the next one up only a part."""
+        return self.above(bucket) if part == 1.0 else part * self.above(bucket) + (1.0 - part) * self.above(bucket + 1)
+
     def plus(self, other: "Histogram") -> "Histogram":
         """The counts of both."""
         if not other.counts:
@@ -139,6 +143,11 @@ class Drawn(msgspec.Struct, gc=False):
     def above(self, bucket: int) -> tuple[float, float]:
         """How many durations lie above a bucket, and how many there are."""
         return _above(self.sketches, bucket)
+
+    def slow(self, bucket: int, part: float) -> tuple[float, float]:
+        """As `above`, of those in the next bucket up only a part."""
+        slow, total = self.above(bucket)
+        return (slow if part == 1.0 else part * slow + (1.0 - part) * self.above(bucket + 1)[0]), total
 
     def histogram(self) -> Histogram:
         """All of them as one dense row."""

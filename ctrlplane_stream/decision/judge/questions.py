@@ -92,13 +92,14 @@ def groups(assignment: Assignment) -> tuple[Group, ...]:
 
 @lru_cache(maxsize=64)
 def questions(assignment: Assignment) -> tuple[Question, ...]:
-    """Every question of an assignment, guards in their order; metrics that the policy leaves out are not asked."""
+    """Every question of an assignment, guards in their order. What the policy wants proven is asked; other metrics that it leaves out are
+    not."""
     asked = []
     for guard in assignment.guards:
         for metric, comparison in _asked_of(guard, assignment):
-            if metric in assignment.policy.metrics:
+            proof = guard.required and metric in assignment.policy.proof
+            if proof or metric in assignment.policy.metrics:
                 arms = f"{guard.role}|{guard.service}|{comparison}"
-                proof = guard.required and metric in assignment.policy.proof
                 asked.append(Question(guard, metric, comparison, arms, f"{arms}|{metric}", _margin(metric, comparison, assignment), proof))
     return tuple(asked)
 

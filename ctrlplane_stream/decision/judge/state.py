@@ -26,12 +26,15 @@ class Tail(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a latency counts as slow: above bucket ``stable`` for the stable arm, above ``candidate`` (margin added) for the other.
 
     ``expected`` is the share of harmless candidate latencies above its bucket; ``known`` the stable latencies the buckets were chosen by.
+    ``part`` is how much of what lies in the next bucket up counts as slow, of either arm: less than all where so many latencies are alike
+    that the quantile lies among them.
     """
 
     stable: int
     candidate: int
     expected: float
     known: Counts
+    part: float = 1.0
 
 
 class Bounds(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -4,6 +4,11 @@
 ones above t", at the t that is stable's quantile. Any t chosen from earlier windows gives a valid two-sample test of shares, and buckets
 of a sketch are such points: a margin is a shift by whole buckets (rounded up, so that a sketch never makes harm of what exact latencies
 would not).
+
+Where very many latencies are alike (a clock of whole milliseconds, a cache, a sleep) the quantile lies among them: above their bucket
+there is hardly one of stable's, and above the one below it nearly all, of which no candidate can have more. Then as many of those in the
+bucket count as slow as make up the quantile's share, the same part of them in both arms. That is the test of shares with ties broken by
+chance, averaged over the chance; a bet on counts between 0 and 1 wins no more than the average of bets on 0 and 1 (log1p is concave).
 """
 
 import math
@@ -14,6 +19,10 @@ from ctrlplane_stream.model.sketch import SCALE, bucket_index
 
 MINIMUM_KNOWN = 30
 """Stable latencies needed before a tail is chosen; with fewer, the windows so far only teach."""
+
+_MOST_TIMES, _MOST_OF_REST = 10.0, 0.5
+"""Stable's share of slow latencies is at most so many times the quantile's, and leaves at least so much of the rest to be worse than it:
+beyond either, only a part of the bucket counts."""
 
 _KNOWN_CAP = 2000.0
 """The past weighs no more than this many requests against the present step's own."""
@@ -29,6 +38,14 @@ def tail_of(known: Histogram, quantile: float, margin: float, slack_microseconds
         stable = bucket_index(1.0)
     shift = math.ceil(math.log2(1.0 + margin) * (1 << SCALE) - 1e-9)
     candidate = max(stable + shift, bucket_index(2.0 ** ((stable + 1) / (1 << SCALE)) + slack_microseconds))
-    scale = min(1.0, _KNOWN_CAP / total)
-    expected = (known.above(candidate) + 0.5) / (total + 1.0)
-    return Tail(stable, candidate, expected, Counts(known.above(stable) * scale, total * scale))
+    scale, part = min(1.0, _KNOWN_CAP / total), _part(known, stable, 1.0 - quantile)
+    expected = (known.slow(candidate, part) + 0.5) / (total + 1.0)
+    return Tail(stable, candidate, expected, Counts(known.slow(stable, part) * scale, total * scale), part)
+
+
+def _part(known: Histogram, bucket: int, share: float) -> float:
+    """How much of the bucket above one, in which the quantile lies, counts as slow."""
+    total, all_of_it, none_of_it = known.total, known.above(bucket), known.above(bucket + 1)
+    if all_of_it <= total * min(_MOST_TIMES * share, 1.0 - _MOST_OF_REST * (1.0 - share)):
+        return 1.0
+    return (share * total - none_of_it) / (all_of_it - none_of_it)

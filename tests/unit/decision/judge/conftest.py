@@ -33,6 +33,10 @@ class Traffic:
     """So many calls fail at the client, of whatever version, and no server answers them."""
     db_ms: float = 3.0
     labels: tuple[str, str] = ("#1", "#2")
+    scatter: float = 0.4
+    """Of latencies about their median (the standard deviation of the logarithm); 0: all are alike."""
+    candidate_slow: float = 0.0
+    """The share of the candidate's requests that take ten times as long."""
 
 
 @dataclass
@@ -41,26 +45,36 @@ class Shop:
 
     rng: random.Random = field(default_factory=lambda: random.Random(7))
 
-    def latencies(self, count: int, median_ms: float) -> sketch.Sketch:
-        return sketch.of(median_ms * 1000 * self.rng.lognormvariate(0, 0.4) for _ in range(count))
+    def latencies(self, count: int, median_ms: float, scatter: float = 0.4, slow: float = 0.0) -> sketch.Sketch:
+        drawn = [median_ms * 1000 * self.rng.lognormvariate(0, scatter) for _ in range(count)]
+        return sketch.of(ms * 10 if slow and self.rng.random() < slow else ms for ms in drawn)
 
     def part(self, window: int, t: Traffic, number: int = 0) -> WindowPart:
         edges, services, exposures = [], [], []
         arms = (
-            (t.labels[0], t.stable, t.stable_errors, t.stable_ms, 1.0, 2.0, False),
-            (t.labels[1], t.candidate, t.candidate_errors, t.candidate_ms, t.candidate_gap_ms, t.candidate_calls, t.dead),
+            (t.labels[0], t.stable, t.stable_errors, t.stable_ms, 1.0, 2.0, False, 0.0),
+            (
+                t.labels[1],
+                t.candidate,
+                t.candidate_errors,
+                t.candidate_ms,
+                t.candidate_gap_ms,
+                t.candidate_calls,
+                t.dead,
+                t.candidate_slow,
+            ),
         )
-        for label, count, errors, ms, gap, calls, dead in arms:
+        for label, count, errors, ms, gap, calls, dead, slow in arms:
             if count == 0:
                 continue
-            client = self.latencies(count, ms + gap)
+            client = self.latencies(count, ms + gap, t.scatter, slow)
             if dead:
                 edges.append(
                     EdgeWindow("frontend", "cart", EdgeKind.CALL, "#1", UNKNOWN_VERSION, count, count, count, count, client=client)
                 )
                 exposures.append(ExposureWindow("frontend", "cart", label, Exposure.POSSIBLE, count, count, client))
                 continue
-            server = self.latencies(count, ms)
+            server = self.latencies(count, ms, t.scatter, slow)
             to_db = round(calls * count)
             edges += [
                 EdgeWindow(
@@ -75,19 +89,30 @@ class Shop:
                     errors,
                     client,
                     server,
-                    self.latencies(count, gap),
+                    self.latencies(count, gap, t.scatter),
                 ),
                 EdgeWindow(
-                    "cart", "db", EdgeKind.DATABASE, label, UNKNOWN_VERSION, to_db, 0, to_db, 0, client=self.latencies(to_db, t.db_ms)
+                    "cart",
+                    "db",
+                    EdgeKind.DATABASE,
+                    label,
+                    UNKNOWN_VERSION,
+                    to_db,
+                    0,
+                    to_db,
+                    0,
+                    client=self.latencies(to_db, t.db_ms, t.scatter),
                 ),
             ]
             services.append(ServiceWindow("cart", label, count, errors, count, 0, server))
-            exposures.append(ExposureWindow("frontend", "cart", label, Exposure.EXPOSED, count, errors, self.latencies(count, ms + 15)))
+            exposures.append(
+                ExposureWindow("frontend", "cart", label, Exposure.EXPOSED, count, errors, self.latencies(count, ms + 15, t.scatter, slow))
+            )
         if t.unanswered:
-            n, client = t.unanswered, self.latencies(t.unanswered, 1.0)
+            n, client = t.unanswered, self.latencies(t.unanswered, 1.0, t.scatter)
             edges.append(EdgeWindow("frontend", "cart", EdgeKind.CALL, "#1", UNKNOWN_VERSION, n, n, n, n, client=client))
         total = t.stable + t.candidate
-        services.append(ServiceWindow("frontend", "#1", total, 0, total, total, self.latencies(total, 35)))
+        services.append(ServiceWindow("frontend", "#1", total, 0, total, total, self.latencies(total, 35, t.scatter)))
         return WindowPart("prod", 0, window, number, tuple(edges), tuple(services), tuple(exposures))
 
     def window(self, window: int, t: Traffic, lag_seconds: float = 0.0) -> ClosedWindow:

@@ -76,6 +76,44 @@ def test_each_kind_of_harm_is_found_and_named(shop: Any, traffic: Any, change: d
     assert verdicts[-1].culprit.service == "cart"
 
 
+@pytest.mark.parametrize(
+    ("change", "metrics"),
+    [
+        ({"candidate_ms": 60.0}, {Metric.LATENCY_P50, Metric.LATENCY_P99}),
+        ({"candidate_slow": 0.5}, {Metric.LATENCY_P50, Metric.LATENCY_P99}),
+        ({"candidate_slow": 0.1}, {Metric.LATENCY_P99}),
+        ({"candidate_gap_ms": 30.0}, {Metric.NETWORK_GAP}),
+    ],
+)
+def test_harm_is_found_where_all_of_stables_latencies_are_alike(
+    shop: Any, traffic: Any, change: dict[str, Any], metrics: set[Metric]
+) -> None:
+    """The quantile lies in a bucket above which stable has nothing, and above the one below it all."""
+    quiet = shop.baseline(traffic=traffic(stable=400, candidate=0, scatter=0.0))
+    _, verdicts = shop.judge(traffic(scatter=0.0, **change), baseline=quiet)
+    assert verdicts[-1].status is VerdictStatus.FAIL
+    assert verdicts[-1].culprit.metric in metrics
+
+
+@pytest.mark.parametrize("candidate", [40, 400])
+def test_a_healthy_candidate_is_proven_where_all_latencies_are_alike(shop: Any, traffic: Any, candidate: int) -> None:
+    """Side by side, and once it has all the traffic."""
+    quiet = shop.baseline(traffic=traffic(stable=400, candidate=0, scatter=0.0))
+    alone = candidate == 400
+    asked = shop.assignment(weight=1.0 if alone else 0.1)
+    _, verdicts = shop.judge(traffic(stable=0 if alone else 360, candidate=candidate, scatter=0.0), assignment=asked, baseline=quiet)
+    assert verdicts[-1].status is VerdictStatus.PASS
+    assert verdicts[-1].proven
+
+
+@pytest.mark.parametrize("metrics", [(Metric.LATENCY_P50,), ()])
+def test_what_must_be_proven_is_asked_whatever_else_the_policy_asks(shop: Any, traffic: Any, metrics: tuple[Metric, ...]) -> None:
+    policy = GatePolicy(metrics=metrics)
+    _, verdicts = shop.judge(traffic(candidate_errors=4), assignment=shop.assignment(policy=policy))
+    assert verdicts[-1].status is VerdictStatus.FAIL
+    assert verdicts[-1].culprit.metric is Metric.ERROR_RATIO
+
+
 def test_a_candidate_that_dies_fails_without_one_server_span(shop: Any, traffic: Any) -> None:
     """The loudest signal: no span of the candidate at all, only failed client halves of unknown version, in one window."""
     _, verdicts = shop.judge(traffic(dead=True))
