@@ -79,7 +79,7 @@ def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
         text = f"{service.service} is not as the catalog has it, since {label} was gone back from; {hint}"
         draft.because("gone-back-from", text)
         return
-    text = f"{service.service}: the configuration changed, so {current.artifact.digest[:19]} with it is version {label}"
+    text = f"{service.service}: the {_otherwise(current, service)} changed, so {current.artifact.digest[:19]} with it is version {label}"
     draft.because("configuration", text if new else f"{text} again")
     if not only_numbered(draft, service, label):
         _acted_on(draft, service.service, wanted)
@@ -102,7 +102,15 @@ def _reconfigure_collected(draft: Draft, service: ServiceInEnvironment) -> None:
             continue
         again, _ = number(draft, service, version.artifact, version.provenance)
         draft.put(f"release/{name}", replace(entry, members={**entry.members, service.service: again}))
-        draft.because("configuration", f"release {name}: the configuration of {service.service} changed, so {label} is {again} now")
+        changed = f"the {_otherwise(version, service)} of {service.service} changed"
+        draft.because("configuration", f"release {name}: {changed}, so {label} is {again} now")
+
+
+def _otherwise(version: e.VersionEntry, service: ServiceInEnvironment) -> str:
+    """Which of what a version is made from, besides its image, the catalog says otherwise."""
+    template = "template" if version.template != service.template else ""
+    configuration = "configuration" if version.configuration != service.configuration else ""
+    return " and the ".join(filter(None, (configuration, template)))
 
 
 def _current(draft: Draft, service: str) -> e.VersionEntry | None:

@@ -32,6 +32,16 @@ def test_a_changed_template_is_a_version_of_the_same_artifact_and_each_version_k
         loop.give(CatalogApplied(catalog(*(service(name, template=template) for name in (*SHOP, "island"))), f"h{number}", "ada"))
         until(loop, f"cart/{number}", Phase.BAKING)
     assert {v.label: v.template for v in loop.driver.commands[-1].wanted.versions} == {"#1": None, "#2": old, "#3": new}
+    assert "cart: the template changed" in reasons(loop)
+
+
+def test_what_changed_besides_the_image_is_named() -> None:
+    loop = shop()
+    _configure(loop, limit="5")
+    assert "cart: the configuration changed" in reasons(loop)
+    both = (service(name, template="cart.yaml@sha256:" + "1" * 64) for name in (*SHOP, "island"))
+    loop.give(CatalogApplied(catalog(*both), "h", "ada"))
+    assert "cart: the configuration and the template changed" in reasons(loop)
 
 
 def test_going_back_to_an_earlier_configuration_rolls_the_earlier_version_out_again() -> None:
