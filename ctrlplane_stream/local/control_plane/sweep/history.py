@@ -14,6 +14,7 @@ from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, Expired
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.ending import end_tasks
+from ctrlplane_stream.local.control_plane.scene import RARELY
 from ctrlplane_stream.local.control_plane.sweep.moments import Moment
 from ctrlplane_stream.local.control_plane.sweep.replay import Replay
 from ctrlplane_stream.local.control_plane.sweep.replay_runs import RunsReplay
@@ -46,7 +47,7 @@ _MARKS: dict[Kind, Manifest] = {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
         "metadata": {"name": "mark"},
-        "spec": {"schedule": "0 3 * * *", "suspend": True, "jobTemplate": {"spec": {"template": {"spec": _RUN}}}},
+        "spec": {"schedule": RARELY, "suspend": True, "jobTemplate": {"spec": {"template": {"spec": _RUN}}}},
     },
     Kind.JOB: {
         "apiVersion": "batch/v1",
