@@ -6,7 +6,6 @@ of every length-prefixed request, as the exporter compresses; a single JSON or p
 
 import gzip
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -18,9 +17,13 @@ from ctrlplane_stream.wire.otlp import Unreadable, is_json
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE = tuple(bytes((first,)) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
 _BROKEN = (OSError, EOFError, zstandard.ZstdError)
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 1 << 29
+"""Of a request. Four characters of text, taken for a length, are more."""
 _PIECE_BYTES = 1 << 14
+_NEITHER = Unreadable("neither JSON nor length-prefixed requests")
+_NO_LINE = Unreadable("not an OTLP/JSON trace request: the line does not begin with a brace")
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -69,7 +72,7 @@ def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
     """The content piece by piece, so that what stands before a broken end is given before the error is raised."""
     magic = file.read(4)
     file.seek(0)
-    if magic == _ZSTD:
+    if magic.startswith((_ZSTD, *_ZSTD_SKIPPABLE)):
         return _zstd_pieces(file)
     if magic.startswith(_GZIP):
         unpacked = gzip.GzipFile(fileobj=file)
@@ -94,32 +97,51 @@ def _values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadab
     beginning = stream.peek(64)
     if not beginning:
         return iter(())
-    if is_json(beginning):
+    if is_json(beginning) or _is_text(beginning):
         return _json_values(stream)
     if beginning[:1] == b"\n":
         return iter((stream.read(),))
     return _prefixed_values(stream)
 
 
+def _is_text(beginning: bytes) -> bool:
+    """Whether a file that does not begin with JSON may be lines of it, the first of them damaged."""
+    return int.from_bytes(beginning[:4], "big") > _MOST_BYTES and not any(byte < 32 and byte not in b"\t\r\n" for byte in beginning[:64])
+
+
 def _json_values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadable]:
-    """JSON lines, or one document over many lines: the latter where the first line is no document by itself."""
-    first = next((line for line in stream if line.strip()), b"")
-    try:
-        json.loads(first)
-    except ValueError:
-        yield first + stream.read()
-        return
-    yield first
+    """JSON lines, or one document over many lines: the latter where no line is a request by itself."""
+    begun: list[bytes] = []
     for line in stream:
-        if line.strip():
-            yield line
+        begun.append(line)
+        if _is_request(line):
+            break
+    else:
+        whole = b"".join(begun)
+        yield whole if is_json(whole) else _NEITHER
+        return
+    for lines in (begun, stream):
+        for line in lines:
+            if line.strip():
+                yield line if is_json(line) else _NO_LINE
+
+
+def _is_request(line: bytes) -> bool:
+    """Whether a line is a whole document with one of OTLP's names: in a document over many lines its parts may be whole too."""
+    if not is_json(line):
+        return False
+    try:
+        document = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    return any(name == "batches" or name.startswith("resource") for name in document)
 
 
 def _prefixed_values(stream: "io.BufferedReader[_Unpacked]") -> Iterator[bytes | Unreadable]:
     while prefix := stream.read(4):
         length = int.from_bytes(prefix, "big")
         if len(prefix) < 4 or length > _MOST_BYTES:
-            yield Unreadable("neither JSON nor length-prefixed requests" if len(prefix) == 4 else "the file breaks off in a length")
+            yield _NEITHER if len(prefix) == 4 else Unreadable("the file breaks off in a length")
             return
         value = stream.read(length)
         if len(value) < length:
@@ -132,8 +154,8 @@ def _unpacked_value(value: bytes) -> bytes | Unreadable:
     try:
         if value.startswith(_GZIP):
             return gzip.decompress(value)
-        if value.startswith(_ZSTD):
-            return zstandard.ZstdDecompressor().decompressobj().decompress(value)
+        if value.startswith((_ZSTD, *_ZSTD_SKIPPABLE)):
+            return b"".join(_zstd_pieces(io.BytesIO(value)))
     except _BROKEN as error:
         return Unreadable(f"a compressed request is broken: {error}")
     return value

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+from google.protobuf.message import Error as ProtobufError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status, TracesData
@@ -22,6 +23,7 @@ _KINDS = {
     f"SPAN_KIND_{name}": number for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
 }
 _AFTER_BLANK_LINES = re.compile(rb"\s*\{\s*\"")
+_MALFORMED = (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 
 
@@ -42,7 +44,7 @@ def request_bytes(value: bytes | None) -> bytes | Unreadable:
         return value
     try:
         return _request_from_json(msgspec.json.decode(value.removeprefix(b"\xef\xbb\xbf"))).SerializeToString()
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (*_MALFORMED, ProtobufError, RecursionError) as error:  # the last two: values in values, too deep
         return Unreadable(f"not an OTLP/JSON trace request: {error}")
 
 

@@ -59,6 +59,7 @@ FORMS: dict[str, bytes] = {
     "gzip of lines": gzip.compress(LINES),
     "zstd of lines": zstandard.compress(LINES),
     "gzip of length-prefixed": gzip.compress(LENGTHS),
+    "zstd of lines after a frame to be skipped": b"\x50\x2a\x4d\x18\4\0\0\0abcd" + zstandard.compress(LINES),
     "zstd of length-prefixed, two frames": zstandard.compress(LENGTHS[:7]) + zstandard.compress(LENGTHS[7:]),
     "length-prefixed zstd": b"".join(len(z := zstandard.compress(value)).to_bytes(4, "big") + z for value in VALUES),
     "length-prefixed gzip of json": b"".join(len(z := gzip.compress(as_json(v).encode())).to_bytes(4, "big") + z for v in VALUES),
@@ -89,6 +90,18 @@ def test_a_request_whose_second_byte_is_a_brace_is_protobuf(tmp_path: Path) -> N
     raise AssertionError("no padding gives a field of 123 bytes")
 
 
+CUT = zstandard.compress(WHOLE)[:-20]
+
+
+def _nested(depth: int) -> bytes:
+    """A line whose only attribute is an array in an array, so many times."""
+    value: dict[str, object] = {"intValue": 1}
+    for _ in range(depth):
+        value = {"arrayValue": {"values": [value]}}
+    span = {"traceId": "1" * 32, "spanId": "1" * 16, "endTimeUnixNano": 1, "attributes": [{"key": "server.address", "value": value}]}
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode() + b"\n"
+
+
 BROKEN: dict[str, tuple[bytes, str]] = {
     "cut in a request": (LENGTHS[:-5], "breaks off"),
     "cut in a length": (LENGTHS + b"\0\0", "breaks off"),
@@ -98,6 +111,13 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "no zstd after a whole frame": (zstandard.compress(LINES) + b"junk", "breaks off"),
     "no OTLP in a line": (LINES + b'{"resourceSpans": 7}\n', "OTLP/JSON"),
     "no JSON in a line": (LINES + b"{oops\n", "OTLP/JSON"),
+    "no JSON in the first line": (b"{oops\n" + LINES, "OTLP/JSON"),
+    "a cut head": (LINES[300 : LINES.index(b"\n") + 1] + LINES, "OTLP/JSON"),
+    "a line of a log before all": (b"2024-01-01 starting\n" + LINES, "OTLP/JSON"),
+    "a line of a log between": (LINES + b"2024-01-01 rotated\n" + LINES, "OTLP/JSON"),
+    "too deep to be read": (b'{"resourceSpans":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n" + LINES, "OTLP/JSON"),
+    "values too deep to be written": (_nested(150) + LINES, "OTLP"),
+    "cut zstd of a request": (LENGTHS + len(CUT).to_bytes(4, "big") + CUT, "broken"),
     "a bad id": (LINES + b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}\n', "OTLP/JSON"),
     "no protobuf": (LENGTHS + b"\0\0\0\x05hello", "OTLP"),
 }
