@@ -86,9 +86,11 @@ def plan(
     """How long it takes at this traffic to prove that a step does no harm, and to find a fault of this size where there is one."""
     if not math.isfinite(rps) or not math.isfinite(p99_over_p50):
         raise click.UsageError("--rps and --p99-over-p50 must be finite: give what was measured, or is expected")
+    if errors + detect > 1:
+        raise click.UsageError(f"--errors {errors:.4g} and a rise by {detect:.4g} are more than all requests: give a smaller --detect")
     gate = gate_of(policy)
     traffic = Traffic(rps, weight, errors, p99_over_p50, float(window_seconds))
-    planned = plan_step(traffic, detect, gate, questions=guards * len(gate.metrics), steps=steps)
+    planned = plan_step(traffic, detect, gate, questions=guards * len({*gate.metrics, *gate.proof}), steps=steps)
     if as_json:
         print_json({name: _finite(value) for name, value in asdict(planned).items()})
     else:
@@ -119,6 +121,12 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
         )
     else:
         click.echo(_what_does_not_fit(planned, gate, gate.maximum_windows * traffic.window_seconds))
+        soak = gate.soak_windows * traffic.window_seconds
+        if gate.on_unprovable is OnUnprovable.SOAK and planned.detect_within_seconds > soak:
+            click.echo(
+                f"It leaves after {counted(gate.soak_windows, 'window')} ({duration(soak)}) in which nothing speaks for harm: a rise that "
+                "takes longer to be found is found by a later step, or not at all."
+            )
     if planned.margin < detect < 2 * planned.margin:
         click.echo("With a smaller error_margin a rise so close to it is found sooner.")
     if planned.detect_seconds > planned.step_seconds:

@@ -12,6 +12,7 @@ from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import fail, print_json, takes_json
 from ctrlplane_stream.commands.statuses import FAILED, end, ends
 from ctrlplane_stream.decision.judge.offline import Report, judge_recordings, judge_split
+from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.verdicts import VerdictStatus
 
 EXIT = {VerdictStatus.PASS: 0, VerdictStatus.FAIL: 3, VerdictStatus.INCONCLUSIVE: 4, VerdictStatus.NO_DATA: 5}
@@ -64,16 +65,19 @@ def judge(
             raise click.UsageError("--split compares two versions in one recording: leave out --stable and --candidate")
         if not recordings:
             raise click.UsageError("--split needs a recording: judge --split version=NEW FILE")
-        parts = _recording(recordings, window_seconds).parts
+        recording = _recording(recordings, window_seconds)
+        parts, unreadable = recording.parts, len(recording.unreadable)
         report = _unless_alone(judge_split(parts, version, gate, window_seconds), alone_in_recording(parts, version))
     elif stable and candidate and not recordings:
         before = _recording(stable, window_seconds)
         after = _recording(candidate, window_seconds, before)
+        unreadable = len(before.unreadable) + len(after.unreadable)
         report = _unless_alone(
             judge_recordings(before.parts, after.parts, gate, window_seconds), alone_of_recordings(before.parts, after.parts)
         )
     else:
         raise click.UsageError("give --stable FILE and --candidate FILE, or --split version=NEW FILE")
+    report = msgspec.structs.replace(report, unreadable=unreadable)
     if as_json:
         print_json(report)
     else:
@@ -123,6 +127,8 @@ def _tell(report: Report, *, all_windows: bool) -> None:
     click.echo(f"{report.verdict} after window {report.at_window}{'' if report.proven or report.verdict != 'PASS' else ', unproven'}")
     click.echo(report.reason)
     click.echo(f"Compared {report.comparison}.")
+    if report.unreadable:
+        click.echo(f"{counted(report.unreadable, 'record')} could not be read, as told above: the verdict knows nothing of them.")
     if report.culprit is not None:
         on = f", on {report.culprit.edge}" if report.culprit.edge is not None else ""
         click.echo(f"Culprit: {report.culprit.service}{on}")

@@ -82,6 +82,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     proven: bool
     culprit: CulpritReport | None
     windows: tuple[WindowReport, ...]
+    unreadable: int = 0
+    """Records of the recordings that could not be read, which the verdict therefore knows nothing of."""
 
 
 class _Case(NamedTuple):

@@ -62,9 +62,14 @@ def soaking(state: StepState, outlook: Outlook | None, assignment: Assignment) -
 def suspicious(evidence: MetricEvidence, proven: bool) -> str:
     """Why an unproven step does not pass its soak, or one that has its proofs does not pass yet."""
     said = "Proven of what must be, but not passed" if proven else "Cannot pass unproven"
+    why = "not yet enough for FAIL"
+    if evidence.missing:
+        why = f"which cannot fail the step: {evidence.missing}"
+    elif evidence.threshold:
+        why += f", for which it must be {1.0 / evidence.threshold:.1g}"
     return (
         f"{said}: {_place(evidence)}{_NAMES[evidence.name]} of {evidence.guard or 'the entry points'} is "
-        f"{_value(evidence, True)} against {_value(evidence, False)} (p = {evidence.p_value:.1g}), not yet enough for FAIL."
+        f"{_value(evidence, True)} against {_value(evidence, False)} (p = {evidence.p_value:.1g}), {why}."
     )
 
 

@@ -84,7 +84,7 @@ def _rest(x: float) -> float:
 
 
 def _check(counts: Sequence[float], shares: Sequence[float], concentration: float) -> None:
-    if len(counts) != len(shares) or not counts:
+    if len(counts) != len(shares) or len(counts) == 0:  # an array has no truth value
         raise ValueError(f"{len(counts)} counts for {len(shares)} proportions; give as many of one as of the other")
     if not all(map(math.isfinite, (*counts, *shares, concentration))):
         raise ValueError("counts, proportions and concentration must be finite numbers; leave out what was not measured")

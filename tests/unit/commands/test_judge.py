@@ -208,6 +208,14 @@ def test_calls_that_no_server_answered_are_part_of_the_evidence(tmp_path: Path) 
     assert found["windows"][-1]["coverage"]["observed"] == 1.0
 
 
+def test_what_could_not_be_read_of_a_recording_is_part_of_the_report(stable: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.bin"
+    broken.write_bytes(stable.read_bytes() + b"\0\0\0\5garba")
+    assert report("--stable", stable, "--candidate", broken)["unreadable"] == 1
+    assert "1 record could not be read, as told above" in run("--stable", stable, "--candidate", broken).output
+    assert report("--stable", stable, "--candidate", stable)["unreadable"] == 0
+
+
 def test_a_policy_file_decides_what_is_asked(stable: Path, tmp_path: Path) -> None:
     """A margin of 60 points makes 30% errors harmless."""
     policy = tmp_path / "policy.yaml"
@@ -345,6 +353,16 @@ def test_a_plan_of_all_traffic_is_of_what_the_past_can_tell() -> None:
 def test_nothing_is_found_before_a_window_ends() -> None:
     asked = ["plan", "--rps", "1e9", "--weight", "5%", "--detect", "50%", "--window", "20", "--json"]
     assert json.loads(CliRunner().invoke(gates, asked).stdout)["detect_seconds"] == 20.0
+
+
+def test_a_plan_says_that_a_step_which_soaks_leaves_before_a_rise_is_found() -> None:
+    said = CliRunner().invoke(gates, ["plan", "--rps", "1", "--weight", "5%", "--detect", "5%"]).output
+    assert "It leaves after 12 windows (2 min) in which nothing speaks for harm" in said
+
+
+def test_a_plan_of_more_failures_than_requests_is_refused() -> None:
+    refused = CliRunner().invoke(gates, ["plan", "--rps", "9", "--weight", "5%", "--errors", "99.9%", "--detect", "5%"])
+    assert (refused.exit_code, "more than all requests" in refused.output) == (2, True)
 
 
 @pytest.mark.parametrize("number", ["nan", "inf"])

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from ctrlplane_stream.decision.stats import multinomial_test, poisson_race_test
@@ -16,6 +17,13 @@ def test_the_multinomial_example_of_savvi_is_met() -> None:
 def test_the_inhomogeneous_poisson_example_of_savvi_is_met() -> None:
     """savvi, examples/InhomogeneousPoissonProcess: a software canary, 210 events of two processes with weights 0.8 and 0.2."""
     assert poisson_race_test([148, 62], [0.8, 0.2]) == pytest.approx(0.045579631759249686, abs=1e-9)
+
+
+def test_counts_may_be_an_array() -> None:
+    """Whoever has telemetry in Python has arrays, which are neither true nor false."""
+    assert multinomial_test(np.array([40, 129, 233]), np.array([0.1, 0.4, 0.5])) == multinomial_test([40, 129, 233], [0.1, 0.4, 0.5])
+    with pytest.raises(ValueError, match="0 counts for 0 proportions"):
+        multinomial_test(np.array([]), np.array([]))
 
 
 @pytest.mark.parametrize(
