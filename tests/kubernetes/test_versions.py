@@ -1,12 +1,15 @@
 """What a version is on a cluster: immutable, its own, owned by its Deployment; and nothing of anybody else's touched."""
 
 import asyncio
+import base64
+import os
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.manifests import selector
-from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, running, settled, template, version
 from ctrlplane_stream.model.commands import Verb
@@ -393,3 +396,36 @@ def test_a_consumer_takes_work_by_its_share_of_pods(lab, namespace):
         assert refused.status is OutcomeStatus.REFUSED
 
     play(lab, Place(namespace, "shop-cart", template(4), full=4), doing)
+
+
+FILES = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}}
+
+
+def test_a_config_map_of_any_size_that_the_api_server_takes_may_be_in_a_template(lab, namespace):
+    """It counts bytes of values, however many of them JSON would escape."""
+    big = {**FILES, "data": {"x": '"q"\n' * (1_000_000 // 4)}}
+
+    place = routed_place(namespace, SERVICE)
+
+    async def doing(actuator, admin):
+        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        assert outcome.reason == "taken", outcome
+        await settled(actuator, TARGET, {"#1": 100})
+        assert (await admin.get(Kind.CONFIG_MAP, namespace, "shop-cart-v1-files"))["data"] == big["data"]
+
+    play(lab, msgspec.structs.replace(place, template=(*place.template, big)), doing)
+
+
+def test_config_maps_that_are_too_large_together_are_refused_with_what_to_do(lab, namespace):
+    """Each fits, and the template with both is more than can be remembered."""
+    large = [{**FILES, "metadata": {"name": f"f{n}"}, "data": {"x": base64.b64encode(os.urandom(750_000)).decode()}} for n in range(2)]
+
+    place = routed_place(namespace, SERVICE)
+
+    async def doing(actuator, admin):
+        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        assert (outcome.status, "bytes when packed" in outcome.reason) == (OutcomeStatus.REFUSED, True), outcome
+        made = (await admin.select(Kind.CONFIG_MAP, namespace))[0]
+        assert [name_of(each) for each in made if name_of(each).startswith(("shop-cart", "ctrlplane"))] == []
+
+    play(lab, msgspec.structs.replace(place, template=(*place.template, *large)), doing)

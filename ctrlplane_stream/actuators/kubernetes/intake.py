@@ -34,16 +34,20 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     Versions that are new are tried out on the API server (dry run), whose refusal is ApiRefused. A Deployment that is
     adopted gets our labels here: harmless where the command is then not taken.
     """
-    kept = _with_sources(memory, command, place)
-    if isinstance(kept, Refusal):
-        return kept
-    memory, running = kept, _running(kept, command, place)
+    memory = _with_sources(memory, command, place)
+    running = _running(memory, command, place)
     refusal = _kind(memory, command, place) or await _ways(cluster, sight, command, place, running)
     if refusal is not None:
         return refusal
     sized = await _sized(cluster, memory, command, place)
     shared = await cluster.get(Kind.SERVICE, place.namespace, place.service) if place.service is not None else None
-    memory = msgspec.structs.replace(memory, place=grown(sight, sized, running), hidden=_hidden(shared))
+    kept = fitted(
+        msgspec.structs.replace(memory, place=grown(sight, sized, running), hidden=_hidden(shared)),
+        (version.label for version in command.wanted.versions),
+    )
+    if not isinstance(kept, Memory):
+        return Refusal(kept)
+    memory = kept
     for version in command.wanted.versions:
         if version.label in memory.made or version.label in memory.adopted or sight.serving(version.label) is not None:
             continue
@@ -62,12 +66,11 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     return Prepared(memory)
 
 
-def _with_sources(memory: Memory, command: Command, place: Place) -> Memory | Refusal:
-    """The memory with the source of each version that has one, as far as it is known, or why they cannot be kept."""
+def _with_sources(memory: Memory, command: Command, place: Place) -> Memory:
+    """The memory with the source of each version that has one, as far as it is known."""
     for version in command.wanted.versions:
         memory = with_source(memory, place, version)
-    kept = fitted(memory, (version.label for version in command.wanted.versions))
-    return kept if isinstance(kept, Memory) else Refusal(kept)
+    return memory
 
 
 def _running(memory: Memory, command: Command, place: Place) -> list[Place]:

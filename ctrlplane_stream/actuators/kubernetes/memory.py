@@ -2,9 +2,13 @@
 
 The ConfigMap is the cell of compare-and-set: it is only ever replaced at the revision that was read. Its annotations
 repeat the gist for people; ``data.memory`` is the truth. It holds the target's place too, so that a lease can be
-honoured and glass be broken with nothing but the API.
+honoured and glass be broken with nothing but the API. Templates lie beside the rest, packed: they may hold
+ConfigMaps as large as the API server takes any, which in JSON within JSON would be larger than that.
 """
 
+import gzip
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -17,6 +21,9 @@ from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
 
 _KEY = "memory"
+_TEMPLATES = "templates.json.gz"
+_Templates = tuple[str | tuple[Manifest, ...], dict[str, tuple[Manifest, ...]]]
+"""That of the place, or its digest where it is one of the others; and those by digest."""
 MEMORY = f"{PREFIX}memory"
 """Label that chooses memories alone."""
 
@@ -62,8 +69,8 @@ def read_memory(manifest: Manifest, target: Target | None = None) -> Memory:
     if text is None or annotation(manifest, TARGET) is None:
         raise MemoryUnreadable(f"{name} is not ours: rename it, or give the service another `name` in the placement file")
     try:
-        memory = msgspec.json.decode(text, type=Memory)
-    except msgspec.DecodeError as error:
+        memory = _with_templates(msgspec.json.decode(text, type=Memory), (manifest.get("binaryData") or {}).get(_TEMPLATES))
+    except (msgspec.DecodeError, ValueError, EOFError, OSError, zlib.error) as error:
         raise MemoryUnreadable(f"{name}: {error}; restore it, or delete it to begin {annotation(manifest, TARGET)} anew") from error
     if target is not None and memory.target != target:
         raise MemoryUnreadable(f"{name} is the memory of {memory.target}: give {target} another `name` in the placement file")
@@ -81,8 +88,27 @@ def memory_manifest(memory: Memory, revision: str | None) -> Manifest:
     }
     if revision is not None:
         metadata["resourceVersion"] = revision
-    text = msgspec.json.encode(memory, order="deterministic").decode()
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {_KEY: text}}
+    lean = msgspec.structs.replace(memory, place=msgspec.structs.replace(place, template=()), templates={})
+    text = msgspec.json.encode(lean, order="deterministic").decode()
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {_KEY: text}}
+    if place.template or memory.templates:
+        made["binaryData"] = {_TEMPLATES: b64encode(packed(memory)).decode()}
+    return made
+
+
+def packed(memory: Memory) -> bytes:
+    """The templates of a memory as they are kept."""
+    own = next((digest for digest, each in memory.templates.items() if each == memory.place.template), memory.place.template)
+    return gzip.compress(msgspec.json.encode((own, memory.templates), order="deterministic"), mtime=0)
+
+
+def _with_templates(memory: Memory, kept: str | None) -> Memory:
+    """The memory with the templates that lie beside it; one that was written before they did has them in itself."""
+    if kept is None:
+        return memory
+    own, templates = msgspec.json.decode(gzip.decompress(b64decode(kept, validate=True)), type=_Templates)
+    template = templates.get(own, ()) if isinstance(own, str) else own
+    return msgspec.structs.replace(memory, place=msgspec.structs.replace(memory.place, template=template), templates=templates)
 
 
 def _gist(memory: Memory) -> Mapping[str, str]:

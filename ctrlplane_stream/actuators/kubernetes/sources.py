@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.actuators.kubernetes.memory import Memory, packed
 from ctrlplane_stream.actuators.kubernetes.place import Place, Source
 from ctrlplane_stream.model.identity import version_number
 from ctrlplane_stream.model.world import WantedVersion
@@ -18,8 +18,8 @@ from ctrlplane_stream.wire.templates import digest_of
 
 KEPT = 10
 """Of so many versions, the last ones, the source is kept after they are deleted."""
-ROOM_BYTES = 900_000
-"""For templates in a memory: a ConfigMap holds 1 MiB, and the ledger is in it too."""
+ROOM_BYTES = 960 * 1024
+"""For templates in a memory, packed: a ConfigMap holds 1 MiB in bytes of its values as they are, and the ledger is in it too."""
 
 
 def place_of(memory: Memory | None, place: Place, label: str) -> Place:
@@ -76,13 +76,13 @@ def pruned(memory: Memory, listed: Iterable[str]) -> Memory:
 def fitted(memory: Memory, listed: Iterable[str]) -> Memory | str:
     """The memory with as many sources of deleted versions as there is room for, or why those that are listed do not go in."""
     spare = sorted(memory.sources.keys() - set(listed), key=_age)
-    while (size := _size(memory)) > ROOM_BYTES and spare:
+    while (size := len(packed(memory))) > ROOM_BYTES and spare:
         gone = spare.pop(0)
         memory = _with_sources(memory, {label: source for label, source in memory.sources.items() if label != gone})
     if size <= ROOM_BYTES:
         return memory
     return (
-        f"the templates of the versions of {memory.target} are {size} bytes, and what remembers them has room for {ROOM_BYTES}: "
+        f"the templates of the versions of {memory.target} are {size} bytes when packed, and what remembers them has room for {ROOM_BYTES}: "
         "take what is large out of the template, such as a ConfigMap, and apply it yourself"
     )
 
@@ -91,10 +91,6 @@ def _with_sources(memory: Memory, sources: dict[str, Source]) -> Memory:
     used = {source.digest for source in sources.values()}
     templates = {digest: template for digest, template in memory.templates.items() if digest in used}
     return msgspec.structs.replace(memory, sources=sources, templates=templates)
-
-
-def _size(memory: Memory) -> int:
-    return len(msgspec.json.encode([memory.place.template, memory.templates])) if memory.templates else 0
 
 
 def _age(label: str) -> tuple[int, str]:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes import sources
-from ctrlplane_stream.actuators.kubernetes.memory import Memory
+from ctrlplane_stream.actuators.kubernetes.memory import Memory, packed
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.sources import fitted, is_unknown, place_of, pruned, with_source
 from ctrlplane_stream.local.control_plane.scene import template
@@ -71,10 +71,11 @@ def test_the_last_ten_are_kept_and_whatever_is_listed_by_the_numbers_of_versions
 
 def test_where_there_is_no_room_what_was_deleted_goes_first_and_what_is_listed_is_refused(monkeypatch):
     memory = remembering(1, 2, 3)
-    one = len(msgspec.json.encode(template(1)))
-    monkeypatch.setattr(sources, "ROOM_BYTES", 4 * one)
+    two = len(packed(msgspec.structs.replace(memory, templates=dict(list(memory.templates.items())[1:]))))
+    assert two < len(packed(memory))
+    monkeypatch.setattr(sources, "ROOM_BYTES", two)
     assert sorted(fitted(memory, ("#2",)).sources) == ["#2", "#3"]
-    monkeypatch.setattr(sources, "ROOM_BYTES", 2 * one)
+    monkeypatch.setattr(sources, "ROOM_BYTES", two // 2)
     refused = fitted(memory, ("#2", "#3"))
     assert "the templates of the versions of staging:shop/cart are" in refused
     assert "take what is large out of the template" in refused
