@@ -208,6 +208,7 @@ def test_a_budget_that_is_there_already_is_not_doubled(lab, namespace):
         await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
         await settled(actuator, TARGET, {"#1": 100})
         assert await admin.get(Kind.DISRUPTION_BUDGET, namespace, "shop-cart-v1-cart") is None
+        assert (await actuator.observe(TARGET)).edited is None
 
         async def one():
             return await allowed(admin, namespace, "theirs") == 1

@@ -102,7 +102,8 @@ async def tried(actuator, given, cursor) -> tuple[str, bool]:
 @asynccontextmanager
 async def watched(cluster, namespace: str):
     """A copy of everything in the namespace, being kept."""
-    copy = NamespaceCopy(cluster, namespace, frozenset({Kind.HTTP_ROUTE, Kind.GRPC_ROUTE, Kind.AUTOSCALER, Kind.CRON_JOB, Kind.JOB}))
+    more = (Kind.HTTP_ROUTE, Kind.GRPC_ROUTE, Kind.AUTOSCALER, Kind.DISRUPTION_BUDGET, Kind.CRON_JOB, Kind.JOB)
+    copy = NamespaceCopy(cluster, namespace, frozenset(more))
     copy.start()
     try:
         yield copy

@@ -49,9 +49,6 @@ async def adopted_service(cluster: Cluster, sight: Sight, version: WantedVersion
         raise ApiRefused(f"Deployment {name_of(owner)} has no settled ReplicaSet yet: wait until its rollout is over")
     made = service(sight.place_of(version.label), version.label, {**match, _HASH: str(label(own[0], _HASH))})
     made["metadata"]["annotations"] |= owner_annotations(sight.target, version)
-    made["metadata"]["ownerReferences"] = [
-        {"apiVersion": "apps/v1", "kind": "Deployment", "name": name_of(owner), "uid": owner["metadata"]["uid"], "controller": False}
-    ]
     return [(Kind.SERVICE, made)]
 
 

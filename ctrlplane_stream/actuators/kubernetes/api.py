@@ -17,7 +17,17 @@ from tenacity import AsyncRetrying, RetryCallState, RetryError, retry_if_excepti
 
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.revisions import Revisions
-from ctrlplane_stream.actuators.kubernetes.transport import WATCH_SECONDS, ApiRefused, Expired, Reply, Request, Transport, message_of
+from ctrlplane_stream.actuators.kubernetes.transport import (
+    WATCH_SECONDS,
+    ApiRefused,
+    Expired,
+    FieldsTaken,
+    Reply,
+    Request,
+    Transport,
+    fields_taken,
+    message_of,
+)
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
 _JSON_PATCH = "application/json-patch+json"
@@ -108,7 +118,7 @@ class Cluster:
         return self._wrote(kind, namespace, await self._ask(Request("POST", kind.path(namespace), query, manifest)))
 
     async def apply(self, kind: Kind, namespace: str, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """The object after a server-side apply as our field manager, never by force; Conflict where another owns a field."""
+        """The object after a server-side apply as our field manager, never by force; FieldsTaken where another has set a field of it."""
         query = {"fieldManager": MANAGER, "force": "false"} | ({"dryRun": "All"} if dry_run else {})
         path = kind.path(namespace, str(manifest["metadata"]["name"]))
         reply = await self._ask(Request("PATCH", path, query, manifest, _APPLY))
@@ -188,6 +198,8 @@ class Cluster:
             raise _TryAgain(f"{reply.status}: {said}", reply.retry_after_seconds)
         if reply.status == 401:
             raise WorldUnreachable(f"{self._name} does not know our credentials (401): renew the token or the kubeconfig")
+        if fields_taken(reply):
+            raise FieldsTaken(f"{request.path}: {said}")
         if reply.status == 409 or _test_failed(request, reply.status, said):
             raise Conflict(said)
         raise ApiRefused(f"{self._name} refused {request.method} {request.path} ({reply.status}): {said}")

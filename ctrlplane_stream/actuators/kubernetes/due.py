@@ -19,8 +19,8 @@ from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, ROL
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import pruned
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, End, Make, Remember, Remove, Return, Scale, Step, Steps
-from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, strays, words
-from ctrlplane_stream.actuators.kubernetes.weights import backend_name, by_replicas, in_force
+from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, objects_of, strays, words
+from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force
 from ctrlplane_stream.actuators.ledger import Ledger, expire
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import TargetWanted
@@ -97,9 +97,9 @@ def _untold(there: dict[str, str], memory: Memory) -> dict[str, str]:
 
 def written_off(sight: Sight, memory: Memory) -> Memory:
     """The memory for whoever goes over an edit: what was taken away is to be made again, of our own where it was adopted."""
-    gone = {name.partition(" ")[2] for name, said in memory.accepted.items() if said == IS_GONE}
-    whole = tuple(each for each in memory.made if sight.name(each) not in gone and backend_name(sight, each) not in gone)
-    adopted = {each: name for each, name in memory.adopted.items() if name not in gone}
+    gone = {name for name, said in memory.accepted.items() if said == IS_GONE}
+    whole = tuple(each for each in memory.made if gone.isdisjoint(objects_of(sight, each)))
+    adopted = {each: name for each, name in memory.adopted.items() if f"{sight.place.workload.manifest_kind} {name}" not in gone}
     return msgspec.structs.replace(memory, made=whole, adopted=adopted, hands_off=False)
 
 

@@ -9,7 +9,17 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.adoption import adopted_service
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
-from ctrlplane_stream.actuators.kubernetes.manifests import companions, owner_annotations, owner_labels, selector, service_port, workload
+from ctrlplane_stream.actuators.kubernetes.manifests import (
+    companions,
+    owned_by,
+    owner_annotations,
+    owner_labels,
+    owns,
+    selector,
+    service,
+    service_port,
+    workload,
+)
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, memory_manifest
 from ctrlplane_stream.actuators.kubernetes.objects import (
     ADOPTED_AT,
@@ -18,6 +28,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     FLOOR,
     LABEL,
     MANAGED_BY,
+    OWNS,
     REPLICAS,
     REVISION,
     RUNS,
@@ -82,8 +93,13 @@ class Hands:
         return revision_of(await write(Kind.CONFIG_MAP, memory.place.namespace, manifest))
 
     async def try_out(self, sight: Sight, version: WantedVersion) -> None:
-        """Let the API server look at the Deployment or CronJob that a version would have, and make nothing."""
-        kind, manifest = sight.place.workload, workload(sight.place_of(version.label), sight.target, version)
+        """Let the API server look at all that a version would be made of, and make nothing."""
+        place = sight.place_of(version.label)
+        made = [(place.workload, workload(place, sight.target, version)), *companions(place, sight.target, version)]
+        for kind, manifest in made:
+            await self._try_out(sight, kind, manifest)
+
+    async def _try_out(self, sight: Sight, kind: Kind, manifest: Manifest) -> None:
         try:
             tried = await self._cluster.apply(kind, sight.place.namespace, manifest, dry_run=True)
         except (ApiRefused, Conflict):
@@ -93,7 +109,13 @@ class Hands:
             await self._not_foreign(kind, sight, name_of(manifest))
 
     async def adopt(self, sight: Sight, version: WantedVersion, found: Manifest) -> None:
-        """Put our labels on a running Deployment; its Pods are not touched. The guard is its whole revision."""
+        """Put our labels on a running Deployment; its Pods are not touched. The guard is its whole revision.
+
+        The Service that it is to have is tried out before.
+        """
+        if sight.place.route is not None:
+            match = dict(found["spec"]["selector"].get("matchLabels") or {})
+            await self._try_out(sight, Kind.SERVICE, service(sight.place_of(version.label), version.label, match))
         ours_too = {key: value for key, value in owner_labels(sight.place, version.label).items() if key != MANAGED_BY}
         labels = {**(found["metadata"].get("labels") or {}), **ours_too}
         ours = {
@@ -114,27 +136,41 @@ class Hands:
             raise ApiRefused(unknown(sight.place, version))
         hidden = sight.memory.hidden if sight.memory is not None else ()
         manifest = workload(sight.place_of(version.label), sight.target, version, standby=standby, hidden=hidden)
+        owned = [] if standby else await self._companions(sight, version, manifest)
+        if owns(owned):
+            manifest["metadata"]["annotations"][OWNS] = owns(owned)
         await self._not_foreign(sight.place.workload, sight, name_of(manifest))
         made = await self._cluster.apply(sight.place.workload, sight.place.namespace, manifest)
-        if not standby:
-            await self._complete(sight, version, made)
+        await self._make_owned(sight, made, owned)
 
     async def _complete(self, sight: Sight, version: WantedVersion, owner: Manifest) -> None:
         if is_unknown(sight.memory, version) and annotation(owner, STAMP) is not None:
             return  # It was whole before it was first stamped; only the memory of what it was made from is lost.
         adopted = sight.memory is not None and version.label in sight.memory.adopted
-        if is_unknown(sight.memory, version) and not adopted:
+        if adopted:
+            await self._make_owned(sight, owner, await adopted_service(self._cluster, sight, version, owner))
+            return
+        if is_unknown(sight.memory, version):
             raise ApiRefused(unknown(sight.place, version))
-        owned = (
-            await adopted_service(self._cluster, sight, version, owner)
-            if adopted
-            else companions(sight.place_of(version.label), sight.target, version, owner)
-        )
+        owned = await self._companions(sight, version, owner)
+        await self._make_owned(sight, owner, owned)
+        if owns(owned) != (annotation(owner, OWNS) or ""):  # Whoever made it did not find the same budgets of others there.
+            said = {"op": "add", "path": _at(OWNS), "value": owns(owned)}
+            await self._cluster.patch(sight.place.workload, sight.place.namespace, name_of(owner), [*_guard(owner, OWNS), said])
+
+    async def _companions(self, sight: Sight, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:
+        """What the version's Deployment or CronJob is to own here."""
+        made = companions(sight.place_of(version.label), sight.target, version)
+        if any(kind is Kind.DISRUPTION_BUDGET for kind, _ in made) and await self._has_budget(sight, owner):
+            return [(kind, each) for kind, each in made if kind is not Kind.DISRUPTION_BUDGET]
+        return made
+
+    async def _make_owned(self, sight: Sight, owner: Manifest, owned: list[tuple[Kind, Manifest]]) -> None:
+        """Make what is not there, and own again what lost its owner. What is owned stays as it is, for whoever edited it was told of."""
         for kind, manifest in owned:
-            if kind is Kind.DISRUPTION_BUDGET and await self._has_budget(sight, owner):
-                continue
-            await self._not_foreign(kind, sight, name_of(manifest))
-            await self._cluster.apply(kind, sight.place.namespace, manifest)
+            there = await self._not_foreign(kind, sight, name_of(manifest))
+            if there is None or not _is_owned(there, owner):
+                await self._cluster.apply(kind, sight.place.namespace, owned_by(owner, sight.place.workload, manifest))
 
     async def _has_budget(self, sight: Sight, owner: Manifest) -> bool:
         """Whether a disruption budget of somebody else's holds for the Pods already: a second one would forbid every eviction."""
@@ -216,15 +252,20 @@ class Hands:
             operations += [{"op": "remove", "path": path + _escaped(key)} for key in ours if key in there and key != MANAGED_BY]
         await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, metadata["name"], operations)
 
-    async def _not_foreign(self, kind: Kind, sight: Sight, name: str) -> None:
-        """ApiRefused where an object of that name is there and is not ours: nothing else is ever touched."""
+    async def _not_foreign(self, kind: Kind, sight: Sight, name: str) -> Manifest | None:
+        """The object of that name, if there is one. ApiRefused where it is not ours: nothing else is ever touched."""
         there = await self._cluster.get(kind, sight.place.namespace, name)
         if there is None:
-            return
+            return None
         if label(there, SERVICE) != sight.place.slug:
             raise ApiRefused(f"{kind.manifest_kind} {name} exists and is not ours: rename it, or give the service another `name`")
         if there["metadata"].get("deletionTimestamp"):
             raise Conflict(f"{kind.manifest_kind} {name} is still being deleted")
+        return there
+
+
+def _is_owned(manifest: Manifest, owner: Manifest) -> bool:
+    return any(each.get("uid") == owner["metadata"]["uid"] for each in manifest["metadata"].get("ownerReferences") or [])
 
 
 def _at(key: str) -> str:

@@ -200,5 +200,5 @@ async def _adopt(
         wrong = await rival(cluster, own, pod_labels(base))
     if wrong is not None or found is None:
         return Refusal(wrong or f"there is no Deployment {name} to adopt")
-    await hands.adopt(msgspec.structs.replace(sight, place=memory.place), version, found)
+    await hands.adopt(msgspec.structs.replace(sight, place=memory.place, memory=memory), version, found)
     return msgspec.structs.replace(memory, adopted={**memory.adopted, version.label: name})

@@ -109,20 +109,36 @@ def _fill_pods(
     )
 
 
-def companions(place: Place, target: Target, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:
-    """What a version's Deployment or CronJob ``owner`` is to own, in the order in which to make it."""
+def companions(place: Place, target: Target, version: WantedVersion) -> list[tuple[Kind, Manifest]]:
+    """What a version's Deployment or CronJob is to own, in the order in which to make it; that it does is said with ``owned_by``."""
     made = [(Kind.CONFIG_MAP, _config_map_copy(place, version, each)) for each in _of_kind(place, "ConfigMap")]
     if version.configuration:
         made.append((Kind.CONFIG_MAP, _configuration(place, version)))
     if place.route is not None:
-        made.append((Kind.SERVICE, service(place, version.label, owner["spec"]["selector"]["matchLabels"])))
+        made.append((Kind.SERVICE, service(place, version.label, owner_labels(place, version.label))))
     made += [(Kind.DISRUPTION_BUDGET, _disruption_budget(place, version, each)) for each in _of_kind(place, "PodDisruptionBudget")]
     if place.autoscaler is not None:
         made.append((Kind.AUTOSCALER, _autoscaler(place, version, place.autoscaler)))
     for _, each in made:
         each["metadata"]["annotations"] = {**each["metadata"].get("annotations", {}), **owner_annotations(target, version)}
-        each["metadata"]["ownerReferences"] = [_owner(place.workload, owner)]
     return made
+
+
+def owned_by(owner: Manifest, kind: Kind, manifest: Manifest) -> Manifest:
+    """The object as one that the Deployment or CronJob ``owner`` owns; ``kind`` is the owner's."""
+    reference = {
+        "apiVersion": kind.api_version,
+        "kind": kind.manifest_kind,
+        "name": name_of(owner),
+        "uid": owner["metadata"]["uid"],
+        "controller": False,
+    }
+    return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [reference]}}
+
+
+def owns(made: list[tuple[Kind, Manifest]]) -> str:
+    """What is written on a version of what was made for it; its Service, which what was adopted has too, is missed without that."""
+    return ", ".join(f"{kind.manifest_kind} {name_of(each)}" for kind, each in made if kind is not Kind.SERVICE)
 
 
 def service(place: Place, label: str, match: dict[str, str]) -> Manifest:
@@ -210,8 +226,3 @@ def _autoscaler(place: Place, version: WantedVersion, base: Manifest) -> Manifes
     spec = {**copy.deepcopy(base["spec"]), "scaleTargetRef": scaled}
     metadata = _metadata(base, name, owner_labels(place, version.label), {})
     return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
-
-
-def _owner(kind: Kind, owner: Manifest) -> Manifest:
-    of, metadata = {"apiVersion": kind.api_version, "kind": kind.manifest_kind}, owner["metadata"]
-    return {**of, "name": metadata["name"], "uid": metadata["uid"], "controller": False}

@@ -35,6 +35,8 @@ FLOOR = f"{PREFIX}floor"
 """Annotation of an autoscaler: the minReplicas that we set, so that another number is somebody else's."""
 AUTOSCALED = f"{PREFIX}autoscaled"
 """Annotation: replicas above 0 are somebody else's business (an autoscaler's, or the owner's of an adopted Deployment)."""
+OWNS = f"{PREFIX}owns"
+"""Annotation of a version's Deployment or CronJob: what was made for it besides its Service, as ``Kind name, …``, so that it is missed."""
 
 ADOPTED_AT = f"{PREFIX}adopted-at"
 """Annotation of an adopted Deployment: its ``REVISION`` when it was, so that another is a rollout of its owner's."""

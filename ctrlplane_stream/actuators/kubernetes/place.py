@@ -50,6 +50,10 @@ class Place(msgspec.Struct, frozen=True):
         """What a version is made as: a Deployment, or of a job a CronJob."""
         return Kind.CRON_JOB if any(manifest.get("kind") == "CronJob" for manifest in self.template) else Kind.DEPLOYMENT
 
+    def brings(self, kind: Kind) -> bool:
+        """Whether the template has one of that kind, and so each version gets one of its own."""
+        return any(manifest.get("kind") == kind.manifest_kind for manifest in self.template)
+
     @property
     def autoscaler(self) -> Manifest | None:
         """The template's autoscaler, which every version gets a clone of, or None."""

@@ -99,12 +99,13 @@ class Placements:
         )
 
     def kinds(self) -> frozenset[Kind]:
-        """The kinds that are looked at besides those that every target has: routes, and autoscalers and runs where a template has them."""
+        """The kinds that are looked at besides those that every target has: routes, and autoscalers, budgets and runs where a template has
+        them."""
         entries = [o for s in self._file.services.values() for o in (s, *s.environments.values())]
         routes = {entry.route.api for entry in entries if entry.route is not None}
         made = {manifest.get("kind") for each in self._templates.values() for manifest in each.manifests}
-        scaled = {Kind.AUTOSCALER} if "HorizontalPodAutoscaler" in made else set()
-        return frozenset(routes | scaled | ({Kind.CRON_JOB, Kind.JOB} if "CronJob" in made else set()))
+        owned = {kind for kind in (Kind.AUTOSCALER, Kind.DISRUPTION_BUDGET) if kind.manifest_kind in made}
+        return frozenset(routes | owned | ({Kind.CRON_JOB, Kind.JOB} if "CronJob" in made else set()))
 
     def kinds_made(self) -> frozenset[Kind]:
         """The kinds of what templates bring besides a Deployment, and of what adopting looks at."""

@@ -20,6 +20,9 @@ from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import WantedVersion
 
+_OWNED = (Kind.CONFIG_MAP, Kind.DISRUPTION_BUDGET, Kind.AUTOSCALER)
+"""What a version owns and says itself that it does."""
+
 
 class Reader(Protocol):
     """What can be read: the API, or watches that keep a copy."""
@@ -42,7 +45,8 @@ class NotHeld(LookupError):
 
 class Sight(msgspec.Struct, frozen=True):
     """What was seen. ``revision`` is the memory's; ``workloads`` (Deployments, or of a job CronJobs), ``services`` and
-    ``autoscalers`` are ours by name, and ``runs`` Jobs that our CronJobs made."""
+    ``autoscalers`` are ours by name, and ``runs`` Jobs that our CronJobs made. ``owned``: the names of ours by kind (``ConfigMap``), of
+    the kinds that were looked at."""
 
     target: Target
     place: Place
@@ -54,6 +58,7 @@ class Sight(msgspec.Struct, frozen=True):
     route: Manifest | None
     autoscalers: dict[str, Manifest] = {}
     runs: tuple[Manifest, ...] = ()
+    owned: dict[str, frozenset[str]] = {}
 
     @property
     def routed(self) -> bool:
@@ -108,41 +113,46 @@ async def read_sight(reader: Reader, target: Target, place: Place) -> Sight:
 
 
 async def _read(reader: Reader, target: Target, place: Place, *, scaled: bool = False) -> Sight:
-    chosen, namespace = selector(place), place.namespace
-    reads = (
-        asyncio.ensure_future(reader.select(place.workload, namespace, chosen)),
-        asyncio.ensure_future(reader.select(Kind.SERVICE, namespace, chosen)),
-        asyncio.ensure_future(reader.select(Kind.POD, namespace, chosen)),
-        asyncio.ensure_future(_listed_if(scaled or place.autoscaler is not None, reader, Kind.AUTOSCALER, place)),
-        asyncio.ensure_future(_listed_if(place.workload is Kind.CRON_JOB, reader, Kind.JOB, place)),
-        asyncio.ensure_future(_route(reader, place)),
-    )
+    lists = {kind: asyncio.ensure_future(_listed(reader, kind, place)) for kind in _kinds(place, scaled=scaled)}
+    steering = asyncio.ensure_future(_route(reader, place))
     try:
-        workloads, services, pods, autoscalers, runs, route = await asyncio.gather(*reads)
+        await asyncio.gather(steering, *lists.values())
     except BaseException:
-        await end_tasks(reads)  # they would ask on, with a client that is closed by then
+        await end_tasks([steering, *lists.values()])  # they would ask on, with a client that is closed by then
         raise
-    found = await reader.get(Kind.CONFIG_MAP, namespace, memory_name(place.slug))
+    there = {kind: each.result() for kind, each in lists.items()}
+    found = await reader.get(Kind.CONFIG_MAP, place.namespace, memory_name(place.slug))
     return Sight(
         target=target,
         place=place,
         memory=None if found is None else read_memory(found, target),
         revision=None if found is None else revision_of(found),
-        workloads={name_of(each): each for each in workloads[0]},
-        services={name_of(each): each for each in services[0]},
-        pods=pods[0],
-        route=route,
-        autoscalers={name_of(each): each for each in autoscalers},
-        runs=runs,
+        workloads=_by_name(there[place.workload]),
+        services=_by_name(there[Kind.SERVICE]),
+        pods=there[Kind.POD],
+        route=steering.result(),
+        autoscalers=_by_name(there.get(Kind.AUTOSCALER, ())),
+        runs=there.get(Kind.JOB, ()),
+        owned={kind.manifest_kind: frozenset(map(name_of, there[kind])) for kind in _OWNED if kind in there},
     )
 
 
-async def _listed_if(there_may_be: bool, reader: Reader, kind: Kind, place: Place) -> tuple[Manifest, ...]:
-    """Ours of that kind; without a request where the template brings none."""
-    if not there_may_be:
-        return ()
+def _kinds(place: Place, *, scaled: bool) -> tuple[Kind, ...]:
+    """What is listed; without a request for what no template brings (``scaled``: a version's own may bring an autoscaler)."""
+    brought = {Kind.DISRUPTION_BUDGET: place.brings(Kind.DISRUPTION_BUDGET), Kind.AUTOSCALER: scaled or place.brings(Kind.AUTOSCALER)}
+    may_be = tuple(kind for kind, is_there in brought.items() if is_there)
+    runs = (Kind.JOB,) if place.workload is Kind.CRON_JOB else ()
+    return (place.workload, Kind.SERVICE, Kind.POD, Kind.CONFIG_MAP, *may_be, *runs)
+
+
+async def _listed(reader: Reader, kind: Kind, place: Place) -> tuple[Manifest, ...]:
+    """Ours of that kind."""
     found, _ = await reader.select(kind, place.namespace, selector(place))
     return found
+
+
+def _by_name(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
+    return {name_of(each): each for each in manifests}
 
 
 async def _route(reader: Reader, place: Place) -> Manifest | None:

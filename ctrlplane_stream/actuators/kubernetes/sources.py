@@ -82,7 +82,7 @@ def fitted(memory: Memory, listed: Iterable[str]) -> Memory | str:
     if size <= ROOM_BYTES:
         return memory
     return (
-        f"the templates of the versions of {memory.target} are {size} bytes when packed, and what remembers them has room for {ROOM_BYTES}: "
+        f"the templates of the versions of {memory.target} are {size} bytes when packed, and their memory has room for {ROOM_BYTES}: "
         "take what is large out of the template, such as a ConfigMap, and apply it yourself"
     )
 

@@ -4,7 +4,7 @@ An edit is an operator's pause: it is reported, in words that no other edit has,
 until it is released or a command goes over it.
 """
 
-from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, REVISION, Manifest, annotation
+from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, OWNS, REVISION, Manifest, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import (
     backend_name,
@@ -93,17 +93,25 @@ def _of_version(sight: Sight, label: str) -> dict[str, str]:
         return {f"{sight.place.workload.manifest_kind} {sight.name(label)}": IS_GONE}
     if sight.routed and backend_name(sight, label) not in sight.services:
         return {f"Service {backend_name(sight, label)}": IS_GONE}
-    if _lacks_its_autoscaler(sight, label):
-        return {f"HorizontalPodAutoscaler {sight.name(label)}": IS_GONE}
-    return {}
+    return {each: IS_GONE for each in _owned(sight, label) if _is_missed(sight, each)}
 
 
-def _lacks_its_autoscaler(sight: Sight, label: str) -> bool:
-    """Whether an autoscaler that we made for the version was taken away; of what was adopted it is its owner's."""
-    adopted, serving = sight.memory is not None and label in sight.memory.adopted, sight.serving(label)
-    if adopted or serving is None or sight.place_of(label).autoscaler is None:
-        return False
-    return annotation(serving, AUTOSCALED) is not None and sight.name(label) not in sight.autoscalers
+def objects_of(sight: Sight, label: str) -> frozenset[str]:
+    """Everything that was made for a version, by the names by which it strays."""
+    own = (f"{sight.place.workload.manifest_kind} {sight.name(label)}", f"Service {backend_name(sight, label)}")
+    return frozenset((*own, *_owned(sight, label)))
+
+
+def _owned(sight: Sight, label: str) -> list[str]:
+    """What the version itself says that was made for it; the template may have become another since."""
+    serving = sight.serving(label)
+    said = None if serving is None else annotation(serving, OWNS)
+    return said.split(", ") if said else []
+
+
+def _is_missed(sight: Sight, owned: str) -> bool:
+    kind, _, name = owned.partition(" ")
+    return kind in sight.owned and name not in sight.owned[kind]
 
 
 def _of_service(service: Manifest) -> str | None:

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.manifests import companions, service, workload
+from ctrlplane_stream.actuators.kubernetes.manifests import companions, owned_by, service, workload
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.local.control_plane.scene import job_template, template, version
@@ -25,8 +25,7 @@ def test_copies_of_config_maps_with_long_names_that_begin_alike_are_two_and_each
     spec["containers"][0]["envFrom"] = [{"configMapRef": {"name": name}} for name in (*names, "short")]
     place = Place("shop", "shop-cart", (deployment, *map(config_map, (*names, "short"))))
     made = workload(place, TARGET, ONE)
-    made["metadata"]["uid"] = "u"
-    copies = [name_of(each) for kind, each in companions(place, TARGET, ONE, made) if kind is Kind.CONFIG_MAP][:3]
+    copies = [name_of(each) for kind, each in companions(place, TARGET, ONE) if kind is Kind.CONFIG_MAP][:3]
     assert len(set(copies)) == 3
     assert max(map(len, copies)) <= 63
     assert copies[2] == "shop-cart-v1-short"
@@ -65,7 +64,7 @@ def test_what_a_job_owns_is_owned_by_its_cron_job_and_its_jobs_and_pods_are_foun
     place = Place("shop", "shop-cart", (*job_template(), config_map("files")))
     made = workload(place, TARGET, ONE)
     made["metadata"]["uid"] = "u"
-    owned = companions(place, TARGET, ONE, made)
+    owned = [(kind, owned_by(made, Kind.CRON_JOB, each)) for kind, each in companions(place, TARGET, ONE)]
     assert {kind for kind, _ in owned} == {Kind.CONFIG_MAP}
     assert {each["metadata"]["ownerReferences"][0]["kind"] for _, each in owned} == {"CronJob"}
     ours = {key: value for key, value in made["metadata"]["labels"].items() if key.startswith("ctrlplane-stream.dev/")}

@@ -57,7 +57,8 @@ REASONS = {
     },
     ("policy", "poddisruptionbudgets"): {
         "get": "a taken name",
-        "list": "a budget of somebody else's that holds for the Pods already",
+        "list": "a budget of somebody else's that holds for the Pods already; a version's that somebody took away",
+        "watch": "the same, heard of without asking",
         "create": _MAKING,
         "patch": _MAKING,
     },
