@@ -5,14 +5,14 @@ from pathlib import Path
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.chosen import pod_labels, rival, unserved
 from ctrlplane_stream.actuators.kubernetes.composition import Connect, connect
-from ctrlplane_stream.actuators.kubernetes.intake import named_twice, no_gateway_api
-from ctrlplane_stream.actuators.kubernetes.objects import Kind
+from ctrlplane_stream.actuators.kubernetes.intake import named_twice, no_gateway_api, shared_out
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, Placements, read_placements
 from ctrlplane_stream.actuators.kubernetes.rights import lacking, needed
 from ctrlplane_stream.actuators.kubernetes.template import workload_of
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import is_named_twice, rule_index
+from ctrlplane_stream.actuators.kubernetes.weights import carried, is_named_twice, recorded, rule_index
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.checkup_routes import check_route
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
@@ -77,9 +77,12 @@ async def _check_way(cluster: Cluster, target: Target, place: Place) -> list[Fin
             return [wrong(check, *named_twice(place, place.route).split(": "))]
         if route is None or rule_index(route, place.route.rule) is None:
             return [note(check, f"there is no rule named {place.route.rule} in {what}", remedy)]
-        base = workload_of(place.template)
+        shared, base = shared_out(place, place.route, route), workload_of(place.template)
+        if shared is not None:
+            return [wrong(check, *shared.split(": "))]
         said = await rival(cluster, place, pod_labels(base)) if base is not None and place.workload is Kind.DEPLOYMENT else None
-        return [wrong(check, *said.split(": ")) if said else ok(check, f"weights by the rule {place.route.rule} of {what}")]
+        going = "" if recorded(route, place.slug) is not None else _going_over(carried(route, place.route.rule))
+        return [wrong(check, *said.split(": ")) if said else ok(check, f"weights by the rule {place.route.rule} of {what}{going}")]
     if place.service is None:
         return [ok(check, "weights by shares of Pods, as a consumer")]
     there = await cluster.get(Kind.SERVICE, place.namespace, place.service)
@@ -88,3 +91,8 @@ async def _check_way(cluster: Cluster, target: Target, place: Place) -> list[Fin
     base = workload_of(place.template)
     said = unserved(there, pod_labels(base), "the template's Pods") if base is not None else None
     return [wrong(check, *said.split(": ")) if said else ok(check, f"weights by shares of Pods behind Service {place.service}")]
+
+
+def _going_over(more: Manifest) -> str:
+    """What the backend before us has that every version's will have, in words."""
+    return f"; the {', '.join(sorted(more))} of its backend go over to every version's" if more else ""

@@ -49,7 +49,7 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import is_unknown, unknown
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, End, Floor, Make, Remember, Remove, Return, Scale, Steer, Step
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import Recorded, backend_name, record_key, rule_index
+from ctrlplane_stream.actuators.kubernetes.weights import Recorded, backend_name, carried, record_key, recorded, rule_index
 from ctrlplane_stream.model.world import WantedVersion
 
 _ADOPTED_WITH = (TARGET, LABEL, DIGEST, AUTOSCALED, REPLICAS, ADOPTED_AT, STAMP)
@@ -222,8 +222,10 @@ class Hands:
         key = record_key(sight.place.slug)
         ports = dict.fromkeys(weights, service_port(sight.place))
         ports |= {name: service_port(sight.place_of(of)) for of in sight.labels() if (name := backend_name(sight, of)) in weights}
-        references = [{"name": name, "port": ports[name], "weight": weight} for name, weight in weights.items()]
-        record = msgspec.json.encode(Recorded(weights, sight.revision or "", ports=ports)).decode()
+        last = recorded(route, sight.place.slug)
+        more = last.more if last is not None else carried(route, rule.rule)
+        references = [{"name": name, "port": ports[name], "weight": weight, **more} for name, weight in weights.items()]
+        record = msgspec.json.encode(Recorded(weights, sight.revision or "", ports=ports, more=more)).decode()
         place = f"/spec/rules/{index}"
         before = route["spec"]["rules"][index].get("backendRefs")
         operations = [

@@ -14,7 +14,7 @@ from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import fitted, is_unknown, place_of, unknown, with_source
 from ctrlplane_stream.actuators.kubernetes.template import workload_of
-from ctrlplane_stream.actuators.kubernetes.weights import is_named_twice, rule_index
+from ctrlplane_stream.actuators.kubernetes.weights import is_named_twice, recorded, rule_index, serving, was_steered
 from ctrlplane_stream.actuators.ledger import Refusal
 from ctrlplane_stream.actuators.wanted import is_abort
 from ctrlplane_stream.model.commands import Command, Verb
@@ -140,7 +140,20 @@ async def _steerable(cluster: Cluster, sight: Sight, command: Command, place: Pl
         return Refusal(f"there is no rule named {of.rule} in {of.kind} {place.namespace}/{of.name}: add it, or correct the placement file")
     if is_named_twice(route, of.rule) and not is_abort(command):
         return Refusal(named_twice(place, of))
-    return None
+    ours = known and was_steered(sight)
+    shared = None if ours or command.verb in (Verb.PARK, Verb.DELETE) else shared_out(place, of, route)
+    return Refusal(shared) if shared is not None else None
+
+
+def shared_out(place: Place, of: Route, route: Manifest) -> str | None:
+    """Why a rule that was never steered cannot be: it has several backends with weight, of which we would not leave any; or None."""
+    there = serving(route, of.rule)
+    if recorded(route, place.slug) is not None or len(there) < 2:
+        return None
+    return (
+        f"rule {of.rule} of {of.kind} {place.namespace}/{of.name} shares its requests out to {' and '.join(there)}, and version 1 would "
+        "get all of them: leave weight to one of these alone, or give the others a rule of their own"
+    )
 
 
 def named_twice(place: Place, of: Route) -> str:

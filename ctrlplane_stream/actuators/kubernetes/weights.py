@@ -4,6 +4,8 @@ What we set is recorded as an annotation of the same object in the same patch, s
 somebody else's doing and never half of our own.
 """
 
+from typing import Any
+
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.names import version_name
@@ -12,17 +14,21 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.shifting import reached_weights
 
 _OF_A_REFERENCE = frozenset({"group", "kind", "name", "port", "weight"})
-"""What we set of a backend, and what the API server fills in."""
+"""What we set of a backend by ourselves, and what the API server fills in."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
     """What we set last: weights and ports by name of backend, and the memory's revision by which we did. ``port`` is of all that
-    ``ports`` does not have, as an earlier build wrote it."""
+    ``ports`` does not have, as an earlier build wrote it.
+
+    ``more`` is what each of them has besides (``filters``): what the backend had that was there before us.
+    """
 
     weights: dict[str, int]
     stamp: str
     port: int | None = None
     ports: dict[str, int] = {}
+    more: dict[str, Any] = {}
 
 
 def record_key(slug: str) -> str:
@@ -50,17 +56,49 @@ def backends(route: Manifest, rule: str) -> dict[str, int] | None:
 
 
 def meddled(route: Manifest, rule: str, ours: Recorded) -> str | None:
-    """What somebody made of the rule's backends besides their weights, where we never set such a thing; or None."""
-    index = rule_index(route, rule)
-    references = [] if index is None else route["spec"]["rules"][index].get("backendRefs") or []
+    """What somebody made of the rule's backends besides their weights, where we set no such thing; or None."""
+    references = _references(route, rule)
     for each in references:
-        others = sorted(set(each) - _OF_A_REFERENCE)
-        if others or each.get("group") or each.get("kind", "Service") != "Service":
-            return f"backend {each['name']} of rule {rule} has {', '.join(others) or 'another kind'}"
+        said = _otherwise(each, ours.more)
+        if said is not None:
+            return f"backend {each['name']} of rule {rule} {said}"
         port = ours.ports.get(str(each["name"]), ours.port)
         if port is not None and each.get("port") != port:
             return f"backend {each['name']} of rule {rule} has port {each.get('port')} instead of {port}"
     return f"rule {rule} has a backend twice" if len(references) > len(ours.weights) else None
+
+
+def _otherwise(reference: Manifest, more: dict[str, Any]) -> str | None:
+    """What a backend has otherwise than ``more`` says, in words; or None."""
+    there = _more(reference)
+    added, lost = sorted(set(there) - set(more)), sorted(set(more) - set(there))
+    if added or lost:
+        return f"has {', '.join(added)}" if added else f"has lost its {', '.join(lost)}"
+    if reference.get("group") or reference.get("kind", "Service") != "Service":
+        return "has another kind"
+    other = sorted(key for key in more if there[key] != more[key])
+    return f"has other {', '.join(other)}" if other else None
+
+
+def serving(route: Manifest, rule: str) -> tuple[str, ...]:
+    """The names of the rule's backends that have weight, in their order."""
+    return tuple(str(each["name"]) for each in _references(route, rule) if each.get("weight", 1))
+
+
+def carried(route: Manifest, rule: str) -> dict[str, Any]:
+    """What the rule's backends with weight have besides weight and address (``filters``), where it is the same of all; else nothing."""
+    found = [_more(each) for each in _references(route, rule) if each.get("weight", 1)]
+    return found[0] if found and all(each == found[0] for each in found) else {}
+
+
+def _more(reference: Manifest) -> dict[str, Any]:
+    return {key: value for key, value in reference.items() if key not in _OF_A_REFERENCE}
+
+
+def _references(route: Manifest, rule: str) -> list[Manifest]:
+    index = rule_index(route, rule)
+    found: list[Manifest] = [] if index is None else route["spec"]["rules"][index].get("backendRefs") or []
+    return found
 
 
 def was_steered(sight: Sight) -> bool:
