@@ -1,6 +1,6 @@
 """Whom a caller's attributes say it spoke to, by the stable and the older semantic conventions, in few distinct names.
 
-A name never holds a URL, an id or an IP address: hosts lose the labels that look generated, paths and queries are dropped.
+A name never holds a URL, a user, a password, an id or an IP address: hosts lose the labels that look generated, other names the parts.
 The address (``host:port``) stays exact: it is what a service of ours is recognised by, and is never shown.
 Sources: OpenTelemetry semantic conventions for HTTP, RPC, databases, messaging and peer services, 1.20 to 1.39.
 """
@@ -32,7 +32,18 @@ KEYS = frozenset(NAMES + PEER_NAMESPACE + HOSTS + PORTS + DATABASES + NAMESPACES
 """Every attribute that the engine reads of a span."""
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_GENERATED = re.compile(_UUID + r"|\d{4,}|(?=[0-9a-f]*\d)[0-9a-f]{8,}|(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{6,}", re.IGNORECASE)
+_IPV4 = r"(?<![\w.])\d{1,3}(?:[.-]\d{1,3}){3}(?!\w)"
+_DATE = r"\d{4,}(?:[-_]\d\d){0,2}(?!\d)|\d{4,}"
+_GENERATED = re.compile(
+    f"{_UUID}|{_IPV4}|{_DATE}" + r"|(?=[0-9a-f]*\d)[0-9a-f]{8,}|(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{6,}", re.IGNORECASE
+)
+_SERVER_NAMED = re.compile(
+    r"(\bamq\.gen-|\.gen-(?=\S*[A-Z0-9])|\.anonymous\.(?=\S*[A-Z0-9])|\bamq\.rabbitmq\.reply-to\.|^_INBOX\.|^ID:)\S+"
+)
+"""Queues that a broker or a client library named: RabbitMQ, Spring, NATS, JMS."""
+_USER = re.compile(r"^[^/@\s]*:[^@\s]*@")
+_TOPIC_SCHEMES = ("persistent://", "non-persistent://")
+"""What Pulsar's topics begin with: tenant, namespace and name follow, and no host."""
 _LONGEST = 120
 SOCKET = "unix-socket"
 """What a file system path for a server's address is called: paths hold numbers, and tell nobody apart across machines."""
@@ -67,7 +78,7 @@ def peer_of(attributes: Mapping[str, str]) -> Peer | None:
     address = f"{host}:{port}" if host and port else host
     said = _service_name(attributes)
     named = _shown(said)
-    if named != said:
+    if named != said and "@" not in said and "://" not in said:
         address = address or said
     database = _first(attributes, DATABASES)
     if database:
@@ -95,6 +106,7 @@ def _host_and_port(attributes: Mapping[str, str]) -> tuple[str, str]:
     port = _first(attributes, PORTS)
     if not host or "://" in host.removeprefix("unix://"):
         return _from_url(host or _first(attributes, URLS), port)
+    host = host.rpartition("@")[2]
     if "/" in host:
         return host, ""
     if host.count(":") == 1:
@@ -105,7 +117,7 @@ def _host_and_port(attributes: Mapping[str, str]) -> tuple[str, str]:
 
 def _from_url(url: str, port: str) -> tuple[str, str]:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit("//" + url.partition("://")[2] if "://" in url else url)
         return (parts.hostname or "").lower(), port or str(parts.port or "")
     except ValueError:
         return "", port
@@ -130,7 +142,7 @@ def _host_name(host: str) -> str:
     try:
         ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        return ".".join("*" if _GENERATED.search(label) else label for label in host.split("."))
+        return ".".join("*" if "*" in label else label for label in _GENERATED.sub("*", host).split("."))
     return "ip-address"
 
 
@@ -140,5 +152,20 @@ def _shown(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without what looks generated in it."""
-    return _GENERATED.sub("*", name.partition("?")[0])
+    """A name without user and password and without what looks generated in it; of a URL what its path ends with, else its host."""
+    if "://" in name and not name.startswith(_TOPIC_SCHEMES):
+        return _end_of_url(name.partition("://")[2].partition(";")[0])
+    return _masked(_USER.sub("", name).partition("?")[0])
+
+
+def _end_of_url(rest: str) -> str:
+    """See :func:`_plain`, of what follows the scheme. An ``@`` behind the host may belong to a password: then nothing is shown."""
+    authority, slash, behind = re.split("([/?#]|$)", rest, maxsplit=1)
+    path = re.split("[?#]", behind)[0].rstrip("/") if slash == "/" else ""
+    if "@" in behind:
+        return "*"
+    return _masked(path.rpartition("/")[2]) or _host_name(_from_url(f"//{authority}", "")[0]) or "*"
+
+
+def _masked(name: str) -> str:
+    return _GENERATED.sub("*", _SERVER_NAMED.sub(r"\1*", name))

@@ -278,6 +278,25 @@ def test_a_missing_parent_is_counted_not_forgotten(traces: SampleTraces) -> None
         ({"server.address": "10.1.2.3", "server.port": 80}, "ip-address", "external"),
         ({"server.address": "i-0abc12345def.compute.example"}, "*.compute.example", "external"),
         ({"rpc.service": "bank.Ledger"}, "bank.Ledger", "external"),
+        ({"server.address": "ip-10-0-3-77.ec2.internal"}, "*.ec2.internal", "external"),
+        ({"server.address": "10-0-3-77.default.pod.cluster.local"}, "*.default.pod.cluster.local", "external"),
+        ({"server.address": "10.0.3.77.nip.io"}, "*.nip.io", "external"),
+        ({"server.address": "redis-master-0.redis"}, "redis-master-0.redis", "external"),
+        ({"server.address": "node-1"}, "node-1", "external"),
+        ({"server.address": "me:secret@bank.example"}, "bank.example", "external"),
+        ({"server.address": "jdbc:mysql://me:secret@bank.example/x"}, "bank.example", "external"),
+        ({"peer.service": "amqp://me:secret@bank.example/x"}, "bank.example", "external"),
+        ({"peer.service": "me:secret@bank"}, "bank", "external"),
+        ({"peer.service": "bank@2.1"}, "bank@2.1", "external"),
+        ({"db.system": "postgresql", "db.name": "postgresql://me:secret@db/shop"}, "postgresql/shop", "database"),
+        ({"db.system": "postgresql", "db.name": "postgresql://me:sec/ret@db/shop"}, "postgresql/*", "database"),
+        ({"db.system": "postgresql", "db.name": "postgresql://me:sec?ret@db/shop"}, "postgresql/*", "database"),
+        ({"db.system": "postgresql", "db.name": "jdbc:postgresql://db:5432/shop?password=secret"}, "postgresql/shop", "database"),
+        ({"db.system": "mssql", "db.name": "jdbc:sqlserver://db:1433;databaseName=x;password=secret"}, "mssql/db", "database"),
+        ({"db.system": "oracle", "db.name": "jdbc:oracle:thin:scott/tiger@db:1521:ORCL"}, "oracle/db:*:ORCL", "database"),
+        ({"db.system": "mongodb", "db.name": "mongodb://me:secret@h1:27017,h2:27017/shop"}, "mongodb/shop", "database"),
+        ({"db.system": "mongodb", "db.name": "backup-2024-11-27"}, "mongodb/backup-*", "database"),
+        ({"db.system": "sqlite", "db.name": "/data/shop.db"}, "sqlite//data/shop.db", "database"),
     ],
 )
 def test_an_unanswered_client_is_named_by_its_attributes(traces: SampleTraces, attributes: dict[str, Any], callee: str, kind: str) -> None:
@@ -287,6 +306,27 @@ def test_an_unanswered_client_is_named_by_its_attributes(traces: SampleTraces, a
 def test_an_unconsumed_message_goes_to_its_destination(traces: SampleTraces) -> None:
     attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
     assert Outcome([traces.span("shop", PRODUCER, attributes=attributes)]).calls == {("shop", "kafka/orders", "external"): (1, 0)}
+
+
+@pytest.mark.parametrize(
+    ("destination", "shown"),
+    [
+        ("amqp://me:secret@h.example/orders", "orders"),
+        ("https://sqs.us-east-1.amazonaws.com/123456789012/orders?token=secret", "orders"),
+        ("arn:aws:sns:us-east-1:123456789012:orders", "arn:aws:sns:us-east-1:*:orders"),
+        ("amq.gen-JzTY20BRgKO-HjmUJj0wLg", "amq.gen-*"),
+        ("spring.gen-4PjVZ2lqQ5e", "spring.gen-*"),
+        ("next.gen-orders", "next.gen-orders"),
+        ("orders.anonymous.B1kPQXNDRwOKPmDhyLwb1Q", "orders.anonymous.*"),
+        ("_INBOX.xyz.1", "_INBOX.*"),
+        ("temp-queue://ID:host-41234-1700000000-1:1:1", "*"),
+        ("persistent://public/default/orders", "persistent://public/default/orders"),
+        ("orders.v2.retry-5m", "orders.v2.retry-5m"),
+    ],
+)
+def test_a_destination_is_shown_without_secrets_and_ids(traces: SampleTraces, destination: str, shown: str) -> None:
+    attributes = {"messaging.system": "x", "messaging.destination.name": destination}
+    assert Outcome([traces.span("shop", PRODUCER, attributes=attributes)]).calls == {("shop", f"x/{shown}", "external"): (1, 0)}
 
 
 def test_an_unconsumed_message_to_a_consumed_destination_is_counted_as_such(traces: SampleTraces) -> None:
