@@ -40,7 +40,7 @@ class PairDocument(msgspec.Struct, frozen=True):
 
 
 class EdgeDocument(msgspec.Struct, frozen=True):
-    """One edge over the whole recording."""
+    """One edge over the whole recording. ``calls_per_request``: by request that its caller got; None where no span says that it got any."""
 
     caller: str
     callee: str
@@ -49,6 +49,7 @@ class EdgeDocument(msgspec.Struct, frozen=True):
     errors: int
     versions: tuple[PairDocument, ...]
     latency: Latency
+    calls_per_request: float | None = None
 
 
 class SkippedDocument(msgspec.Struct, frozen=True):
@@ -84,25 +85,31 @@ def document_of_windows(parts: Iterable[WindowPart]) -> GraphDocument:
 
 def _edges(parts: Iterable[WindowPart]) -> tuple[EdgeDocument, ...]:
     rows: dict[EdgeKey, list[EdgeWindow]] = {}
-    for row in (row for part in parts for row in part.edges):
-        rows.setdefault(EdgeKey(row.caller, row.callee, row.kind), []).append(row)
-    return tuple(_edge(key, rows[key]) for key in sorted(rows))
+    requests: dict[str, int] = {}
+    for part in parts:
+        for row in part.edges:
+            rows.setdefault(EdgeKey(row.caller, row.callee, row.kind), []).append(row)
+        for service in part.services:
+            requests[service.service] = requests.get(service.service, 0) + service.requests
+    return tuple(_edge(key, rows[key], requests.get(key.caller, 0)) for key in sorted(rows))
 
 
-def _edge(key: EdgeKey, rows: list[EdgeWindow]) -> EdgeDocument:
+def _edge(key: EdgeKey, rows: list[EdgeWindow], requests: int) -> EdgeDocument:
     pairs: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         sums = pairs.setdefault((row.caller_version, row.callee_version), [0, 0])
         sums[0] += row.calls
         sums[1] += row.errors
+    calls = sum(row.calls for row in rows)
     return EdgeDocument(
         key.caller,
         key.callee,
         key.kind,
-        sum(row.calls for row in rows),
+        calls,
         sum(row.errors for row in rows),
         tuple(PairDocument(*pair, *pairs[pair]) for pair in sorted(pairs)),
         Latency(*(_quantiles(merge(sketches)) for sketches in zip(*((r.client, r.server, r.gap) for r in rows), strict=True))),
+        round(calls / requests, 6) if requests else None,
     )
 
 
@@ -213,7 +220,8 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def difference(before: GraphDocument, after: GraphDocument) -> Difference:
-    """Which edges appeared, vanished or changed (error share by a percentage point, p99 by a half, or other versions)."""
+    """Which edges appeared, vanished or changed: error share by a percentage point; calls per request, or p50 or p99 of a side, by a half;
+    or other versions."""
     old, new = _by_key(before.edges), _by_key(after.edges)
     changed = [ChangedEdge(old[key], new[key], _changes(old[key], new[key])) for key in sorted(old.keys() & new.keys())]
     return Difference(
@@ -249,10 +257,27 @@ def _changes(before: EdgeDocument, after: EdgeDocument) -> tuple[str, ...]:
     shares = [edge.errors / edge.calls if edge.calls else 0.0 for edge in (before, after)]
     if abs(shares[1] - shares[0]) >= 0.01:
         changes.append(f"failed {shares[0]:.1%} -> {shares[1]:.1%}")
-    slow = [edge.latency.server or edge.latency.client for edge in (before, after)]
-    if slow[0] and slow[1] and not 1 / 1.5 <= (slow[1].p99 + 1) / (slow[0].p99 + 1) <= 1.5:
-        changes.append(f"p99 {slow[0].p99:g} -> {slow[1].p99:g} ms")
+    each = before.calls_per_request, after.calls_per_request
+    if each[0] is not None and each[1] is not None and _differ(*each, _FEW_CALLS):
+        changes.append(f"calls per request {each[0]:.3g} -> {each[1]:.3g}")
+    sides = ("server", before.latency.server, after.latency.server), ("client", before.latency.client, after.latency.client)
+    for side, old, new in sides:
+        changes += [f"{change} ms ({side} side)" for change in (_latency_changes(old, new) if old and new else ())]
     return (*changes, *_version_changes(before, after))
+
+
+_FEW_CALLS, _FEW_MS = 0.1, 1.0
+"""Added to what is compared, so that nothing much does not become a half more by chance."""
+
+
+def _differ(before: float, after: float, few: float) -> bool:
+    """Whether something changed by a half, up or down."""
+    return not 1 / 1.5 <= (after + few) / (before + few) <= 1.5
+
+
+def _latency_changes(before: Quantiles, after: Quantiles) -> list[str]:
+    quantiles = ("p50", before.p50, after.p50), ("p99", before.p99, after.p99)
+    return [f"{name} {old:g} -> {new:g}" for name, old, new in quantiles if _differ(old, new, _FEW_MS)]
 
 
 def _version_changes(before: EdgeDocument, after: EdgeDocument) -> list[str]:

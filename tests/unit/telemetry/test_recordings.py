@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -223,6 +224,31 @@ def test_a_difference_says_what_appeared_vanished_and_changed(recording: Callabl
     moved = CliRunner().invoke(graph, ["--diff", good, other]).output
     assert moved == "+ shop -call-> stock  1 call\n- shop -call-> cart  1 call\n"
     assert "no edge appeared" in CliRunner().invoke(graph, ["--diff", good, good]).output
+
+
+def test_a_difference_says_that_there_are_more_calls_or_that_a_side_or_the_middle_is_slower(tmp_path: Path) -> None:
+    """Whichever side was slow before: a network that became slow is seen by the client alone, and p99 need not move with p50."""
+
+    def recorded(name: str, calls: int = 1, client: float = 20, server: float = 5) -> str:
+        traces, spans = SampleTraces(), []
+        for number in range(40):
+            asked = traces.span("shop", Kind.SERVER, milliseconds=900)
+            spans.append(asked)
+            for _ in range(calls):
+                called = traces.span("shop", Kind.CLIENT, asked, milliseconds=client)
+                spans += [called, traces.span("cart", Kind.SERVER, called, milliseconds=150 if number % 20 == 0 else server)]
+        (tmp_path / name).write_bytes(request(spans))
+        return str(tmp_path / name)
+
+    def changed(after: str) -> str:
+        return CliRunner().invoke(graph, ["--diff", recorded("a"), after]).output
+
+    assert changed(recorded("more", calls=10)) == "~ shop -call-> cart  calls per request 1 -> 10\n"
+    assert re.fullmatch(
+        r"~ .* p50 [\d.]+ -> [\d.]+ ms \(client side\); p99 [\d.]+ -> [\d.]+ ms \(client side\)\n", changed(recorded("x", client=200))
+    )
+    assert re.fullmatch(r"~ .*  p50 [\d.]+ -> [\d.]+ ms \(server side\)\n", changed(recorded("y", server=50)))
+    assert changed(recorded("same", client=21, server=5.4)) == "no edge appeared, vanished or changed\n"
 
 
 def test_a_difference_says_which_versions_there_were_and_are(tmp_path: Path) -> None:
