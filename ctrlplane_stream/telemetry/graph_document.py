@@ -257,9 +257,9 @@ def _changes(before: EdgeDocument, after: EdgeDocument) -> tuple[str, ...]:
     shares = [edge.errors / edge.calls if edge.calls else 0.0 for edge in (before, after)]
     if abs(shares[1] - shares[0]) >= 0.01:
         changes.append(f"failed {shares[0]:.1%} -> {shares[1]:.1%}")
-    each = before.calls_per_request, after.calls_per_request
-    if each[0] is not None and each[1] is not None and _differ(*each, _FEW_CALLS):
-        changes.append(f"calls per request {each[0]:.3g} -> {each[1]:.3g}")
+    had, has = before.calls_per_request, after.calls_per_request
+    if had is not None and has is not None and _differ(had, has, _FEW_CALLS):
+        changes.append(f"calls per request {had:.3g} -> {has:.3g}")
     sides = ("server", before.latency.server, after.latency.server), ("client", before.latency.client, after.latency.client)
     for side, old, new in sides:
         changes += [f"{change} ms ({side} side)" for change in (_latency_changes(old, new) if old and new else ())]
