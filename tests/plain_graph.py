@@ -72,7 +72,7 @@ class Count:
 
     def call(self, caller: str, callee: str, kind: str, failed: bool, calls: int = 1) -> None:
         before = self.edges.get((caller, callee, kind), (0, 0))
-        self.edges[caller, callee, kind] = before[0] + calls, before[1] + calls * failed
+        self.edges[caller, callee, kind] = before[0] + calls, before[1] + failed
 
 
 class PlainGraph:
@@ -84,7 +84,7 @@ class PlainGraph:
         for span in spans:
             self._hold(span)
         self._answered: set[int] = set()
-        self._counted: set[int] = set()
+        self._counted: dict[int, bool] = {}
         self._consumed: set[tuple[int, str]] = set()
         self._behind: dict[tuple[str, str, str], set[str]] = {}
         self._producers: dict[tuple[str, str], set[str]] = {}
@@ -164,9 +164,9 @@ class PlainGraph:
             if caller is not None:
                 self._without(callee, caller)
             return caller is not None
-        calls = 0 if id(caller) in self._counted else 1
-        self._counted.discard(id(caller))
-        self.count.call(caller.place[1], callee.place[1], "message" if callee.role is Kind.CONSUMER else "call", callee.failed, calls)
+        told = self._counted.pop(id(caller), None)
+        kind = "message" if callee.role is Kind.CONSUMER else "call"
+        self.count.call(caller.place[1], callee.place[1], kind, callee.failed and not told, int(told is None))
         self.count.own_edge += callee.stands_for is None
         if callee.role is Kind.CONSUMER and not (callee.fetched and callee.stands_for):
             self._consumed.add((id(caller), callee.place[1]))
@@ -222,13 +222,30 @@ class PlainGraph:
         peer = caller.peer
         if id(caller) in self._answered:
             return True
-        behind = self._behind.get((*caller.place, peer.key), set()) if peer else set()
-        if peer and len(behind) == 1 and peer.kind is not PeerKind.DESTINATION:
-            self._unanswered(caller, next(iter(behind)), "call")
-            self._counted.add(id(caller))
+        service = self._service(caller, peer) if peer and peer.kind is not PeerKind.DESTINATION else None
+        if service is not None:
+            self._unanswered(caller, service, "call")
+            self._counted[id(caller)] = caller.failed
         elif peer and peer.kind is PeerKind.DATABASE:
             self._unanswered(caller, peer.name, "database")
         return id(caller) in self._answered
+
+    def _service(self, caller: Plain, peer: Peer) -> str | None:
+        """The service of the environment that a peer is: by the name it is given, by its address, by its host on any port, by its host."""
+        learned = (*self._behind.items(), *self._producers.items())
+        outer = peer.kind is not PeerKind.DATABASE
+        names = {service for key, services in learned if key[0] == caller.place[0] and outer for service in services}
+        host = peer.address.rpartition(":")[0] or peer.address
+        if peer.name in names and peer.name != host:
+            return peer.name
+        behind = self._behind.get((*caller.place, peer.key), set())
+        if behind or not outer:
+            return next(iter(behind)) if len(behind) == 1 else None
+        ports = [services for key, services in self._behind.items() if key[:2] == caller.place and key[2].rpartition(":")[0] == peer.key]
+        on_any = set().union(*ports)
+        if len(on_any) == 1:
+            return next(iter(on_any))
+        return peer.name if peer.name in names else None
 
     def _give_up(self, caller: Plain) -> None:
         peer = caller.peer

@@ -35,6 +35,7 @@ class Sighting(msgspec.Struct, frozen=True, order=True, array_like=True):
 
 
 _Key = tuple[str, str, str]
+_Place = tuple[str, str, str, str]
 _DROPPED = -(1 << 62)
 """Stands for a time so long ago that nothing is remembered of it."""
 _ALWAYS = 1 << 62
@@ -44,7 +45,7 @@ class Seen(msgspec.Struct, gc=False):
     """What is remembered, by ``place``: environment, caller, address and service; when it was first and last seen, and from when it is
     forgotten."""
 
-    place: tuple[str, str, str, str]
+    place: _Place
     first: int
     last: int
     until: int | None = None
@@ -61,6 +62,8 @@ class KnownPeers:
         self.catalog = catalog
         self._most = most
         self._seen: dict[_Key, dict[str, Seen]] = {}
+        self._by_service: dict[tuple[str, ...], dict[_Place, Seen]] = {}
+        self._by_host: dict[tuple[str, ...], dict[_Place, Seen]] = {}
         self._in_order: list[Seen] = []
         self._fresh: list[Seen] = []
         self._known_now = 0
@@ -109,6 +112,10 @@ class KnownPeers:
             del of_key[service]
             if not of_key:
                 del self._seen[environment, caller, address]
+            for index, key in self._indexed(seen):
+                del index[key][seen.place]
+                if not index[key]:
+                    del index[key]
         if dropped:
             self._in_order = [seen for seen in self._in_order if seen.until != _DROPPED]
             self._no_room.until, self._no_room = _DROPPED, _nothing()
@@ -120,20 +127,46 @@ class KnownPeers:
     def _hold(self, seen: Seen) -> None:
         environment, caller, address, service = seen.place
         self._seen.setdefault((environment, caller, address), {})[service] = seen
+        for index, key in self._indexed(seen):
+            index.setdefault(key, {})[seen.place] = seen
         self._fresh.append(seen)
         self._known_now += seen.until is None
+
+    def _indexed(self, seen: Seen) -> tuple[tuple[dict[tuple[str, ...], dict[_Place, Seen]], tuple[str, ...]], ...]:
+        """Where else a sighting is found: by its service, and by its host where the address has a port."""
+        environment, caller, address, service = seen.place
+        host = address.rpartition(":")[0]
+        by_host = ((self._by_host, (environment, caller, host)),) if host else ()
+        return ((self._by_service, (environment, service)), *by_host) if service else by_host
 
     def service_behind(self, caller: Origin, peer: Peer | None, window: int) -> str | None:
         """The service that a caller's peer is, as known when ``window`` closed, or None."""
         if peer is None:
             return None
-        for name in (peer.name, peer.address, peer.address.rpartition(":")[0]):
+        for name in (peer.name, peer.address, _host(peer.address)):
             if name and name in self.catalog:
                 return self.catalog[name]
         if peer.kind is PeerKind.DESTINATION:
             return None
-        found = [service for service in self._known(_key(caller, peer), window) if service != _OUTSIDE]
-        return found[0] if len(found) == 1 else None
+        named = self._named(caller, peer, window)
+        if named is not None and peer.name != _host(peer.address):
+            return named
+        key = _key(caller, peer)
+        found = [service for service in self._known(key, window) if service != _OUTSIDE]
+        if found or peer.kind is PeerKind.DATABASE:
+            return found[0] if len(found) == 1 else None
+        on_ports = {seen.place[3] for seen in self._by_host.get(key, {}).values() if _is_known(seen, window)}
+        return (on_ports.pop() if len(on_ports) == 1 else _OUTSIDE) or named
+
+    def _named(self, caller: Origin, peer: Peer, window: int) -> str | None:
+        """The service that the peer's name is, where a service of this name was known to answer in the caller's environment.
+
+        Of a database the name is its own, however a service is called that keeps its data there.
+        """
+        if peer.kind is PeerKind.DATABASE:
+            return None
+        named = self._by_service.get((caller.environment, peer.name), {})
+        return peer.name if any(_is_known(seen, window) for seen in named.values()) else None
 
     def is_outside(self, caller: Origin, peer: Peer | None, window: int) -> bool:
         """Whether a caller's peer was known, when ``window`` closed, never to have answered with a span."""
@@ -180,7 +213,7 @@ class KnownPeers:
         found = self._seen.get(key)
         if found is None:
             return []
-        return [name for name, seen in found.items() if seen.first <= window and (seen.until is None or window < seen.until)]
+        return [name for name, seen in found.items() if _is_known(seen, window)]
 
     def _remember(self, key: _Key, service: str, window: int) -> Seen | None:
         if not self.learning:
@@ -203,6 +236,15 @@ class KnownPeers:
 def _nothing() -> Seen:
     """What is learned where there is no room, until there is: known, and never to be put forward."""
     return Seen(("", "", "", ""), _ALWAYS, _ALWAYS)
+
+
+def _is_known(seen: Seen, window: int) -> bool:
+    return seen.first <= window and (seen.until is None or window < seen.until)
+
+
+def _host(address: str) -> str:
+    """The host of an address with or without a port."""
+    return address.rpartition(":")[0] or address
 
 
 def _key(caller: Origin, peer: Peer) -> _Key:

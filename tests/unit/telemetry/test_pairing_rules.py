@@ -372,6 +372,47 @@ def test_a_failed_call_to_a_learned_address_is_a_failed_call_in_its_own_window(t
     assert failed == [(0, 1)]
 
 
+B80 = {"server.address": "b.local", "server.port": 80}
+
+
+@pytest.mark.parametrize(
+    ("failed", "callee", "kind"),
+    [
+        ({"peer.service": "cart"}, "cart", "call"),
+        ({"peer.service": "cart", "server.address": "mesh.local", "server.port": 15_001}, "cart", "call"),
+        ({"server.address": "cart", "server.port": 80}, "cart", "call"),
+        ({"server.address": "b.local"}, "cart", "call"),
+        ({"server.address": "b.local", "server.port": 81}, "b.local", "external"),
+        ({"server.address": "c.local"}, "c.local", "external"),
+        ({"peer.service": "bank"}, "bank", "external"),
+        ({"peer.service": "cart", "db.system": "mysql", "server.address": "b.local"}, "cart", "database"),
+    ],
+)
+def test_a_failed_call_is_of_the_service_that_its_name_or_host_certainly_is(
+    traces: SampleTraces, failed: dict[str, Any], callee: str, kind: str
+) -> None:
+    """A service that answered in this environment, whoever asked, is known by its name; a host with one service on its ports by itself."""
+    client, other = (
+        traces.span("shop", CLIENT, attributes=B80),
+        traces.span("shop", CLIENT, attributes={"server.address": "c.local", "server.port": 1}),
+    )
+    answers = [traces.span("cart", SERVER, client), traces.span("stock", SERVER, other)]
+    third = traces.span("shop", CLIENT, attributes={"server.address": "c.local", "server.port": 2})
+    dead = traces.span("shop", CLIENT, attributes=failed, error=True)
+    outcome = Outcome([client, other, *answers, third, traces.span("cart", SERVER, third), dead])
+    expected = {("shop", "cart", "call"): [2, 0], ("shop", "stock", "call"): [1, 0]}
+    for place in (0, 1):
+        expected.setdefault(("shop", callee, kind), [0, 0])[place] += 1
+    assert outcome.calls == {edge: tuple(counts) for edge, counts in sorted(expected.items())}
+
+
+def test_a_service_of_another_environment_is_not_known_by_its_name(traces: SampleTraces) -> None:
+    client = traces.span("shop", CLIENT, attributes=B80)
+    dead = traces.span("shop", CLIENT, attributes={"peer.service": "cart"}, environment="staging", error=True)
+    outcome = Outcome([client, traces.span("cart", SERVER, client), dead])
+    assert outcome.calls == {("shop", "cart", "call"): (1, 0), ("shop", "cart", "external"): (1, 1)}
+
+
 def test_an_address_of_two_services_is_nobodys(traces: SampleTraces) -> None:
     gateway = {"server.address": "gateway"}
     calls = [traces.span("shop", CLIENT, attributes=gateway) for _ in range(3)]
