@@ -99,7 +99,7 @@ Written = list[tuple[int, str, WrittenRows[NameT]]]
 
 
 class RowsInC:
-    """Writes what was counted when a window closed. Each gives None where a number cannot be written in C."""
+    """Writes what was counted when a window closed. Each gives None where that cannot be done in C."""
 
     def __init__(self, writer: RowWriter, origins: Sequence[Origin]) -> None:
         """``origins`` may grow behind our back, and keeps its order."""

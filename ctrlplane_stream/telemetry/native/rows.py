@@ -40,7 +40,7 @@ class Rows(NamedTuple):
 
 
 class RowWriter:
-    """The functions of C that name and write rows. Each gives None where a number cannot be written in C."""
+    """The functions of C that name and write rows. Each gives None where that cannot be done in C."""
 
     def __init__(self, found: ctypes.CDLL) -> None:
         self._library = found

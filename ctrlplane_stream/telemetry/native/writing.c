@@ -133,12 +133,13 @@ static uint8_t *service(uint8_t *at, const Writing *w, const Place *p, const Sum
 }
 
 /* Rows in the given order, a comma after each; ``ends`` says where each ends. Returns how many calls they count that were answered, or
- * DECLINED where a number cannot be written here. */
+ * DECLINED where a number cannot be written here, or two rows have one name: of callers in two environments that call into one. */
 int64_t write_rows(const Writing *w, const Place *place, int64_t rows, int64_t edges, uint8_t *into, int64_t *ends) {
   uint8_t *at = into;
   int64_t calls = 0;
   for (int64_t i = 0; i < rows; i++) {
     Sums sums;
+    if (i && !memcmp(place[i].name, place[i - 1].name, sizeof place[i].name)) return DECLINED;
     if (!add_up(counts_of(w, &place[i]), place[i].slot, w->weights, &sums)) return DECLINED;
     at = edges ? edge(at, w, &place[i], &sums) : service(at, w, &place[i], &sums);
     if (!at) return DECLINED;

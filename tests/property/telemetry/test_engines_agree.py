@@ -4,6 +4,7 @@ import random
 from collections import Counter
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,13 +12,13 @@ from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Batch, Watch, Watermark, decode, decoded, encode_watermark, halves
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
-from ctrlplane_stream.telemetry.half import Half
+from ctrlplane_stream.telemetry.half import Half, Kind
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed, publish
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.random_traces import random_spans, tidy_spans
 from ctrlplane_stream.telemetry.reasons import Skip
-from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, request
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleTraces, request
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
 SETTINGS = SpanSettings(partitions=2, window_ms=10_000, lateness_ms=10_000, pairing_ms=20_000, max_trace_ms=60_000)
@@ -181,6 +182,19 @@ def test_both_engines_emit_the_same_records_for_the_same_reasons(seed: int) -> N
         assert one.output == other.output
         assert one.all_skipped == other.all_skipped
         assert [stage.held for stage in one.pairs] == [stage.held for stage in other.pairs] == [0, 0]
+
+
+@pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
+def test_callers_of_two_environments_that_call_into_one_are_one_row(engine: Engine) -> None:
+    """A row names the caller without its environment."""
+    traces, chain, spans = SampleTraces(), InMemoryChain(SpanSettings(partitions=1), engine), []
+    for environment in ("prod", "staging"):
+        client = traces.span("shop", Kind.CLIENT, environment=environment)
+        spans += [client, traces.span("cart", Kind.SERVER, client)]
+    chain.receive([request(spans)], BEGINNING_MS + 12_000)
+    chain.advance(BEGINNING_MS + 60_000)
+    (rows,) = [part.edges for part in chain.parts if part.edges]
+    assert [(row.caller, row.callee, row.calls) for row in rows] == [("shop", "cart", 2)]
 
 
 @settings(max_examples=15, deadline=None)
