@@ -20,13 +20,15 @@ from ctrlplane_stream.telemetry.batches import Batch, halves
 from ctrlplane_stream.telemetry.counting import Counting
 from ctrlplane_stream.telemetry.exposures import Watched, count_exposures
 from ctrlplane_stream.telemetry.folding import Fold
-from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, LINK, NO_PARENT, Half, Kind
+from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, LINK, NO_PARENT, Half, Kind, Peer, PeerKind
 from ctrlplane_stream.telemetry.held_traces import HeldTraces
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import settle_finally, settle_now, why_without
 from ctrlplane_stream.telemetry.traces import Found, Missing, NoCaller, Search, Trace, WindowOf
+
+_NO_PEER = Peer(PeerKind.EXTERNAL, "")
 
 DEARNESS = 8
 """Halves in columns that take the memory of one held by the reference, with its trace."""
@@ -314,7 +316,9 @@ def count_redelivered(skipped: Counter[Skip], batch: Batch, rows: int) -> None:
     skipped.update(Skip.REDELIVERED for flags in batch.columns.column("flags")[:rows] if not flags & LINK)
 
 
-def _order(item: tuple[int, Half]) -> tuple[int, bytes, bytes, int, bytes, int]:
-    """By end, then by what tells the halves of a trace apart, so that only repetitions are told apart by their offset."""
+def _order(item: tuple[int, Half]) -> tuple[object, ...]:
+    """By end, then by what tells the halves of a trace apart, then by all else that they say: of two that claim one id and side
+    the same is held whichever came first. Only repetitions are told apart by their offset."""
     offset, half = item
-    return half.end_us, half.trace, half.span, half.kind, half.parent, offset
+    said = half.origin, half.duration_us, half.error, half.peer or _NO_PEER, half.weight
+    return half.end_us, half.trace, half.span, half.kind, half.parent, *said, offset

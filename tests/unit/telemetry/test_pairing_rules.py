@@ -461,6 +461,16 @@ def test_a_repeated_span_counts_once(traces: SampleTraces) -> None:
     assert outcome.skipped == {Skip.DUPLICATE: 2}
 
 
+def test_of_two_spans_that_claim_one_id_the_same_is_held_whichever_came_first(traces: SampleTraces) -> None:
+    """Two services, or the same with other attributes."""
+    bank = {"server.address": "bank.example"}
+    first = traces.span("shop", CLIENT, attributes=bank)
+    for service, attributes in (("cart", bank), ("shop", {"server.address": "post.example"})):
+        other = traces.span(service, CLIENT, attributes=attributes)
+        second = SampleSpan(**{name: getattr(other, name) for name in other.__struct_fields__} | {"trace": first.trace, "span": first.span})
+        assert Outcome([first, second]).calls == Outcome([second, first]).calls
+
+
 def test_environments_are_kept_apart(traces: SampleTraces) -> None:
     spans = []
     for environment in ("prod", "staging"):
