@@ -7,10 +7,12 @@ padded on the right with zeros) into the ``ot`` member of the W3C trace state; a
 
 _SPACE = 1 << 56
 _DIGITS = 14
+_MOST = 1 << 20
+"""Spans that one may stand for. Nobody samples one in a million: what says so is broken, and would outweigh a day of traffic by itself."""
 
 
 def weight(trace_state: bytes, default: float) -> float:
-    """The adjusted count that a trace state gives, or ``default`` where it has no well-formed threshold."""
+    """The adjusted count that a trace state gives, or ``default`` where it has no threshold that is well-formed and can be meant."""
     if b"ot=" not in trace_state:
         return default
     for member in trace_state.split(b","):
@@ -26,5 +28,6 @@ def _adjusted(value: bytes, default: float) -> float:
             digits = field[3:]
             if not 1 <= len(digits) <= _DIGITS or not all(c in b"0123456789abcdef" for c in digits):
                 return default
-            return _SPACE / (_SPACE - int(digits.ljust(_DIGITS, b"0"), 16))
+            stands_for = _SPACE / (_SPACE - int(digits.ljust(_DIGITS, b"0"), 16))
+            return stands_for if stands_for <= _MOST else default
     return default

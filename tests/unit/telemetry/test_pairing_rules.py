@@ -453,6 +453,13 @@ def test_sampling_is_corrected_by_the_threshold_in_the_trace_state(traces: Sampl
     assert (edge.calls, edge.errors, edge.estimated_calls, edge.estimated_errors) == (1, 1, 4.0, 4.0)
 
 
+@pytest.mark.parametrize(("threshold", "spans"), [("fffff", 1 << 20), ("fffff8", 1), ("f" * 14, 1), ("f" * 15, 1), ("x", 1), ("0", 1)])
+def test_a_threshold_that_nobody_can_mean_is_none(traces: SampleTraces, threshold: str, spans: int) -> None:
+    client = traces.span("shop", CLIENT)
+    (edge,) = Outcome([client, traces.span("cart", SERVER, client, trace_state=f"ot=th:{threshold}")]).edges
+    assert edge.estimated_calls == spans
+
+
 def test_a_repeated_span_counts_once(traces: SampleTraces) -> None:
     client = traces.span("shop", CLIENT)
     server = traces.span("cart", SERVER, client)
