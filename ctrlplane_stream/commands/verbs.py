@@ -78,7 +78,8 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
     OverrideVerb.FORCE: Meaning(
         "Pass over all further gates, also over a FAIL.",
         "The rollouts of SCOPE go through all their steps, judged by nobody; people are told. Make-before-break stays: a version that is "
-        "not ready takes no traffic, and the old one stays until the new one serves.",
+        "not ready takes no traffic, and the old one stays until the new one serves. What is paused, or was edited by hand, stays held "
+        "until `resume`.",
         options=("--unsafe",),
     ),
     OverrideVerb.SKIP: Meaning(

@@ -114,9 +114,14 @@ def obstacle(draft: Draft, rollout: e.Rollout) -> tuple[str, str | None] | None:
 
 
 def still_waits(draft: Draft, rollout: e.Rollout) -> bool:
-    """Whether the rollout that it waits for is where it was, so that nothing needs to be looked at again."""
+    """Whether the rollout that it waits for is where it was, so that nothing needs to be looked at again.
+
+    One that waits too may have been queued anew since, and then comes after this one; what is held is looked at for its deadline.
+    """
     other = draft.rollout(rollout.waits_on) if rollout.waits_on is not None else None
-    return other is not None and other.advice is None and other.phase is rollout.waits_while
+    if other is None or rollout.holds or other.advice is not None or other.phase is not rollout.waits_while:
+        return False
+    return other.phase is not Phase.QUEUED or other.queued_steady <= rollout.queued_steady
 
 
 def _closed(draft: Draft, rollout: e.Rollout) -> str | None:

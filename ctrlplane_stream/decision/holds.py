@@ -21,6 +21,8 @@ from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 _HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED, gate.Gate.CONTRADICTED)
 LEASE_EXPIRED = "lease-expired"
 """Code of the hold of a rollout whose target went to stable by itself: telemetry that flows again says nothing of why nobody judged."""
+BLIND = "blind"
+"""Code of the hold of a rollout that went back to weight 0 since nothing was seen of it."""
 REVERT_FAILS = "revert-fails"
 """Code of the hold of a revert that a FAIL meets: it is never itself reverted."""
 _NEXT = MappingProxyType(

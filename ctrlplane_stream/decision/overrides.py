@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.adopting import adopt
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.falling import stays
-from ctrlplane_stream.decision.holds import REVERT_FAILS, Condition, hold, lifted
+from ctrlplane_stream.decision.holds import BLIND, LEASE_EXPIRED, REVERT_FAILS, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Phase
 from ctrlplane_stream.decision.promoting import has_baked
@@ -181,11 +181,20 @@ def _promote(draft: Draft, fact: OverrideRequested) -> Answered:
 
 
 def _force(draft: Draft, fact: OverrideRequested) -> Answered:
-    answered = _each(draft, fact, lambda r: replace(lifted(r), forced=True, unsafe=fact.unsafe or r.unsafe), "forced: gates are skipped")
-    if answered[0]:
-        for rollout in in_scope(draft, fact):
-            notify(draft, rollout, "forced", f"{fact.who} forces {rollout.id} past its gates: {fact.why}", "abort")
-    return answered
+    """Past gates, and past what gates hold it for. What a person or a hand holds it for is not a gate, and stays."""
+    applied, said = _each(
+        draft,
+        fact,
+        lambda r: replace(lifted(r, BLIND, LEASE_EXPIRED, REVERT_FAILS), forced=True, unsafe=fact.unsafe or r.unsafe),
+        "forced: gates are skipped",
+    )
+    if not applied:
+        return applied, said
+    for rollout in in_scope(draft, fact):
+        notify(draft, rollout, "forced", f"{fact.who} forces {rollout.id} past its gates: {fact.why}", "abort")
+        if kept := [hold.text for hold in rollout.holds if hold.sticky]:
+            said += f"; {rollout.id} is held still, which force does not lift: {'; '.join(kept)}; `resume` does"
+    return applied, said
 
 
 def _skip(draft: Draft, fact: OverrideRequested) -> Answered:

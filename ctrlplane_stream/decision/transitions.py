@@ -13,7 +13,7 @@ from ctrlplane_stream.decision import assigning, taking_over
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import fall
-from ctrlplane_stream.decision.holds import LEASE_EXPIRED, Condition, hold, lifted
+from ctrlplane_stream.decision.holds import BLIND, LEASE_EXPIRED, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase, after
 from ctrlplane_stream.decision.promoting import ended, good_forever
@@ -158,7 +158,7 @@ def _retreat(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     fall(draft, back, because)
     if any(held.code == LEASE_EXPIRED for held in back.holds):
         return back  # a person ends that, which telemetry that flows again would not wait for
-    return hold(draft, back, Condition("blind", because))
+    return hold(draft, back, Condition(BLIND, because))
 
 
 def _nothing(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:

@@ -605,3 +605,24 @@ def test_an_id_is_remembered_as_long_as_the_documents_say(others: int, frozen: t
     index = driver.state.find("index", Index)
     assert index is not None
     assert index.freezes == frozen
+
+
+@pytest.mark.parametrize("by", ["pause", "hand-edit"])
+def test_force_passes_gates_and_not_what_people_hold(by: str) -> None:
+    """A step forward over a colleague's pause, or over weights that somebody set by hand, is not what a gate keeps from."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    if by == "pause":
+        loop.say(Say.PAUSE, rollout="production/cart/2")
+    else:
+        loop.world.edit("cart", {"#1": 60, "#2": 40}, "bob: 40% for a look")
+        loop.tell_world("cart", WorldCause.HAND_EDIT, "bob")
+    loop.run(3)
+    assert by in held(loop, "cart/2")
+    loop.say(Say.FORCE, rollout="production/cart/2")
+    loop.run(5)
+    assert by in held(loop, "cart/2")
+    assert "production/cart/2 is held still, which force does not lift" in reasons(loop)
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)

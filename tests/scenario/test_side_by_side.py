@@ -249,3 +249,33 @@ def test_a_set_that_is_refused_takes_nothing_from_the_queue() -> None:
     loop.push("pay", 3, release="r1", release_size=2)
     assert "call each other and change together" in reasons(loop)
     until(loop, "pay/2", Phase.COMPLETED)
+
+
+def test_who_waits_looks_again_where_the_other_was_queued_anew_behind_it() -> None:
+    """A release that had aged was waited for, and took a place anew with another configuration: each waited for the other for ever."""
+    patient = replace(QUICK, hold_deadline_seconds=86_400.0)
+
+    def configured(**of_b: str) -> CatalogApplied:
+        return CatalogApplied(
+            catalog(*(service(n, patient, configuration=of_b if n == "b" else {}) for n in "abc")), f"h{len(of_b)}", "ada"
+        )
+
+    loop = Loop.of(configured().catalog)
+    loop.edges("a>b", "b>c")
+    for name in "abc":
+        loop.push(name, 1)
+    loop.run(600)
+    loop.push("a", 2)
+    loop.run(15)
+    loop.say(Say.PAUSE, rollout="production/a/2")
+    for name in "ab":
+        loop.push(name, 3, release="r1", release_size=2)
+    loop.run(700)
+    loop.push("c", 2)
+    loop.run(5)
+    assert "waits until production/a/3" in loop.driver.rollout("production/c/2").waiting_for  # type: ignore[union-attr]
+    loop.give(configured(limit="5"))
+    loop.run(700)
+    loop.say(Say.RESUME, rollout="production/a/2")
+    until(loop, "a/3", Phase.COMPLETED)
+    assert phase(loop, "c/2") is Phase.COMPLETED
