@@ -259,6 +259,8 @@ def _of_steps(policy: Policy) -> Iterator[tuple[tuple[Any, ...], str]]:
 
 def _of_windows(policy: Policy) -> Iterator[tuple[tuple[Any, ...], str]]:
     for at, window in enumerate(policy.maintenance):
+        if not window.weekdays:
+            yield ("maintenance", at, "weekdays"), "maintenance: name at least one weekday: a window without one never opens"
         for nth, day in enumerate(window.weekdays):
             if not 0 <= day <= 6:
                 yield ("maintenance", at, "weekdays", nth), "maintenance: weekdays lie in 0..6, 0 is Monday"

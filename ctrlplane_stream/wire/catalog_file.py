@@ -252,6 +252,8 @@ def _environment_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_
             yield ("environments", name, "policy"), f"environment {name}: there is no policy {place.policy!r}"
         if place.promote_from is not None and place.promote_from not in catalog.environments:
             yield ("environments", name, "promote_from"), f"environment {name}: there is no environment {place.promote_from!r}"
+        if place.promote_from == name:
+            yield ("environments", name, "promote_from"), f"environment {name}: it cannot promote from itself: name the one before it"
         if place.notify is not None and not _is_web_address(place.notify):
             yield ("environments", name, "notify"), f"environment {name}: notify must be a webhook's URL, https://…"
 

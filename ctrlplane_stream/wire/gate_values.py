@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
-from ctrlplane_stream.model.verdicts import GatePolicy
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, GatePolicy
 
 
 def _a_chance(value: float) -> bool:
@@ -40,3 +40,10 @@ def gate_problems(gate: GatePolicy) -> Iterator[tuple[str, str]]:
                 yield name, f"{name} {said}"
     if not all(_a_size(limit.maximum) for limit in gate.limits):
         yield "limits", "limits: each maximum must be a number from 0 on"
+    judges = [judge.name for judge in gate.outside]
+    if OUR_JUDGE in judges:
+        yield "outside", f"outside: {OUR_JUDGE} is our own judge's name: its verdicts would count twice"
+    if len(set(judges)) < len(judges):
+        yield "outside", "outside: a judge stands here twice, and only one of what it may do can be meant"
+    if gate.minimum_windows > gate.maximum_windows:
+        yield "minimum_windows", f"minimum_windows is above maximum_windows ({gate.maximum_windows}): no step could ever be proven"
