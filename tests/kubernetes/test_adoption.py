@@ -26,14 +26,14 @@ from ctrlplane_stream.local.control_plane.scene import (
 from ctrlplane_stream.local.control_plane.sweep.faults import Killed
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OutcomeStatus, OverrideRequested, OverrideVerb
-from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import catalog, service
+from tests.kubernetes import playing
 from tests.kubernetes.dying import Dying
+from tests.kubernetes.playing import TARGET
 from tests.kubernetes.test_whole_loop import CART, ENVIRONMENT, FRONT, POLICY, Eyes, Loop, pushed
 
 IMAGE, DIGEST = "registry.example/well", f"sha256:{1:064x}"
-TARGET = Target("staging", "shop/cart")
 
 
 class Owned:
@@ -176,12 +176,7 @@ def test_what_ran_before_us_is_adopted_returned_to_after_a_bad_release_and_given
 
 def play(lab, place, doing):
     """Run ``doing(actuator, owned)`` with the product's rights for the actuator."""
-
-    async def run():
-        async with lab.product() as cluster, lab.admin() as admin:
-            return await doing(kubernetes(cluster, (TARGET, place)), Owned(admin, place.namespace))
-
-    return asyncio.run(run())
+    return playing.play(lab, place, lambda actuator, admin: doing(actuator, Owned(admin, place.namespace)))
 
 
 def adopt(sequence: int, number: int = 1):

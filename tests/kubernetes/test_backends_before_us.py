@@ -13,7 +13,6 @@ from ctrlplane_stream.commands.checkup_kubernetes import check_kubernetes
 from ctrlplane_stream.local.control_plane.scene import (
     adopting,
     command,
-    kubernetes,
     route,
     routed_place,
     running,
@@ -23,11 +22,10 @@ from ctrlplane_stream.local.control_plane.scene import (
 )
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
-from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import Settings
+from tests.kubernetes.playing import TARGET, play
 
 SERVICE = "shop/cart"
-TARGET = Target("staging", SERVICE)
 FILTERS = [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"add": [{"name": "x-tenant", "value": "a"}]}}]
 MINE = {"name": "mine", "port": 80, "weight": 9, "filters": FILTERS}
 ASLEEP = {"name": "asleep", "port": 80, "weight": 0}
@@ -39,16 +37,6 @@ def before(*references, kind: str = "HTTPRoute"):
     made = route("shop-cart", ["main"])
     made["spec"]["rules"][0]["backendRefs"] = list(references)
     return made | {"kind": kind}
-
-
-def play(lab, place, doing):
-    """Run ``doing(actuator, admin)`` with the product's rights for the actuator."""
-
-    async def run():
-        async with lab.product() as cluster, lab.admin() as admin:
-            return await doing(kubernetes(cluster, (TARGET, place)), admin)
-
-    return asyncio.run(run())
 
 
 async def backends(admin, namespace, kind=Kind.HTTP_ROUTE):

@@ -31,9 +31,9 @@ from ctrlplane_stream.simulation.loop import catalog
 from ctrlplane_stream.wire.catalog_file import catalog_hash, read_catalog_file
 from ctrlplane_stream.wire.templates import template_name
 from tests.kubernetes.engine_on_cluster import POLICY, EngineOnCluster
+from tests.kubernetes.playing import TARGET, play_workers
 
 SERVICE = "shop/cart"
-TARGET = Target("staging", SERVICE)
 SCALER = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "cart"}}
 
 
@@ -70,16 +70,6 @@ def at(namespace, made, **said):
 def of(number, made, weight, capacity=Capacity.FULL):
     """The version that the catalog numbered when it named this template."""
     return msgspec.structs.replace(version(SERVICE, number, weight, capacity), template=named(made))
-
-
-def play(lab, doing):
-    """Run ``doing(worker, admin)``; ``worker(place)`` is one that was started with that placement, with the product's rights."""
-
-    async def run():
-        async with lab.product() as cluster, lab.admin() as admin:
-            return await doing(lambda place: kubernetes(cluster, (TARGET, place)), admin)
-
-    return asyncio.run(run())
 
 
 async def colour_of(admin, namespace, number):
@@ -122,7 +112,7 @@ def test_each_version_is_made_from_its_own_template_and_made_again_from_it(lab, 
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
         assert (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"] == before
 
-    play(lab, doing)
+    play_workers(lab, doing)
 
 
 def test_a_digest_that_nobody_has_is_refused_before_anything_is_taken(lab, namespace):
@@ -141,7 +131,7 @@ def test_a_digest_that_nobody_has_is_refused_before_anything_is_taken(lab, names
         assert (await actuator.apply(*command(TARGET, 3, of(1, RED, 100)))).status is OutcomeStatus.APPLIED
         assert (await worker(at(namespace, BLUE)).apply(*command(TARGET, 4, of(1, RED, 100), of(2, BLUE, 0)))).reason == "taken"
 
-    play(lab, doing)
+    play_workers(lab, doing)
 
 
 def test_what_was_deleted_after_its_retention_is_made_again_from_what_it_was_made_from(lab, namespace):
@@ -171,7 +161,7 @@ def test_what_was_deleted_after_its_retention_is_made_again_from_what_it_was_mad
         memory = read_memory(await admin.get(Kind.CONFIG_MAP, namespace, "ctrlplane-shop-cart"))
         assert (len(memory.sources), len(memory.templates)) == (10, 1)
 
-    play(lab, doing)
+    play_workers(lab, doing)
 
 
 def test_replicas_ports_and_autoscaler_are_those_of_each_versions_own_template(lab, namespace):
@@ -193,7 +183,7 @@ def test_replicas_ports_and_autoscaler_are_those_of_each_versions_own_template(l
         await taken_away(admin, Kind.AUTOSCALER, namespace, "shop-cart-v1")
         assert "HorizontalPodAutoscaler shop-cart-v1 is gone" in await edit_seen(second)
 
-    play(lab, doing)
+    play_workers(lab, doing)
 
 
 def test_who_deletes_the_memory_of_what_versions_are_made_from_stops_nothing_that_runs(lab, namespace):
@@ -213,7 +203,7 @@ def test_who_deletes_the_memory_of_what_versions_are_made_from_stops_nothing_tha
         assert named(RED) in outcome.reason
         assert await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1") is None
 
-    play(lab, doing)
+    play_workers(lab, doing)
 
 
 def test_what_is_adopted_has_the_template_that_the_catalog_named_then(lab, namespace):
@@ -235,7 +225,7 @@ def test_what_is_adopted_has_the_template_that_the_catalog_named_then(lab, names
         await settled(actuator, TARGET, {"#1": 100})
         assert await colour_of(admin, namespace, 1) == "red"
 
-    play(lab, doing)
+    play_workers(lab, doing)
 
 
 PLACEMENT = """\

@@ -16,9 +16,9 @@ from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity
+from tests.kubernetes.playing import TARGET, play
 
 SERVICE = "shop/cart"
-TARGET = Target("staging", SERVICE)
 PORT = {"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30080}
 
 
@@ -27,16 +27,6 @@ def namespace(lab):
     made = lab.namespace()
     lab.apply([route("shop-cart", ["other", "main"])], made)
     return made
-
-
-def play(lab, place, doing):
-    """Run ``doing(actuator, admin)`` with the product's rights for the actuator."""
-
-    async def run():
-        async with lab.product() as cluster, lab.admin() as admin:
-            return await doing(kubernetes(cluster, (TARGET, place)), admin)
-
-    return asyncio.run(run())
 
 
 def test_a_version_is_made_from_the_template_with_its_own_image_configuration_and_label(lab, namespace):

@@ -17,7 +17,6 @@ from ctrlplane_stream.local.control_plane.scene import (
     adopting,
     command,
     job_template,
-    kubernetes,
     route,
     routed_place,
     running,
@@ -27,11 +26,11 @@ from ctrlplane_stream.local.control_plane.scene import (
 )
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
-from ctrlplane_stream.model.identity import ServiceKind, Target
+from ctrlplane_stream.model.identity import ServiceKind
+from tests.kubernetes.playing import TARGET, play
 from tests.kubernetes.test_watching import Counting, heard_all
 
 SERVICE = "shop/cart"
-TARGET = Target("staging", SERVICE)
 FILES = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}, "data": {"a": "b"}}
 BUDGET = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "cart"}, "spec": {"maxUnavailable": 1}}
 SCALED = {"kind": "Deployment", "name": "cart"}
@@ -48,16 +47,6 @@ def placed(namespace: str, *more) -> Place:
     """A place by a route whose template brings ``more`` beside its Deployment."""
     place = routed_place(namespace, SERVICE)
     return msgspec.structs.replace(place, template=(*template(2), *more))
-
-
-def play(lab, place, doing, target=TARGET):
-    """Run ``doing(actuator, admin)`` with the product's rights for the actuator."""
-
-    async def run():
-        async with lab.product() as cluster, lab.admin() as admin:
-            return await doing(kubernetes(cluster, (target, place)), admin)
-
-    return asyncio.run(run())
 
 
 async def deleted(admin, kind, namespace, name) -> None:
