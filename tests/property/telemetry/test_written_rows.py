@@ -138,7 +138,8 @@ _OPEN = st.builds(Settled, st.text('aé"', max_size=2), st.sampled_from([EdgeKin
 
 @given(origins=st.lists(_ORIGINS, unique=True, min_size=3, max_size=8), calls=st.data())
 def test_rows_are_told_apart_by_window_and_environment_and_come_in_order_of_name(origins: list[Origin], calls: st.DataObject) -> None:
-    """Texts that are new to the writer later than others come in order with them."""
+    """Texts that are new to the writer later than others come in order with them; two rows of one name, of callers in two environments,
+    are left to Python."""
     number = st.integers(0, len(origins) - 1)
     found = library()
     assert found is not None
@@ -150,7 +151,6 @@ def test_rows_are_told_apart_by_window_and_environment_and_come_in_order_of_name
         first = _Counted([(a, b % (1 << 64)) for a, b in names], {1.0: (1, 0)}, (Sketch(),) * 3)
         second = _Counted([(edge, 0) for edge in range(len(opened))], {1.0: (1, 0)}, (Sketch(),))
         made = rows.edges(first.counts, second.counts, rows.open_edges(opened), [1.0])
-        assert made is not None
         want: dict[tuple[int, str], list[EdgeName]] = {}
         for caller, callee, window, message in called:
             above, below, kind = origins[caller], origins[callee], EdgeKind.MESSAGE if message else EdgeKind.CALL
@@ -158,6 +158,9 @@ def test_rows_are_told_apart_by_window_and_environment_and_come_in_order_of_name
         for caller, to in opened:
             above = origins[caller]
             want.setdefault((0, above.environment), []).append((above.service, to.callee, to.kind, above.version, UNKNOWN_VERSION))
+        assert (made is None) == any(len(set(named)) < len(named) for named in want.values())
+        if made is None:
+            continue
         assert {(window, environment): list(each.names) for window, environment, each in made} == {k: sorted(v) for k, v in want.items()}
         for _, _, each in made:
             read = msgspec.json.decode(b"".join(array_of([each.value])), type=list[EdgeWindow])
