@@ -22,12 +22,13 @@ from ctrlplane_stream.telemetry.half import LINK, LINKED, RECEIVE, Kind, Origin
 from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
+from ctrlplane_stream.telemetry.native.pairing import ENDLESS
 from ctrlplane_stream.telemetry.pairing import Fresh
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled, settle_finally, settle_now
 
-_OF_CALLERS = ("trace", "origin", "peer", "window", "duration", "flags", "weight")
+_OF_CALLERS = ("trace", "origin", "peer", "window", "duration", "end", "flags", "weight")
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class _Kept:
     """Traces that were settled the fast way when ``window`` closed; ``open`` are their callers still to be settled."""
 
     window: int
+    through: int
     rows: pl.DataFrame
     open: pl.DataFrame
     traces: pl.Series
@@ -146,7 +148,7 @@ class ColumnarPairing(FastPairing[_Kept]):
             if len(met):
                 found.append(met)
                 of_met = pl.col("trace").is_in(met.implode())
-                self._slow.adopt(halves_of(kept.rows.filter(of_met).select(NAMES), self._tables), kept.window)
+                self._slow.adopt(halves_of(kept.rows.filter(of_met).select(NAMES), self._tables), kept.window, kept.through)
                 kept.rows, kept.open = kept.rows.filter(~of_met), kept.open.filter(~of_met)
                 kept.traces = kept.traces.filter(~kept.traces.is_in(met.implode()))
         return found
@@ -220,17 +222,28 @@ class ColumnarPairing(FastPairing[_Kept]):
             callers = callers.hstack([number.alias("who")])
         origins, peers = self._tables.origins.values, self._tables.peers.values
         settled = [settle_now(self._peers, origins[origin], peers[peer], window) for origin, peer in names]
-        waiting = self._settle(callers, [origins[origin] for origin, _ in names], settled, fold)
+        awaited_from_us = self._settings.awaited_from_us(window)
+        waiting = self._settle(callers, [origins[origin] for origin, _ in names], settled, fold, awaited_from_us)
         if watched:
             CandidateTraces(fast.rows, callers, settled, self._tables.origins.values).count(watched, self._settings.window_seconds, fold)
         first = cast("int", fast.rows["offset"].min())
-        self._kept.append(_Kept(window, fast.rows, waiting, fast.traces, first))
+        self._kept.append(_Kept(window, window, fast.rows, waiting, fast.traces, first))
 
-    def _settle(self, callers: pl.DataFrame, origins: list[Origin], settled: Sequence[Settled | None], fold: Fold) -> pl.DataFrame:
-        """Count the unanswered callers that are settled, by number ``who``; returns the others."""
+    def _settle(
+        self,
+        callers: pl.DataFrame,
+        origins: list[Origin],
+        settled: Sequence[Settled | None],
+        fold: Fold,
+        ours_before_us: int = ENDLESS,
+    ) -> pl.DataFrame:
+        """Count the unanswered callers that are settled, by number ``who``; returns the others, and those of services of ours that did
+        not end before ``ours_before_us``."""
         if not len(callers):
             return callers
-        decided = pl.Series([one is not None for one in settled], dtype=pl.Boolean)[callers["who"]]
+        who = callers["who"]
+        ours = pl.Series([one is not None and one.kind is EdgeKind.CALL for one in settled], dtype=pl.Boolean)[who]
+        decided = pl.Series([one is not None for one in settled], dtype=pl.Boolean)[who] & ~(ours & (callers["end"] >= ours_before_us))
         known = chosen(callers, decided)
         if len(known):
             number, names = self._group.numbered(placed(known, self._settings.window_seconds), ("who", "place"))
@@ -243,6 +256,16 @@ class ColumnarPairing(FastPairing[_Kept]):
             self._group.tally(number, errors_of(known), known["weight"], self._tables.weights.values, lambda i: into[i].tally)
             self._group.sketch(number, known["duration"], lambda i: into[i].client)
         return chosen(callers, ~decided)
+
+    def _settle_awaited(self, kept: _Kept, window: int, fold: Fold) -> None:
+        awaited = kept.open["end"] >= self._settings.awaited_from_us(kept.window)
+        if awaited.any():
+            callers = chosen(kept.open, awaited)
+            number, names = self._group.numbered(callers, ("origin", "peer"))
+            origins, peers = self._tables.origins.values, self._tables.peers.values
+            found = [settle_now(self._peers, origins[o], peers[p], window) for o, p in names]
+            left = self._settle(callers.with_columns(who=number), [origins[o] for o, _ in names], found, fold)
+            kept.open = pl.concat([chosen(kept.open, ~awaited), left])
 
     def _settle_last(self, kept: _Kept, window: int, fold: Fold) -> None:
         callers = kept.open

@@ -32,6 +32,7 @@ class Counting:
             if (failed := trace.counted.pop(caller.span, None)) is not None:
                 calls, errors = 0, errors * (not failed)
             trace.answered[caller.span] = None
+            trace.possible.pop(caller.span, None)
             trace.open_callers.pop(caller.span, None)
             if calls:
                 counts.client.count(caller.duration_us)
@@ -43,12 +44,17 @@ class Counting:
         trace.open_callers.pop(caller.span, None)
         if settled.kind is EdgeKind.CALL:
             trace.counted[caller.span] = caller.error
-            if caller.error:
-                trace.possible[settled.callee] = None
+            self.suspect(trace, caller, settled)
         name = (caller.origin.service, settled.callee, settled.kind, caller.origin.version, UNKNOWN_VERSION)
         counts = fold.at(self._window_of(caller), caller.origin.environment).edge(name)
         counts.tally.add(1, int(caller.error), caller.weight)
         counts.client.count(caller.duration_us)
+
+    @staticmethod
+    def suspect(trace: Trace, caller: Half, settled: Settled) -> None:
+        """Nobody has answered a caller: where it failed, its trace may have touched any version of the service that it called."""
+        if caller.error:
+            trace.possible[caller.span] = settled.callee
 
 
 def gap_of(kind: EdgeKind, caller: Half, callee: Half) -> int:

@@ -4,7 +4,7 @@ A trace is *exposed* where any of its halves is of the candidate; *possibly* exp
 failed without a server half, because a candidate that dies says nothing; else *unexposed*.
 """
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 
 from ctrlplane_stream.model.windows import Exposure
 from ctrlplane_stream.telemetry.folding import Fold
@@ -24,14 +24,14 @@ def count_exposures(trace: Trace, entry: Half, window: int, watched: Watched, fo
     into = fold.at(window, entry.origin.environment)
     for service, versions in candidates.items():
         for version in versions:
-            exposure = exposure_of(service, version, touched, trace.possible)
+            exposure = exposure_of(service, version, touched, trace.possible.values())
             counts = into.exposure(entry.origin.service, service, version, exposure)
             counts.requests += 1
             counts.errors += entry.error
             counts.latency.count(entry.duration_us)
 
 
-def exposure_of(service: str, version: str, touched: Container[tuple[str, str]], possible: Container[str]) -> Exposure:
+def exposure_of(service: str, version: str, touched: Container[tuple[str, str]], possible: Collection[str]) -> Exposure:
     """The exposure of a trace that touched these versions and has failed calls without an answer to these services."""
     if (service, version) in touched:
         return Exposure.EXPOSED

@@ -21,7 +21,12 @@ from ctrlplane_stream.telemetry.settings import SpanSettings
 
 
 class Kept(Protocol):
-    """Traces that were settled the fast way when ``window`` closed; ``opens`` is how many of their callers are still to be settled."""
+    """Traces that were settled the fast way when ``window`` closed; ``opens`` is how many of their callers are still to be settled.
+
+    ``through`` is the window at whose close those were asked after last.
+    """
+
+    through: int
 
     @property
     def window(self) -> int: ...
@@ -82,7 +87,12 @@ class FastPairing(ABC, Generic[KeptT]):
     def close(self, window: int, fold: Fold, watched: Watched) -> None:
         """Settle what becomes visible with this window, and what came late, into ``fold``; then forget silent traces."""
         fresh = self._settle_before((window * 1000 + self._settings.window_ms) * 1000, window, fold, watched)
+        self._slow.settle_awaited(window, fold)
         self._slow.decide(fresh, window, fold, watched)
+        for kept in self._kept:
+            if kept.through == kept.window < window:
+                self._settle_awaited(kept, window, fold)
+                kept.through = window
         line_ms = window * 1000 + self._settings.window_ms
         while self._kept and self._kept[0].window * 1000 + self._settings.window_ms + self._settings.pairing_ms <= line_ms:
             self._settle_last(self._kept.pop(0), window, fold)
@@ -120,6 +130,10 @@ class FastPairing(ABC, Generic[KeptT]):
     @abstractmethod
     def _settle_before(self, end_us: int, window: int, fold: Fold, watched: Watched) -> Fresh:
         """Settle and keep what ended before a time; returns what went to the reference."""
+
+    @abstractmethod
+    def _settle_awaited(self, kept: KeptT, window: int, fold: Fold) -> None:
+        """Settle the callers whose answer was waited for past the end of their window."""
 
     @abstractmethod
     def _settle_last(self, kept: KeptT, window: int, fold: Fold) -> None:

@@ -20,7 +20,7 @@ from ctrlplane_stream.telemetry.half import LINK, Origin, Peer
 from ctrlplane_stream.telemetry.half_columns import Tables, halves_in, halves_of, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.native import NOBODY, Counted, Halves, PairingLibrary, Settled
-from ctrlplane_stream.telemetry.native.pairing import Tallied, column_of, counted, memory_of, pairs_of, prepared
+from ctrlplane_stream.telemetry.native.pairing import ENDLESS, Tallied, column_of, counted, memory_of, pairs_of, prepared
 from ctrlplane_stream.telemetry.native.structures import HALF, Closing, Counts, Pool
 from ctrlplane_stream.telemetry.native_rows import RowsInC
 from ctrlplane_stream.telemetry.pairing import Fresh
@@ -37,6 +37,7 @@ class _Kept:
     """Traces that were settled here when ``window`` closed; ``spoken`` is whom their open callers spoke to (origin, peer), by number."""
 
     window: int
+    through: int
     traces: Settled
     spoken: list[tuple[int, int]]
     first_offset: int
@@ -118,7 +119,7 @@ class NativePairing(FastPairing[_Kept]):
                     self.skipped[reason] += count
             self._count_arrivals(closing.arrivals, fold)
             self._acquaintances.meet(closing.pairs, window)
-            kept = _Kept(window, settled, pairs_of(closing.spoken), closing.least_offset)
+            kept = _Kept(window, window, settled, pairs_of(closing.spoken), closing.least_offset)
             self._decide(kept, closing.calls, window, fold, watched)
         return fresh
 
@@ -131,7 +132,7 @@ class NativePairing(FastPairing[_Kept]):
             met = self._library.halves()
             self._library.take_met(closing, kept.traces, met)
             if len(met):
-                self._slow.adopt(halves_in(memory_of(met.pool), self._tables), kept.window)
+                self._slow.adopt(halves_in(memory_of(met.pool), self._tables), kept.window, kept.through)
 
     def _join(self, pool: Pool, window: int, fold: Fold) -> Fresh:
         """Give halves to the reference, as many as it may hold."""
@@ -205,16 +206,25 @@ class NativePairing(FastPairing[_Kept]):
         settled = [settle_now(self._peers, origin, peer, window) for origin, peer in self._callers(kept)]
         if watched:
             self._count_exposures(kept, settled, watched, fold)
-        self._settle(kept, settled, calls, fold)
+        self._settle(kept, settled, calls, fold, ours_before_us=self._settings.awaited_from_us(window))
         self._kept.append(kept)
 
-    def _settle(self, kept: _Kept, settled: Sequence[SettledCaller | None], calls: Counts, fold: Fold) -> None:
-        """Count the open callers that are settled, by whom they spoke to, and the calls; the others stay open."""
+    def _settle(
+        self,
+        kept: _Kept,
+        settled: Sequence[SettledCaller | None],
+        calls: Counts,
+        fold: Fold,
+        from_us: int = -ENDLESS,
+        ours_before_us: int = ENDLESS,
+    ) -> None:
+        """Count the open callers that are settled, by whom they spoke to, and the calls; the others stay open, and all that ended before
+        ``from_us``, and those of services of ours that did not before ``ours_before_us``."""
         ours, others = _Edges(kept, settled, of_ours=True), _Edges(kept, settled, of_ours=False)
         if ours.found:
-            with self._library.counted_open(kept.traces, ours.of_who) as opened:
+            with self._library.counted_open(kept.traces, ours.of_who, from_us, ours_before_us) as opened:
                 self._count_open(counted(opened), list(ours.found), fold)
-        with self._library.counted_open(kept.traces, others.of_who) as opened:
+        with self._library.counted_open(kept.traces, others.of_who, from_us, ENDLESS) as opened:
             self._count_edges(calls, opened, list(others.found), fold)
 
     def _count_exposures(self, kept: _Kept, settled: Sequence[SettledCaller | None], watched: Watched, fold: Fold) -> None:
@@ -236,6 +246,15 @@ class NativePairing(FastPairing[_Kept]):
             counts.requests += sum(calls for _, calls, _ in row.tallies)
             counts.errors += sum(errors for _, _, errors in row.tallies)
             counts.latency.put(row.sketches[0])
+
+    def _settle_awaited(self, kept: _Kept, window: int, fold: Fold) -> None:
+        open_by = self._library.spoken(kept.traces, len(kept.spoken))
+        found = [
+            settle_now(self._peers, origin, peer, window) if count else None
+            for (origin, peer), count in zip(self._callers(kept), open_by, strict=True)
+        ]
+        if any(found):
+            self._settle(kept, found, prepared(3), fold, from_us=self._settings.awaited_from_us(kept.window))
 
     def _settle_last(self, kept: _Kept, window: int, fold: Fold) -> None:
         open_by = self._library.spoken(kept.traces, len(kept.spoken))

@@ -7,6 +7,8 @@ therefore a function of the spans and their end times, not of the order or the b
 - a matched call counts when the last span that proves it is visible, in that span's window;
 - a caller that nobody answered by the close of its own window counts there and then where its peer is a database, is known
   to be a service of ours (a call to version ``unknown``: a dead candidate sends no span), or was never seen to answer;
+- but one of a service of ours that ended within the last ``answer_ms`` of its window is asked after once more at the close of the next:
+  an answer may end a little later than its caller;
 - all else waits until its trace has been silent for the pairing time.
 
 A trace is forgotten as a whole, so that what is left never depends on what is gone.
@@ -51,6 +53,7 @@ class ReferencePairing:
         self._buckets: dict[int, Visible] = {}
         self._late: Visible = []
         self._traces = HeldTraces()
+        self._awaited: list[tuple[Trace, Half]] = []
         self._held = 0
         self.skipped: Counter[Skip] = Counter()
 
@@ -91,6 +94,7 @@ class ReferencePairing:
         visible = [item for earlier in sorted(self._buckets) if earlier <= window for item in self._buckets.pop(earlier)] + self._late
         self._late = []
         fresh = self.join(self._bounded(visible), window, fold)
+        self.settle_awaited(window, fold)
         self.decide(fresh, window, fold, watched)
         self.forget(window, fold, watched)
 
@@ -131,13 +135,16 @@ class ReferencePairing:
         """Count halves in that are joined without having been added."""
         self._held += halves_held
 
-    def adopt(self, visible: Visible, window: int) -> None:
-        """Take over traces that were settled elsewhere when ``window`` closed: as if settled here, without counting again."""
-        learning, skipped = self._peers.learning, self.skipped
-        self._peers.learning, self.skipped = False, Counter()
+    def adopt(self, visible: Visible, window: int, through: int) -> None:
+        """Take over traces that were settled elsewhere when ``window`` closed, and looked at again when ``through`` did where that is
+        another: as if settled here, without counting again."""
+        learning, skipped, awaited = self._peers.learning, self.skipped, self._awaited
+        self._peers.learning, self.skipped, self._awaited = False, Counter(), []
         self.hold(len(visible))
         self.decide(self.join(visible, window, Fold()), window, Fold(), {})
-        self._peers.learning, self.skipped = learning, skipped
+        if through > window:
+            self.settle_awaited(through, Fold())
+        self._peers.learning, self.skipped, self._awaited = learning, skipped, awaited + self._awaited
 
     @property
     def traces(self) -> Iterable[bytes]:
@@ -212,8 +219,22 @@ class ReferencePairing:
     def _settle_caller(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """Count an unanswered caller now where that is right whatever may still come; else leave it open."""
         settled = settle_now(self._peers, caller.origin, caller.peer, window)
-        if settled is not None:
+        awaited = caller.end_us >= self._settings.awaited_from_us(window)
+        if awaited and (settled is None or settled.kind is EdgeKind.CALL):
+            self._awaited.append((trace, caller))
+            if settled is not None:
+                self._counting.suspect(trace, caller, settled)
+        elif settled is not None:
             self._counting.unanswered(trace, caller, settled, fold)
+
+    def settle_awaited(self, window: int, fold: Fold) -> None:
+        """Count the callers whose answer was waited for past the end of their window, where none became visible."""
+        awaited, self._awaited = self._awaited, []
+        for trace, caller in awaited:
+            if trace.open_callers.get(caller.span) is caller:
+                settled = settle_now(self._peers, caller.origin, caller.peer, window)
+                if settled is not None:
+                    self._counting.unanswered(trace, caller, settled, fold)
 
     def forget(self, window: int, fold: Fold, watched: Watched) -> None:
         """Settle and drop the traces that have been silent for the pairing time, and those that never end."""
@@ -302,6 +323,7 @@ class ReferencePairing:
             open_callees = [search.half for search in trace.unsettled.values() if search.half.kind in CALLEES]
             for half in (*trace.open_callers.values(), *open_callees, *trace.fetched):
                 self._count_skipped(half, Skip.EVICTED)
+            trace.open_callers.clear()
             self.skipped.update(Skip.WRAPPED_CLIENT for span in trace.wrapped if span not in trace.answered)
         return before - self._held
 

@@ -22,6 +22,10 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
     pairing_ms: int = 30_000
     """How long after its last span a trace is kept for halves still to come. 30 s: the longest common client timeout."""
 
+    answer_ms: int = 1_000
+    """How much later than its caller an answer may end so that it is waited for where the window ends between them. 1 s: clocks that
+    differ, work after the response, a server that goes on for a moment when its caller gave up; more makes a dead candidate known later."""
+
     max_trace_ms: int = 600_000
     """A trace that never ends is cut after this time, so that it cannot hold back the restart offset."""
 
@@ -51,6 +55,8 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"window_ms must be a positive multiple of 1000, because windows are named in seconds: {self.window_ms}")
         if min(self.lateness_ms, self.pairing_ms) < 0:
             raise ValueError("lateness_ms and pairing_ms must not be negative")
+        if not 0 <= self.answer_ms <= self.window_ms:
+            raise ValueError(f"answer_ms ({self.answer_ms}) must be between 0 and window_ms ({self.window_ms})")
         if self.max_trace_ms < self.pairing_ms:
             raise ValueError(f"max_trace_ms ({self.max_trace_ms}) must be at least pairing_ms ({self.pairing_ms})")
         if min(self.partitions, self.max_halves, self.max_trace_halves, self.max_names, self.max_peers) < 1:
@@ -62,6 +68,10 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
     def window_seconds(self) -> int:
         """Length of a window in seconds."""
         return self.window_ms // 1000
+
+    def awaited_from_us(self, window: int) -> int:
+        """From which end on (microseconds) a caller is asked after once more when ``window`` has closed."""
+        return (window * 1000 + self.window_ms - self.answer_ms) * 1000
 
     @property
     def reach_windows(self) -> int:

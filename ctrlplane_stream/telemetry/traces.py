@@ -77,7 +77,8 @@ class Trace:
     ``first_offset`` is the oldest record that any of them came from, ``last_window`` the latest window of any.
     ``waiting`` holds searches by the id they miss, ``unsettled`` the same searches by whose they are. ``open_callers``
     are those that nobody answered and nothing was counted for; ``counted`` those that were counted as a call to a service
-    of ours, whose answer therefore adds no call, and whether they failed; ``possible`` names the services to which such a call failed.
+    of ours, whose answer therefore adds no call, and whether they failed; ``possible`` names the service to which a call failed that nobody
+    answered, counted or not.
     ``wrapped`` are callers around another, ``fetched`` link copies of consumers that only fetched, ``consumed`` who consumed what.
     Dictionaries serve as sets: an empty one takes a third of the memory, and there are many traces of one span.
     """
@@ -93,7 +94,7 @@ class Trace:
     open_callers: dict[bytes, Half] = field(default_factory=dict)
     answered: dict[bytes, None] = field(default_factory=dict)
     counted: dict[bytes, bool] = field(default_factory=dict)
-    possible: dict[str, None] = field(default_factory=dict)
+    possible: dict[bytes, str] = field(default_factory=dict)
     wrapped: dict[bytes, None] = field(default_factory=dict)
     fetched: list[Half] = field(default_factory=list)
     consumed: dict[tuple[bytes, str], None] = field(default_factory=dict)

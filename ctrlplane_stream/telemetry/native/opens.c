@@ -10,15 +10,16 @@ void count_spoken(const Block *b, int64_t *of) {
   for (int64_t i = 0; i < b->opens; i++) of[b->open[i].who]++;
 }
 
-/* Counts the open callers whose ``edge`` (by whom they spoke to: 1 + its number) is known, and leaves the others open. a: edge; b: window;
- * sketch: durations. 0, or DECLINED where there is no memory. */
-int64_t count_open(Block *b, const uint32_t *edge, int64_t window_us, Counts *into) {
+/* Counts the open callers that ended from ``from`` on and before ``before`` and whose ``edge`` (by whom they spoke to: 1 + its number) is
+ * known, and leaves the others open. a: edge; b: window; sketch: durations. 0, or DECLINED where there is no memory. */
+int64_t count_open(Block *b, const uint32_t *edge, int64_t from, int64_t before, int64_t window_us, Counts *into) {
   int64_t open = 0;
   for (int64_t i = 0; i < b->opens; i++) {
     Open one = b->open[i];
     if (i + AHEAD < b->opens) __builtin_prefetch(&half_at(b, b->open[i + AHEAD].place)->end);
     if (!edge[one.who]) { b->open[open++] = one; continue; }
     const Half *h = half_at(b, one.place);
+    if (h->end < from || h->end >= before) { b->open[open++] = one; continue; }
     int64_t slot = slot_of(into, edge[one.who] - 1, (uint64_t)floor_of(h->end, window_us));
     if (slot < 0 || tally(into, slot, h->weight, h->flags) || observe(into, slot, 0, h->duration)) return DECLINED;
   }

@@ -15,6 +15,8 @@ from ctrlplane_stream.telemetry.native.library import address, address_of
 from ctrlplane_stream.telemetry.native.rows import RowWriter
 from ctrlplane_stream.telemetry.native.structures import HALF, Block, Candidate, Closing, Counts, Names, Pool
 
+ENDLESS = (1 << 63) - 1
+"""A time that no span ends at."""
 _TALLY, _NUMBER = struct.Struct("<qqII"), struct.Struct("<I")
 _SIZES = {"i": 4, "I": 4, "q": 8}
 _WORDS = HALF.size // 8
@@ -176,10 +178,12 @@ class PairingLibrary:
         return of
 
     @contextmanager
-    def counted_open(self, kept: Settled, edges: "array[int]") -> Iterator[Counts]:
-        """Count the open callers whose edge (by whom they spoke to: 1 + its number) is not 0. a: edge; b: window; one sketch: durations."""
+    def counted_open(self, kept: Settled, edges: "array[int]", from_us: int, before_us: int) -> Iterator[Counts]:
+        """Count the open callers that ended between two times and whose edge (by whom they spoke to: 1 + its number) is not 0. a: edge; b:
+        window; one sketch: durations."""
         with self._counts(1) as counts:
-            _checked(self._library.count_open(kept.at, address_of(edges), self._window_us, ctypes.addressof(counts)))
+            arguments = address_of(edges), from_us, before_us, self._window_us, ctypes.addressof(counts)
+            _checked(self._library.count_open(kept.at, *arguments))
             yield counts
 
     def count_exposures(

@@ -12,13 +12,13 @@ from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Batch, Watch, Watermark, decode, decoded, encode_watermark, halves
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
-from ctrlplane_stream.telemetry.half import Half, Kind
+from ctrlplane_stream.telemetry.half import CALLEES, Half, Kind
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed, publish
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.random_traces import random_spans, tidy_spans
 from ctrlplane_stream.telemetry.reasons import Skip
-from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleTraces, request
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces, request
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
 SETTINGS = SpanSettings(partitions=2, window_ms=10_000, lateness_ms=10_000, pairing_ms=20_000, max_trace_ms=60_000)
@@ -150,6 +150,12 @@ def test_batches_with_changed_ids_kinds_and_durations_are_paired_alike(seed: int
     assert outputs[0] == outputs[1]
 
 
+def around_a_windows_end(rng: random.Random, span: SampleSpan) -> SampleSpan:
+    """Callers end just before it, and callees on either side."""
+    end_ms = span.end_ms // 10_000 * 10_000 + rng.choice((9_000, 9_900, 9_999, 10_100) if span.kind in CALLEES else (8_999, 9_000, 9_999))
+    return msgspec.structs.replace(span, end_ms=end_ms)
+
+
 def live(engine: Engine, seed: int) -> InMemoryChain:
     """A chain that received several batches of traces while time passed, some late, some repeated, with candidates watched."""
     rng = random.Random(seed)
@@ -159,6 +165,8 @@ def live(engine: Engine, seed: int) -> InMemoryChain:
     for _ in range(rng.randint(2, 5)):
         shape = rng.choice((random_spans, tidy_spans))
         spans = shape(rng.randrange(10**9), spread_ms=rng.choice((3_000, 60_000)))
+        if rng.random() < 0.3:
+            spans = [around_a_windows_end(rng, span) for span in spans]
         size = rng.choice((7, len(spans)))
         for first in range(0, len(spans), size):
             now_ms += rng.choice((0, 0, 2_000, 12_000))

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow
+from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ServiceWindow
+from ctrlplane_stream.telemetry.batches import Watch
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.in_memory import CallCounts, InMemoryChain, call_counts
 from ctrlplane_stream.telemetry.reasons import Skip
@@ -437,6 +438,41 @@ def test_an_answer_that_is_later_than_the_window_of_its_call_loses_no_failure(
     server = traces.span("cart", SERVER, client, error=callee_fails, end_ms=client.end_ms + 20_000)
     outcome = Outcome([client, server], catalog={"cart": "cart"})
     assert outcome.calls == {("shop", "cart", "call"): (1, int(caller_fails or callee_fails))}
+
+
+@pytest.mark.parametrize("caller_fails", [False, True])
+def test_an_answer_that_ends_a_moment_after_the_window_of_its_caller_is_the_answer(traces: SampleTraces, caller_fails: bool) -> None:
+    """Clocks differ, and a server may go on for a moment: its version and its word count, and nothing is counted twice."""
+    client = traces.span("shop", CLIENT, end_ms=BEGINNING_MS + 9_100, error=caller_fails, attributes={"peer.service": "cart"})
+    server = traces.span("cart", SERVER, client, end_ms=BEGINNING_MS + 10_099, version="#2")
+    outcome = Outcome([client, server], catalog={"cart": "cart"})
+    assert [(edge.callee_version, edge.calls, edge.errors, edge.client.count) for edge in outcome.edges] == [("#2", 1, 0, 1)]
+
+
+def test_what_nobody_answered_in_the_last_moment_of_a_window_counts_in_a_late_part_of_it(traces: SampleTraces) -> None:
+    """What ended before that moment is not waited for: a dead candidate is known when its window closes."""
+    dead = [
+        traces.span("shop", CLIENT, end_ms=BEGINNING_MS + end_ms, error=True, attributes={"peer.service": "cart"})
+        for end_ms in (8_999, 9_000)
+    ]
+    outcome = Outcome(dead, catalog={"cart": "cart"})
+    found = [(part.window * 1000, part.part > 0, edge.calls, edge.errors) for part in outcome.chain.parts for edge in part.edges]
+    assert found == [(BEGINNING_MS, True, 1, 1), (BEGINNING_MS, False, 1, 1)]
+
+
+@pytest.mark.parametrize(("answered", "exposure"), [(False, Exposure.POSSIBLE), (True, Exposure.UNEXPOSED)])
+def test_a_trace_may_have_touched_a_candidate_as_long_as_nobody_else_answered(
+    traces: SampleTraces, answered: bool, exposure: Exposure
+) -> None:
+    root = traces.span("shop", SERVER, end_ms=BEGINNING_MS + 10_200)
+    client = traces.span("shop", CLIENT, root, end_ms=BEGINNING_MS + 9_900, error=True, attributes={"peer.service": "cart"})
+    server = traces.span("cart", SERVER, client, end_ms=BEGINNING_MS + 10_100, version="1")
+    chain = InMemoryChain(SETTINGS, catalog={"cart": "cart"})
+    chain.watch(Watch("prod", "cart", ("2",)))
+    chain.receive([request([root, client, *[server] * answered])], BEGINNING_MS + 12_000)
+    chain.advance(BEGINNING_MS + 20_000)
+    chain.advance(BEGINNING_MS + 60_000)
+    assert [row.exposure for part in chain.parts for row in part.exposures] == [exposure]
 
 
 def test_skewed_clocks_never_give_negative_latencies(traces: SampleTraces) -> None:
