@@ -241,11 +241,19 @@ class PlainGraph:
         behind = self._behind.get((*caller.place, peer.key), set())
         if behind or not outer:
             return next(iter(behind)) if len(behind) == 1 else None
-        ports = [services for key, services in self._behind.items() if key[:2] == caller.place and key[2].rpartition(":")[0] == peer.key]
-        on_any = set().union(*ports)
-        if len(on_any) == 1:
-            return next(iter(on_any))
+        without_port = peer.key.rpartition(":")[0] or peer.key
+        asked = without_port == peer.key or (*caller.place, without_port) in self._behind
+        on_host = self._on_host(caller, without_port) if asked else set()
+        if len(on_host) == 1:
+            return next(iter(on_host))
         return peer.name if peer.name in names else None
+
+    def _on_host(self, caller: Plain, host: str) -> set[str]:
+        """Who answered this caller at a host, with and without a port."""
+        learned = self._behind.items()
+        return set().union(
+            *(found for (*place, at), found in learned if tuple(place) == caller.place and host in (at, at.rpartition(":")[0]))
+        )
 
     def _give_up(self, caller: Plain) -> None:
         peer = caller.peer

@@ -155,8 +155,21 @@ class KnownPeers:
         found = [service for service in self._known(key, window) if service != _OUTSIDE]
         if found or peer.kind is PeerKind.DATABASE:
             return found[0] if len(found) == 1 else None
-        on_ports = {seen.place[3] for seen in self._by_host.get(key, {}).values() if _is_known(seen, window)}
-        return (on_ports.pop() if len(on_ports) == 1 else _OUTSIDE) or named
+        return self._on_host(caller, peer, window) or named
+
+    def _on_host(self, caller: Origin, peer: Peer, window: int) -> str | None:
+        """The one service known on a peer's host: on any port where the peer has none; else where it answered without one, if this port
+        was not seen to answer nobody."""
+        key = _key(caller, peer)
+        found = self._on_ports(key, window)
+        if not found and not self._known(key, window):
+            host = (*key[:2], _host(key[2]))
+            found = {service for service in self._known(host, window) if service != _OUTSIDE}
+            found |= self._on_ports(host, window) if found else found
+        return found.pop() if len(found) == 1 else None
+
+    def _on_ports(self, host: _Key, window: int) -> set[str]:
+        return {seen.place[3] for seen in self._by_host.get(host, {}).values() if _is_known(seen, window)}
 
     def _named(self, caller: Origin, peer: Peer, window: int) -> str | None:
         """The service that the peer's name is, where a service of this name was known to answer in the caller's environment.

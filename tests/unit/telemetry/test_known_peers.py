@@ -55,6 +55,15 @@ def test_within_one_window_the_order_of_learning_does_not_matter() -> None:
     assert outcomes[0] == outcomes[1]
 
 
+def test_a_port_that_answered_nobody_is_not_the_service_that_its_host_is_without_a_port() -> None:
+    peers = KnownPeers({}, MOST)
+    with_port, without = (Peer(PeerKind.EXTERNAL, "cart.local", at) for at in ("cart.local:81", "cart.local"))
+    peers.learn_pair(SHOP, without, CART, 0)
+    assert peers.service_behind(SHOP, with_port, 0) == "cart"
+    peers.learn_outside(SHOP, with_port, WINDOW)
+    assert peers.service_behind(SHOP, with_port, WINDOW) is None
+
+
 def test_sightings_of_an_older_checkpoint_are_read() -> None:
     old = Sighting("prod", "shop", "10.0.0.1:80", "cart", 70)
     assert KnownPeers({}, MOST, (old,)).service_behind(SHOP, address(1), 70) == "cart"

@@ -385,6 +385,8 @@ B80 = {"server.address": "b.local", "server.port": 80}
         ({"server.address": "b.local"}, "cart", "call"),
         ({"server.address": "b.local", "server.port": 81}, "b.local", "external"),
         ({"server.address": "c.local"}, "c.local", "external"),
+        ({"server.address": "d.local", "server.port": 80}, "cart", "call"),
+        ({"server.address": "e.local", "server.port": 80}, "e.local", "external"),
         ({"peer.service": "bank"}, "bank", "external"),
         ({"peer.service": "cart", "db.system": "mysql", "server.address": "b.local"}, "cart", "database"),
     ],
@@ -392,16 +394,24 @@ B80 = {"server.address": "b.local", "server.port": 80}
 def test_a_failed_call_is_of_the_service_that_its_name_or_host_certainly_is(
     traces: SampleTraces, failed: dict[str, Any], callee: str, kind: str
 ) -> None:
-    """A service that answered in this environment, whoever asked, is known by its name; a host with one service on its ports by itself."""
+    """A service that answered in this environment, whoever asked, is known by its name; a host with one service on its ports by itself, and
+    one that answered without a port on any."""
     client, other = (
         traces.span("shop", CLIENT, attributes=B80),
         traces.span("shop", CLIENT, attributes={"server.address": "c.local", "server.port": 1}),
     )
     answers = [traces.span("cart", SERVER, client), traces.span("stock", SERVER, other)]
-    third = traces.span("shop", CLIENT, attributes={"server.address": "c.local", "server.port": 2})
+    more: list[dict[str, str | int]] = [
+        {"server.address": "c.local", "server.port": 2},
+        {"server.address": "d.local"},
+        {"server.address": "e.local"},
+        {"server.address": "e.local", "server.port": 81},
+    ]
+    others = [traces.span("shop", CLIENT, attributes=attributes) for attributes in more]
+    answers += [traces.span(service, SERVER, each) for service, each in zip(("cart", "cart", "cart", "stock"), others, strict=True)]
     dead = traces.span("shop", CLIENT, attributes=failed, error=True)
-    outcome = Outcome([client, other, *answers, third, traces.span("cart", SERVER, third), dead])
-    expected = {("shop", "cart", "call"): [2, 0], ("shop", "stock", "call"): [1, 0]}
+    outcome = Outcome([client, other, *answers, *others, dead])
+    expected = {("shop", "cart", "call"): [4, 0], ("shop", "stock", "call"): [2, 0]}
     for place in (0, 1):
         expected.setdefault(("shop", callee, kind), [0, 0])[place] += 1
     assert outcome.calls == {edge: tuple(counts) for edge, counts in sorted(expected.items())}
