@@ -29,6 +29,8 @@ from ctrlplane_stream.wire.topics import topic_specs
 
 _SKEW_LIMIT_SECONDS = 1.0
 _WINDOWS_LOOKED_AT = 200
+_LATE_PERCENT = 5
+"""What half a minute of a held up exporter makes late of some minutes is no finding yet."""
 _SHOWS_PERCENT, _REQUESTS_TO_SHOW = 20, 50
 """A version with a fifth of fifty requests is seen among them, but for one chance in 70,000."""
 _NOT_ALLOWED = (ClusterAuthorizationFailedError, PolicyViolationError, TopicAuthorizationFailedError)
@@ -133,9 +135,24 @@ def clock_finding(ahead_seconds: float) -> Finding:
     )
 
 
-async def check_versions(settings: Settings) -> list[Finding]:
-    """Services whose spans do not tell their versions apart, in the newest telemetry: such a release cannot be judged."""
+async def check_telemetry(settings: Settings) -> list[Finding]:
+    """What the newest telemetry lacks: spans in time, and versions told apart."""
     parts = await _newest_windows(settings)
+    return [*late_findings(parts), *await _check_versions(settings, parts)]
+
+
+def late_findings(parts: Sequence[WindowPart]) -> list[Finding]:
+    """Whether more of the requests came after their window than can be put up with: what is late is judged late, or not at all."""
+    requests, late = (sum(row.requests for part in parts if part.part >= least for row in part.services) for least in (0, 1))
+    if late * 100 <= requests * _LATE_PERCENT:
+        return []
+    what = f"{late / requests:.0%} of the requests in the newest windows came after they closed"
+    remedy = "have SDKs and Collector export sooner, or set CTRLPLANE_LATENESS_SECONDS above what they take together"
+    return [note("lateness", what, remedy)]
+
+
+async def _check_versions(settings: Settings, parts: Sequence[WindowPart]) -> list[Finding]:
+    """Services whose spans do not tell their versions apart: such a release cannot be judged."""
     seen = versions_seen(parts)
     unknown = versionless(seen)
     constant = one_version_only(seen, await _split(settings, parts))

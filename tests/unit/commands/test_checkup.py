@@ -11,6 +11,7 @@ from ctrlplane_stream.commands.checkup import (
     check_compiled,
     check_settings,
     clock_finding,
+    late_findings,
     not_measured,
     one_version_only,
     versionless,
@@ -126,6 +127,15 @@ def test_a_service_is_versionless_only_where_no_request_named_one() -> None:
         for environment, service, version in rows
     ]
     assert versionless(versions_seen(parts)) == ["prod:b", "test:a"]
+
+
+@pytest.mark.parametrize(("late", "said"), [(0, []), (5, []), (6, ["6% of the requests in the newest windows came after they closed"])])
+def test_telemetry_that_comes_after_its_windows_is_a_finding(late: int, said: list[str]) -> None:
+    parts = [
+        WindowPart("prod", 0, 0, number, services=(ServiceWindow("a", "1", requests, 0, 1.0, 1),))
+        for number, requests in ((0, 100 - late), (17, late))
+    ]
+    assert [found.what for found in late_findings(parts)] == said
 
 
 def test_two_versions_that_look_like_one_are_found_once_there_is_enough_to_see() -> None:
