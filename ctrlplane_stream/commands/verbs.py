@@ -53,8 +53,8 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
     ),
     OverrideVerb.FREEZE: Meaning(
         "Nothing starts or steps forward.",
-        "Until `control unfreeze` of the same scope, or for --for minutes. What is under way stays at its weight; a FAIL still reverts it. "
-        "Never refused.",
+        "Until `control unfreeze` of the same scope, or for --for minutes. What is under way stays at its weight; a FAIL still reverts it, "
+        "and `control revert` goes back all the same. Never refused.",
         PLACE,
         ("--for",),
     ),
@@ -79,7 +79,9 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
         "Pass over all further gates, also over a FAIL.",
         "The rollouts of SCOPE go through all their steps, judged by nobody; people are told. Make-before-break stays: a version that is "
         "not ready takes no traffic, and the old one stays until the new one serves. What is paused, or was edited by hand, stays held "
-        "until `resume`.",
+        "until `resume`. What still queues begins without waiting for hold_after_revert_seconds, and for its turn as before. With "
+        "--unsafe a version that is not ready takes traffic too; without one ready instance it is held at the end of its bake, and not "
+        "made stable.",
         options=("--unsafe",),
     ),
     OverrideVerb.SKIP: Meaning(
@@ -99,8 +101,10 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
         "To --version, or to the one before the stable one: make-before-break and in one step, since it was good here. What baked after "
         "it is left by that, and `control retry` rolls it out again step by step. What a service's versions are made from is known of the "
         f"last {VERSIONS_KEPT}, and of the last {BAKED_KEPT} that baked: an older one is pushed again and retried. What moves the "
-        "service now is stopped first. A FAIL on the way holds it for a person: a revert is never reverted by itself. Needs a service, or "
-        "a rollout, of which the first service is meant.",
+        "service now is stopped first, and what waits to move it is withdrawn. It waits for that alone: for no freeze, no maintenance "
+        "window and no hold_after_revert_seconds, and what climbs next to it stands still until it has all traffic. A FAIL on the way "
+        "holds it for a person: a revert is never reverted by itself, and no push ends it. Needs a service, or a rollout, of which the "
+        "first service is meant.",
         options=("--version",),
     ),
     OverrideVerb.ADOPT: Meaning(

@@ -4,6 +4,9 @@ Two rollouts exclude each other if they move one service, and wait for each othe
 first is verified at weight 100. That goes for rollouts of other tools too, for as long as they do not stand still. At a hub
 nobody waits: the pair of candidates is judged as an arm of its own. All others run side by side: ``couplings.py`` has the table. The
 queue is first come, first served; one that could start may overtake an older one that cannot, but not once that has waited long.
+
+A revert that a person wants waits for its own service alone, which is free at once or on its way back: no freeze, no maintenance window
+and no neighbour keeps it. A neighbour that climbs stands still beside it.
 """
 
 from ctrlplane_stream.decision import entities as e
@@ -134,9 +137,11 @@ def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
             return f"{name} was edited by hand ({target.edited}); resume says that we may go on over it"
         if target.strayed is not None:
             return f"{name} is not as it was left ({target.strayed}); resume says that we may restore it"
-        if draft.clock.steady < target.blocked_until_steady:
+        if draft.clock.steady < target.blocked_until_steady and not (rollout.by_a_person or rollout.forced):
             left = (target.blocked_until_steady - draft.clock.steady) / 1000
-            return f"{name} was reverted and takes no new rollout for another {left:.0f} s"
+            return f"{name} was reverted and takes no new rollout for another {left:.0f} s, unless somebody forces it"
+    if rollout.cause == "revert":
+        return None
     frozen = freeze_on(draft, services)
     policy = draft.version_set(rollout.id).policy
     return frozen or closed_by_maintenance(draft.clock.now_ms, policy)
@@ -144,12 +149,12 @@ def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
 
 def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> tuple[str, str] | None:
     graph, earlier = draft.state.graph, True
-    near = neighbours(graph, services)
+    near = neighbours(graph, services) if rollout.cause != "revert" else {}
     for other in draft.rollouts():
         if other.id == rollout.id:
             earlier = False
             continue
-        if other.phase is QUEUED and not earlier:
+        if other.phase is QUEUED and not earlier and other.cause != "revert":
             continue
         related, by = relation(graph, services, near, other)
         if related is APART:

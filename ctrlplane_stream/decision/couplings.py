@@ -36,7 +36,8 @@ class Standing(StrEnum):
 
     WAITING = "queued"
     CLIMBING = "climbing"
-    """Preparing, shifting or verifying; another tool's, while it moves shares."""
+    """Preparing, shifting or verifying, or a revert that waits for its service: nobody begins before that; another tool's, while it moves
+    shares."""
     RETURNING = "going back"
     VERIFIED = "verified at 100"
     """Baking, draining the old versions, or being adopted, which moves nothing; another tool's that has all traffic, or has stood still for
@@ -96,7 +97,7 @@ def relation(graph: Graph, services: tuple[str, ...], near: Mapping[str, EdgeKey
 def standing(draft: Draft, other: e.Rollout) -> Standing:
     """How far the other rollout, which has not ended, is."""
     if other.phase is Phase.QUEUED:
-        return Standing.WAITING
+        return Standing.CLIMBING if other.cause == "revert" else Standing.WAITING
     if other.bakes or other.phase in ADOPTION or _stands_still(draft, other):
         return Standing.VERIFIED
     if other.phase in (Phase.ABORTING, Phase.DRAINING):

@@ -15,7 +15,7 @@ from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
-from ctrlplane_stream.decision.readiness import never_ready
+from ctrlplane_stream.decision.readiness import never_ready, none_ready
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
 _HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED, gate.Gate.CONTRADICTED)
@@ -121,21 +121,33 @@ def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -
 def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
     version_set = draft.version_set(rollout.id)
     found: list[Condition] = []
+    if rollout.cause != "revert":
+        found += _closed(draft, rollout, version_set)
+    if rollout.waits_on is not None:
+        text = f"{rollout.waits_on} next to it goes back to an earlier version, and has all traffic before this one goes on"
+        found.append(Condition("lets-pass", text))
+    if rollout.beside is not None:
+        found.append(Condition("beside", f"a guard that it shares with {rollout.beside} failed, and that one is being reverted first"))
+    if rollout.phase is Phase.PREPARING and is_unknown(rollout, version_set, Unsure.HOLD):
+        found.append(Condition("approval", f"{version_set.explanation[-1]}; the policy wants somebody to promote it"))
+    return found
+
+
+def is_unknown(rollout: e.Rollout, version_set: e.VersionSet, answer: Unsure) -> bool:
+    """Whether nothing is known of what the rollout moves, the policy answers so to that, and no person has said that it shall go on."""
+    said = rollout.by_a_person or rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced
+    return version_set.confidence == "none" and version_set.policy.on_unknown_service is answer and not said
+
+
+def _closed(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> list[Condition]:
+    """Freezes and times that keep a rollout; a revert goes back, and is kept by neither."""
+    found: list[Condition] = []
     frozen = freeze_on(draft, tuple(u.service for u in rollout.units)) if draft.index.freezes else None
     if frozen is not None:
         found.append(Condition("frozen", frozen))
     closed = closed_by_maintenance(draft.clock.now_ms, version_set.policy) if version_set.policy.maintenance else None
     if closed is not None and rollout.phase is not Phase.BAKING:
         found.append(Condition("maintenance", closed))
-    if rollout.beside is not None:
-        found.append(Condition("beside", f"a guard that it shares with {rollout.beside} failed, and that one is being reverted first"))
-    unknown = version_set.confidence == "none" and version_set.policy.on_unknown_service is Unsure.HOLD
-    if (
-        unknown
-        and rollout.phase is Phase.PREPARING
-        and not (rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced)
-    ):
-        found.append(Condition("approval", f"{version_set.explanation[-1]}; the policy wants somebody to promote it"))
     return found
 
 
@@ -144,7 +156,7 @@ def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> list[Cond
         return [Condition(reading.gate.value, reading.text)]
     if reading.gate is not gate.Gate.OPEN:
         return []
-    if (why := never_ready(draft, rollout)) is not None:
+    if (why := never_ready(draft, rollout) or none_ready(draft, rollout)) is not None:
         return [Condition("not-ready", why)]
     if needs_approval(rollout, draft.version_set(rollout.id).policy):
         return [Condition("approval", f"step {rollout.step + 1} passed and waits for somebody to promote it")]
@@ -153,7 +165,7 @@ def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> list[Cond
 
 def needs_approval(rollout: e.Rollout, policy: Policy) -> bool:
     """Whether a person must promote out of this step and has not done so."""
-    if rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced:
+    if rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced or rollout.cause == "revert":
         return False
     climbs = rollout.phase is Phase.VERIFYING or (rollout.phase is Phase.ADVISING and not rollout.bakes)
     return climbs and (rollout.steps[rollout.step].approval or not policy.auto_promote)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.admission import enqueue
+from ctrlplane_stream.decision.admission import enqueue, obstacle
 from ctrlplane_stream.decision.adopting import adopt
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import resume
@@ -19,6 +19,7 @@ from ctrlplane_stream.decision.holds import BLIND, LEASE_EXPIRED, REVERT_FAILS, 
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Phase
 from ctrlplane_stream.decision.promoting import has_baked
+from ctrlplane_stream.decision.reverting import passes
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.decision.versioning import VERSIONS_KEPT, under_way
@@ -98,7 +99,13 @@ def _each(draft: Draft, fact: OverrideRequested, change: Callable[[e.Rollout], e
     if not found:
         rest = ", ".join(f"{r.id} is {r.phase}" for r in in_scope(draft, fact))
         return False, REFUSED + (f"{rest}, and has no step left to take" if rest else _absent(draft, fact))
-    return True, _of_both(found, said, f"only our advice on it changes ({said})")
+    return True, _of_both(found, said, f"only our advice on it changes ({said})") + _still_queued(draft, found)
+
+
+def _still_queued(draft: Draft, rollouts: list[e.Rollout]) -> str:
+    """Which of them wait in the queue all the same, and for what: what was said of them counts once they begin."""
+    queued = [now for r in rollouts if (now := draft.rollout(r.id)) is not None and now.phase is Phase.QUEUED]
+    return "".join(f"; {r.id} waits still: {why[0]}" for r in queued if (why := obstacle(draft, r)) is not None)
 
 
 def _of_both(found: list[e.Rollout], ours: str, advised: str) -> str:
@@ -317,10 +324,26 @@ def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
         for moving in stopped:
             move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
         return bool(stopped), f"{service} returns to {label}" if stopped else f"{IDLE}{service} serves {label} already"
+    if (drains := _still_drains(draft, target, label)) is not None:
+        move(draft, _noted(drains, fact), Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
+        return True, f"{service} returns to {label}: {drains.id}, in which that still drains, goes back"
     if not has_baked(draft, service, label):
         return False, f"{REFUSED}{service} {label} never baked here, or was left since; `{again}` rolls it out step by step"
     id_ = enqueue(draft, {service: label}, "revert")
-    return id_ is not None, f"{service} returns to {label}: {id_}" if id_ is not None else f"{REFUSED}{service} {label} is not started anew"
+    begun = draft.rollout(id_) if id_ is not None else None
+    if begun is None:
+        return False, f"{REFUSED}{service} {label} is not started anew"
+    waits, over = obstacle(draft, begun), passes(draft, begun)
+    return True, f"{service} returns to {label}: {id_}{f', once this is over: {waits[0]}' if waits else ''}{f'; {over}' if over else ''}"
+
+
+def _still_drains(draft: Draft, target: e.TargetEntry, label: str) -> e.Rollout | None:
+    """The rollout of this service alone that has left ``label`` for what it baked, and still drains it, if there is one: to stop that one
+    is the shortest way back."""
+    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
+    if rollout is None or rollout.phase is not Phase.DRAINING or not rollout.promoted or len(rollout.units) > 1:
+        return None
+    return rollout if rollout.units[0].stable == label else None
 
 
 VERBS: MappingProxyType[OverrideVerb, Callable[[Draft, OverrideRequested], Answered]] = MappingProxyType(

@@ -6,6 +6,7 @@ from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.assigning import global_step, next_place, step_count
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.runs import is_job
 from ctrlplane_stream.decision.targets import failure, ready_weight
 from ctrlplane_stream.model.commands import Declare
 from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, Verdict, VerdictStatus
@@ -50,6 +51,19 @@ def never_ready(draft: Draft, rollout: e.Rollout) -> str | None:
     limit = gate.proof_seconds(rollout, policy) + policy.ready_timeout_seconds
     late = draft.clock.steady - (rollout.confirmed_steady or 0) > limit * 1000
     return f"nothing else keeps this step, but not every candidate is ready after {limit:.0f} s: {waits}" if late else None
+
+
+def none_ready(draft: Draft, rollout: e.Rollout) -> str | None:
+    """Which candidate has no ready instance as the bake ends, or None. Force with unsafe sends it traffic all the same, on somebody's word;
+    that makes it no last known good for which the old one is given up."""
+    if rollout.phase is not Phase.BAKING:
+        return None
+    version_set = draft.version_set(rollout.id)
+    for unit in rollout.units:
+        seen = draft.target(unit.service).seen(unit.candidate)
+        if not is_job(version_set, unit.service) and (seen is None or seen.ready == 0):
+            return f"{unit.service} {unit.candidate} has no ready instance, and the old one stays until it has"
+    return None
 
 
 def failing(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:

@@ -20,13 +20,15 @@ from ctrlplane_stream.decision.draining import drain
 from ctrlplane_stream.decision.falling import fall, owns, stays
 from ctrlplane_stream.decision.phases import ENDED, FORWARD, GATED, QUEUED, Event, Phase
 from ctrlplane_stream.decision.promoting import flag_strangers
-from ctrlplane_stream.decision.readiness import failing, nothing_to_exchange, unready
+from ctrlplane_stream.decision.readiness import failing, none_ready, nothing_to_exchange, unready
+from ctrlplane_stream.decision.reverting import halt_neighbours, next_to
 from ctrlplane_stream.decision.runs import only_jobs, with_runs
 from ctrlplane_stream.decision.stuck import watch_targets
 from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
 from ctrlplane_stream.decision.targets import is_astray, is_shown, weights_of
 from ctrlplane_stream.decision.transitions import move, watched, window_now
 from ctrlplane_stream.decision.wanted import unwanted
+from ctrlplane_stream.model.policy import Unsure
 
 MAX_ROUNDS = 10_000
 """Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
@@ -59,7 +61,7 @@ def _concerned(draft: Draft, since: int) -> tuple[str, ...]:
     moved = frozenset(draft.moved[since:])
     if not moved:
         return ()
-    return tuple(r.id for r in draft.rollouts() if r.id in moved or r.phase is QUEUED or r.beside is not None)
+    return tuple(r.id for r in draft.rollouts() if r.id in moved or r.phase is QUEUED or r.beside is not None or r.waits_on is not None)
 
 
 def _progress(draft: Draft, id_: str) -> None:
@@ -109,14 +111,17 @@ def _while_shown(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 
 def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
-    """Go on, with a fresh assignment, when the rollout that was blamed for a shared guard has ended."""
-    if rollout.beside is None:
+    """Go on, with a fresh assignment, when the rollout that was blamed for a shared guard has ended, or a revert next to it has all
+    traffic."""
+    if rollout.beside is None and (rollout.waits_on is None or rollout.phase not in FORWARD):
         return rollout
-    other = draft.rollout(rollout.beside)
-    if other is not None and other.phase not in ENDED:
+    other = draft.rollout(rollout.beside) if rollout.beside is not None else None
+    beside = rollout.beside if other is not None and other.phase not in ENDED else None
+    waits_on = next_to(draft, rollout) if rollout.waits_on is not None else None
+    if (beside, waits_on) == (rollout.beside, rollout.waits_on):
         return rollout
-    alone = replace(rollout, beside=None)
-    if alone.phase not in GATED:
+    alone = replace(rollout, beside=beside, waits_on=waits_on)
+    if beside is not None or waits_on is not None or alone.phase not in GATED:
         return alone
     return watched(draft, alone, baking=alone.phase is Phase.BAKING)
 
@@ -156,9 +161,12 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
     for unit in rollout.units:
         if (why_not := unwanted(draft, unit.service, unit.candidate, rollout.cause)) is not None:
             return Event.STOP, f"{e.NOT_BEGUN}{why_not}"
-    _renew_set(draft, rollout)
+    _renew_set(draft, replace(rollout, waits_on=None))
+    if holds.is_unknown(rollout, chosen := draft.version_set(rollout.id), Unsure.ABORT):
+        return Event.STOP, f"{e.NOT_BEGUN}{chosen.explanation[-1]}, and the policy refuses that; control retry begins it all the same"
     if rollout.cause == "revert":
         flag_strangers(draft, rollout.id, {u.service: u.candidate for u in rollout.units})
+        halt_neighbours(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
 
 
@@ -272,7 +280,7 @@ def _open_text(reading: gate.Reading) -> str:
 def _baking(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:
     if (answer := _gated(draft, rollout, reading)) is not None:
         return answer
-    return _unheld(rollout) or (Event.BAKED, _open_text(reading))
+    return _unheld(rollout) or none_ready(draft, rollout) or (Event.BAKED, _open_text(reading))
 
 
 def _unheld(rollout: e.Rollout) -> str | None:

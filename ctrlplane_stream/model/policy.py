@@ -155,7 +155,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     has only the past to compare with, and what is not proven is no harm. HOLD and ABORT give the bake as long for its proof as the
     last step, besides its own time."""
     on_unknown_service: Unsure = Unsure.SOAK
-    """The service was never seen in a trace (confidence none): SOAK goes on slowly, HOLD wants somebody to promote it first."""
+    """The service was never seen in a trace (confidence none): SOAK goes on slowly, HOLD wants somebody to promote it first, ABORT does
+    not begin it unless somebody says retry."""
     supersede: Supersede = Supersede.QUEUE_LATEST
     """Newer versions wait for the running one, since a verdict already half paid for is worth having."""
     auto_promote: bool = True
@@ -176,9 +177,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hold_deadline_seconds: Patience = 86_400.0
     """A hold that nobody ends is reverted after this long, and gives up its place before others."""
     hold_after_revert_seconds: Seconds = 0.0
-    """How long the service takes no new rollout after a revert; 0 since the fix is usually what comes next."""
+    """How long the service takes no new rollout after a revert; 0 since the fix is usually what comes next. Whoever says revert, retry or
+    force does not wait."""
     maintenance: tuple[MaintenanceWindow, ...] = ()
-    """When rollouts may start and step forward; empty: always. Aborts never wait."""
+    """When rollouts may start and step forward; empty: always. Aborts and reverts never wait."""
     in_place: bool = False
     """For what cannot run side by side: one instance at a time is drained, exchanged, and judged before the next. The steps are as
     many as the instances, each with the rules of the first of ``steps`` that gives as much. While one is exchanged the target has one

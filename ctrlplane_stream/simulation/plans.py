@@ -48,6 +48,7 @@ class Deed(StrEnum):
     HAND_BACK = "edited and handed back"
     ELSEWHERE = "another tool moves"
     REGRET = "reverts what has baked, to what is no longer good"
+    RETURN = "reverts what has baked, while what is next to it climbs"
     SECOND_THOUGHTS = "reverts what is just completing, and thinks better of it"
     ADOPT = "adopts what runs"
     TOO_LATE = "aborts what is parking its old versions"

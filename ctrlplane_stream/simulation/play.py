@@ -280,7 +280,7 @@ class Play:
         return [rng.uniform(0.1, plan.actuation) if plan.actuation > 0.5 else plan.actuation for _ in range(times)]
 
 
-_CHOICES = (Deed.SAY, Deed.REGRET, Deed.SECOND_THOUGHTS, Deed.TOO_LATE, Deed.PARKING_FAILS, Deed.GLASS, Deed.ADOPT)
+_CHOICES = (Deed.SAY, Deed.REGRET, Deed.RETURN, Deed.SECOND_THOUGHTS, Deed.TOO_LATE, Deed.PARKING_FAILS, Deed.GLASS, Deed.ADOPT)
 """What a person does to choose another version than the newest."""
 
 

@@ -8,7 +8,7 @@ from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.policy import Unsure
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import held, shop, until, weights
+from tests.scenario.shop import held, phase, reasons, shop, until, weights
 
 
 def test_the_first_version_ever_goes_to_full_weight_when_ready_and_becomes_last_known_good() -> None:
@@ -92,4 +92,14 @@ def test_a_service_never_seen_waits_for_a_person_where_the_policy_says_hold() ->
     loop.run(30)
     assert held(loop, "cart/1") == ["approval"]
     loop.say(Say.PROMOTE, rollout="production/cart/1")
+    until(loop, "cart/1", Phase.COMPLETED)
+
+
+def test_a_service_never_seen_is_not_begun_where_the_policy_says_abort_until_somebody_says_retry() -> None:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, on_unknown_service=Unsure.ABORT))))
+    loop.push("cart", 1)
+    loop.run(5)
+    assert (phase(loop, "cart/1"), weights(loop, "cart")) == (Phase.REVERTED, {})
+    assert "not begun: cart was never seen in a trace" in reasons(loop)
+    loop.say(Say.RETRY, rollout="production/cart/1")
     until(loop, "cart/1", Phase.COMPLETED)

@@ -236,8 +236,10 @@ def test_a_revert_to_what_never_baked_is_refused_since_it_would_take_all_traffic
 
 
 def test_a_queued_revert_to_what_an_abort_returns_to_already_ends_and_moves_nothing() -> None:
+    """It queues where the version that it returns to was left by a release of several: that goes back whole or not at all."""
     loop = shop()
-    loop.push("cart", 2)
+    for name in ("cart", "front"):
+        loop.push(name, 2, release="r1", release_size=2)
     until(loop, "cart/2", Phase.DRAINING)
     loop.actuation_seconds = 5
     loop.say(Say.REVERT, service="cart", version="#1")
@@ -595,8 +597,8 @@ def test_an_abort_that_asks_a_parked_version_back_asks_again_where_its_actuator_
 
 @pytest.mark.parametrize(("others", "frozen"), [(OVERRIDES_KEPT - 1, ()), (OVERRIDES_KEPT, ("K",))])
 def test_an_id_is_remembered_as_long_as_the_documents_say(others: int, frozen: tuple[str, ...]) -> None:
-    """Somebody who says it again after so many others means it again: no state can hold every id for ever, as the monitor does."""
-    driver = Driver(strict=False)
+    """Somebody who says it again after so many others means it again: no state can hold every id for ever."""
+    driver = Driver()
     driver.pipe(OverrideRequested("K", Say.FREEZE, "ada", "a reason"))
     driver.pipe(OverrideRequested("L", Say.UNFREEZE, "ada", "a reason"))
     for number in range(others - 1):

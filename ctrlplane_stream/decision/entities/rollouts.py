@@ -164,7 +164,7 @@ class Rollout(msgspec.Struct, frozen=True):
     waiting_for: str | None = None
     """Why a queued rollout waits, or what another one waits for that is not a hold."""
     waits_on: str | None = None
-    """The rollout that a queued one waits for, if that is why it waits."""
+    """The rollout that this one waits for: a queued one for what it would disturb, a climbing one for a revert next to it."""
     waits_while: Phase | None = None
     """The phase which that one was in when it was last looked at."""
     astray: str | None = None
@@ -184,6 +184,11 @@ class Rollout(msgspec.Struct, frozen=True):
     def only_first_versions(self) -> bool:
         """Whether nothing of what it moves was stable before."""
         return all(unit.stable is None for unit in self.units)
+
+    @property
+    def by_a_person(self) -> bool:
+        """Whether a person asked for what it moves to."""
+        return self.cause in ("revert", "retry")
 
     @property
     def is_gone_back(self) -> bool:

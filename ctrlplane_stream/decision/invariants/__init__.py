@@ -41,7 +41,7 @@ from ctrlplane_stream.decision.invariants.order import (
     one_mover_per_target,
     told_by_one,
 )
-from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause
+from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause, reverts_go_first
 from ctrlplane_stream.decision.invariants.proof import (
     forward_on_proof,
     judged_where_it_was,
@@ -64,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     judged_where_it_was,
     reverts_to_what_baked,
     pauses_pause,
+    reverts_go_first,
     drift_is_left,
     failure_reverts,
     what_dies_goes_back,

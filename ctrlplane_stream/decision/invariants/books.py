@@ -65,7 +65,8 @@ class Books:
         """(service, artifact, hash of its configuration) to the label that it has."""
         self.made: dict[tuple[str, str], tuple[Artifact, dict[str, str], str | None]] = {}
         """(service, label) to what that version was told to be made from."""
-        self.overrides: set[str] = set()
+        self.overrides: dict[str, None] = {}
+        """Ids of what people said, in the order in which it was first carried out; so many as are remembered for sure."""
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
         """Freezes in force by id: the service (None: all) and when it ends."""
         self.weighted: set[tuple[str, int, str, str]] = set()
@@ -147,11 +148,17 @@ def note_numbers(books: Books, decision: Decision) -> None:
         books.numbers.setdefault((service, version.artifact, version.manifest_hash), version.label)
 
 
+OVERRIDES_REMEMBERED = 256
+"""After so many others in the environment what somebody said may be carried out again, as the documents say."""
+
+
 def note_override(books: Books, fact: OverrideRequested) -> None:
     """Note the freezes that people say and lift."""
     if fact.id in books.overrides:
         return
-    books.overrides.add(fact.id)
+    books.overrides[fact.id] = None
+    if len(books.overrides) > OVERRIDES_REMEMBERED:
+        del books.overrides[next(iter(books.overrides))]
     if fact.verb is OverrideVerb.FREEZE:
         books.freezes[fact.id] = (fact.service, fact.expires_ms)
     elif fact.verb is OverrideVerb.UNFREEZE:

@@ -56,7 +56,10 @@ def _unheeded(fact: Fact, before: State, decision: Decision) -> Iterator[Violati
     past, now = (rollout_of(state, verdict.rollout) for state in (before, decision.state))
     if past is None or now is None or past.phase not in _LIVES or now.stopped_because is not None or _may_go_on(now):
         return
+    waves = max(unit.wave for unit in past.units) + 1
+    step = waves * len(past.steps) if past.phase is Phase.BAKING else past.wave * len(past.steps) + past.step
     judged = (verdict.environment, verdict.attempt) == (past.environment, past.judged_attempt)
+    judged = judged and (past.phase is Phase.SHIFTING or verdict.step == step)
     if past.confirmed_ms is not None and judged and _stops(before, past.id, verdict.judge):
         yield Violation(6, f"{past.id} goes on in {past.phase}, and a FAIL of what the judge watches is not heard")
 

@@ -6,13 +6,16 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
 from ctrlplane_stream.decision.invariants.proof import went_forward
+from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.decision.version_sets import is_hub
 from ctrlplane_stream.model.commands import Notify
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
     Fact,
     OverrideRequested,
     OverrideVerb,
+    TimePassed,
 )
 
 
@@ -25,10 +28,45 @@ def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) ->
                 yield Violation(8, f"{rollout.id} is forced and nobody is told")
         if past is None or not went_forward(past, rollout):
             continue
-        codes = {hold.code for hold in past.holds} & {"pause", "frozen"}
+        codes = {hold.code for hold in past.holds} & {"pause", "frozen", "lets-pass"}
         if codes and not isinstance(fact, OverrideRequested) and codes & {hold.code for hold in rollout.holds}:
             yield Violation(8, f"{rollout.id} went forward while {' and '.join(sorted(codes))}")
-        yield from _stepped_though_frozen(books, fact, rollout, decision.state)
+        if rollout.cause != "revert":  # which goes back, and is kept by no freeze
+            yield from _stepped_though_frozen(books, fact, rollout, decision.state)
+
+
+def reverts_go_first(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """8: a revert that a person wants waits for what moves its own service, and for people, alone; what climbs next to it stands still."""
+    for rollout in rollouts_of(decision.state):
+        past = rollout_of(before, rollout.id)
+        if rollout.cause != "revert":
+            continue
+        if isinstance(fact, TimePassed) and rollout.phase is Phase.QUEUED and not _may_wait(decision.state, rollout):
+            yield Violation(8, f"{rollout.id} waits, though nothing moves what it returns: {rollout.waiting_for}")
+        waited = past is None or past.attempt != rollout.attempt or past.phase is Phase.QUEUED
+        if waited and rollout.phase in FORWARD:
+            yield from _climbs_beside(before, decision.state, rollout)
+
+
+def _may_wait(state: State, revert: e.Rollout) -> bool:
+    services = {unit.service for unit in revert.units}
+    targets = [state.find(f"target/{name}", e.TargetEntry) for name in services]
+    if revert.holds or any(t is not None and (t.edited is not None or t.strayed is not None) for t in targets):
+        return True
+    return any(r.phase is not Phase.QUEUED and services & {unit.service for unit in r.units} for r in rollouts_of(state))
+
+
+def _climbs_beside(before: State, after: State, revert: e.Rollout) -> Iterator[Violation]:
+    """Whoever climbs, shares an edge with what goes back, and is not held; at a hub nobody waits."""
+    graph, services = before.graph, {unit.service for unit in revert.units}
+    for other in rollouts_of(after):
+        if other.id == revert.id or other.cause == "revert" or other.phase not in (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING):
+            continue
+        theirs = {unit.service for unit in other.units}
+        edges = (edge for name in services for edge in (*graph.outgoing(name), *graph.incoming(name)))
+        joined = any(edge.callee in theirs or edge.caller in theirs for edge in edges)
+        if joined and not other.holds and not any(is_hub(graph, name) for name in services | theirs):
+            yield Violation(8, f"{other.id} climbs on beside {revert.id}, which returns what is next to it")
 
 
 def drift_is_left(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

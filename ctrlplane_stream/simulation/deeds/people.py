@@ -1,10 +1,12 @@
 """What people do to a system that is played: pushes, catalogs, words of operators, and hands on its targets."""
 
 import random
+from functools import partial
 
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.version_sets import neighbours
 from ctrlplane_stream.model.facts import (
     OverrideVerb,
     WorldCause,
@@ -206,6 +208,28 @@ def _regret(stage: Stage, act: Act) -> None:
     loop.at(1, lambda: _regret(stage, act))
 
 
+def _return(stage: Stage, act: Act) -> None:
+    """As soon as a service at rest has a version that was good before its stable one: something next to it is pushed, and while that climbs
+    somebody returns to the good one, perhaps after all was frozen."""
+    loop = stage.loop
+    if calm_comes(stage):
+        return
+    for name in sorted(stage.services):
+        target, near = loop.driver.target(name), sorted(stage.services.keys() & neighbours(loop.driver.state.graph, (name,)).keys())
+        if near and target.rollout is None and any(label != target.stable for label in target.baked):
+            other = near[act.number % len(near)]
+            _push(stage, Act(0, Deed.PUSH, other, 100 + act.number, "good"))
+            loop.at(act.number, partial(_return_beside, stage, act, name))
+            return
+    loop.at(1, lambda: _return(stage, act))
+
+
+def _return_beside(stage: Stage, act: Act, service: str) -> None:
+    if act.flag:
+        stage.loop.say(OverrideVerb.FREEZE, expires_ms=stage.loop.now_ms + 60_000)
+    stage.loop.say(OverrideVerb.REVERT, service=service)
+
+
 def _adopt(stage: Stage, act: Act) -> None:
     what = artifact(act.service, act.number)
     stage.loop.say(OverrideVerb.ADOPT, service=act.service, image=what.image, digest=what.digest)
@@ -225,6 +249,7 @@ PEOPLE: dict[Deed, Doing] = {
     Deed.ELSEWHERE: _elsewhere,
     Deed.SECOND_THOUGHTS: _second_thoughts,
     Deed.REGRET: _regret,
+    Deed.RETURN: _return,
     Deed.ADOPT: _adopt,
     Deed.TOO_LATE: _too_late,
     Deed.PARKING_FAILS: _parking_fails,

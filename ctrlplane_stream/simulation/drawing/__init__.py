@@ -13,6 +13,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     later_mishaps,
     latest_mishaps,
     remade,
+    returns,
     second_thoughts,
     taken_back,
 )
@@ -35,6 +36,7 @@ def plan(seed: int) -> Plan:
     acts += handed_over(_dice(seed + 12), names)
     acts += remade(_dice(seed + 13), names)
     later = afterwards(_dice(seed + 14), names)
+    later += returns(_dice(seed + 17)) if later else []
     services = by_weight(_dice(seed + 9), services)
     running, acts = adoptions(_dice(seed + 8), names, acts)
     other = elsewhere_of(_dice(seed + 2), names)

@@ -57,6 +57,7 @@ _NO_MISHAPS = (
     Deed.ELSEWHERE,
     Deed.SECOND_THOUGHTS,
     Deed.REGRET,
+    Deed.RETURN,
     Deed.ADOPT,
     Deed.TOO_LATE,
     Deed.PARKING_FAILS,
@@ -115,6 +116,13 @@ def _override(rng: random.Random, names: list[str]) -> Act:
 def second_thoughts(rng: random.Random) -> list[Act]:
     """In one run of ten somebody is so undecided, and in one of ten reverts what was good."""
     return [Act(rng.uniform(40, 160), deed) for deed in (Deed.SECOND_THOUGHTS, Deed.REGRET) if rng.random() < 0.1]
+
+
+def returns(rng: random.Random) -> list[Act]:
+    """In half of the long runs somebody goes back to what was good while what is next to it climbs, every other time though all is frozen:
+    only then enough has baked to go back to."""
+    at, number = CHAOS_SECONDS - rng.uniform(0, 200), rng.randint(0, 40)
+    return [Act(at, Deed.RETURN, "", number, flag=rng.random() < 0.5)] if rng.random() < 0.5 else []
 
 
 def crowd_of(rng: random.Random, names: list[str]) -> list[Act]:

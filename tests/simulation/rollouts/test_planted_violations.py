@@ -51,6 +51,7 @@ from ctrlplane_stream.testing import InvariantBroken
 from tests.scenario.shop import old_version_being_parked, release_waiting, shop, until
 
 SEEDS = 1_000
+_CONFLICT = admission._conflict
 
 
 def _everywhere(name: str, new: Any) -> list[tuple[Any, str, Any]]:
@@ -193,6 +194,11 @@ def _counting(draft: Any, disposition: Any) -> Any:
     return replace(decision, reasons=(*decision.reasons, Reason("planted", f"decision {next(_decisions)} of this process")))
 
 
+def _like_a_release(draft: Draft, queued: e.Rollout, services: tuple[str, ...]) -> tuple[str, str] | None:
+    """Let a revert wait for whatever climbs next to it."""
+    return _CONFLICT(draft, replace(queued, cause="release"), services)
+
+
 def _is_stable_now(draft: Draft, queued: e.Rollout, unit: e.Unit) -> bool:
     return draft.target(unit.service).stable == unit.candidate
 
@@ -238,6 +244,8 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "pause is refused": (8, lambda: _verbs(OverrideVerb.PAUSE)),
     "freeze is refused": (8, lambda: _verbs(OverrideVerb.FREEZE)),
     "a freeze freezes nothing": (8, lambda: [(holds, "freeze_on", lambda *args: None)]),
+    "a revert queues like a release": (8, lambda: [(admission, "_conflict", _like_a_release)]),
+    "what climbs next to a revert goes on": (8, lambda: [(rollout, "halt_neighbours", lambda *args: None)]),
     "holds hold nothing": (8, lambda: [(rollout, "_unheld", lambda r: None)]),
     "command ids repeat": (9, lambda: [(engine, "emit_commands", _numberless)]),
     "a known artifact is numbered anew": (9, lambda: [(versioning, "known_label", lambda *args: None)]),
@@ -292,6 +300,8 @@ _NEEDS: dict[str, set[Deed]] = {
     "a judge without a veto stops a step": {Deed.SLANDER},
     "a revert is reverted": {Deed.REGRET},
     "promote passes a FAIL": {Deed.REGRET},
+    "a revert queues like a release": {Deed.RETURN},
+    "what climbs next to a revert goes on": {Deed.RETURN},
     "a step is left while a target shows another weight": {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT},
     "what was seen under another weight is evidence": {Deed.EDIT, Deed.HAND_BACK, Deed.DRIFT},
     "an abort of an adoption stops what runs": {Deed.ADOPT},
