@@ -103,3 +103,18 @@ def test_a_service_never_seen_is_not_begun_where_the_policy_says_abort_until_som
     assert "not begun: cart was never seen in a trace" in reasons(loop)
     loop.say(Say.RETRY, rollout="production/cart/1")
     until(loop, "cart/1", Phase.COMPLETED)
+
+
+def test_first_versions_in_waves_all_go_when_glass_is_broken_on_one_that_did_not_know_of_its_bake() -> None:
+    """The turn of the first wave comes when the glass is whole again: what was stable for a moment is taken back all the same."""
+    loop = Loop.of(catalog(service("cart", QUICK), service("pay", QUICK)))
+    loop.edges("cart>pay")
+    for name in ("cart", "pay"):
+        loop.push(name, 1, release="r1", release_size=2)
+    loop.run(2)
+    loop.actuation_seconds = 4
+    until(loop, "cart/1", Phase.DRAINING)
+    loop.world.break_glass("cart", "by ada")
+    loop.tell_world("cart", WorldCause.BREAK_GLASS, "by ada")
+    until(loop, "cart/1", Phase.REVERTED)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({}, {})

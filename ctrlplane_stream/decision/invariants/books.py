@@ -75,6 +75,8 @@ class Books:
         """Service to the rollout, and its attempt, that last had it told something: the next attempt may move less."""
         self.baked: set[tuple[str, str]] = set()
         """(service, label) of what was promoted after its bake."""
+        self.emptied: set[tuple[str, int]] = set()
+        """(rollout, attempt) of those of which somebody who broke the glass emptied a target."""
         self.window_seconds = 10.0
         self.stepped: tuple[int, e.Rollout] | None = None
         self.runs: dict[tuple[str, str], int] = {}

@@ -46,6 +46,8 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
     """10: at most one rollout moves any target; only one steps forward in a window; the stable version is never lost."""
     movers: dict[str, str] = {}
     for rollout in rollouts_of(decision.state):
+        if any(_emptied_by_hand(books, fact, unit) for unit in rollout.units):
+            books.emptied.add((rollout.id, rollout.attempt))
         for unit in rollout.units if rollout.phase in MOVING else ():
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
             owner = target.rollout if target is not None else None
@@ -55,7 +57,7 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
                 yield Violation(10, f"{unit.service} is moved by {movers[unit.service]} and {rollout.id}")
     for command in commands_of(decision):
         past = before.find(f"target/{command.target.service}", e.TargetEntry)
-        undone = command.verb is Verb.LEAVE or _undoes_its_own(books, fact, decision.state, command)
+        undone = command.verb is Verb.LEAVE or _undoes_its_own(books, decision.state, command)
         if past is not None and past.stable is not None and command.wanted.stable is None and not undone:
             yield Violation(10, f"{command.id}: {command.target} lost its stable version {past.stable}")
         mover = rollout_of(decision.state, command.rollout)
@@ -80,13 +82,14 @@ def told_by_one(books: Books, fact: Fact, before: State, decision: Decision) -> 
             yield Violation(10, f"{command.id}: {command.target} is told as {now}, and was as {past.kind} by {past.actuator}")
 
 
-def _undoes_its_own(books: Books, fact: Fact, state: State, command: Command) -> bool:
+def _undoes_its_own(books: Books, state: State, command: Command) -> bool:
     """Whether a set that is aborted before it ended takes back a first version that it had made stable: beside others, or where a person
-    who broke the glass empties one of its targets, which did not know yet what it is to fall back to."""
+    who broke the glass has emptied one of its targets, which did not know yet what it is to fall back to. By the time that the turn of
+    its first wave comes, the glass may be whole again."""
     rollout = rollout_of(state, command.rollout)
     if rollout is None or rollout.stopped_because is None:
         return False
-    if rollout.only_first_versions and not any(_emptied_by_hand(books, fact, unit) for unit in rollout.units):
+    if rollout.only_first_versions and (rollout.id, rollout.attempt) not in books.emptied:
         return False
     return any(unit.service == command.target.service and unit.stable is None for unit in rollout.units)
 
