@@ -113,7 +113,8 @@ class ColumnarSource:
         """The halves of the spans, a row each; links are not looked at yet."""
         trace = words(columns.field("trace_id"), 16)
         ends = (columns.numbers("end_time_unix_nano") // 1000).cast(pl.Int64)
-        starts = (columns.numbers("start_time_unix_nano") // 1000).cast(pl.Int64)
+        begun = columns.numbers("start_time_unix_nano")
+        starts = (begun // 1000).cast(pl.Int64).zip_with(begun != 0, ends)
         latest = pl.Series([LATEST_US if r.received_ms is None else r.received_ms * 1000 for r in records], dtype=pl.Int64)
         latest = latest[columns.record]
         flags, peer = self._flags_and_peers(columns, numbers)

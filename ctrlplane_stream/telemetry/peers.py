@@ -112,13 +112,13 @@ def _host_and_port(attributes: Mapping[str, str]) -> tuple[str, str]:
     if host.count(":") == 1:
         host, _, own = host.partition(":")
         port = port or own
-    return host.lower(), port
+    return host.lower().rstrip("."), port
 
 
 def _from_url(url: str, port: str) -> tuple[str, str]:
     try:
         parts = urlsplit("//" + url.partition("://")[2] if "://" in url else url)
-        return (parts.hostname or "").lower(), port or str(parts.port or "")
+        return (parts.hostname or "").lower().rstrip("."), port or str(parts.port or "")
     except ValueError:
         return "", port
 

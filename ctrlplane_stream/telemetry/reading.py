@@ -71,6 +71,7 @@ class Reader:
         links = self._links(span, skipped) if kind is Kind.CONSUMER and span.links else []
         parent = span.parent_span_id if len(span.parent_span_id) == len(NO_PARENT) else NO_PARENT
         end_us = span.end_time_unix_nano // 1000
+        lasted_us = end_us - span.start_time_unix_nano // 1000 if span.start_time_unix_nano else 0
         half = Half(
             span.trace_id,
             span.span_id,
@@ -78,7 +79,7 @@ class Reader:
             kind,
             failed,
             min(end_us, latest_us),
-            min(max(0, end_us - span.start_time_unix_nano // 1000), LONGEST_US),
+            min(max(0, lasted_us), LONGEST_US),
             origin,
             peer_of(attributes) if kind >= Kind.CLIENT else None,
             weight(span.trace_state, self._settings.sampling_multiplier),

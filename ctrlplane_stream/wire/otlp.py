@@ -104,7 +104,9 @@ def _link(item: Mapping[str, Any]) -> Span.Link:
 
 def _identifier(value: str | None) -> bytes:
     """An id's bytes: hexadecimal as OTLP/JSON says, base64 as protobuf's JSON does; raises ValueError for anything else."""
-    if value is None or len(value) > 2 * _ID_BYTES:
+    if not value:
+        return b""
+    if len(value) > 2 * _ID_BYTES:
         raise ValueError(f"not an id: {value!r}")
     if len(value) in _BASE64_LENGTHS and value.endswith("="):
         return b64decode(value, validate=True)
@@ -118,7 +120,7 @@ def _enum(value: str | int | None, names: Mapping[str, int]) -> Any:
 
 
 def _attributes(item: Mapping[str, Any]) -> list[KeyValue]:
-    return [KeyValue(key=pair["key"], value=_value(pair.get("value") or {})) for pair in _items(item, "attributes")]
+    return [KeyValue(key=pair.get("key") or "", value=_value(pair.get("value") or {})) for pair in _items(item, "attributes")]
 
 
 def _value(item: Mapping[str, Any]) -> AnyValue:

@@ -183,7 +183,7 @@ static int64_t one_span(Reading *r, const uint8_t *const *values, uint32_t recor
   if (f.end == 0) { r->no_end_time++; return 0; }
   int64_t row = r->rows, state = 0, combined = 0;
   if (row >= r->capacity) return TOO_SMALL;
-  int64_t end = (int64_t)(f.end / 1000), duration = end - (int64_t)(f.start / 1000);
+  int64_t end = (int64_t)(f.end / 1000), duration = f.start ? end - (int64_t)(f.start / 1000) : 0;
   int32_t kind = (int32_t)f.kind;
   uint8_t marks = f.links ? MARK_LINKS : 0;
   if (kind < 0 || kind > CONSUMER) kind = 0;

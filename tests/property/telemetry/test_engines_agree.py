@@ -205,6 +205,16 @@ def test_callers_of_two_environments_that_call_into_one_are_one_row(engine: Engi
     assert [(row.caller, row.callee, row.calls) for row in rows] == [("shop", "cart", 2)]
 
 
+@pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
+def test_a_span_that_does_not_say_when_it_began_lasts_no_time(engine: Engine) -> None:
+    """Not since 1970: one of them would be the 99th percentile of a hundred."""
+    traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1), engine)
+    client = traces.span("shop", Kind.CLIENT, milliseconds=BEGINNING_MS, end_ms=BEGINNING_MS)
+    chain.receive([request([client, traces.span("cart", Kind.SERVER, client)])], BEGINNING_MS + 12_000)
+    chain.advance(BEGINNING_MS + 60_000)
+    assert [(row.client.zero, row.server.zero) for part in chain.parts for row in part.edges] == [(1, 0)]
+
+
 @settings(max_examples=15, deadline=None)
 @given(SEEDS)
 def test_a_worker_writes_the_very_bytes_that_the_words_of_the_reference_encode_to(seed: int) -> None:

@@ -78,6 +78,22 @@ def test_every_form_of_the_same_spans_gives_the_same_windows(tmp_path: Path, for
     assert found.spans == sum(len(random_spans(seed)) for seed in range(6))
 
 
+def test_what_protobufs_own_json_leaves_out_or_calls_null_is_empty(tmp_path: Path) -> None:
+    """An attribute without a key is no reason to lose a request."""
+    document = json.loads(LINES.splitlines()[0])
+    expected = windows_of([_written(tmp_path, document)])
+    for scope in (scope for resource in document["resourceSpans"] for scope in resource["scopeSpans"]):
+        for span in scope["spans"]:
+            span["attributes"] = [*span.get("attributes", []), {"value": {"stringValue": "x"}}, {"key": None}]
+            span["parentSpanId"] = span.get("parentSpanId") or None
+    assert windows_of([_written(tmp_path, document)]) == expected
+
+
+def _written(folder: Path, document: object) -> Path:
+    (folder / "recording").write_text(json.dumps(document))
+    return folder / "recording"
+
+
 def test_a_request_whose_second_byte_is_a_brace_is_protobuf(tmp_path: Path) -> None:
     """Its first field is 123 bytes long: a line feed and a brace, as a JSON document could begin."""
     for padding in range(123):
