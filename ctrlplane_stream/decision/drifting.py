@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.holds import Condition, hold
 from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.decision.retiring import delete_again, deletes, is_given_up
@@ -34,24 +33,21 @@ def drifted(draft: Draft, service: str, detail: str) -> None:
     if rollout is None and draft.is_advised(service):
         draft.because("left", f"{service} is left as it is, since another tool moves it (mode advise): {detail}")
         return
-    looked_at = target.strayed is not None or (rollout is not None and any(h.code == "drift" for h in rollout.holds))
-    restores = _policy(draft, service, rollout).on_drift is OnDrift.RESTORE and not looked_at and not _contested(draft, target)
+    restores = _policy(draft, service, rollout).on_drift is OnDrift.RESTORE and target.strayed is None and not _contested(draft, target)
     if restores and target.edited is not None:
         draft.because("left", f"{service} is left as it is, since somebody edited it by hand: resume restores both", target.rollout)
     elif restores:
         draft.put_target(replace(target, restored_ms=draft.clock.now_ms))
         draft.tell(service, Telling(as_it_is(draft, target), f"restored after drift: {detail}", target.rollout))
-    elif rollout is not None:
-        draft.put_rollout(hold(draft, rollout, Condition("drift", f"{service} is not as it was left: {detail}")))
     elif not is_as_left(draft, target):
         stray(draft, service, impostor(draft, target) or detail)
 
 
 def stray(draft: Draft, service: str, detail: str) -> None:
-    """Remember that a target at rest strayed, and tell people once."""
+    """Remember that a target strayed, and tell people once: of one that a rollout moves by its hold."""
     target = draft.target(service)
     draft.put_target(replace(target, strayed=detail))
-    if target.strayed is None:
+    if target.strayed is None and moving(draft, service) is None:
         text = f"{service} is not as it was left: {detail}. resume restores it, and no rollout of it starts before"
         draft.because("strayed", text)
         notify_of_target(draft, service, "drift", text, "resume")

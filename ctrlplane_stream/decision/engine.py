@@ -187,5 +187,6 @@ def _to_stable(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
     if target.wanted(unit.candidate) is None:
         return
     whole, comes_first = with_stable(draft, rollout, replace(unit, stable=stable))
-    draft.put_target(whole if comes_first else weighted(whole, unit.candidate, stable, 0))
+    told = whole if comes_first else weighted(whole, unit.candidate, stable, 0)
+    draft.put_target(replace(told, strayed=None))
     draft.tell(unit.service, Telling(Verb.PREPARE if comes_first else Verb.SHIFT, because, rollout.id))

@@ -65,7 +65,7 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     if ours is None:
         return Reading(Gate.WAITING, "waits for the first window to be judged")
     if ours.status is VerdictStatus.FAIL:
-        return Reading(Gate.WAITING, f"failed, and only force goes on: {ours.reason}")
+        return Reading(Gate.WAITING, f"failed, and only skip or force goes on: {ours.reason}")
     if ours.status is VerdictStatus.NO_DATA:
         return _silent(rollout, version_set, ours, seconds)
     if rollout.bakes:
@@ -81,7 +81,7 @@ def _by_runs(rollout: e.Rollout, version_set: e.VersionSet) -> bool:
 def _of_runs(rollout: e.Rollout, policy: Policy, ours: e.Heard | None, seconds: float, few: str | None) -> Reading:
     """The gate of a set of jobs: their runs are its evidence, and a judge may only object."""
     if ours is not None and ours.status is VerdictStatus.FAIL:
-        return Reading(Gate.WAITING, f"failed, and only force goes on: {ours.reason}")
+        return Reading(Gate.WAITING, f"failed, and only skip or force goes on: {ours.reason}")
     least = policy.bake_seconds if rollout.bakes else rollout.steps[rollout.step].min_seconds
     if seconds < least:
         return Reading(Gate.WAITING, f"stays {least:.0f} s ({seconds:.0f} s so far)")

@@ -1,7 +1,8 @@
 """Why a rollout does not go forward: holds come with their condition and go with it, or stay until somebody lifts them.
 
-A hold has a code for programs, a sentence for people, and a deadline: what nobody ends is reverted and gives up its place. Abort
-and everything that lowers a weight never wait for a hold.
+A hold has a code for programs, a sentence for people, and a deadline: what nobody ends is reverted and gives up its place; what goes
+back already, or may not go back, is told to people again then, and every deadline after. An abort that a person says and what lowers a
+weight wait for no hold, but for one thing: a target that a hand has, known or not, is left as it is, on the way back too.
 """
 
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.notices import notify
-from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
+from ctrlplane_stream.decision.phases import FORWARD, MOVING, QUEUED, Phase
 from ctrlplane_stream.decision.readiness import never_ready, none_ready
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
@@ -25,6 +26,11 @@ BLIND = "blind"
 """Code of the hold of a rollout that went back to weight 0 since nothing was seen of it."""
 REVERT_FAILS = "revert-fails"
 """Code of the hold of a revert that a FAIL meets: it is never itself reverted."""
+HAND_EDIT, DRIFT = "hand-edit", "drift"
+"""Codes of the holds of a rollout of whose targets one is in a hand: in one that said so, or in nobody knows whose. They end with that."""
+HANDS = (HAND_EDIT, DRIFT)
+STOPPABLE = (QUEUED, *FORWARD)
+"""Phases that a hold past its deadline ends."""
 _NEXT = MappingProxyType(
     {
         "approval": "promote",
@@ -52,17 +58,30 @@ def review(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> e.
     if not found and not rollout.holds:
         return rollout
     before = {hold.code: hold for hold in rollout.holds}
-    sticky = [hold for hold in rollout.holds if hold.sticky]
-    passing = [_held(draft, rollout, c, before.get(c.code)) for c in found if c.code not in {h.code for h in sticky}]
+    sticky = [_armed(draft, rollout, hold) for hold in rollout.holds if hold.sticky and hold.code not in HANDS]
+    passing = [
+        _armed(draft, rollout, _held(draft, rollout, c, before.get(c.code))) for c in found if c.code not in {h.code for h in sticky}
+    ]
     holds = tuple(sorted([*sticky, *passing], key=lambda h: (h.since_ms, h.code)))
     for hold in rollout.holds:
         if hold.code not in {h.code for h in holds}:
             draft.because("hold-over", f"{rollout.id}: no longer held for {hold.code}", rollout.id)
     after = replace(rollout, holds=holds)
-    for hold in passing:
+    for hold in holds:
         if hold.code not in before:
             announce(draft, after, hold)
+        elif hold.deadline_steady != before[hold.code].deadline_steady:
+            announce(draft, after, hold, "held still")
     return after
+
+
+def _armed(draft: Draft, rollout: e.Rollout, held: e.Hold) -> e.Hold:
+    """The hold with its deadline, or a new one where that is over and ends nothing: nobody is to wait for a person in silence."""
+    ends = rollout.phase in (*STOPPABLE, Phase.ADOPTING) and held.code != REVERT_FAILS
+    if ends or draft.clock.steady < held.deadline_steady:
+        return held
+    deadline_steady, deadline_ms = _deadline(draft, rollout)
+    return replace(held, deadline_steady=deadline_steady, deadline_ms=deadline_ms)
 
 
 def hold(draft: Draft, rollout: e.Rollout, condition: Condition, who: str | None = None) -> e.Rollout:
@@ -81,10 +100,10 @@ def lifted(rollout: e.Rollout, *codes: str) -> e.Rollout:
     return replace(rollout, holds=keep)
 
 
-def announce(draft: Draft, rollout: e.Rollout, held: e.Hold) -> None:
+def announce(draft: Draft, rollout: e.Rollout, held: e.Hold, how: str = "held") -> None:
     """Say that a rollout is held, with reason, deadline and what to type."""
-    draft.because(f"held:{held.code}", f"{rollout.id} is held in {rollout.phase}: {held.text}", rollout.id)
-    notify(draft, rollout, "held", f"{rollout.id} is held: {held.text}", next_verb(rollout, held), held.deadline_ms)
+    draft.because(f"held:{held.code}", f"{rollout.id} is {how} in {rollout.phase}: {held.text}", rollout.id)
+    notify(draft, rollout, "held", f"{rollout.id} is {how}: {held.text}", next_verb(rollout, held), held.deadline_ms)
 
 
 def next_verb(rollout: e.Rollout, held: e.Hold) -> str:
@@ -100,22 +119,67 @@ def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
 def _held(draft: Draft, rollout: e.Rollout, condition: Condition, before: e.Hold | None) -> e.Hold:
     if before is not None:
         return replace(before, text=condition.text)
-    seconds = draft.version_set(rollout.id).policy.hold_deadline_seconds
-    wait = int(seconds * 1000)
-    clock = draft.clock
-    return e.Hold(condition.code, condition.text, clock.now_ms, clock.steady, clock.steady + wait, clock.now_ms + wait)
+    clock, deadline = draft.clock, _deadline(draft, rollout)
+    return e.Hold(condition.code, condition.text, clock.now_ms, clock.steady, *deadline, sticky=condition.code in HANDS)
+
+
+def _deadline(draft: Draft, rollout: e.Rollout) -> tuple[int, int]:
+    """When the patience of a hold that begins now ends, steady and by the log's time."""
+    wait = int(draft.version_set(rollout.id).policy.hold_deadline_seconds * 1000)
+    return draft.clock.steady + wait, draft.clock.now_ms + wait
 
 
 def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> list[Condition]:
     """Everything that keeps the rollout from going forward now, sticky holds apart."""
     if rollout.phase not in MOVING:
-        return []
-    found = [Condition("stuck", "not every target does what is wanted: " + "; ".join(rollout.stuck))] if rollout.stuck else []
+        return _in_hands(draft, rollout) if rollout.phase is QUEUED else []
+    found = _in_hands(draft, rollout)
+    if rollout.stuck:
+        text = "not every target does what is wanted: " + "; ".join(rollout.stuck)
+        found.append(Condition("stuck", text + _left_behind(draft, rollout, rollout.stuck)))
     if rollout.phase in FORWARD:
         found += _scoped(draft, rollout)
     if reading is not None:
         found += _gated(draft, rollout, reading)
     return found
+
+
+def _in_hands(draft: Draft, rollout: e.Rollout) -> list[Condition]:
+    """That targets are otherwise than they were left, by a hand that said so or by an unknown one: of those that it moves, or that nothing
+    moves and it waits for."""
+    edited: list[str] = []
+    strayed: list[str] = []
+    for unit in rollout.units:
+        target = draft.target(unit.service)
+        if target.rollout == rollout.id or target.rollout is None:
+            if target.edited is not None:
+                edited.append(f"{unit.service} was edited by hand: {target.edited}")
+            if target.strayed is not None:
+                strayed.append(f"{unit.service} is not as it was left: {target.strayed}")
+    if not edited and not strayed:
+        return []
+    behind = _left_behind(draft, rollout, (*edited, *strayed))
+    stopped = rollout.stopped_because is not None
+    more = (", abort returns to stable" if rollout.phase in FORWARD else "") + behind
+    found = [Condition(HAND_EDIT, f"{'; '.join(edited)}. resume goes {'back' if stopped else 'on'} over it{more}")] if edited else []
+    how = "goes back over it" if stopped else "restores it"
+    return [*found, Condition(DRIFT, f"{'; '.join(strayed)}. resume {how}{more}")] if strayed else found
+
+
+def _left_behind(draft: Draft, rollout: e.Rollout, named: tuple[str, ...]) -> str:
+    """What of a set that goes back has its turn only after those that are ``named``, and keeps its candidate until then."""
+    if rollout.phase not in (Phase.PREPARING, Phase.ABORTING) or len(rollout.units) == 1:
+        return ""
+    targets = {u.service: draft.target(u.service) for u in rollout.units if not any(text.startswith(f"{u.service} ") for text in named)}
+    new = [
+        f"{unit.service} {unit.candidate} {wanted.weight}%"
+        for unit in rollout.units
+        if (target := targets.get(unit.service)) is not None
+        and target.rollout == rollout.id
+        and (wanted := target.wanted(unit.candidate)) is not None
+        and wanted.weight
+    ]
+    return f"; until then stay as they are: {', '.join(new)}" if new else ""
 
 
 def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:

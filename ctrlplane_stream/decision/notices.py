@@ -1,4 +1,4 @@
-"""What people are told without asking: holds, reverts, lease expiries, with the next command to type."""
+"""What people are told without asking: holds, reverts, lease expiries, releases that are dropped, with the next command to type."""
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
@@ -10,6 +10,12 @@ def notify_of_target(draft: Draft, service: str, event: str, text: str, verb: st
     """Tell people about a target that no rollout moves. ``verb`` is the control verb that is most likely wanted next."""
     command = f"ctrlplane-stream control {verb} {draft.environment}:{service} --why REASON"
     _tell(draft, event, text, {service: draft.target(service).weights}, command)
+
+
+def notify_of_release(draft: Draft, name: str, size: int, services: tuple[str, ...], text: str) -> None:
+    """Tell people about a release that was dropped before it was a rollout. ``services`` are those of it that came."""
+    command = f"ctrlplane-stream artifact push IMAGE@DIGEST --release {name} --release-size {size}"
+    _tell(draft, "release-dropped", text, {service: draft.target(service).weights for service in services}, command)
 
 
 def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, deadline_ms: int | None = None) -> None:

@@ -72,6 +72,7 @@ def _over_glass(draft: Draft, rollout: e.Rollout, fact: OutcomeReported) -> None
     service, seen = fact.target.service, fact.observed
     if fact.status is not OutcomeStatus.REFUSED or seen is None or seen.break_glass is None:
         return
+    _by_a_person(draft, service)
     unit = rollout.unit(service)
     if rollout.phase is not Phase.ABORTING:
         _stop(draft, service, f"somebody aborted on {service} itself: {seen.break_glass}")
@@ -106,12 +107,12 @@ def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallbac
 
 
 def _at_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, sequence: int) -> dict[str, e.ZeroSince]:
-    """Since when each version is known without weight. What was seen before the last command took effect may have been given some since:
-    it begins nothing."""
+    """Since when each version is known without weight. What was seen before the last command took effect may have been given some since,
+    and what a hand does may be undone by it: neither begins anything."""
     if observed.not_in_force is not None:
         return {}
     now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)
-    heard = sequence >= target.commanded_sequence
+    heard = sequence >= target.commanded_sequence and target.strayed is None
     known, given = target.zero_since, [v.label for v in target.live if v.weight > 0]
     without = [v.label for v in observed.versions if v.weight == 0 and v.label not in given]
     return {label: known.get(label, now) for label in without if heard or label in known}
@@ -119,7 +120,7 @@ def _at_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, sequ
 
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     """The target with its last command closed, if the world shows what it wanted; then it has not strayed either."""
-    if target.strayed is not None and is_as_left(draft, target):
+    if target.strayed is not None and target.rollout is None and is_as_left(draft, target):
         target = replace(target, strayed=None)
     if target.in_flight is not None and is_shown(draft, target):
         return replace(target, in_flight=None, over_edit=None, edited=None if target.over_edit is not None else target.edited)
@@ -162,6 +163,7 @@ def _another_artifact(draft: Draft, service: str) -> None:
 def _glass_broken(draft: Draft, service: str, because: str) -> None:
     """Abort what moves the target. Where that has baked and still has all traffic, the target may fall back to it by now: it is told
     again, takes that if so, and refuses it if not."""
+    _by_a_person(draft, service)
     rollout, target = moving(draft, service), draft.target(service)
     seen = target.seen(rollout.unit(service).candidate) if rollout is not None else None
     if rollout is not None and rollout.promoted and rollout.phase is Phase.DRAINING and seen is not None and seen.weight == 100:
@@ -170,6 +172,13 @@ def _glass_broken(draft: Draft, service: str, because: str) -> None:
         tell_again(draft, target, because)
     else:
         _stop(draft, service, because)
+
+
+def _by_a_person(draft: Draft, service: str) -> None:
+    """Forget how a target had strayed that a person brought back on itself meanwhile: whoever looked at it has answered that."""
+    target = draft.target(service)
+    if target.strayed is not None and target.rollout is not None:
+        draft.put_target(replace(target, strayed=None))
 
 
 def _stop(draft: Draft, service: str, because: str) -> None:
@@ -181,15 +190,12 @@ def _stop(draft: Draft, service: str, because: str) -> None:
 def _edited(draft: Draft, service: str, edit: str) -> None:
     known = draft.target(service).edited
     draft.put_target(replace(draft.target(service), edited=edit))
-    rollout = moving(draft, service)
-    if rollout is None:
-        text = f"{service} was edited by hand ({edit}); no rollout of it starts until somebody says resume"
-        draft.because("hand-edit", text)
-        if known != edit:
-            notify_of_target(draft, service, "hand-edit", text, "resume")
-        return
-    text = f"{service} was edited by hand: {edit}. resume goes on over it, abort returns to stable"
-    draft.put_rollout(hold(draft, rollout, Condition("hand-edit", text)))
+    if moving(draft, service) is not None:
+        return  # which is held for it, and says so
+    text = f"{service} was edited by hand ({edit}); no rollout of it starts until somebody says resume"
+    draft.because("hand-edit", text)
+    if known != edit:
+        notify_of_target(draft, service, "hand-edit", text, "resume")
 
 
 def _handed_back(draft: Draft, service: str) -> None:
@@ -198,10 +204,7 @@ def _handed_back(draft: Draft, service: str) -> None:
     target = replace(draft.target(service), edited=None)
     draft.put_target(target)
     draft.because("handed-back", f"{service} was released by whoever edited it by hand", target.rollout)
-    rollout = moving(draft, service)
-    if rollout is not None:
-        draft.put_rollout(lifted(rollout, "hand-edit"))
-    if rollout is None and draft.is_advised(service):
+    if moving(draft, service) is None and draft.is_advised(service):
         return
     if target.strayed is None and target.stable is not None and not is_as_left(draft, target):
         tell_again(draft, target, "released by whoever edited it by hand")

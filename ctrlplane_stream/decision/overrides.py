@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.adopting import adopt
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.falling import stays
-from ctrlplane_stream.decision.holds import BLIND, LEASE_EXPIRED, REVERT_FAILS, Condition, hold, lifted
+from ctrlplane_stream.decision.holds import BLIND, HANDS, LEASE_EXPIRED, REVERT_FAILS, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Phase
 from ctrlplane_stream.decision.promoting import has_baked
@@ -125,7 +125,7 @@ def _pause(draft: Draft, fact: OverrideRequested) -> Answered:
 def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
     again = [name for name in _resumed_services(draft, fact) if _resume_target(draft, name, fact)]
     found = [r for r in in_scope(draft, fact) if r.holds]
-    freed = [replace(lifted(_noted(rollout, fact)), retreats=0) for rollout in found]
+    freed = [replace(lifted(lifted(_noted(rollout, fact)), *HANDS), retreats=0) for rollout in found]
     for rollout in freed:
         draft.put_rollout(rollout)
     said = [f"{', '.join(r.id for r in freed)} resumed"] if freed else []
@@ -159,8 +159,8 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
         if rollout.advice is not None:
             draft.put_rollout(replace(_noted(rollout, fact), stopped_because=f"{fact.who} wants it aborted: {fact.why}"))
             continue
-        _over_edits(draft, rollout, fact)
-        noted = replace(lifted(_noted(rollout, fact), "hand-edit", "drift"), unsafe=fact.unsafe, forced=False)
+        _over_hands(draft, rollout, fact)
+        noted = replace(lifted(_noted(rollout, fact), *HANDS), unsafe=fact.unsafe, forced=False)
         draft.put_rollout(noted)
         if rollout.phase not in (Phase.ABORTING, Phase.LEAVING) and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
             move(draft, noted, Event.STOP, f"aborted by {fact.who}: {fact.why}")
@@ -173,13 +173,14 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
     return True, _of_both(found, "aborted", "which is advised to abort")
 
 
-def _over_edits(draft: Draft, rollout: e.Rollout, fact: OverrideRequested) -> None:
-    """Tell the targets that a rollout moves their desired state over whatever was edited by hand."""
+def _over_hands(draft: Draft, rollout: e.Rollout, fact: OverrideRequested) -> None:
+    """Tell the targets that a rollout moves their desired state over whatever was edited by hand, or strayed."""
     for unit in rollout.units:
         target = draft.target(unit.service)
-        if target.edited is not None and target.rollout == rollout.id:
-            draft.put_target(replace(target, over_edit=target.edited, edited=None))
-            tell_again(draft, draft.target(unit.service), f"{fact.who} goes over the edit by hand: {fact.why}")
+        if target.in_hand is not None and target.rollout == rollout.id:
+            over = target.edited if target.edited is not None else target.over_edit
+            draft.put_target(replace(target, over_edit=over, edited=None, strayed=None))
+            tell_again(draft, draft.target(unit.service), f"{fact.who} goes over what a hand did: {fact.why}")
 
 
 def _promote(draft: Draft, fact: OverrideRequested) -> Answered:

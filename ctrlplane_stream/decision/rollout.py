@@ -38,7 +38,6 @@ Answer = tuple[Event, str] | str | None
 Rule = Callable[[Draft, e.Rollout], Answer]
 GateRule = Callable[[Draft, e.Rollout, gate.Reading], Answer]
 
-_STOPPABLE = (Phase.QUEUED, *FORWARD)
 MAX_RETREATS = 3
 """After so many retreats a blind rollout waits for a person instead of trying again."""
 
@@ -128,7 +127,7 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 
 def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
     """What stops a rollout in any phase under watch: an expired hold, or a version that fails by itself while there is a way back."""
-    if rollout.holds and rollout.phase in _STOPPABLE and (over := holds.expired(draft, rollout)) is not None:
+    if rollout.holds and rollout.phase in holds.STOPPABLE and (over := holds.expired(draft, rollout)) is not None:
         return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
     for unit in rollout.units if _may_fail(rollout) else ():
         if (why := failing(draft, rollout, unit)) is not None:

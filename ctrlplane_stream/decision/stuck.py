@@ -7,7 +7,7 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import back_after_glass, serves, takes_requests
 from ctrlplane_stream.decision.phases import ABORTING, LEAVING, MOVING
 from ctrlplane_stream.decision.taking_over import was_refused
-from ctrlplane_stream.decision.targets import exchanges, goes_on, is_shown, tell_again, with_version
+from ctrlplane_stream.decision.targets import exchanges, goes_on, is_as_left, is_shown, tell_again, with_version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.world import PARKED, Capacity
@@ -23,6 +23,7 @@ def watch_targets(draft: Draft, rollout: e.Rollout) -> e.Rollout:
         return replace(rollout, stuck=()) if rollout.stuck else rollout
     found: list[str] = []
     for unit in rollout.units:
+        _as_left_again(draft, rollout, unit)
         if (text := _trouble(draft, rollout, unit)) is not None:
             found.append(text)
     return replace(rollout, stuck=tuple(found)) if found or rollout.stuck else rollout
@@ -32,18 +33,18 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     target = draft.target(unit.service)
     if target.rollout != rollout.id:
         return None  # what only queued has no word in what is told
-    if target.edited is None and (again := _parked_in_use(rollout, target, unit)) is not None:
-        return _drained_anew(draft, rollout, unit, again)
+    if target.in_hand is None and (again := _parked_in_use(rollout, target, unit)) is not None:
+        return _drained_anew(draft, unit, rollout.id, again)
     if unit.service in draft.telling:
         return None
     flight = target.in_flight
     dead = _nowhere_to_go(target, unit) if rollout.phase is ABORTING and not exchanges(draft, target) else None
     if dead is not None and not _did_not_come_back(draft, rollout, target):
         return f"{_whereabouts(target)}: {dead}"
-    if target.edited is not None or (rollout.phase is LEAVING and was_refused(target)):
+    if target.in_hand is not None or (rollout.phase is LEAVING and was_refused(target)):
         return None  # people have it in their hands, or the answer is all that was waited for
     if flight is None:
-        _restore(draft, rollout, target)
+        _restore(draft, target)
         return None
     back_after_glass(draft, rollout, unit)
     if unit.service in draft.telling:
@@ -77,18 +78,21 @@ def _parked_in_use(rollout: e.Rollout, target: e.TargetEntry, unit: e.Unit) -> s
     return None
 
 
-def _drained_anew(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> str:
-    """Keep a version that takes requests again, and take its traffic first, unless somebody is to look at it and has said nothing."""
+def _drained_anew(draft: Draft, unit: e.Unit, rollout: str, label: str) -> str:
+    """Keep a version that takes requests again, and take its traffic first."""
     target = draft.target(unit.service)
-    if unit.service in draft.telling or not _looked_at(rollout):
-        draft.put_target(with_version(target, e.LiveVersion(label, Capacity.FULL, 0)))
-        draft.tell(unit.service, Telling(Verb.SHIFT, f"{label} takes requests again, and drains anew", rollout.id))
+    draft.put_target(with_version(target, e.LiveVersion(label, Capacity.FULL, 0)))
+    draft.tell(unit.service, Telling(Verb.SHIFT, f"{label} takes requests again, and drains anew", rollout))
     return f"{_whereabouts(target)}: {label} takes requests again, and drains anew"
 
 
-def _looked_at(rollout: e.Rollout) -> bool:
-    """Whether somebody is to look at a target first that strayed or was edited by hand."""
-    return any(hold.code in ("drift", "hand-edit") for hold in rollout.holds) if rollout.holds else False
+def _as_left_again(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
+    """Go on with a target that strayed once it shows what is wanted by now: it is told that, which may have been withheld meanwhile."""
+    target = draft.target(unit.service)
+    if target.strayed is not None and target.rollout == rollout.id and is_as_left(draft, target):
+        draft.put_target(replace(target, strayed=None))
+        draft.because("as-left", f"{unit.service} is as it was left again", rollout.id)
+        tell_again(draft, draft.target(unit.service), "it shows what is wanted again")
 
 
 def _once_more(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> None:
@@ -122,9 +126,9 @@ def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:
     return f"its actuator {'says that it is applied, which did not show' if flight.answered else 'has not answered'} for {seconds:.0f} s"
 
 
-def _restore(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> None:
-    """Say again what is wanted of a target that strayed from it after it had been confirmed, unless somebody is to look at that first."""
-    if not _looked_at(rollout) and not is_shown(draft, target):
+def _restore(draft: Draft, target: e.TargetEntry) -> None:
+    """Say again what is wanted of a target that strayed from it after it had been confirmed."""
+    if not is_shown(draft, target):
         tell_again(draft, target, "the target is no longer as it was left")
 
 

@@ -234,10 +234,13 @@ def lease_seconds(draft: Draft, target: e.TargetEntry) -> float:
 
 
 def emit_commands(draft: Draft) -> None:
-    """Turn every target that is to be told into one command, in order of name."""
+    """Turn every target that is to be told into one command, in order of name. One that strayed is told nothing that would restore it,
+    before it is as it was left again or a person says so: what is wanted of it is said then."""
     for number, service in enumerate(sorted(draft.telling)):
         telling = draft.telling[service]
         target = draft.target(service)
+        if target.strayed is not None and telling.weights is None and telling.verb not in (Verb.ADOPT, Verb.LEAVE):
+            continue
         id_ = f"{draft.environment}/{draft.clock.sequence}/{number}"
         wanted = desired(draft, target if telling.weights is None else _at(target, telling.weights))
         draft.outputs.append(
@@ -285,7 +288,9 @@ def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, 
     flight, steady = target.in_flight, draft.clock.steady
     tries = flight.tries + 1 if flight is not None and flight.trouble is not None else 1
     given = [v.label for v in target.live if v.weight > 0]
-    told = e.InFlight(id_, telling.verb, draft.clock.sequence, steady, tries, stays=telling.weights is not None)
+    told = e.InFlight(
+        id_, telling.verb, draft.clock.sequence, steady, tries, stays=telling.weights is not None and telling.verb is not Verb.RENEW
+    )
     renewed = flight is not None and telling.verb is Verb.RENEW
     return replace(
         target,

@@ -9,7 +9,7 @@ from ctrlplane_stream.decision.observing import lease_lapsed
 from ctrlplane_stream.decision.overrides import drop_freezes
 from ctrlplane_stream.decision.phases import QUEUED
 from ctrlplane_stream.decision.retiring import retire
-from ctrlplane_stream.decision.targets import goes_on, lease_seconds
+from ctrlplane_stream.decision.targets import exchanges, goes_on, lease_seconds
 from ctrlplane_stream.decision.versioning import releases_due
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import LOOKS_EVERY_SECONDS
@@ -50,11 +50,25 @@ def _leases_lost(draft: Draft) -> None:
 def renew(draft: Draft) -> None:
     """Renew the leases that are a third gone, after rollouts were moved: a move renews by itself."""
     for target, leased_ms in _leased(draft):
-        if target.edited is not None or target.service in draft.telling:
+        if target.edited is not None or (target.service in draft.telling and target.strayed is None):
             continue
         due = leased_ms + lease_seconds(draft, target) * 1000 / 3
-        if draft.clock.now_ms >= due and _may_be_told(draft, target):
+        if draft.clock.now_ms < due or not _may_be_told(draft, target):
+            continue
+        if target.strayed is None:
             draft.tell(target.service, Telling(Verb.RENEW, "the lease is renewed while the rollout is watched", target.rollout))
+        elif (shown := _shown_weights(draft, target)) is not None:
+            because = "the lease is renewed by the weights that are there, until somebody has looked at them"
+            draft.tell(target.service, Telling(Verb.RENEW, because, target.rollout, shown))
+
+
+def _shown_weights(draft: Draft, target: e.TargetEntry) -> dict[str, int] | None:
+    """What a target that strayed shows of the versions that are wanted of it, or None where no command can say just that: then its lease
+    ends as it would without us."""
+    if exchanges(draft, target):
+        return None
+    shown = {v.label: seen.weight if (seen := target.seen(v.label)) is not None else 0 for v in target.live}
+    return shown if sum(shown.values()) == 100 else None
 
 
 def _leased(draft: Draft) -> Iterator[tuple[e.TargetEntry, int]]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.notices import notify_of_release
 from ctrlplane_stream.decision.promoting import has_baked
 from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
@@ -242,7 +243,9 @@ def releases_due(draft: Draft) -> None:
         if entry.size is not None and len(entry.members) < entry.size and not name.startswith("group "):
             _forget_release(draft, name)
             _turn_down(draft, entry.members)
-            text = f"release {name} is dropped: only {len(entry.members)} of {entry.size} services came; push it again whole"
+            came = " and ".join(f"{service} {label}" for service, label in sorted(entry.members.items()))
+            text = f"release {name} is dropped: only {len(entry.members)} of {entry.size} services came ({came}); push it again whole"
             draft.because("release-dropped", text)
+            notify_of_release(draft, name, entry.size, tuple(sorted(entry.members)), text)
         else:
             _start_release(draft, entry)

@@ -67,7 +67,8 @@ class OnDrift(StrEnum):
     """What to do where a target drifted."""
 
     HOLD = "hold"
-    """Leave it as it is, tell people, and wait for ``resume`` or ``abort``; no rollout of it starts before."""
+    """Leave it as it is, tell people, and wait for ``resume`` or ``abort``; no rollout of it starts before. A lease is renewed by the
+    weights that are there. What is stopped meanwhile, for a FAIL or at a hold's deadline, goes back once somebody has said so."""
     RESTORE = "restore"
     """Say it again once; a second drift within an hour holds."""
 
@@ -175,7 +176,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a partial weight stands without the engine before the target goes to stable by itself. It is renewed when a third of it
     is over, and the engine looks every 5 s: less than 15 may run out under an engine that is well."""
     hold_deadline_seconds: Patience = 86_400.0
-    """A hold that nobody ends is reverted after this long, and gives up its place before others."""
+    """A hold that nobody ends is reverted after this long, and gives up its place before others; what goes back already, or may not, is
+    told to people again."""
     hold_after_revert_seconds: Seconds = 0.0
     """How long the service takes no new rollout after a revert; 0 since the fix is usually what comes next. Whoever says revert, retry or
     force does not wait."""

@@ -58,6 +58,9 @@ class Deed(StrEnum):
     RETAG = "runs another artifact under a label, at rest"
     RECREATE = "a job is made anew"
     IGNORE = "the gateway ignores the route"
+    EDIT_AND_FAIL = "edited by hand, and fails then"
+    DRIFT_ON_LEASE = "drifts under weight, and may fail then"
+    EDIT_GOING_BACK = "edited by hand on the way back"
 
 
 CHAOS_SECONDS, LONG_SECONDS = 240, 720

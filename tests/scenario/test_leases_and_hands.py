@@ -7,7 +7,7 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeReported, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.policy import OnDrift, Unsure
+from ctrlplane_stream.model.policy import OnDrift, Policy, Step, Unsure
 from ctrlplane_stream.simulation.loop import QUICK, Loop, digest
 from tests.scenario.shop import held, old_version_being_parked, phase, reasons, shop, until, weights
 
@@ -535,3 +535,101 @@ def test_whoever_hands_back_an_edit_does_not_answer_a_drift_besides() -> None:
     loop.say(Say.RESUME, service="cart")
     loop.run(5)
     assert weights(loop, "cart") == {"#1": 100}
+
+
+def edited(loop: Loop, **found: int) -> None:
+    """Bob gives cart's versions other weights by hand, and it is reported."""
+    loop.world.edit("cart", {f"#{label[1:]}": weight for label, weight in found.items()}, "weight 40 by bob")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 40 by bob")
+
+
+def blind_at_weight_0() -> Loop:
+    """A shop whose cart #2 went back to weight 0, since nothing is seen of it, and is edited by hand there."""
+    loop = shop(policy=replace(QUICK, hold_deadline_seconds=120))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.judge.telemetry.cut = True
+    until(loop, "cart/2", Phase.PREPARING)
+    edited(loop, v1=60, v2=40)
+    loop.run(5)
+    return loop
+
+
+def test_what_stops_at_weight_0_over_an_edit_by_hand_is_held_for_it_and_tells_people_again_at_every_deadline() -> None:
+    loop = blind_at_weight_0()
+    until(loop, "cart/2", Phase.ABORTING)
+    known = len(loop.driver.notices)
+    loop.run(400)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "cart")) == (Phase.ABORTING, ["hand-edit"], {"#1": 60, "#2": 40})
+    told = loop.driver.notices[known:]
+    assert len(told) == 3
+    assert told[-1].text == "production/cart/2 is held still: cart was edited by hand: weight 40 by bob. resume goes back over it"
+    assert told[-1].next_command == "ctrlplane-stream control resume production/cart/2 --why REASON"
+    assert told[-1].deadline_ms is not None
+    assert told[-1].deadline_ms > loop.now_ms
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+@pytest.mark.parametrize("hand", ["edit", "drift"])
+def test_what_waits_in_the_queue_for_a_person_who_looks_at_a_target_is_held_and_gives_up_its_place(hand: str) -> None:
+    loop = shop(policy=replace(QUICK, hold_deadline_seconds=120))
+    if hand == "edit":
+        edited(loop, v1=100)
+    else:
+        stray(loop)
+    loop.run(1)
+    loop.push("cart", 2)
+    loop.run(10)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.QUEUED, ["hand-edit" if hand == "edit" else "drift"])
+    assert loop.driver.notices[-1].next_command == "ctrlplane-stream control resume production/cart/2 --why REASON"
+    loop.run(120)
+    assert phase(loop, "cart/2") is Phase.REVERTED
+
+
+LONG_STEP = replace(QUICK, steps=(Step(10, 300, 600), Step(100, 10, 300)), lease_seconds=60)
+
+
+def drifted_under_weight(policy: Policy = LONG_STEP) -> Loop:
+    """A shop whose cart #2 was given 80% by nobody's known hand."""
+    loop = shop(policy=policy)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.stray("cart", {"#1": 20, "#2": 80})
+    loop.tell_world("cart", WorldCause.DRIFT, "80 of unknown hand")
+    return loop
+
+
+def test_a_lease_is_renewed_by_the_weights_that_drifted_until_somebody_has_looked_at_them() -> None:
+    loop = drifted_under_weight()
+    known = len(loop.driver.commands)
+    loop.run(240)
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == (["drift"], {"#1": 20, "#2": 80})
+    assert {c.verb for c in loop.driver.commands[known:]} == {Verb.RENEW}
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    loop.run(5)
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == ([], {"#1": 90, "#2": 10})
+
+
+@pytest.mark.parametrize("word", [Say.ABORT, Say.RESUME])
+def test_a_stop_leaves_what_drifted_to_a_person_and_says_so(word: Say) -> None:
+    loop = drifted_under_weight()
+    loop.judge.faulty.add(("cart", "#2"))
+    until(loop, "cart/2", Phase.ABORTING)
+    loop.run(100)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "cart")) == (Phase.ABORTING, ["drift"], {"#1": 20, "#2": 80})
+    assert loop.driver.notices[-1].text.endswith("is held: cart is not as it was left: 80 of unknown hand. resume goes back over it")
+    loop.say(word, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_target_that_drifted_and_is_as_it_was_left_again_is_held_no_longer() -> None:
+    loop = drifted_under_weight()
+    loop.run(30)
+    loop.world.stray("cart", {"#1": 90, "#2": 10})
+    loop.tell_world("cart", WorldCause.DRIFT, "80 of unknown hand is over")
+    loop.run(2)
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == ([], {"#1": 90, "#2": 10})
+    until(loop, "cart/2", Phase.COMPLETED)

@@ -48,6 +48,9 @@ def test_on_the_way_down_a_callee_keeps_its_new_version_until_every_caller_has_l
     loop.say(Say.ABORT, rollout=f"production/{id_}")
     loop.run(20)
     assert [weights(loop, name) for name in ("cart", "island", "pay")] == [{"#2": 100}, {"#1": 100}, {"#2": 100}]
+    told = loop.driver.notices[-1].text
+    assert "cart wanted #1 100%, #2 0%; seen #1 0% (4/4 ready), #2 100% (4/4 ready): failed: the cluster does not answer" in told
+    assert told.endswith("; until then stay as they are: pay #2 100%")
     loop.world.broken.clear()
     until(loop, id_, Phase.REVERTED)
     assert [weights(loop, name) for name in ("cart", "island", "pay")] == [{"#1": 100}] * 3

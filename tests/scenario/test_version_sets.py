@@ -129,7 +129,10 @@ def test_a_release_that_never_becomes_whole_is_dropped_and_said_so() -> None:
     loop = shop()
     loop.push("cart", 2, release="r1", release_size=2)
     loop.run(3700)
-    assert "release r1 is dropped: only 1 of 2 services came; push it again whole" in reasons(loop)
+    text = "release r1 is dropped: only 1 of 2 services came (cart #2); push it again whole"
+    assert text in reasons(loop)
+    told = [(n.event, n.text, n.next_command) for n in loop.driver.notices]
+    assert told[-1] == ("release-dropped", text, "ctrlplane-stream artifact push IMAGE@DIGEST --release r1 --release-size 2")
     assert weights(loop, "cart") == {"#1": 100}
     for name in ("cart", "pay"):
         loop.push(name, 2, release="r1", release_size=2)

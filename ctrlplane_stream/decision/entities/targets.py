@@ -77,7 +77,7 @@ class TargetEntry(msgspec.Struct, frozen=True):
     """The edit by hand that an operator said to go over, until a command of ours is confirmed."""
     edited: str | None = None
     strayed: str | None = None
-    """How it is not as it was left at rest, by nobody's known hand; None once it is again, or somebody said resume."""
+    """How it is not as it was left, by nobody's known hand; None once it is again, or somebody said resume, or abort of what moves it."""
     restored_ms: int | None = None
     """When it was last told again after a drift."""
     blocked_until_steady: int = 0
@@ -91,6 +91,11 @@ class TargetEntry(msgspec.Struct, frozen=True):
     def is_heard(self) -> bool:
         """Whether it was seen since its last command was carried out: what was seen before that tells nothing of it."""
         return self.observed_sequence >= self.commanded_sequence
+
+    @property
+    def in_hand(self) -> str | None:
+        """How it is otherwise than it was left, by a hand that said so or by an unknown one, so that it is left as it is; or None."""
+        return self.edited if self.edited is not None else self.strayed
 
     @property
     def pin(self) -> str | None:

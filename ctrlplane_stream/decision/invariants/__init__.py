@@ -34,6 +34,7 @@ from ctrlplane_stream.decision.invariants.ends import (
     what_dies_goes_back,
     what_gives_way_moves_on,
 )
+from ctrlplane_stream.decision.invariants.hands import hands_are_left, nobody_waits_in_a_circle, whoever_waits_is_held
 from ctrlplane_stream.decision.invariants.order import (
     commands_are_unique,
     nothing_sleeps,
@@ -66,6 +67,7 @@ CHECKS: tuple[Check, ...] = (
     pauses_pause,
     reverts_go_first,
     drift_is_left,
+    hands_are_left,
     failure_reverts,
     what_dies_goes_back,
     ends_are_consistent,
@@ -80,6 +82,8 @@ CHECKS: tuple[Check, ...] = (
     told_by_one,
     advice_is_no_command,
     nothing_sleeps,
+    whoever_waits_is_held,
+    nobody_waits_in_a_circle,
 )
 """All of them, in the order of their numbers."""
 

@@ -9,7 +9,7 @@ from ctrlplane_stream.decision.engine import Decision, Moment
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
-from ctrlplane_stream.model.commands import Command, JudgeAssigned
+from ctrlplane_stream.model.commands import Command, JudgeAssigned, Verb
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
     Fact,
@@ -33,6 +33,13 @@ class Violation(msgspec.Struct, frozen=True):
     text: str
 
 
+class Hand(msgspec.Struct, frozen=True):
+    """What somebody did to a target who was not we: an edit that said so, or a drift for which the policy holds."""
+
+    words: str
+    edit: bool
+
+
 class Books:
     """What the monitor noted of the past, per environment."""
 
@@ -45,6 +52,10 @@ class Books:
         """Ids of deletions at rest that people were told did not take."""
         self.sequences: dict[str, int] = {}
         """Service to the number of its last command."""
+        self.meant: dict[str, dict[str, int]] = {}
+        """Service to the weights of its last command, but for those that only renew a lease."""
+        self.hands: dict[str, Hand] = {}
+        """Service to what a hand did there that no person has answered yet."""
         self.refused: dict[str, int] = {}
         """Service to the number of the last command that was refused since somebody broke the glass."""
         self.astray_ms: dict[str, int] = {}
@@ -113,6 +124,8 @@ def note_commands(books: Books, decision: Decision) -> None:
         books.command_ids.add(command.id)
         books.wanted[command.target.service] = command.wanted
         books.sequences[command.target.service] = command.sequence
+        if command.verb is not Verb.RENEW:
+            books.meant[command.target.service] = {version.label: version.weight for version in command.wanted.versions}
         parked = [version.label for version in command.wanted.versions if version.capacity is Capacity.PARKED]
         books.parked.update(((command.target.service, label), command.sequence) for label in parked)
         given = [version.label for version in command.wanted.versions if version.weight > 0]
@@ -277,19 +290,30 @@ def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: i
 
 def _is_given_none(books: Books, service: str, label: str, observed: TargetObserved) -> bool:
     """Whether the last command gives the version nothing, and what is seen was seen after that."""
-    wanted = books.wanted.get(service)
-    return wanted is None or (
-        wanted.weight(label) == 0 and observed.cursor is not None and observed.cursor.sequence >= books.sequences[service]
+    meant = books.meant.get(service)
+    return meant is None or (
+        meant.get(label, 0) == 0 and observed.cursor is not None and observed.cursor.sequence >= books.sequences[service]
     )
 
 
 def stands(books: Books, service: str, label: str) -> int:
     """The weight that the last command to a target left a version, or what it is seen with where that was refused for broken glass."""
-    wanted, seen = books.wanted.get(service), books.observed.get(service)
-    told = wanted.weight(label) if wanted is not None else 0
+    seen, told = books.observed.get(service), books.meant.get(service, {}).get(label, 0)
     refused = service in books.refused and books.refused[service] == books.sequences.get(service)
     at = seen.version(label) if seen is not None and refused else None
     return max(told, at.weight) if at is not None else told
+
+
+def says_what_is_there(books: Books, command: Command) -> bool:
+    """Whether a command moves no weight, by what was last seen; one of an adoption never does."""
+    seen = books.observed.get(command.target.service)
+    there = {version.label: version.weight for version in seen.versions} if seen is not None else {}
+    return command.verb in (Verb.ADOPT, Verb.LEAVE) or all(there.get(v.label, 0) == v.weight for v in command.wanted.versions)
+
+
+def renews_what_is_there(books: Books, command: Command) -> bool:
+    """Whether a command only renews a lease, by the weights that are there."""
+    return command.verb is Verb.RENEW and says_what_is_there(books, command)
 
 
 def rollouts_of(state: State) -> list[e.Rollout]:

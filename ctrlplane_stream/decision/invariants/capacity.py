@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, stands
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, renews_what_is_there, rollout_of, stands
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Command, Verb
@@ -21,6 +21,8 @@ def weights_are_whole(books: Books, fact: Fact, before: State, decision: Decisio
         total = sum(v.weight for v in command.wanted.versions)
         if total not in ((100,) if command.wanted.stable is not None else (0, 100)):
             yield Violation(1, f"{command.id}: weights of {command.target} sum to {total}")
+        if renews_what_is_there(books, command):
+            continue  # Whatever that is: it raises nothing.
         for version in command.wanted.versions:
             if version.capacity is Capacity.WEIGHTED and version.share < version.weight:
                 yield Violation(1, f"{command.id}: {version.label} of {command.target} has instances for {version.share}% only")
@@ -127,7 +129,7 @@ def aborts_only_fall(books: Books, fact: Fact, before: State, decision: Decision
     for command in commands_of(decision):
         rollout = rollout_of(decision.state, command.rollout)
         past = books.wanted.get(command.target.service)
-        if rollout is None or past is None or rollout.stopped_because is None:
+        if rollout is None or past is None or rollout.stopped_because is None or renews_what_is_there(books, command):
             continue
         for unit in rollout.units:
             if unit.service == command.target.service and command.wanted.weight(unit.candidate) > stands(

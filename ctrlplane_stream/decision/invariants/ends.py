@@ -200,7 +200,7 @@ def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decis
     for rollout in rollouts_of(decision.state):
         for unit in rollout.units:
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
-            troubled = target is not None and target.rollout == rollout.id and target.edited is None and target.in_flight is not None
+            troubled = target is not None and target.rollout == rollout.id and target.in_hand is None and target.in_flight is not None
             if troubled and target is not None and target.in_flight is not None and target.in_flight.trouble is not None:
                 if not any(text.startswith(f"{unit.service} ") for text in rollout.stuck):
                     yield Violation(7, f"{rollout.id} does not name {unit.service}, which does not act: {target.in_flight.trouble}")

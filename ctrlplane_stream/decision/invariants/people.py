@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of, says_what_is_there
 from ctrlplane_stream.decision.invariants.proof import went_forward
 from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.decision.state import State
@@ -70,10 +70,10 @@ def _climbs_beside(before: State, after: State, revert: e.Rollout) -> Iterator[V
 
 
 def drift_is_left(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """8: a target that strayed at rest is told nothing before somebody resumes it or it is as it was left."""
+    """8: a target that strayed is told nothing that moves it before somebody resumes it or it is as it was left."""
     for command in commands_of(decision):
         target = decision.state.find(f"target/{command.target.service}", e.TargetEntry)
-        if target is not None and target.strayed is not None:
+        if target is not None and target.strayed is not None and not says_what_is_there(books, command):
             yield Violation(8, f"{command.id}: {command.target} is written over though it strayed: {target.strayed}")
 
 

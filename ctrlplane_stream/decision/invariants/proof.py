@@ -126,11 +126,11 @@ def judged_where_it_was(books: Books, fact: Fact, before: State, decision: Decis
 def _is_astray(books: Books, service: str) -> bool:
     """Whether the world shows other weights than those of the last command, which it has carried out, or says that they are not in force;
     shares of instances apart."""
-    seen, wanted = books.observed.get(service), books.wanted.get(service)
+    seen, wanted, meant = books.observed.get(service), books.wanted.get(service), books.meant.get(service, {})
     if seen is None or wanted is None or wanted.in_place or wanted.kind is ServiceKind.CONSUMER or seen.granularity > 1:
         return False
     done = seen.cursor is not None and seen.cursor.sequence >= books.sequences.get(service, 0)
-    return done and (seen.not_in_force is not None or any(v.weight != wanted.weight(v.label) for v in seen.versions))
+    return done and (seen.not_in_force is not None or any(v.weight != meant.get(v.label, 0) for v in seen.versions))
 
 
 def reverts_to_what_baked(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

@@ -1,6 +1,7 @@
 """What goes wrong with the targets of a system that is played, and their ways back."""
 
-from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.entities import Unit
+from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.model.facts import (
     WorldCause,
 )
@@ -98,6 +99,56 @@ def _scale_down(stage: Stage, act: Act) -> None:
         loop.at(1, lambda: _scale_down(stage, act))
 
 
+def _edit_and_fail(stage: Stage, act: Act) -> None:
+    """As soon as a candidate is there, with weight or without: somebody edits its target by hand, and then it crashes."""
+    loop = stage.loop
+    for rollout in loop.driver.rollouts:
+        for unit in rollout.units if rollout.phase in FORWARD and (act.flag or rollout.phase is Phase.PREPARING) else ():
+            if _edited(stage, unit, act):
+                loop.world.target(unit.service).versions[unit.candidate].failure = "CrashLoopBackOff"
+                loop.at(act.number / 10, lambda name=unit.service: loop.tell_world(name, WorldCause.READINESS, "it crashes"))  # type: ignore[misc]
+                return
+    if not calm_comes(stage):
+        loop.at(1, lambda: _edit_and_fail(stage, act))
+
+
+def _edit_going_back(stage: Stage, act: Act) -> None:
+    """As soon as a candidate goes back: somebody edits its target by hand, often at weight 0."""
+    for rollout in stage.loop.driver.rollouts:
+        drains = rollout.phase is Phase.DRAINING and not rollout.promoted
+        for unit in rollout.units if drains or rollout.phase is Phase.ABORTING else ():
+            if _edited(stage, unit, act):
+                return
+    if not calm_comes(stage):
+        stage.loop.at(0.5, lambda: _edit_going_back(stage, act))
+
+
+def _edited(stage: Stage, unit: Unit, act: Act) -> bool:
+    """Somebody edits the target of a unit by hand; whether there was a candidate beside another version to be given other weights."""
+    loop, target = stage.loop, stage.loop.world.target(unit.service)
+    if unit.candidate not in target.running or unit.stable not in target.running:
+        return False
+    loop.world.edit(unit.service, {unit.candidate: act.number, str(unit.stable): 100 - act.number}, f"weight {act.number}")
+    loop.tell_world(unit.service, WorldCause.HAND_EDIT, f"weight {act.number}")
+    return True
+
+
+def _drift_on_lease(stage: Stage, act: Act) -> None:
+    """As soon as a candidate is watched with a partial weight: that becomes another by nobody's hand, and it may fail then."""
+    loop = stage.loop
+    for rollout in loop.driver.rollouts:
+        for unit in rollout.units if rollout.phase is Phase.VERIFYING else ():
+            weights = {label: v.weight for label, v in loop.world.target(unit.service).versions.items() if v.weight}
+            if unit.stable in weights and 0 < weights.get(unit.candidate, 0) != 100 - act.number:
+                loop.world.stray(unit.service, {unit.stable: act.number, unit.candidate: 100 - act.number})
+                loop.tell_world(unit.service, WorldCause.DRIFT, f"weight {100 - act.number} of unknown hand")
+                if act.flag:
+                    loop.judge.faulty.add((unit.service, unit.candidate))
+                return
+    if not calm_comes(stage):
+        loop.at(1, lambda: _drift_on_lease(stage, act))
+
+
 def _retag(stage: Stage, act: Act) -> None:
     """A stable version at rest is something else by now, under the same label; half of the time nobody says that it drifted."""
     target, known = stage.loop.world.target(act.service), stage.loop.driver.target(act.service)
@@ -150,4 +201,7 @@ TARGETS: dict[Deed, Doing] = {
     Deed.RETAG: _retag,
     Deed.RECREATE: _recreate,
     Deed.IGNORE: _ignore,
+    Deed.EDIT_AND_FAIL: _edit_and_fail,
+    Deed.EDIT_GOING_BACK: _edit_going_back,
+    Deed.DRIFT_ON_LEASE: _drift_on_lease,
 }

@@ -10,6 +10,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     crowd_of,
     elsewhere_of,
     handed_over,
+    in_hands,
     later_mishaps,
     latest_mishaps,
     remade,
@@ -35,6 +36,7 @@ def plan(seed: int) -> Plan:
     acts += taken_back(_dice(seed + 11), names)
     acts += handed_over(_dice(seed + 12), names)
     acts += remade(_dice(seed + 13), names)
+    acts += in_hands(_dice(seed + 15))
     later = afterwards(_dice(seed + 14), names)
     later += returns(_dice(seed + 17)) if later else []
     services = by_weight(_dice(seed + 9), services)

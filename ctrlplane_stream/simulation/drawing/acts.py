@@ -67,6 +67,9 @@ _NO_MISHAPS = (
     Deed.RECREATE,
     Deed.IGNORE,
     Deed.REMAKE,
+    Deed.EDIT_AND_FAIL,
+    Deed.DRIFT_ON_LEASE,
+    Deed.EDIT_GOING_BACK,
 )
 
 
@@ -205,6 +208,15 @@ def afterwards(rng: random.Random, names: list[str]) -> list[Act]:
         acts += [replace(_override(rng, names), at=rng.uniform(120, 460))]
         acts += [replace(act, at=act.at + 200) for act in _mishap(rng, names, rng.choice((*_CROWD_MISHAPS, *_LATER_MISHAPS)))]
     return [replace(act, at=act.at + CHAOS_SECONDS) for act in acts]
+
+
+def in_hands(rng: random.Random) -> list[Act]:
+    """In one run of six each, hands are where they are least welcome: on what is about to fail, on a partial weight, on the way back."""
+    return [
+        Act(rng.uniform(30, 170), deed, "", rng.randint(0, 90), flag=rng.random() < 0.5)
+        for deed in (Deed.EDIT_AND_FAIL, Deed.DRIFT_ON_LEASE, Deed.EDIT_GOING_BACK)
+        if rng.random() < 1 / 6
+    ]
 
 
 def later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

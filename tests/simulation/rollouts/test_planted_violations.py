@@ -33,6 +33,7 @@ from ctrlplane_stream.decision import (
     versioning,
 )
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.couplings import Relation, Standing, Wait
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.gate import Gate, Reading
 from ctrlplane_stream.decision.phases import Event, Phase
@@ -48,6 +49,7 @@ from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.plans import Deed
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
+from tests.scenario import test_side_by_side
 from tests.scenario.shop import old_version_being_parked, release_waiting, shop, until
 
 SEEDS = 1_000
@@ -208,6 +210,43 @@ def _by_the_catalog_of_the_day(draft: Draft, service: str, live: e.LiveVersion) 
     return wanted if entry is None else replace(wanted, configuration=entry.configuration, template=entry.template)
 
 
+_in_hands = holds._in_hands
+
+
+def _let_go_by_a_stop(draft: Draft, moved: e.Rollout) -> list[holds.Condition]:
+    return [] if moved.phase in (Phase.ABORTING, Phase.DRAINING) else _in_hands(draft, moved)
+
+
+def _in_silence(draft: Draft, moved: e.Rollout, held: e.Hold) -> e.Hold:
+    """Whatever a deadline ends: what goes back already, or may not go back, waits on."""
+    return held
+
+
+def _as_wanted(draft: Draft, target: e.TargetEntry) -> dict[str, int]:
+    return {v.label: v.weight for v in target.live}
+
+
+def _over_a_drift(draft: Draft) -> None:
+    """Tell a target that strayed whatever there is to tell."""
+    strayed = {name: draft.target(name).strayed for name in draft.telling}
+    for name in strayed:
+        draft.put_target(replace(draft.target(name), strayed=None))
+    targets.emit_commands(draft)
+    for name, how in strayed.items():
+        draft.put_target(replace(draft.target(name), strayed=how))
+
+
+_ALWAYS = dict.fromkeys(Standing, Wait.ALWAYS)
+_FOR_ALL = {**admission.COUPLINGS, Relation.SAME_SERVICE: _ALWAYS, Relation.JOINED: _ALWAYS}
+"""Who waits for whom, where whoever came later is waited for too."""
+
+
+def _waits_for_a_place(draft: Draft, queued: e.Rollout) -> bool:
+    """Whether the rollout that it waits for is in the phase in which it was, whatever that one waits for."""
+    other = draft.rollout(queued.waits_on) if queued.waits_on is not None else None
+    return other is not None and not queued.holds and other.advice is None and other.phase is queued.waits_while
+
+
 PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "weights do not sum to 100": (1, lambda: _everywhere("weighted", _too_much)),
     "weight before readiness": (1, lambda: [(readiness, "ready_weight", lambda target, label: 100)]),
@@ -278,6 +317,11 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "what waits begins to move what we only advise on": (10, lambda: [(rollout, "unwanted", lambda *args: None)]),
     "a pin does not keep what waits": (8, lambda: [(rollout, "unwanted", lambda *args: None)]),
     "another actuator is told of what one has": (10, lambda: [(configuring, "_as_it_is_there", lambda draft, entry: entry)]),
+    "a stop ends the hold for what a hand did": (11, lambda: [(holds, "_in_hands", _let_go_by_a_stop)]),
+    "a deadline that ends nothing passes in silence": (11, lambda: [(holds, "_armed", _in_silence)]),
+    "a lease is renewed over a drift": (8, lambda: [(timers, "_shown_weights", _as_wanted)]),
+    "a stop goes over a drift": (8, lambda: [(engine, "emit_commands", _over_a_drift)]),
+    "who waits in the queue waits for who came later too": (11, lambda: [(admission, "QUEUED", None), (admission, "COUPLINGS", _FOR_ALL)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
 }
 """What is broken in a copy of the core, and the number of the promise that this breaks."""
@@ -422,6 +466,13 @@ def test_a_target_at_rest_that_nobody_watches_is_seen() -> None:
     unwatched = planted([(timers, "watch_at_rest", lambda draft: None)])
     with unwatched, pytest.raises(InvariantBroken, match=r"invariant 7: .* cart does not show it at rest, and nobody is told"):
         loop.run(90)
+
+
+def test_two_that_wait_for_each_other_are_seen() -> None:
+    """As rare: a release that has aged is queued anew behind who waits for it."""
+    deaf = planted([(rollout, "still_waits", _waits_for_a_place)])
+    with deaf, pytest.raises(InvariantBroken, match=r"invariant 11: production/c/2 waits for production/a/3 waits for production/c/2"):
+        test_side_by_side.test_who_waits_looks_again_where_the_other_was_queued_anew_behind_it()
 
 
 def test_a_candidate_that_is_made_smaller_when_it_climbs_again_is_seen() -> None:
