@@ -85,18 +85,26 @@ def nobody_waits_in_a_circle(books: Books, fact: Fact, before: State, decision: 
         queues = rollout.waits_on if rollout.phase in (Phase.QUEUED, *FORWARD) else None
         waiting[rollout.id] = tuple(other for other in (rollout.beside, queues) if other is not None)
     for first in waiting:
-        if (way := _way_back(waiting, (first,))) is not None:
+        if (way := _way_back(waiting, first)) is not None:
             yield Violation(11, " waits for ".join(way))
             return
 
 
-def _way_back(waiting: dict[str, tuple[str, ...]], way: tuple[str, ...]) -> tuple[str, ...] | None:
-    """From the last of the way on to its first, by who waits for whom; None where that leads nowhere."""
-    for other in waiting.get(way[-1], ()):
-        if other == way[0]:
-            return (*way, other)
-        if other not in way and (found := _way_back(waiting, (*way, other))) is not None:
-            return found
+def _way_back(waiting: dict[str, tuple[str, ...]], first: str) -> tuple[str, ...] | None:
+    """From the first to itself, by who waits for whom; None where no way leads back."""
+    came: dict[str, str] = {}
+    todo = [first]
+    while todo:
+        at = todo.pop()
+        for other in waiting.get(at, ()):
+            if other == first:
+                way = [at]
+                while way[-1] != first:
+                    way.append(came[way[-1]])
+                return (*reversed(way), first)
+            if other not in came:
+                came[other] = at
+                todo.append(other)
     return None
 
 
