@@ -299,7 +299,10 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "a silent actuator is never told again": (11, lambda: [(rollout, "watch_targets", lambda draft, r: r)]),
     "several instances are exchanged at once": (1, lambda: [(rollout, "steps_now", lambda draft, version_set, steps: steps)]),
     "an instance is exchanged before the last one is ready": (1, lambda: [(rollout, "unready", lambda *args: None)]),
-    "what strayed at rest is written over": (8, lambda: [(admission, "_closed", lambda *args: None)]),
+    "what strayed at rest is written over": (
+        8,
+        lambda: [(admission, "_closed", lambda *args: None), (engine, "emit_commands", _over_a_drift)],
+    ),
     "a job goes on without having run": (5, lambda: [(runs, "missing", lambda *args: None)]),
     "runs under way are ended": (4, lambda: [(draining, "still_running", lambda *args: 0)]),
     "force tells nobody": (8, lambda: [(overrides, "notify", lambda *args: None)]),
