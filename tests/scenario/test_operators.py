@@ -269,6 +269,7 @@ def test_a_revert_that_fails_is_held_and_never_itself_reverted() -> None:
     loop.say(Say.REVERT, service="cart", version="#1")
     loop.run(120)
     assert held(loop, "cart/1") == ["revert-fails"]
+    assert "failed, and only skip or force goes on: errors of cart #1" in (loop.driver.rollout("production/cart/1").waiting_for or "")  # type: ignore[union-attr]
 
 
 def test_a_revert_that_fails_is_held_again_as_soon_as_it_is_resumed_and_goes_on_by_skip() -> None:
