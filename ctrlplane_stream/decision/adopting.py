@@ -11,6 +11,7 @@ from ctrlplane_stream.decision.assigning import judged_on
 from ctrlplane_stream.decision.composing import compose
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.said import REFUSED, Answered
 from ctrlplane_stream.decision.taking_over import take_over
 from ctrlplane_stream.decision.versioning import foreign_image, known_label, number
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
@@ -19,15 +20,15 @@ from ctrlplane_stream.model.identity import UNKNOWN_VERSION, Artifact
 from ctrlplane_stream.model.world import Capacity
 
 
-def adopt(draft: Draft, fact: OverrideRequested) -> tuple[bool, str]:
+def adopt(draft: Draft, fact: OverrideRequested) -> Answered:
     """Begin to take over what runs; whether that was begun, and the sentence that says how or why not."""
     if fact.service is None or fact.image is None or fact.digest is None:
-        return False, "refused: adopt needs a service, and image and digest of what runs there"
+        return False, REFUSED + "adopt needs a service, and image and digest of what runs there"
     service, artifact = draft.service(fact.service), Artifact(fact.service, fact.image, fact.digest)
     if service is None:
-        return False, f"refused: the catalog has no service {fact.service} in {draft.environment}; add it and say adopt again"
+        return False, f"{REFUSED}the catalog has no service {fact.service} in {draft.environment}; add it and say adopt again"
     if (wrong := _unfit(draft, service, artifact)) is not None:
-        return False, f"refused: {wrong}"
+        return False, REFUSED + wrong
     label, _ = number(draft, service, artifact, Provenance(actor=fact.who))
     _tell_apart(draft, service.service, label, fact)
     id_ = _begin(draft, service.service, label, fact)

@@ -16,9 +16,10 @@ from ctrlplane_stream.decision.configuring import on_catalog
 from ctrlplane_stream.decision.draft import Draft, Telling, delta_of
 from ctrlplane_stream.decision.falling import owns, stays, with_stable
 from ctrlplane_stream.decision.hearing import on_verdict
-from ctrlplane_stream.decision.overrides import in_scope, on_override
+from ctrlplane_stream.decision.overrides import on_override
 from ctrlplane_stream.decision.phases import ADOPTION, Phase
 from ctrlplane_stream.decision.rollout import settle
+from ctrlplane_stream.decision.said import in_scope
 from ctrlplane_stream.decision.state import State, fold
 from ctrlplane_stream.decision.targets import emit_commands, weighted
 from ctrlplane_stream.decision.versioning import on_artifact

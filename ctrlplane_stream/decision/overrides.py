@@ -10,32 +10,23 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.admission import enqueue, obstacle
+from ctrlplane_stream.decision.admission import obstacle
 from ctrlplane_stream.decision.adopting import adopt
+from ctrlplane_stream.decision.choosing import retry, revert
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.holds import BLIND, HANDS, LEASE_EXPIRED, REVERT_FAILS, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Phase
-from ctrlplane_stream.decision.promoting import has_baked
-from ctrlplane_stream.decision.reverting import passes
+from ctrlplane_stream.decision.said import IDLE, REFUSED, Answered, absent, in_scope, noted, scope_of
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
-from ctrlplane_stream.decision.versioning import VERSIONS_KEPT, under_way
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
-from ctrlplane_stream.model.identity import version_label, version_number
 
 OVERRIDES_KEPT = 256
 """Ids of overrides that an environment remembers. One that is said again after so many others is carried out again: nothing in it tells a
 person who means it anew from one who repeats himself, and no state can hold every id for ever."""
-
-Answered = tuple[bool, str]
-"""Whether it counts as applied, and the sentence that says how; it begins with one of the next two where nothing was changed."""
-
-REFUSED, IDLE = "refused: ", "nothing to do: "
-"""What the sentence begins with where it could not be done, and where there was nothing there to do it with: kept with the override,
-it says the same to whoever repeats it. abort, pause and freeze are never refused, and find nothing to do at times."""
 
 
 def on_override(draft: Draft, fact: OverrideRequested) -> bool:
@@ -66,39 +57,14 @@ def _remember(draft: Draft, fact: OverrideRequested, result: str) -> None:
     draft.put("index", replace(draft.index, overrides=kept[-OVERRIDES_KEPT:]))
 
 
-def in_scope(draft: Draft, fact: OverrideRequested) -> list[e.Rollout]:
-    """The rollouts that have not ended and that the override is about, in order of arrival."""
-    return [
-        r
-        for r in draft.rollouts()
-        if (fact.rollout is None or r.id == fact.rollout) and (fact.service is None or any(u.service == fact.service for u in r.units))
-    ]
-
-
-def _scope(draft: Draft, fact: OverrideRequested) -> str:
-    return fact.rollout or fact.service or draft.environment
-
-
-def _absent(draft: Draft, fact: OverrideRequested) -> str:
-    """Why nothing in the scope is under way: the same words for every verb."""
-    if fact.rollout is None:
-        return f"nothing in {_scope(draft, fact)} is under way"
-    ended = draft.rollout(fact.rollout)
-    return f"{ended.id} has ended ({ended.phase})" if ended is not None else f"there is no rollout {fact.rollout}"
-
-
-def _noted(rollout: e.Rollout, fact: OverrideRequested) -> e.Rollout:
-    return replace(rollout, overrides=(*rollout.overrides, fact.id)[-20:])
-
-
 def _each(draft: Draft, fact: OverrideRequested, change: Callable[[e.Rollout], e.Rollout], said: str) -> Answered:
     """Change every rollout in scope that still climbs; refused where there is none."""
     found = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, *ADOPTION, *ENDED)]
     for rollout in found:
-        draft.put_rollout(change(_noted(rollout, fact)))
+        draft.put_rollout(change(noted(rollout, fact)))
     if not found:
         rest = ", ".join(f"{r.id} is {r.phase}" for r in in_scope(draft, fact))
-        return False, REFUSED + (f"{rest}, and has no step left to take" if rest else _absent(draft, fact))
+        return False, REFUSED + (f"{rest}, and has no step left to take" if rest else absent(draft, fact))
     return True, _of_both(found, said, f"only our advice on it changes ({said})") + _still_queued(draft, found)
 
 
@@ -118,21 +84,21 @@ def _of_both(found: list[e.Rollout], ours: str, advised: str) -> str:
 def _pause(draft: Draft, fact: OverrideRequested) -> Answered:
     found = in_scope(draft, fact)
     for rollout in found:
-        draft.put_rollout(hold(draft, _noted(rollout, fact), Condition("pause", f"paused by {fact.who}: {fact.why}"), fact.who))
-    return True, f"{', '.join(r.id for r in found)} paused" if found else f"{IDLE}{_absent(draft, fact)}"
+        draft.put_rollout(hold(draft, noted(rollout, fact), Condition("pause", f"paused by {fact.who}: {fact.why}"), fact.who))
+    return True, f"{', '.join(r.id for r in found)} paused" if found else f"{IDLE}{absent(draft, fact)}"
 
 
 def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
     again = [name for name in _resumed_services(draft, fact) if _resume_target(draft, name, fact)]
     found = [r for r in in_scope(draft, fact) if r.holds]
-    freed = [replace(lifted(lifted(_noted(rollout, fact)), *HANDS), retreats=0) for rollout in found]
+    freed = [replace(lifted(lifted(noted(rollout, fact)), *HANDS), retreats=0) for rollout in found]
     for rollout in freed:
         draft.put_rollout(rollout)
     said = [f"{', '.join(r.id for r in freed)} resumed"] if freed else []
     said += [f"{r.id} is held still, which resume does not lift: {'; '.join(h.text for h in r.holds)}" for r in freed if r.holds]
     said += [f"{', '.join(again)} told again what is wanted"] if again else []
     if not said:
-        return False, IDLE + (f"nothing in {_scope(draft, fact)} is held" if in_scope(draft, fact) else _absent(draft, fact))
+        return False, IDLE + (f"nothing in {scope_of(draft, fact)} is held" if in_scope(draft, fact) else absent(draft, fact))
     return True, "; ".join(said)
 
 
@@ -157,19 +123,19 @@ def _abort(draft: Draft, fact: OverrideRequested) -> Answered:
     found, kept = [r for r in in_scope(draft, fact) if not stays(r)], [r.id for r in in_scope(draft, fact) if stays(r)]
     for rollout in found:
         if rollout.advice is not None:
-            draft.put_rollout(replace(_noted(rollout, fact), stopped_because=f"{fact.who} wants it aborted: {fact.why}"))
+            draft.put_rollout(replace(noted(rollout, fact), stopped_because=f"{fact.who} wants it aborted: {fact.why}"))
             continue
         _over_hands(draft, rollout, fact)
-        noted = replace(lifted(_noted(rollout, fact), *HANDS), unsafe=fact.unsafe, forced=False)
-        draft.put_rollout(noted)
+        aborted = replace(lifted(noted(rollout, fact), *HANDS), unsafe=fact.unsafe, forced=False)
+        draft.put_rollout(aborted)
         if rollout.phase not in (Phase.ABORTING, Phase.LEAVING) and not (rollout.phase is Phase.DRAINING and not rollout.promoted):
-            move(draft, noted, Event.STOP, f"aborted by {fact.who}: {fact.why}")
+            move(draft, aborted, Event.STOP, f"aborted by {fact.who}: {fact.why}")
     if kept and not found:
         return True, f"{IDLE}{', '.join(kept)}: the first version has baked, and there is nothing to go back to"
     if not found:
         ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
         back = ended is not None and ended.phase is Phase.COMPLETED
-        return True, f"{IDLE}{_absent(draft, fact)}{'; control revert returns to an earlier version' if back else ''}"
+        return True, f"{IDLE}{absent(draft, fact)}{'; control revert returns to an earlier version' if back else ''}"
     return True, _of_both(found, "aborted", "which is advised to abort")
 
 
@@ -263,90 +229,6 @@ def _unpin(draft: Draft, fact: OverrideRequested) -> Answered:
     return True, f"{fact.service} is no longer pinned"
 
 
-def _retry(draft: Draft, fact: OverrideRequested) -> Answered:
-    members = _to_retry(draft, fact)
-    if isinstance(members, str):
-        return False, REFUSED + members
-    alone = _moved_with(draft, members)
-    whole = draft.find(f"set/{fact.rollout}", e.VersionSet)
-    id_ = enqueue(draft, members, "retry", whole.release, whole.order) if whole is not None else enqueue(draft, members, "retry")
-    said = f"; not so {' and '.join(alone)}, moved together with it before: retry by service" if alone else ""
-    if id_ is None:
-        return False, f"{REFUSED}{_scope(draft, fact)} is not started anew"
-    return True, f"{id_} is tried again{said}"
-
-
-def _moved_with(draft: Draft, members: dict[str, str]) -> list[str]:
-    """What else the reverted rollouts moved whose members are tried again, and what has not come to serve since."""
-    found: dict[str, str] = {}
-    for rollout in (r for id_ in draft.index.ended if (r := draft.rollout(id_)) is not None and r.phase is Phase.REVERTED):
-        if any(members.get(u.service) == u.candidate for u in rollout.units):
-            found |= {u.service: u.candidate for u in rollout.units if u.service not in members}
-    newest = {name: label for name, label in sorted(found.items()) if label == version_label(draft.target(name).newest)}
-    return [f"{name} {label}" for name, label in newest.items() if label != draft.target(name).stable]
-
-
-def _to_retry(draft: Draft, fact: OverrideRequested) -> dict[str, str] | str:
-    """What is tried again, or why nothing is."""
-    ended = draft.rollout(fact.rollout) if fact.rollout is not None else None
-    if ended is not None and ended.advice is None:
-        if ended.cause == "adoption":  # retry would make what runs there
-            return f"{ended.id} took over what runs there, which is adopted again, not tried"
-        reverted = {u.service: u.candidate for u in ended.units} if ended.phase is Phase.REVERTED else None
-        return reverted or f"{ended.id} is {ended.phase}, and tried again is only what was reverted"
-    if fact.service is None:
-        unnamed = "retry needs a service, or a rollout that was reverted" if fact.rollout is None else _absent(draft, fact)
-        return unnamed if ended is None else f"another tool moves what {ended.id} is about"
-    target = draft.target(fact.service)
-    label = fact.version or version_label(target.newest)
-    if moving := under_way(draft, fact.service):
-        return f"{fact.service} is moved by {' and '.join(r.id for r in moving)}: tried again is only what nothing moves"
-    if label == target.stable:
-        return f"{fact.service} serves {label} already"
-    return {fact.service: label} if draft.version(fact.service, label) is not None else f"{fact.service} has no version {label}"
-
-
-def _revert(draft: Draft, fact: OverrideRequested) -> Answered:
-    """To an earlier version, make before break: what moves the service now is stopped first."""
-    rollout = draft.rollout(fact.rollout) if fact.rollout is not None else None
-    service = fact.service or (rollout.units[0].service if rollout is not None else None)
-    if service is None:
-        return False, REFUSED + "revert needs a service"
-    target = draft.target(service)
-    label = fact.version or target.earlier
-    again = f"control retry {draft.environment}:{service} --version '{label}' --why …"
-    if label is None or draft.version(service, label) is None:
-        if 0 < (version_number(label or "") or 0) <= target.newest:
-            forgotten = f"{service} {label} is not among the last {VERSIONS_KEPT}, of which it is known what they are made from"
-            return False, f"{REFUSED}{forgotten}; push its artifact again, and then `{again}`"
-        return False, f"{REFUSED}{service} has no version {label or 'before its stable one'}"
-    if label == target.stable:
-        stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.ADVISING, *ADOPTION)]
-        for moving in stopped:
-            move(draft, moving, Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
-        return bool(stopped), f"{service} returns to {label}" if stopped else f"{IDLE}{service} serves {label} already"
-    if (drains := _still_drains(draft, target, label)) is not None:
-        move(draft, _noted(drains, fact), Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
-        return True, f"{service} returns to {label}: {drains.id}, in which that still drains, goes back"
-    if not has_baked(draft, service, label):
-        return False, f"{REFUSED}{service} {label} never baked here, or was left since; `{again}` rolls it out step by step"
-    id_ = enqueue(draft, {service: label}, "revert")
-    begun = draft.rollout(id_) if id_ is not None else None
-    if begun is None:
-        return False, f"{REFUSED}{service} {label} is not started anew"
-    waits, over = obstacle(draft, begun), passes(draft, begun)
-    return True, f"{service} returns to {label}: {id_}{f', once this is over: {waits[0]}' if waits else ''}{f'; {over}' if over else ''}"
-
-
-def _still_drains(draft: Draft, target: e.TargetEntry, label: str) -> e.Rollout | None:
-    """The rollout of this service alone that has left ``label`` for what it baked, and still drains it, if there is one: to stop that one
-    is the shortest way back."""
-    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
-    if rollout is None or rollout.phase is not Phase.DRAINING or not rollout.promoted or len(rollout.units) > 1:
-        return None
-    return rollout if rollout.units[0].stable == label else None
-
-
 VERBS: MappingProxyType[OverrideVerb, Callable[[Draft, OverrideRequested], Answered]] = MappingProxyType(
     {
         OverrideVerb.PAUSE: _pause,
@@ -359,8 +241,8 @@ VERBS: MappingProxyType[OverrideVerb, Callable[[Draft, OverrideRequested], Answe
         OverrideVerb.UNPIN: _unpin,
         OverrideVerb.FORCE: _force,
         OverrideVerb.SKIP: _skip,
-        OverrideVerb.RETRY: _retry,
-        OverrideVerb.REVERT: _revert,
+        OverrideVerb.RETRY: retry,
+        OverrideVerb.REVERT: revert,
         OverrideVerb.ADOPT: adopt,
     }
 )
