@@ -5,11 +5,11 @@ import msgspec
 from ctrlplane_stream.decision.judge.arms import ArmWindow
 from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals
 from ctrlplane_stream.decision.judge.evidence import next_check, weigh_two_arms, weigh_two_sided
-from ctrlplane_stream.decision.judge.histograms import Histogram
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.past_shares import known_by, weigh_against_past, weigh_as_events
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
-from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality, name_of_edge
+from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality, Tail, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
 from ctrlplane_stream.decision.stats.harm import Past, weigh_against
@@ -53,25 +53,39 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersio
 
 def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scatter: Dispersion, proof: bool) -> CheckState:
     """Latencies above the point where slow begins. The point is chosen anew whenever the number of windows has doubled."""
-    alone = pair.stable is None
-    if state.tail is None or (not alone and state.windows & (state.windows - 1) == 0):
-        state = _choose_tail(state, frame, metric, scatter, alone=alone)
+    gap = metric is Metric.NETWORK_GAP
+    if state.tail is None:
+        state = _choose_tail(state, frame, metric, scatter, alone=pair.stable is None)
     tail = state.tail
     if tail is None:
         return state
-    gap = metric is Metric.NETWORK_GAP
     candidate = _slow(pair.candidate, tail.candidate, gap, tail.part)
     if pair.stable is None:
         return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
     stable = _slow(pair.stable, tail.stable, gap, tail.part)
-    return weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, tail.expected, proof, None)
+    after = weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, _expected(tail, state.stable), proof, None)
+    if after.windows & (after.windows - 1):
+        return after
+    return _choose_tail(after, frame, metric, scatter, alone=False, lately=(pair.stable.gap if gap else pair.stable.latency).histogram())
 
 
-def _choose_tail(state: CheckState, frame: Frame, metric: Metric, scatter: Dispersion, alone: bool) -> CheckState:
+def _expected(tail: Tail, stable: Counts) -> float:
+    """The candidate's share of slow latencies if it does no harm: as small a part of what stable's is by now as it was of what was known,
+    where a slow machine may have made both larger."""
+    known = tail.known
+    if known.events <= 0:
+        return tail.expected
+    by_now = (known.events + stable.events) / (known.total + stable.total)
+    return tail.expected * by_now / (known.events / known.total)
+
+
+def _choose_tail(
+    state: CheckState, frame: Frame, metric: Metric, scatter: Dispersion, alone: bool, lately: Histogram = NOTHING
+) -> CheckState:
     before, so_far = frame.known_gap if metric is Metric.NETWORK_GAP else frame.known
-    known = before.plus(so_far)
+    known = before.plus(so_far).plus(lately)
     policy, factor = frame.policy, frame.factor
-    tail = tail_of(known, QUANTILES[metric], policy.latency_margin * factor, policy.latency_slack_ms * 1000.0 * factor)
+    tail = tail_of(known, QUANTILES[metric], policy.latency_margin * factor, policy.latency_slack_ms * 1000.0 * factor, lately)
     if tail is None or not alone:
         return msgspec.structs.replace(state, tail=tail)
     shrink = design_effect(scatter)

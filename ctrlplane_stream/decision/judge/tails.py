@@ -9,11 +9,14 @@ Where very many latencies are alike (a clock of whole milliseconds, a cache, a s
 there is hardly one of stable's, and above the one below it nearly all, of which no candidate can have more. Then as many of those in the
 bucket count as slow as make up the quantile's share, the same part of them in both arms. That is the test of shares with ties broken by
 chance, averaged over the chance; a bet on counts between 0 and 1 wins no more than the average of bets on 0 and 1 (log1p is concave).
+
+Where a machine is slow for a minute now and then, the 99th percentile of all times is that of these minutes, above which there is nothing
+in any other. So slow begins lower, at the quantile of the window before, where that is the lower of the two.
 """
 
 import math
 
-from ctrlplane_stream.decision.judge.histograms import Histogram
+from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.state import Counts, Tail
 from ctrlplane_stream.model.sketch import SCALE, bucket_index
 
@@ -24,23 +27,31 @@ _MOST_TIMES, _MOST_OF_REST = 10.0, 0.5
 """Stable's share of slow latencies is at most so many times the quantile's, and leaves at least so much of the rest to be worse than it:
 beyond either, only a part of the bucket counts."""
 
+_LEAST_SLOW = 4.0
+"""So many latencies beyond the quantile must a window have for its own quantile to be one."""
+
 _KNOWN_CAP = 2000.0
 """The past weighs no more than this many requests against the present step's own."""
 
 
-def tail_of(known: Histogram, quantile: float, margin: float, slack_microseconds: float) -> Tail | None:
-    """Where slow begins by stable latencies seen so far; None where they are too few."""
-    total = known.total
+def tail_of(known: Histogram, quantile: float, margin: float, slack_microseconds: float, lately: Histogram = NOTHING) -> Tail | None:
+    """Where slow begins by stable latencies seen so far, ``lately`` those of the last window among them; None where they are too few."""
+    total, rest = known.total, 1.0 - quantile
     if total < MINIMUM_KNOWN:
         return None
-    stable = known.last_bucket_below((1.0 - quantile) * total)
-    if stable is None:
-        stable = bucket_index(1.0)
+    stable, told_by = _quantile_bucket(known, rest), known
+    if rest * lately.total >= _LEAST_SLOW and (lower := _quantile_bucket(lately, rest)) < stable:
+        stable, told_by = lower, lately
     shift = math.ceil(math.log2(1.0 + margin) * (1 << SCALE) - 1e-9)
     candidate = max(stable + shift, bucket_index(2.0 ** ((stable + 1) / (1 << SCALE)) + slack_microseconds))
-    scale, part = min(1.0, _KNOWN_CAP / total), _part(known, stable, 1.0 - quantile)
+    scale, part = min(1.0, _KNOWN_CAP / total), _part(told_by, stable, rest)
     expected = (known.slow(candidate, part) + 0.5) / (total + 1.0)
     return Tail(stable, candidate, expected, Counts(known.slow(stable, part) * scale, total * scale), part)
+
+
+def _quantile_bucket(known: Histogram, rest: float) -> int:
+    bucket = known.last_bucket_below(rest * known.total)
+    return bucket_index(1.0) if bucket is None else bucket
 
 
 def _part(known: Histogram, bucket: int, share: float) -> float:

@@ -66,6 +66,14 @@ static double log_capital(const double sample[4], double stable, double candidat
     return won;
 }
 
+static double log_capital_of_split(const double sample[4], double stable, double candidate) {
+    double x = sample[0], m = sample[1], y = sample[2], n = sample[3];
+    double odds = candidate * (1.0 - stable) / (stable * (1.0 - candidate));
+    double less = 1.0 - odds, events = x + y, total = m + n;
+    double by_requests = -m * log1p(-less * (events / total)), by_events = -events * log1p(-less * (m / total));
+    return x * log(odds) + (by_events > by_requests ? by_events : by_requests);
+}
+
 static double log_capital_against(double events, double total, double alternative, double limit) {
     return events * log(alternative / limit) + (total - events) * log1p((limit - alternative) / (1.0 - limit));
 }
@@ -135,8 +143,9 @@ int weigh(Evidence *e, const double sample[4], const Past *past, double margin, 
     double well = expected == NULL ? stable : inside(*expected);
     int weighed = proof && well < bound;
     if (weighed) {
-        e->safety[0] += log_capital(sample, stable, well, margin) / effect;
-        e->safety[1] += log_capital(sample, stable, harmless(well, bound, past), margin) / effect;
+        double own = harmless(well, bound, past);
+        e->safety[0] += (margin == 0.0 ? log_capital_of_split(sample, stable, well) : log_capital(sample, stable, well, margin)) / effect;
+        e->safety[1] += (margin == 0.0 ? log_capital_of_split(sample, stable, own) : log_capital(sample, stable, own, margin)) / effect;
     }
     return record(e, weighed);
 }

@@ -14,7 +14,7 @@ Products over windows are test supermartingales, so that 1/alpha is crossed with
 # ruff: noqa: FURB136  (max and min are calls, five times the cost of a comparison, and this runs thousands of times a window)
 
 import math
-from math import log1p
+from math import log, log1p
 from typing import NamedTuple
 
 _NEVER_ALL = 0.95
@@ -64,6 +64,24 @@ def log_capital(sample: Sample, stable: float, candidate: float, margin: float) 
     if y:
         won += y * log1p(back * (1.0 - s0))
     return won
+
+
+def log_capital_of_split(sample: Sample, stable: float, candidate: float) -> float:
+    """The log e-value of one window for "less of the candidate's are events than of stable's" against "not less": of how events fell to the
+    two arms, given how many there were, so that a window in which all goes wrong for both ruins nothing.
+
+    Given them, their number in the candidate's arm is hypergeometric where shares are alike, and its generating function at the odds
+    ratio of the alternative, below 1, at most either binomial one (Hoeffding 1963, theorem 4: the mean of a convex function is smaller
+    without replacement). Where the candidate has more it is smaller still. The shares are of the alternative, inside (0, 1), the
+    candidate's below stable's. Convex in the counts, so that parts of ties count as little as on average (Jensen).
+    """
+    x, m, y, n = sample
+    if m <= 0 or n <= 0:
+        return 0.0
+    odds = candidate * (1.0 - stable) / (stable * (1.0 - candidate))
+    less, events, total = 1.0 - odds, x + y, m + n
+    by_requests, by_events = -m * log1p(-less * (events / total)), -events * log1p(-less * (m / total))
+    return x * log(odds) + (by_events if by_events > by_requests else by_requests)
 
 
 def projection(stable: float, candidate: float, stable_total: float, candidate_total: float, margin: float) -> float:

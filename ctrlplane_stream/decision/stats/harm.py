@@ -19,7 +19,7 @@ from operator import add
 
 import msgspec
 
-from ctrlplane_stream.decision.stats.betting import Sample, log_capital, log_capital_against
+from ctrlplane_stream.decision.stats.betting import Sample, log_capital, log_capital_against, log_capital_of_split
 
 _SMALL, _MEDIUM, _LARGE = 0.03, 0.15, 0.5
 _LOG_WEIGHTS = (math.log(0.4), math.log(0.2), math.log(0.2), math.log(0.2))
@@ -93,10 +93,11 @@ def weigh(
     safety = evidence.safety
     if proof and well < bound:
         alike, own = _harmless(well, bound, past)
-        safety = (
-            safety[0] + log_capital(sample, stable, alike, margin) / design_effect,
-            safety[1] + log_capital(sample, stable, own, margin) / design_effect,
-        )
+        if margin == 0.0:
+            first, second = log_capital_of_split(sample, stable, alike), log_capital_of_split(sample, stable, own)
+        else:
+            first, second = log_capital(sample, stable, alike, margin), log_capital(sample, stable, own, margin)
+        safety = safety[0] + first / design_effect, safety[1] + second / design_effect
     return _record(evidence, harm, safety)
 
 

@@ -1,20 +1,34 @@
 """One window's bet: against exact expectations over all outcomes, and at the edges."""
 
 import math
+from collections.abc import Callable
 from itertools import product
 
 import pytest
 
-from ctrlplane_stream.decision.stats.betting import Sample, divergence, growth, log_capital, log_capital_against, projection
+from ctrlplane_stream.decision.stats.betting import (
+    Sample,
+    divergence,
+    growth,
+    log_capital,
+    log_capital_against,
+    log_capital_of_split,
+    projection,
+)
 
 
-def expectation(m: int, n: int, stable: float, candidate: float, margin: float, bet: tuple[float, float]) -> float:
-    """The exact mean of the capital over all outcomes of m candidate and n stable trials."""
+def mean_over_outcomes(m: int, n: int, stable: float, candidate: float, log_of: Callable[[Sample], float]) -> float:
+    """The exact mean of a capital over all outcomes of m candidate and n stable trials."""
     mean = 0.0
     for x, y in product(range(m + 1), range(n + 1)):
         chance = math.comb(m, x) * candidate**x * (1 - candidate) ** (m - x) * math.comb(n, y) * stable**y * (1 - stable) ** (n - y)
-        mean += chance * math.exp(log_capital(Sample(x, m, y, n), *bet, margin))
+        mean += chance * math.exp(log_of(Sample(x, m, y, n)))
     return mean
+
+
+def expectation(m: int, n: int, stable: float, candidate: float, margin: float, bet: tuple[float, float]) -> float:
+    """That of a bet on two shares against a margin."""
+    return mean_over_outcomes(m, n, stable, candidate, lambda sample: log_capital(sample, *bet, margin))
 
 
 @pytest.mark.parametrize("bet", [(0.05, 0.4), (0.3, 0.9), (0.001, 0.12)])
@@ -64,3 +78,28 @@ def test_growth_is_the_expected_log_capital() -> None:
         chance = math.comb(4, x) * 0.2**x * 0.8 ** (4 - x) * math.comb(20, y) * 0.05**y * 0.95 ** (20 - y)
         mean += chance * log_capital(Sample(x, 4, y, 20), 0.05, 0.2, 0.0)
     assert mean / 4 == pytest.approx(growth(0.05, 0.2, 0.0, 5), rel=1e-9)
+
+
+@pytest.mark.parametrize(("stable", "more"), [(0.01, 0.0), (0.3, 0.0), (0.3, 0.2), (0.95, 0.0), (1.0, 0.0)])
+@pytest.mark.parametrize("bet", [(0.01, 0.002), (0.3, 0.1), (0.9, 0.5)])
+@pytest.mark.parametrize("arms", [(3, 9), (6, 6), (8, 2)])
+def test_how_events_fall_to_the_arms_makes_no_capital_on_average_unless_the_candidate_has_less(
+    stable: float, more: float, bet: tuple[float, float], arms: tuple[int, int]
+) -> None:
+    mean = mean_over_outcomes(*arms, stable, stable + more, lambda sample: log_capital_of_split(sample, *bet))
+    assert mean <= 1.0 + 1e-12
+
+
+def test_parts_of_events_count_as_little_as_on_average() -> None:
+    """Ties broken by chance, and averaged over the chance: the capital of the average is no more than the average of the capitals."""
+    halves = log_capital_of_split(Sample(2.5, 50, 9.5, 950), 0.01, 0.003)
+    whole = [math.exp(log_capital_of_split(Sample(x, 50, y, 950), 0.01, 0.003)) for x in (2, 3) for y in (9, 10)]
+    assert math.exp(halves) <= sum(whole) / 4
+
+
+def test_a_window_in_which_all_is_slow_for_both_ruins_no_bet_on_how_events_fall() -> None:
+    slow = Sample(500, 500, 9500, 9500)
+    assert log_capital_of_split(slow, 0.01, 0.003) == pytest.approx(0.0, abs=1e-9)
+    assert log_capital(slow, 0.01, 0.003, 0.0) < -100
+    assert log_capital_of_split(Sample(1, 500, 95, 9500), 0.01, 0.003) > 1
+    assert log_capital_of_split(Sample(0, 0, 95, 9500), 0.01, 0.003) == 0.0
