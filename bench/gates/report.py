@@ -122,10 +122,7 @@ def answers_table(cells: Sequence[FaultCell]) -> list[str]:
     """What the judge says of a faulty candidate at each rate: found, or which of the other answers; below 100 requests a second, where
     traffic is too little to find everything, by condition and by fault too. An oracle finds what it finds in the windows of the judge, or
     would have found where the judge was faster."""
-    lines = [
-        "| | rollouts | found | an oracle finds | of these | held | passed, *unproven* | all steps proven | named rightly | × oracle |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = _answers_heading()
     rates = list(dict.fromkeys(rps for rps, *_ in cells))
     for rate in rates:
         lines.append(_answers(f"{rate:g} requests/s, all", [(fault, run) for rps, _, fault, runs in cells if rps == rate for run in runs]))
@@ -136,6 +133,28 @@ def answers_table(cells: Sequence[FaultCell]) -> list[str]:
         for kind in dict.fromkeys(fault.name for _, fault, _ in at):
             lines.append(_answers(f"{rate:g} requests/s, {kind}", [(fault, run) for _, fault, run in at if fault.name == kind]))
     return lines
+
+
+def near_table(cells: Sequence[FaultCell]) -> list[str]:
+    """The same of faults of 1.5 to 3 times the margin, from 100 requests a second on, by rate, fault and condition."""
+    lines = _answers_heading()
+    near = [(rps, name, fault, run) for rps, name, fault, runs in cells if rps >= 100 and fault.near for run in runs]
+    for rate in dict.fromkeys(rps for rps, *_ in near):
+        lines.append(_answers(f"{rate:g} requests/s, all", [(fault, run) for rps, _, fault, run in near if rps == rate]))
+    for fault in dict.fromkeys(fault for *_, fault, _ in near):
+        told = f"{fault.name}, {fault.times:g} × the margin"
+        lines.append(_answers(told, [(each, run) for *_, each, run in near if each == fault]))
+    for condition in dict.fromkeys(name for _, name, *_ in near):
+        lines.append(_answers(f"{condition}, all", [(fault, run) for _, name, fault, run in near if name == condition]))
+    return lines
+
+
+def _answers_heading() -> list[str]:
+    """The columns of `_answers`."""
+    return [
+        "| | rollouts | found | an oracle finds | of these | held | passed, *unproven* | all steps proven | named rightly | × oracle |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
 
 
 def _answers(name: str, runs: list[tuple[Fault, Run]]) -> str:
@@ -186,6 +205,7 @@ def summary(healthy: Sequence[Cell], faulty: Sequence[FaultCell], cost: Cost, us
     proven = [run for run in rich if run.outcome == "completed" and all(run.proven)]
     ills = [(run, fault) for rps, _, fault, cell in faulty if rps >= 100 for run in cell]
     failed = [(run, fault) for run, fault in ills if run.outcome == "failed"]
+    told = [(run, fault) for run, fault in ills if run.outcome == "failed" or run.oracle_fail is not None]
     completed, there = [sum(run.outcome == "completed" for run in of) for of in (rich, noisy)]
     wrong = sum(run.outcome == "failed" for run in runs)
     named = [run.right(fault) for *_, fault, cell in faulty for run in cell if run.outcome == "failed"]
@@ -199,7 +219,9 @@ def summary(healthy: Sequence[Cell], faulty: Sequence[FaultCell], cost: Cost, us
         f"| healthy rollouts completed alone, from 100 requests/s | ≥ 99% | {share(completed, len(rich))} |",
         f"| the same on a noisy machine | – | {share(there, len(noisy))} |",
         f"| duration of a proven healthy rollout, × oracle p50 / p95 | ≤ 1.5 | {spread([_against_oracle(r) for r in proven], 2)} |",
-        f"| faults above the margin found, from 100 requests/s | ≥ 99% | {share(len(failed), len(ills))} |",
+        f"| faults of 3 × the margin and more found, from 100 requests/s | ≥ 99% | {_found_of(ills, near=False)} |",
+        f"| faults of 1.5 to 3 × the margin found, from 100 requests/s | – | {_found_of(ills, near=True)} |",
+        f"| the same of those that an oracle finds in the time | – | {_found_of(told, near=True)} |",
         f"| faults found at 10 requests/s; at 1, where most cannot be | – | {_found(faulty, 10)}; {_found(faulty, 1)} |",
         f"| faulty candidates of which every step was said to be proven, at any rate | – | {share(told_harmless, _count(faulty))} |",
         f"| precision: FAILs that are true and rightly named | ≥ 95% | {share(sum(named), len(named) + wrong)} |",
@@ -221,6 +243,11 @@ def _worst(healthy: Sequence[Cell], by: int) -> str:
         alike.setdefault(cell[by], []).extend(cell[2])
     counts = [(sum(run.outcome == "failed" for run in runs), len(runs)) for runs in alike.values()]
     return share(*max(counts, key=lambda count: count[0] / count[1]))
+
+
+def _found_of(ills: Sequence[tuple[Run, Fault]], near: bool) -> str:
+    found = [run.outcome == "failed" for run, fault in ills if fault.near == near]
+    return share(sum(found), len(found))
 
 
 def _found(faulty: Sequence[FaultCell], at: float) -> str:

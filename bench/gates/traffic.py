@@ -7,12 +7,14 @@ daily wave moves the rate by 50% and errors and latencies by 20%. Outcomes of on
 length (mean 1/(1-r)), which is lag-one correlation r. Latencies are lognormal with a tenth of cache hits at one value, on the sketch's
 own buckets, so that ties abound. Sampling keeps every error and every slow request and one in ten of the rest, by traces as tail samplers
 do or, where everything is wrong at once, by spans; lost spans are lost by halves, late ones come 60 s later. On a noisy machine every
-latency of every service is 1.5 to 4 times as long for a minute at a time, once in eight minutes or so.
+latency of every service is 1.5 to 4 times as long for a minute at a time, once in eight minutes or so. Where latencies are alike, seven in
+eight are one value (a cache, a sleep), one in thirty twice that, and the rest whole milliseconds, so that every quantile lies among ties.
 """
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from msgspec.structs import replace
@@ -48,6 +50,8 @@ class Condition:
     late: float = 0.0
     noisy: bool = False
     """Spells in which the whole machine is slower, both versions and everybody else alike."""
+    alike: bool = False
+    """Latencies of which most are one value, and the quantiles lie among ties."""
 
     def bunched(self, failures: bool) -> float:
         """The true design effect of failures, or of latencies, of which sampling leaves few of a run: mean squared length over mean length
@@ -67,15 +71,21 @@ CONDITIONS = (
     Condition("tail sampling", sampled="traces"),
     Condition("5% lost, 5% late", lost=0.05, late=0.05),
     Condition("noisy machine", noisy=True),
+    Condition("latencies alike", alike=True),
     Condition("all at once", 0.3, True, True, 0.7, "spans", 0.05, 0.05),
 )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with the candidate. Latency factors are applied as whole buckets; ``part`` is the share of its requests that is ill."""
+    """What is wrong with the candidate. Latency factors are applied as whole buckets; ``part`` is the share of its requests that is ill.
+
+    ``times`` is its size as a multiple of what the default policy lets pass: of points, of a quantile's rise (of share or slack the larger;
+    twice that against the past), of the logarithm of a change of calls.
+    """
 
     name: str
+    times: float = math.inf
     errors: float = 0.0
     slower: float = 1.0
     tail_slower: float = 1.0
@@ -84,6 +94,16 @@ class Fault:
     pricing_calls: float = 1.0
     dead: bool = False
     db_slower: float = 1.0
+
+    @property
+    def kind(self) -> str:
+        """Its name without its size."""
+        return self.name.partition(" (")[0]
+
+    @property
+    def near(self) -> bool:
+        """Whether it is near the margin."""
+        return self.times < 3.0
 
     @property
     def harmed(self) -> float:
@@ -95,17 +115,24 @@ class Fault:
 
 HEALTHY = Fault("none")
 FAULTS = (
-    Fault("errors (+5 points)", errors=0.05),
-    Fault("latency p99 (5% of requests x4)", tail_slower=4.0),
-    Fault("latency median (x1.6)", slower=1.6),
-    Fault("network delay (+20 ms)", gap_ms=20.0),
-    Fault("CPU (all x1.8, tail x3)", slower=1.8, tail_slower=3.0),
-    Fault("missing calls (half of them)", pricing_calls=0.5),
-    Fault("retry storm (x3)", stock_calls=3.0),
-    Fault("one endpoint (8% of requests fail)", errors=0.08),
-    Fault("1 of 10 pods fails", errors=0.1),
+    Fault("errors (+5 points)", 5.0, errors=0.05),
+    Fault("latency p99 (5% of requests x4)", 4.0, tail_slower=4.0),
+    Fault("latency median (x1.6)", 2.4, slower=1.6),
+    Fault("network delay (+20 ms)", 4.0, gap_ms=20.0),
+    Fault("CPU (all x1.8, tail x3)", 3.2, slower=1.8, tail_slower=3.0),
+    Fault("missing calls (half of them)", 3.1, pricing_calls=0.5),
+    Fault("retry storm (x3)", 4.9, stock_calls=3.0),
+    Fault("one endpoint (8% of requests fail)", 8.0, errors=0.08),
+    Fault("1 of 10 pods fails", 10.0, errors=0.1),
     Fault("death without spans", dead=True),
-    Fault("overload of a callee (x2.5 for all)", db_slower=2.5),
+    Fault("overload of a callee (x2.5 for all)", 1.5, db_slower=2.5),
+    Fault("overload of a callee (x6 for all)", 5.0, db_slower=6.0),
+    Fault("errors (+1.5 points)", 1.5, errors=0.015),
+    Fault("errors (+2 points)", 2.0, errors=0.02),
+    Fault("latency p99 (5% of requests x3)", 2.0, tail_slower=3.0),
+    Fault("network delay (+10 ms)", 2.0, gap_ms=10.0),
+    Fault("missing calls (a third of them)", 2.0, pricing_calls=0.64),
+    Fault("retries (x1.56)", 2.0, stock_calls=1.5625),
 )
 
 
@@ -120,10 +147,29 @@ def shape(median_ms: float, sigma: float) -> tuple[int, np.ndarray]:
     return centre - width, density
 
 
-_LATENCY = shape(20.0, 0.47)
-_FAST = shape(3.0, 0.4)
-_GAP = shape(1.0, 0.4)
-_ENTRY = shape(40.0, 0.47)
+def coarse(median_ms: float, sigma: float) -> tuple[int, np.ndarray]:
+    """As `shape`, where most latencies are alike."""
+    first, density = shape(median_ms, sigma)
+    whole = np.maximum(1.0, np.rint(2.0 ** ((first + np.arange(len(density))) / 32) / 1000))
+    buckets = np.rint(np.log2(whole * 1000) * 32).astype(int)
+    often, twice = round(math.log2(median_ms * 1000) * 32), round(math.log2(median_ms * 2000) * 32)
+    least = min(int(buckets.min()), often)
+    found = np.bincount(buckets - least, 0.1 * density, max(int(buckets.max()), twice) - least + 1)
+    found[often - least] += 0.87
+    found[twice - least] += 0.03
+    return least, found
+
+
+@cache
+def latencies_of(median_ms: float, sigma: float, alike: bool) -> tuple[int, np.ndarray]:
+    """The probabilities of a latency, from a first bucket on."""
+    return coarse(median_ms, sigma) if alike else shape(median_ms, sigma)
+
+
+_LATENCY = 20.0, 0.47
+_FAST = 3.0, 0.4
+_GAP = 1.0, 0.4
+_ENTRY = 40.0, 0.47
 
 
 @dataclass(frozen=True)
@@ -206,7 +252,7 @@ class System:
         slower = ill.slower * wave
         server = self._with_tail(count, _LATENCY, slower, ill.tail_slower)
         client = self._with_tail(count, _LATENCY, slower * 1.1, ill.tail_slower)
-        gap = self._latencies(count, _GAP if ill.gap_ms == 0 else shape(1.0 + ill.gap_ms, 0.15), 1.0)
+        gap = self._latencies(count, _GAP if ill.gap_ms == 0 else (1.0 + ill.gap_ms, 0.15), 1.0)
         edges.append(EdgeWindow("checkout", "cart", EdgeKind.CALL, "#1", version, count, errors, count, errors, client, server, gap))
         services.append(ServiceWindow("cart", version, count, errors, count, 0, server))
         entry = self._with_tail(count, _ENTRY, 0.5 * wave + 0.5 * slower, ill.tail_slower)
@@ -262,10 +308,10 @@ class System:
             yield length, runs
         yield 1, left
 
-    def _latencies(self, count: int, base: tuple[int, np.ndarray], factor: float) -> Sketch:
+    def _latencies(self, count: int, base: tuple[float, float], factor: float) -> Sketch:
         if count == 0:
             return EMPTY
-        first, probabilities = base
+        first, probabilities = latencies_of(*base, self.condition.alike)
         if self.condition.autocorrelation == 0.0:
             counts = self.rng.multinomial(count, probabilities)
         else:
@@ -276,7 +322,7 @@ class System:
         shift = first + round(math.log2(factor) * 32)
         return Sketch(tuple((at + shift).tolist()), tuple(counts[at].tolist()))
 
-    def _with_tail(self, count: int, base: tuple[int, np.ndarray], factor: float, tail: float) -> Sketch:
+    def _with_tail(self, count: int, base: tuple[float, float], factor: float, tail: float) -> Sketch:
         """Latencies of which one in twenty is ``tail`` times longer."""
         if tail == 1.0:
             return self._latencies(count, base, factor)

