@@ -145,4 +145,16 @@ def _fall_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit, because: str) -> 
     if rollout.promoted:
         fallen = replace(fallen, last_known_good=unit.fallback, baked=tuple(b for b in fallen.baked if b != unit.candidate))
     draft.put_target(replace(fallen, stable=unit.stable))
+    go_over_drift(draft, rollout, unit)
     draft.tell(unit.service, Telling(Verb.SHIFT, because, rollout.id))
+
+
+def go_over_drift(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
+    """Have a target that strayed told its way back all the same, and whether it had strayed: harm goes before whatever drifted it. What
+    drifts again after that is left to a person."""
+    target = draft.target(unit.service)
+    if target.strayed is None:
+        return False
+    draft.put_target(replace(target, strayed=None, restored_ms=draft.clock.now_ms))
+    draft.because("over-drift", f"{unit.service} goes back though it is not as it was left: {target.strayed}", rollout.id)
+    return True

@@ -2,7 +2,8 @@
 
 A hold has a code for programs, a sentence for people, and a deadline: what nobody ends is reverted and gives up its place; what goes
 back already, or may not go back, is told to people again then, and every deadline after. An abort that a person says and what lowers a
-weight wait for no hold, but for one thing: a target that a hand has, known or not, is left as it is, on the way back too.
+weight wait for no hold, but for one thing: a target that was edited by hand is left as it is, on the way back too, and one that drifts
+again then.
 """
 
 from datetime import UTC, datetime

@@ -235,7 +235,7 @@ def lease_seconds(draft: Draft, target: e.TargetEntry) -> float:
 
 def emit_commands(draft: Draft) -> None:
     """Turn every target that is to be told into one command, in order of name. One that strayed is told nothing that would restore it,
-    before it is as it was left again or a person says so: what is wanted of it is said then."""
+    before it is as it was left again, a person says so, or what moves it goes back: what is wanted of it is said then."""
     for number, service in enumerate(sorted(draft.telling)):
         telling = draft.telling[service]
         target = draft.target(service)

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import assigning, taking_over
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.falling import fall
+from ctrlplane_stream.decision.falling import fall, go_over_drift, owns
 from ctrlplane_stream.decision.holds import BLIND, LEASE_EXPIRED, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase, after
 from ctrlplane_stream.decision.promoting import ended, good_forever
 from ctrlplane_stream.decision.runs import counted_from, shown_weight
-from ctrlplane_stream.decision.targets import prepared, sized, weighted
+from ctrlplane_stream.decision.targets import prepared, sized, tell_again, weighted
 from ctrlplane_stream.model.commands import Verb
 
 TIMELINE_KEPT = 60
@@ -148,6 +148,10 @@ def _stop(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     assigning.release(draft, rollout, because)
     unsafe = rollout.unsafe and not rollout.forced  # what was said of the way up with force does not hold for the way down
     stopped = replace(lifted(rollout), stopped_because=because, holds=(), forced=False, unsafe=unsafe)
+    for unit in stopped.units:
+        wanted = draft.target(unit.service).wanted(unit.candidate)
+        if owns(draft, stopped, unit) and wanted is not None and wanted.weight == 0 and go_over_drift(draft, stopped, unit):
+            tell_again(draft, draft.target(unit.service), because)  # what falls is told by that; this was given a weight by a hand alone
     fall(draft, stopped, because)
     return stopped
 

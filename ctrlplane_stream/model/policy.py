@@ -68,7 +68,7 @@ class OnDrift(StrEnum):
 
     HOLD = "hold"
     """Leave it as it is, tell people, and wait for ``resume`` or ``abort``; no rollout of it starts before. A lease is renewed by the
-    weights that are there. What is stopped meanwhile, for a FAIL or at a hold's deadline, goes back once somebody has said so."""
+    weights that are there. What is stopped meanwhile, for a FAIL or at a hold's deadline, goes back over it, once."""
     RESTORE = "restore"
     """Say it again once; a second drift within an hour holds."""
 

@@ -612,14 +612,41 @@ def test_a_lease_is_renewed_by_the_weights_that_drifted_until_somebody_has_looke
     assert (held(loop, "cart/2"), weights(loop, "cart")) == ([], {"#1": 90, "#2": 10})
 
 
-@pytest.mark.parametrize("word", [Say.ABORT, Say.RESUME])
-def test_a_stop_leaves_what_drifted_to_a_person_and_says_so(word: Say) -> None:
+def test_a_fail_goes_over_a_drift() -> None:
+    """Or a candidate that fails would harm, at a weight that some other controller gave it, until somebody reads a message."""
     loop = drifted_under_weight()
     loop.judge.faulty.add(("cart", "#2"))
     until(loop, "cart/2", Phase.ABORTING)
+    loop.run(2)
+    assert weights(loop, "cart") == {"#1": 100}
+    assert "cart goes back though it is not as it was left: 80 of unknown hand" in reasons(loop)
+    until(loop, "cart/2", Phase.REVERTED)
+
+
+def test_a_stop_before_any_weight_goes_over_the_weight_that_a_drift_gave() -> None:
+    """It had no ready instance yet, and fails by the weight that it was given."""
+    loop = shop()
+    loop.world.start_seconds = 60
+    loop.push("cart", 2)
+    loop.run(5)
+    loop.world.stray("cart", {"#1": 20, "#2": 80})
+    loop.tell_world("cart", WorldCause.DRIFT, "80 of unknown hand")
+    until(loop, "cart/2", Phase.REVERTED, 60)
+    assert weights(loop, "cart") == {"#1": 100}
+    assert "cart goes back though it is not as it was left: 80 of unknown hand" in reasons(loop)
+
+
+@pytest.mark.parametrize("word", [Say.ABORT, Say.RESUME])
+def test_what_drifts_again_on_the_way_back_is_left_to_a_person_who_is_told(word: Say) -> None:
+    loop = drifted_under_weight()
+    loop.judge.faulty.add(("cart", "#2"))
+    until(loop, "cart/2", Phase.ABORTING)
+    loop.run(2)
+    loop.world.stray("cart", {"#1": 20, "#2": 80})
+    loop.tell_world("cart", WorldCause.DRIFT, "80 again")
     loop.run(100)
-    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "cart")) == (Phase.ABORTING, ["drift"], {"#1": 20, "#2": 80})
-    assert loop.driver.notices[-1].text.endswith("is held: cart is not as it was left: 80 of unknown hand. resume goes back over it")
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == (["drift"], {"#1": 20, "#2": 80})
+    assert loop.driver.notices[-1].text.endswith("is held: cart is not as it was left: 80 again. resume goes back over it")
     loop.say(word, rollout="production/cart/2")
     until(loop, "cart/2", Phase.REVERTED)
     assert weights(loop, "cart") == {"#1": 100}

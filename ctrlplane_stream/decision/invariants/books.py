@@ -86,6 +86,8 @@ class Books:
         """Service to the rollout, and its attempt, that last had it told something: the next attempt may move less."""
         self.baked: set[tuple[str, str]] = set()
         """(service, label) of what was promoted after its bake."""
+        self.gone_over: set[tuple[str, int, int, bool, str]] = set()
+        """(rollout, attempt, retreats, whether it was stopped, service): where the way back went over a drift, which it does once."""
         self.emptied: set[tuple[str, int]] = set()
         """(rollout, attempt) of those of which somebody who broke the glass emptied a target."""
         self.window_seconds = 10.0

@@ -18,7 +18,7 @@ from ctrlplane_stream.decision.invariants.books import (
 from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
-from ctrlplane_stream.model.commands import Notify
+from ctrlplane_stream.model.commands import Command, Notify
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
     Fact,
@@ -37,14 +37,29 @@ from ctrlplane_stream.model.world import TargetObserved
 
 def hands_are_left(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """8: what a hand did is not gone over before a person says resume or abort, or the world shows what was wanted: an edit, and a drift
-    where the policy holds for it. A lease may be renewed by the weights that are there."""
+    where the policy holds for it. A lease may be renewed by the weights that are there, and what takes a candidate's weight away goes over
+    a drift, once."""
     _note_hands(books, fact, before, decision)
     for command in commands_of(decision):
         hand = books.hands.get(command.target.service)
         if hand is not None and hand.edit and command.over_edit == hand.words:
             yield Violation(8, f"{command.id}: {command.target} goes over an edit of which nobody said so: {hand.words}")
-        if hand is not None and not hand.edit and not says_what_is_there(books, command):
+        if hand is not None and not hand.edit and _goes_back_over(books, decision.state, command):
+            del books.hands[command.target.service]
+        elif hand is not None and not hand.edit and not says_what_is_there(books, command):
             yield Violation(8, f"{command.id}: {command.target} is written over by {command.verb}, and nobody said so: {hand.words}")
+
+
+def _goes_back_over(books: Books, state: State, command: Command) -> bool:
+    """Whether a command is the first on this way back to take the candidate's weight."""
+    rollout, service = rollout_of(state, command.rollout), command.target.service
+    if rollout is None or (rollout.stopped_because is None and rollout.phase is not Phase.PREPARING):
+        return False
+    way = (rollout.id, rollout.attempt, rollout.retreats, rollout.stopped_because is not None, service)
+    falls = any(unit.service == service and command.wanted.weight(unit.candidate) == 0 for unit in rollout.units)
+    first = falls and way not in books.gone_over
+    books.gone_over.add(way)
+    return first
 
 
 def whoever_waits_is_held(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

@@ -323,7 +323,6 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "a stop ends the hold for what a hand did": (11, lambda: [(holds, "_in_hands", _let_go_by_a_stop)]),
     "a deadline that ends nothing passes in silence": (11, lambda: [(holds, "_armed", _in_silence)]),
     "a lease is renewed over a drift": (8, lambda: [(timers, "_shown_weights", _as_wanted)]),
-    "a stop goes over a drift": (8, lambda: [(engine, "emit_commands", _over_a_drift)]),
     "who waits in the queue waits for who came later too": (11, lambda: [(admission, "QUEUED", None), (admission, "COUPLINGS", _FOR_ALL)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
 }
