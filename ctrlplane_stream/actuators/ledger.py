@@ -13,6 +13,8 @@ from ctrlplane_stream.actuators.wanted import problems
 from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.world import Cursor, TargetWanted
 
+_THEN = "; then "
+_EDITS_NAMED = 5
 RELEASED_LEASE_SECONDS = 300.0
 """The lease of a partial weight that an operator hands back, where no command ever named one: the policy's default."""
 
@@ -72,7 +74,7 @@ def expire(ledger: Ledger, now: float) -> Ledger:
 def edit(ledger: Ledger, weights: Mapping[str, int], note: str) -> Ledger | Refusal:
     """The ledger with weights wanted by a person. They stand until released: no lease runs.
 
-    ``note`` says who, when and why; it is the edit's name, so it must be unique.
+    ``note`` says who, when and why; it is the edit's name, so it must be unique. One over another names both.
     """
     known = set(ledger.goal)
     unknown = sorted(set(weights) - known)
@@ -81,7 +83,12 @@ def edit(ledger: Ledger, weights: Mapping[str, int], note: str) -> Ledger | Refu
     if sum(weights.values()) != 100 or min(weights.values()) < 0:
         return Refusal(f"weights must lie in 0..100 and sum to 100, not to {sum(weights.values())}")
     goal = dict.fromkeys(ledger.goal, 0) | dict(weights)
-    return msgspec.structs.replace(ledger, goal=goal, lease_until=None, edited=note)
+    return msgspec.structs.replace(ledger, goal=goal, lease_until=None, edited=and_then(ledger.edited, note))
+
+
+def and_then(edited: str | None, note: str) -> str:
+    """The name of an edit over another that nobody has answered yet: both, of very many the last ones."""
+    return note if edited is None else _THEN.join([*edited.split(_THEN), note][-_EDITS_NAMED:])
 
 
 def release(ledger: Ledger, now: float) -> Ledger | Refusal:

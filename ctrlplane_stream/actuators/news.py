@@ -36,6 +36,13 @@ def told_by_outcome(told: TargetObserved | None, seen: TargetObserved) -> Target
     )
 
 
+def told_by_fact(new: News | None, told: TargetObserved | None, seen: TargetObserved) -> TargetObserved:
+    """What counts as told after the fact of ``new`` carried ``seen``: who edits what somebody else aborted is told next."""
+    if new is None or new.cause is not WorldCause.BREAK_GLASS:
+        return seen
+    return msgspec.structs.replace(seen, edited=seen.edited and told and told.edited)
+
+
 def at_rest(seen: TargetObserved | None, wanted: TargetWanted) -> bool:
     """Whether nothing is on its way and nobody is being tried out: the target may be looked at less often."""
     if seen is None or not retreats(wanted) or seen.not_in_force is not None:

@@ -23,7 +23,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ctrlplane_stream.actuators.news import at_rest, news, told_by_outcome
+from ctrlplane_stream.actuators.news import at_rest, news, told_by_fact, told_by_outcome
 from ctrlplane_stream.actuators.port import Actuator, Outcome, WorldUnreachable
 from ctrlplane_stream.actuators.wanted import is_abort
 from ctrlplane_stream.model.commands import Command
@@ -182,7 +182,7 @@ class Reconciler:
         new = news(self._told, seen, wanted)
         if new is not None:
             self._post(WorldChanged(self.target, new.cause, seen, new.detail))
-        self._told = seen
+        self._told = told_by_fact(new, self._told, seen)
         return at_rest(seen, wanted)
 
     async def _pause(self, seconds: float) -> None:

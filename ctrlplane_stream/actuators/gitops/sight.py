@@ -8,7 +8,7 @@ from ctrlplane_stream.actuators.gitops.history import History, who_changed
 from ctrlplane_stream.actuators.gitops.memory import Memory
 from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Weights, Writes
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble, value_at
-from ctrlplane_stream.actuators.ledger import Ledger
+from ctrlplane_stream.actuators.ledger import Ledger, and_then
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import WantedVersion
 
@@ -44,7 +44,8 @@ class GitSight(msgspec.Struct, frozen=True):
         weights = {version.label: 100 if version.label == serving else 0 for version in self.listed}
         if self.place.weights is Weights.CLUSTER:
             weights = {}
-        return msgspec.structs.replace(kept, weights=weights, edited=self.edited or kept.edited)
+        edited = kept.edited if self.edited is None else and_then(kept.edited, self.edited)
+        return msgspec.structs.replace(kept, weights=weights, edited=edited)
 
 
 def rendered(field: Field, version: WantedVersion, listed: tuple[WantedVersion, ...]) -> str:

@@ -46,12 +46,13 @@ class WithCluster:
     async def apply(self, command: Command, cursor: Cursor) -> Outcome:
         """See the port."""
         target = command.target
-        refused = None if is_abort(command) else await self._paused(command) or await self._declared_first(command, cursor)
+        on_cluster, declared = await self._parted(command)
+        refused = None if is_abort(command) else await self._paused(declared) or await self._declared_first(declared, cursor)
         if refused is not None:
             return refused
-        outcome = await self._cluster.apply(command, cursor)
+        outcome = await self._cluster.apply(on_cluster, cursor)
         if outcome.status is OutcomeStatus.APPLIED:
-            self._owed[target] = (command, cursor)
+            self._owed[target] = (declared, cursor)
             self._follow(target)
         seen = outcome.observed
         return msgspec.structs.replace(outcome, observed=None if seen is None else self._merged(seen))
@@ -82,6 +83,16 @@ class WithCluster:
         close = getattr(self._cluster, "close", None)
         if close is not None:
             await close()
+
+    async def _parted(self, command: Command) -> tuple[Command, Command]:
+        """The command for the cluster and for the repository: who goes over an edit of both goes over each by its own name."""
+        edit = self._edits.get(command.target)
+        if command.over_edit is None or edit is None:
+            return command, command
+        here = (await self._cluster.observe(command.target)).edited
+        if command.over_edit != _both(here, edit):
+            return command, command
+        return msgspec.structs.replace(command, over_edit=here), msgspec.structs.replace(command, over_edit=edit)
 
     async def _paused(self, command: Command) -> Outcome | None:
         """Why the command must wait for a person who committed to our fields, or None. Leases are renewed: a pause moves nothing."""
@@ -135,9 +146,14 @@ class WithCluster:
             self._edits[target] = seen.edited
 
     def _merged(self, seen: TargetObserved) -> TargetObserved:
-        return msgspec.structs.replace(seen, edited=seen.edited or self._edits.get(seen.target))
+        return msgspec.structs.replace(seen, edited=_both(seen.edited, self._edits.get(seen.target)))
 
     def _hands(self) -> ByHand:
         if not isinstance(self._cluster, ByHand):
             raise HandRefused(f"the actuator {self._cluster.name} has no verbs for people")
         return self._cluster
+
+
+def _both(cluster: str | None, repository: str | None) -> str | None:
+    """The name of what people did on the cluster and in the repository."""
+    return f"{cluster}; in the repository: {repository}" if cluster and repository else cluster or repository

@@ -19,9 +19,9 @@ from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, ROL
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import pruned
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, End, Make, Remember, Remove, Return, Scale, Step, Steps
-from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, objects_of, strays, words
+from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, objects_of, strays, ways, words
 from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force
-from ctrlplane_stream.actuators.ledger import Ledger, expire
+from ctrlplane_stream.actuators.ledger import Ledger, and_then, expire
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import TargetWanted
 
@@ -60,8 +60,9 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
     there = strays(sight)
     new = _untold(there, memory)
     if new:
+        edited = and_then(memory.ledger.edited, words(sight, new))
         ledger = msgspec.structs.replace(
-            memory.ledger, goal=_listed_only(sight), weights=_listed_only(sight), lease_until=None, edited=words(sight, new)
+            memory.ledger, goal=_listed_only(sight), weights=_listed_only(sight), lease_until=None, edited=edited
         )
         return msgspec.structs.replace(memory, ledger=ledger, accepted=there, hands_off=True)
     listed = {version.label for version in sight.listed}
@@ -70,7 +71,7 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
         ledger=expire(memory.ledger, now),
         made=tuple(each for each in memory.made if each in listed),
         adopted={each: name for each, name in memory.adopted.items() if each in listed or name in sight.workloads},
-        accepted={name: said for name, said in memory.accepted.items() if name in there},
+        accepted={name: there[name] for name in memory.accepted if name in there},
     )
 
 
@@ -92,7 +93,9 @@ def strays_anew(sight: Sight) -> bool:
 
 
 def _untold(there: dict[str, str], memory: Memory) -> dict[str, str]:
-    return {name: said for name, said in there.items() if memory.accepted.get(name) != said}
+    """What strayed in a way that was not told yet; that one of two ways is over by now is nothing to tell."""
+    known = {name: set(ways(said)) for name, said in memory.accepted.items()}
+    return {name: said for name, said in there.items() if not known.get(name, set()).issuperset(ways(said))}
 
 
 def written_off(sight: Sight, memory: Memory) -> Memory:

@@ -18,82 +18,89 @@ from ctrlplane_stream.actuators.kubernetes.weights import (
 )
 
 IS_GONE = "is gone"
+_AND = " and "
 _OURS = frozenset({"f:template", "f:jobTemplate", "f:schedule"})
 """What nobody else may set in the specification of a version."""
 _OURS_OF_A_SERVICE = frozenset({"f:selector", "f:ports"})
 
 
 def strays(sight: Sight) -> dict[str, str]:
-    """Object → how it strayed; the same words as long as nobody touches it again. Empty where all is as we left it."""
-    found: dict[str, str] = {}
+    """Object → how it strayed, in as many ways as it did; the same words as long as nobody touches it again. Empty where all is as we left
+    it."""
     if sight.memory is None:
-        return found
+        return {}
+    found: dict[str, list[str]] = {}
     if sight.routed:
         found |= _of_route(sight)
-        found |= {f"Service {name}": said for name, each in sorted(sight.services.items()) if (said := _of_service(each)) is not None}
+        found |= {f"Service {name}": _hands("leads elsewhere", each, _OURS_OF_A_SERVICE) for name, each in sorted(sight.services.items())}
     for name, deployment in sorted(sight.workloads.items()):
-        said = _of_deployment(deployment, adopted=annotation(deployment, ADOPTED_AT) is not None)
-        if said is not None:
-            found[f"{sight.place.workload.manifest_kind} {name}"] = said
+        adopted = annotation(deployment, ADOPTED_AT) is not None
+        found[f"{sight.place.workload.manifest_kind} {name}"] = _of_deployment(deployment, adopted=adopted)
     listed = {version.label for version in sight.listed}
     for label in sight.memory.made:
         if label in listed:
-            found |= _of_version(sight, label)
-    return found
+            found |= {name: [IS_GONE] for name in _missed(sight, label)}
+    return {name: _AND.join(said) for name, said in found.items() if said}
+
+
+def ways(said: str) -> list[str]:
+    """The ways in which an object strayed, of the words for all of them."""
+    return said.split(_AND)
 
 
 def words(sight: Sight, new: dict[str, str]) -> str:
     """The hand edit as people read it, and by which it is named: who, where known, what, and at which revision."""
-    who = _who(sight, new)
-    return f"{who}: " + "; ".join(f"{name} {what}" for name, what in sorted(new.items())) + f" (seen beside memory {sight.revision})"
+    by: dict[str, list[str]] = {}
+    for name, what in sorted(new.items()):
+        by.setdefault(_who(sight, name), []).append(f"{name} {what}")
+    told = "; ".join(f"{who}: {'; '.join(what)}" for who, what in by.items())
+    return f"{told} (seen beside memory {sight.revision})"
 
 
-def _of_route(sight: Sight) -> dict[str, str]:
+def _of_route(sight: Sight) -> dict[str, list[str]]:
     rule = sight.place.route
     assert rule is not None
     name = f"{rule.kind} {rule.name}"
     if sight.route is None:
-        return {name: IS_GONE} if sight.memory is not None and sight.memory.made else {}
+        return {name: [IS_GONE]} if sight.memory is not None and sight.memory.made else {}
     there = backends(sight.route, rule.rule)
     if there is None:
-        return {name: f"has lost its rule {rule.rule}"} if was_steered(sight) else {}
+        return {name: [f"has lost its rule {rule.rule}"]} if was_steered(sight) else {}
     shares = " ".join(f"{backend}={weight}" for backend, weight in sorted(there.items())) or "none"
     set_by_us = recorded(sight.route, sight.place.slug)
     if set_by_us is None:
-        return {name: f"has lost our record of rule {rule.rule}, which has weights {shares}"} if was_steered(sight) else {}
+        return {name: [f"has lost our record of rule {rule.rule}, which has weights {shares}"]} if was_steered(sight) else {}
+    said = [] if set_by_us.weights == there else [f"rule {rule.rule} has weights {shares}"]
     if is_named_twice(sight.route, rule.rule):
-        return {name: f"has a second rule named {rule.rule}, which keeps the weights that it was copied with"}
-    if set_by_us.weights == there:
-        said = meddled(sight.route, rule.rule, set_by_us)
-        return {} if said is None else {name: said}
-    return {name: f"rule {rule.rule} has weights {shares}"}
+        said.append(f"has a second rule named {rule.rule}, which keeps the weights that it was copied with")
+    other = meddled(sight.route, rule.rule, set_by_us)
+    return {name: said if other is None else [*said, other]}
 
 
-def _of_deployment(deployment: Manifest, *, adopted: bool) -> str | None:
+def _of_deployment(deployment: Manifest, *, adopted: bool) -> list[str]:
     wanted, there = recorded_replicas(deployment), replicas(deployment)
+    said = []
     if wanted is not None and wanted != there and annotation(deployment, AUTOSCALED) is None:
         suspended = "jobTemplate" in deployment["spec"]
-        return f"has {there} replicas instead of {wanted}" if not suspended else f"is {'not ' if there else ''}suspended"
-    if adopted:
-        return _rolled_out(deployment)
-    hand = _template_touched(deployment)
-    return None if hand is None else f"has another template, by {hand}"
+        said.append(f"has {there} replicas instead of {wanted}" if not suspended else f"is {'not ' if there else ''}suspended")
+    return [*said, *(_rolled_out(deployment) if adopted else _hands("has another template", deployment, _OURS))]
 
 
-def _rolled_out(deployment: Manifest) -> str | None:
-    """That the owner of an adopted Deployment has it run something else than what was adopted, or None."""
+def _rolled_out(deployment: Manifest) -> list[str]:
+    """That the owner of an adopted Deployment has it run something else than what was adopted."""
     then, now = annotation(deployment, ADOPTED_AT), annotation(deployment, REVISION)
     if not then or now is None or then == now:
-        return None
-    return f"runs revision {now} instead of {then}, which was adopted: its Pods are no longer those that its Service chooses"
+        return []
+    return [f"runs revision {now} instead of {then}, which was adopted: its Pods are no longer those that its Service chooses"]
 
 
-def _of_version(sight: Sight, label: str) -> dict[str, str]:
+def _missed(sight: Sight, label: str) -> list[str]:
+    """What is gone of a version; of one without a Deployment that alone, for the rest goes with it."""
     if sight.serving(label) is None and sight.standing_by(label) is None:
-        return {f"{sight.place.workload.manifest_kind} {sight.name(label)}": IS_GONE}
-    if sight.routed and backend_name(sight, label) not in sight.services:
-        return {f"Service {backend_name(sight, label)}": IS_GONE}
-    return {each: IS_GONE for each in _owned(sight, label) if _is_missed(sight, each)}
+        return [f"{sight.place.workload.manifest_kind} {sight.name(label)}"]
+    backend = backend_name(sight, label)
+    service = [f"Service {backend}"] if sight.routed and backend not in sight.services else []
+    return [*service, *(each for each in _owned(sight, label) if _is_missed(sight, each))]
 
 
 def objects_of(sight: Sight, label: str) -> frozenset[str]:
@@ -114,28 +121,18 @@ def _is_missed(sight: Sight, owned: str) -> bool:
     return kind in sight.owned and name not in sight.owned[kind]
 
 
-def _of_service(service: Manifest) -> str | None:
-    """That somebody else had a hand in where a version's Service leads, or None."""
-    hand = _touched(service, _OURS_OF_A_SERVICE)
-    return None if hand is None else f"leads elsewhere, by {hand}"
+def _hands(what: str, manifest: Manifest, parts: frozenset[str]) -> list[str]:
+    """That others own one of these parts of a specification: what that comes to, with each and since when."""
+    entries = [
+        entry
+        for entry in manifest["metadata"].get("managedFields") or []
+        if entry.get("manager") != MANAGER and not parts.isdisjoint((entry.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return [f"{what}, by {entry.get('manager')} at {entry.get('time')}" for entry in entries]
 
 
-def _template_touched(deployment: Manifest) -> str | None:
-    """Who besides us owns a field of the template of Pods or Jobs, or the schedule of those, and since when."""
-    return _touched(deployment, _OURS)
-
-
-def _touched(manifest: Manifest, parts: frozenset[str]) -> str | None:
-    """Who besides us owns one of these parts of a specification, and since when."""
-    for entry in manifest["metadata"].get("managedFields") or []:
-        fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        if entry.get("manager") != MANAGER and not parts.isdisjoint(fields):
-            return f"{entry.get('manager')} at {entry.get('time')}"
-    return None
-
-
-def _who(sight: Sight, new: dict[str, str]) -> str:
-    """The field manager that touched one of the strayed objects last, but for us and the cluster's own controllers."""
+def _who(sight: Sight, name: str) -> str:
+    """The field manager that touched a strayed object last, but for us and the cluster's own controllers."""
     rule = sight.place.route
     objects = {f"{sight.place.workload.manifest_kind} {name}": each for name, each in sight.workloads.items()}
     objects |= {f"Service {name}": each for name, each in sight.services.items()}
@@ -143,9 +140,7 @@ def _who(sight: Sight, new: dict[str, str]) -> str:
         objects[f"{rule.kind} {rule.name}"] = sight.route
     hands = [
         (str(entry.get("time")), str(entry.get("manager")))
-        for name in new
-        if name in objects
-        for entry in objects[name]["metadata"].get("managedFields") or []
+        for entry in (objects[name]["metadata"].get("managedFields") or [] if name in objects else [])
         if entry.get("manager") != MANAGER and (entry.get("subresource") or "") != "status"
     ]
     if not hands:

@@ -56,8 +56,8 @@ def backends(route: Manifest, rule: str) -> dict[str, int] | None:
 
 
 def meddled(route: Manifest, rule: str, ours: Recorded) -> str | None:
-    """What somebody made of the rule's backends besides their weights, where we set no such thing; or None."""
-    references = _references(route, rule)
+    """What somebody made of our backends in the rule besides their weights, where we set no such thing; or None."""
+    references = [each for each in _references(route, rule) if each["name"] in ours.weights]
     for each in references:
         said = _otherwise(each, ours.more)
         if said is not None:
@@ -65,7 +65,7 @@ def meddled(route: Manifest, rule: str, ours: Recorded) -> str | None:
         port = ours.ports.get(str(each["name"]), ours.port)
         if port is not None and each.get("port") != port:
             return f"backend {each['name']} of rule {rule} has port {each.get('port')} instead of {port}"
-    return f"rule {rule} has a backend twice" if len(references) > len(ours.weights) else None
+    return f"rule {rule} has a backend twice" if len(references) > len({each["name"] for each in references}) else None
 
 
 def _otherwise(reference: Manifest, more: dict[str, Any]) -> str | None:

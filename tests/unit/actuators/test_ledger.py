@@ -80,6 +80,17 @@ def test_an_edited_target_takes_only_what_names_that_edit():
     assert taken(edited, sequence=2, over_edit="alice at 1", v1=100, v2=0).edited is None
 
 
+def test_an_edit_over_another_names_both_and_of_very_many_the_last_ones():
+    edited = edit(taken(Ledger(), v1=75, v2=25), {"#1": 50, "#2": 50}, "alice at 1")
+    assert isinstance(edited, Ledger)
+    twice = edit(edited, {"#1": 40, "#2": 60}, "bob at 2")
+    assert twice.edited == "alice at 1; then bob at 2"
+    assert "alice at 1" in refused(twice, over_edit="bob at 2", v1=100, v2=0)
+    for number in range(3, 50):
+        twice = edit(twice, {"#1": 40, "#2": 60}, f"bob at {number}")
+    assert twice.edited == "bob at 45; then bob at 46; then bob at 47; then bob at 48; then bob at 49"
+
+
 def test_naming_an_edit_that_is_gone_does_no_harm():
     taken(taken(Ledger(), v1=75, v2=25), sequence=2, over_edit="alice at 0", v1=100, v2=0)
 

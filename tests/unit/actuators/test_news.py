@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from ctrlplane_stream.actuators.news import at_rest, news, told_by_outcome
+from ctrlplane_stream.actuators.news import at_rest, news, told_by_fact, told_by_outcome
 from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.world import Cursor
 from tests.unit.actuators.making import observed, wanted
@@ -83,3 +83,14 @@ def test_a_share_in_place_that_a_lost_instance_changes_is_readiness_and_no_drift
     told, seen = observed(v1=50, v2=50), observed(v1=100, v2=0, ready=0)
     assert cause(told, seen, want) is WorldCause.READINESS
     assert cause(told, seen, wanted(v1=50, v2=50)) is WorldCause.DRIFT
+
+
+def test_an_edit_seen_together_with_broken_glass_is_told_after_it():
+    """Each has its fact: what one carries in its observation alone, nobody answers."""
+    seen = changed(observed(v1=50, v2=50), break_glass="bob", edited="alice")
+    first = news(SEEN, seen, WANTED)
+    assert first is not None
+    assert first.cause is WorldCause.BREAK_GLASS
+    told = told_by_fact(first, SEEN, seen)
+    assert cause(told, seen) is WorldCause.HAND_EDIT
+    assert news(told_by_fact(news(told, seen, WANTED), told, seen), seen, WANTED) is None

@@ -159,3 +159,23 @@ def test_peoples_verbs_go_to_the_cluster_and_release_lets_a_commit_by_hand_be(pl
         assert "sha256:hotfix" in beside.scene.bare.text(FILE)
 
     play(clause)
+
+
+def test_who_goes_over_an_edit_on_the_cluster_and_one_in_the_repository_goes_over_both(play) -> None:
+    """Both are told under one name; the name of either alone is refused."""
+
+    async def clause(beside: Beside) -> None:
+        await beside.apply(wanted(version(1, 90), version(2, 10)), 3)
+        beside.scene.bare.push({FILE: beside.scene.bare.text(FILE).replace(digest(1), "sha256:hotfix", 1)})
+        await beside.both.settled(TARGET)
+        committed = (await beside.both.observe(TARGET)).edited
+        edited = (await beside.both.edit(TARGET, {"#1": 30, "#2": 70}, "bob", "")).edited
+        assert edited is not None
+        assert ("bob set" in edited, f"; in the repository: {committed}" in edited) == (True, True)
+        further = wanted(version(1, 50), version(2, 50))
+        for number, one in enumerate((str(committed), edited.partition(";")[0])):
+            assert (await beside.apply(further, 4 + number, over_edit=one)).status is OutcomeStatus.REFUSED
+        assert (await beside.apply(further, 6, over_edit=edited)).status is OutcomeStatus.APPLIED
+        assert ((await beside.both.observe(TARGET)).edited, "sha256:hotfix" in beside.scene.bare.text(FILE)) == (None, False)
+
+    play(clause)
