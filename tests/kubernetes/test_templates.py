@@ -103,7 +103,7 @@ def test_each_version_is_made_from_its_own_template_and_made_again_from_it(lab, 
         await settled(worker(at(namespace, RED)), TARGET, {"#1": 100})
         before = (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]
         actuator = worker(at(namespace, BLUE, container="cart"))
-        await actuator.apply(*command(TARGET, 2, of(1, RED, 100), of(2, BLUE, 0)))
+        await actuator.apply(*command(TARGET, 2, of(1, RED, 100), of(2, BLUE, 0), verb=Verb.PREPARE))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
         assert [await colour_of(admin, namespace, number) for number in (1, 2)] == ["red", "blue"]
         await taken_away(admin, Kind.DEPLOYMENT, namespace, "shop-cart-v1")
@@ -122,14 +122,16 @@ def test_a_digest_that_nobody_has_is_refused_before_anything_is_taken(lab, names
         actuator = worker(at(namespace, RED))
         await actuator.apply(*command(TARGET, 1, of(1, RED, 100)))
         before = await settled(actuator, TARGET, {"#1": 100})
-        refused = await actuator.apply(*command(TARGET, 2, of(1, RED, 100), of(2, BLUE, 0)))
+        refused = await actuator.apply(*command(TARGET, 2, of(1, RED, 100), of(2, BLUE, 0), verb=Verb.PREPARE))
         assert refused.status is OutcomeStatus.REFUSED
         for said in (named(RED), named(BLUE), "#2", "`ctrlplane-stream install` ships it"):
             assert said in refused.reason
         assert (await actuator.observe(TARGET)).cursor == before.cursor
         assert await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2") is None
         assert (await actuator.apply(*command(TARGET, 3, of(1, RED, 100)))).status is OutcomeStatus.APPLIED
-        assert (await worker(at(namespace, BLUE)).apply(*command(TARGET, 4, of(1, RED, 100), of(2, BLUE, 0)))).reason == "taken"
+        assert (
+            await worker(at(namespace, BLUE)).apply(*command(TARGET, 4, of(1, RED, 100), of(2, BLUE, 0), verb=Verb.PREPARE))
+        ).reason == "taken"
 
     play_workers(lab, doing)
 
@@ -140,7 +142,7 @@ def test_what_was_deleted_after_its_retention_is_made_again_from_what_it_was_mad
     async def doing(worker, admin):
         await worker(at(namespace, RED)).apply(*command(TARGET, 1, of(1, RED, 100)))
         actuator = worker(at(namespace, BLUE))
-        await actuator.apply(*command(TARGET, 2, of(1, RED, 100), of(2, BLUE, 0)))
+        await actuator.apply(*command(TARGET, 2, of(1, RED, 100), of(2, BLUE, 0), verb=Verb.PREPARE))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
         await actuator.apply(*command(TARGET, 3, of(1, RED, 0, Capacity.PARKED), of(2, BLUE, 100), stable="#2"))
         await settled(actuator, TARGET, {"#1": 0, "#2": 100})
@@ -192,7 +194,7 @@ def test_who_deletes_the_memory_of_what_versions_are_made_from_stops_nothing_tha
     async def doing(worker, admin):
         await worker(at(namespace, RED)).apply(*command(TARGET, 1, of(1, RED, 100)))
         actuator = worker(at(namespace, BLUE))
-        await actuator.apply(*command(TARGET, 2, of(1, RED, 100), of(2, BLUE, 0)))
+        await actuator.apply(*command(TARGET, 2, of(1, RED, 100), of(2, BLUE, 0), verb=Verb.PREPARE))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
         await taken_away(admin, Kind.CONFIG_MAP, namespace, "ctrlplane-shop-cart")
         await actuator.apply(*command(TARGET, 3, of(1, RED, 70), of(2, BLUE, 30)))
@@ -238,17 +240,23 @@ services: {cart: {images: [registry.example/well], template: cart.yaml, environm
 """
 
 
-def test_a_changed_template_that_is_applied_is_a_new_version_made_from_it_and_the_old_one_keeps_its_own(lab, tmp_path):
-    """As people do it: the file beside catalog and placement changes, the worker gets it, the catalog is applied; nothing is pushed."""
+@pytest.mark.parametrize("worker_first", [True, False], ids=["the worker has it first", "the catalog is applied first"])
+def test_a_changed_template_that_is_applied_is_a_new_version_made_from_it_and_the_old_one_keeps_its_own(lab, tmp_path, worker_first):
+    """As people do it: the file beside catalog and placement changes, the worker gets it, the catalog is applied; nothing is pushed. In the
+    other order the rollout is refused until the worker has the file, and then goes on by itself."""
     namespace, target = lab.namespace(), Target("production", "cart")
     lab.apply([route("cart", ["main"])], namespace)
-    (tmp_path / "placement.yaml").write_text(PLACEMENT.format(namespace=namespace))
+    workers, authors = tmp_path / "worker", tmp_path / "author"
+    for folder in (workers, authors):
+        folder.mkdir()
+    (workers / "placement.yaml").write_text(PLACEMENT.format(namespace=namespace))
 
-    def written(made):
-        (tmp_path / "cart.yaml").write_text(yaml.safe_dump_all(made))
+    def written(made, *folders):
+        for folder in folders:
+            (folder / "cart.yaml").write_text(yaml.safe_dump_all(made))
 
     def applied():
-        found = read_catalog_file(CATALOG, lambda name: (tmp_path / name).read_bytes())
+        found = read_catalog_file(CATALOG, lambda name: (authors / name).read_bytes())
         (cart,) = found.view("production").services
         return CatalogApplied(catalog(msgspec.structs.replace(cart, policy=POLICY)), catalog_hash(found), "ada")
 
@@ -256,17 +264,22 @@ def test_a_changed_template_that_is_applied_is_a_new_version_made_from_it_and_th
         async with lab.product() as cluster, lab.admin() as admin:
 
             def worker():
-                return kubernetes(cluster, (target, read_placements(tmp_path / "placement.yaml").place(target)))
+                return kubernetes(cluster, (target, read_placements(workers / "placement.yaml").place(target)))
 
-            written(RED)
+            written(RED, workers, authors)
             engine = EngineOnCluster(("cart",), worker)
             try:
                 engine.give(applied())
                 engine.push("cart", 1)
                 await engine.until(lambda: engine.ended(1), "the first version bakes")
-                written(BLUE)
+                written(BLUE, authors)
+                if not worker_first:
+                    engine.give(applied())
+                    await engine.until(lambda: "the catalog names the template" in "".join(engine.driver.rollouts[-1].stuck), "refused")
+                written(BLUE, workers)
                 await engine.close()  # Another worker goes on.
-                engine.give(applied())
+                if worker_first:
+                    engine.give(applied())
                 await engine.until(lambda: engine.ended(2), "the version of the new template bakes")
             finally:
                 await engine.close()

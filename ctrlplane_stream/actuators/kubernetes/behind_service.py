@@ -51,7 +51,8 @@ def shared_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
     """
     memory = sight.memory
     assert memory is not None
-    share = {label: count for label, count in shares(sight, ledger).items() if label in memory.made}
+    goal = shares(sight, ledger)
+    share = {label: count for label, count in goal.items() if label in memory.made}
     idle = {v.label for v in sight.listed if v.label in memory.made and share[v.label] == 0 and v.capacity is not Capacity.PARKED}
     more: list[Step] = [Scale(sight.name(label), count) for label, count in share.items() if count > replicas(sight.serving(label))]
     for version in sight.listed:
@@ -60,17 +61,15 @@ def shared_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
             more.append(Make(version, standby=True))
         elif version.label in idle and standby is not None and replicas(standby) == 0:
             more.append(Scale(name_of(standby), 1))
-    if not _has_arrived(sight, ledger, share):
+    if not _has_arrived(sight, ledger, goal):
         return (), tuple(more), ()
-    reached = reached_weights(share)
+    reached = reached_weights(goal)
     less: list[Step] = [Scale(sight.name(label), count) for label, count in share.items() if count < replicas(sight.serving(label))]
     spare = [standby for v in sight.listed if v.label not in idle and (standby := sight.standing_by(v.label)) is not None]
     return remembering(memory, reached), tuple(more), (*less, *(Remove(name_of(standby)) for standby in spare))
 
 
 def _has_arrived(sight: Sight, ledger: Ledger, share: Mapping[str, int]) -> bool:
-    if len(share) < len(sight.listed):
-        return False
     stable = ledger.wanted.stable if ledger.wanted is not None else None
     # Before weight moves the latest scale must have been seen; once it moved only what is too much is left, which need not wait for that.
     count_of = ready if ledger.weights == reached_weights(share) else settled

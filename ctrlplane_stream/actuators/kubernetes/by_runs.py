@@ -19,11 +19,11 @@ def run_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
     """Steps for weight, for what is counted and for fewer that run, for more that run; ``ledger`` with the weights in force."""
     memory = sight.memory
     assert memory is not None
-    share = {label: count for label, count in shares(sight, ledger).items() if label in memory.made}
+    share = shares(sight, ledger)
     runs = {version.label for version in sight.listed if replicas(sight.serving(version.label))}
     stops = tuple(Scale(sight.name(label), 0) for label in sorted(runs) if not share.get(label))
     first = (*_counts(sight), *stops)
-    if len(share) < len(sight.listed) or stops:
+    if stops or any(count and label not in memory.made for label, count in share.items()):
         return (), first, ()
     busy = under_way(sight)
     others = {of for of in busy if not any(count and version_slug(label) == of for label, count in share.items())}

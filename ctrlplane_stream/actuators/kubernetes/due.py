@@ -23,7 +23,7 @@ from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, objects_of, st
 from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force
 from ctrlplane_stream.actuators.ledger import Ledger, and_then, expire
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.model.world import TargetWanted
+from ctrlplane_stream.model.world import Capacity, TargetWanted
 
 
 def due(sight: Sight, now: float, refused: Collection[str] = ()) -> Steps:
@@ -112,8 +112,9 @@ def _listed_only(sight: Sight) -> dict[str, int]:
 
 
 def _missing(sight: Sight, memory: Memory, refused: Collection[str]) -> Steps:
-    """What is to be made before anything of it may run, and that it was made."""
-    absent = [version for version in sight.listed if version.label not in memory.made and version.label not in refused]
+    """What is to be made before anything of it may run, and that it was made. What is parked and not there is not made for that."""
+    unmade = [version for version in sight.listed if version.label not in memory.made and version.label not in refused]
+    absent = [each for each in unmade if each.capacity is not Capacity.PARKED or sight.serving(each.label) is not None]
     if not absent:
         return ()
     steps: list[Step] = [Make(version) if sight.serving(version.label) is None else Complete(version) for version in absent]

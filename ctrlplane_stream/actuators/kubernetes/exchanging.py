@@ -25,9 +25,9 @@ def exchange_steps(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[
     """Steps for weight, for one more Pod and for one fewer, of which there is one at a time; ``ledger`` with the weights in force."""
     memory = sight.memory
     assert memory is not None
-    if any(version.label not in memory.made for version in sight.listed):
-        return (), (), ()
     goal = shares(ledger.goal, wanted, sight.full)
+    if any(count and label not in memory.made for label, count in goal.items()):
+        return (), (), ()
     counted = {version.label: _counted(sight.serving(version.label)) for version in sight.listed}
     sizes = next_sizes(goal, counted, leaving=_leaves(sight), surplus=surplus(wanted, sight.full))
     before = {label: ledger.weights.get(label, 0) for label in goal}

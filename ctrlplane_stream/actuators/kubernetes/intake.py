@@ -12,7 +12,7 @@ from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.sources import fitted, is_unknown, place_of, unknown, with_source
+from ctrlplane_stream.actuators.kubernetes.sources import fitted, is_unknown, place_of, unknown, with_source, without_files
 from ctrlplane_stream.actuators.kubernetes.template import workload_of
 from ctrlplane_stream.actuators.kubernetes.weights import is_named_twice, recorded, rule_index, serving, was_steered
 from ctrlplane_stream.actuators.ledger import Refusal
@@ -31,28 +31,37 @@ class Prepared(msgspec.Struct, frozen=True):
 async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, command: Command, place: Place) -> Prepared | Refusal:
     """The memory that the command's ledger goes into, or why the command cannot be carried out here.
 
-    Versions that are new are tried out on the API server (dry run), whose refusal is ApiRefused. A Deployment that is
-    adopted gets our labels here: harmless where the command is then not taken.
+    Versions that are to be made are tried out on the API server (dry run), whose refusal is ApiRefused. A Deployment that is
+    adopted gets our labels here: harmless where the command is then not taken. A command that makes nothing needs no template,
+    and what no version of ours is there for needs no way: an abort must get through where a release did not.
     """
-    memory = _with_sources(memory, command, place)
+    there = [version for version in command.wanted.versions if _is_there(sight, memory, version)]
+    making = [version for version in command.wanted.versions if version not in there and _is_to_be_made(command, version)]
+    if not making and memory.place.template:
+        place = msgspec.structs.replace(place, template=memory.place.template, named=memory.place.named)
+    memory = _with_sources(memory, place, [*there, *making])
     running = _running(memory, command, place)
-    refusal = _kind(memory, command, place) or await _ways(cluster, sight, command, place, running)
+    refusal = (_untemplated(command, place) if making else None) or (
+        _kind(memory, command, place) or await _ways(cluster, sight, command, place, running) if there or making else None
+    )
     if refusal is not None:
         return refusal
     sized = await _sized(cluster, memory, command, place)
     shared = await cluster.get(Kind.SERVICE, place.namespace, place.service) if place.service is not None else None
-    kept = fitted(
-        msgspec.structs.replace(memory, place=grown(sight, sized, running), hidden=_hidden(shared)),
-        (version.label for version in command.wanted.versions),
-    )
-    if not isinstance(kept, Memory):
-        return Refusal(kept)
-    memory = kept
-    for version in command.wanted.versions:
-        if version.label in memory.made or version.label in memory.adopted or sight.serving(version.label) is not None:
-            continue
+    memory = msgspec.structs.replace(memory, place=grown(sight, sized, running), hidden=_hidden(shared))
+    kept = fitted(memory, (version.label for version in command.wanted.versions))
+    if isinstance(kept, Memory):
+        return await _prepared(cluster, hands, sight, kept, command, making, shared)
+    return Refusal(kept) if making else Prepared(without_files(memory))
+
+
+async def _prepared(
+    cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, command: Command, making: list[WantedVersion], shared: Manifest | None
+) -> Prepared | Refusal:
+    """The memory once all that is to be made was tried out, and what is to be adopted was."""
+    for version in making:
         if is_unknown(memory, version):
-            return Refusal(unknown(place, version))
+            return Refusal(unknown(memory.place, version))
         if command.verb is Verb.ADOPT and version.label == command.wanted.stable:
             adopted = await _adopt(cluster, hands, sight, memory, version, shared)
             if isinstance(adopted, Refusal):
@@ -66,9 +75,18 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
     return Prepared(memory)
 
 
-def _with_sources(memory: Memory, command: Command, place: Place) -> Memory:
+def _is_there(sight: Sight, memory: Memory, version: WantedVersion) -> bool:
+    return version.label in memory.made or version.label in memory.adopted or sight.serving(version.label) is not None
+
+
+def _is_to_be_made(command: Command, version: WantedVersion) -> bool:
+    """Whether a version that is not there is to be: not to be parked, and of an abort what takes the traffic back alone."""
+    return version.capacity is not Capacity.PARKED and (version.weight > 0 or not is_abort(command))
+
+
+def _with_sources(memory: Memory, place: Place, versions: list[WantedVersion]) -> Memory:
     """The memory with the source of each version that has one, as far as it is known."""
-    for version in command.wanted.versions:
+    for version in versions:
         memory = with_source(memory, place, version)
     return memory
 
@@ -85,6 +103,12 @@ async def _unchosen(cluster: Cluster, sight: Sight, place: Place, version: Wante
         return None
     labels = pod_labels(workload(place, sight.target, version))
     return unserved(shared, labels, "the template's Pods") or await rival(cluster, place, labels)
+
+
+def _untemplated(command: Command, place: Place) -> Refusal | None:
+    if workload_of(place.template) is not None or command.verb is Verb.ADOPT:
+        return None
+    return Refusal(f"no template for {command.target}: name one in the placement file")
 
 
 def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
@@ -106,13 +130,9 @@ def _kind(memory: Memory, command: Command, place: Place) -> Refusal | None:
 
 
 async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place, running: list[Place]) -> Refusal | None:
-    """Whether there is a way for weights, and a template for what is new."""
-    if not command.wanted.versions:
-        return None  # Nothing of ours is to be there, so nothing needs a way.
+    """Whether there is a way for weights."""
     if command.verb is Verb.ADOPT and place.adopt is None:
         return Refusal(f"the placement file names nothing of {command.target} to adopt: say `adopt: DEPLOYMENT` there")
-    if workload_of(place.template) is None and command.verb is not Verb.ADOPT:
-        return Refusal(f"no template for {command.target}: name one in the placement file")
     by_pods = place.route is None or command.wanted.kind is ServiceKind.CONSUMER or command.wanted.in_place
     if by_pods and any(each.autoscaler is not None for each in running):
         return Refusal(f"{command.target} takes weight by its share of Pods, which an autoscaler would move: take it out of the template")

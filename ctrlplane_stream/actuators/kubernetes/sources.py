@@ -87,6 +87,12 @@ def fitted(memory: Memory, listed: Iterable[str]) -> Memory | str:
     )
 
 
+def without_files(memory: Memory) -> Memory:
+    """The memory with what moves weight alone, where there is no room for the template and nothing is to be made from it."""
+    template = tuple(each for each in memory.place.template if each.get("kind") != "ConfigMap")
+    return msgspec.structs.replace(memory, place=msgspec.structs.replace(memory.place, template=template), sources={}, templates={})
+
+
 def _with_sources(memory: Memory, sources: dict[str, Source]) -> Memory:
     used = {source.digest for source in sources.values()}
     templates = {digest: template for digest, template in memory.templates.items() if digest in used}

@@ -77,7 +77,7 @@ Steps = tuple[Step, ...]
 
 
 def remembering(memory: Memory, weights: dict[str, int]) -> Steps:
-    """That these weights are in force now; no step where that is what is remembered."""
-    if memory.ledger.weights == weights:
+    """That these weights are in force now; no step where that is what is remembered. A version that is not named has none."""
+    if {**dict.fromkeys(weights, 0), **memory.ledger.weights} == {**dict.fromkeys(memory.ledger.weights, 0), **weights}:
         return ()
     return (Remember(msgspec.structs.replace(memory, ledger=msgspec.structs.replace(memory.ledger, weights=weights))),)
