@@ -1,6 +1,8 @@
 """Several clusters and namespaces behind one placement file, each by its kubeconfig context."""
 
 import asyncio
+import contextlib
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -169,5 +171,51 @@ def test_a_token_that_expired_is_told_and_its_successor_is_used_at_once(lab):
                 while not copy.current:
                     await asyncio.sleep(0.02)
             await copy.stop()
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def proxy(asked):
+    """A proxy that notes where it was asked to connect, and does so."""
+
+    async def piped(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while chunk := await reader.read(65536):
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()
+
+    async def served(reader, writer):
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+        onward = await asyncio.open_connection(*asked[-1].rsplit(":", 1))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(piped(reader, onward[1]), piped(onward[0], writer))
+
+    async with await asyncio.start_server(served, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+
+
+def test_a_server_behind_a_proxy_whose_certificate_is_for_another_name_is_reached_as_the_kubeconfig_says(lab, tmp_path, monkeypatch):
+    """kubectl heeds ``proxy-url`` and ``tls-server-name``, so whoever has them there expects it of us."""
+    path = kubeconfig(tmp_path, here=(lab, lab.plane.tokens[USER]))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    config, namespace, asked = yaml.safe_load(path.read_text()), lab.namespace(), []
+    cluster = config["clusters"][0]["cluster"]
+    cluster["server"] = lab.plane.server.replace("127.0.0.1", "localhost")
+
+    async def read():
+        path.write_text(yaml.safe_dump(config))
+        async with connect("here") as product:
+            return await product.select(Kind.DEPLOYMENT, namespace)
+
+    async def run() -> None:
+        async with proxy(asked) as cluster["proxy-url"]:
+            with pytest.raises(WorldUnreachable, match="localhost"):
+                await read()
+            cluster["tls-server-name"] = "kubernetes.default.svc"
+            assert (await read())[0] == ()
+        assert set(asked) == {cluster["server"].removeprefix("https://")}
 
     asyncio.run(run())

@@ -1,8 +1,11 @@
 """Requests to one API server as they travel, and what an answer may be that is no answer to a caller."""
 
 import asyncio
+import math
+import ssl
 import time
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import aiohttp
@@ -16,6 +19,8 @@ WATCH_SECONDS = 300
 """The server ends a watch after this long; a new one goes on where it ended."""
 _KNOWN_SECONDS = 5.0
 """Credentials are asked for again after this long; they are renewed minutes before they end."""
+_RENEWED_SECONDS = 1.0
+"""Credentials that were not good are found anew no sooner again than this."""
 _LINE_BYTES = 8 * 1024 * 1024
 _LONGEST_ASKED_SECONDS = 2.0
 
@@ -74,36 +79,57 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._known: str | None = None
         self._known_until = 0.0
+        self._renewed_at = -math.inf
+        self._renewing = asyncio.Lock()
 
     async def send(self, request: Request) -> Reply:
         """See ``Transport``."""
+        access = self._access
+        reply = await self._send(request)
+        return await self._send(request) if reply.status == 401 and await self._is_renewed(access) else reply
+
+    async def _send(self, request: Request) -> Reply:
+        access, headers = self._access, await self._headers(request)
         body = None if request.body is None else msgspec.json.encode(request.body)
-        headers, url = await self._headers(request), self._access.server + request.path
-        async with self._open().request(request.method, url, params=request.query, data=body, headers=headers) as response:
-            self._forget_if_refused(response.status)
-            return Reply(response.status, await response.read(), _retry_after(response.headers.get("Retry-After")))
+        try:
+            async with self._request(request, headers, data=body) as response:
+                return Reply(response.status, await response.read(), _retry_after(response.headers.get("Retry-After")))
+        except (aiohttp.ClientError, OSError) as error:
+            if _is_of_tls(error):
+                await self._is_renewed(access)
+            raise
 
     async def lines(self, request: Request) -> AsyncIterator[bytes]:
         """See ``Transport``."""
-        headers = await self._headers(request)
+        access, headers = self._access, await self._headers(request)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
-        url = self._access.server + request.path
-        async with self._open().get(url, params=request.query, headers=headers, timeout=timeout) as response:
-            self._forget_if_refused(response.status)
-            if response.status == 410:
-                raise Expired(request.path)
-            if 400 <= response.status < 500:
-                raise ApiRefused(f"refused to let us watch {request.path}: {message_of(Reply(response.status, await response.read()))}")
-            response.raise_for_status()
-            yield b""
-            async for line in response.content:
-                yield line
+        status = 0
+        try:
+            async with self._request(request, headers, timeout=timeout) as response:
+                status = response.status
+                if status == 410:
+                    raise Expired(request.path)
+                if 400 <= status < 500:
+                    raise ApiRefused(f"refused to let us watch {request.path}: {message_of(Reply(status, await response.read()))}")
+                response.raise_for_status()
+                yield b""
+                async for line in response.content:
+                    yield line
+        except (aiohttp.ClientError, OSError, ApiRefused) as error:
+            if status == 401 or _is_of_tls(error):
+                await self._is_renewed(access)
+            raise
 
     async def close(self) -> None:
         """See ``Transport``."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _request(self, request: Request, headers: dict[str, str], **more: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        access = self._access
+        more |= {"params": request.query, "headers": headers, "server_hostname": access.server_name, "proxy": access.proxy}
+        return self._open().request(request.method, access.server + request.path, **more)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -125,9 +151,24 @@ class HttpTransport:
             self._known_until = now + _KNOWN_SECONDS
         return self._known
 
-    def _forget_if_refused(self, status: int) -> None:
-        if status == 401:
+    async def _is_renewed(self, access: Access) -> bool:
+        """Whether there are other credentials and certificates than these by now, with which the server did not know us or we not it; new
+        connections go with them, for one stays what its certificate was."""
+        self._known_until = 0.0
+        async with self._renewing:
+            now = time.monotonic()
+            if self._access is not access or access.renewed is None or now < self._renewed_at + _RENEWED_SECONDS:
+                return self._access is not access
+            self._renewed_at = now
+            self._access = await asyncio.to_thread(access.renewed)
             self._known_until = 0.0
+            await self.close()
+            return True
+
+
+def _is_of_tls(error: BaseException) -> bool:
+    """Whether that is why a connection failed: one of the two certificates, at the beginning or by an alert later."""
+    return isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError)
 
 
 def message_of(reply: Reply) -> str:

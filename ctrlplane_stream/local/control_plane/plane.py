@@ -70,6 +70,11 @@ class ControlPlane:
         return self._folder / "apiserver" / "apiserver.crt"
 
     @property
+    def client_authority(self) -> Path:
+        """What must have signed the certificates by which users show who they are (PEM); its key is beside it."""
+        return self._folder / "clients.crt"
+
+    @property
     def crds(self) -> tuple[Path, ...]:
         """The Gateway API's definitions that routes need, as files."""
         names = ("gatewayclasses", "gateways", "grpcroutes", "httproutes")
@@ -78,6 +83,7 @@ class ControlPlane:
     def start(self) -> Self:
         """Serve; returns when the API server is ready. Raises ChildFailed with a program's last words."""
         _service_account_keys(self._folder)
+        _authority(self.client_authority, "clients")
         rows = [f'{self.admin_token},admin,admin,"system:masters"', *(f"{token},{user},{user}" for user, token in self.tokens.items())]
         (self._folder / "tokens.csv").write_text("\n".join(rows) + "\n")
         for attempt in range(1, _START_ATTEMPTS + 1):
@@ -104,6 +110,7 @@ class ControlPlane:
             "service-cluster-ip-range": "10.96.0.0/16",
             "authorization-mode": "RBAC",
             "token-auth-file": self._folder / "tokens.csv",
+            "client-ca-file": self.client_authority,
             "service-account-issuer": "https://kubernetes.default.svc",
             "service-account-key-file": self._folder / "accounts.pub",
             "service-account-signing-key-file": self._folder / "accounts.key",
@@ -249,5 +256,15 @@ def _told(url: str, body: Mapping[str, object]) -> dict[str, Any]:
 
 def _service_account_keys(folder: Path) -> None:
     key, public = folder / "accounts.key", folder / "accounts.pub"
-    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-    subprocess.run(["openssl", "rsa", "-in", str(key), "-pubout", "-out", str(public)], check=True, capture_output=True)
+    _openssl("genrsa", "-out", key, "2048")
+    _openssl("rsa", "-in", key, "-pubout", "-out", public)
+
+
+def _authority(certificate: Path, name: str) -> None:
+    """A CA that signs itself, its key beside it."""
+    key = certificate.with_suffix(".key")
+    _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={name}", "-keyout", key, "-out", certificate)
+
+
+def _openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
