@@ -23,6 +23,7 @@ from ctrlplane_stream.actuators.gitops.remote import Remote
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble
 from ctrlplane_stream.actuators.port import WorldUnreachable
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _PACKS = 200
 """Fetches that brought something, after which the clone is made anew."""
 
@@ -47,12 +48,14 @@ class Clone:
         return self._head
 
     def text(self, commit: ObjectID, file: str) -> str:
-        """A file's text at a commit. Raises FieldTrouble where there is none, or it is no UTF-8."""
+        """A file's text at a commit. Raises FieldTrouble where there is none, or it is no UTF-8, or elsewhere (Git LFS)."""
         found = self.blob_id(commit, file)
         if found is None:
             raise FieldTrouble("is not there: add it, or correct the placement file")
         blob = self.repo[found]
         assert isinstance(blob, Blob)
+        if blob.data.startswith(_POINTER):
+            raise FieldTrouble("is kept in Git LFS, and is a pointer here: take it out (`git lfs untrack`, and add it again)")
         try:
             return blob.data.decode()
         except UnicodeDecodeError as error:

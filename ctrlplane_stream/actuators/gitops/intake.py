@@ -13,9 +13,10 @@ from ctrlplane_stream.actuators.gitops.memory import Memory, one_line, without_c
 from ctrlplane_stream.actuators.gitops.placement import Weights
 from ctrlplane_stream.actuators.gitops.sight import GitSight, rendered
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, take
+from ctrlplane_stream.actuators.wanted import is_abort
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.model.world import Cursor, TargetWanted
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetWanted
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -51,7 +52,7 @@ def change_by(sight: GitSight, command: Command, cursor: Cursor, now: float) -> 
     taken = take(sight.ledger(), msgspec.structs.replace(command, wanted=wanted), cursor, now)
     if isinstance(taken, Refusal):
         return taken
-    if (refusal := _unfit(sight, command)) is not None:
+    if (refusal := _unfit(sight, command) or _unwritable(sight, command)) is not None:
         return refusal
     ledger = msgspec.structs.replace(taken, goal=_declared(sight, taken), lease_until=None)
     change = change_to(sight, ledger, command.verb.value, _story(command))
@@ -65,18 +66,39 @@ def change_by(sight: GitSight, command: Command, cursor: Cursor, now: float) -> 
 
 def change_to(sight: GitSight, ledger: Ledger, what: str, story: tuple[str, ...], *, as_is: bool = False) -> Change | Refusal:
     """What to commit so that the ledger's goal is declared, or why that cannot be. ``as_is``: the fields are right as they are."""
-    if sight.trouble:
-        return Refusal("; ".join(trouble for _, trouble in sorted(sight.trouble.items())))
     listed = ledger.wanted.versions if ledger.wanted is not None else ()
     memory = sight.memory or Memory()
-    serving = next((label for label, weight in ledger.goal.items() if weight == 100), None)
+    serving = _all_of(ledger.goal)
+    if sight.trouble and serving != _all_of(memory.ledger.weights):
+        return _troubled(sight)
     version = next((each for each in listed if each.label == serving), None)
     before = memory.before | {name: value for name, value in sight.values.items() if name not in memory.before}
-    right = {str(f): rendered(f, version, listed) if version is not None else before[str(f)] for f in sight.place.fields}
+    there = [field for field in sight.place.fields if str(field) in sight.values]
+    right = {str(f): rendered(f, version, listed) if version is not None else before[str(f)] for f in there}
     right = dict(sight.values) if as_is else right
     changed = {name: value for name, value in right.items() if sight.values[name] != value}
-    kept = Memory(msgspec.structs.replace(ledger, weights=ledger.goal), right, before)
+    kept = Memory(msgspec.structs.replace(ledger, weights=ledger.goal), memory.written | right, before)
     return Change(changed, kept, serving, _subject(sight.serving, serving, bool(changed), what), story)
+
+
+def _all_of(weights: Mapping[str, int]) -> str | None:
+    """The version that has all of the traffic, or None."""
+    return next((label for label, weight in weights.items() if weight == 100), None)
+
+
+def _troubled(sight: GitSight) -> Refusal:
+    return Refusal("; ".join(trouble for _, trouble in sorted(sight.trouble.items())))
+
+
+def _unwritable(sight: GitSight, command: Command) -> Refusal | None:
+    """That a field cannot be read, where that is to show something new: what changes no field needs none."""
+    return _troubled(sight) if sight.trouble and _brings(sight, command) else None
+
+
+def _brings(sight: GitSight, command: Command) -> bool:
+    """Whether the command brings a version that is not declared yet. An abort does not, nor does parking what a release was refused for."""
+    known = {version.label for version in sight.listed}
+    return any(v.label not in known and v.capacity is not Capacity.PARKED for v in command.wanted.versions) and not is_abort(command)
 
 
 def _declared_already(sight: GitSight, change: Change) -> bool:
@@ -101,8 +123,8 @@ def _declared(sight: GitSight, ledger: Ledger) -> dict[str, int]:
 
 
 def _unfit(sight: GitSight, command: Command) -> Refusal | None:
-    """What a commit cannot carry out."""
-    if sight.place.weights is Weights.CLUSTER:
+    """What a commit cannot carry out, of a command that brings something new."""
+    if sight.place.weights is Weights.CLUSTER or not _brings(sight, command):
         return None
     if command.wanted.kind is ServiceKind.JOB:
         return Refusal("a commit switches services and consumers, no jobs: name an actuator in the catalog that starts runs")

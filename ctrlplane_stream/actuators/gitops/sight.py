@@ -32,9 +32,11 @@ class GitSight(msgspec.Struct, frozen=True):
 
     @property
     def serving(self) -> str | None:
-        """The version that every field names; None where there is none such."""
+        """The version that every field names; None where there is none such. Of several that only what was refused made alike, the one that
+        was last said to have all of the traffic."""
         fitting = [v.label for v in self.listed if all(self.values.get(str(f)) == rendered(f, v, self.listed) for f in self.place.fields)]
-        return fitting[0] if fitting else None
+        goal = self.memory.ledger.goal if self.memory is not None else {}
+        return max(fitting, key=lambda label: goal.get(label, 0)) if fitting else None
 
     def ledger(self) -> Ledger:
         """The ledger with what the repository says by now: the weights in force where commits move them, and an edit by somebody else."""

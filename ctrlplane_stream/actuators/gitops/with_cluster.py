@@ -20,7 +20,7 @@ from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
-from ctrlplane_stream.model.world import Cursor, TargetObserved
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved
 
 log = logging.getLogger(__name__)
 Owed = tuple[Command, Cursor]
@@ -103,14 +103,15 @@ class WithCluster:
         return Outcome(OutcomeStatus.REFUSED, f"edited by hand in the repository: {edit}; resume through `control`", seen)
 
     async def _declared_first(self, command: Command, cursor: Cursor) -> Outcome | None:
-        """Declare the command where it brings a version that is not there yet; an outcome where the repository refuses.
+        """Declare the command where it brings a version that is to be made; an outcome where the repository refuses.
 
         What is adopted runs already, and only the cluster can say whether it is what was named: that comes first.
         """
         if command.verb is Verb.ADOPT:
             return None
         seen = await self._cluster.observe(command.target)
-        new = {version.label for version in command.wanted.versions} - {version.label for version in seen.versions}
+        made = {version.label for version in command.wanted.versions if version.capacity is not Capacity.PARKED}
+        new = made - {version.label for version in seen.versions}
         if not new or (seen.cursor is not None and cursor <= seen.cursor):
             return None
         declared = await self._git.apply(command, cursor)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.gitops.actuator import GitOps
@@ -15,7 +16,7 @@ from ctrlplane_stream.actuators.gitops.yaml_text import Locator
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
-from ctrlplane_stream.model.world import Cursor
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetWanted, WantedVersion
 from tests.contract.actuators.git_repositories import git
 from tests.unit.actuators.gitops.scene import DIGEST, FILE, TARGET, TEXT, Scene, command, digest, run, version, wanted, weights_of
 
@@ -266,3 +267,53 @@ def _before_each_push(monkeypatch: pytest.MonkeyPatch, happens: object) -> None:
         undisturbed(remote, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Remote, "push", push)
+
+
+def parked(each: WantedVersion) -> WantedVersion:
+    return msgspec.structs.replace(each, capacity=Capacity.PARKED)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        wanted(version(1, 100), version(2, 0, {"colour": "red"}, same_as=1)),
+        msgspec.structs.replace(wanted(version(1, 100), version(2, 0)), in_place=True),
+    ],
+    ids=["a twin", "in place"],
+)
+def test_a_release_that_is_refused_can_be_parked_and_the_next_one_goes_on(scene: Scene, refused: TargetWanted) -> None:
+    """As an abort of it ends: it changes no field, so nothing that it was refused for stands in the way."""
+    scene.apply(wanted(version(1, 100)), 1)
+    assert scene.apply(refused, 2, Verb.PREPARE).status is OutcomeStatus.REFUSED
+    first, second = refused.versions
+    back = msgspec.structs.replace(refused, versions=(first, parked(second)))
+    assert scene.apply(back, 3, Verb.PARK).status is OutcomeStatus.APPLIED
+    assert weights_of(scene.observe()) == {"#1": 100, "#2": 0}
+    assert scene.apply(wanted(version(1, 0), version(3, 100)), 4).status is OutcomeStatus.APPLIED
+    assert weights_of(scene.observe()) == {"#1": 0, "#3": 100}
+
+
+def test_a_first_release_whose_field_is_not_there_can_be_parked_and_the_next_one_finds_it(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, text="images: []\n")
+    assert scene.apply(wanted(version(1, 0), stable=None), 1, Verb.PREPARE).status is OutcomeStatus.REFUSED
+    assert scene.apply(wanted(parked(version(1, 0)), stable=None), 2, Verb.PARK).status is OutcomeStatus.APPLIED
+    scene.bare.push({FILE: TEXT})
+    assert scene.apply(wanted(version(2, 100), stable=None), 3).status is OutcomeStatus.APPLIED
+    assert weights_of(scene.observe()) == {"#2": 100}
+    assert scene.apply(wanted(version(2, 0), stable=None), 4).status is OutcomeStatus.APPLIED
+    assert scene.bare.text(FILE) == TEXT
+
+
+def test_a_file_in_git_lfs_is_refused_and_those_beside_it_stay_what_they_are(tmp_path: Path) -> None:
+    """A pointer is text that tells where the content is: nothing of it is a field. Others of the repository are none of our business."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12\n"
+    attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n"
+    beside = {".gitattributes": attributes, "model.bin": pointer, "overlays/production/data.bin": pointer}
+    scene = Scene(tmp_path)
+    scene.bare.push(beside)
+    assert scene.apply(wanted(version(1, 100)), 1).status is OutcomeStatus.APPLIED
+    assert digest(1) in scene.bare.text(FILE)
+    assert {name: scene.bare.text(name) for name in beside} == beside
+    scene.bare.push({FILE: pointer})
+    refused = scene.apply(wanted(version(1, 0), version(2, 100)), 2, over_edit=scene.observe().edited)
+    assert (refused.status, f"{FILE} is kept in Git LFS" in refused.reason, scene.bare.text(FILE)) == (OutcomeStatus.REFUSED, True, pointer)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.dry_run import DryRun
@@ -13,7 +14,7 @@ from ctrlplane_stream.actuators.gitops.yaml_text import Locator
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
-from ctrlplane_stream.model.world import Cursor, TargetWanted
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetWanted
 from tests.unit.actuators.gitops.scene import DIGEST, FILE, TARGET, TEXT, Scene, command, digest, version, wanted, weights_of
 
 VERSIONS = Field(FILE, Locator("versions"), Writes.VERSIONS)
@@ -177,5 +178,19 @@ def test_who_goes_over_an_edit_on_the_cluster_and_one_in_the_repository_goes_ove
             assert (await beside.apply(further, 4 + number, over_edit=one)).status is OutcomeStatus.REFUSED
         assert (await beside.apply(further, 6, over_edit=edited)).status is OutcomeStatus.APPLIED
         assert ((await beside.both.observe(TARGET)).edited, "sha256:hotfix" in beside.scene.bare.text(FILE)) == (None, False)
+
+    play(clause)
+
+
+def test_what_a_repository_refused_is_parked_without_it(play) -> None:
+    """As an abort of it ends: nothing is made, so nothing has to be declared first."""
+
+    async def clause(beside: Beside) -> None:
+        third = wanted(version(1, 100), version(2, 0), version(3, 0))
+        beside.scene.bare.hook("pre-receive", "echo frozen; exit 1")
+        assert (await beside.apply(third, 3, Verb.PREPARE)).status is OutcomeStatus.REFUSED
+        *others, last = third.versions
+        back = msgspec.structs.replace(third, versions=(*others, msgspec.structs.replace(last, capacity=Capacity.PARKED)))
+        assert (await beside.apply(back, 4, Verb.PARK)).status is OutcomeStatus.APPLIED
 
     play(clause)
