@@ -32,6 +32,15 @@ from ctrlplane_stream.model.world import WantedVersion
 SERVING, STANDBY = "serving", "standby"
 _DEFAULT_PORT = 80
 _NAME_LIMIT = 63
+_OF_ONE_SERVICE = ("clusterIP", "clusterIPs", "healthCheckNodePort", "externalIPs")
+_FOR_OUTSIDE = (
+    "type",
+    "externalTrafficPolicy",
+    "loadBalancerIP",
+    "loadBalancerClass",
+    "loadBalancerSourceRanges",
+    "allocateLoadBalancerNodePorts",
+)
 _LATE_SECONDS = 60
 """So late a run may begin. By default Kubernetes sets no limit: a version that gets the runs would make up at once for one of another's."""
 
@@ -142,11 +151,12 @@ def owns(made: list[tuple[Kind, Manifest]]) -> str:
 
 
 def service(place: Place, label: str, match: dict[str, str]) -> Manifest:
-    """The Service of one version, which chooses the Pods that ``match``."""
+    """The Service of one version, which chooses the Pods that ``match``. Its requests come by what has weights, and not past that: a load
+    balancer of the template's stays the template's."""
     base = next(iter(_of_kind(place, "Service")), None)
     spec: Manifest = copy.deepcopy(base["spec"]) if base is not None else {"ports": _ports(place)}
-    for assigned in ("clusterIP", "clusterIPs", "healthCheckNodePort"):
-        spec.pop(assigned, None)
+    for taken in (*_OF_ONE_SERVICE, *(_FOR_OUTSIDE if spec.get("type") == "LoadBalancer" else ())):
+        spec.pop(taken, None)
     for port in spec.get("ports") or []:
         port.pop("nodePort", None)
     spec["selector"] = match

@@ -48,6 +48,15 @@ def test_the_services_of_two_versions_have_nothing_that_only_one_service_may_hav
     assert base["spec"]["ports"][0]["nodePort"] == 30002, "a template is not changed by use"
 
 
+def test_no_version_has_a_load_balancer_or_an_outer_address_of_its_own():
+    """It would be reached past the weights, a candidate without any too, and cost as much as the one of the service."""
+    outer = {"externalTrafficPolicy": "Local", "loadBalancerIP": "192.0.2.1", "loadBalancerSourceRanges": ["0.0.0.0/0"]}
+    spec = {**outer, "type": "LoadBalancer", "externalIPs": ["192.0.2.2"], "sessionAffinity": "ClientIP", "ports": [{"port": 80}]}
+    base = {"kind": "Service", "metadata": {"name": "cart"}, "spec": spec}
+    made = service(Place("shop", "shop-cart", (*template(), base)), "#1", {"a": "b"})["spec"]
+    assert made == {"sessionAffinity": "ClientIP", "ports": [{"port": 80}], "selector": {"a": "b"}}
+
+
 def test_a_job_is_made_suspended_without_overlap_or_making_up_and_the_templates_own_word_stands():
     (silent,) = job_template()
     place = Place("shop", "shop-cart", (silent,))
