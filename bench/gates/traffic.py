@@ -52,6 +52,9 @@ class Condition:
     """Spells in which the whole machine is slower, both versions and everybody else alike."""
     alike: bool = False
     """Latencies of which most are one value, and the quantiles lie among ties."""
+    drift: tuple[float, float] = (0.0, 0.0)
+    """Standard deviation of the logarithm of a factor by which each version's errors and latencies move by themselves, and its correlation
+    from window to window (a first-order autoregression)."""
 
     def bunched(self, failures: bool) -> float:
         """The true design effect of failures, or of latencies, of which sampling leaves few of a run: mean squared length over mean length
@@ -194,6 +197,7 @@ class System:
         """Drawn so far, whatever telemetry shows of them."""
         self._late: dict[int, list[WindowPart]] = {}
         self._spells, self._spell = np.random.default_rng((seed, 1)), 1.0
+        self._drifts, self._drift = np.random.default_rng((seed, 2)), dict[str, float]()
 
     def window(self, number: int, weight: float, fault: Fault = HEALTHY, stable: str = STABLE) -> ClosedWindow:
         """Window ``number`` with the candidate at this weight (0: none yet). Late parts of earlier windows come along."""
@@ -204,11 +208,12 @@ class System:
         edges: list[EdgeWindow] = []
         services: list[ServiceWindow] = []
         exposures: list[ExposureWindow] = []
-        for version, count, ill in ((stable, counts[0], HEALTHY), (CANDIDATE, counts[1], fault)):
+        drifts = self._drifted(stable), self._drifted(CANDIDATE)
+        for version, count, ill, drift in zip((stable, CANDIDATE), counts, (HEALTHY, fault), drifts, strict=True):
             if count:
-                self._version(version, int(count), ill, wave, edges, services, exposures)
+                self._version(version, int(count), ill, wave * drift, edges, services, exposures)
         slow_db = 1.0 + (fault.db_slower - 1.0) * min(1.0, weight * 4) if weight > 0 else 1.0
-        self._around(rate, wave, slow_db, int(sum(counts)), edges, services)
+        self._around(rate, wave, slow_db, (int(counts[0]), int(counts[1])), drifts, edges, services)
         part = WindowPart("prod", 0, number * WINDOW_SECONDS, 0, tuple(edges), tuple(services), tuple(exposures))
         if self.condition.noisy:
             part = slowed(part, self._slowness())
@@ -232,6 +237,16 @@ class System:
             low, high = map(math.log, _SPELL_SLOWER)
             self._spell = math.exp(self._spells.uniform(low, high))
         return self._spell
+
+    def _drifted(self, version: str) -> float:
+        """By what a version is slower and fails more than usual in the next window, though nothing is wrong with it."""
+        size, correlation = self.condition.drift
+        if size == 0.0:
+            return 1.0
+        fresh = float(self._drifts.normal(0.0, size))
+        before = self._drift.get(version, float(self._drifts.normal(0.0, size)))
+        now = self._drift[version] = correlation * before + math.sqrt(1.0 - correlation**2) * fresh
+        return math.exp(now)
 
     def _version(
         self,
@@ -271,12 +286,23 @@ class System:
         latency = self._latencies(sent, _FAST, wave)
         edges.append(EdgeWindow("cart", "mail", EdgeKind.MESSAGE, version, "#1", sent, 0, sent, 0, latency, latency))
 
-    def _around(self, rate: float, wave: float, slow_db: float, total: int, edges: list[EdgeWindow], services: list[ServiceWindow]) -> None:
+    def _around(
+        self,
+        rate: float,
+        wave: float,
+        slow_db: float,
+        counts: tuple[int, int],
+        drifts: tuple[float, float],
+        edges: list[EdgeWindow],
+        services: list[ServiceWindow],
+    ) -> None:
         """Everybody else: the way in, the callees as their own spans see them, and the collateral users of the same callees."""
+        total = sum(counts)
+        mean = sum(count * drift for count, drift in zip(counts, drifts, strict=True)) / total if total else 1.0
         for service, factor in (("frontend", 2.0), ("checkout", 1.0)):
             count = total if service == "checkout" else int(self.rng.poisson(total * (factor - 1))) + total
-            failed = self._events(count, self.base_errors * wave)
-            services.append(ServiceWindow(service, "#1", count, failed, count, count, self._latencies(count, _ENTRY, wave)))
+            failed = self._events(count, self.base_errors * wave * mean)
+            services.append(ServiceWindow(service, "#1", count, failed, count, count, self._latencies(count, _ENTRY, wave * mean)))
         for callee in CALLEES:
             count = int(self.rng.poisson(rate * 3))
             slower = wave * (slow_db if callee == "db" else 1.0)
