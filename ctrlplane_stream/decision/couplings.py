@@ -40,8 +40,8 @@ class Standing(StrEnum):
     shares."""
     RETURNING = "going back"
     VERIFIED = "verified at 100"
-    """Baking, draining the old versions, or being adopted, which moves nothing; another tool's that has all traffic, or has stood still for
-    longer than a hold may."""
+    """Baking, draining the old versions, or being adopted, which moves nothing; a revert that has all traffic; another tool's that has
+    it, or has stood still for longer than a hold may."""
 
 
 class Wait(StrEnum):
@@ -98,7 +98,7 @@ def standing(draft: Draft, other: e.Rollout) -> Standing:
     """How far the other rollout, which has not ended, is."""
     if other.phase is Phase.QUEUED:
         return Standing.CLIMBING if other.cause == "revert" else Standing.WAITING
-    if other.bakes or other.phase in ADOPTION or _stands_still(draft, other):
+    if other.bakes or other.phase in ADOPTION or _stands_still(draft, other) or (other.is_kept and other.phase is Phase.VERIFYING):
         return Standing.VERIFIED
     if other.phase in (Phase.ABORTING, Phase.DRAINING):
         return Standing.VERIFIED if other.phase is Phase.DRAINING and other.promoted else Standing.RETURNING

@@ -76,7 +76,7 @@ def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> st
         return f"{service} {label}: {under_way} runs are under way" if under_way and seconds < policy.drain_limit_seconds else None
     arrivals = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
     if seconds >= policy.drain_limit_seconds:
-        share = _share(arrivals, label)
+        share = _share(arrivals, label, zero)
         return f"{service} {label} still takes {share:.0%} of the requests at weight 0" if share > STRAY_SHARE else None
     if seconds < policy.drain_seconds or arrivals is None:
         return f"{service} {label} drains ({seconds:.0f} of {policy.drain_seconds:.0f} s)"
@@ -97,6 +97,21 @@ def _not_whole(draft: Draft, rollout: e.Rollout, service: str, label: str) -> st
     return f"{service} {label} has drained and is kept, since of {seen.label} {seen.ready} of {seen.instances} instances are ready"
 
 
-def _share(arrivals: e.ArrivalsEntry | None, label: str) -> float:
-    total = sum(arrivals.counts.values()) if arrivals is not None else 0
-    return arrivals.counts.get(label, 0) / total if arrivals is not None and total else 0.0
+def overdue(draft: Draft, rollout: e.Rollout) -> str | None:
+    """That what should go takes real traffic beyond the drain limit, which no time ends: then the weights are not what the world does."""
+    limit = draft.version_set(rollout.id).policy.drain_limit_seconds * 1000
+    for unit in rollout.units if not rollout.forced_unsafe else ():
+        label = leaving(rollout, unit)
+        zero = draft.target(unit.service).zero_since.get(label) if label is not None and owns(draft, rollout, unit) else None
+        late = zero is not None and draft.clock.steady - zero.steady >= limit
+        if label is not None and late and (why := _still_met(draft, rollout, unit.service, label)) is not None:
+            return why
+    return None
+
+
+def _share(arrivals: e.ArrivalsEntry | None, label: str, zero: e.ZeroSince) -> float:
+    """Its share of what arrived since it is at weight 0, as far as that was seen: what was counted before says nothing of it."""
+    if arrivals is None or arrivals.window < zero.ms / 1000:
+        return 0.0
+    total = sum(arrivals.counts.values())
+    return arrivals.counts.get(label, 0) / total if total else 0.0

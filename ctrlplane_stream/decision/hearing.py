@@ -36,7 +36,9 @@ def on_verdict(draft: Draft, fact: VerdictGiven) -> bool:
         return True
     if verdict.status is VerdictStatus.FAIL:
         _failed(draft, rollout, verdict)
-    elif (why := _budget_spent(draft, rollout, verdict)) is not None:
+    elif (why := _budget_spent(draft, rollout, verdict)) is not None and rollout.cause == "revert":
+        _keep_revert(draft, rollout, why)
+    elif why is not None:
         _stop(draft, rollout, why)
     return True
 
@@ -116,7 +118,7 @@ def _failed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
         if other.id not in (blamed.id, rollout.id) and other.advice is None:
             draft.put_rollout(replace(other, beside=blamed.id))
     if blamed.cause == "revert":
-        _keep_revert(draft, blamed, verdict)
+        _keep_revert(draft, blamed, verdict.reason)
         return
     _stop(draft, draft.rollout(blamed.id) or blamed, f"{verdict.judge}: {verdict.reason}")
 
@@ -129,9 +131,9 @@ def _stop(draft: Draft, rollout: e.Rollout, because: str) -> None:
         draft.put_rollout(replace(rollout, stopped_because=because))
 
 
-def _keep_revert(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
+def _keep_revert(draft: Draft, rollout: e.Rollout, why: str) -> None:
     """A revert is never itself reverted: it is held, and people are told."""
-    text = f"a revert fails and is not reverted by itself: {verdict.reason}"
+    text = f"a revert fails and is not reverted by itself: {why}"
     draft.put_rollout(hold(draft, draft.rollout(rollout.id) or rollout, Condition("revert-fails", text)))
 
 

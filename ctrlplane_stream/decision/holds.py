@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.draining import overdue
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import FORWARD, MOVING, QUEUED, Phase
 from ctrlplane_stream.decision.readiness import never_ready, none_ready
@@ -40,6 +41,7 @@ _NEXT = MappingProxyType(
         "contradicted": "promote",
         "unjudged": "skip",
         REVERT_FAILS: "skip",
+        "not-drained": "abort",
         "not-ready": "abort",
     }
 )
@@ -78,7 +80,7 @@ def review(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> e.
 
 def _armed(draft: Draft, rollout: e.Rollout, held: e.Hold) -> e.Hold:
     """The hold with its deadline, or a new one where that is over and ends nothing: nobody is to wait for a person in silence."""
-    ends = rollout.phase in (*STOPPABLE, Phase.ADOPTING) and held.code != REVERT_FAILS
+    ends = rollout.phase in (*STOPPABLE, Phase.ADOPTING) and held.code != REVERT_FAILS and not rollout.is_kept
     if ends or draft.clock.steady < held.deadline_steady:
         return held
     deadline_steady, deadline_ms = _deadline(draft, rollout)
@@ -113,7 +115,10 @@ def next_verb(rollout: e.Rollout, held: e.Hold) -> str:
 
 
 def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
-    """The first hold whose patience has ended; a revert that fails is held until a person ends it, since it is never itself reverted."""
+    """The first hold whose patience has ended; a revert that fails or has traffic is held until a person ends it, since it is never itself
+    reverted."""
+    if rollout.is_kept:
+        return None
     return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady and h.code != REVERT_FAILS), None)
 
 
@@ -140,6 +145,8 @@ def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -
         found.append(Condition("stuck", text + _left_behind(draft, rollout, rollout.stuck)))
     if rollout.phase in FORWARD:
         found += _scoped(draft, rollout)
+    if rollout.phase is Phase.DRAINING and (why := overdue(draft, rollout)) is not None:
+        found.append(Condition("not-drained", why))
     if reading is not None:
         found += _gated(draft, rollout, reading)
     return found

@@ -128,7 +128,7 @@ def _after_neighbour(draft: Draft, rollout: e.Rollout) -> e.Rollout:
 def _stopped(draft: Draft, rollout: e.Rollout) -> Answer:
     """What stops a rollout in any phase under watch: an expired hold, or a version that fails by itself while there is a way back."""
     if rollout.holds and rollout.phase in holds.STOPPABLE and (over := holds.expired(draft, rollout)) is not None:
-        return Event.STOP, f"nobody ended the hold for {over.code} before its deadline: {over.text}"
+        return Event.STOP, f"{e.NOBODY_CAME}for {over.code} before its deadline: {over.text}"
     for unit in rollout.units if _may_fail(rollout) else ():
         if (why := failing(draft, rollout, unit)) is not None:
             return Event.STOP, why
@@ -257,10 +257,11 @@ def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:
 
 
 def _retreats(draft: Draft, rollout: e.Rollout) -> bool:
-    """Whether a blind rollout was unseen for so long that it goes back to weight 0, and has something to go back to."""
+    """Whether a blind rollout was unseen for so long that it goes back to weight 0, and has something to go back to. A revert does not: it
+    would go back to what somebody found bad, as unseen."""
     policy = draft.version_set(rollout.id).policy
     too_long = gate.is_blind_too_long(draft.clock, rollout, policy, draft.telemetry.window_seconds)
-    return too_long and all(unit.stable is not None for unit in rollout.units)
+    return too_long and not rollout.is_kept and all(unit.stable is not None for unit in rollout.units)
 
 
 def _verifying(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:

@@ -13,6 +13,7 @@ from ctrlplane_stream.decision.targets import exchanges, goes_on, lease_seconds
 from ctrlplane_stream.decision.versioning import releases_due
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import LOOKS_EVERY_SECONDS
+from ctrlplane_stream.model.world import Capacity
 
 ACTIVE_WAKE_MS = int(LOOKS_EVERY_SECONDS * 1000)
 """How often time must be told while a rollout is active."""
@@ -66,6 +67,8 @@ def _shown_weights(draft: Draft, target: e.TargetEntry) -> dict[str, int] | None
     """What a target that strayed shows of the versions that are wanted of it, or None where no command can say just that: then its lease
     ends as it would without us."""
     if exchanges(draft, target):
+        return None
+    if any(v.capacity is Capacity.PARKED and (seen := target.seen(v.label)) is not None and seen.weight for v in target.live):
         return None
     shown = {v.label: seen.weight if (seen := target.seen(v.label)) is not None else 0 for v in target.live}
     return shown if sum(shown.values()) == 100 else None

@@ -175,7 +175,9 @@ def _completed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 
 def _reverted(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     reverted = replace(rollout, holds=(), ended_ms=draft.clock.now_ms)
-    if any(unit.weighted or unit.stable is None for unit in rollout.units) or rollout.confirmed_ms is not None:
+    begun = any(unit.weighted or unit.stable is None for unit in rollout.units) or rollout.confirmed_ms is not None
+    begun = begun or any(passage.phase is Phase.PREPARING for passage in rollout.timeline)
+    if begun or (rollout.stopped_because or "").startswith((e.NOT_BEGUN, e.NOBODY_CAME)):
         text = f"{rollout.id} was reverted: {rollout.stopped_because}. {_where_it_ended(rollout)}"
         # What to type next depends on why: a version that failed is mended and pushed, and not tried again as it is. `rollout` says.
         notify(draft, reverted, "reverted", text, "")

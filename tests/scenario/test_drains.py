@@ -8,7 +8,7 @@ from ctrlplane_stream.model.facts import ArrivalsObserved, WorldChanged
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, WINDOW_SECONDS, Loop, catalog, service
-from tests.scenario.shop import phase, shop, until
+from tests.scenario.shop import held, phase, shop, until
 
 
 def run_until_parked(loop: Loop, label: str = "#1") -> int:
@@ -55,3 +55,24 @@ def test_a_window_that_comes_after_a_later_one_still_says_whom_it_met() -> None:
     assert f"window {last - WINDOW_SECONDS} comes after {last}" in decision.reasons[-1].text
     assert run_until_parked(loop, "#2") >= (last + 40) * 1000
     assert last_window(loop) + WINDOW_SECONDS == last + 40
+
+
+def test_a_drain_ends_at_its_limit_when_telemetry_stopped_before_it_began() -> None:
+    """What was counted while the version had weight says nothing of it since: it kept the drain, and what queued behind it, for ever."""
+    loop = shop(policy=replace(QUICK, drain_seconds=20, drain_limit_seconds=60))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.run(12)
+    loop.judge.telemetry.cut = True
+    loop.say(Say.ABORT, service="cart")
+    until(loop, "cart/2", Phase.REVERTED, 120)
+
+
+def test_a_version_that_takes_requests_beyond_the_drain_limit_holds_with_a_deadline_and_people_are_told() -> None:
+    loop = shop(policy=replace(QUICK, drain_seconds=20, drain_limit_seconds=60, hold_deadline_seconds=100))
+    loop.push("cart", 2)
+    loop.moves("cart", **{"#1": 300, "#2": 700})
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.run(400)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.DRAINING, ["not-drained"])
+    assert "cart #1 still takes 30% of the requests at weight 0" in loop.driver.notices[-1].text

@@ -8,6 +8,7 @@ from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.simulation.loop import QUICK, Loop
+from ctrlplane_stream.simulation.world import Sickness
 from tests.scenario.shop import old_version_being_parked, phase, reasons, shop, until, weights
 
 LONG_DRAIN = replace(QUICK, drain_seconds=90, drain_limit_seconds=180)
@@ -96,3 +97,13 @@ def test_an_old_version_is_kept_while_the_new_one_is_not_ready_whole_but_no_long
     assert parked.target.service == "cart"
     seconds = (loop.now_ms - begun_ms) / 1000
     assert (seconds < 90) is recovers, reasons(loop)
+
+
+@pytest.mark.parametrize("sickness", [Sickness.NEVER_READY, Sickness.CRASHES])
+def test_people_are_told_of_what_went_back_before_it_had_any_weight(sickness: Sickness) -> None:
+    loop = shop(policy=replace(QUICK, ready_timeout_seconds=60))
+    loop.world.sick["cart", "#2"] = sickness
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert loop.driver.notices[-1].event == "reverted"
+    assert loop.driver.notices[-1].text.startswith("production/cart/2 was reverted: ")

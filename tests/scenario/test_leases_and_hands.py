@@ -660,3 +660,17 @@ def test_a_target_that_drifted_and_is_as_it_was_left_again_is_held_no_longer() -
     loop.run(2)
     assert (held(loop, "cart/2"), weights(loop, "cart")) == ([], {"#1": 90, "#2": 10})
     until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_no_lease_is_renewed_by_a_weight_that_drifted_to_a_version_that_is_parked() -> None:
+    """No command says that of a parked version, so the lease ends by itself."""
+    loop = shop(policy=LONG_STEP)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.VERIFYING)
+    loop.world.stray("cart", {"#1": 60, "#2": 40, "#3": 0})
+    loop.tell_world("cart", WorldCause.DRIFT, "60 of unknown hand")
+    known = len(loop.driver.commands)
+    loop.run(100)
+    assert Verb.RENEW not in {c.verb for c in loop.driver.commands[known:]}

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import CatalogApplied, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.policy import MaintenanceWindow, Supersede
+from ctrlplane_stream.model.policy import MaintenanceWindow, Supersede, Unsure
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import SHOP, held, phase, reasons, shop, until, weights
 
@@ -73,7 +73,7 @@ def test_what_climbs_next_to_a_revert_stands_still_until_that_has_all_traffic() 
     loop.run(3)
     assert held(loop, "pay/2") == ["lets-pass"]
     before = weights(loop, "pay")
-    until(loop, "cart/1", Phase.BAKING, 120)
+    until(loop, "cart/1", Phase.VERIFYING, 120)
     assert weights(loop, "pay") == before
     loop.run(1)
     assert held(loop, "pay/2") == []
@@ -181,3 +181,32 @@ def test_a_version_without_one_ready_instance_is_not_kept_though_it_was_forced_a
     assert "cart #2 has no ready instance, and the old one stays until it has" in loop.driver.notices[-1].text
     until(loop, "cart/2", Phase.REVERTED)
     assert weights(loop, "cart") == {"#1": 100}
+
+
+@pytest.mark.parametrize("why", ["blind", "silent", "paused"])
+def test_a_revert_that_has_all_traffic_is_taken_back_by_no_time_and_people_are_told_again(why: str) -> None:
+    """It would go back to what somebody found bad."""
+    loop = _with_two_good_versions(hold_deadline_seconds=120, on_no_data=Unsure.HOLD)
+    loop.say(Say.REVERT, service="cart")
+    until(loop, "cart/1", Phase.VERIFYING, 60)
+    if why == "blind":
+        loop.judge.telemetry.cut = True
+    elif why == "silent":
+        loop.judge.silent.add("cart")
+    else:
+        loop.say(Say.PAUSE, rollout="production/cart/1")
+    known = len(loop.driver.notices)
+    loop.run(900)
+    assert weights(loop, "cart") == {"#1": 100}
+    assert len(held(loop, "cart/1")) == 1
+    assert len([n for n in loop.driver.notices[known:] if n.event == "held"]) > 3
+
+
+def test_a_revert_of_which_no_instance_is_left_goes_back() -> None:
+    loop = _with_two_good_versions()
+    loop.say(Say.REVERT, service="cart")
+    until(loop, "cart/1", Phase.VERIFYING, 60)
+    loop.world.target("cart").versions["#1"].failure = "crashes"
+    loop.tell_world("cart", WorldCause.READINESS, "its instances crash")
+    until(loop, "cart/1", Phase.REVERTED, 120)
+    assert weights(loop, "cart") == {"#2": 100}

@@ -7,6 +7,7 @@ Entries are values; a decision replaces them. Times that end in ``_ms`` are wall
 from ctrlplane_stream.decision.entities.log import CatalogEntry, Clock, Index, OriginMark, TelemetryEntry
 from ctrlplane_stream.decision.entities.people import FreezeEntry, OverrideEntry
 from ctrlplane_stream.decision.entities.rollouts import (
+    NOBODY_CAME,
     NOT_BEGUN,
     SUPERSEDED,
     Advice,
@@ -24,6 +25,7 @@ from ctrlplane_stream.decision.entities.targets import ArrivalsEntry, InFlight, 
 from ctrlplane_stream.decision.entities.versions import PairEntry, ReleaseEntry, Served, VersionEntry
 
 __all__ = [
+    "NOBODY_CAME",
     "NOT_BEGUN",
     "SUPERSEDED",
     "Advice",

@@ -11,7 +11,8 @@ from ctrlplane_stream.model.verdicts import VerdictStatus
 
 SUPERSEDED = "superseded by "
 """How the reason of a rollout begins whose members move on in a newer set."""
-
+NOBODY_CAME = "nobody ended the hold "
+"""How the reason of a rollout begins that was held until the deadline of that."""
 NOT_BEGUN = "not begun: "
 """How the reason of a rollout begins that waited until it was no longer wanted."""
 
@@ -189,6 +190,12 @@ class Rollout(msgspec.Struct, frozen=True):
     def by_a_person(self) -> bool:
         """Whether a person asked for what it moves to."""
         return self.cause in ("revert", "retry")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether nothing but a person, or instances that fail, takes traffic from what it moves to: a revert that has it, which would go
+        to what somebody found bad."""
+        return self.cause == "revert" and any(unit.weighted for unit in self.units)
 
     @property
     def is_gone_back(self) -> bool:

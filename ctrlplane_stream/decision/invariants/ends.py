@@ -27,6 +27,8 @@ def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision)
     """6: a FAIL at the current step, or at the one before while the next weight is on its way, stops the rollout or the one that is
     blamed; a reverted one serves its stable version."""
     yield from _unheeded(fact, before, decision)
+    if isinstance(fact, TimePassed):
+        yield from _taken_back(books, before, decision.state)
     if isinstance(fact, VerdictGiven) and fact.verdict.status is VerdictStatus.FAIL and decision.disposition is Disposition.APPLIED:
         rollout = rollout_of(decision.state, fact.verdict.rollout)
         stops = rollout is not None and _stops(decision.state, rollout.id, fact.verdict.judge)
@@ -89,6 +91,18 @@ def _reverted_reverts(before: State, after: State) -> Iterator[Violation]:
         now = rollout_of(after, past.id)
         if past.cause == "revert" and past.stopped_because is None and now is not None and now.stopped_because is not None:
             yield Violation(6, f"{past.id} is a revert, and a verdict reverts it")
+
+
+def _taken_back(books: Books, before: State, after: State) -> Iterator[Violation]:
+    """A revert that has all traffic is taken back by no time that passes: by no deadline, and not for want of telemetry."""
+    for past in rollouts_of(before):
+        now = rollout_of(after, past.id)
+        if past.cause != "revert" or past.phase not in (Phase.VERIFYING, Phase.BAKING) or now is None or now.attempt != past.attempt:
+            continue
+        seen = [(books.observed.get(unit.service), unit.candidate) for unit in past.units]
+        dead = any(at is None or (v := at.version(label)) is None or v.ready == 0 or v.failure is not None for at, label in seen)
+        if not dead and (now.phase is Phase.PREPARING or now.stopped_because != past.stopped_because):
+            yield Violation(6, f"{past.id} is a revert, and is taken back by time: {now.stopped_because or now.phase}")
 
 
 def _just_ended(before: State, after: State) -> list[e.Rollout]:
