@@ -42,7 +42,8 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
     OverrideVerb.PROMOTE: Meaning(
         "On to the next step without waiting for proof.",
         "Takes the next step, or all with --all-steps, though this one is not proven or waits for a person. Never past a FAIL, and never "
-        "while telemetry is missing: `control skip` and `control force` do that. It must be ready before it takes more traffic.",
+        "while telemetry stands still or comes late: `control skip` and `control force` do that. A service of which nothing is heard while "
+        "others are is promoted on that word. It must be ready before it takes more traffic.",
         options=("--all-steps",),
     ),
     OverrideVerb.ABORT: Meaning(

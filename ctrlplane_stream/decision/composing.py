@@ -42,7 +42,7 @@ def compose(
         left_out_more=more,
         entry_points=walked.entry_points,
         confidence=trust,
-        explanation=(*_explanation(draft, walked, units, more + len(shown)), why),
+        explanation=(*_explanation(draft, walked, units, more + len(shown), order), why),
         policy=policy,
         policy_of=policy_of,
         release=release,
@@ -165,7 +165,7 @@ def _weight_at(version_set: e.VersionSet, unit: e.ChangedUnit, wave: int, weight
     return 100 if unit.stable is None else shown_weight(version_set, unit.service, weight)
 
 
-def _explanation(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...], outside: int) -> tuple[str, ...]:
+def _explanation(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...], outside: int, order: ReleaseOrder) -> tuple[str, ...]:
     moves = ", ".join(f"{u.service} {u.stable or 'nothing'} → {u.candidate}" for u in units)
     roles: dict[str, int] = {}
     for watched in walked.found.values():
@@ -173,7 +173,7 @@ def _explanation(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...]
     counted = ", ".join(f"{count} {role}" for role, count in roles.items())
     lines = [f"moves {moves}", f"watches {len(walked.found)} of {max(draft.telemetry.services, len(walked.found))} services: {counted}"]
     if len({u.wave for u in units}) > 1:
-        lines.append("in waves, callees first: " + " then ".join(_wave_names(units)))
+        lines.append(f"in waves, {order.replace('-', ' ')}: " + " then ".join(_wave_names(units)))
     if outside:
         lines.append(f"{outside} neighbours are not watched, since no change can reach them by a known edge")
     return tuple(lines)

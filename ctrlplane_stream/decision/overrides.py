@@ -65,13 +65,23 @@ def _each(draft: Draft, fact: OverrideRequested, change: Callable[[e.Rollout], e
     if not found:
         rest = ", ".join(f"{r.id} is {r.phase}" for r in in_scope(draft, fact))
         return False, REFUSED + (f"{rest}, and has no step left to take" if rest else absent(draft, fact))
-    return True, _of_both(found, said, f"only our advice on it changes ({said})") + _still_queued(draft, found)
+    advised = f"only our advice on it changes ({said})"
+    return True, _of_both(found, said, advised) + "".join(_stands_still(draft, r.id, fact.verb) for r in found)
 
 
-def _still_queued(draft: Draft, rollouts: list[e.Rollout]) -> str:
-    """Which of them wait in the queue all the same, and for what: what was said of them counts once they begin."""
-    queued = [now for r in rollouts if (now := draft.rollout(r.id)) is not None and now.phase is Phase.QUEUED]
-    return "".join(f"; {r.id} waits still: {why[0]}" for r in queued if (why := obstacle(draft, r)) is not None)
+_NO_GATES = ("pause", "frozen", "maintenance", *HANDS, "beside", "lets-pass")
+"""Codes of holds that no word about gates ends."""
+
+
+def _stands_still(draft: Draft, id_: str, verb: OverrideVerb) -> str:
+    """What keeps a rollout all the same: what was said of it counts once that is over."""
+    rollout = draft.rollout(id_)
+    if rollout is None or rollout.advice is not None:
+        return ""
+    if rollout.phase is Phase.QUEUED:
+        return f"; {id_} waits still: {why[0]}" if (why := obstacle(draft, rollout)) is not None else ""
+    kept = [hold.text for hold in rollout.holds if hold.code in _NO_GATES]
+    return f"; {id_} is held still, which {verb} does not lift: {'; '.join(kept)}" if kept else ""
 
 
 def _of_both(found: list[e.Rollout], ours: str, advised: str) -> str:
@@ -166,8 +176,6 @@ def _force(draft: Draft, fact: OverrideRequested) -> Answered:
         return applied, said
     for rollout in in_scope(draft, fact):
         notify(draft, rollout, "forced", f"{fact.who} forces {rollout.id} past its gates: {fact.why}", "abort")
-        if kept := [hold.text for hold in rollout.holds if hold.sticky]:
-            said += f"; {rollout.id} is held still, which force does not lift: {'; '.join(kept)}; `resume` does"
     return applied, said
 
 

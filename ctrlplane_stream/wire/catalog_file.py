@@ -254,8 +254,20 @@ def _environment_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_
             yield ("environments", name, "promote_from"), f"environment {name}: there is no environment {place.promote_from!r}"
         if place.promote_from == name:
             yield ("environments", name, "promote_from"), f"environment {name}: it cannot promote from itself: name the one before it"
+        elif name == min(circle := _promoted_in_a_circle(catalog, name), default=None):
+            way = " from ".join((*circle, name))
+            yield ("environments", name, "promote_from"), f"environment {name}: {way}: what is promoted would never come from outside"
         if place.notify is not None and not _is_web_address(place.notify):
             yield ("environments", name, "notify"), f"environment {name}: notify must be a webhook's URL, https://…"
+
+
+def _promoted_in_a_circle(catalog: Catalog, name: str) -> tuple[str, ...]:
+    """The environments from which one is promoted, itself first, if that leads back to it; else none."""
+    way, place = [name], catalog.environments[name]
+    while place.promote_from in catalog.environments and place.promote_from not in way:
+        way.append(place.promote_from)
+        place = catalog.environments[place.promote_from]
+    return tuple(way) if place.promote_from == name else ()
 
 
 def _service_problems(catalog: Catalog, known: frozenset[str]) -> Iterator[_Located]:

@@ -629,3 +629,13 @@ def test_force_passes_gates_and_not_what_people_hold(by: str) -> None:
     assert "production/cart/2 is held still, which force does not lift" in reasons(loop)
     loop.say(Say.RESUME, rollout="production/cart/2")
     until(loop, "cart/2", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("verb", [Say.PROMOTE, Say.SKIP])
+def test_a_word_about_gates_says_what_holds_the_rollout_all_the_same(verb: Say) -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.PAUSE, rollout="production/cart/2")
+    loop.say(verb, rollout="production/cart/2")
+    assert f"production/cart/2 is held still, which {verb} does not lift: paused by ada" in reasons(loop)

@@ -73,6 +73,7 @@ def test_a_removal_moves_callers_first() -> None:
     until(loop, "cart/2", Phase.COMPLETED)
     moved = [c.target.service for c in loop.driver.commands if c.verb is Verb.SHIFT and c.rollout == "production/cart/2"]
     assert moved[0] == "cart"
+    assert "in waves, callers first: cart then pay" in reasons(loop)
 
 
 def test_a_release_is_not_decided_before_it_is_whole() -> None:

@@ -83,6 +83,7 @@ def test_a_version_is_made_of_configuration_and_not_of_policy() -> None:
         ("policy: quick", "policy: slow", 9, "no policy 'slow'"),
         ("promote_from: staging", "promote_from: test", 9, "no environment 'test'"),
         ("promote_from: staging", "promote_from: production", 9, "it cannot promote from itself"),
+        ("  staging: {", "  staging: {promote_from: production, ", 9, "production from staging from production"),
         (
             "      - weight: 100",
             "      - weight: 100\n    maintenance:\n      - {weekdays: [], from_minute: 0, to_minute: 9}",
