@@ -1,5 +1,6 @@
 """Manifests to be judged: those in a repository, and those that a cluster has."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,8 +69,17 @@ async def documents_live(transport: Transport, owned: Sequence[Owned]) -> tuple[
     return tuple(found)
 
 
+_TOO_MANY, _TRIES = 429, 5
+"""What a server answers that has too much to do, or that just learned of a kind; asked again when it says, so often."""
+
+
 async def _get(transport: Transport, path: str) -> Manifest | None:
     reply = await transport.send(Request("GET", path))
+    for _ in range(_TRIES):
+        if reply.status != _TOO_MANY:
+            break
+        await asyncio.sleep(reply.retry_after_seconds or 1.0)
+        reply = await transport.send(Request("GET", path))
     if reply.status == 404:
         return None
     if reply.status >= 300:
