@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.decision.taking_over import was_refused
-from ctrlplane_stream.decision.targets import exchanges, is_shown, prepared, weighted
+from ctrlplane_stream.decision.targets import exchanges, is_shown, prepared, was_refused, weighted
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import Capacity
 

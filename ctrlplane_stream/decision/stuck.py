@@ -6,8 +6,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import back_after_glass, serves, takes_requests
 from ctrlplane_stream.decision.phases import ABORTING, LEAVING, MOVING
-from ctrlplane_stream.decision.taking_over import was_refused
-from ctrlplane_stream.decision.targets import exchanges, goes_on, is_as_left, is_shown, tell_again, with_version
+from ctrlplane_stream.decision.targets import exchanges, goes_on, is_as_left, is_shown, tell_again, was_refused, with_version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.world import PARKED, Capacity

@@ -13,9 +13,8 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import Event
 from ctrlplane_stream.decision.promoting import mark_good
-from ctrlplane_stream.decision.targets import is_shown, with_version, without_version
+from ctrlplane_stream.decision.targets import is_shown, was_refused, with_version, without_version
 from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.world import Capacity
 
 Answer = tuple[Event, str] | str
@@ -83,9 +82,3 @@ def await_answer(draft: Draft, rollout: e.Rollout) -> Answer:
             # What it does not have it lets go without a word; that it was seen is not asked, since looks may be lost where answers are not.
             return Event.TAKEN, f"{unit.service} had taken {unit.candidate} over before it was given up, and nothing would be better undone"
     return Event.LEFT, rollout.stopped_because or "given up"
-
-
-def was_refused(target: e.TargetEntry) -> bool:
-    """Whether the actuator refused the last command."""
-    flight = target.in_flight
-    return flight is not None and (flight.trouble or "").startswith(f"{OutcomeStatus.REFUSED}:")

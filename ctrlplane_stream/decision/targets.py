@@ -10,6 +10,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Command, Verb
+from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target, version_number
 from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
 
@@ -325,3 +326,9 @@ def as_it_is(draft: Draft, target: e.TargetEntry) -> Verb:
     rollout = draft.rollout(target.rollout) if target.rollout is not None else None
     phase = rollout.phase if rollout is not None else None
     return Verb.ADOPT if phase is Phase.ADOPTING else Verb.LEAVE if phase is Phase.LEAVING else Verb.SHIFT
+
+
+def was_refused(target: e.TargetEntry) -> bool:
+    """Whether the actuator refused the last command."""
+    flight = target.in_flight
+    return flight is not None and (flight.trouble or "").startswith(f"{OutcomeStatus.REFUSED}:")
