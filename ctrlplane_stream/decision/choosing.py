@@ -14,6 +14,7 @@ from ctrlplane_stream.model.identity import version_label, version_number
 
 
 def retry(draft: Draft, fact: OverrideRequested) -> Answered:
+    """What was reverted, or kept back, once more and step by step."""
     members = _to_retry(draft, fact)
     if isinstance(members, str):
         return False, REFUSED + members
@@ -84,8 +85,10 @@ def revert(draft: Draft, fact: OverrideRequested) -> Answered:
     begun = draft.rollout(id_) if id_ is not None else None
     if begun is None:
         return False, f"{REFUSED}{service} {label} is not started anew"
-    waits, over = obstacle(draft, begun), passes(draft, begun)
-    return True, f"{service} returns to {label}: {id_}{f', once this is over: {waits[0]}' if waits else ''}{f'; {over}' if over else ''}"
+    said = f"{service} returns to {label}: {id_}"
+    if (waits := obstacle(draft, begun)) is not None:
+        said += f", once this is over: {waits[0]}"
+    return True, "; ".join(filter(None, (said, passes(draft, begun))))
 
 
 def _still_drains(draft: Draft, target: e.TargetEntry, label: str) -> e.Rollout | None:

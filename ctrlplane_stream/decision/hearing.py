@@ -12,7 +12,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import concurrent, global_step, step_count
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.gate import may_veto
-from ctrlplane_stream.decision.holds import Condition, hold
+from ctrlplane_stream.decision.holds import REVERT_FAILS, Condition, hold
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import VerdictGiven
@@ -36,9 +36,7 @@ def on_verdict(draft: Draft, fact: VerdictGiven) -> bool:
         return True
     if verdict.status is VerdictStatus.FAIL:
         _failed(draft, rollout, verdict)
-    elif (why := _budget_spent(draft, rollout, verdict)) is not None and rollout.cause == "revert":
-        _keep_revert(draft, rollout, why)
-    elif why is not None:
+    elif (why := _budget_spent(draft, rollout, verdict)) is not None:
         _stop(draft, rollout, why)
     return True
 
@@ -117,24 +115,23 @@ def _failed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
     for other in _sharing(draft, blamed, verdict):
         if other.id not in (blamed.id, rollout.id) and other.advice is None:
             draft.put_rollout(replace(other, beside=blamed.id))
-    if blamed.cause == "revert":
-        _keep_revert(draft, blamed, verdict.reason)
-        return
-    _stop(draft, draft.rollout(blamed.id) or blamed, f"{verdict.judge}: {verdict.reason}")
+    _stop(draft, draft.rollout(blamed.id) or blamed, verdict.reason, f"{verdict.judge}: ")
 
 
-def _stop(draft: Draft, rollout: e.Rollout, because: str) -> None:
-    """Bring the rollout back; where another tool makes it, say from now on that we would."""
-    if rollout.advice is None:
-        move(draft, rollout, Event.STOP, because)
+def _stop(draft: Draft, rollout: e.Rollout, why: str, by: str = "") -> None:
+    """Bring the rollout back, but a revert; where another tool makes it, say from now on that we would."""
+    if rollout.cause == "revert":
+        _keep_revert(draft, rollout, why)
+    elif rollout.advice is None:
+        move(draft, rollout, Event.STOP, by + why)
     elif rollout.stopped_because is None:
-        draft.put_rollout(replace(rollout, stopped_because=because))
+        draft.put_rollout(replace(rollout, stopped_because=by + why))
 
 
 def _keep_revert(draft: Draft, rollout: e.Rollout, why: str) -> None:
     """A revert is never itself reverted: it is held, and people are told."""
     text = f"a revert fails and is not reverted by itself: {why}"
-    draft.put_rollout(hold(draft, draft.rollout(rollout.id) or rollout, Condition("revert-fails", text)))
+    draft.put_rollout(hold(draft, rollout, Condition(REVERT_FAILS, text)))
 
 
 def _failing_guards(verdict: Verdict) -> tuple[str, ...]:

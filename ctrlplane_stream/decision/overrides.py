@@ -101,7 +101,7 @@ def _pause(draft: Draft, fact: OverrideRequested) -> Answered:
 def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
     again = [name for name in _resumed_services(draft, fact) if _resume_target(draft, name, fact)]
     found = [r for r in in_scope(draft, fact) if r.holds]
-    freed = [replace(lifted(lifted(noted(rollout, fact)), *HANDS), retreats=0) for rollout in found]
+    freed = [replace(lifted(noted(rollout, fact)), retreats=0) for rollout in found]
     for rollout in freed:
         draft.put_rollout(rollout)
     said = [f"{', '.join(r.id for r in freed)} resumed"] if freed else []
