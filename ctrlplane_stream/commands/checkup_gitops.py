@@ -5,11 +5,9 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import aiohttp
-
 from ctrlplane_stream.actuators.gitops.clone import Clone
 from ctrlplane_stream.actuators.gitops.composition import git_placements
-from ctrlplane_stream.actuators.gitops.documents import NotTold, documents_in, documents_live, owned_at
+from ctrlplane_stream.actuators.gitops.documents import documents_in, documents_live, owned_at
 from ctrlplane_stream.actuators.gitops.guarding import Guarded, Safety, guard
 from ctrlplane_stream.actuators.gitops.history import History
 from ctrlplane_stream.actuators.gitops.memory import MemoryUnreadable
@@ -17,10 +15,11 @@ from ctrlplane_stream.actuators.gitops.owned import Document, Owned
 from ctrlplane_stream.actuators.gitops.placement import GitPlace, GitPlacementError, GitPlacements, Repository, Weights
 from ctrlplane_stream.actuators.gitops.remote import Remote
 from ctrlplane_stream.actuators.gitops.sight import read_git_sight
-from ctrlplane_stream.actuators.kubernetes.access import AccessError, find_access
+from ctrlplane_stream.actuators.kubernetes.access import AccessError
+from ctrlplane_stream.actuators.kubernetes.composition import connect
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
-from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
 from ctrlplane_stream.model.identity import Target
@@ -103,16 +102,13 @@ async def _check_cluster(context: str | None, places: dict[Target, Place]) -> li
     check = f"gitops cluster {context or 'of the current context'}"
     owned = {target: owned_at(place) for target, place in places.items()}
     try:
-        transport = HttpTransport(find_access(context))
-        try:
-            documents = await documents_live(transport, [each for several in owned.values() for each in several])
-        finally:
-            await transport.close()
-    except (AccessError, aiohttp.ClientError, OSError, TimeoutError, NotTold) as error:
+        async with connect(context) as cluster:
+            documents = await documents_live(cluster, [each for several in owned.values() for each in several])
+    except (AccessError, ApiRefused, WorldUnreachable) as error:
         remedy = (
             "let doctor list applications.argoproj.io, kustomizations.kustomize.toolkit.fluxcd.io and helmreleases.helm.toolkit.fluxcd.io"
         )
-        return [note(check, f"not looked at: {error or type(error).__name__}", remedy)]
+        return [note(check, f"not looked at: {error}", remedy)]
     return [finding for target, several in owned.items() for finding in _guarded(target, several, documents, live=True)]
 
 

@@ -9,7 +9,6 @@ from ctrlplane_stream.actuators.gitops.owned import Owned
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.place import Place
-from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
 from ctrlplane_stream.actuators.kubernetes.weights import backends, replicas
 from ctrlplane_stream.actuators.port import Actuator
 from ctrlplane_stream.local.control_plane.lab import Lab
@@ -57,11 +56,8 @@ async def all_ours(admin: Cluster, places: Mapping[str, Place]) -> dict[Owned, o
 
 async def said(lab: Lab, part: Owned) -> Safety:
     """What doctor says of it by what is in the cluster."""
-    transport = HttpTransport(lab.admin_access)
-    try:
-        (found,) = guard(part, await documents_live(transport, [part]), live=True)
-    finally:
-        await transport.close()
+    async with lab.admin() as admin:
+        (found,) = guard(part, await documents_live(admin, [part]), live=True)
     return found.safety
 
 

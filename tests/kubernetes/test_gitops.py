@@ -7,12 +7,13 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.gitops.actuator import GitOps
-from ctrlplane_stream.actuators.gitops.documents import NotTold, documents_live, owned_at
+from ctrlplane_stream.actuators.gitops.documents import documents_live, owned_at
 from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
 from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Repository, Weights, Writes
 from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
 from ctrlplane_stream.actuators.gitops.yaml_text import Locator
-from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
+from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport
 from ctrlplane_stream.local.control_plane.scene import artifact, command, kubernetes, route, routed_place, settled, template, version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
@@ -106,16 +107,13 @@ def test_doctor_asks_the_cluster_what_syncs_the_route(lab) -> None:
     assert said() == [Safety.UNSAFE]
     lab.apply([_application("shop", told)], namespace)
     assert said() == [Safety.SAFE]
-    with pytest.raises(NotTold, match="applications gave 403"):
+    with pytest.raises(ApiRefused, match=r"applications \(403\)"):
         asyncio.run(_live(lab.product_access, owned))
 
 
 async def _live(access, owned):
-    transport = HttpTransport(access)
-    try:
-        return await documents_live(transport, owned)
-    finally:
-        await transport.close()
+    async with Cluster(HttpTransport(access)) as cluster:
+        return await documents_live(cluster, owned)
 
 
 def _application(name: str, told: dict) -> dict:

@@ -83,7 +83,11 @@ class Cluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """The object, or None where there is none; never an older state of it than was seen or written here before."""
-        reply = await self._ask(Request("GET", kind.path(namespace, name)), absent_ok=True)
+        return await self.read(kind.path(namespace, name))
+
+    async def read(self, path: str) -> Manifest | None:
+        """What is at a path, an object or a list of any kind; None where nothing is, or the kind is not known."""
+        reply = await self._ask(Request("GET", path), absent_ok=True)
         return None if reply.status == 404 else _manifest(reply)
 
     async def select(self, kind: Kind, namespace: str, selector: str = "", *, since: int | None = None) -> tuple[tuple[Manifest, ...], str]:
