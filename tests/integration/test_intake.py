@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -162,8 +163,12 @@ def test_the_record_is_the_one_that_the_collector_writes(
     with Collector(_COLLECTOR_EXAMPLE, KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap, **variables) as collector:
         headers = {"Content-Type": "application/x-protobuf"}
         with urllib.request.urlopen(urllib.request.Request(f"{collector.http_endpoint}/v1/traces", body, headers), timeout=30):
-            pass  # The orderly stop of the Collector sends what it has queued.
-    (ours,), (other,) = intake.records(), asyncio.run(_records(theirs))
+            pass
+        # Waited for while it runs: one that is stopped gives up what its exporter could not send at the first try.
+        deadline = time.monotonic() + 60.0
+        while not (written := asyncio.run(_records(theirs))) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    (ours,), (other,) = intake.records(), written
     assert (ours.key, ours.headers) == (other.key, other.headers)
     if encoding == "otlp_json":
         assert json.loads(ours.value) == json.loads(other.value.replace(b',"status":{}', b""))
