@@ -105,6 +105,20 @@ def test_a_service_never_seen_is_not_begun_where_the_policy_says_abort_until_som
     until(loop, "cart/1", Phase.COMPLETED)
 
 
+def test_a_service_never_seen_is_not_begun_either_where_its_release_gave_way_to_it() -> None:
+    """Its set cannot move on as a whole, since the other is pinned: the newer version is taken up alone, and refused at once."""
+    loop = Loop.of(catalog(service("cart", QUICK), service("mail", replace(QUICK, on_unknown_service=Unsure.ABORT))))
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    loop.push("cart", 2)
+    for name in ("cart", "mail"):
+        loop.push(name, 3, release="r1", release_size=2)
+    loop.say(Say.PIN, service="cart", version="#1")
+    loop.push("mail", 4)
+    assert (phase(loop, "cart/3"), phase(loop, "mail/2")) == (Phase.REVERTED, Phase.REVERTED)
+    assert "not begun: mail was never seen in a trace" in reasons(loop)
+
+
 def test_first_versions_in_waves_all_go_when_glass_is_broken_on_one_that_did_not_know_of_its_bake() -> None:
     """The turn of the first wave comes when the glass is whole again: what was stable for a moment is taken back all the same."""
     loop = Loop.of(catalog(service("cart", QUICK), service("pay", QUICK)))

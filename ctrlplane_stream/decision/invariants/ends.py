@@ -169,9 +169,12 @@ def no_other_artifact_in_silence(books: Books, fact: Fact, before: State, decisi
 
 
 def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """7: what is superseded moves on, every service of it, in a set that is queued in the same decision or serves already."""
-    queued = [r for r in rollouts_of(decision.state) if (past := rollout_of(before, r.id)) is None or past.attempt != r.attempt]
-    moved_on = {unit.service for rollout in queued for unit in rollout.units}
+    """7: what is superseded moves on, every service of it, in a set that is queued in the same decision (and may be refused there, which is
+    said) or serves already."""
+    index = decision.state.find("index", e.Index) or e.Index()
+    taken_up = [r for id_ in index.ended if rollout_of(before, id_) is None and (r := rollout_of(decision.state, id_)) is not None]
+    taken_up += [r for r in rollouts_of(decision.state) if (past := rollout_of(before, r.id)) is None or past.attempt != r.attempt]
+    moved_on = {unit.service for rollout in taken_up for unit in rollout.units}
     for past in rollouts_of(before):
         now = rollout_of(decision.state, past.id)
         if now is None or past.stopped_because is not None or past.advice is not None:
