@@ -140,7 +140,7 @@ def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
         if draft.clock.steady < target.blocked_until_steady and not (rollout.by_a_person or rollout.forced):
             left = (target.blocked_until_steady - draft.clock.steady) / 1000
             return f"{name} was reverted and takes no new rollout for another {left:.0f} s, unless somebody forces it"
-    if rollout.cause == "revert":
+    if rollout.is_revert:
         return None
     frozen = freeze_on(draft, services)
     policy = draft.version_set(rollout.id).policy
@@ -149,12 +149,12 @@ def _closed(draft: Draft, rollout: e.Rollout) -> str | None:
 
 def _conflict(draft: Draft, rollout: e.Rollout, services: tuple[str, ...]) -> tuple[str, str] | None:
     graph, earlier = draft.state.graph, True
-    near = neighbours(graph, services) if rollout.cause != "revert" else {}
+    near = neighbours(graph, services) if not rollout.is_revert else {}
     for other in draft.rollouts():
         if other.id == rollout.id:
             earlier = False
             continue
-        if other.phase is QUEUED and not earlier and other.cause != "revert":
+        if other.phase is QUEUED and not earlier and not other.is_revert:
             continue
         related, by = relation(graph, services, near, other)
         if related is APART:

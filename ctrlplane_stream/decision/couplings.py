@@ -97,7 +97,7 @@ def relation(graph: Graph, services: tuple[str, ...], near: Mapping[str, EdgeKey
 def standing(draft: Draft, other: e.Rollout) -> Standing:
     """How far the other rollout, which has not ended, is."""
     if other.phase is Phase.QUEUED:
-        return Standing.CLIMBING if other.cause == "revert" else Standing.WAITING
+        return Standing.CLIMBING if other.is_revert else Standing.WAITING
     if other.bakes or other.phase in ADOPTION or _stands_still(draft, other) or (other.is_kept and other.phase is Phase.VERIFYING):
         return Standing.VERIFIED
     if other.phase in (Phase.ABORTING, Phase.DRAINING):

@@ -120,7 +120,7 @@ def _failed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
 
 def _stop(draft: Draft, rollout: e.Rollout, why: str, by: str = "") -> None:
     """Bring the rollout back, but a revert; where another tool makes it, say from now on that we would."""
-    if rollout.cause == "revert":
+    if rollout.is_revert:
         _keep_revert(draft, rollout, why)
     elif rollout.advice is None:
         move(draft, rollout, Event.STOP, by + why)

@@ -193,7 +193,7 @@ def _left_behind(draft: Draft, rollout: e.Rollout, named: tuple[str, ...]) -> st
 def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
     version_set = draft.version_set(rollout.id)
     found: list[Condition] = []
-    if rollout.cause != "revert":
+    if not rollout.is_revert:
         found += _closed(draft, rollout, version_set)
     if rollout.waits_on is not None:
         text = f"{rollout.waits_on} next to it goes back to an earlier version, and has all traffic before this one goes on"
@@ -237,7 +237,7 @@ def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> list[Cond
 
 def needs_approval(rollout: e.Rollout, policy: Policy) -> bool:
     """Whether a person must promote out of this step and has not done so."""
-    if rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced or rollout.cause == "revert":
+    if rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced or rollout.is_revert:
         return False
     climbs = rollout.phase is Phase.VERIFYING or (rollout.phase is Phase.ADVISING and not rollout.bakes)
     return climbs and (rollout.steps[rollout.step].approval or not policy.auto_promote)

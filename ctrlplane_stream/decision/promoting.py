@@ -84,7 +84,7 @@ def _neighbours(draft: Draft, service: str, moved: dict[str, str]) -> dict[str, 
 def _announce(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     catalog = draft.find("catalog", e.CatalogEntry)
     version = draft.version(unit.service, unit.candidate)
-    if catalog is None or version is None or rollout.cause == "revert" or _baked_as_another(draft, unit, version.artifact.digest):
+    if catalog is None or version is None or rollout.is_revert or _baked_as_another(draft, unit, version.artifact.digest):
         return
     version_set = draft.version_set(rollout.id)
     for environment in catalog.promotes_to:
@@ -132,7 +132,7 @@ def _note_way(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     """Note what a rollout that has ended went back from, if it did: its candidate, or by a person's word what served before."""
     if rollout.is_gone_back and draft.target(unit.service).stable != unit.candidate:
         _note_gone_back(draft, unit.service, unit.candidate)
-    elif rollout.phase is Phase.COMPLETED and rollout.cause == "revert" and unit.stable is not None:
+    elif rollout.phase is Phase.COMPLETED and rollout.is_revert and unit.stable is not None:
         _note_gone_back(draft, unit.service, unit.stable)
 
 

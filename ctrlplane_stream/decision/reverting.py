@@ -17,7 +17,7 @@ from ctrlplane_stream.decision.version_sets import neighbours
 def halt_neighbours(draft: Draft, revert: e.Rollout) -> None:
     """Have those that climb next to a revert stand still."""
     for other in draft.rollouts():
-        if other.phase not in FORWARD or other.bakes or other.waits_on is not None or other.cause == "revert":
+        if other.phase not in FORWARD or other.bakes or other.waits_on is not None or other.is_revert:
             continue
         if (edge := _joined(draft, revert, other)) is not None:
             draft.put_rollout(replace(other, waits_on=revert.id))
@@ -29,7 +29,7 @@ def next_to(draft: Draft, rollout: e.Rollout) -> str | None:
     passed = draft.rollout(rollout.waits_on) if rollout.waits_on is not None else None
     if passed is not None and _is_on_its_way(draft, passed):
         return passed.id
-    reverts = (r for r in draft.rollouts() if r.cause == "revert" and r.phase in FORWARD and _is_on_its_way(draft, r))
+    reverts = (r for r in draft.rollouts() if r.is_revert and r.phase in FORWARD and _is_on_its_way(draft, r))
     return next((r.id for r in reverts if _joined(draft, r, rollout) is not None), None)
 
 

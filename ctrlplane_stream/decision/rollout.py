@@ -163,7 +163,7 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
     _renew_set(draft, replace(rollout, waits_on=None))
     if holds.is_unknown(rollout, chosen := draft.version_set(rollout.id), Unsure.ABORT):
         return Event.STOP, f"{e.NOT_BEGUN}{chosen.explanation[-1]}, and the policy refuses that; control retry begins it all the same"
-    if rollout.cause == "revert":
+    if rollout.is_revert:
         flag_strangers(draft, rollout.id, {u.service: u.candidate for u in rollout.units})
         halt_neighbours(draft, rollout)
     return Event.ADMITTED, "nothing that it would disturb is moving"
@@ -239,7 +239,7 @@ def _gated(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answer:
     """The gate of a step or of the bake, whatever the answer leads to."""
     if reading.gate is gate.WAITING:
         return reading.text
-    if reading.gate is gate.Gate.FAILED and rollout.cause == "revert":
+    if reading.gate is gate.Gate.FAILED and rollout.is_revert:
         text = f"a revert is not reverted by itself: {reading.text}"
         draft.put_rollout(holds.hold(draft, rollout, holds.Condition(holds.REVERT_FAILS, text)))
         return text

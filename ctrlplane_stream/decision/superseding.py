@@ -15,14 +15,14 @@ from ctrlplane_stream.model.policy import Supersede
 
 def _gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
     """Whether a queued rollout is withdrawn for newer versions of what it would move. A revert is not: a person wants that one."""
-    if rollout.phase is not QUEUED or rollout.cause == "revert" or all(u.service not in members for u in rollout.units):
+    if rollout.phase is not QUEUED or rollout.is_revert or all(u.service not in members for u in rollout.units):
         return False
     return draft.version_set(rollout.id).policy.supersede is not Supersede.FINISH
 
 
 def starts_over(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
     """Whether a running rollout goes back for newer versions of what it moves, by its policy. A revert does not."""
-    if rollout.phase not in FORWARD or rollout.cause == "revert" or all(u.service not in members for u in rollout.units):
+    if rollout.phase not in FORWARD or rollout.is_revert or all(u.service not in members for u in rollout.units):
         return False
     return draft.version_set(rollout.id).policy.supersede is Supersede.RESTART
 

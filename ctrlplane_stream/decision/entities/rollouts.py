@@ -192,10 +192,15 @@ class Rollout(msgspec.Struct, frozen=True):
         return self.cause in ("revert", "retry")
 
     @property
+    def is_revert(self) -> bool:
+        """Whether somebody goes back by it to an earlier version."""
+        return self.cause == "revert"
+
+    @property
     def is_kept(self) -> bool:
         """Whether nothing but a person, or instances that fail, takes traffic from what it moves to: a revert that has it, which would go
         to what somebody found bad."""
-        return self.cause == "revert" and any(unit.weighted for unit in self.units)
+        return self.is_revert and any(unit.weighted for unit in self.units)
 
     @property
     def is_gone_back(self) -> bool:

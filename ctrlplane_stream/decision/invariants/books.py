@@ -200,7 +200,7 @@ def note_ways(books: Books, before: State, after: State) -> None:
         units = [(unit.service, unit.candidate) for unit in rollout.units]
         if rollout.phase is Phase.COMPLETED:
             books.gone_back.difference_update(units)
-            returned = [(unit.service, unit.stable) for unit in rollout.units if rollout.cause == "revert" and unit.stable is not None]
+            returned = [(unit.service, unit.stable) for unit in rollout.units if rollout.is_revert and unit.stable is not None]
             books.gone_back.update(returned)
         elif (rollout.id, rollout.attempt) in books.told and not (rollout.stopped_because or "").startswith("superseded by "):
             books.gone_back.update(units)

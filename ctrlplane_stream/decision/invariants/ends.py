@@ -45,7 +45,7 @@ def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision)
 
 def _may_go_on(rollout: e.Rollout) -> bool:
     """Whether it may go on after a FAIL: somebody forces it, it is a revert, or another is blamed."""
-    return rollout.forced or rollout.skip_gate or rollout.cause == "revert" or rollout.beside is not None
+    return rollout.forced or rollout.skip_gate or rollout.is_revert or rollout.beside is not None
 
 
 _LIVES = (Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING)
@@ -89,7 +89,7 @@ def _stops(state: State, rollout: str, judge: str) -> bool:
 def _reverted_reverts(before: State, after: State) -> Iterator[Violation]:
     for past in rollouts_of(before):
         now = rollout_of(after, past.id)
-        if past.cause == "revert" and past.stopped_because is None and now is not None and now.stopped_because is not None:
+        if past.is_revert and past.stopped_because is None and now is not None and now.stopped_because is not None:
             yield Violation(6, f"{past.id} is a revert, and a verdict reverts it")
 
 
@@ -97,7 +97,7 @@ def _taken_back(books: Books, before: State, after: State) -> Iterator[Violation
     """A revert that has all traffic is taken back by no time that passes: by no deadline, and not for want of telemetry."""
     for past in rollouts_of(before):
         now = rollout_of(after, past.id)
-        if past.cause != "revert" or past.phase not in (Phase.VERIFYING, Phase.BAKING) or now is None or now.attempt != past.attempt:
+        if not past.is_revert or past.phase not in (Phase.VERIFYING, Phase.BAKING) or now is None or now.attempt != past.attempt:
             continue
         seen = [(books.observed.get(unit.service), unit.candidate) for unit in past.units]
         dead = any(at is None or (v := at.version(label)) is None or v.ready == 0 or v.failure is not None for at, label in seen)

@@ -31,7 +31,7 @@ def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) ->
         codes = {hold.code for hold in past.holds} & {"pause", "frozen", "lets-pass"}
         if codes and not isinstance(fact, OverrideRequested) and codes & {hold.code for hold in rollout.holds}:
             yield Violation(8, f"{rollout.id} went forward while {' and '.join(sorted(codes))}")
-        if rollout.cause != "revert":  # which goes back, and is kept by no freeze
+        if not rollout.is_revert:  # which goes back, and is kept by no freeze
             yield from _stepped_though_frozen(books, fact, rollout, decision.state)
 
 
@@ -39,7 +39,7 @@ def reverts_go_first(books: Books, fact: Fact, before: State, decision: Decision
     """8: a revert that a person wants waits for what moves its own service, and for people, alone; what climbs next to it stands still."""
     for rollout in rollouts_of(decision.state):
         past = rollout_of(before, rollout.id)
-        if rollout.cause != "revert":
+        if not rollout.is_revert:
             continue
         if isinstance(fact, TimePassed) and rollout.phase is Phase.QUEUED and not _may_wait(decision.state, rollout):
             yield Violation(8, f"{rollout.id} waits, though nothing moves what it returns: {rollout.waiting_for}")
@@ -60,7 +60,7 @@ def _climbs_beside(before: State, after: State, revert: e.Rollout) -> Iterator[V
     """Whoever climbs, shares an edge with what goes back, and is not held; at a hub nobody waits."""
     graph, services = before.graph, {unit.service for unit in revert.units}
     for other in rollouts_of(after):
-        if other.id == revert.id or other.cause == "revert" or other.phase not in (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING):
+        if other.id == revert.id or other.is_revert or other.phase not in (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING):
             continue
         theirs = {unit.service for unit in other.units}
         edges = (edge for name in services for edge in (*graph.outgoing(name), *graph.incoming(name)))

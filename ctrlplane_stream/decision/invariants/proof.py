@@ -137,7 +137,7 @@ def reverts_to_what_baked(books: Books, fact: Fact, before: State, decision: Dec
     """5: what takes all traffic in one step as a revert has baked here before, every version of it."""
     for rollout in rollouts_of(decision.state):
         past = rollout_of(before, rollout.id)
-        if rollout.cause != "revert" or rollout.phase is not Phase.SHIFTING or (past is not None and past.phase is Phase.SHIFTING):
+        if not rollout.is_revert or rollout.phase is not Phase.SHIFTING or (past is not None and past.phase is Phase.SHIFTING):
             continue
         if new := [f"{u.service} {u.candidate}" for u in rollout.units if (u.service, u.candidate) not in books.baked]:
             yield Violation(5, f"{rollout.id} is a revert and takes {', '.join(new)} along, which never baked")
