@@ -1,7 +1,7 @@
 """A Deployment that ran before us becomes a version on a real API server, and its Pods are never touched while they serve."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import pytest
@@ -64,6 +64,14 @@ class Owned:
                 return await self.standing()
             await asyncio.sleep(0.05)
         raise AssertionError("the user's own Deployment never ran")
+
+    async def scale(self, replicas: int) -> None:
+        """What its owner may do: other replicas."""
+        while True:
+            with suppress(Conflict):
+                change = [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
+                await self._admin.patch(Kind.DEPLOYMENT, self._namespace, "cart", change)
+                return
 
     async def unmarked(self, actuator) -> None:
         """Look until nothing of ours is on it: the API server's cache may not have had the labels yet."""
@@ -367,6 +375,12 @@ def test_behind_one_service_an_adopted_version_gives_its_pods_up_as_the_next_tak
         await actuator.apply(*command(TARGET, 4, version("shop/cart", 1, 100), version("shop/cart", 2, 0, Capacity.PARKED)))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
         assert (await owned.deployment())["spec"]["replicas"] == 4
+        await owned.scale(6)
+        async with asyncio.timeout(30.0):
+            while (edited := (await actuator.observe(TARGET)).edited) is None:
+                await asyncio.sleep(0.02)
+        assert "Deployment cart has 6 replicas instead of 4" in edited
+        assert (await owned.deployment())["spec"]["replicas"] == 6
 
     play(lab, place, doing)
 

@@ -110,18 +110,100 @@ def test_an_autoscaler_that_somebody_deleted_is_told_and_made_again_over_that(la
         await settled(actuator, TARGET, {"#1": 100})
         metadata = (await admin.get(Kind.AUTOSCALER, namespace, "shop-cart-v1"))["metadata"]
         await admin.delete(Kind.AUTOSCALER, namespace, metadata["name"], metadata["uid"], metadata["resourceVersion"])
-
-        async def told():
-            return (await actuator.observe(TARGET)).edited is not None
-
-        await until(told, "the edit is told")
-        edited = (await actuator.observe(TARGET)).edited
+        edited = await told(actuator)
         assert "HorizontalPodAutoscaler shop-cart-v1 is gone" in edited
         await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100), over_edit=edited))
         assert (await settled(actuator, TARGET, {"#1": 100})).edited is None
         assert await admin.get(Kind.AUTOSCALER, namespace, "shop-cart-v1") is not None
 
     play(lab, namespace, [SCALER], doing)
+
+
+async def merged(lab, path, spec, manager):
+    """Merge a change into an object's specification as somebody."""
+    admin = HttpTransport(lab.admin_access)
+    try:
+        reply = await admin.send(Request("PATCH", path, {"fieldManager": manager}, {"spec": spec}, "application/merge-patch+json"))
+    finally:
+        await admin.close()
+    assert reply.status == 200, reply.body
+
+
+async def told(actuator, before=None):
+    """The edit by hand, once there is another than ``before``."""
+    async with asyncio.timeout(30.0):
+        while (edited := (await actuator.observe(TARGET)).edited) in (before, None):
+            await asyncio.sleep(0.02)
+    return edited
+
+
+@pytest.mark.parametrize("adopted", [False, True], ids=["an autoscaler's", "its owner's"])
+def test_what_may_be_scaled_by_others_and_was_scaled_to_0_is_told_and_stays_there(lab, namespace, adopted):
+    """No autoscaler goes there, so it was a person, who wants it so."""
+    lab.apply([running()] if adopted else [], namespace)
+    name = "cart" if adopted else "shop-cart-v1"
+
+    async def doing(actuator, admin):
+        one = version("cart", 1, 100) if adopted else version(SERVICE, 1, 100)
+        await actuator.apply(*command(TARGET, 1, one, verb=Verb.ADOPT if adopted else Verb.SHIFT))
+        await settled(actuator, TARGET, {"#1": 100})
+        await scaled(admin, namespace, name, 0)
+        edited = await told(actuator)
+        assert f"Deployment {name} has 0 replicas instead of 2" in edited
+        assert (await actuator.apply(*command(TARGET, 2, one, version(SERVICE, 2, 0)))).status is OutcomeStatus.REFUSED
+        assert (await admin.get(Kind.DEPLOYMENT, namespace, name))["spec"]["replicas"] == 0
+        await actuator.apply(*command(TARGET, 3, one, over_edit=edited))
+        assert (await settled(actuator, TARGET, {"#1": 100})).edited is None
+
+    play(lab, namespace, [] if adopted else [SCALER], doing, adopt="cart" if adopted else None)
+
+
+def test_an_edit_is_told_of_whoever_made_it_after_others_had_scaled(lab, namespace):
+    """Of what goes by an object's scale, as autoscalers and ``kubectl scale`` do, the API server keeps no time: that is not the latest."""
+    path = Kind.DEPLOYMENT.path(namespace, "shop-cart-v1")
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await merged(lab, f"{path}/scale", {"replicas": 4}, "their-autoscaler")
+        await merged(lab, path, {"template": {"metadata": {"annotations": {"restarted": "now"}}}}, "alice")
+        first = await told(actuator)
+        assert first.startswith("alice at 2")
+        assert "their-autoscaler" not in first
+        await merged(lab, f"{path}/scale", {"replicas": 0}, "bob")
+        second = await told(actuator, first)
+        assert second.removeprefix(first).startswith("; then somebody: Deployment shop-cart-v1 has 0 replicas")
+        assert "None" not in second
+
+    play(lab, namespace, [SCALER], doing)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "said"),
+    [
+        (Kind.AUTOSCALER, "shop-cart-v1", {"maxReplicas": 3}, "has another maxReplicas"),
+        (Kind.AUTOSCALER, "shop-cart-v2", {"scaleTargetRef": {"name": "other"}}, "has another scaleTargetRef"),
+        (Kind.DISRUPTION_BUDGET, "shop-cart-v1-cart", {"maxUnavailable": 2}, "has another maxUnavailable"),
+        (Kind.DEPLOYMENT, "shop-cart-v2", {"paused": True}, "has another paused"),
+        (Kind.SERVICE, "shop-cart-v2", {"sessionAffinity": "ClientIP"}, "has another sessionAffinity, sessionAffinityConfig"),
+    ],
+    ids=["maximum", "scaled", "budget", "paused", "service"],
+)
+def test_whatever_somebody_sets_of_what_a_version_is_made_of_is_told(lab, namespace, kind, name, change, said):
+    """And stays as it was set, over which the next command goes knowingly."""
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await merged(lab, kind.path(namespace, name), change, "alice")
+        edited = await told(actuator)
+        assert edited.startswith("alice at 2")
+        assert f"{kind.manifest_kind} {name} {said}, by alice at 2" in edited
+        assert (await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 100)))).status is OutcomeStatus.REFUSED
+        assert (await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 100), over_edit=edited))).status is OutcomeStatus.APPLIED
+        assert (await actuator.observe(TARGET)).edited is None
+
+    play(lab, namespace, [SCALER, budget("cart", maxUnavailable=1)], doing)
 
 
 def test_an_autoscaler_of_somebody_elses_that_counts_the_versions_pods_too_is_refused(lab, namespace):

@@ -34,7 +34,8 @@ DIGEST = f"{PREFIX}digest"
 FLOOR = f"{PREFIX}floor"
 """Annotation of an autoscaler: the minReplicas that we set, so that another number is somebody else's."""
 AUTOSCALED = f"{PREFIX}autoscaled"
-"""Annotation: replicas above 0 are somebody else's business (an autoscaler's, or the owner's of an adopted Deployment)."""
+"""Annotation: replicas above 0 are somebody else's business where weights go by a route (an autoscaler's, or the owner's of an adopted
+Deployment)."""
 OWNS = f"{PREFIX}owns"
 """Annotation of a version's Deployment or CronJob: what was made for it besides its Service, as ``Kind name, …``, so that it is missed."""
 

@@ -44,9 +44,9 @@ class NotHeld(LookupError):
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """What was seen. ``revision`` is the memory's; ``workloads`` (Deployments, or of a job CronJobs), ``services`` and
-    ``autoscalers`` are ours by name, and ``runs`` Jobs that our CronJobs made. ``owned``: the names of ours by kind (``ConfigMap``), of
-    the kinds that were looked at."""
+    """What was seen. ``revision`` is the memory's; ``workloads`` (Deployments, or of a job CronJobs) and ``services``
+    are ours by name, and ``runs`` Jobs that our CronJobs made. ``owned``: ours by kind (``ConfigMap``) and name, of the
+    kinds that were looked at."""
 
     target: Target
     place: Place
@@ -56,15 +56,19 @@ class Sight(msgspec.Struct, frozen=True):
     services: dict[str, Manifest]
     pods: tuple[Manifest, ...]
     route: Manifest | None
-    autoscalers: dict[str, Manifest] = {}
     runs: tuple[Manifest, ...] = ()
-    owned: dict[str, frozenset[str]] = {}
+    owned: dict[str, dict[str, Manifest]] = {}
 
     @property
     def routed(self) -> bool:
         """Whether weights go by a route, and not by replicas."""
         kind = self.memory.ledger.wanted.kind if self.memory is not None and self.memory.ledger.wanted is not None else ServiceKind.ROUTED
         return self.place.route is not None and kind is ServiceKind.ROUTED
+
+    @property
+    def autoscalers(self) -> dict[str, Manifest]:
+        """Those of our versions, by name."""
+        return self.owned.get(Kind.AUTOSCALER.manifest_kind, {})
 
     @property
     def listed(self) -> tuple[WantedVersion, ...]:
@@ -131,9 +135,8 @@ async def _read(reader: Reader, target: Target, place: Place, *, scaled: bool = 
         services=_by_name(there[Kind.SERVICE]),
         pods=there[Kind.POD],
         route=steering.result(),
-        autoscalers=_by_name(there.get(Kind.AUTOSCALER, ())),
         runs=there.get(Kind.JOB, ()),
-        owned={kind.manifest_kind: frozenset(map(name_of, there[kind])) for kind in _OWNED if kind in there},
+        owned={kind.manifest_kind: _by_name(there[kind]) for kind in _OWNED if kind in there},
     )
 
 

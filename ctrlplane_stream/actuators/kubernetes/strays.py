@@ -4,7 +4,7 @@ An edit is an operator's pause: it is reported, in words that no other edit has,
 until it is released or a command goes over it.
 """
 
-from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, OWNS, REVISION, Manifest, annotation
+from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, OWNS, REVISION, Kind, Manifest, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import (
     backend_name,
@@ -19,9 +19,10 @@ from ctrlplane_stream.actuators.kubernetes.weights import (
 
 IS_GONE = "is gone"
 _AND = " and "
-_OURS = frozenset({"f:template", "f:jobTemplate", "f:schedule"})
-"""What nobody else may set in the specification of a version."""
-_OURS_OF_A_SERVICE = frozenset({"f:selector", "f:ports"})
+_BY_NUMBER = frozenset({"f:replicas", "f:suspend"})
+"""What is held against what we recorded, and not against who set it: autoscalers set it too."""
+_WHAT_IT_IS = frozenset({"f:template", "f:jobTemplate", "f:schedule"})
+_WHERE_IT_LEADS = frozenset({"f:selector", "f:ports"})
 
 
 def strays(sight: Sight) -> dict[str, str]:
@@ -32,10 +33,10 @@ def strays(sight: Sight) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     if sight.routed:
         found |= _of_route(sight)
-        found |= {f"Service {name}": _hands("leads elsewhere", each, _OURS_OF_A_SERVICE) for name, each in sorted(sight.services.items())}
+        found |= {f"Service {name}": _hands(each) for name, each in sorted(sight.services.items())}
+    found |= {f"{kind} {name}": _hands(each) for kind, owned in sight.owned.items() for name, each in sorted(owned.items())}
     for name, deployment in sorted(sight.workloads.items()):
-        adopted = annotation(deployment, ADOPTED_AT) is not None
-        found[f"{sight.place.workload.manifest_kind} {name}"] = _of_deployment(deployment, adopted=adopted)
+        found[f"{sight.place.workload.manifest_kind} {name}"] = _of_deployment(sight, deployment)
     listed = {version.label for version in sight.listed}
     for label in sight.memory.made:
         if label in listed:
@@ -77,13 +78,28 @@ def _of_route(sight: Sight) -> dict[str, list[str]]:
     return {name: said if other is None else [*said, other]}
 
 
-def _of_deployment(deployment: Manifest, *, adopted: bool) -> list[str]:
-    wanted, there = recorded_replicas(deployment), replicas(deployment)
+def _of_deployment(sight: Sight, deployment: Manifest) -> list[str]:
     said = []
-    if wanted is not None and wanted != there and annotation(deployment, AUTOSCALED) is None:
+    if _is_rescaled(sight, deployment):
+        there = replicas(deployment)
         suspended = "jobTemplate" in deployment["spec"]
-        said.append(f"has {there} replicas instead of {wanted}" if not suspended else f"is {'not ' if there else ''}suspended")
-    return [*said, *(_rolled_out(deployment) if adopted else _hands("has another template", deployment, _OURS))]
+        number = f"has {there} replicas instead of {recorded_replicas(deployment)}"
+        said.append(number if not suspended else f"is {'not ' if there else ''}suspended")
+    adopted = annotation(deployment, ADOPTED_AT) is not None
+    return [*said, *(_rolled_out(deployment) if adopted else _hands(deployment))]
+
+
+def _is_rescaled(sight: Sight, deployment: Manifest) -> bool:
+    """Whether it has other replicas than we set, by nobody who may.
+
+    An autoscaler, or the owner of what was adopted, may above 0; no autoscaler goes to 0, or up from there. And where weights are
+    shares of Pods their number is a weight, whoever owns them.
+    """
+    set_by_us, there = recorded_replicas(deployment), replicas(deployment)
+    wanted = sight.memory.ledger.wanted if sight.memory is not None else None
+    by_route = sight.routed and not (wanted is not None and wanted.in_place)
+    is_free = by_route and annotation(deployment, AUTOSCALED) is not None
+    return set_by_us is not None and set_by_us != there and not (is_free and set_by_us and there)
 
 
 def _rolled_out(deployment: Manifest) -> list[str]:
@@ -121,29 +137,46 @@ def _is_missed(sight: Sight, owned: str) -> bool:
     return kind in sight.owned and name not in sight.owned[kind]
 
 
-def _hands(what: str, manifest: Manifest, parts: frozenset[str]) -> list[str]:
-    """That others own one of these parts of a specification: what that comes to, with each and since when."""
-    entries = [
-        entry
-        for entry in manifest["metadata"].get("managedFields") or []
-        if entry.get("manager") != MANAGER and not parts.isdisjoint((entry.get("fieldsV1") or {}).get("f:spec") or {})
-    ]
-    return [f"{what}, by {entry.get('manager')} at {entry.get('time')}" for entry in entries]
+def _hands(manifest: Manifest) -> list[str]:
+    """That others set something in its specification: what that comes to, with each and since when."""
+    set_by = [(_fields(entry) - _BY_NUMBER, entry) for entry in _others(manifest)]
+    return [f"{_comes_to(fields)}, by {_signed(entry)}" for fields, entry in set_by if fields]
+
+
+def _comes_to(fields: frozenset[str]) -> str:
+    if not fields.isdisjoint(_WHAT_IT_IS):
+        return "has another template"
+    if not fields.isdisjoint(_WHERE_IT_LEADS):
+        return "leads elsewhere"
+    return f"has another {', '.join(sorted(field.removeprefix('f:') for field in fields))}"
 
 
 def _who(sight: Sight, name: str) -> str:
-    """The field manager that touched a strayed object last, but for us and the cluster's own controllers."""
-    rule = sight.place.route
-    objects = {f"{sight.place.workload.manifest_kind} {name}": each for name, each in sight.workloads.items()}
-    objects |= {f"Service {name}": each for name, each in sight.services.items()}
-    if rule is not None and sight.route is not None:
-        objects[f"{rule.kind} {rule.name}"] = sight.route
-    hands = [
-        (str(entry.get("time")), str(entry.get("manager")))
-        for entry in (objects[name]["metadata"].get("managedFields") or [] if name in objects else [])
-        if entry.get("manager") != MANAGER and (entry.get("subresource") or "") != "status"
-    ]
-    if not hands:
-        return "somebody"
-    time, manager = max(hands)
-    return f"{manager} at {time}"
+    """The field manager that touched a strayed object last; of other replicas whoever set them. Of ``kubectl scale`` the API server keeps
+    no time, and to 0 not who it was."""
+    kind, _, of = name.partition(" ")
+    workload = sight.place.workload.manifest_kind
+    there = {**sight.owned, workload: sight.workloads, Kind.SERVICE.manifest_kind: sight.services}
+    if sight.place.route is not None and sight.route is not None:
+        there[sight.place.route.kind] = {sight.place.route.name: sight.route}
+    found = there.get(kind, {}).get(of)
+    hands = _others(found) if found is not None else []
+    if kind == workload and found is not None and _is_rescaled(sight, found):
+        hands = [each for each in hands if not _BY_NUMBER.isdisjoint(_fields(each))]
+    return _signed(max(hands, key=lambda each: (str(each.get("time") or ""), str(each.get("manager"))))) if hands else "somebody"
+
+
+def _others(manifest: Manifest) -> list[Manifest]:
+    """What the API server keeps of those who set something of an object, but for us and for what controllers tell of it."""
+    entries = manifest["metadata"].get("managedFields") or []
+    return [each for each in entries if each.get("manager") != MANAGER and each.get("subresource") != "status"]
+
+
+def _fields(entry: Manifest) -> frozenset[str]:
+    """What somebody set in the specification."""
+    return frozenset((entry.get("fieldsV1") or {}).get("f:spec") or {})
+
+
+def _signed(entry: Manifest) -> str:
+    time = entry.get("time")
+    return f"{entry.get('manager')} at {time}" if time else str(entry.get("manager"))
