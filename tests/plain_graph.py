@@ -88,6 +88,7 @@ class PlainGraph:
         self._consumed: set[tuple[int, str]] = set()
         self._behind: dict[tuple[str, str, str], set[str]] = {}
         self._producers: dict[tuple[str, str], set[str]] = {}
+        self._heard: set[tuple[str, str]] = set()
         self._settle()
 
     def _hold(self, span: Plain) -> None:
@@ -99,6 +100,7 @@ class PlainGraph:
         spans = list(self._held.values())
         callees = [span for span in spans if span.role in CALLEES]
         links = [link for span in callees for link in links_of(span)]
+        self._heard.update((span.place[0], span.peer.key) for span in callees if span.role is Kind.CONSUMER and span.peer)
         lost = [half for half in (*callees, *(link for link in links if not link.fetched)) if not self._match(half)]
         wrapped = {id(outer) for span in spans if span.role in CALLERS and (outer := self._around(span)) is not None}
         unconsumed = [span for span in spans if span.role in CALLERS and id(span) not in wrapped and not self._leads_somewhere(span)]
@@ -261,10 +263,15 @@ class PlainGraph:
             return
         if peer is None:
             self.count.reasons[Skip.NO_PEER] += 1
-        elif peer.kind is PeerKind.DESTINATION and self._behind.get((*caller.place, peer.key)):
+        elif peer.kind is PeerKind.DESTINATION and self._is_consumed(caller, peer):
             self.count.reasons[Skip.UNCONSUMED] += 1
         else:
             self._unanswered(caller, peer.name, "external")
+
+    def _is_consumed(self, caller: Plain, peer: Peer) -> bool:
+        """Whether anybody consumes of a destination: by his own span, or by a message that somebody took."""
+        place = caller.place[0], peer.key
+        return place in self._heard or place in self._producers or (*caller.place, peer.key) in self._behind
 
     def _unanswered(self, caller: Plain, callee: str, kind: str) -> None:
         self._answered.add(id(caller))

@@ -10,7 +10,7 @@ _MOST_PAIRS = 1 << 18
 
 
 class Acquaintances:
-    """What :meth:`KnownPeers.learn_pair` said of each pair of a caller with its address and a callee."""
+    """What :class:`KnownPeers` learned: of each pair of a caller with its address and a callee, and of each consumer."""
 
     def __init__(self, library: PairingLibrary, peers: KnownPeers, tables: Tables) -> None:
         """``tables`` may grow, and keep their numbers."""
@@ -22,7 +22,7 @@ class Acquaintances:
         self._seen: list[Seen | None] = []
 
     def meet(self, pairs: Names, window: int) -> None:
-        """Learn pairs (callers' origin << 32 | callees'; callers' peer) in their order."""
+        """Learn pairs (callers' origin << 32 | callees'; callers' peer) and consumers (NOBODY << 32 | origin; peer) in their order."""
         if not self._peers.learning:
             return
         if len(self._met) + pairs.count > _MOST_PAIRS:
@@ -40,5 +40,8 @@ class Acquaintances:
             seen_of[numbers[place]] = self._learn(both, peer, window)
 
     def _learn(self, both: int, peer: int, window: int) -> Seen | None:
-        origins = self._tables.origins.values
-        return self._peers.learn_pair(origins[both >> 32], self._tables.peers.values[peer], origins[both & NOBODY], window)
+        origins, spoken_to = self._tables.origins.values, self._tables.peers.values[peer]
+        above, below = both >> 32 & NOBODY, both & NOBODY
+        if above == NOBODY:
+            return self._peers.learn_consumer(origins[below], spoken_to, window)
+        return self._peers.learn_pair(origins[above], spoken_to, origins[below], window)

@@ -111,7 +111,7 @@ class ColumnarPairing(FastPairing[_Kept]):
         self._slow.hold(len(slow))
         fresh = self._slow.join(halves_of(slow, self._tables), window, fold) if len(slow) else []
         if len(fast.rows):
-            self._count_arrivals(fast.rows, fold)
+            self._count_arrivals(fast.rows, window, fold)
             self._count_calls(fast.calls, window, fold)
             self._decide(fast, window, fold, watched)
         return fresh
@@ -163,7 +163,7 @@ class ColumnarPairing(FastPairing[_Kept]):
             odd = odd.scatter(sizes["trace"].filter(sizes["count"] > self._settings.max_trace_halves), True)
         return odd
 
-    def _count_arrivals(self, rows: pl.DataFrame, fold: Fold) -> None:
+    def _count_arrivals(self, rows: pl.DataFrame, window: int, fold: Fold) -> None:
         kind, fetched = rows["kind"], (rows["flags"] & RECEIVE) != 0
         arrived = (kind == Kind.SERVER) | (kind == Kind.CONSUMER)
         arrivals = chosen(rows, arrived, ("origin", "window", "flags", "weight", "duration", "parent"))
@@ -172,6 +172,7 @@ class ColumnarPairing(FastPairing[_Kept]):
         self._add_skipped(Skip.ROOT, arrivals["parent"] == 0)
         if not len(arrivals):
             return
+        self._learn_consumers(rows, window)
         number, names = self._group.numbered(placed(arrivals, self._settings.window_seconds), ("origin", "place"))
         window_at = windows_at(arrivals, self._settings.window_seconds)
         into = [self._arrival(origin, window_at(place), fold) for origin, place in names]
@@ -179,6 +180,12 @@ class ColumnarPairing(FastPairing[_Kept]):
         self._group.sketch(number, arrivals["duration"], lambda i: into[i].latency)
         for i, count in self._group.counted(number.filter(arrivals["parent"] == 0)):
             into[i].roots += count
+
+    def _learn_consumers(self, rows: pl.DataFrame, window: int) -> None:
+        consumers = chosen(rows, rows["kind"] == Kind.CONSUMER, ("origin", "peer"))
+        if len(consumers):
+            for origin, peer in self._group.numbered(consumers, ("origin", "peer"))[1]:
+                self._peers.learn_consumer(self._tables.origins.values[origin], self._tables.peers.values[peer], window)
 
     def _add_skipped(self, reason: Skip, mask: pl.Series) -> None:
         count = int(mask.sum())

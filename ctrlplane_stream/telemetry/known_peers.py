@@ -13,7 +13,7 @@ import msgspec
 from ctrlplane_stream.telemetry.half import Origin, Peer, PeerKind
 
 _OUTSIDE = ""
-"""Stands for "nobody of ours": calls to the address were never answered by a span."""
+"""Stands for "nobody of ours": calls to the address were never answered by a span; of a destination, nobody is known to produce to it."""
 
 _SPARE = 2
 """How many times the bound may be held at most: within one window, and of what is forgotten but may still be asked for."""
@@ -181,20 +181,28 @@ class KnownPeers:
         named = self._by_service.get((caller.environment, peer.name), {})
         return peer.name if any(_is_known(seen, window) for seen in named.values()) else None
 
-    def is_outside(self, caller: Origin, peer: Peer | None, window: int) -> bool:
+    def is_outside(self, caller: Origin, peer: Peer, window: int) -> bool:
         """Whether a caller's peer was known, when ``window`` closed, never to have answered with a span."""
-        return peer is not None and self._known(_key(caller, peer), window) == [_OUTSIDE]
+        return self._known(_key(caller, peer), window) == [_OUTSIDE] and not self.is_consumed(caller, peer, window)
 
-    def is_consumed(self, producer: Origin, peer: Peer | None, window: int) -> bool:
-        """Whether messages to a producer's destination were known to be consumed by somebody of ours."""
-        return peer is not None and any(self._known(_key(producer, peer), window))
+    def is_consumed(self, producer: Origin, peer: Peer, window: int) -> bool:
+        """Whether a caller's peer is a destination of which somebody of ours was known to consume, whoever produced."""
+        if peer.kind is not PeerKind.DESTINATION:
+            return False
+        return bool(self._known(_of_destination(producer, peer), window)) or any(self._known(_key(producer, peer), window))
 
     def producer_of(self, consumer: Origin, peer: Peer | None, window: int) -> str | None:
         """The one service known to produce to a consumer's destination, or None where there is none or several."""
         if peer is None or peer.kind is not PeerKind.DESTINATION:
             return None
-        found = self._known((consumer.environment, "", peer.key), window)
+        found = [name for name in self._known(_of_destination(consumer, peer), window) if name != _OUTSIDE]
         return found[0] if len(found) == 1 else None
+
+    def learn_consumer(self, consumer: Origin, peer: Peer | None, window: int) -> Seen | None:
+        """Remember from a consumer's span that somebody of ours consumes of its destination; returns as :meth:`learn_pair`."""
+        if peer is None or peer.kind is not PeerKind.DESTINATION:
+            return None
+        return self._remember(_of_destination(consumer, peer), _OUTSIDE, window)
 
     def learn_pair(self, caller: Origin, peer: Peer | None, callee: Origin, window: int) -> Seen | None:
         """Remember from a matched pair who stands behind the caller's address, and who produces to its destination.
@@ -207,7 +215,7 @@ class KnownPeers:
         seen = self._remember(_key(caller, peer), callee.service, window)
         if peer.kind is not PeerKind.DESTINATION:
             return seen
-        self._remember((callee.environment, "", peer.key), caller.service, window)
+        self._remember(_of_destination(callee, peer), caller.service, window)
         return None
 
     def known_again(self, seen: Seen) -> bool:
@@ -262,3 +270,8 @@ def _host(address: str) -> str:
 
 def _key(caller: Origin, peer: Peer) -> _Key:
     return caller.environment, caller.service, peer.key
+
+
+def _of_destination(origin: Origin, peer: Peer) -> _Key:
+    """What is known of a destination whoever speaks to it: who produces, and where there is anything, that somebody consumes."""
+    return origin.environment, "", peer.key

@@ -162,6 +162,8 @@ class ReferencePairing:
                 self._drop(half, Skip.DUPLICATE)
             else:
                 fresh.append((trace, half))
+                if half.kind is Kind.CONSUMER:
+                    self._peers.learn_consumer(half.origin, half.peer, window)
                 if half.kind in CALLEES and not half.link and not half.receive:
                     self._counting.arrival(half, fold)
         return fresh

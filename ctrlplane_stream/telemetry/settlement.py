@@ -44,7 +44,7 @@ def settle_finally(peers: KnownPeers, origin: Origin, peer: Peer | None, window:
     service = peers.service_behind(origin, peer, window)
     if service is not None:
         return Settled(service, EdgeKind.CALL)
-    if peer.kind is PeerKind.DESTINATION and peers.is_consumed(origin, peer, window):
+    if peers.is_consumed(origin, peer, window):
         return Skip.UNCONSUMED
     peers.learn_outside(origin, peer, window + window_seconds)
     return Settled(peer.name, peer.kind.edge_kind)

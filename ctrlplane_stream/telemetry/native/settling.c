@@ -145,6 +145,7 @@ static int64_t count_trace(Settling *s, int64_t begin, int64_t size, int64_t kep
     s->c->received += (h->flags & RECEIVE) != 0;
     if (callee(kind)) {
       if (count_arrival(s, h)) return DECLINED;
+      if (kind == CONSUMER && number_of(&s->c->pairs, NOBODY << 32 | h->origin, h->peer) < 0) return DECLINED;
       if (s->above[i] && count_call(s, half_at(b, begin + s->above[i] - 1), h)) return DECLINED;
     } else if (caller(kind) && !s->answered[i] && leave_open(s, h, kept + i)) {
       return DECLINED;

@@ -5,6 +5,8 @@
 #include "counts.h"
 #include "pool.h"
 
+#define NOBODY ((uint64_t)UINT32_MAX) /* no origin's number */
+
 /* Traces by number, in order of appearance; open addressing over 1 + number. */
 typedef struct {
   int64_t traces;
@@ -42,7 +44,7 @@ typedef struct {
   int64_t least_offset; /* of what was settled here */
   Counts arrivals;      /* a: origin; b: window; sketch: durations */
   Counts calls;         /* a: callers' origin << 32 | callees'; b: window << 1 | whether a message; sketches: client, server, gap */
-  Names pairs;          /* of the calls. a: callers' origin << 32 | callees'; b: callers' peer */
+  Names pairs;          /* of the calls. a: callers' origin << 32 | callees'; b: callers' peer. And consumers: NOBODY << 32 | origin; peer */
   Names spoken;         /* of the open callers. a: origin; b: peer */
 } Closing;
 

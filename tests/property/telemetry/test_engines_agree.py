@@ -14,7 +14,7 @@ from ctrlplane_stream.telemetry.batches import Batch, Watch, Watermark, decode, 
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.half import CALLEES, Half, Kind
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
-from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed, publish
+from ctrlplane_stream.telemetry.in_memory import InMemoryChain, call_counts, feed, publish
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.random_traces import random_spans, tidy_spans
 from ctrlplane_stream.telemetry.reasons import Skip
@@ -203,6 +203,19 @@ def test_callers_of_two_environments_that_call_into_one_are_one_row(engine: Engi
     chain.advance(BEGINNING_MS + 60_000)
     (rows,) = [part.edges for part in chain.parts if part.edges]
     assert [(row.caller, row.callee, row.calls) for row in rows] == [("shop", "cart", 2)]
+
+
+@pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
+def test_a_destination_that_was_outside_is_so_no_longer_when_somebody_consumes(engine: Engine) -> None:
+    """Also where no producer of what was consumed is known."""
+    traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1), engine)
+    attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
+    for seconds, service, kind in ((1, "shop", Kind.PRODUCER), (101, "mailer", Kind.CONSUMER), (201, "shop", Kind.PRODUCER)):
+        span = traces.span(service, kind, end_ms=BEGINNING_MS + seconds * 1_000, attributes=attributes)
+        chain.receive([request([span])], BEGINNING_MS + seconds * 1_000)
+        chain.advance(BEGINNING_MS + (seconds + 80) * 1_000)
+    assert call_counts(chain.parts) == {("shop", "kafka/orders", "external"): (1, 0)}
+    assert chain.all_skipped == {Skip.ROOT: 1, Skip.UNCONSUMED: 1}
 
 
 @pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])

@@ -339,6 +339,19 @@ def test_an_unconsumed_message_to_a_consumed_destination_is_counted_as_such(trac
     assert outcome.skipped == {Skip.UNCONSUMED: 1}
 
 
+@pytest.mark.parametrize("context", ["follows", "is lost", "is not propagated"])
+@pytest.mark.parametrize("producer", ["shop", "admin"])
+def test_a_message_to_what_anybody_consumes_goes_to_nobody_outside(traces: SampleTraces, context: str, producer: str) -> None:
+    """Whoever produced it, and whether or not the context of what was consumed is known: the destination is one of ours."""
+    attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
+    taken = traces.span("shop", PRODUCER, attributes=attributes) if context == "follows" else None
+    consumer = traces.span("mailer", CONSUMER, taken, missing_parent=context == "is lost", attributes=attributes)
+    spans = [consumer, traces.span(producer, PRODUCER, attributes=attributes)]
+    outcome = Outcome([taken, *spans] if taken else spans)
+    assert {kind for _, _, kind in outcome.calls} <= {"message"}
+    assert outcome.skipped[Skip.UNCONSUMED] == 1
+
+
 def test_a_message_that_waited_too_long_is_of_the_one_known_producer(traces: SampleTraces) -> None:
     attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
     taken = traces.span("shop", PRODUCER, attributes=attributes)
