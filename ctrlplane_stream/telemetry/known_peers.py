@@ -2,7 +2,8 @@
 
 What was learned carries the window it was learned in, and where it had to make room, the window from which it is forgotten. A
 reader that repeats old records with the memory of today therefore sees at each window exactly what was known then,
-which a restart from a checkpoint needs. An address behind which two services were seen (a gateway) is nobody's.
+which a restart from a checkpoint needs. An address behind which two services were seen (a gateway) is nobody's, until one of them
+was not seen there for as long as a rebuilt stage may go back while the other was: an address is given to another instance.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ _SPARE = 2
 class Sighting(msgspec.Struct, frozen=True, order=True, array_like=True):
     """``service`` was first seen behind ``address``, spoken to by ``caller``, in ``window``; empty service: nobody of ours.
 
-    ``last`` is the window it was last seen in, ``until`` the first in which it is not known any more.
+    ``last`` is the window it was last seen in, ``until`` the first in which it is not known any more, ``displaced`` from which window on
+    (and until before which) another service is behind the address in its place.
     """
 
     environment: str
@@ -32,6 +34,7 @@ class Sighting(msgspec.Struct, frozen=True, order=True, array_like=True):
     window: int
     last: int = 0
     until: int | None = None
+    displaced: tuple[int, int | None] | None = None
 
 
 _Key = tuple[str, str, str]
@@ -42,17 +45,17 @@ _ALWAYS = 1 << 62
 
 
 class Seen(msgspec.Struct, gc=False):
-    """What is remembered, by ``place``: environment, caller, address and service; when it was first and last seen, and from when it is
-    forgotten."""
+    """What is remembered, by ``place``: environment, caller, address and service. The rest is as in :class:`Sighting`."""
 
     place: _Place
     first: int
     last: int
     until: int | None = None
+    displaced: tuple[int, int | None] | None = None
 
     def sighting(self) -> Sighting:
         """As it is written down."""
-        return Sighting(*self.place, self.first, self.last, self.until)
+        return Sighting(*self.place, self.first, self.last, self.until, self.displaced)
 
 
 class KnownPeers:
@@ -62,6 +65,7 @@ class KnownPeers:
         self.catalog = catalog
         self._most = most
         self._seen: dict[_Key, dict[str, Seen]] = {}
+        self._shared: dict[_Key, dict[str, Seen]] = {}
         self._by_service: dict[tuple[str, ...], dict[_Place, Seen]] = {}
         self._by_host: dict[tuple[str, ...], dict[_Place, Seen]] = {}
         self._in_order: list[Seen] = []
@@ -71,7 +75,7 @@ class KnownPeers:
         self.learning = True
         # False while a rebuilt stage repeats what it once knew: half-read traces must not teach it anything.
         for s in learned:
-            self._hold(Seen((s.environment, s.caller, s.address, s.service), s.window, s.last or s.window, s.until))
+            self._hold(Seen((s.environment, s.caller, s.address, s.service), s.window, s.last or s.window, s.until, s.displaced))
 
     @property
     def sightings(self) -> tuple[Sighting, ...]:
@@ -79,12 +83,15 @@ class KnownPeers:
         return tuple([seen.sighting() for seen in self._ordered()])
 
     def settle(self, window: int, keep_windows: int, window_seconds: int) -> None:
-        """Forget what was not seen for longest where too much is known, once ``window`` is closed: known no more from the next on.
+        """Tell, once ``window`` is closed, who is behind an address from the next on, and where too much is known forget what was not
+        seen for longest.
 
         What is forgotten stays to be asked for about the past for ``keep_windows``: as long as a rebuilt stage may go back.
         """
         if not self.learning:
             return
+        for of_key in self._shared.values():
+            _displace(of_key, window + window_seconds, keep_windows * window_seconds)
         surplus = self._known_now - self._most
         if surplus > 0:
             for seen in self._by_age()[: surplus + self._most // 8]:
@@ -110,6 +117,8 @@ class KnownPeers:
             environment, caller, address, service = seen.place
             of_key = self._seen[environment, caller, address]
             del of_key[service]
+            if len(of_key) < 2:
+                self._shared.pop((environment, caller, address), None)
             if not of_key:
                 del self._seen[environment, caller, address]
             for index, key in self._indexed(seen):
@@ -126,9 +135,13 @@ class KnownPeers:
 
     def _hold(self, seen: Seen) -> None:
         environment, caller, address, service = seen.place
-        self._seen.setdefault((environment, caller, address), {})[service] = seen
-        for index, key in self._indexed(seen):
-            index.setdefault(key, {})[seen.place] = seen
+        key = environment, caller, address
+        of_key = self._seen.setdefault(key, {})
+        of_key[service] = seen
+        if len(of_key) > 1:
+            self._shared[key] = of_key
+        for index, at in self._indexed(seen):
+            index.setdefault(at, {})[seen.place] = seen
         self._fresh.append(seen)
         self._known_now += seen.until is None
 
@@ -169,7 +182,7 @@ class KnownPeers:
         return found.pop() if len(found) == 1 else None
 
     def _on_ports(self, host: _Key, window: int) -> set[str]:
-        return {seen.place[3] for seen in self._by_host.get(host, {}).values() if _is_known(seen, window)}
+        return {seen.place[3] for seen in self._by_host.get(host, {}).values() if _is_there(seen, window)}
 
     def _named(self, caller: Origin, peer: Peer, window: int) -> str | None:
         """The service that the peer's name is, where a service of this name was known to answer in the caller's environment.
@@ -234,7 +247,7 @@ class KnownPeers:
         found = self._seen.get(key)
         if found is None:
             return []
-        return [name for name, seen in found.items() if _is_known(seen, window)]
+        return [name for name, seen in found.items() if _is_there(seen, window)]
 
     def _remember(self, key: _Key, service: str, window: int) -> Seen | None:
         if not self.learning:
@@ -261,6 +274,29 @@ def _nothing() -> Seen:
 
 def _is_known(seen: Seen, window: int) -> bool:
     return seen.first <= window and (seen.until is None or window < seen.until)
+
+
+def _is_there(seen: Seen, window: int) -> bool:
+    """Whether it is known and nobody had taken its place."""
+    if not _is_known(seen, window):
+        return False
+    return seen.displaced is None or window < seen.displaced[0] or (seen.displaced[1] is not None and window >= seen.displaced[1])
+
+
+def _displace(of_key: Mapping[str, Seen], window: int, longest: int) -> None:
+    """Say from ``window`` on of each service of an address whether another was seen there for ``longest`` (seconds) after it.
+
+    One stretch is remembered: before the next one begins, the last is further back than anybody asks.
+    """
+    latest = max((seen.last for service, seen in of_key.items() if service != _OUTSIDE), default=0)
+    for service, seen in of_key.items():
+        gone = service != _OUTSIDE and latest - seen.last > longest
+        is_gone = seen.displaced is not None and seen.displaced[1] is None
+        if gone and not is_gone:
+            seen.displaced = window, None
+        elif is_gone and not gone:
+            assert seen.displaced is not None
+            seen.displaced = seen.displaced[0], window
 
 
 def _host(address: str) -> str:

@@ -43,6 +43,41 @@ def test_what_is_forgotten_is_still_known_about_the_past() -> None:
     assert again.sightings == peers.sightings
 
 
+def test_an_address_that_was_given_to_another_service_is_that_ones() -> None:
+    """Instances' addresses are used again, and services renamed. A stage that is rebuilt sees who was there at each time, also of one that
+    came back."""
+    peers, said = KnownPeers({}, MOST), []
+    for number in range(20):
+        window = number * WINDOW
+        for service in {"cart"} if number < 5 else {"stock", "cart"} if number == 12 else {"stock"}:
+            peers.learn_pair(SHOP, address(1), Origin("prod", service, "1"), window)
+        said.append(peers.service_behind(SHOP, address(1), window))
+        close(peers, window)
+        again = KnownPeers({}, MOST, peers.sightings)
+        asked = range(max(0, number - KEEP), number + 1)
+        assert [again.service_behind(SHOP, address(1), each * WINDOW) for each in asked] == [said[each] for each in asked]
+    stock, cart, nobody = ["stock"], ["cart"], [None]
+    assert said == [*cart * 5, *nobody * 4, *stock * 4, *nobody * 4, *stock * 3]
+
+
+def test_a_gateway_stays_nobodys() -> None:
+    peers = KnownPeers({}, MOST)
+    for number in range(20):
+        peers.learn_pair(SHOP, address(1), CART, number * WINDOW)
+        if number % KEEP == 0:
+            peers.learn_pair(SHOP, address(1), Origin("prod", "stock", "1"), number * WINDOW)
+        assert number == 0 or peers.service_behind(SHOP, address(1), number * WINDOW) is None
+        close(peers, number * WINDOW)
+
+
+def test_a_destination_whose_producer_was_renamed_has_one_known_producer() -> None:
+    peers, orders = KnownPeers({}, MOST), Peer(PeerKind.DESTINATION, "kafka/orders", "kafka/orders")
+    for number in range(10):
+        peers.learn_pair(SHOP if number < 2 else Origin("prod", "store", "1"), orders, CART, number * WINDOW)
+        close(peers, number * WINDOW)
+    assert peers.producer_of(CART, orders, 9 * WINDOW) == "store"
+
+
 def test_within_one_window_the_order_of_learning_does_not_matter() -> None:
     numbers = list(range(2 * MOST - 1))
     outcomes = []
