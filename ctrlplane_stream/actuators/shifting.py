@@ -42,9 +42,11 @@ def ready_percent(ready: int, full: int) -> int:
 
 
 def move(ledger: Ledger, ready: Mapping[str, int], full: int) -> Ledger:
-    """The ledger with its weights at their goal, or unchanged where something that gains is not ready for it."""
+    """The ledger with its weights at their goal, or unchanged where something that gains is not ready for it and nobody said unsafe."""
     if ledger.weights == ledger.goal:
         return ledger
+    if ledger.wanted is not None and ledger.wanted.unsafe:
+        return msgspec.structs.replace(ledger, weights=dict(ledger.goal))
     stable = ledger.wanted.stable if ledger.wanted is not None else None
     gains = [label for label, weight in ledger.goal.items() if weight > ledger.weights.get(label, 0)]
     for label in gains:

@@ -9,10 +9,12 @@ under way, or at the same limit.
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.falling import at_zero, owns, takes_requests
+from ctrlplane_stream.decision.falling import at_zero, owns
 from ctrlplane_stream.decision.runs import is_job, still_running
-from ctrlplane_stream.decision.targets import is_shown, with_version
+from ctrlplane_stream.decision.targets import is_shown, kind_of, takes_requests, with_version
 from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.world import Capacity
 
 STRAY_SHARE = 0.05
@@ -66,12 +68,28 @@ def _undrained(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> st
 
 
 def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> str | None:
-    policy = draft.version_set(rollout.id).policy
+    chosen, zero = draft.version_set(rollout.id), draft.target(service).zero_since.get(label)
+    if (why := _meets(draft, service, label, chosen.policy, job=is_job(chosen, service))) is not None:
+        return why
+    seconds = (draft.clock.steady - zero.steady) / 1000 if zero is not None else chosen.policy.drain_limit_seconds
+    ends = is_job(chosen, service) or seconds >= chosen.policy.drain_limit_seconds
+    return None if ends else _not_whole(draft, rollout, service, label)
+
+
+def meets_at_rest(draft: Draft, service: str, label: str) -> str | None:
+    """Why a version that nothing moves any more, and that a hand had serve, may not be parked again yet, or None."""
+    entry = draft.service_as_known(service)
+    policy = entry.policy if entry is not None else Policy()
+    return _meets(draft, service, label, policy, job=kind_of(draft, service) is ServiceKind.JOB)
+
+
+def _meets(draft: Draft, service: str, label: str, policy: Policy, *, job: bool) -> str | None:
+    """How a version still meets requests, or may, or None."""
     zero = draft.target(service).zero_since.get(label)
     if zero is None:
         return f"{service} {label} was not yet seen at weight 0" if draft.target(service).seen(label) is not None else None
     seconds = (draft.clock.steady - zero.steady) / 1000
-    if is_job(draft.version_set(rollout.id), service):
+    if job:
         under_way = still_running(draft.target(service), label)
         return f"{service} {label}: {under_way} runs are under way" if under_way and seconds < policy.drain_limit_seconds else None
     arrivals = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
@@ -86,7 +104,7 @@ def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> st
     last = arrivals.last_met.get(label, 0)
     if last > closed_until - policy.drain_seconds:
         return f"{service} {label} still met requests {closed_until - last:.0f} s before the last closed window's end"
-    return _not_whole(draft, rollout, service, label)
+    return None
 
 
 def _not_whole(draft: Draft, rollout: e.Rollout, service: str, label: str) -> str | None:

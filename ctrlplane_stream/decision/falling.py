@@ -115,12 +115,6 @@ def serves(target: e.TargetEntry, label: str) -> bool:
     return seen is not None and seen.ready > 0
 
 
-def takes_requests(target: e.TargetEntry, label: str) -> bool:
-    """Whether a version is seen with weight and instances."""
-    seen = target.seen(label)
-    return seen is not None and seen.weight > 0 and seen.instances > 0
-
-
 def with_stable(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> tuple[e.TargetEntry, bool]:
     """The target with the stable version wanted whole, which an old one that has drained is not, and whether that must come first.
 

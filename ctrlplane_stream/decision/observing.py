@@ -16,7 +16,7 @@ from ctrlplane_stream.decision.holds import LEASE_EXPIRED, Condition, hold, lift
 from ctrlplane_stream.decision.notices import notify, notify_of_target
 from ctrlplane_stream.decision.phases import ADOPTION, QUEUED, Event, Phase
 from ctrlplane_stream.decision.rollout import MAX_RETREATS
-from ctrlplane_stream.decision.targets import impostor, is_as_left, is_shown, tell_again
+from ctrlplane_stream.decision.targets import impostor, is_as_left, is_shown, takes_requests, tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
@@ -41,11 +41,13 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
     flight = target.in_flight
     if flight is None or flight.id != fact.command_id:
         draft.put_target(_settled(draft, target))
+        _given_by_others(draft, target)
         draft.because("outcome-late", f"{fact.command_id} on {service} {fact.status}: a later command stands or it was answered before")
         if fact.observed is not None:
             _looked_at_rest(draft, service, fact.reason)
         return fact.observed is not None
     draft.put_target(_settled(draft, _answered(target, flight, fact)))
+    _given_by_others(draft, target)
     draft.because(f"outcome:{fact.status}", f"{service} {flight.verb} {fact.status}: {fact.reason}", target.rollout)
     if fact.status is OutcomeStatus.REFUSED and fact.observed is not None and fact.observed.edited is not None:
         _edited(draft, service, fact.observed.edited)
@@ -118,6 +120,18 @@ def _at_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, sequ
     return {label: known.get(label, now) for label in without if heard or label in known}
 
 
+def _given_by_others(draft: Draft, target: e.TargetEntry) -> None:
+    """Note that a candidate has weight which its rollout did not give it: a hand did, or what steers the traffic, and it is to drain as if
+    the rollout had."""
+    rollout = moving(draft, target.service)
+    if rollout is None or rollout.phase in ADOPTION:
+        return
+    unit = rollout.unit(target.service)
+    if not unit.weighted and takes_requests(target, unit.candidate):
+        units = tuple(replace(u, weighted=True) if u is unit else u for u in rollout.units)
+        draft.put_rollout(replace(rollout, units=units))
+
+
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     """The target with its last command closed, if the world shows what it wanted; then it has not strayed either."""
     if target.strayed is not None and target.rollout is None and is_as_left(draft, target):
@@ -137,6 +151,7 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
         draft.because("world-old", f"ignored: what was seen of {service} {'is known' if same else 'is older than what is known'}")
         return False
     draft.put_target(_settled(draft, target))
+    _given_by_others(draft, target)
     detail = fact.detail or fact.cause.value
     draft.because(f"world:{fact.cause}", f"{service}: {detail}", target.rollout)
     if fact.cause is WorldCause.HAND_EDIT:
@@ -257,6 +272,10 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
                 _arrived(draft, unit.service, fact)
         if rollout.holds:
             _sighted(draft, rollout, fact.window)
+    for service in draft.index.retiring:
+        target = draft.target(service)
+        if target.rollout is None and target.standing_by:
+            _arrived(draft, service, fact)
     arrived_elsewhere(draft, fact)
     return True
 

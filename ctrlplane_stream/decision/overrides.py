@@ -114,7 +114,9 @@ def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
 
 def _resumed_services(draft: Draft, fact: OverrideRequested) -> list[str]:
     """Of what the override is about: of the whole environment also what no rollout moves."""
-    services = {u.service for r in in_scope(draft, fact) for u in r.units} | ({fact.service} if fact.service else set())
+    services = {u.service for r in in_scope(draft, fact) for u in r.units} | (
+        {fact.service} if fact.service and fact.rollout is None else set()
+    )
     if fact.service is None and fact.rollout is None and (catalog := draft.find("catalog", e.CatalogEntry)) is not None:
         services.update(catalog.services)
     return sorted(services)

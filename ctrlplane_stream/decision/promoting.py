@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
-from ctrlplane_stream.decision.targets import with_version
+from ctrlplane_stream.decision.targets import retires, with_version
 from ctrlplane_stream.model.commands import Announce
 from ctrlplane_stream.model.identity import version_label
 from ctrlplane_stream.model.world import Capacity
@@ -105,8 +105,8 @@ def ended(draft: Draft, rollout: e.Rollout) -> None:
         target = draft.target(unit.service)
         if target.rollout == rollout.id:
             draft.put_target(_freed(draft, rollout, target))
-        if any(v.capacity is Capacity.PARKED for v in target.live):
-            _retire(draft, unit.service)
+        if target.standing_by or any(v.capacity is Capacity.PARKED for v in target.live):
+            retires(draft, unit.service)
     if rollout.phase is Phase.REVERTED:
         _returned(draft, rollout)
     for unit in rollout.units if rollout.advice is None else ():
@@ -148,12 +148,6 @@ def _freed(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> e.TargetE
     until = draft.clock.steady + int(wait * 1000) if wait else target.blocked_until_steady
     draft.remove(f"arrivals/{target.service}")
     return replace(target, rollout=None, blocked_until_steady=until)
-
-
-def _retire(draft: Draft, service: str) -> None:
-    index = draft.index
-    if service not in index.retiring:
-        draft.put("index", replace(index, retiring=tuple(sorted((*index.retiring, service)))))
 
 
 def flag_strangers(draft: Draft, rollout: str, returning: dict[str, str]) -> None:

@@ -1,5 +1,7 @@
 """What is past its retention: parked versions are deleted at rest, and a deletion that does not take is tried again before people are told.
 
+What was parked and had to serve again, since somebody else gave it traffic, is parked anew here once it has drained.
+
 A version that is only not deleted yet serves nobody, so no rollout waits for it: the next command to its target deletes it too.
 """
 
@@ -7,8 +9,10 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
+from ctrlplane_stream.decision.draining import meets_at_rest
 from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.stuck import RETRY_SECONDS
+from ctrlplane_stream.decision.targets import with_version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import PARKED
 
@@ -17,23 +21,42 @@ DELETIONS_TRIED = 5
 
 
 def retire(draft: Draft) -> None:
-    """Delete parked versions whose retention has passed; the last known good and whatever moves are kept."""
+    """Park anew what has drained again, and delete parked versions whose retention has passed; the last known good and whatever moves are
+    kept."""
     still: list[str] = []
     for service in draft.index.retiring:
         target = draft.target(service)
+        at_rest = target.rollout is None and target.in_hand is None and not draft.is_advised(service)
+        if at_rest and target.in_flight is None and target.standing_by:
+            target = _park_anew(draft, target)
         parked = [v for v in target.live if _may_go(target, v)]
         gone = [v for v in parked if (v.parked_until_steady or 0) <= draft.clock.steady]
-        as_left = target.strayed is None and target.edited is None  # or the deletion would undo what somebody is to look at first
-        if gone and target.rollout is None and as_left and not draft.is_advised(service):
+        if gone and at_rest:  # in hands, the deletion would undo what somebody is to look at first
             labels = [v.label for v in gone]
             parked = [v for v in parked if v.label not in labels]
             draft.put_target(replace(target, live=tuple(v for v in target.live if v.label not in labels)))
             draft.tell(service, Telling(Verb.DELETE, f"the retention of {', '.join(labels)} has passed", None))
             draft.because("deleted", f"{service} {', '.join(labels)}: retention has passed")
-        if parked:
+        if parked or target.standing_by:
             still.append(service)
     if tuple(still) != draft.index.retiring:
         draft.put("index", replace(draft.index, retiring=tuple(still)))
+
+
+def _park_anew(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
+    """The target with what has drained again parked as before, for as long as it was to be kept then."""
+    drained = [v for v in target.standing_by if meets_at_rest(draft, target.service, v.label) is None]
+    if not drained:
+        return target
+    for live in drained:
+        target = with_version(target, replace(live, capacity=PARKED))
+    labels = ", ".join(v.label for v in drained)
+    draft.put_target(target)
+    draft.tell(target.service, Telling(Verb.PARK, f"{labels} has drained again", None))
+    draft.because("parked-anew", f"{target.service} {labels} has drained again, and is parked")
+    if not target.standing_by:
+        draft.remove(f"arrivals/{target.service}")
+    return target
 
 
 def _may_go(target: e.TargetEntry, live: e.LiveVersion) -> bool:

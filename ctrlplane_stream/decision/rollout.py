@@ -210,7 +210,7 @@ def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
     chosen = draft.version_set(rollout.id)
     if chosen.in_place and not rollout.judged_attempt:  # the instances that are there now are those that will be exchanged
         _take_steps(draft, rollout, chosen)
-    return Event.READY, "every candidate is ready"
+    return Event.READY, "every candidate is ready" if not rollout.forced_unsafe else "ready or not: it was forced, and unsafe"
 
 
 def _shifting(draft: Draft, rollout: e.Rollout) -> Answer:

@@ -4,9 +4,18 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
-from ctrlplane_stream.decision.falling import back_after_glass, serves, takes_requests
+from ctrlplane_stream.decision.falling import back_after_glass, serves
 from ctrlplane_stream.decision.phases import ABORTING, LEAVING, MOVING
-from ctrlplane_stream.decision.targets import exchanges, goes_on, is_as_left, is_shown, tell_again, was_refused, with_version
+from ctrlplane_stream.decision.targets import (
+    exchanges,
+    goes_on,
+    is_as_left,
+    is_shown,
+    takes_requests,
+    tell_again,
+    was_refused,
+    with_version,
+)
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.world import PARKED, Capacity

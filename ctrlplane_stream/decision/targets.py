@@ -12,7 +12,7 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target, version_number
-from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
+from ctrlplane_stream.model.world import PARKED, Capacity, TargetWanted, WantedVersion
 
 SHARE_TOLERANCE = 15
 """By how many points a share of instances may differ from the weight and still count as that weight."""
@@ -49,6 +49,12 @@ def weighted(target: e.TargetEntry, candidate: str, stable: str | None, weight: 
     """The target with ``weight`` for the candidate and the rest for stable; every other version gets nothing."""
     weights = {candidate: weight, **({stable: 100 - weight} if stable is not None else {})}
     return replace(target, live=tuple(replace(v, weight=weights.get(v.label, 0)) for v in target.live))
+
+
+def takes_requests(target: e.TargetEntry, label: str) -> bool:
+    """Whether a version is seen with weight and instances."""
+    seen = target.seen(label)
+    return seen is not None and seen.weight > 0 and seen.instances > 0
 
 
 def ready_weight(target: e.TargetEntry, label: str) -> int:
@@ -207,6 +213,7 @@ def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:
         actuator=entry.actuator if entry is not None else "",
         in_place=in_place,
         surplus_percent=_surplus_percent(draft, target) if in_place else 0,
+        unsafe=_is_unsafe(draft, target),
     )
 
 
@@ -243,6 +250,7 @@ def emit_commands(draft: Draft) -> None:
         if target.strayed is not None and telling.weights is None and telling.verb not in (Verb.ADOPT, Verb.LEAVE):
             continue
         id_ = f"{draft.environment}/{draft.clock.sequence}/{number}"
+        target = _with_what_serves(draft, target)
         wanted = desired(draft, target if telling.weights is None else _at(target, telling.weights))
         draft.outputs.append(
             Command(
@@ -260,6 +268,30 @@ def emit_commands(draft: Draft) -> None:
         draft.put_target(_commanded(draft, target, telling, id_, leased=wanted.lease_seconds is not None))
         if target.rollout is None and service not in draft.index.awaited:
             draft.put("index", replace(draft.index, awaited=(*draft.index.awaited, service)))
+
+
+def _with_what_serves(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
+    """The target with parked versions kept that take requests again, by a hand or by a drift: their traffic goes first, and they are parked
+    anew once they have drained."""
+    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
+    for live in target.live if rollout is None or not rollout.forced_unsafe else ():
+        if live.capacity is PARKED and takes_requests(target, live.label):
+            target = with_version(target, replace(live, capacity=Capacity.FULL))
+            retires(draft, target.service)
+            draft.because("serves-again", f"{target.service} {live.label} takes requests again, and drains anew", target.rollout)
+    return target
+
+
+def _is_unsafe(draft: Draft, target: e.TargetEntry) -> bool:
+    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
+    return rollout is not None and rollout.unsafe
+
+
+def retires(draft: Draft, service: str) -> None:
+    """Have versions of a service looked at that are parked, or are to be."""
+    index = draft.index
+    if service not in index.retiring:
+        draft.put("index", replace(index, retiring=tuple(sorted((*index.retiring, service)))))
 
 
 def _at(target: e.TargetEntry, weights: dict[str, int]) -> e.TargetEntry:

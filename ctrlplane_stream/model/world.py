@@ -68,6 +68,8 @@ class TargetWanted(msgspec.Struct, frozen=True):
     surplus_percent: int = 0
     """Of a target that changes in place: by how much of its size it may have more instances meanwhile, at least one. Then a portion
     of that size is ready before as many go, and the whole is never less than ready. 0: never more instances than it has."""
+    unsafe: bool = False
+    """Somebody said that a weight goes also to what is not ready for it. Where only ready instances make a weight, it changes nothing."""
 
     def weight(self, label: str) -> int:
         """The weight wanted for a version; 0 for one that is not listed."""

@@ -196,7 +196,7 @@ class World:
             now.instances, now.digest = instances, version.artifact.digest
             now.ends_ms = now.ends_ms if instances else ()
         target.rising = {label: version.weight for label, version in wanted.items()}
-        self._rise(target, now_ms, at_once=all(version.capacity is not Capacity.WEIGHTED for version in wanted.values()))
+        self._rise(target, now_ms, at_once=command.wanted.unsafe)
         self._noted(target, command, now_ms)
 
     def _watch_over_owned(self, target: WorldTarget, command: Command) -> None:
@@ -230,8 +230,9 @@ class World:
         rising = target.rising or {}
         for label, weight in rising.items():
             version = target.versions[label]
-            carried = 100 * self._ready(version, now_ms) >= weight * INSTANCES
-            if not at_once and label != target.stable and weight > version.weight and not carried:
+            ready = self._ready(version, now_ms)
+            carried = ready > 0 and (label == target.stable or 100 * ready >= weight * INSTANCES)
+            if not at_once and weight > version.weight and not carried:
                 return False
         for label, weight in rising.items():
             target.versions[label].weight = weight
@@ -379,8 +380,11 @@ class World:
         return gone
 
     def edit(self, service: str, weights: dict[str, int], words: str) -> None:
-        """Somebody changes weights by hand."""
+        """Somebody changes weights by hand; what is parked has instances for its weight then, as the port gives it."""
         target = self.target(service)
+        for label, version in target.versions.items():
+            if version.instances == 0 and weights.get(label) and target.goal is None and target.kind is not ServiceKind.JOB:
+                version.instances, version.ready_at_ms = -(-INSTANCES * weights[label] // 100), 0
         self._steer(target, {label: weights.get(label, 0) for label in target.versions})
         target.edited = words
         target.lease_until_ms = None

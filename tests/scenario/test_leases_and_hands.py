@@ -8,6 +8,7 @@ from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeReported, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import OnDrift, Policy, Step, Unsure
+from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, Loop, digest
 from tests.scenario.shop import held, old_version_being_parked, phase, reasons, shop, until, weights
 
@@ -674,3 +675,71 @@ def test_no_lease_is_renewed_by_a_weight_that_drifted_to_a_version_that_is_parke
     known = len(loop.driver.commands)
     loop.run(100)
     assert Verb.RENEW not in {c.verb for c in loop.driver.commands[known:]}
+
+
+def parked_beside_stable() -> Loop:
+    """A shop whose cart #2 is stable, with #1 parked for an instant way back."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    return loop
+
+
+@pytest.mark.parametrize("climbs", [False, True])
+@pytest.mark.parametrize("release", [False, True])
+def test_a_parked_version_that_a_hand_had_serve_is_parked_anew_once_it_has_drained(climbs: bool, release: bool) -> None:
+    loop = parked_beside_stable()
+    if climbs:
+        loop.push("cart", 3)
+        until(loop, "cart/3", Phase.VERIFYING)
+    loop.world.edit("cart", {"#1": 40, "#2": 60}, "weight 40")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 40")
+    loop.run(30)
+    if release:
+        loop.world.release("cart", loop.now_ms)
+        loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
+    loop.say(Say.RESUME, service="cart")
+    loop.run(5)
+    given_back_ms, first = loop.now_ms, loop.driver.target("cart").wanted("#1")
+    assert first is not None
+    assert (first.capacity, first.weight) == (Capacity.FULL, 0)
+    if climbs:
+        until(loop, "cart/3", Phase.COMPLETED)
+    while loop.driver.target("cart").wanted("#1").capacity is not Capacity.PARKED:  # type: ignore[union-attr]
+        loop.run(1)
+    assert loop.now_ms - given_back_ms >= (QUICK.drain_seconds - 5) * 1000
+    assert "#1 has drained again, and is parked" in reasons(loop)
+    loop.run(30)
+    assert loop.driver.target("cart").in_flight is None
+    assert loop.world.target("cart").versions["#1"].instances == 0
+
+
+def test_a_parked_version_that_a_hand_had_serve_is_gone_when_it_was_to_go_anyhow() -> None:
+    """Its retention passed while it served: it drains, is parked, and is deleted then."""
+    loop = shop(policy=replace(QUICK, retention_seconds=60))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.world.edit("cart", {"#1": 40, "#2": 60}, "weight 40")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 40")
+    loop.run(100)
+    loop.say(Say.RESUME, service="cart")
+    loop.run(120)
+    assert [v.label for v in loop.driver.target("cart").live] == ["#2"]
+    assert list(loop.world.target("cart").versions) == ["#2"]
+
+
+def test_a_candidate_that_only_a_hand_gave_traffic_drains_before_it_goes() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    loop.say(Say.PAUSE, service="cart")
+    loop.run(10)
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.PREPARING, {"#1": 100})
+    loop.world.edit("cart", {"#1": 50, "#2": 50}, "weight 50")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 50")
+    loop.run(60)
+    loop.say(Say.ABORT, service="cart")
+    loop.run(3)
+    aborted_ms = loop.now_ms
+    assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.DRAINING, {"#1": 100})
+    until(loop, "cart/2", Phase.REVERTED)
+    assert loop.now_ms - aborted_ms >= (QUICK.drain_seconds - 5) * 1000

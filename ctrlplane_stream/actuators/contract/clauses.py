@@ -11,6 +11,7 @@ from ctrlplane_stream.actuators.contract.play import Play, accepted, ready_of, r
 from ctrlplane_stream.actuators.contract.world import Behaviour, World
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, WantedVersion
 
 _Clause = Callable[["ActuatorContract", Play], Awaitable[None]]
@@ -112,6 +113,17 @@ class ActuatorContract:
         await play.world.pass_time(1.0)
         seen = await play.look()
         assert (weights_of(seen).get("#1"), weights_of(seen).get("#3", 0)) == (100, 0), seen
+
+    @clause
+    async def test_a_weight_that_is_said_to_be_unsafe_does_not_wait_for_readiness(self, play: Play) -> None:
+        """Somebody said that it goes also to what is not ready, where a route gives it."""
+        if not play.sees_instances or play.granularity > 1 or play.kind is not ServiceKind.ROUTED:
+            return
+        await play.stable_and_candidate()
+        never = play.version(3, 50, behaviour=Behaviour.NEVER_READY)
+        wanted = play.wanted(play.version(1, 50), never, play.version(2, 0))
+        accepted(await play.command(msgspec.structs.replace(wanted, unsafe=True)))
+        await play.see("#3 has its weight", lambda seen: weights_of(seen).get("#3") == 50)
 
     @clause
     async def test_a_crash_loop_is_reported(self, play: Play) -> None:

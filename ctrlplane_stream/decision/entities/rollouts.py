@@ -105,7 +105,7 @@ class Unit(msgspec.Struct, frozen=True):
     stable: str | None
     wave: int
     weighted: bool = False
-    """Whether the candidate was ever given a weight above 0 in this rollout."""
+    """Whether the candidate was ever given a weight above 0 in this rollout, or seen with one."""
     fallback: LastKnownGood | None = None
     """What was last known good before this rollout promoted; an abort while the old version drains goes back to it."""
 

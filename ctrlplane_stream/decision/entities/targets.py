@@ -109,6 +109,15 @@ class TargetEntry(msgspec.Struct, frozen=True):
         return good[-1] if good else None
 
     @property
+    def standing_by(self) -> tuple[LiveVersion, ...]:
+        """Versions that were parked, were given traffic again by somebody else, and are to be parked anew once that has drained."""
+        found: tuple[LiveVersion, ...] = ()
+        for version in self.live:
+            if version.parked_until_steady is not None and version.capacity is not PARKED and version.label != self.stable:
+                found = (*found, version)
+        return found
+
+    @property
     def weights(self) -> dict[str, int]:
         """Version label to the weight wanted, versions that run only."""
         found = {}

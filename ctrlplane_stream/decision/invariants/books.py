@@ -81,7 +81,7 @@ class Books:
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
         """Freezes in force by id: the service (None: all) and when it ends."""
         self.weighted: set[tuple[str, int, str, str]] = set()
-        """(rollout, attempt, service, label) of what was ever given weight by it: each attempt makes instances of its own."""
+        """(rollout, attempt, service, label) of what had weight under it, by its word or a hand: each attempt makes its own instances."""
         self.mover: dict[str, tuple[str, int]] = {}
         """Service to the rollout, and its attempt, that last had it told something: the next attempt may move less."""
         self.baked: set[tuple[str, str]] = set()
@@ -106,6 +106,8 @@ class Books:
         """Service to the number of the last command that was refused with a look at the target."""
         self.parked: dict[tuple[str, str], int] = {}
         """(service, label) to the number of the last command that wanted it parked."""
+        self.stood_by: set[tuple[str, str]] = set()
+        """(service, label) of what was parked and that no command gave weight since."""
         self.runs_before: dict[tuple[str, str], int] = {}
         """(rollout, service) to how many of its candidate's were seen by when the step was confirmed."""
 
@@ -130,8 +132,10 @@ def note_commands(books: Books, decision: Decision) -> None:
             books.meant[command.target.service] = {version.label: version.weight for version in command.wanted.versions}
         parked = [version.label for version in command.wanted.versions if version.capacity is Capacity.PARKED]
         books.parked.update(((command.target.service, label), command.sequence) for label in parked)
+        books.stood_by.update((command.target.service, label) for label in parked)
         given = [version.label for version in command.wanted.versions if version.weight > 0]
         for label in given:
+            books.stood_by.discard((command.target.service, label))
             books.zero_since.pop((command.target.service, label), None)
         if (rollout := rollout_of(decision.state, command.rollout)) is None:
             continue
@@ -286,6 +290,8 @@ def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: i
         else:
             books.zero_since.pop((service, version.label), None)
             books.carried.add((service, version.label))
+            if (mover := books.mover.get(service)) is not None:
+                books.weighted.add((*mover, service, version.label))  # by a hand, if not by it
             if version.instances:
                 books.parked.pop((service, version.label), None)  # it had none when it was told to go, so this was seen since
 

@@ -7,11 +7,13 @@ from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, renews_what_is_there, rollout_of, stands
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import (
     Fact,
 )
 from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.world import Capacity, TargetObserved
 
 
@@ -153,13 +155,15 @@ def drained_before_parked(books: Books, fact: Fact, before: State, decision: Dec
                 and (version.capacity is Capacity.FULL or (version.capacity is Capacity.WEIGHTED and now.share < version.share))
             ):
                 yield Violation(4, f"{command.id}: {version.label} of {command.target} is made smaller before it has drained")
-            if shrinks and rollout is None:
+            if shrinks and rollout is None and (command.target.service, version.label) not in books.stood_by:
                 yield Violation(
                     4, f"{command.id}: {version.label} of {command.target} goes outside of any rollout without having been parked"
                 )
-            if rollout is not None and not rollout.unsafe and now is not None and now.capacity is Capacity.PARKED:
+            if rollout is not None and rollout.unsafe:
+                continue
+            if now is not None and now.capacity is Capacity.PARKED:
                 yield from _in_use(books, command, version.label)
-            if shrinks and rollout is not None and clock is not None and not rollout.unsafe:
+            if shrinks and clock is not None:
                 yield from _not_drained(books, command, version.label, rollout, decision.state, clock.now_ms)
 
 
@@ -170,21 +174,19 @@ def _in_use(books: Books, command: Command, label: str) -> Iterator[Violation]:
         yield Violation(4, f"{command.id}: {label} of {command.target} is parked, and is seen with {at.weight}% of the traffic")
 
 
-def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout, state: State, now_ms: int) -> Iterator[Violation]:
+def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout | None, state: State, now_ms: int) -> Iterator[Violation]:
     service = command.target.service
-    weighted = (rollout.id, rollout.attempt, service, label) in books.weighted
-    if not weighted and all((u.service, u.stable) != (service, label) for u in rollout.units):
-        return
-    zero = books.zero_since.get((service, label))
-    version_set = state.find(f"set/{rollout.id}", e.VersionSet)
+    if rollout is not None and (rollout.id, rollout.attempt, service, label) not in books.weighted:
+        if all((u.service, u.stable) != (service, label) for u in rollout.units):
+            return
+    zero, policy = books.zero_since.get((service, label)), _policy(state, service, rollout)
     seen = books.observed.get(service)
     absent = zero is None and seen is not None and seen.version(label) is None
     if absent and (command.wanted.in_place or (service, label) not in books.carried):
         return  # Where instances come with the weight a version is given some before it runs; this one the world never had.
-    if zero is None or version_set is None:
+    if zero is None or policy is None:
         yield Violation(4, f"{command.id}: {label} of {service} goes while its weight is not confirmed 0")
         return
-    policy = version_set.policy
     if command.wanted.kind is ServiceKind.JOB:
         at = seen.version(label) if seen is not None else None
         if at is not None and at.running and now_ms - zero < policy.drain_limit_seconds * 1000:
@@ -193,3 +195,12 @@ def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout,
     quiet_ms = min(now_ms - zero, books.closed_ms - books.met.get((service, label), 0))
     if quiet_ms < policy.drain_seconds * 1000 and now_ms - zero < policy.drain_limit_seconds * 1000:
         yield Violation(4, f"{command.id}: {label} of {service} goes {quiet_ms / 1000:.1f} s after its last request")
+
+
+def _policy(state: State, service: str, rollout: e.Rollout | None) -> Policy | None:
+    """What a rollout, or at rest the catalog, says of drains."""
+    if rollout is not None:
+        version_set = state.find(f"set/{rollout.id}", e.VersionSet)
+        return version_set.policy if version_set is not None else None
+    known = state.find(f"service/{service}", ServiceInEnvironment) or state.find(f"gone/{service}", ServiceInEnvironment)
+    return known.policy if known is not None else Policy()

@@ -110,10 +110,11 @@ def _named(stage: Stage, act: Act) -> str:
 
 
 def _edit(stage: Stage, act: Act) -> None:
-    running = stage.loop.world.target(act.service).running
-    if not running:
+    target = stage.loop.world.target(act.service)
+    among = list(target.versions) if act.number % 3 == 0 else target.running  # a third of them know no difference to what is parked
+    if not target.running:
         return
-    weights = {running[0]: act.number, running[-1]: 100 - act.number} if len(running) > 1 else {running[0]: 100}
+    weights = {among[0]: act.number, among[-1]: 100 - act.number} if len(among) > 1 else {among[0]: 100}
     stage.loop.world.edit(act.service, weights, f"weight {act.number}")
     stage.loop.tell_world(act.service, WorldCause.HAND_EDIT, f"weight {act.number}")
 

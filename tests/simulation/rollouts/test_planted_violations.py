@@ -22,6 +22,7 @@ from ctrlplane_stream.decision import (
     overrides,
     promoting,
     readiness,
+    retiring,
     rollout,
     runs,
     stuck,
@@ -322,6 +323,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "another actuator is told of what one has": (10, lambda: [(configuring, "_as_it_is_there", lambda draft, entry: entry)]),
     "a stop ends the hold for what a hand did": (11, lambda: [(holds, "_in_hands", _let_go_by_a_stop)]),
     "a deadline that ends nothing passes in silence": (11, lambda: [(holds, "_armed", _in_silence)]),
+    "what a hand gave traffic goes undrained": (4, lambda: [(observing, "_given_by_others", lambda draft, target: None)]),
     "a lease is renewed over a drift": (8, lambda: [(timers, "_shown_weights", _as_wanted)]),
     "who waits in the queue waits for who came later too": (11, lambda: [(admission, "QUEUED", None), (admission, "COUPLINGS", _FOR_ALL)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
@@ -420,9 +422,35 @@ def test_a_version_that_is_parked_while_a_hand_has_it_serve_is_seen() -> None:
     loop.world.edit("cart", {"#1": 25, "#2": 75}, "weight 25")
     loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 25")
     loop.run(1)
-    careless = planted([(stuck, "_parked_in_use", lambda *args: None)])
+    careless = planted([(stuck, "_parked_in_use", lambda *args: None), (targets, "_with_what_serves", lambda draft, target: target)])
     with careless, pytest.raises(InvariantBroken, match=r"invariant 4: .* is parked, and is seen with 25% of the traffic"):
         loop.say(OverrideVerb.RESUME, service="cart")
+
+
+def _served_by_hand() -> Loop:
+    """A shop whose cart #1, parked beside stable #2, was given a quarter of the traffic by hand."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.world.edit("cart", {"#1": 25, "#2": 75}, "weight 25")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 25")
+    loop.run(5)
+    return loop
+
+
+def test_a_parked_version_that_a_hand_had_serve_and_that_is_told_to_be_parked_still_is_seen() -> None:
+    loop = _served_by_hand()
+    careless = planted([(targets, "_with_what_serves", lambda draft, target: target)])
+    with careless, pytest.raises(InvariantBroken, match=r"invariant 4: .* is parked, and is seen with 25% of the traffic"):
+        loop.say(OverrideVerb.RESUME, service="cart")
+
+
+def test_a_parked_version_that_a_hand_had_serve_and_that_is_parked_anew_without_a_drain_is_seen() -> None:
+    loop = _served_by_hand()
+    loop.say(OverrideVerb.RESUME, service="cart")
+    hasty = planted([(retiring, "meets_at_rest", lambda *args: None)])
+    with hasty, pytest.raises(InvariantBroken, match=r"invariant 4: .* #1 of cart goes .* s after its last request"):
+        loop.run(30)
 
 
 def test_an_old_version_that_goes_while_the_new_one_is_not_ready_whole_is_seen() -> None:
