@@ -89,6 +89,32 @@ def test_an_abort_goes_by_what_is_there_whatever_template_the_placement_has_by_t
     play_workers(lab, doing)
 
 
+@pytest.mark.parametrize("what", ["gone", "choosing others"])
+def test_where_their_service_is_lost_pods_are_taken_back_and_given_no_more(lab, what):
+    """It is its owner's, and was deleted or sent elsewhere in the middle of a rollout: an abort moves Pods alone."""
+    namespace = lab.namespace()
+    lab.apply([SHARED], namespace)
+
+    async def doing(worker, admin):
+        actuator = worker(by_shares(routed_place(namespace, SERVICE, replicas=4)))
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+        await actuator.apply(*command(TARGET, 2, version(SERVICE, 1, 75), version(SERVICE, 2, 25)))
+        await settled(actuator, TARGET, {"#1": 75, "#2": 25})
+        if what == "gone":
+            metadata = (await admin.get(Kind.SERVICE, namespace, "cart"))["metadata"]
+            await admin.delete(Kind.SERVICE, namespace, "cart", metadata["uid"], metadata["resourceVersion"])
+        else:
+            await admin.patch(Kind.SERVICE, namespace, "cart", [{"op": "add", "path": "/spec/selector/tier", "value": "front"}])
+        more = await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 50), version(SERVICE, 2, 50)))
+        assert more.status is OutcomeStatus.REFUSED
+        said = "there is no Service cart" if what == "gone" else "chooses Pods by tier=front, which the Pods of #1 do not have"
+        assert said in more.reason
+        assert (await actuator.apply(*command(TARGET, 4, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))).status is OutcomeStatus.APPLIED
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+
+    play_workers(lab, doing)
+
+
 class Case(msgspec.Struct):
     """A place where the version that is pushed is refused; ``before``: where another was made first. ``kind``: of the service."""
 

@@ -12,8 +12,10 @@ from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, routed_place, settled, version
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import Capacity
 
 SERVICE = "shop/cart"
 TARGET = Target("staging", SERVICE)
@@ -152,6 +154,30 @@ def test_where_a_service_leads_and_what_a_version_is_are_edited_by_hand_too(lab,
             await merge_spec(lab, path.format(namespace), change, "kubectl-edit")
             assert said in (await settled_edit(actuator)).edited
             assert (await actuator.apply(*command(TARGET, 3, *pair(80)))).status is OutcomeStatus.REFUSED
+
+    asyncio.run(run())
+
+
+def test_replicas_that_a_command_takes_as_somebody_set_them_are_ours_from_then_on(lab, namespace):
+    """What was parked was scaled up by hand, ahead of a revert that wants as many: scaled down by hand after that it is another edit."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 100) as (actuator, _, admin):
+            back = pair(100)
+            forth = version(SERVICE, 1, 0), version(SERVICE, 2, 100)
+            await actuator.apply(*command(TARGET, 2, *forth))
+            await settled(actuator, TARGET, {"#1": 0, "#2": 100})
+            parked = version(SERVICE, 1, 0, Capacity.PARKED), version(SERVICE, 2, 100)
+            await actuator.apply(*command(TARGET, 3, *parked, verb=Verb.PARK, stable="#2"))
+            await kubectl(admin, Kind.DEPLOYMENT, namespace, "shop-cart-v1", "/spec/replicas", 2)
+            edited = (await settled_edit(actuator)).edited
+            await actuator.apply(*command(TARGET, 4, *forth, verb=Verb.PREPARE, over_edit=edited))
+            await settled(actuator, TARGET, {"#1": 0, "#2": 100})
+            await actuator.apply(*command(TARGET, 5, *back))
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            await kubectl(admin, Kind.DEPLOYMENT, namespace, "shop-cart-v1", "/spec/replicas", 0)
+            assert "Deployment shop-cart-v1 has 0 replicas instead of 2" in (await settled_edit(actuator)).edited
+            assert (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]["replicas"] == 0
 
     asyncio.run(run())
 

@@ -260,6 +260,27 @@ def test_a_run_whose_image_cannot_be_had_is_told_while_it_waits(lab):
     in_office(lab, play)
 
 
+def test_a_cron_job_that_a_command_takes_as_somebody_left_it_is_ours_from_then_on(lab):
+    """Unsuspended by hand ahead of an abort that wants the same: suspended by hand after that it is another edit, and stays so."""
+
+    async def play(office: Office) -> None:
+        async def suspended(suspend: bool, said: str) -> str:
+            patch = [{"op": "replace", "path": "/spec/suspend", "value": suspend}]
+            await office.admin.patch(Kind.CRON_JOB, office.namespace, "shop-report-v1", patch)
+            return (await office.until("it is told", lambda seen: f"CronJob shop-report-v1 is {said}" in (seen.edited or ""))).edited
+
+        await office.again(1, 100)
+        await office.again(2, 100, 0)
+        await office.again(3, 0, 100)
+        edited = await suspended(False, "not suspended")
+        await office.again(4, 100, 0, over_edit=edited)
+        edited = await suspended(True, "suspended")
+        assert "not suspended" not in edited
+        assert await office.running() == []
+
+    in_office(lab, play)
+
+
 def test_a_cron_job_suspended_by_hand_is_a_persons_pause(lab):
     async def play(office: Office) -> None:
         await office.want(100, 0)

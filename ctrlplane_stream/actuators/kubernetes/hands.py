@@ -49,7 +49,16 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import is_unknown, unknown
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, End, Floor, Make, Remember, Remove, Return, Scale, Steer, Step
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import Recorded, backend_name, carried, record_key, recorded, rule_index
+from ctrlplane_stream.actuators.kubernetes.weights import (
+    Recorded,
+    backend_name,
+    carried,
+    record_key,
+    recorded,
+    recorded_replicas,
+    rule_index,
+)
+from ctrlplane_stream.actuators.kubernetes.weights import replicas as replicas_of
 from ctrlplane_stream.model.world import WantedVersion
 
 _ADOPTED_WITH = (TARGET, LABEL, DIGEST, AUTOSCALED, REPLICAS, ADOPTED_AT, STAMP)
@@ -179,18 +188,20 @@ class Hands:
         return any(label(each, SERVICE) is None and chooses(each["spec"].get("selector"), labels) for each in budgets)
 
     async def _scale(self, sight: Sight, of: Manifest, replicas: int | None) -> None:
+        """Without ``replicas`` those that are there are recorded as ours where they are others: somebody who may set them did, or they were
+        told and gone over, and what that one makes of them next is another edit."""
         operations = _guard(of, STAMP)
         operations.append({"op": "add", "path": _at(STAMP), "value": sight.revision})
+        is_job, spec = sight.place.workload is Kind.CRON_JOB, of["spec"]
+        path, there = ("/spec/suspend", spec.get("suspend", False)) if is_job else ("/spec/replicas", spec.get("replicas", 1))
         if replicas is not None:
-            is_job, spec = sight.place.workload is Kind.CRON_JOB, of["spec"]
             if is_job and replicas:
                 await self._runs_alone(sight, of)
-            path = "/spec/suspend" if is_job else "/spec/replicas"
-            operations += [
-                {"op": "test", "path": path, "value": spec.get("suspend", False) if is_job else spec.get("replicas", 1)},
-                {"op": "add", "path": path, "value": replicas == 0 if is_job else replicas},
-                {"op": "add", "path": _at(REPLICAS), "value": str(replicas)},
-            ]
+            operations.append({"op": "add", "path": path, "value": replicas == 0 if is_job else replicas})
+        set_by_us = replicas_of(of) if replicas is None else replicas
+        if replicas is not None or recorded_replicas(of) not in (None, set_by_us):
+            operations.insert(0, {"op": "test", "path": path, "value": there})
+            operations.append({"op": "add", "path": _at(REPLICAS), "value": str(set_by_us)})
         await self._cluster.patch(sight.place.workload, sight.place.namespace, name_of(of), operations)
 
     async def _runs_alone(self, sight: Sight, cron_job: Manifest) -> None:

@@ -48,6 +48,9 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
         return refusal
     sized = await _sized(cluster, memory, command, place)
     shared = await cluster.get(Kind.SERVICE, place.namespace, place.service) if place.service is not None else None
+    passed_by = _passed_by(sight, command, shared) if place.route is None else None
+    if passed_by is not None:
+        return Refusal(passed_by)
     memory = msgspec.structs.replace(memory, place=grown(sight, sized, running), hidden=_hidden(shared))
     kept = fitted(memory, (version.label for version in command.wanted.versions))
     if isinstance(kept, Memory):
@@ -105,6 +108,16 @@ async def _unchosen(cluster: Cluster, sight: Sight, place: Place, version: Wante
     return unserved(shared, labels, "the template's Pods") or await rival(cluster, place, labels)
 
 
+def _passed_by(sight: Sight, command: Command, shared: Manifest | None) -> str | None:
+    """Why Pods that are there would get none of the weight that the command gives them, since their Service has come to choose others; or
+    None."""
+    if is_abort(command) or command.wanted.kind is not ServiceKind.ROUTED:
+        return None
+    weighty = [(each.label, sight.serving(each.label)) for each in command.wanted.versions if each.weight]
+    said = [unserved(shared, pod_labels(there), f"the Pods of {label}") for label, there in weighty if there is not None]
+    return next(filter(None, said), None)
+
+
 def _untemplated(command: Command, place: Place) -> Refusal | None:
     if workload_of(place.template) is not None or command.verb is Verb.ADOPT:
         return None
@@ -136,7 +149,8 @@ async def _ways(cluster: Cluster, sight: Sight, command: Command, place: Place, 
     by_pods = place.route is None or command.wanted.kind is ServiceKind.CONSUMER or command.wanted.in_place
     if by_pods and any(each.autoscaler is not None for each in running):
         return Refusal(f"{command.target} takes weight by its share of Pods, which an autoscaler would move: take it out of the template")
-    if command.wanted.kind in (ServiceKind.CONSUMER, ServiceKind.JOB):
+    back_by_pods = is_abort(command) and place.route is None and sight.place.route is None  # takes nothing but Pods
+    if back_by_pods or command.wanted.kind in (ServiceKind.CONSUMER, ServiceKind.JOB):
         return None
     if place.route is None:
         if place.service is None:
