@@ -84,6 +84,8 @@ class PlainGraph:
         for span in spans:
             self._hold(span)
         self._answered: set[int] = set()
+        self._by_whom: dict[int, set[str]] = {}
+        self._inside: dict[int, list[Plain]] = {}
         self._counted: dict[int, bool] = {}
         self._consumed: set[tuple[int, str]] = set()
         self._behind: dict[tuple[str, str, str], set[str]] = {}
@@ -102,8 +104,8 @@ class PlainGraph:
         links = [link for span in callees for link in links_of(span)]
         self._heard.update((span.place[0], span.peer.key) for span in callees if span.role is Kind.CONSUMER and span.peer)
         lost = [half for half in (*callees, *(link for link in links if not link.fetched)) if not self._match(half)]
-        wrapped = {id(outer) for span in spans if span.role in CALLERS and (outer := self._around(span)) is not None}
-        unconsumed = [span for span in spans if span.role in CALLERS and id(span) not in wrapped and not self._leads_somewhere(span)]
+        self._inside = self._callers_inside(spans)
+        unconsumed = [span for span in spans if span.role in CALLERS and not self._leads_somewhere(span) and id(span) not in self._inside]
         for half in lost:
             self._orphan(half)
         for link in links:
@@ -111,11 +113,11 @@ class PlainGraph:
                 self.count.reasons[Skip.UNLINKED] += 1
         for span in unconsumed:
             self._give_up(span)
-        self._count_spans(spans, wrapped)
+        self._count_spans(spans)
 
-    def _count_spans(self, spans: list[Plain], wrapped: set[int]) -> None:
+    def _count_spans(self, spans: list[Plain]) -> None:
         for span in spans:
-            if span.role in CALLERS and id(span) in wrapped and id(span) not in self._answered:
+            if span.role in CALLERS and id(span) in self._inside and id(span) not in self._answered:
                 self.count.reasons[Skip.WRAPPED_CLIENT] += 1
             elif span.role in CALLERS and id(span) in self._answered:
                 self.count.own_edge += 1
@@ -174,6 +176,7 @@ class PlainGraph:
             self._consumed.add((id(caller), callee.place[1]))
         if caller.role in CALLERS:
             self._answered.add(id(caller))
+            self._by_whom.setdefault(id(caller), set()).add(callee.place[1])
             if not (callee.fetched and callee.stands_for):
                 self._learn(caller, callee)
         return True
@@ -224,13 +227,38 @@ class PlainGraph:
         peer = caller.peer
         if id(caller) in self._answered:
             return True
-        service = self._service(caller, peer) if peer and peer.kind is not PeerKind.DESTINATION else None
+        service = self._called(caller)
+        if id(caller) in self._inside and (service is None or self._made_inside(caller, service)):
+            return False
         if service is not None:
             self._unanswered(caller, service, "call")
             self._counted[id(caller)] = caller.failed
         elif peer and peer.kind is PeerKind.DATABASE:
             self._unanswered(caller, peer.name, "database")
         return id(caller) in self._answered
+
+    def _callers_inside(self, spans: list[Plain]) -> dict[int, list[Plain]]:
+        """Of each caller those of its service inside it, whatever lies between."""
+        inside: dict[int, list[Plain]] = {}
+        for span in spans:
+            outer, met = self._around(span) if span.role in CALLERS else None, {id(span)}
+            while outer is not None:
+                inside.setdefault(id(outer), []).append(span)
+                met.add(id(outer))
+                outer = beyond if (beyond := self._around(outer)) is not None and id(beyond) not in met else None
+        return inside
+
+    def _made_inside(self, outer: Plain, service: str) -> bool:
+        """Whether a call inside another is the one that is told of: one of that service, or of another of ours that ended no better."""
+        for span in self._inside[id(outer)]:
+            by_whom = self._by_whom.get(id(span), set())
+            if service in by_whom or ((by_whom or self._called(span)) and (span.failed or not outer.failed)):
+                return True
+        return False
+
+    def _called(self, caller: Plain) -> str | None:
+        peer = caller.peer
+        return self._service(caller, peer) if peer and peer.kind is not PeerKind.DESTINATION else None
 
     def _service(self, caller: Plain, peer: Peer) -> str | None:
         """The service of the environment that a peer is: by the name it is given, by its address, by its host on any port, by its host."""

@@ -4,7 +4,7 @@ from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.telemetry.folding import Fold
 from ctrlplane_stream.telemetry.half import CALLERS, NO_PARENT, Half, Kind
 from ctrlplane_stream.telemetry.settlement import Settled
-from ctrlplane_stream.telemetry.traces import Found, Trace, WindowOf
+from ctrlplane_stream.telemetry.traces import Counted, Found, Trace, WindowOf
 
 
 class Counting:
@@ -29,9 +29,11 @@ class Counting:
         counts.server.count(callee.duration_us)
         calls, errors = 1, int(callee.error)
         if caller.kind in CALLERS:
-            if (failed := trace.counted.pop(caller.span, None)) is not None:
-                calls, errors = 0, errors * (not failed)
-            trace.answered[caller.span] = None
+            if (before := trace.counted_for(caller, callee.origin.service)) is not None:
+                calls, errors = 0, errors * (not before.failed)
+            answered = trace.answered.get(caller.span, ())
+            if callee.origin.service not in answered:
+                trace.answered[caller.span] = (*answered, callee.origin.service)
             trace.possible.pop(caller.span, None)
             trace.open_callers.pop(caller.span, None)
             if calls:
@@ -43,7 +45,7 @@ class Counting:
         """Nobody answered a caller, and it is settled whom it called."""
         trace.open_callers.pop(caller.span, None)
         if settled.kind is EdgeKind.CALL:
-            trace.counted[caller.span] = caller.error
+            trace.counted[caller.span] = Counted(settled.callee, caller.error)
             self.suspect(trace, caller, settled)
         name = (caller.origin.service, settled.callee, settled.kind, caller.origin.version, UNKNOWN_VERSION)
         counts = fold.at(self._window_of(caller), caller.origin.environment).edge(name)

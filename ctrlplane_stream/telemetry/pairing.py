@@ -27,7 +27,7 @@ from ctrlplane_stream.telemetry.held_traces import HeldTraces
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
-from ctrlplane_stream.telemetry.settlement import settle_finally, settle_now, why_without
+from ctrlplane_stream.telemetry.settlement import Settled, settle_finally, settle_now, why_without
 from ctrlplane_stream.telemetry.traces import Found, Missing, NoCaller, Search, Trace, WindowOf
 
 _NO_PEER = Peer(PeerKind.EXTERNAL, "")
@@ -113,12 +113,8 @@ class ReferencePairing:
     def join(self, visible: Visible, window: int, fold: Fold) -> Fresh:
         """Hold what became visible, and count the calls that it proves."""
         fresh = self._insert(visible, window, fold)
-        wrapped: list[tuple[Trace, bytes]] = []
         for trace, half in fresh:
-            self._search(trace, half, window, fold, wrapped)
-        for trace, span in wrapped:
-            if trace.open_callers.pop(span, None) is not None:
-                trace.wrapped[span] = None
+            self._search(trace, half, window, fold)
         return fresh
 
     def decide(self, fresh: Fresh, window: int, fold: Fold, watched: Watched) -> None:
@@ -176,7 +172,7 @@ class ReferencePairing:
         """Count a span under a reason; the copy of one that stands for a link is counted as a link, whatever became of it."""
         self.skipped[Skip.UNLINKED if half.link else reason] += 1
 
-    def _search(self, trace: Trace, half: Half, window: int, fold: Fold, wrapped: list[tuple[Trace, bytes]]) -> None:
+    def _search(self, trace: Trace, half: Half, window: int, fold: Fold) -> None:
         """Start the search of a half that became visible, and go on with those that waited for it."""
         searches = trace.woken(half)
         if half.link and half.receive:
@@ -195,7 +191,7 @@ class ReferencePairing:
                 if isinstance(found, Missing):
                     trace.wait(search, found)
                 elif found is not None:
-                    wrapped.append((trace, found.span))
+                    trace.wrapped.setdefault(found.span, []).append(search.half)
 
     def _find_caller(self, trace: Trace, search: Search, window: int, fold: Fold) -> None:
         found = trace.caller(search, self._window_of)
@@ -220,7 +216,7 @@ class ReferencePairing:
 
     def _settle_caller(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """Count an unanswered caller now where that is right whatever may still come; else leave it open."""
-        settled = settle_now(self._peers, caller.origin, caller.peer, window)
+        settled = self._settled_now(trace, caller, window)
         awaited = caller.end_us >= self._settings.awaited_from_us(window)
         if awaited and (settled is None or settled.kind is EdgeKind.CALL):
             self._awaited.append((trace, caller))
@@ -229,12 +225,30 @@ class ReferencePairing:
         elif settled is not None:
             self._counting.unanswered(trace, caller, settled, fold)
 
+    def _settled_now(self, trace: Trace, caller: Half, window: int) -> Settled | None:
+        settled = settle_now(self._peers, caller.origin, caller.peer, window)
+        if settled is None or caller.span not in trace.wrapped:
+            return settled
+        made_inside = settled.kind is not EdgeKind.CALL or self._is_made_inside(trace, caller, settled.callee, window)
+        return None if made_inside else settled
+
+    def _is_made_inside(self, trace: Trace, wrapper: Half, service: str, window: int) -> bool:
+        """Whether a caller inside another is the call that the outer one tells of."""
+        for half in trace.inside(wrapper):
+            answered = trace.answered.get(half.span, ())
+            if service in answered:
+                return True
+            is_ours = answered or self._peers.service_behind(half.origin, half.peer, window) is not None
+            if is_ours and half.error >= wrapper.error:
+                return True
+        return False
+
     def settle_awaited(self, window: int, fold: Fold) -> None:
         """Count the callers whose answer was waited for past the end of their window, where none became visible."""
         awaited, self._awaited = self._awaited, []
         for trace, caller in awaited:
             if trace.open_callers.get(caller.span) is caller:
-                settled = settle_now(self._peers, caller.origin, caller.peer, window)
+                settled = self._settled_now(trace, caller, window)
                 if settled is not None:
                     self._counting.unanswered(trace, caller, settled, fold)
 
@@ -260,7 +274,6 @@ class ReferencePairing:
             self._settle_orphan(half, window, fold)
         for half in trace.fetched:
             self._settle_fetched(trace, half, window, fold)
-        self.skipped.update(Skip.WRAPPED_CLIENT for span in trace.wrapped if span not in trace.answered)
         for caller in list(trace.open_callers.values()):
             self._settle_silent(trace, caller, window, fold)
         entries = [half for half in orphans if not half.link]
@@ -295,7 +308,11 @@ class ReferencePairing:
 
     def _settle_silent(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """A caller that nobody answered within the pairing time."""
-        settled = settle_finally(self._peers, caller.origin, caller.peer, window, self._settings.window_seconds)
+        settled: Settled | Skip
+        if caller.span in trace.wrapped:
+            settled = self._settled_now(trace, caller, window) or Skip.WRAPPED_CLIENT
+        else:
+            settled = settle_finally(self._peers, caller.origin, caller.peer, window, self._settings.window_seconds)
         if isinstance(settled, Skip):
             self.skipped[settled] += 1
         else:
@@ -324,9 +341,8 @@ class ReferencePairing:
             self._held -= trace.size
             open_callees = [search.half for search in trace.unsettled.values() if search.half.kind in CALLEES]
             for half in (*trace.open_callers.values(), *open_callees, *trace.fetched):
-                self._count_skipped(half, Skip.EVICTED)
+                self._count_skipped(half, Skip.WRAPPED_CLIENT if half.kind in CALLERS and half.span in trace.wrapped else Skip.EVICTED)
             trace.open_callers.clear()
-            self.skipped.update(Skip.WRAPPED_CLIENT for span in trace.wrapped if span not in trace.answered)
         return before - self._held
 
 

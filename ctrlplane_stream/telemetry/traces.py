@@ -9,7 +9,9 @@ The rules, each with its reason:
   are of one service, and the client around them is the caller.
 - A remote ancestor that is no client (an uninstrumented client library, a client that was lost) still is the caller.
 - A client that shares its span id with a server (B3's shared spans) is that server's caller.
-- A client below which another client of the same service lies is a wrapper (a mapper over a driver): the inner one calls.
+- A client below which another client of the same service lies is a wrapper (a mapper over a driver): the inner one calls. Where it
+  names a service of ours, a client inside may look up its name or fetch a token: then the inner one has to have called that service, or
+  to have ended no better than the outer one by a call of ours, to be the call itself.
   A producer is not wrapped by the client that carries its message to the broker: the message is consumed all the same.
 - A consumer that only fetched is one where its parent is a producer (instrumentations that have no other span), and local where
   its parent is: there the spans below it process what it fetched. The links of such a span count last of all, for
@@ -17,6 +19,7 @@ The rules, each with its reason:
 - Halves come in any order: what waits for a span that is not there is kept under that span's id.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -70,16 +73,23 @@ class Search(msgspec.Struct, frozen=True, gc=False):
         return None if self.local is None else Found(self.local, self.window)
 
 
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """What an unanswered caller was counted as: a call to a service, and whether it failed."""
+
+    service: str
+    failed: bool
+
+
 @dataclass(slots=True)
 class Trace:
     """The visible halves of a trace and what has been settled about them.
 
     ``first_offset`` is the oldest record that any of them came from, ``last_window`` the latest window of any.
-    ``waiting`` holds searches by the id they miss, ``unsettled`` the same searches by whose they are. ``open_callers``
-    are those that nobody answered and nothing was counted for; ``counted`` those that were counted as a call to a service
-    of ours, whose answer therefore adds no call, and whether they failed; ``possible`` names the service to which a call failed that nobody
-    answered, counted or not.
-    ``wrapped`` are callers around another, ``fetched`` link copies of consumers that only fetched, ``consumed`` who consumed what.
+    ``waiting`` holds searches by the id they miss, ``unsettled`` the same searches by whose they are. ``open_callers`` are those that
+    nobody answered and nothing was counted for, ``answered`` the others with who did; ``counted`` those that were counted as a call to a
+    service of ours, whose answer therefore adds no call, and whether they failed; ``possible`` names the service to which a call failed
+    that nobody answered, counted or not. ``wrapped`` are callers around others, with those; ``fetched`` link copies of consumers that
+    only fetched, ``consumed`` who consumed what.
     Dictionaries serve as sets: an empty one takes a third of the memory, and there are many traces of one span.
     """
 
@@ -92,10 +102,10 @@ class Trace:
     waiting: dict[bytes, list[Search]] = field(default_factory=dict)
     unsettled: dict[tuple[bytes, bytes, bool], Search] = field(default_factory=dict)
     open_callers: dict[bytes, Half] = field(default_factory=dict)
-    answered: dict[bytes, None] = field(default_factory=dict)
-    counted: dict[bytes, bool] = field(default_factory=dict)
+    answered: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
+    counted: dict[bytes, Counted] = field(default_factory=dict)
     possible: dict[bytes, str] = field(default_factory=dict)
-    wrapped: dict[bytes, None] = field(default_factory=dict)
+    wrapped: dict[bytes, list[Half]] = field(default_factory=dict)
     fetched: list[Half] = field(default_factory=list)
     consumed: dict[tuple[bytes, str], None] = field(default_factory=dict)
     entered: bool = False
@@ -172,6 +182,29 @@ class Trace:
             if above.kind in CALLERS:
                 return above if above.kind is Kind.CLIENT or search.half.kind is Kind.PRODUCER else None
             at = above.parent
+        return None
+
+    def inside(self, wrapper: Half) -> Iterator[Half]:
+        """The callers inside a wrapper, also inside each other; of very many some."""
+        waiting = [wrapper.span]
+        for _ in range(DEEPEST):
+            if not waiting:
+                return
+            for half in self.wrapped.get(waiting.pop(), ()):
+                yield half
+                waiting.append(half.span)
+
+    def counted_for(self, caller: Half, service: str) -> Counted | None:
+        """Take back what a caller that a service answered was counted as before, or a wrapper around it as a call to that service."""
+        if (found := self.counted.pop(caller.span, None)) is not None or not self.wrapped:
+            return found
+        for _ in range(DEEPEST):
+            around = self.wrapper(self.begin(caller, 0))
+            if not isinstance(around, Half):
+                return None
+            if (found := self.counted.get(around.span)) is not None and found.service == service:
+                return self.counted.pop(around.span)
+            caller = around
         return None
 
 

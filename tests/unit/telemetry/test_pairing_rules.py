@@ -235,6 +235,48 @@ def test_a_client_around_a_client_is_a_wrapper(traces: SampleTraces) -> None:
     assert outcome.skipped == {Skip.WRAPPED_CLIENT: 1}
 
 
+TO_CART, ELSEWHERE = {"server.address": "cart.local", "server.port": 80}, {"server.address": "10.0.0.7"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "failed", "answered_by", "counts"),
+    [
+        ({}, True, None, True),
+        (ELSEWHERE, True, None, True),
+        ({"db.system": "redis"}, True, None, True),
+        (TO_CART, False, None, True),
+        ({"server.address": "bank.local"}, False, "bank", True),
+        (TO_CART, True, None, False),
+        ({"server.address": "bank.local"}, True, "bank", False),
+        (ELSEWHERE, False, "cart", False),
+    ],
+    ids=["dns", "proxy", "cache", "connected", "token", "attempt", "gateway", "answered"],
+)
+def test_a_failed_call_to_a_service_is_wrapped_only_by_what_explains_it(
+    traces: SampleTraces, attributes: dict[str, Any], failed: bool, answered_by: str | None, counts: bool
+) -> None:
+    """A look-up of the name, a token, a cache inside the call must not hide a candidate that died; an attempt is the call itself, and a
+    gateway that answered with a failure tells who failed."""
+    outer = traces.span("shop", CLIENT, error=True, attributes=TO_CART)
+    between = traces.span("shop", INTERNAL, outer)
+    inner = traces.span("shop", CLIENT, between, error=failed, attributes=attributes)
+    answers = [traces.span(answered_by, SERVER, inner, error=failed)] if answered_by else []
+    outcome = Outcome([outer, between, inner, *answers], catalog={"cart.local": "cart"})
+    failures = [(edge.callee_version, edge.errors) for edge in outcome.edges if edge.callee == "cart" and edge.errors]
+    assert failures == ([("unknown", 1)] if counts or attributes == TO_CART else [])
+    assert outcome.skipped.get(Skip.WRAPPED_CLIENT, 0) == (not counts)
+
+
+def test_an_answer_that_comes_late_inside_a_call_that_was_counted_adds_none(traces: SampleTraces) -> None:
+    outer = traces.span("shop", CLIENT, attributes=TO_CART)
+    inner = traces.span("shop", CLIENT, outer, attributes=ELSEWHERE)
+    chain = InMemoryChain(SETTINGS, catalog={"cart.local": "cart"})
+    for spans, seconds in (([outer, inner], 12), ([traces.span("cart", SERVER, inner, error=True)], 35)):
+        chain.receive([request(spans)], BEGINNING_MS + seconds * 1_000)
+        chain.advance(BEGINNING_MS + (seconds + 20) * 1_000)
+    assert call_counts(chain.parts) == {("shop", "cart", "call"): (1, 1)}
+
+
 def test_a_client_and_server_that_share_a_span_id_are_a_call(traces: SampleTraces) -> None:
     """Zipkin's B3 propagation; the Collector keeps the shared id."""
     root = traces.span("edge", SERVER)
