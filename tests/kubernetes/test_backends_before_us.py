@@ -88,6 +88,21 @@ def test_the_filters_of_the_backend_before_us_go_over_to_every_version(lab, verb
     play(lab, place, doing)
 
 
+def test_where_the_backend_before_us_was_does_not_go_over(lab):
+    """It stood in another namespace, by a grant of that one's owner: the versions' Services do not."""
+    namespace = lab.namespace()
+    lab.apply([before(MINE | {"namespace": "legacy"})], namespace)
+
+    async def doing(actuator, admin):
+        await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 75), version(SERVICE, 2, 25)))
+        assert (await settled(actuator, TARGET, {"#1": 75, "#2": 25})).edited is None
+        (rule,) = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+        ours = [{key: value for key, value in each.items() if key not in ("group", "kind", "weight")} for each in rule["backendRefs"]]
+        assert ours == [{"name": f"shop-cart-v{number}", "port": 80, "filters": FILTERS} for number in (1, 2)]
+
+    play(lab, routed_place(namespace, SERVICE), doing)
+
+
 def test_a_filter_that_went_over_and_is_taken_away_or_changed_is_an_edit(lab):
     namespace = lab.namespace()
     lab.apply([before(MINE)], namespace)

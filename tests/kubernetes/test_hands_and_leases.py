@@ -244,6 +244,7 @@ def test_a_backend_that_somebody_sends_elsewhere_is_an_edit_though_every_weight_
     edits = (
         ([ours[0], ours[1] | {"port": 81}], "backend shop-cart-v2 of rule main has port 81 instead of 80"),
         ([ours[0] | {"filters": filters}, ours[1]], "backend shop-cart-v1 of rule main has filters"),
+        ([ours[0], ours[1] | {"namespace": "legacy"}], "backend shop-cart-v2 of rule main is of namespace legacy"),
         ([ours[0], ours[0], ours[1]], "rule main has a backend twice"),
     )
 

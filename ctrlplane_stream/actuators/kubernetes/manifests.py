@@ -32,8 +32,12 @@ from ctrlplane_stream.model.world import WantedVersion
 SERVING, STANDBY = "serving", "standby"
 _DEFAULT_PORT = 80
 _NAME_LIMIT = 63
-_OF_ONE_SERVICE = ("clusterIP", "clusterIPs", "healthCheckNodePort", "externalIPs")
-_FOR_OUTSIDE = (
+_NOT_OF_A_VERSION = (
+    "clusterIP",
+    "clusterIPs",
+    "healthCheckNodePort",
+    "externalIPs",
+    "externalName",
     "type",
     "externalTrafficPolicy",
     "loadBalancerIP",
@@ -41,6 +45,7 @@ _FOR_OUTSIDE = (
     "loadBalancerSourceRanges",
     "allocateLoadBalancerNodePorts",
 )
+"""What only one Service may have, and ways into it from outside."""
 _LATE_SECONDS = 60
 """So late a run may begin. By default Kubernetes sets no limit: a version that gets the runs would make up at once for one of another's."""
 
@@ -80,6 +85,7 @@ def workload(place: Place, target: Target, version: WantedVersion, *, standby: b
     if not standby and place.autoscaler is not None:
         made["metadata"]["annotations"][AUTOSCALED] = "true"
     made["spec"]["replicas"] = 0
+    made["spec"].pop("paused", None)  # It would never make a Pod.
     made["spec"]["selector"] = {"matchLabels": labels}
     _fill_pods(made["spec"], place, target, version, labels, hidden if standby else None)
     return made
@@ -152,10 +158,10 @@ def owns(made: list[tuple[Kind, Manifest]]) -> str:
 
 def service(place: Place, label: str, match: dict[str, str]) -> Manifest:
     """The Service of one version, which chooses the Pods that ``match``. Its requests come by what has weights, and not past that: a load
-    balancer of the template's stays the template's."""
+    balancer or a port of nodes stays the template's."""
     base = next(iter(_of_kind(place, "Service")), None)
     spec: Manifest = copy.deepcopy(base["spec"]) if base is not None else {"ports": _ports(place)}
-    for taken in (*_OF_ONE_SERVICE, *(_FOR_OUTSIDE if spec.get("type") == "LoadBalancer" else ())):
+    for taken in _NOT_OF_A_VERSION:
         spec.pop(taken, None)
     for port in spec.get("ports") or []:
         port.pop("nodePort", None)

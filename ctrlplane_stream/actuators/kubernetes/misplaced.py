@@ -38,17 +38,33 @@ def _by_itself(target: Target, place: Place) -> str | None:
     if not _NAME.fullmatch(place.slug):
         return f"`name` {place.slug} cannot be a part of names: small letters, digits and hyphens, a letter first, at most {SLUG_LIMIT}"
     base = workload_of(place.template)
-    names = [str(each.get("name")) for each in containers_of(base)] if base is not None else []
-    if not names or (place.container or target.service.rpartition("/")[2]) in names:
+    containers = containers_of(base) if base is not None else []
+    return _of_containers(target, place, [str(each.get("name")) for each in containers]) or _of_ports(place, containers)
+
+
+def _of_containers(target: Target, place: Place, names: list[str]) -> str | None:
+    called = target.service.rpartition("/")[2]
+    if not names or (place.container or called) in names:
         return None
     if place.container is not None:
         return f"there is no container {place.container} in its template, which has {', '.join(names)}"
     if len(names) > 1:
-        called = target.service.rpartition("/")[2]
         return (
             f"its template has the containers {', '.join(names)}, of which none is named {called}: say which gets the image by `container`"
         )
     return None
+
+
+def _of_ports(place: Place, containers: Sequence[Manifest]) -> str | None:
+    """Why the Service that each version gets for a route would answer nobody."""
+    service = next((each for each in place.template if each.get("kind") == "Service"), None)
+    ports = (service.get("spec") or {}).get("ports") or [] if service is not None and place.route is not None else []
+    there = [each.get("port") for each in ports]
+    if ports and place.port is not None and place.port not in there:
+        return f"the Service in its template has no port {place.port} but {', '.join(map(str, there))}: correct `port`, or leave it out"
+    named = {port.get("name") for each in containers for port in each.get("ports") or []}
+    lost = [each["targetPort"] for each in ports if isinstance(each.get("targetPort"), str) and each["targetPort"] not in named]
+    return f"the Service in its template leads to the port {lost[0]}, which no container of it has: name it there" if lost else None
 
 
 def _taken_by_one(place: Place) -> Iterator[tuple[str, str]]:

@@ -13,8 +13,8 @@ from ctrlplane_stream.actuators.kubernetes.objects import PREFIX, REPLICAS, Mani
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.shifting import reached_weights
 
-_OF_A_REFERENCE = frozenset({"group", "kind", "name", "port", "weight"})
-"""What we set of a backend by ourselves, and what the API server fills in."""
+_OF_A_REFERENCE = frozenset({"group", "kind", "namespace", "name", "port", "weight"})
+"""Where a backend is and what it gets: that of ours is ours to say, and not what one before us had."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ def meddled(route: Manifest, rule: str, ours: Recorded) -> str | None:
     """What somebody made of our backends in the rule besides their weights, where we set no such thing; or None."""
     references = [each for each in _references(route, rule) if each["name"] in ours.weights]
     for each in references:
-        said = _otherwise(each, ours.more)
+        said = _otherwise(each, ours.more, route["metadata"].get("namespace"))
         if said is not None:
             return f"backend {each['name']} of rule {rule} {said}"
         port = ours.ports.get(str(each["name"]), ours.port)
@@ -68,14 +68,16 @@ def meddled(route: Manifest, rule: str, ours: Recorded) -> str | None:
     return f"rule {rule} has a backend twice" if len(references) > len({each["name"] for each in references}) else None
 
 
-def _otherwise(reference: Manifest, more: dict[str, Any]) -> str | None:
-    """What a backend has otherwise than ``more`` says, in words; or None."""
+def _otherwise(reference: Manifest, more: dict[str, Any], namespace: str | None) -> str | None:
+    """What a backend of a route in ``namespace`` has otherwise than ``more`` says, in words; or None."""
     there = _more(reference)
     added, lost = sorted(set(there) - set(more)), sorted(set(more) - set(there))
     if added or lost:
         return f"has {', '.join(added)}" if added else f"has lost its {', '.join(lost)}"
     if reference.get("group") or reference.get("kind", "Service") != "Service":
         return "has another kind"
+    if reference.get("namespace") not in (None, namespace):
+        return f"is of namespace {reference['namespace']}"
     other = sorted(key for key in more if there[key] != more[key])
     return f"has other {', '.join(other)}" if other else None
 

@@ -33,28 +33,31 @@ def test_copies_of_config_maps_with_long_names_that_begin_alike_are_two_and_each
     assert [each["configMapRef"]["name"] for each in referred][:3] == copies
 
 
-def test_the_services_of_two_versions_have_nothing_that_only_one_service_may_have():
-    """As a Service reads that was exported from a cluster: its addresses and ports of nodes are its own."""
-    exported = {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "healthCheckNodePort": 30001, "externalTrafficPolicy": "Local"}
+OUTER = {"externalTrafficPolicy": "Local", "externalIPs": ["192.0.2.2"]}
+EXPORTED = {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "healthCheckNodePort": 30001}
+WAYS_IN = {
+    "a port of nodes": EXPORTED | OUTER | {"type": "NodePort"},
+    "a load balancer": OUTER | {"type": "LoadBalancer", "loadBalancerIP": "192.0.2.1", "loadBalancerSourceRanges": ["0.0.0.0/0"]},
+    "a name elsewhere": {"type": "ExternalName", "externalName": "cart.example"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS_IN.values(), ids=WAYS_IN)
+def test_the_service_of_a_version_leads_to_its_pods_and_has_nothing_that_only_one_may_have_nor_a_way_from_outside(way):
+    """Its addresses are its own, as one reads that was exported; by a way from outside a candidate would be reached past the weights."""
     ports = [{"name": "http", "port": 80, "targetPort": 8080, "nodePort": 30002}]
-    base = {"kind": "Service", "metadata": {"name": "cart"}, "spec": {**exported, "type": "NodePort", "ports": ports}}
+    base = {"kind": "Service", "metadata": {"name": "cart"}, "spec": {**way, "sessionAffinity": "ClientIP", "ports": ports}}
     made = service(Place("shop", "shop-cart", (*template(), base)), "#1", {"a": "b"})["spec"]
-    assert made == {
-        "externalTrafficPolicy": "Local",
-        "type": "NodePort",
-        "ports": [{"name": "http", "port": 80, "targetPort": 8080}],
-        "selector": {"a": "b"},
-    }
+    kept = [{"name": "http", "port": 80, "targetPort": 8080}]
+    assert made == {"sessionAffinity": "ClientIP", "ports": kept, "selector": {"a": "b"}}
     assert base["spec"]["ports"][0]["nodePort"] == 30002, "a template is not changed by use"
 
 
-def test_no_version_has_a_load_balancer_or_an_outer_address_of_its_own():
-    """It would be reached past the weights, a candidate without any too, and cost as much as the one of the service."""
-    outer = {"externalTrafficPolicy": "Local", "loadBalancerIP": "192.0.2.1", "loadBalancerSourceRanges": ["0.0.0.0/0"]}
-    spec = {**outer, "type": "LoadBalancer", "externalIPs": ["192.0.2.2"], "sessionAffinity": "ClientIP", "ports": [{"port": 80}]}
-    base = {"kind": "Service", "metadata": {"name": "cart"}, "spec": spec}
-    made = service(Place("shop", "shop-cart", (*template(), base)), "#1", {"a": "b"})["spec"]
-    assert made == {"sessionAffinity": "ClientIP", "ports": [{"port": 80}], "selector": {"a": "b"}}
+def test_a_version_of_a_paused_deployment_is_not_paused():
+    """As one reads that was exported while somebody held it: it would never have a Pod."""
+    (deployment,) = template()
+    deployment["spec"]["paused"] = True
+    assert "paused" not in workload(Place("shop", "shop-cart", (deployment,)), TARGET, ONE)["spec"]
 
 
 def test_a_job_is_made_suspended_without_overlap_or_making_up_and_the_templates_own_word_stands():

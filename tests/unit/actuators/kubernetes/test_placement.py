@@ -77,6 +77,30 @@ def test_what_is_wrong_is_said(tmp_path, old, new, said):
         read_placements(written(tmp_path, GOOD.replace(old, new, 1)))
 
 
+SERVED = """\
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart}
+spec: {ports: [{port: 8081, targetPort: %s}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("port", "leads", "said"),
+    [
+        ("port: 80", "8080", "the Service in its template has no port 80 but 8081: correct `port`, or leave it out"),
+        ("port: 8081", "http", "leads to the port http, which no container of it has"),
+    ],
+)
+def test_a_service_that_would_answer_nobody_by_the_route_is_refused(tmp_path, port, leads, said):
+    """It would have all the traffic and ready Pods, and no port, or no Pod behind it."""
+    text = GOOD.replace("    route:", f"    {port}\n    route:")
+    with pytest.raises(PlacementError, match=said):
+        read_placements(written(tmp_path, text, DEPLOYMENT + SERVED % leads))
+    read_placements(written(tmp_path, GOOD.replace("    route:", "    port: 8081\n    route:"), DEPLOYMENT + SERVED % 8080))
+
+
 SHARED = """\
 environments:
   staging: {namespace: shop}
