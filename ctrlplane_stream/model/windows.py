@@ -39,7 +39,7 @@ class ServiceWindow(msgspec.Struct, frozen=True, gc=False):
     """Arrivals at one version of a service in one window: every SERVER and CONSUMER span, whoever called.
 
     ``roots`` counts those that came from outside (no parent); calls per request of a caller are an edge's calls
-    over these ``requests``.
+    over these ``requests``. ``estimated_requests`` and ``estimated_errors`` correct for sampling.
     """
 
     service: str
@@ -49,6 +49,7 @@ class ServiceWindow(msgspec.Struct, frozen=True, gc=False):
     estimated_requests: float
     roots: int
     latency: Sketch = EMPTY
+    estimated_errors: float = 0.0
 
 
 class Exposure(StrEnum):

@@ -250,8 +250,8 @@ def _add_arrivals(into: ArrivalCounts, rows: WrittenRows[ServiceName], place: in
 
 
 def _service_row(name: ServiceName, counts: ArrivalCounts) -> ServiceWindow:
-    requests, errors, estimated, _ = counts.tally.sums()
-    return ServiceWindow(*name, requests, errors, estimated, counts.roots, sketch_of(counts.latency))
+    requests, errors, estimated, estimated_errors = counts.tally.sums()
+    return ServiceWindow(*name, requests, errors, estimated, counts.roots, sketch_of(counts.latency), estimated_errors)
 
 
 class Fold:

@@ -19,7 +19,8 @@ from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, budget_of, groups, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
-from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState, edge_named, name_of_edge
+from ctrlplane_stream.decision.judge.sampling import Kept, sampled_as, sampling_after
+from ctrlplane_stream.decision.judge.state import CheckState, Quality, Sampling, Seen, StepState, edge_named, name_of_edge
 from ctrlplane_stream.decision.judge.witnesses import hear
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, side_by_side
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
@@ -37,12 +38,12 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
     if closed.window * 1000 < assignment.weight_confirmed_at_ms or closed.window <= state.last_window:
         return state
     rows = sort_rows(closed, assignment.weight_confirmed_at_ms)
-    rows.each_error = state.quality.each_error
+    sampling = sampling_after(state, rows) if rows.sampled else state.sampling
     budget = budget_of(assignment)
     checks, calls, latencies = dict(state.checks), dict(state.calls), dict(state.latencies)
     for group in groups(assignment):
         pair = pair_of(group.guard, group.comparison, assignment, rows, group.change)
-        frame = _frame(state, assignment, group, pair, budget.of(group.guard))
+        frame = _frame(state, assignment, group, pair, budget.of(group.guard), sampled_as(group.sampled, state, sampling))
         # Callers of one time have no calls of another, so that what no server answered is told apart by them.
         callers = group.change.candidate if state.apart and group.change is not None else None
         drifting = state.apart or group.comparison is Comparison.BASELINE
@@ -55,9 +56,9 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
             else:
                 checks[question.key] = _answer(question, pair, frame, scatter, checks.get(question.key, _NEW), assignment, rows, callers)
         _remember(latencies, group, pair)
-    checks |= hear(state, assignment, rows)
+    checks |= hear(state, assignment, rows, sampling)
     for change in assignment.changed:
-        _arrivals_and_limits(state, checks, change, assignment, rows)
+        _arrivals_and_limits(state, checks, change, assignment, rows, sampling)
     seen = {change.service: _seen(state, change, assignment, rows) for change in assignment.changed}
     return StepState(
         rollout=state.rollout,
@@ -68,7 +69,8 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         calls=calls,
         latencies=latencies,
         seen=seen,
-        quality=_quality(state.quality, rows, assignment),
+        coverage=_quality(state.coverage, rows, assignment),
+        sampling=sampling,
         windows=state.windows + 1,
         silent=state.silent + any(seen[change.service].empty_windows for change in needed(assignment)),
         last_window=closed.window,
@@ -112,14 +114,14 @@ def scatter_of(state: StepState, services: tuple[str, ...], metric: Metric) -> D
     return max(found, key=design_effect, default=UNSCATTERED)
 
 
-def _frame(state: StepState, assignment: Assignment, group: Group, pair: Pair, alpha: float) -> Frame:
+def _frame(state: StepState, assignment: Assignment, group: Group, pair: Pair, alpha: float, kept: Kept) -> Frame:
     past = group.comparison is Comparison.BASELINE
     known = past or group.guard.role is GuardRole.CHANGED
     totals = past_of(state, pair.past or (group.guard.service,)) if known else _NO_TOTALS
     stable = f"{group.arms}|stable"
     latencies = (totals.latency, state.latencies.get(stable, NOTHING))
     known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
-    return Frame(assignment.policy, alpha, totals, latencies, known_gap, state.quality, past or pair.note is not None)
+    return Frame(assignment.policy, alpha, totals, latencies, known_gap, kept, past or pair.note is not None)
 
 
 def _answer(
@@ -195,7 +197,9 @@ def _remember(latencies: dict[str, Histogram], group: Group, pair: Pair) -> None
             latencies[f"{name}|{side}|gap"] = latencies.get(f"{name}|{side}|gap", NOTHING).with_sketches(arm.gap.sketches)
 
 
-def _arrivals_and_limits(state: StepState, checks: dict[str, CheckState], change: Change, assignment: Assignment, rows: Rows) -> None:
+def _arrivals_and_limits(
+    state: StepState, checks: dict[str, CheckState], change: Change, assignment: Assignment, rows: Rows, sampling: dict[str, Sampling]
+) -> None:
     candidate = version_arm(rows, change.service, change.candidate)
     stable = ArmWindow() if change.stable is None else version_arm(rows, change.service, change.stable)
     policy = assignment.policy
@@ -203,11 +207,14 @@ def _arrivals_and_limits(state: StepState, checks: dict[str, CheckState], change
     if change.stable is not None and not assignment.baking:
         before = checks.get(key, CheckState())
         checks[key] = check_arrivals(before, candidate.requests, stable.requests, assignment.weight, policy.sample_ratio_tolerance)
+    kept = sampled_as((change.service,), state, sampling)
     for limit in policy.limits:
         share = limit_share(limit.metric, limit.maximum)
         key, scatter = limit_key(change, limit), scatter_of(state, (change.service,), limit.metric)
-        counts = [limit_counts(arm, limit.metric, limit.maximum, state.quality) for arm in (candidate, stable)]
-        checks[key] = check_limit(checks.get(key, _NEW), counts[0], counts[1], share, scatter)
+        before = checks.get(key, _NEW)
+        ours = limit_counts(candidate, limit.metric, limit.maximum, kept, before.candidate)
+        theirs = limit_counts(stable, limit.metric, limit.maximum, kept, before.stable)
+        checks[key] = check_limit(before, ours, theirs, share, scatter)
 
 
 def _seen(state: StepState, change: Change, assignment: Assignment, rows: Rows) -> Seen:
@@ -239,7 +246,7 @@ def _arrived(service: str, rows: Rows) -> dict[str, float]:
 
 
 def _quality(before: Quality, rows: Rows, assignment: Assignment) -> Quality:
-    observed = estimated = unknown = calls = errors = estimated_errors = lost = 0.0
+    observed = estimated = unknown = calls = lost = 0.0
     for change in assignment.changed:
         for row in rows.services.get(change.service, ()):
             observed += row.requests
@@ -250,7 +257,5 @@ def _quality(before: Quality, rows: Rows, assignment: Assignment) -> Quality:
                 if edge.callee_version == UNKNOWN_VERSION:
                     unknown += edge.calls
                     lost += edge.errors
-                errors += edge.errors
-                estimated_errors += edge.estimated_errors
-    add = (observed, estimated, float(rows.total), float(rows.late), float(rows.dropped), unknown, calls, errors, estimated_errors, lost)
+    add = (observed, estimated, float(rows.total), float(rows.late), float(rows.dropped), unknown, calls, lost)
     return Quality(*(a + b for a, b in zip(msgspec.structs.astuple(before), add, strict=True)))

@@ -33,7 +33,6 @@ class ArmWindow(msgspec.Struct, gc=False):
     requests: float = 0.0
     errors: float = 0.0
     estimated: float = 0.0
-    estimated_errors: float = 0.0
     latency: Drawn = msgspec.field(default_factory=Drawn)
     gap: Drawn = msgspec.field(default_factory=Drawn)
     calls: dict[EdgeKey, tuple[float, float]] = {}
@@ -102,17 +101,18 @@ def exposure_arm(rows: Rows, service: str, version: str, exposures: tuple[Exposu
 
 
 def _stood_for(rows: Rows, row: ExposureWindow) -> float:
-    """The requests behind a row of exposures: the first spans of their traces were kept as its entry point's spans were, of which the
-    estimate is known, and so what one success that was kept there stands for."""
-    requests = errors = estimated = 0.0
+    """The requests behind a row of exposures: the first spans of their traces were kept as its entry point's spans were, of which is known
+    what one error and one success that were kept stand for."""
+    requests = errors = estimated = failed = 0.0
     for service in rows.services.get(row.entry, ()):
         requests += service.requests
         errors += service.errors
         estimated += service.estimated_requests
+        failed += max(service.errors, service.estimated_errors)
     if estimated <= requests or requests <= errors:
         return float(row.requests)
-    each = max(1.0, (estimated - errors * rows.each_error) / (requests - errors))
-    return row.errors * rows.each_error + (row.requests - row.errors) * each
+    each_success, each_error = max(1.0, (estimated - failed) / (requests - errors)), failed / errors if errors else 1.0
+    return row.errors * each_error + (row.requests - row.errors) * each_success
 
 
 def edges_between(rows: Rows, callers: Iterable[str], callees: Iterable[str], *, messages: bool | None = None) -> tuple[EdgeKey, ...]:
@@ -147,7 +147,6 @@ def _edge_arm(
                 requests += row.calls
                 errors += row.errors
                 arm.estimated += row.estimated_calls
-                arm.estimated_errors += row.estimated_errors
                 if latency is not None:
                     latencies.append(row.server if latency is Side.SERVER and row.server.indices else row.client)
                 gaps.append(row.gap)

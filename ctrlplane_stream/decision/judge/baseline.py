@@ -27,8 +27,8 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
     """Sums over some windows of one service, all versions together.
 
     ``estimated`` counts requests corrected for sampling; ``lost`` failed calls to it without a server's half, among ``called``
-    calls; ``calls`` the calls it made, by edge, corrected for sampling; ``errors_seen`` and ``errors_estimated`` what callers saw
-    fail, and what that stands for.
+    calls; ``calls`` the calls it made, by edge, corrected for sampling; ``errors_seen`` and ``errors_estimated`` what was seen to fail
+    by itself or its callers, and what that stands for.
     """
 
     windows: int = 0
@@ -114,14 +114,27 @@ def lost_calls(rows: Rows, service: str, caller_version: str | None = None) -> t
     return lost, called
 
 
+def failures(rows: Rows, service: str) -> tuple[float, float]:
+    """(failures of a service that were seen in a window, by itself or its callers; what they stand for)."""
+    seen = estimated = 0.0
+    for own in rows.services.get(service, ()):
+        seen += own.errors
+        estimated += max(own.errors, own.estimated_errors)
+    for key in rows.incoming.get(service, ()):
+        for row in rows.edges[key]:
+            seen += row.errors
+            estimated += max(row.errors, row.estimated_errors)
+    return seen, estimated
+
+
 def _window_totals(rows: Rows, service: str) -> Totals:
     arm: ArmWindow = version_arm(rows, service, None)
     lost, called = lost_calls(rows, service)
     calls = {str(key): estimated for key, (_, estimated) in arm.calls.items()}
-    seen = in_order(arm.errors_by_edge.values())
+    errors_seen, errors_estimated = failures(rows, service)
     estimated = max(arm.requests, arm.estimated)
     latency, gap = arm.latency.histogram(), arm.gap.histogram()
-    return Totals(1, arm.requests, estimated, arm.errors, called, lost, latency, gap, calls, seen, max(seen, arm.estimated_errors))
+    return Totals(1, arm.requests, estimated, arm.errors, called, lost, latency, gap, calls, errors_seen, errors_estimated)
 
 
 def _after(past: ServicePast, window: Totals) -> ServicePast:

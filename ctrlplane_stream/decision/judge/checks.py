@@ -9,13 +9,16 @@ from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.past_shares import known_by, weigh_against_past, weigh_as_events
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
-from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Quality, Tail, name_of_edge
+from ctrlplane_stream.decision.judge.sampling import Kept
+from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Tail, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
 from ctrlplane_stream.decision.stats.harm import Past, weigh_against
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.model.sketch import bucket_index
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric
+
+_NONE = Counts()
 
 _PRIOR_CAP = 2000.0
 """The past weighs no more than this many requests in the guess of stable's share."""
@@ -30,7 +33,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     past: Totals
     known: tuple[Histogram, Histogram]
     known_gap: tuple[Histogram, Histogram]
-    quality: Quality
+    kept: Kept
     widened: bool = False
 
     @property
@@ -41,12 +44,12 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
     """Failed requests among all."""
-    candidate = _failures(pair.candidate, frame.quality)
+    candidate = _failures(pair.candidate, frame.kept, state.candidate)
     margin = frame.policy.error_margin * frame.factor
     if pair.stable is None:
         state = known_by(state, _past_failures(frame), margin, (frame.alpha, frame.policy.false_pass), scatter)
         return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
-    stable = _failures(pair.stable, frame.quality)
+    stable = _failures(pair.stable, frame.kept, state.stable)
     known, edges = _capped(_past_failures(frame)), _blamed(state, pair)
     return weigh_two_arms(state, candidate, stable, margin, known, scatter, None, proof, edges)
 
@@ -102,23 +105,12 @@ def check_lost(state: CheckState, lost: float, called: float, weight: float, fra
     return weigh_against_past(state, Counts(lost, called), scatter, proof)
 
 
-def _failures(arm: ArmWindow, quality: Quality) -> Counts:
-    """Failed and all requests on one scale: errors as counted, requests as many as those errors stand for.
-
-    Tail sampling keeps errors and drops successes; the total is the estimate divided by what one kept error stood for so far.
-    """
-    return _scaled(arm.errors, arm.requests, arm.estimated, quality)
+def _failures(arm: ArmWindow, kept: Kept, before: Counts) -> Counts:
+    return kept.failed(arm.errors, arm.requests, arm.estimated, before)
 
 
 def _past_failures(frame: Frame) -> Counts:
-    return _scaled(frame.past.errors, frame.past.requests, frame.past.estimated, frame.quality)
-
-
-def _scaled(errors: float, requests: float, estimated: float, quality: Quality) -> Counts:
-    if estimated <= requests or requests <= 0:
-        return Counts(errors, requests)
-    each = quality.estimated_errors / quality.errors if quality.errors >= 1 else estimated / requests
-    return Counts(errors, max(errors, estimated / max(1.0, each)))
+    return frame.kept.failed(frame.past.errors, frame.past.requests, frame.past.estimated, _NONE)
 
 
 def estimated_requests(arm: ArmWindow) -> float:
@@ -174,11 +166,11 @@ def check_arrivals(state: CheckState, candidate: float, stable: float, weight: f
     return weigh_two_sided(state, Counts(candidate, total), stable, most, least, UNSCATTERED)
 
 
-def limit_counts(arm: ArmWindow, metric: Metric, maximum: float, quality: Quality) -> Counts:
-    """What counts against an absolute limit: failures, or latencies above it."""
+def limit_counts(arm: ArmWindow, metric: Metric, maximum: float, kept: Kept, before: Counts) -> Counts:
+    """What counts against an absolute limit: failures, or latencies above it. ``before`` is what was counted of the arm in this step."""
     if metric in QUANTILES:
         return _slow(arm, bucket_index(max(1.0, maximum * 1000.0)), metric is Metric.NETWORK_GAP)
-    return _failures(arm, quality)
+    return _failures(arm, kept, before)
 
 
 def limit_share(metric: Metric, maximum: float) -> float:

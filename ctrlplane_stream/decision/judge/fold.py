@@ -33,10 +33,9 @@ from ctrlplane_stream.decision.judge.sentences import (
     waiting,
     wrong_ratio,
 )
-from ctrlplane_stream.decision.judge.state import CheckState, Quality, Seen, StepState
+from ctrlplane_stream.decision.judge.state import CheckState, Sampling, Seen, StepState
 from ctrlplane_stream.decision.judge.witnesses import carried_pasts, witnesses
 from ctrlplane_stream.decision.stats.harm import carried
-from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import (
     Assignment,
     Comparison,
@@ -69,10 +68,8 @@ def begin(assignment: Assignment, baseline: Baseline) -> StepState:
         [change.service for change in assignment.changed] + [guard.service for guard in assignment.guards] + [*assignment.entry_points]
     )
     references: dict[str, ServicePast] = {service: baseline.of(service).frozen() for service in watched if service}
-    pasts = [references[change.service].totals() for change in assignment.changed]
-    sampled = Quality(errors=in_order(p.errors_seen for p in pasts), estimated_errors=in_order(p.errors_estimated for p in pasts))
     references |= witnesses(assignment, baseline)
-    return StepState(assignment.rollout, assignment.step, assignment.attempt, references, quality=sampled)
+    return StepState(assignment.rollout, assignment.step, assignment.attempt, references)
 
 
 def follow(before: StepState, assignment: Assignment, baseline: Baseline) -> StepState:
@@ -87,7 +84,8 @@ def follow(before: StepState, assignment: Assignment, baseline: Baseline) -> Ste
     climbs = assignment.attempt == before.attempt + 1 and assignment.step > before.step
     known = before.checks if climbs else {}
     checks = {key: _suspected(was) for key, was in known.items() if was.windows and is_side_by_side(key)}
-    return replace(fresh, references=references, checks=checks)
+    sampling = {service: Sampling(kept.errors, kept.estimated_errors) for service, kept in before.sampling.items()}
+    return replace(fresh, references=references, checks=checks, sampling=sampling)
 
 
 def _suspected(before: CheckState) -> CheckState:
@@ -178,8 +176,8 @@ def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[Me
     candidate's part of all calls is its weight."""
     if all(e.missing is None for e in found if e.name is Metric.LOST_CALLS):
         return False
-    allowed = assignment.policy.lost_margin * state.quality.calls * assignment.weight
-    return state.quality.lost > allowed + _UNEXPLAINED * math.sqrt(max(1.0, allowed))
+    allowed = assignment.policy.lost_margin * state.coverage.calls * assignment.weight
+    return state.coverage.lost > allowed + _UNEXPLAINED * math.sqrt(max(1.0, allowed))
 
 
 def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...], outlook: Outlook | None) -> Verdict:
@@ -209,7 +207,7 @@ def _requests(state: StepState, assignment: Assignment) -> float:
 
 
 def _coverage(state: StepState, lag_seconds: float) -> Coverage:
-    q = state.quality
+    q = state.coverage
     return Coverage(
         observed=q.observed / q.estimated if q.estimated else 1.0,
         late=q.late / q.rows if q.rows else 0.0,

@@ -64,13 +64,14 @@ def log_threshold(comparison: Comparison, level: float) -> float:
 
 class Group(NamedTuple):
     """The questions about one pair of arms, and which latencies of these they ask for. ``services`` are those whose past they go by,
-    ``change`` is that of the guard itself, if it changes."""
+    ``sampled`` those whose failures tell how spans are kept, ``change`` is that of the guard itself, if it changes."""
 
     guard: Guard
     comparison: Comparison
     arms: str
     questions: tuple[Question, ...]
     services: tuple[str, ...]
+    sampled: tuple[str, ...]
     latency: bool
     gap: bool
     change: Change | None
@@ -84,9 +85,11 @@ def groups(assignment: Assignment) -> tuple[Group, ...]:
         asked = tuple(alike)
         first, metrics = asked[0], {question.metric for question in asked}
         services = assignment.entry_points if first.guard.role is GuardRole.ENTRY else (first.guard.service,)
+        calls_it = first.guard.role is GuardRole.CALLER and first.comparison is VERSIONS
+        sampled = tuple(change.service for change in assignment.changed) if calls_it else services
         change = change_of(assignment, first.guard.service)
         latency, gap = not metrics.isdisjoint({P50, P99}), GAP in metrics
-        found.append(Group(first.guard, first.comparison, arms, asked, services, latency, gap, change))
+        found.append(Group(first.guard, first.comparison, arms, asked, services, sampled, latency, gap, change))
     return tuple(found)
 
 

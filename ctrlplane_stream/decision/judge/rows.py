@@ -37,8 +37,8 @@ class Rows:
     total: int = 0
     late: int = 0
     dropped: int = 0
-    each_error: float = 1.0
-    """How many errors one that is seen stands for, as known before the window."""
+    sampled: bool = False
+    """Whether any row stands for more than what was seen."""
     arms: dict[tuple[str, str | None], Any] = field(default_factory=dict)
     """What `arms.version_arm` has added up of these rows, since several questions ask for the same."""
 
@@ -66,7 +66,11 @@ def _add(rows: Rows, edges: Iterable[EdgeWindow], services: Iterable[ServiceWind
             rows.incoming.setdefault(edge.callee, []).append(key)
             rows.outgoing.setdefault(edge.caller, []).append(key)
         rows.edges[key].append(edge)
+        if edge.estimated_calls > edge.calls:
+            rows.sampled = True
     for service in services:
         rows.services.setdefault(service.service, []).append(service)
+        if service.estimated_requests > service.requests:
+            rows.sampled = True
     for exposure in exposures:
         rows.exposures.setdefault(exposure.service, []).append(exposure)

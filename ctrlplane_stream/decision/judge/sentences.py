@@ -75,9 +75,9 @@ def suspicious(evidence: MetricEvidence, proven: bool) -> str:
 
 def unexplained(state: StepState, assignment: Assignment) -> str:
     """Why a step is not passed in which calls are lost, where there is no past to hold that against."""
-    names, lost = " and ".join(change.service for change in assignment.changed), state.quality.lost
+    names, lost = " and ".join(change.service for change in assignment.changed), state.coverage.lost
     return (
-        f"Of {state.quality.calls:.0f} calls to {names} {lost:.0f} failed and no server answered them, and no time before the rollout is "
+        f"Of {state.coverage.calls:.0f} calls to {names} {lost:.0f} failed and no server answered them, and no time before the rollout is "
         f"known that could say whether this is new. If the candidate dies, it sends no span: look at it, and promote or abort it by hand."
     )
 

@@ -96,8 +96,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sums behind the coverage: requests of the changed services observed and estimated; calls and requests of all rows, of late ones, of
-    ones dropped; calls to the changed services of unknown version, and all; their errors observed and estimated; the failed ones of
-    unknown version, which no server answered."""
+    ones dropped; calls to the changed services of unknown version, and all; of the former those that failed, which no server answered."""
 
     observed: float = 0.0
     estimated: float = 0.0
@@ -106,14 +105,31 @@ class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
     dropped: float = 0.0
     unknown: float = 0.0
     calls: float = 0.0
-    errors: float = 0.0
-    estimated_errors: float = 0.0
     lost: float = 0.0
 
+
+class Sampling(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is known of how a service's spans are kept: failures seen and estimated, before the rollout and since; calls and requests seen
+    and estimated in this step."""
+
+    errors: float = 0.0
+    estimated_errors: float = 0.0
+    requests: float = 0.0
+    estimated: float = 0.0
+
+    def plus(self, other: "Sampling") -> "Sampling":
+        """With what is known of more windows, or of another service."""
+        return Sampling(
+            self.errors + other.errors,
+            self.estimated_errors + other.estimated_errors,
+            self.requests + other.requests,
+            self.estimated + other.estimated,
+        )
+
     @property
-    def each_error(self) -> float:
-        """How many errors one that was seen stood for so far; 1 where none was."""
-        return max(1.0, self.estimated_errors / self.errors) if self.errors >= 1 else 1.0
+    def each_error(self) -> float | None:
+        """How many failures one that was seen stands for; None where none was."""
+        return max(1.0, self.estimated_errors / self.errors) if self.errors >= 1 else None
 
 
 class StepState(msgspec.Struct, frozen=True):
@@ -122,7 +138,7 @@ class StepState(msgspec.Struct, frozen=True):
     ``apart`` says that the windows of the versions are of different times, as recordings' are, so that a drift is in the difference.
     ``checks`` is by question, ``calls`` the edges begun of each question about calls per request, whose checks are named
     ``question|edge``; ``latencies`` are by arms and side.
-    In ``silent`` of the ``windows`` a changed service that a PASS needs had no request.
+    ``sampling`` is by service. In ``silent`` of the ``windows`` a changed service that a PASS needs had no request.
     """
 
     rollout: str
@@ -133,7 +149,8 @@ class StepState(msgspec.Struct, frozen=True):
     calls: dict[str, tuple[str, ...]] = {}
     latencies: dict[str, Histogram] = {}
     seen: dict[str, Seen] = {}
-    quality: Quality = Quality()
+    coverage: Quality = Quality()
+    sampling: dict[str, Sampling] = {}
     windows: int = 0
     silent: int = 0
     last_window: int = -1

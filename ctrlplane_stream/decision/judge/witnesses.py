@@ -18,7 +18,8 @@ from ctrlplane_stream.decision.judge.checks import Frame, check_errors, check_ta
 from ctrlplane_stream.decision.judge.histograms import NOTHING
 from ctrlplane_stream.decision.judge.pairs import pair_of
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.judge.state import CheckState, Counts, StepState, edge_named
+from ctrlplane_stream.decision.judge.sampling import WITNESS, sampled_as
+from ctrlplane_stream.decision.judge.state import CheckState, Counts, Sampling, StepState, edge_named
 from ctrlplane_stream.decision.stats.betting import divergence
 from ctrlplane_stream.model.verdicts import Assignment, Comparison, GatePolicy, Guard, GuardRole, Metric, MetricEvidence, VerdictStatus
 
@@ -26,7 +27,6 @@ MOST = 5
 """Witnesses of one rollout: the busiest, since they can say most; more would cost more than they add."""
 
 _METRICS = (Metric.ERROR_RATIO, Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP)
-_PREFIX = "witness|"
 _NEW = CheckState()
 
 
@@ -37,19 +37,19 @@ def witnesses(assignment: Assignment, baseline: Baseline) -> dict[str, ServicePa
     guards = {*(guard.service for guard in assignment.guards), *assignment.entry_points}
     asked = [name for name in baseline.services if name not in moving]
     asked.sort(key=lambda name: (name in guards, -baseline.services[name].totals().requests, name))
-    return {f"{_PREFIX}{name}": baseline.services[name].frozen() for name in asked[:MOST]}
+    return {f"{WITNESS}{name}": baseline.services[name].frozen() for name in asked[:MOST]}
 
 
-def hear(state: StepState, assignment: Assignment, rows: Rows) -> dict[str, CheckState]:
+def hear(state: StepState, assignment: Assignment, rows: Rows, sampling: dict[str, Sampling]) -> dict[str, CheckState]:
     """What every witness says after one more window, by witness and metric."""
     policy, heard = _of_witnesses(assignment.policy), {}
     for name in _called(state):
-        service = name.removeprefix(_PREFIX)
+        service = name.removeprefix(WITNESS)
         pair = pair_of(Guard(service, GuardRole.COLLATERAL), Comparison.BASELINE, assignment, rows, None)
         past = state.references[name]
         totals = past.totals()
         latencies, gaps = (totals.latency, NOTHING), (totals.gap, NOTHING)
-        frame = Frame(policy, policy.false_pass, totals, latencies, gaps, state.quality, widened=True)
+        frame = Frame(policy, policy.false_pass, totals, latencies, gaps, sampled_as((service,), state, sampling), widened=True)
         for metric in _METRICS:
             key, scatter = f"{name}|{metric}", past.scatter_of(metric)
             before = state.checks.get(key, _NEW)
@@ -67,7 +67,7 @@ def cleared(evidence: MetricEvidence, accused: CheckState, state: StepState, ass
         return evidence
     wanted = -math.log(assignment.policy.false_pass)
     slowed = _waiting_for({evidence.guard} if evidence.guard else {*assignment.entry_points}, state)
-    checks = [state.checks.get(f"{name}|{evidence.name}", _NEW) for name in _called(state) if name.removeprefix(_PREFIX) not in slowed]
+    checks = [state.checks.get(f"{name}|{evidence.name}", _NEW) for name in _called(state) if name.removeprefix(WITNESS) not in slowed]
     worse = sum(check.evidence.best_harm >= wanted for check in checks)
     heard = sum(check.evidence.best_harm >= wanted or _nats(check, accused.candidate) >= wanted for check in checks)
     if 2 * worse <= heard:
@@ -78,11 +78,11 @@ def cleared(evidence: MetricEvidence, accused: CheckState, state: StepState, ass
 
 def carried_pasts(fresh: dict[str, ServicePast], kept: dict[str, ServicePast]) -> dict[str, ServicePast]:
     """The pasts of a step that follows another of its rollout: what the earlier one held, its witnesses among them and no others."""
-    return {**{name: past for name, past in fresh.items() if not name.startswith(_PREFIX)}, **kept}
+    return {**{name: past for name, past in fresh.items() if not name.startswith(WITNESS)}, **kept}
 
 
 def _called(state: StepState) -> list[str]:
-    return [name for name in state.references if name.startswith(_PREFIX)]
+    return [name for name in state.references if name.startswith(WITNESS)]
 
 
 @lru_cache(maxsize=64)

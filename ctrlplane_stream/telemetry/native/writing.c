@@ -129,7 +129,9 @@ static uint8_t *service(uint8_t *at, const Writing *w, const Place *p, const Sum
   at = real(TEXT(at, ",\"estimated_requests\":"), sums->estimated_calls);
   if (!at) return NULL;
   at = whole(TEXT(at, ",\"roots\":"), w->counts->roots[p->slot]);
-  return TEXT(sketch(TEXT(at, ",\"latency\":"), w->counts, p->slot), "},");
+  at = sketch(TEXT(at, ",\"latency\":"), w->counts, p->slot);
+  at = real(TEXT(at, ",\"estimated_errors\":"), sums->estimated_errors);
+  return at ? TEXT(at, "},") : NULL;
 }
 
 /* Rows in the given order, a comma after each; ``ends`` says where each ends. Returns how many calls they count that were answered, or

@@ -117,8 +117,8 @@ def test_a_row_of_a_service_is_what_the_encoder_makes_of_the_same_counts(tallies
     arrived = _Counted([(1, WINDOW)], tallies, (latency,), roots)
     found = _rows().arrivals(arrived.counts, list(tallies))
     assume(found is not None)
-    calls, errors, estimated, _ = sums_of([(weight, *counts) for weight, counts in tallies.items()])
-    row = ServiceWindow('cal"lee', "ü", calls, errors, estimated, roots, latency)
+    calls, errors, estimated, estimated_errors = sums_of([(weight, *counts) for weight, counts in tallies.items()])
+    row = ServiceWindow('cal"lee', "ü", calls, errors, estimated, roots, latency, estimated_errors)
     ((window, environment, rows),) = found or []
     assert (window, environment, list(rows.names), rows.value) == (WINDOW, "prod", [('cal"lee', "ü")], msgspec.json.encode(row) + b",")
 

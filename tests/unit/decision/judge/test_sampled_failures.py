@@ -1,0 +1,142 @@
+"""Failures where one success in ten is kept, or one span in ten: what a kept failure stands for shows on failures alone."""
+
+import math
+import random
+
+import msgspec
+import pytest
+
+from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, StepState, begin, judge_window, observe, sort_rows
+from ctrlplane_stream.decision.judge.fold import follow
+from ctrlplane_stream.model import sketch
+from ctrlplane_stream.model.identity import EdgeKind
+from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Limit, Metric, VerdictStatus
+from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+
+KEPT, PAST = 0.1, 30
+ERRORS = "changed|cart|versions|error_ratio"
+NOTHING = sketch.of(())
+
+
+class Sampled:
+    """Windows of frontend → cart → stock with so many requests to each version of cart, of which shares fail at cart and at stock."""
+
+    def __init__(self, requests: int = 2000, seed: int = 1, tail: bool = True, changed: str = "cart", caller: bool = True) -> None:
+        self.requests, self.rng, self.tail, self.caller = requests, random.Random(seed), tail, caller
+        self.asked = Assignment(
+            rollout="r",
+            environment="prod",
+            step=0,
+            attempt=1,
+            changed=(Change("cart", "#2", "#1"),),
+            guards=(
+                Guard("cart", GuardRole.CHANGED, required=True),
+                Guard("", GuardRole.ENTRY, required=True),
+                Guard("stock", GuardRole.CALLEE),
+            ),
+            weight=0.5,
+            weight_confirmed_at_ms=PAST * 10_000,
+            steps=4,
+            entry_points=("frontend" if caller else "cart",),
+            policy=GatePolicy(metrics=(Metric.ERROR_RATIO,), proof=()),
+        )
+
+    def window(self, number: int, shares: dict[str, float], at_stock: dict[str, float] | None = None) -> ClosedWindow:
+        edges, services, exposures = [], [], []
+        entered = [0, 0, 0.0, 0.0]
+        for version, share in shares.items():
+            seen, failed, meant, meant_failed = self._kept(self.requests, share)
+            services.append(ServiceWindow("cart", version, seen, failed, meant, 0, NOTHING, meant_failed))
+            exposures.append(ExposureWindow("frontend" if self.caller else "cart", "cart", version, Exposure.EXPOSED, seen, failed))
+            entered = [a + b for a, b in zip(entered, (seen, failed, meant, meant_failed), strict=True)]
+            if self.caller:
+                edges.append(EdgeWindow("frontend", "cart", EdgeKind.CALL, "#1", version, seen, failed, meant, meant_failed))
+            if at_stock:
+                edges.append(EdgeWindow("cart", "stock", EdgeKind.CALL, version, "#1", *self._kept(self.requests, at_stock[version])))
+        if self.caller:
+            requests, errors, meant, meant_errors = entered
+            services.append(ServiceWindow("frontend", "#1", int(requests), int(errors), meant, 0, NOTHING, meant_errors))
+        part = WindowPart("prod", 0, number * 10, 0, tuple(edges), tuple(services), tuple(exposures))
+        return ClosedWindow(number * 10, (part,))
+
+    def _kept(self, requests: int, share: float) -> tuple[int, int, float, float]:
+        failed = sum(self.rng.random() < share for _ in range(requests))
+        well = sum(self.rng.random() < KEPT for _ in range(requests - failed))
+        if self.tail:
+            return well + failed, failed, well / KEPT + failed, float(failed)
+        failed = sum(self.rng.random() < KEPT for _ in range(failed))
+        return well + failed, failed, (well + failed) / KEPT, failed / KEPT
+
+    def began(self, past: int = PAST) -> StepState:
+        baseline = Baseline()
+        for number in range(PAST - past, PAST):
+            baseline = observe(baseline, sort_rows(self.window(number, {"#1": 0.0}, {"#1": 0.0}), 0), ())
+        return begin(self.asked, baseline)
+
+    def fails(self, candidate: float, at_stock: float = 0.0, windows: int = 40, past: int = PAST) -> int | None:
+        """After how many windows the step fails, if it does."""
+        state = self.began(past)
+        for number in range(PAST, PAST + windows):
+            closed = self.window(number, {"#1": 0.0, "#2": candidate}, {"#1": 0.0, "#2": at_stock})
+            state, verdict = judge_window(state, self.asked, closed)
+            if verdict.status is VerdictStatus.FAIL:
+                return number - PAST + 1
+        return None
+
+
+@pytest.mark.parametrize("past", [0, PAST])
+@pytest.mark.parametrize("caller", [True, False])
+def test_kept_failures_of_a_service_that_never_failed_stand_for_themselves(caller: bool, past: int) -> None:
+    """Eight in a thousand requests fail where ten may: of those kept it is 7%. Nobody calls an entry point, which alone tells of itself."""
+    assert [Sampled(seed=seed, caller=caller).fails(candidate=0.008, past=past) for seed in range(3)] == [None] * 3
+
+
+def test_kept_failures_of_a_callee_stand_for_themselves_though_what_changed_never_fails() -> None:
+    assert [Sampled(seed=seed).fails(candidate=0.0, at_stock=0.008) for seed in range(3)] == [None] * 3
+
+
+def test_kept_failures_count_for_themselves_against_an_absolute_limit() -> None:
+    sampled = Sampled()
+    sampled.asked = msgspec.structs.replace(
+        sampled.asked, policy=GatePolicy(metrics=(), proof=(), limits=(Limit(Metric.ERROR_RATIO, 0.02),))
+    )
+    assert sampled.fails(candidate=0.008) is None
+
+
+@pytest.mark.parametrize("tail", [True, False])
+def test_harm_is_found_however_spans_are_sampled(tail: bool) -> None:
+    found = Sampled(tail=tail).fails(candidate=0.05)
+    assert found is not None
+    assert found <= 4
+
+
+def test_requests_from_before_the_first_failure_count_when_it_says_how_many_there_were() -> None:
+    """Until then those that were seen count, since a sampler that keeps one failure in ten gives no more."""
+    sampled = Sampled(requests=300)
+    state = sampled.began(past=0)
+    for number in range(PAST, PAST + 5):
+        state, _ = judge_window(state, sampled.asked, sampled.window(number, {"#1": 0.0, "#2": 0.0}))
+    assert state.checks[ERRORS].candidate.total == pytest.approx(5 * 300 * KEPT, rel=0.3)
+    state, _ = judge_window(state, sampled.asked, sampled.window(PAST + 5, {"#1": 0.0, "#2": 0.03}))
+    assert state.checks[ERRORS].candidate.total == pytest.approx(6 * 300, rel=0.2)
+    assert state.checks[ERRORS].stable.total == pytest.approx(6 * 300, rel=0.2)
+
+
+def test_requests_of_which_one_failure_in_ten_is_kept_stay_what_was_seen() -> None:
+    sampled = Sampled(requests=300, tail=False)
+    state = sampled.began(past=0)
+    for number in range(PAST, PAST + 6):
+        state, _ = judge_window(state, sampled.asked, sampled.window(number, {"#1": 0.0, "#2": 0.1 if number == PAST + 5 else 0.0}))
+    assert state.sampling["cart"].errors > 0
+    assert state.checks[ERRORS].candidate.total == pytest.approx(6 * 300 * KEPT, rel=0.3)
+
+
+def test_what_a_kept_failure_stands_for_is_known_in_the_next_step() -> None:
+    sampled = Sampled()
+    state = sampled.began()
+    state, _ = judge_window(state, sampled.asked, sampled.window(PAST, {"#1": 0.0, "#2": 0.01}))
+    later = msgspec.structs.replace(sampled.asked, step=1, attempt=2)
+    state = follow(state, later, Baseline())
+    assert math.isclose(state.sampling["cart"].each_error or 0.0, 1.0)
+    state, _ = judge_window(state, later, sampled.window(PAST + 1, {"#1": 0.0, "#2": 0.0}))
+    assert state.checks[ERRORS].candidate.total == pytest.approx(2000, rel=0.2)
