@@ -29,14 +29,15 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     Seek to ``restart.offset``. Everything up to and including ``through`` has been published: the stage repeats it in
     silence. ``closed_through`` is the end (seconds) of the last closed window, None where none was closed. The memory
-    (``sightings``, ``names``, ``environments``, ``watches``) is that of ``through``.
+    (``sightings``, ``names``, ``environments`` with the second in which they were heard of last, ``watches``) is that of ``through``.
+    One that an older build wrote names the environments only.
     """
 
     partition: int
     restart: Mark
     through: int
     closed_through: int | None
-    environments: tuple[str, ...] = ()
+    environments: tuple[tuple[str, int] | str, ...] = ()
     watches: tuple[Watch, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     names: tuple[tuple[str, str], ...] = ()

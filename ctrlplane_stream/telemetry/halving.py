@@ -12,13 +12,15 @@ import msgspec
 
 from ctrlplane_stream.telemetry.batch_encoding import encode_batch
 from ctrlplane_stream.telemetry.batches import Watermark, encode_watermark
+from ctrlplane_stream.telemetry.environments import Environments
 from ctrlplane_stream.telemetry.half import Half
 from ctrlplane_stream.telemetry.reading import Reader
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.wire.otlp import Unreadable
 
-_MOST_ENVIRONMENTS = 256
+_NAMED_MS = 60_000
+"""How long a watermark names an environment after its last span. A minute: several of them, should some be lost."""
 
 
 class SourceRecord(msgspec.Struct, frozen=True):
@@ -117,7 +119,8 @@ class HalvesStage:
     def __init__(self, settings: SpanSettings, source: HalfSource | None = None) -> None:
         self._source = source or ReferenceSource(settings)
         self._received: dict[int, int] = {}
-        self._environments: dict[int, dict[str, None]] = {}
+        self._settings = settings
+        self._environments: dict[int, Environments] = {}
         self._read_since: dict[int, bool] = {}
 
     def process(self, records: Iterable[SourceRecord], now_ms: int) -> Halved:
@@ -143,10 +146,9 @@ class HalvesStage:
         result = self._source.batches(records, skipped)
         self._received[source] = max(self._received.get(source, 0), *(record.received_ms or 0 for record in records))
         self._read_since[source] = True
-        known = self._environments.setdefault(source, {})
-        for environment in result.environments:
-            if len(known) < _MOST_ENVIRONMENTS:
-                known[environment] = None
+        known = self._environments.setdefault(source, Environments(self._settings.max_environments))
+        received_ms = self._received[source]
+        known.hear(result.environments, received_ms, silent_before=received_ms - 2 * self._settings.window_ms)
         return result
 
     def stands_at(self, source: int, now_ms: int, caught_up: bool) -> int | None:
@@ -164,8 +166,10 @@ class HalvesStage:
         if time_ms is None:
             return None
         idle = caught_up and not self._read_since.pop(source, False)
-        environments = tuple(sorted(self._environments.get(source, {})))
-        return encode_watermark(Watermark(source, time_ms, now_ms, idle, environments))
+        known = self._environments.get(source)
+        if known is not None:
+            known.forget(time_ms - _NAMED_MS)
+        return encode_watermark(Watermark(source, time_ms, now_ms, idle, known.names if known is not None else ()))
 
     def forget(self, source: int) -> None:
         """Drop what is remembered of a source partition that moved to another worker."""

@@ -1,5 +1,7 @@
 """Keeps the names of databases and external peers few: the first ``most`` of an environment stay, the rest are ``other``."""
 
+from collections.abc import Collection
+
 from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.telemetry.folding import WindowFold
 
@@ -20,6 +22,11 @@ class Names:
     def admitted(self) -> tuple[tuple[str, str], ...]:
         """Every (environment, name) admitted, in order."""
         return tuple((environment, name) for environment in sorted(self._admitted) for name in self._admitted[environment])
+
+    def keep(self, environments: Collection[str]) -> None:
+        """Forget the names of all other environments."""
+        for environment in self._admitted.keys() - environments:
+            del self._admitted[environment]
 
     def cap(self, environment: str, fold: WindowFold) -> None:
         """Rename in a fold what is one name too many, adding up edges that become one."""

@@ -6,7 +6,7 @@ to be late, not empty.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.batches import Batch, HalvesRecord, Watch, Watermark
 from ctrlplane_stream.telemetry.checkpoint import Checkpoint, Mark, SourceState
+from ctrlplane_stream.telemetry.environments import Environments
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.folding import Fold, WindowFold
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
@@ -22,7 +23,7 @@ from ctrlplane_stream.telemetry.pairing import ReferencePairing
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
-_MOST_ENVIRONMENTS = 256
+_ALWAYS = 1 << 62
 _LONGEST_GAP = 10_000
 """Empty windows that are closed one by one after an outage; what lies further back is passed over."""
 
@@ -116,7 +117,8 @@ class PairStage:
         self._line = start.restart.line
         self._sources = {state.source: state for state in start.restart.sources}
         self._marks: deque[Mark] = deque([start.restart])
-        self._environments = dict.fromkeys(start.environments)
+        heard = [(found, start.restart.line or 0) if isinstance(found, str) else found for found in start.environments]
+        self._environments = Environments(settings.max_environments, heard)
         self._watches = {(watch.environment, watch.service): watch for watch in start.watches}
         self._peers = KnownPeers(catalog or {}, settings.max_peers, start.sightings)
         self._names = Names(settings.max_names, start.names)
@@ -178,16 +180,20 @@ class PairStage:
         return []
 
     def _watch(self, watch: Watch) -> list[_Drained]:
-        self._meet(watch.environment)
+        self._hear((watch.environment,), self._line or 0, silent_before=_ALWAYS)
         if watch.versions:
             self._watches[watch.environment, watch.service] = watch
         else:
             self._watches.pop((watch.environment, watch.service), None)
         return []
 
-    def _meet(self, environment: str) -> None:
-        if len(self._environments) < _MOST_ENVIRONMENTS:
-            self._environments[environment] = None
+    def _hear(self, environments: Sequence[str], seconds: int, silent_before: int) -> None:
+        if environments and self._through > self._silent_through:
+            self._environments.hear(environments, seconds, silent_before, self._watched_in())
+
+    def _watched_in(self) -> frozenset[str]:
+        """The environments in which something is watched."""
+        return frozenset(environment for environment, _ in self._watches)
 
     def _source(self, source: int) -> SourceState:
         return self._sources.get(source, SourceState(source))
@@ -196,8 +202,8 @@ class PairStage:
         state = self._source(mark.source)
         time_ms = mark.time_ms if state.time_ms is None else max(state.time_ms, mark.time_ms)
         self._sources[mark.source] = SourceState(mark.source, state.through, time_ms, mark.written_at_ms, mark.idle)
-        for environment in mark.environments:
-            self._meet(environment)
+        seconds = time_ms // 1000
+        self._hear(mark.environments, seconds, seconds - 2 * self._settings.window_seconds)
         line = self._line_now()
         if line is None or (self._line is not None and line <= self._line):
             return []
@@ -226,7 +232,11 @@ class PairStage:
             records.extend(self._closed(window))
             self._peers.settle(window, self._settings.reach_windows, self._settings.window_seconds)
         self._line = line
-        return [*self._drained(self._fold.drain(), part=offset + 1), *records]
+        late = self._drained(self._fold.drain(), part=offset + 1)
+        if self._peers.learning:
+            self._environments.forget(line - self._settings.environment_ms // 1000, self._watched_in())
+            self._names.keep(self._environments.names)
+        return [*late, *records]
 
     def _first_to_close(self, line: int) -> int:
         """The first window of this step; at the very beginning, what is within reach of it, so that older halves are late."""
@@ -246,7 +256,7 @@ class PairStage:
     def _closed(self, window: int) -> list[Closed]:
         lag_ms = max(state.written_at_ms - (state.time_ms or 0) for state in self._sources.values())
         idle = all(state.idle for state in self._sources.values())
-        return [Closed(name, self.partition, window, max(0, lag_ms) / 1000, idle) for name in sorted(self._environments)]
+        return [Closed(name, self.partition, window, max(0, lag_ms) / 1000, idle) for name in self._environments.names]
 
     def _watched(self) -> Watched:
         watched: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -275,7 +285,7 @@ class PairStage:
             self._marks[0],
             max(self._through, self._silent_through),
             self._line,
-            tuple(sorted(self._environments)),
+            self._environments.heard,
             tuple(self._watches[key] for key in sorted(self._watches)),
             self._peers.sightings,
             self._names.admitted,

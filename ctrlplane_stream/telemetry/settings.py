@@ -38,6 +38,14 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_names: int = 256
     """Names of databases and external peers in one environment and partition; further ones are called ``other``."""
 
+    max_environments: int = 256
+    """Environments whose windows one partition closes; of more at once the last ones are not known. The longest silent makes room, where
+    nothing is watched in it."""
+
+    environment_ms: int = 3_600_000
+    """How long an environment's windows are closed after its last span, where nothing is watched in it. An hour: a preview is gone by then,
+    and who begins to speak again is known again."""
+
     max_peers: int = 4_096
     """Addresses remembered as belonging to a service, the longest unseen forgotten first; bounded because the checkpoint holds them."""
 
@@ -59,7 +67,7 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"answer_ms ({self.answer_ms}) must be between 0 and window_ms ({self.window_ms})")
         if self.max_trace_ms < self.pairing_ms:
             raise ValueError(f"max_trace_ms ({self.max_trace_ms}) must be at least pairing_ms ({self.pairing_ms})")
-        if min(self.partitions, self.max_halves, self.max_trace_halves, self.max_names, self.max_peers) < 1:
+        if min(self.partitions, self.max_halves, self.max_trace_halves, self.max_names, self.max_environments, self.max_peers) < 1:
             raise ValueError("partitions and every max_* must be at least 1")
         if not self.sampling_multiplier >= 1.0:
             raise ValueError(f"sampling_multiplier must be at least 1: {self.sampling_multiplier}")

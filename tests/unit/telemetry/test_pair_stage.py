@@ -1,6 +1,7 @@
 """One ``span-halves`` partition: what it remembers, how it is rebuilt, and that it stays within its bounds."""
 
 from ctrlplane_stream.model.windows import Closed, WindowPart
+from ctrlplane_stream.telemetry.batches import Watch
 from ctrlplane_stream.telemetry.engines import REFERENCE, columnar
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, call_counts, feed
@@ -13,6 +14,44 @@ SETTINGS = SpanSettings(partitions=1, window_ms=10_000, lateness_ms=10_000, pair
 
 def at(seconds: float) -> float:
     return BEGINNING_MS + seconds * 1_000
+
+
+def closed_in(chain: InMemoryChain, since: int = 0) -> set[str]:
+    return {record.environment for record in chain.output[0][since:] if isinstance(record, Closed)}
+
+
+def test_environments_that_are_gone_make_room_and_their_windows_are_closed_no_more() -> None:
+    """Previews of pull requests come and go; of more at once those that speak keep their places."""
+    settings = SpanSettings(partitions=1, max_environments=4)
+    traces, chain = SampleTraces(), InMemoryChain(settings, REFERENCE)
+
+    def speak(seconds: float, *environments: str) -> None:
+        chain.receive(
+            [request([traces.span("shop", Kind.SERVER, environment=name, end_ms=at(seconds)) for name in environments])], int(at(seconds))
+        )
+        chain.advance(int(at(seconds)))
+
+    speak(1, "pr-1", "pr-2", "pr-3", "pr-4", "pr-5")
+    for seconds in range(2, 100, 10):
+        speak(seconds, "production")
+    assert "production" in closed_in(chain)
+    speak(100, *(f"flood-{number}" for number in range(100)))
+    since = len(chain.output[0])
+    for seconds in range(101, 200, 10):
+        speak(seconds, "production", *(f"flood-{number}" for number in range(seconds)))
+    assert "production" in closed_in(chain, since)
+    assert len(closed_in(chain, since)) < 20
+    chain.watch(Watch("staging", "shop", ("2",)))
+    for seconds in range(300, 5_000, 100):
+        speak(seconds, "production")
+    saved, since = chain.pairs[0].checkpoint(), len(chain.output[0])
+    speak(5_100, "production")
+    assert closed_in(chain, since) == {"production", "staging"}
+    assert [name for name, _ in saved.environments] == ["production", "staging"]
+    rebuilt = chain.pair_stage(0, saved)
+    for offset in range(rebuilt.restart_offset, len(chain.log[0])):
+        feed(rebuilt, offset, chain.log[0][offset])
+    assert rebuilt.checkpoint() == chain.pairs[0].checkpoint()
 
 
 def test_a_rebuilt_stage_learns_nothing_from_traces_of_which_it_reads_only_the_end() -> None:
