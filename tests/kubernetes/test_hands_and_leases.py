@@ -371,6 +371,42 @@ def test_a_lease_is_honoured_with_nothing_but_the_api(lab, namespace):
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("way", ["by a route", "in place", "exchanged in portions"])
+def test_a_lease_brings_a_target_to_stable_with_nobody_else_at_work_however_long_its_pods_take(lab, namespace, way):
+    """Stable is not ready when the lease ends, and is a while after; in place its Pods are made one after the other."""
+    more = {"in place": {"in_place": True}, "exchanged in portions": {"in_place": True, "surplus_percent": 25}}.get(way, {})
+
+    async def weights(admin):
+        (rule,) = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+        return [each["weight"] for each in rule["backendRefs"]]
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE, replicas=4)))
+            await actuator.apply(*command(TARGET, 1, *pair(100), **more))
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            await actuator.apply(*command(TARGET, 2, *pair(50), lease=1_000.0, **more))
+            await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+            lab.kubelet.set_ready("shop-cart-v1", ready=bool(more))
+            async with asyncio.timeout(30.0):
+                while (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["status"].get("readyReplicas", 0) and not more:
+                    await asyncio.sleep(0.05)
+            watching = asyncio.create_task(watch_leases(cluster, namespace, lambda: time.time() + 2_000.0))
+            try:
+                async with asyncio.timeout(60.0):
+                    while 'lease_expired":true' not in str((await admin.get(Kind.CONFIG_MAP, namespace, "ctrlplane-shop-cart"))["data"]):
+                        await asyncio.sleep(0.05)
+                    lab.kubelet.set_ready("shop-cart-v1", ready=True)
+                    while await weights(admin) != [100, 0]:
+                        await asyncio.sleep(0.1)
+                    while more and (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]["replicas"] < 4:
+                        await asyncio.sleep(0.1)
+            finally:
+                watching.cancel()
+
+    asyncio.run(run())
+
+
 class Broken(HttpTransport):
     """Answers to changes of the route ``shop-bag`` are lost before they are made."""
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from ctrlplane_stream.actuators.in_place import shares
 from ctrlplane_stream.actuators.kubernetes.behind_service import shared_steps
 from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
 from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
@@ -20,7 +21,7 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import pruned
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, End, Make, Remember, Remove, Return, Scale, Step, Steps
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, objects_of, strays, ways, words
-from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force
+from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force, replicas
 from ctrlplane_stream.actuators.ledger import Ledger, and_then, expire
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import Capacity, TargetWanted
@@ -44,6 +45,17 @@ def due(sight: Sight, now: float, refused: Collection[str] = ()) -> Steps:
     weights, more, less = _weighed(sight, ledger, memory.ledger.wanted)
     first = (*weights, *missing) if missing else (*more, *weights, *_unstamped(sight, more))
     return first or tuple(step for step in (*less, *_unlisted(sight)) if not _is_going(sight, step))
+
+
+def has_arrived(sight: Sight) -> bool:
+    """Whether what was wanted is in force, or a person's edit stands; where not, something is due once Pods are ready or gone."""
+    memory = sight.memory
+    if memory is None or memory.ledger.wanted is None or (memory.ledger.edited is not None and memory.hands_off):
+        return True
+    ledger, wanted, weights = memory.ledger, memory.ledger.wanted, in_force(sight)
+    sizes = shares(ledger.goal, wanted, sight.full) if wanted.in_place else {}
+    whole = all(replicas(sight.serving(label)) == size for label, size in sizes.items())
+    return whole and all(weights.get(label, 0) == weight for label, weight in ledger.goal.items())
 
 
 def _weighed(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps, Steps, Steps]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.due import has_arrived
 from ctrlplane_stream.actuators.kubernetes.memory import MEMORY, Memory, MemoryUnreadable, read_memory
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, revision_of
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
@@ -35,7 +36,7 @@ async def expire_leases(cluster: Cluster, namespace: str, clock: Callable[[], fl
 
 
 async def watch_leases(cluster: Cluster, namespace: str, clock: Callable[[], float] = time.time) -> None:
-    """Do so whenever a lease runs out, until cancelled: one watch, and no request while nothing is due."""
+    """Do so whenever a lease runs out, until cancelled: one watch, and no request while nothing is due nor waits for Pods."""
     copy, expiry = Copy(cluster, Kind.CONFIG_MAP, namespace, MEMORY), _Expiry(cluster, clock)
     keeping = asyncio.create_task(copy.run())
     try:
@@ -47,7 +48,8 @@ async def watch_leases(cluster: Cluster, namespace: str, clock: Callable[[], flo
             except ExceptionGroup as failed:
                 log.error("leases in %s: %s", namespace, "; ".join(str(each) for each in failed.exceptions))
                 pause = _AGAIN_SECONDS
-            await _changed_within(copy.changed, pause or _until_next(copy.all(), clock()))
+            pause = pause or (_AGAIN_SECONDS if expiry.waits else _until_next(copy.all(), clock()))
+            await _changed_within(copy.changed, pause)
     finally:
         await end_tasks([keeping])
 
@@ -63,18 +65,24 @@ class _Expiry:
         self._clock = clock
         self._arrived: dict[Target, str] = {}
         """The revision of the memory at which nothing was left to do."""
+        self.waits = False
+        """Whether some target waits for Pods that are to be ready, or gone: nothing tells when they are."""
 
     async def of(self, memories: tuple[Manifest, ...]) -> tuple[Target, ...]:
         """The targets whose lease ran out just now. Raises an ExceptionGroup of WorldUnreachable when all were tried."""
         failed, expired = [], []
+        self.waits = False
         for memory, revision in _readable(memories):
             until = memory.ledger.lease_until
             over = until is not None and until <= self._clock()
             if not over and (not _has_fallen_back(memory) or self._arrived.get(memory.target) == revision):
                 continue
             try:
-                await self._actuator.settle(memory.target, memory.place)
-                self._arrived[memory.target] = revision
+                sight, _ = await self._actuator.settle(memory.target, memory.place)
+                if has_arrived(sight):
+                    self._arrived[memory.target] = revision
+                else:
+                    self.waits = True
             except (WorldUnreachable, ApiRefused, MemoryUnreadable) as error:
                 failed.append(WorldUnreachable(f"{memory.target}: {error}"))
                 continue
