@@ -15,6 +15,7 @@ from ctrlplane_stream.decision.waves import cycles, waves
 from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy, Step
+from ctrlplane_stream.model.strictest import NEVER, strictest
 
 _NOBODY: Mapping[str, str] = MappingProxyType({})
 
@@ -30,7 +31,7 @@ def compose(
     state = draft.state
     walked = vs.walk(state.graph, members, lambda name: _takes_requests_from_outside(draft, name))
     units = _units(draft, state.graph, members, order, served)
-    policy_of, policy = most_cautious(draft, tuple(sorted(members)))
+    policy_of, policy = ruling(draft, tuple(sorted(members)))
     shown, more = vs.left_out(state.graph, walked)
     trust, why = vs.confidence(state, members)
     in_place = tuple(name for name in sorted(members) if wants_in_place(draft, name))
@@ -42,7 +43,7 @@ def compose(
         left_out_more=more,
         entry_points=walked.entry_points,
         confidence=trust,
-        explanation=(*_explanation(draft, walked, units, more + len(shown), order), why),
+        explanation=(*_explanation(draft, walked, units, more + len(shown), order), *_mixture(policy_of, policy, members), why),
         policy=policy,
         policy_of=policy_of,
         release=release,
@@ -76,10 +77,24 @@ def incompatible_cycle(draft: Draft, services: tuple[str, ...]) -> tuple[str, ..
     return None
 
 
-def most_cautious(draft: Draft, services: tuple[str, ...]) -> tuple[str, Policy]:
-    """The policy that rules a set: of the service with the smallest first weight, then the longest bake, then by name."""
+def ruling(draft: Draft, services: tuple[str, ...]) -> tuple[str, Policy]:
+    """The policy that rules a set, and whose it is in words: the strictest of all its services in each line, with the steps of the one with
+    the smallest first weight, then the longest bake, then by name."""
     policies = [(name, entry.policy if (entry := draft.service(name)) is not None else Policy()) for name in services]
-    return min(policies, key=lambda p: (p[1].steps[0].weight, -p[1].bake_seconds, p[0]))
+    name, first = min(policies, key=lambda p: (p[1].steps[0].weight, -p[1].bake_seconds, p[0]))
+    others = [other for other, policy in policies if policy != first]
+    if not others:
+        return name, first
+    said = f"{name}, and in each line that of {' or '.join(others)} where it is stricter"
+    return said, strictest(first, [policy for _, policy in policies])
+
+
+def _mixture(policy_of: str, policy: Policy, members: dict[str, str]) -> tuple[str, ...]:
+    """That a set has the rules of several policies, in words."""
+    if policy_of in members:
+        return ()
+    never = "; their maintenance windows have no time in common, so it never begins: release them apart, or let these meet"
+    return (f"goes by the policy of {policy_of}{never if policy.maintenance == NEVER else ''}",)
 
 
 def steps_for(version_set: e.VersionSet, cause: str) -> tuple[Step, ...]:

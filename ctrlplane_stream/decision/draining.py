@@ -41,8 +41,11 @@ def _drain_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     if label is None or live is None or not owns(draft, rollout, unit):
         return None
     if live.capacity is Capacity.PARKED:
-        parked = unit.service not in draft.telling and target.in_flight is None
-        return None if parked else f"{unit.service} {label} is being parked"
+        if unit.service in draft.telling or target.in_flight is not None:
+            return f"{unit.service} {label} is being parked"
+        seen = target.seen(label)
+        given = seen is not None and seen.weight > 0 and not rollout.forced_unsafe
+        return f"{unit.service} {label} was parked, and is given traffic again by somebody else" if given else None
     if (wait := _undrained(draft, rollout, unit, label)) is not None:
         return wait
     if any(hold.sticky for hold in rollout.holds):

@@ -120,6 +120,12 @@ def _at_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, sequ
     return {label: known.get(label, now) for label in without if heard or label in known}
 
 
+def _without_weight(draft: Draft, target: e.TargetEntry) -> dict[str, e.ZeroSince]:
+    """What is seen without weight from now on: while the target strayed, that began nothing."""
+    now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)
+    return {seen.label: now for seen in target.observed if seen.weight == 0 and target.not_in_force is None}
+
+
 def _given_by_others(draft: Draft, target: e.TargetEntry) -> None:
     """Note that a candidate has weight which its rollout did not give it: a hand did, or what steers the traffic, and it is to drain as if
     the rollout had."""
@@ -135,7 +141,7 @@ def _given_by_others(draft: Draft, target: e.TargetEntry) -> None:
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     """The target with its last command closed, if the world shows what it wanted; then it has not strayed either."""
     if target.strayed is not None and target.rollout is None and is_as_left(draft, target):
-        target = replace(target, strayed=None)
+        target = replace(target, strayed=None, zero_since={**_without_weight(draft, target), **target.zero_since})
     if target.in_flight is not None and is_shown(draft, target):
         return replace(target, in_flight=None, over_edit=None, edited=None if target.over_edit is not None else target.edited)
     return target

@@ -357,3 +357,36 @@ def test_a_policy_that_aborts_when_unsure_reverts_no_revert(policy: Policy) -> N
     assert (phase(loop, "cart/1"), held(loop, "cart/1"), weights(loop, "cart")) == (Phase.VERIFYING, ["revert-fails"], {"#1": 100})
     loop.say(Say.FORCE, rollout="production/cart/1")
     until(loop, "cart/1", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("group", [None, "checkout"])
+def test_what_moves_together_goes_by_the_strictest_rules_of_all(group: str | None) -> None:
+    """A release, or services that always move together: each keeps what its own policy asks for."""
+    quick = replace(QUICK, steps=(Step(5, 10, 300, 1), Step(100, 10, 300, 1)), drain_seconds=0)
+    careful = replace(QUICK, steps=(Step(50, 10, 300, 1, approval=True), Step(100, 10, 300, 1)))
+    careful = replace(careful, drain_seconds=60, drain_limit_seconds=120, bake_seconds=120)
+    loop = Loop.of(catalog(service("cart", quick, moves_together=group), service("pay", careful, moves_together=group)))
+    more = {} if group else {"release": "r1", "release_size": 2}
+    for number in (1, 2):
+        for name in ("cart", "pay"):
+            loop.push(name, number, **more)  # type: ignore[arg-type]
+            more |= {"release": "r2"} if more and name == "pay" else {}
+        loop.run(400)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "pay")) == (Phase.VERIFYING, ["approval"], {"#1": 95, "#2": 5})
+    assert "goes by the policy of cart, and in each line that of pay where it is stricter" in reasons(loop)
+    loop.say(Say.PROMOTE, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.BAKING)
+    baked_ms = loop.now_ms
+    until(loop, "cart/2", Phase.DRAINING)
+    assert loop.now_ms - baked_ms >= 115_000
+    assert loop.driver.version_set("production/cart/2").policy.drain_seconds == 60
+
+
+def test_what_moves_together_waits_where_its_maintenance_windows_never_meet() -> None:
+    sundays, mondays = (replace(QUICK, maintenance=(MaintenanceWindow((day,), 0, 1440),)) for day in (6, 0))
+    loop = Loop.of(catalog(service("cart", sundays), service("pay", mondays)))
+    for name in ("cart", "pay"):
+        loop.push(name, 1, release="r1", release_size=2)
+    loop.run(30)
+    assert phase(loop, "cart/1") is Phase.QUEUED
+    assert "no time in common, so it never begins: release them apart, or let these meet" in reasons(loop)

@@ -47,6 +47,7 @@ from ctrlplane_stream.decision.invariants.proof import (
     forward_on_proof,
     judged_where_it_was,
     reverts_to_what_baked,
+    rules_are_those_of_all,
     watches_what_is_there,
 )
 from ctrlplane_stream.decision.state import State
@@ -64,6 +65,7 @@ CHECKS: tuple[Check, ...] = (
     watches_what_is_there,
     judged_where_it_was,
     reverts_to_what_baked,
+    rules_are_those_of_all,
     pauses_pause,
     reverts_go_first,
     drift_is_left,

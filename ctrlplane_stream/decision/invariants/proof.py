@@ -7,6 +7,7 @@ from ctrlplane_stream.decision.engine import Decision
 from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout_of, rollouts_of
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import (
     Fact,
     OutcomeReported,
@@ -141,3 +142,31 @@ def reverts_to_what_baked(books: Books, fact: Fact, before: State, decision: Dec
             continue
         if new := [f"{u.service} {u.candidate}" for u in rollout.units if (u.service, u.candidate) not in books.baked]:
             yield Violation(5, f"{rollout.id} is a revert and takes {', '.join(new)} along, which never baked")
+
+
+def rules_are_those_of_all(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """5: what moves together goes by no weaker rules than any of it would alone, by the catalog as it is when the set is decided."""
+    for rollout in rollouts_of(decision.state):
+        chosen, past = (state.find(f"set/{rollout.id}", e.VersionSet) for state in (decision.state, before))
+        if chosen is None or len(chosen.changed) == 1 or (past is not None and chosen.policy == past.policy):
+            continue
+        for unit in chosen.changed:
+            known = decision.state.find(f"service/{unit.service}", ServiceInEnvironment)
+            if known is not None and (weaker := _weaker(chosen.policy, known.policy)) is not None:
+                yield Violation(5, f"{rollout.id} goes by less than {unit.service} asks for: {weaker}")
+
+
+def _weaker(chosen: Policy, alone: Policy) -> str | None:
+    for name in ("bake_seconds", "bake_windows", "drain_seconds", "retention_seconds"):
+        if getattr(chosen, name) < getattr(alone, name):
+            return name
+    if alone.exposure_budget_requests is not None:
+        if chosen.exposure_budget_requests is None or chosen.exposure_budget_requests > alone.exposure_budget_requests:
+            return "exposure_budget_requests"
+    if chosen.auto_promote and not alone.auto_promote:
+        return "auto_promote"
+    if alone.maintenance and not chosen.maintenance:
+        return "maintenance"
+    if any(step.approval for step in alone.steps) and not any(step.approval for step in chosen.steps):
+        return "approval"
+    return None

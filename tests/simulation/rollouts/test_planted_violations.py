@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import (
     admission,
+    composing,
     configuring,
     draining,
     drifting,
@@ -323,6 +324,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "another actuator is told of what one has": (10, lambda: [(configuring, "_as_it_is_there", lambda draft, entry: entry)]),
     "a stop ends the hold for what a hand did": (11, lambda: [(holds, "_in_hands", _let_go_by_a_stop)]),
     "a deadline that ends nothing passes in silence": (11, lambda: [(holds, "_armed", _in_silence)]),
+    "a set goes by the rules of one of its services": (5, lambda: [(composing, "strictest", lambda first, others: first)]),
     "what a hand gave traffic goes undrained": (4, lambda: [(observing, "_given_by_others", lambda draft, target: None)]),
     "a lease is renewed over a drift": (8, lambda: [(timers, "_shown_weights", _as_wanted)]),
     "who waits in the queue waits for who came later too": (11, lambda: [(admission, "QUEUED", None), (admission, "COUPLINGS", _FOR_ALL)]),
