@@ -94,7 +94,7 @@ def revert(draft: Draft, fact: OverrideRequested) -> Answered:
 def _still_drains(draft: Draft, target: e.TargetEntry, label: str) -> e.Rollout | None:
     """The rollout of this service alone that has left ``label`` for what it baked, and still drains it, if there is one: to stop that one
     is the shortest way back."""
-    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
+    rollout = draft.mover(target)
     if rollout is None or rollout.phase is not Phase.DRAINING or not rollout.promoted or len(rollout.units) > 1:
         return None
     return rollout if rollout.units[0].stable == label else None

@@ -31,7 +31,7 @@ def compose(
     state = draft.state
     walked = vs.walk(state.graph, members, lambda name: _takes_requests_from_outside(draft, name))
     units = _units(draft, state.graph, members, order, served)
-    policy_of, policy = ruling(draft, tuple(sorted(members)))
+    policy_of, policy, mixture = ruling(draft, tuple(sorted(members)))
     shown, more = vs.left_out(state.graph, walked)
     trust, why = vs.confidence(state, members)
     in_place = tuple(name for name in sorted(members) if wants_in_place(draft, name))
@@ -43,7 +43,7 @@ def compose(
         left_out_more=more,
         entry_points=walked.entry_points,
         confidence=trust,
-        explanation=(*_explanation(draft, walked, units, more + len(shown), order), *_mixture(policy_of, policy, members), why),
+        explanation=(*_explanation(draft, walked, units, more + len(shown), order), *mixture, why),
         policy=policy,
         policy_of=policy_of,
         release=release,
@@ -77,24 +77,18 @@ def incompatible_cycle(draft: Draft, services: tuple[str, ...]) -> tuple[str, ..
     return None
 
 
-def ruling(draft: Draft, services: tuple[str, ...]) -> tuple[str, Policy]:
-    """The policy that rules a set, and whose it is in words: the strictest of all its services in each line, with the steps of the one with
-    the smallest first weight, then the longest bake, then by name."""
+def ruling(draft: Draft, services: tuple[str, ...]) -> tuple[str, Policy, tuple[str, ...]]:
+    """Whose policy rules a set, that policy, and what is to be said where it is no single one: the strictest of all its services in each
+    line, with the steps of the one with the smallest first weight, then the longest bake, then by name."""
     policies = [(name, entry.policy if (entry := draft.service(name)) is not None else Policy()) for name in services]
     name, first = min(policies, key=lambda p: (p[1].steps[0].weight, -p[1].bake_seconds, p[0]))
     others = [other for other, policy in policies if policy != first]
     if not others:
-        return name, first
-    said = f"{name}, and in each line that of {' or '.join(others)} where it is stricter"
-    return said, strictest(first, [policy for _, policy in policies])
-
-
-def _mixture(policy_of: str, policy: Policy, members: dict[str, str]) -> tuple[str, ...]:
-    """That a set has the rules of several policies, in words."""
-    if policy_of in members:
-        return ()
+        return name, first, ()
+    policy_of = f"{name}, and in each line that of {' or '.join(others)} where it is stricter"
+    policy = strictest(first, [policy for _, policy in policies])
     never = "; their maintenance windows have no time in common, so it never begins: release them apart, or let these meet"
-    return (f"goes by the policy of {policy_of}{never if policy.maintenance == NEVER else ''}",)
+    return policy_of, policy, (f"goes by the policy of {policy_of}{never if policy.maintenance == NEVER else ''}",)
 
 
 def steps_for(version_set: e.VersionSet, cause: str) -> tuple[Step, ...]:

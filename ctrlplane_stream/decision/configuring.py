@@ -147,7 +147,7 @@ def _move_to(draft: Draft, service: str, label: str) -> None:
 def _is_served(draft: Draft, service: str, label: str) -> bool:
     """Whether a version is stable and stays so, since nothing climbs over it, or what does starts over and has nothing else to move."""
     target, wanted = draft.target(service), {service: label}
-    mover = draft.rollout(target.rollout) if target.rollout is not None else None
+    mover = draft.mover(target)
     goes_back = mover is None or mover.stopped_because is not None or starts_over(draft, mover, wanted)
     return target.stable == label and goes_back and with_withdrawn(draft, wanted, "configuration") == wanted
 

@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.state import Entry, Known, State, encode_entry
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Output, Verb
 from ctrlplane_stream.model.decisions import GONE, Reason
-from ctrlplane_stream.model.policy import Mode
+from ctrlplane_stream.model.policy import Mode, Policy
 
 E = TypeVar("E", bound=msgspec.Struct)
 _ADVISE: Final = Mode.ADVISE
@@ -110,6 +110,11 @@ class Draft:
         """A service of the catalog in force, or one that has left it as the catalog last had it: for what still runs of it."""
         return self.service(name) or self.find(f"gone/{name}", ServiceInEnvironment)
 
+    def policy(self, name: str) -> Policy:
+        """The policy of a service as the catalog last had it; the default where it never had."""
+        entry = self.service_as_known(name)
+        return entry.policy if entry is not None else Policy()
+
     def is_advised(self, name: str) -> bool:
         """Whether another tool moves the service, and we only advise."""
         entry = self.service(name)
@@ -127,6 +132,10 @@ class Draft:
     def rollout(self, id_: str) -> e.Rollout | None:
         """A rollout by its id, or None."""
         return self._known[f"rollout/{id_}"]  # type: ignore[return-value]
+
+    def mover(self, target: e.TargetEntry) -> e.Rollout | None:
+        """The rollout that has a target, or None."""
+        return self.rollout(target.rollout) if target.rollout is not None else None
 
     def version_set(self, id_: str) -> e.VersionSet:
         """The set of a rollout that exists. KeyError where there is none."""

@@ -74,16 +74,14 @@ def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> st
     chosen, zero = draft.version_set(rollout.id), draft.target(service).zero_since.get(label)
     if (why := _meets(draft, service, label, chosen.policy, job=is_job(chosen, service))) is not None:
         return why
-    seconds = (draft.clock.steady - zero.steady) / 1000 if zero is not None else chosen.policy.drain_limit_seconds
-    ends = is_job(chosen, service) or seconds >= chosen.policy.drain_limit_seconds
-    return None if ends else _not_whole(draft, rollout, service, label)
+    if is_job(chosen, service) or zero is None or draft.clock.seconds_since(zero.steady) >= chosen.policy.drain_limit_seconds:
+        return None
+    return _not_whole(draft, rollout, service, label)
 
 
 def meets_at_rest(draft: Draft, service: str, label: str) -> str | None:
     """Why a version that nothing moves any more, and that a hand had serve, may not be parked again yet, or None."""
-    entry = draft.service_as_known(service)
-    policy = entry.policy if entry is not None else Policy()
-    return _meets(draft, service, label, policy, job=kind_of(draft, service) is ServiceKind.JOB)
+    return _meets(draft, service, label, draft.policy(service), job=kind_of(draft, service) is ServiceKind.JOB)
 
 
 def _meets(draft: Draft, service: str, label: str, policy: Policy, *, job: bool) -> str | None:
@@ -91,7 +89,7 @@ def _meets(draft: Draft, service: str, label: str, policy: Policy, *, job: bool)
     zero = draft.target(service).zero_since.get(label)
     if zero is None:
         return f"{service} {label} was not yet seen at weight 0" if draft.target(service).seen(label) is not None else None
-    seconds = (draft.clock.steady - zero.steady) / 1000
+    seconds = draft.clock.seconds_since(zero.steady)
     if job:
         under_way = still_running(draft.target(service), label)
         return f"{service} {label}: {under_way} runs are under way" if under_way and seconds < policy.drain_limit_seconds else None

@@ -21,8 +21,7 @@ CONTESTED_MS = 3_600_000
 
 def moving(draft: Draft, service: str) -> e.Rollout | None:
     """The rollout that moves the service, or None."""
-    id_ = draft.target(service).rollout
-    rollout = draft.rollout(id_) if id_ is not None else None
+    rollout = draft.mover(draft.target(service))
     return rollout if rollout is not None and rollout.phase not in ENDED else None
 
 
@@ -116,8 +115,7 @@ def _is_awaited(target: e.TargetEntry) -> bool:
 def _policy(draft: Draft, service: str, rollout: e.Rollout | None) -> Policy:
     if rollout is not None:
         return draft.version_set(rollout.id).policy
-    entry = draft.service_as_known(service)
-    return entry.policy if entry is not None else Policy()
+    return draft.policy(service)
 
 
 def _contested(draft: Draft, target: e.TargetEntry) -> bool:

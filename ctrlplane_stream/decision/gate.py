@@ -102,7 +102,7 @@ def _skipped(clock: e.Clock, rollout: e.Rollout, policy: Policy) -> Reading:
 def quiet_seconds(clock: e.Clock, rollout: e.Rollout, window_seconds: float) -> float:
     """For how long no judge had anything to say about the step; the first word may take some windows longer."""
     if rollout.evidence_steady is not None:
-        return (clock.steady - rollout.evidence_steady) / 1000
+        return clock.seconds_since(rollout.evidence_steady)
     return max(0.0, (clock.steady - (rollout.confirmed_steady or 0)) / 1000 - FIRST_WORD_WINDOWS * window_seconds)
 
 

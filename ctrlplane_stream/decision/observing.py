@@ -40,14 +40,12 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
         target = _seen(draft, target, fact.observed, fallback=fact.cursor.sequence if fact.status is OutcomeStatus.APPLIED else 0)
     flight = target.in_flight
     if flight is None or flight.id != fact.command_id:
-        draft.put_target(_settled(draft, target))
-        _given_by_others(draft, target)
+        _take_note(draft, target)
         draft.because("outcome-late", f"{fact.command_id} on {service} {fact.status}: a later command stands or it was answered before")
         if fact.observed is not None:
             _looked_at_rest(draft, service, fact.reason)
         return fact.observed is not None
-    draft.put_target(_settled(draft, _answered(target, flight, fact)))
-    _given_by_others(draft, target)
+    _take_note(draft, _answered(target, flight, fact))
     draft.because(f"outcome:{fact.status}", f"{service} {flight.verb} {fact.status}: {fact.reason}", target.rollout)
     if fact.status is OutcomeStatus.REFUSED and fact.observed is not None and fact.observed.edited is not None:
         _edited(draft, service, fact.observed.edited)
@@ -120,10 +118,10 @@ def _at_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, sequ
     return {label: known.get(label, now) for label in without if heard or label in known}
 
 
-def _without_weight(draft: Draft, target: e.TargetEntry) -> dict[str, e.ZeroSince]:
-    """What is seen without weight from now on: while the target strayed, that began nothing."""
-    now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)
-    return {seen.label: now for seen in target.observed if seen.weight == 0 and target.not_in_force is None}
+def _take_note(draft: Draft, target: e.TargetEntry) -> None:
+    """Put a target as it was just seen."""
+    draft.put_target(_settled(draft, target))
+    _given_by_others(draft, target)
 
 
 def _given_by_others(draft: Draft, target: e.TargetEntry) -> None:
@@ -141,7 +139,9 @@ def _given_by_others(draft: Draft, target: e.TargetEntry) -> None:
 def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     """The target with its last command closed, if the world shows what it wanted; then it has not strayed either."""
     if target.strayed is not None and target.rollout is None and is_as_left(draft, target):
-        target = replace(target, strayed=None, zero_since={**_without_weight(draft, target), **target.zero_since})
+        now = e.ZeroSince(draft.clock.now_ms, draft.clock.steady)  # to be without weight began nothing while it strayed
+        begun = {seen.label: now for seen in target.observed if seen.weight == 0}
+        target = replace(target, strayed=None, zero_since={**begun, **target.zero_since})
     if target.in_flight is not None and is_shown(draft, target):
         return replace(target, in_flight=None, over_edit=None, edited=None if target.over_edit is not None else target.edited)
     return target
@@ -156,8 +156,7 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
         same = target.observed == fact.observed.versions
         draft.because("world-old", f"ignored: what was seen of {service} {'is known' if same else 'is older than what is known'}")
         return False
-    draft.put_target(_settled(draft, target))
-    _given_by_others(draft, target)
+    _take_note(draft, target)
     detail = fact.detail or fact.cause.value
     draft.because(f"world:{fact.cause}", f"{service}: {detail}", target.rollout)
     if fact.cause is WorldCause.HAND_EDIT:

@@ -114,9 +114,9 @@ def _resume(draft: Draft, fact: OverrideRequested) -> Answered:
 
 def _resumed_services(draft: Draft, fact: OverrideRequested) -> list[str]:
     """Of what the override is about: of the whole environment also what no rollout moves."""
-    services = {u.service for r in in_scope(draft, fact) for u in r.units} | (
-        {fact.service} if fact.service and fact.rollout is None else set()
-    )
+    services = {u.service for r in in_scope(draft, fact) for u in r.units}
+    if fact.service is not None and fact.rollout is None:
+        services.add(fact.service)
     if fact.service is None and fact.rollout is None and (catalog := draft.find("catalog", e.CatalogEntry)) is not None:
         services.update(catalog.services)
     return sorted(services)
@@ -219,7 +219,7 @@ def _pin(draft: Draft, fact: OverrideRequested) -> Answered:
     if label is None or draft.version(fact.service, label) is None:
         return False, f"{REFUSED}{fact.service} has no version {label or 'that is stable'}"
     draft.put_target(replace(target, pinned=label, pinned_by=fact.who))
-    climbs = draft.rollout(target.rollout) if target.rollout is not None else None
+    climbs = draft.mover(target)
     if climbs is not None and climbs.phase in FORWARD and climbs.unit(fact.service).candidate != label:
         moved = f"{climbs.id} is under way with {climbs.unit(fact.service).candidate} and goes on, unless somebody aborts it"
         return True, f"{fact.service} takes no more pushes and is to keep {label}; {moved}"

@@ -201,7 +201,7 @@ def _preparing(draft: Draft, rollout: e.Rollout) -> Answer:
     if not fall(draft, rollout, "back to weight 0 before it may climb again"):
         return "candidates return to weight 0"
     if (waits := unready(draft, rollout) or nothing_to_exchange(draft, rollout)) is not None:
-        seconds = (draft.clock.steady - rollout.phase_since_steady) / 1000
+        seconds = draft.clock.seconds_since(rollout.phase_since_steady)
         if seconds > draft.version_set(rollout.id).policy.ready_timeout_seconds and not rollout.stuck:
             return Event.STOP, f"not ready after {seconds:.0f} s: {waits}"
         return waits
@@ -227,7 +227,7 @@ def _shifting(draft: Draft, rollout: e.Rollout) -> Answer:
 def _never_manned(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     """That an instance which this step started, beside stable or in place of another, does not become ready in time, or None."""
     version_set = draft.version_set(rollout.id)
-    target, seconds = draft.target(unit.service), (draft.clock.steady - rollout.phase_since_steady) / 1000
+    target, seconds = draft.target(unit.service), draft.clock.seconds_since(rollout.phase_since_steady)
     late = unit.service in (*version_set.in_place, *version_set.by_weight) and seconds > version_set.policy.ready_timeout_seconds
     seen = target.seen(unit.candidate)
     if not late or target.in_flight is None or target.in_flight.trouble is not None or seen is None or seen.ready == seen.instances:

@@ -57,7 +57,7 @@ def _trouble(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     back_after_glass(draft, rollout, unit)
     if unit.service in draft.telling:
         return None
-    seconds = (draft.clock.steady - flight.issued_steady) / 1000
+    seconds = draft.clock.seconds_since(flight.issued_steady)
     ignored = target.not_in_force if seconds > RETRY_SECONDS else None
     why = flight.trouble or ignored or silence(draft, target, _policy(draft, rollout))
     if why is None:
@@ -124,11 +124,11 @@ def silence(draft: Draft, target: e.TargetEntry, policy: Policy) -> str | None:
     if flight is None:
         return None
     if goes_on(draft, target):
-        still = (draft.clock.steady - target.moved_steady) / 1000
+        still = draft.clock.seconds_since(target.moved_steady)
         did = "exchanged" if exchanges(draft, target) else "started"
         late = still > max(policy.lost_actuator_seconds, policy.ready_timeout_seconds)
         return f"no instance was {did} for {still:.0f} s" if late else None
-    seconds = (draft.clock.steady - flight.issued_steady) / 1000
+    seconds = draft.clock.seconds_since(flight.issued_steady)
     if seconds <= policy.lost_actuator_seconds:
         return None
     return f"its actuator {'says that it is applied, which did not show' if flight.answered else 'has not answered'} for {seconds:.0f} s"

@@ -237,8 +237,7 @@ def lease_seconds(draft: Draft, target: e.TargetEntry) -> float:
     """How long a partial weight of the target stands by itself: as the set's policy says, else the service's."""
     if target.rollout is not None and draft.has(f"set/{target.rollout}"):
         return draft.version_set(target.rollout).policy.lease_seconds
-    entry = draft.service_as_known(target.service)
-    return entry.policy.lease_seconds if entry is not None else 300.0
+    return draft.policy(target.service).lease_seconds
 
 
 def emit_commands(draft: Draft) -> None:
@@ -273,7 +272,7 @@ def emit_commands(draft: Draft) -> None:
 def _with_what_serves(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     """The target with parked versions kept that take requests again, by a hand or by a drift: their traffic goes first, and they are parked
     anew once they have drained."""
-    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
+    rollout = draft.mover(target)
     for live in target.live if rollout is None or not rollout.forced_unsafe else ():
         if live.capacity is PARKED and takes_requests(target, live.label):
             target = with_version(target, replace(live, capacity=Capacity.FULL))
@@ -283,7 +282,7 @@ def _with_what_serves(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
 
 
 def _is_unsafe(draft: Draft, target: e.TargetEntry) -> bool:
-    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
+    rollout = draft.mover(target)
     return rollout is not None and rollout.unsafe
 
 
@@ -355,7 +354,7 @@ def tell_again(draft: Draft, target: e.TargetEntry, because: str, *, renews: boo
 
 def as_it_is(draft: Draft, target: e.TargetEntry) -> Verb:
     """How to say what is wanted of a target of which nothing new is: to shift what is not adopted yet would make or delete it."""
-    rollout = draft.rollout(target.rollout) if target.rollout is not None else None
+    rollout = draft.mover(target)
     phase = rollout.phase if rollout is not None else None
     return Verb.ADOPT if phase is Phase.ADOPTING else Verb.LEAVE if phase is Phase.LEAVING else Verb.SHIFT
 

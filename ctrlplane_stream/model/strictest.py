@@ -82,10 +82,9 @@ def _strict(answers: Sequence[T]) -> T:
 def _step(every: Sequence[Policy], step: Step) -> Step:
     """A step by the rules that each policy has for its first step with as much weight."""
     rules = [next((s for s in each.steps if s.weight >= step.weight), each.steps[-1]) for each in every]
-    least = max(rule.min_seconds for rule in rules)
     return Step(
         step.weight,
-        min_seconds=least,
+        min_seconds=max(rule.min_seconds for rule in rules),
         max_seconds=max(rule.max_seconds for rule in rules),
         min_windows=max(rule.min_windows for rule in rules),
         approval=any(rule.approval for rule in rules),

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.local.control_plane.scene import kubernetes
 from ctrlplane_stream.model.identity import Target
 
@@ -21,3 +22,13 @@ def play_workers(lab, doing, target=TARGET):
             return await doing(lambda place: kubernetes(cluster, (target, place)), admin)
 
     return asyncio.run(run())
+
+
+async def merge_spec(lab, path, change, manager):
+    """Merge a change into an object's specification as somebody."""
+    admin = HttpTransport(lab.admin_access)
+    try:
+        reply = await admin.send(Request("PATCH", path, {"fieldManager": manager}, {"spec": change}, "application/merge-patch+json"))
+    finally:
+        await admin.close()
+    assert reply.status == 200, reply.body

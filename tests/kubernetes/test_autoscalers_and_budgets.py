@@ -14,6 +14,7 @@ from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity
+from tests.kubernetes.playing import merge_spec
 
 SERVICE = "shop/cart"
 TARGET = Target("staging", SERVICE)
@@ -119,16 +120,6 @@ def test_an_autoscaler_that_somebody_deleted_is_told_and_made_again_over_that(la
     play(lab, namespace, [SCALER], doing)
 
 
-async def merged(lab, path, spec, manager):
-    """Merge a change into an object's specification as somebody."""
-    admin = HttpTransport(lab.admin_access)
-    try:
-        reply = await admin.send(Request("PATCH", path, {"fieldManager": manager}, {"spec": spec}, "application/merge-patch+json"))
-    finally:
-        await admin.close()
-    assert reply.status == 200, reply.body
-
-
 async def told(actuator, before=None):
     """The edit by hand, once there is another than ``before``."""
     async with asyncio.timeout(30.0):
@@ -165,12 +156,12 @@ def test_an_edit_is_told_of_whoever_made_it_after_others_had_scaled(lab, namespa
     async def doing(actuator, admin):
         await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
-        await merged(lab, f"{path}/scale", {"replicas": 4}, "their-autoscaler")
-        await merged(lab, path, {"template": {"metadata": {"annotations": {"restarted": "now"}}}}, "alice")
+        await merge_spec(lab, f"{path}/scale", {"replicas": 4}, "their-autoscaler")
+        await merge_spec(lab, path, {"template": {"metadata": {"annotations": {"restarted": "now"}}}}, "alice")
         first = await told(actuator)
         assert first.startswith("alice at 2")
         assert "their-autoscaler" not in first
-        await merged(lab, f"{path}/scale", {"replicas": 0}, "bob")
+        await merge_spec(lab, f"{path}/scale", {"replicas": 0}, "bob")
         second = await told(actuator, first)
         assert second.removeprefix(first).startswith("; then somebody: Deployment shop-cart-v1 has 0 replicas")
         assert "None" not in second
@@ -195,7 +186,7 @@ def test_whatever_somebody_sets_of_what_a_version_is_made_of_is_told(lab, namesp
     async def doing(actuator, admin):
         await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100), version(SERVICE, 2, 0)))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
-        await merged(lab, kind.path(namespace, name), change, "alice")
+        await merge_spec(lab, kind.path(namespace, name), change, "alice")
         edited = await told(actuator)
         assert edited.startswith("alice at 2")
         assert f"{kind.manifest_kind} {name} {said}, by alice at 2" in edited

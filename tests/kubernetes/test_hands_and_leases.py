@@ -16,6 +16,7 @@ from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Capacity
+from tests.kubernetes.playing import merge_spec
 
 SERVICE = "shop/cart"
 TARGET = Target("staging", SERVICE)
@@ -180,16 +181,6 @@ def test_replicas_that_a_command_takes_as_somebody_set_them_are_ours_from_then_o
             assert (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]["replicas"] == 0
 
     asyncio.run(run())
-
-
-async def merge_spec(lab, path, change, manager):
-    """Merge a change into an object's specification as somebody."""
-    admin = HttpTransport(lab.admin_access)
-    try:
-        reply = await admin.send(Request("PATCH", path, {"fieldManager": manager}, {"spec": change}, "application/merge-patch+json"))
-    finally:
-        await admin.close()
-    assert reply.status == 200, reply.body
 
 
 def test_of_several_edits_each_is_named_with_who_made_it(lab, namespace):

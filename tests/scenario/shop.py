@@ -44,6 +44,14 @@ def old_version_being_parked(**policy: object) -> Loop:
     return loop
 
 
+def parked_beside_stable(**policy: object) -> Loop:
+    """A shop whose cart #2 is stable, with #1 parked for an instant way back."""
+    loop = shop(policy=replace(QUICK, **policy))  # type: ignore[arg-type]
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    return loop
+
+
 def phase(loop: Loop, id_: str) -> Phase:
     """Where a rollout is."""
     rollout = loop.driver.rollout(f"production/{id_}")

@@ -10,7 +10,7 @@ from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import OnDrift, Policy, Step, Unsure
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, Loop, digest
-from tests.scenario.shop import held, old_version_being_parked, phase, reasons, shop, until, weights
+from tests.scenario.shop import held, old_version_being_parked, parked_beside_stable, phase, reasons, shop, until, weights
 
 
 @pytest.mark.parametrize("answer", [Unsure.ABORT, Unsure.HOLD])
@@ -677,14 +677,6 @@ def test_no_lease_is_renewed_by_a_weight_that_drifted_to_a_version_that_is_parke
     assert Verb.RENEW not in {c.verb for c in loop.driver.commands[known:]}
 
 
-def parked_beside_stable() -> Loop:
-    """A shop whose cart #2 is stable, with #1 parked for an instant way back."""
-    loop = shop()
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.COMPLETED)
-    return loop
-
-
 @pytest.mark.parametrize("climbs", [False, True])
 @pytest.mark.parametrize("release", [False, True])
 def test_a_parked_version_that_a_hand_had_serve_is_parked_anew_once_it_has_drained(climbs: bool, release: bool) -> None:
@@ -716,9 +708,7 @@ def test_a_parked_version_that_a_hand_had_serve_is_parked_anew_once_it_has_drain
 
 def test_a_parked_version_that_a_hand_had_serve_is_gone_when_it_was_to_go_anyhow() -> None:
     """Its retention passed while it served: it drains, is parked, and is deleted then."""
-    loop = shop(policy=replace(QUICK, retention_seconds=60))
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.COMPLETED)
+    loop = parked_beside_stable(retention_seconds=60)
     loop.world.edit("cart", {"#1": 40, "#2": 60}, "weight 40")
     loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 40")
     loop.run(100)

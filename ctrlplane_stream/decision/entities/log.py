@@ -16,6 +16,10 @@ class Clock(msgspec.Struct, frozen=True):
     told_ms: int = 0
     """When time was last told: other facts, however many, must not put off what waits for time."""
 
+    def seconds_since(self, steady: int) -> float:
+        """How long ago a moment was, by what timers run on."""
+        return (self.steady - steady) / 1000
+
 
 class OriginMark(msgspec.Struct, frozen=True, order=True):
     """The last fact taken from one input partition."""

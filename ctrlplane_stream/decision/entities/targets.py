@@ -111,11 +111,8 @@ class TargetEntry(msgspec.Struct, frozen=True):
     @property
     def standing_by(self) -> tuple[LiveVersion, ...]:
         """Versions that were parked, were given traffic again by somebody else, and are to be parked anew once that has drained."""
-        found: tuple[LiveVersion, ...] = ()
-        for version in self.live:
-            if version.parked_until_steady is not None and version.capacity is not PARKED and version.label != self.stable:
-                found = (*found, version)
-        return found
+        parked_before = [v for v in self.live if v.parked_until_steady is not None and v.label != self.stable]
+        return tuple([v for v in parked_before if v.capacity is not PARKED])
 
     @property
     def weights(self) -> dict[str, int]:

@@ -52,7 +52,7 @@ from ctrlplane_stream.simulation.plans import Deed
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
 from tests.scenario import test_side_by_side
-from tests.scenario.shop import old_version_being_parked, release_waiting, shop, until
+from tests.scenario.shop import old_version_being_parked, parked_beside_stable, release_waiting, shop, until
 
 SEEDS = 1_000
 _CONFLICT = admission._conflict
@@ -431,9 +431,7 @@ def test_a_version_that_is_parked_while_a_hand_has_it_serve_is_seen() -> None:
 
 def _served_by_hand() -> Loop:
     """A shop whose cart #1, parked beside stable #2, was given a quarter of the traffic by hand."""
-    loop = shop()
-    loop.push("cart", 2)
-    until(loop, "cart/2", Phase.COMPLETED)
+    loop = parked_beside_stable()
     loop.world.edit("cart", {"#1": 25, "#2": 75}, "weight 25")
     loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 25")
     loop.run(5)
