@@ -83,12 +83,13 @@ def encode_entry(entry: Entry) -> bytes:
 class State:
     """Everything the engine knows of one environment. Immutable; equal states have equal entries byte for byte."""
 
-    __slots__ = ("_slots", "environment", "graph")
+    __slots__ = ("_rollouts", "_slots", "environment", "graph")
 
     def __init__(self, environment: str, slots: "Map[str, Slot]", graph: Graph) -> None:
         self.environment = environment
         self._slots = slots
         self.graph = graph
+        self._rollouts: tuple[e.Rollout, ...] | None = None
 
     @classmethod
     def empty(cls, environment: str) -> "State":
@@ -107,6 +108,15 @@ class State:
         """How many facts were decided."""
         clock = self.find("clock", e.Clock)
         return clock.sequence if clock is not None else 0
+
+    @property
+    def rollouts(self) -> tuple[e.Rollout, ...]:
+        """The rollouts that have not ended, in order of arrival. Looked up once: whoever checks a decision asks many times."""
+        if self._rollouts is None:
+            index = self.find("index", e.Index) or e.Index()
+            found = (self.find(f"rollout/{id_}", e.Rollout) for id_ in index.rollouts)
+            self._rollouts = tuple(rollout for rollout in found if rollout is not None)
+        return self._rollouts
 
     def find(self, key: str, _type: type[E]) -> E | None:
         """The entry of a key, or None. ``_type`` is the kind that the key's prefix stands for."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, is_advised, rollout_of, rollouts_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, is_advised, rollout_of
 from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
@@ -27,7 +27,7 @@ def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: D
 
 
 def _brought_back(books: Books, before: State, after: State) -> Iterator[Violation]:
-    for rollout in rollouts_of(after):
+    for rollout in after.rollouts:
         past = rollout_of(before, rollout.id)
         if rollout.cause != "configuration" or (past is not None and past.attempt == rollout.attempt):
             continue
@@ -49,7 +49,7 @@ def _note_said(books: Books, after: State, fact: CatalogApplied) -> None:
 
 
 def _just_begun(before: State, after: State) -> Iterator[e.Rollout]:
-    for rollout in rollouts_of(after):
+    for rollout in after.rollouts:
         past = rollout_of(before, rollout.id)
         if rollout.phase in FORWARD and (past is None or past.phase is Phase.QUEUED or past.attempt != rollout.attempt):
             yield rollout

@@ -197,7 +197,7 @@ def note_runs(books: Books, decision: Decision) -> None:
 
 def note_ways(books: Books, before: State, after: State) -> None:
     """Note what was gone back from in this decision, and what has come to its end."""
-    for past in rollouts_of(before):
+    for past in before.rollouts:
         rollout = rollout_of(after, past.id)
         if rollout is None or past.ended_ms is not None or rollout.ended_ms is None or rollout.advice is not None:
             continue
@@ -212,7 +212,7 @@ def note_ways(books: Books, before: State, after: State) -> None:
 
 def note_bakes(books: Books, before: State, after: State) -> None:
     """Note what was promoted for good; a rollout may end in the same decision."""
-    for past in rollouts_of(before):
+    for past in before.rollouts:
         rollout = rollout_of(after, past.id)
         if rollout is not None and rollout.promoted and not past.promoted:
             books.baked.update((unit.service, unit.candidate) for unit in rollout.units)
@@ -322,12 +322,6 @@ def says_what_is_there(books: Books, command: Command) -> bool:
 def renews_what_is_there(books: Books, command: Command) -> bool:
     """Whether a command only renews a lease, by the weights that are there."""
     return command.verb is Verb.RENEW and says_what_is_there(books, command)
-
-
-def rollouts_of(state: State) -> list[e.Rollout]:
-    """The rollouts that have not ended."""
-    index = state.find("index", e.Index) or e.Index()
-    return [r for id_ in index.rollouts if (r := state.find(f"rollout/{id_}", e.Rollout)) is not None]
 
 
 def rollout_of(state: State, id_: str | None) -> e.Rollout | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, is_advised, rollout_of, rollouts_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, is_advised, rollout_of
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
@@ -68,7 +68,7 @@ def _unheeded(fact: Fact, before: State, decision: Decision) -> Iterator[Violati
 
 def what_dies_goes_back(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """6: a candidate that is seen to fail by itself under weight goes back in the same decision, also while the old version drains."""
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         drains = rollout.phase is Phase.DRAINING and rollout.promoted and any(unit.stable is not None for unit in rollout.units)
         if rollout.forced or (rollout.phase not in _LIVES and not drains):
             continue
@@ -87,7 +87,7 @@ def _stops(state: State, rollout: str, judge: str) -> bool:
 
 
 def _reverted_reverts(before: State, after: State) -> Iterator[Violation]:
-    for past in rollouts_of(before):
+    for past in before.rollouts:
         now = rollout_of(after, past.id)
         if past.is_revert and past.stopped_because is None and now is not None and now.stopped_because is not None:
             yield Violation(6, f"{past.id} is a revert, and a verdict reverts it")
@@ -95,7 +95,7 @@ def _reverted_reverts(before: State, after: State) -> Iterator[Violation]:
 
 def _taken_back(books: Books, before: State, after: State) -> Iterator[Violation]:
     """A revert that has all traffic is taken back by no time that passes: by no deadline, and not for want of telemetry."""
-    for past in rollouts_of(before):
+    for past in before.rollouts:
         now = rollout_of(after, past.id)
         if not past.is_revert or past.phase not in (Phase.VERIFYING, Phase.BAKING) or now is None or now.attempt != past.attempt:
             continue
@@ -106,7 +106,7 @@ def _taken_back(books: Books, before: State, after: State) -> Iterator[Violation
 
 
 def _just_ended(before: State, after: State) -> list[e.Rollout]:
-    found = [rollout_of(after, r.id) for r in rollouts_of(before)]
+    found = [rollout_of(after, r.id) for r in before.rollouts]
     return [r for r in found if r is not None and r.phase in ENDED]
 
 
@@ -173,9 +173,9 @@ def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: D
     said) or serves already."""
     index = decision.state.find("index", e.Index) or e.Index()
     taken_up = [r for id_ in index.ended if rollout_of(before, id_) is None and (r := rollout_of(decision.state, id_)) is not None]
-    taken_up += [r for r in rollouts_of(decision.state) if (past := rollout_of(before, r.id)) is None or past.attempt != r.attempt]
+    taken_up += [r for r in decision.state.rollouts if (past := rollout_of(before, r.id)) is None or past.attempt != r.attempt]
     moved_on = {unit.service for rollout in taken_up for unit in rollout.units}
-    for past in rollouts_of(before):
+    for past in before.rollouts:
         now = rollout_of(decision.state, past.id)
         if now is None or past.stopped_because is not None or past.advice is not None:
             continue
@@ -208,13 +208,13 @@ def _is_taken_back(before: State, state: State, unit: e.Unit) -> bool:
     if service is None or version is None or target is None:
         return False
     pair = state.find(f"pair/{unit.service}/{version.artifact.digest}/{manifest_hash(service)}", e.PairEntry)
-    ways = (u.candidate for r in rollouts_of(before) if r.stopped_because is None for u in r.units if u.service == unit.service)
+    ways = (u.candidate for r in before.rollouts if r.stopped_because is None for u in r.units if u.service == unit.service)
     return pair is not None and version_label(pair.number) in (target.stable, *ways)
 
 
 def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """7: a set ends all old or all new, as the world shows it; until then whoever does not act is named."""
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         for unit in rollout.units:
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
             troubled = target is not None and target.rollout == rollout.id and target.in_hand is None and target.in_flight is not None

@@ -12,7 +12,6 @@ from ctrlplane_stream.decision.invariants.books import (
     commands_of,
     is_advised,
     rollout_of,
-    rollouts_of,
     says_what_is_there,
 )
 from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
@@ -66,7 +65,7 @@ def whoever_waits_is_held(books: Books, fact: Fact, before: State, decision: Dec
     """11: whoever waits for a person, also on the way back and in the queue, is held for what it waits for, which names the target; people
     are told of every hold, by when it ends, and told again where it ends nothing."""
     time, clock = isinstance(fact, TimePassed), decision.state.find("clock", e.Clock)
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         if rollout.advice is not None or (rollout.phase is Phase.QUEUED and not time):
             continue
         for unit in rollout.units:
@@ -96,7 +95,7 @@ def nobody_waits_in_a_circle(books: Books, fact: Fact, before: State, decision: 
     if not isinstance(fact, TimePassed):
         return
     waiting: dict[str, tuple[str, ...]] = {}
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         queues = rollout.waits_on if rollout.phase in (Phase.QUEUED, *FORWARD) else None
         waiting[rollout.id] = tuple(other for other in (rollout.beside, queues) if other is not None)
     for first in waiting:
@@ -143,7 +142,7 @@ def _note_hands(books: Books, fact: Fact, before: State, decision: Decision) -> 
 def _answers(fact: OverrideRequested, before: State, service: str) -> bool:
     """Whether a word of a person is about a target: an abort about what it stops alone."""
     target = before.find(f"target/{service}", e.TargetEntry)
-    about = [r for r in rollouts_of(before) if fact.rollout in (None, r.id) and any(fact.service in (None, u.service) for u in r.units)]
+    about = [r for r in before.rollouts if fact.rollout in (None, r.id) and any(fact.service in (None, u.service) for u in r.units)]
     if fact.verb is OverrideVerb.ABORT:
         return target is not None and any(r.id == target.rollout for r in about)
     at_rest = fact.rollout is None and fact.service in (None, service)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, numbered, rollout_of, rollouts_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, numbered, rollout_of
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Command, Verb
@@ -45,7 +45,7 @@ def once_for_ever(books: Books, fact: Fact, before: State, decision: Decision) -
 def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """10: at most one rollout moves any target; only one steps forward in a window; the stable version is never lost."""
     movers: dict[str, str] = {}
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         if any(_emptied_by_hand(books, fact, unit) for unit in rollout.units):
             books.emptied.add((rollout.id, rollout.attempt))
         for unit in rollout.units if rollout.phase in MOVING else ():
@@ -105,7 +105,7 @@ def _emptied_by_hand(books: Books, fact: Fact, unit: e.Unit) -> bool:
 
 def _one_step_a_window(books: Books, before: State, after: State) -> Iterator[Violation]:
     clock = after.find("clock", e.Clock)
-    for rollout in rollouts_of(after):
+    for rollout in after.rollouts:
         past = rollout_of(before, rollout.id)
         if clock is None or past is None or rollout.phase is not Phase.SHIFTING:
             continue
@@ -120,7 +120,7 @@ def _one_step_a_window(books: Books, before: State, after: State) -> Iterator[Vi
 
 def nothing_sleeps(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """11: while a rollout is active time is asked for, and whatever is held has a reason and a deadline."""
-    rollouts = rollouts_of(decision.state)
+    rollouts = decision.state.rollouts
     clock = decision.state.find("clock", e.Clock)
     if rollouts and clock is not None and (decision.wake_at_ms is None or decision.wake_at_ms > clock.now_ms + 5_000):
         yield Violation(11, f"rollouts are active, but time is not asked for within 5 s ({decision.wake_at_ms})")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, rollouts_of, says_what_is_there
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, says_what_is_there
 from ctrlplane_stream.decision.invariants.proof import went_forward
 from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.decision.state import State
@@ -21,7 +21,7 @@ from ctrlplane_stream.model.facts import (
 
 def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """8: nothing goes forward while it is paused or frozen, and whoever forces is told on."""
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         past = rollout_of(before, rollout.id)
         if past is not None and rollout.forced and not past.forced:
             if not any(isinstance(output, Notify) and output.rollout == rollout.id for output in decision.outputs):
@@ -37,7 +37,7 @@ def pauses_pause(books: Books, fact: Fact, before: State, decision: Decision) ->
 
 def reverts_go_first(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """8: a revert that a person wants waits for what moves its own service, and for people, alone; what climbs next to it stands still."""
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         past = rollout_of(before, rollout.id)
         if not rollout.is_revert:
             continue
@@ -53,13 +53,13 @@ def _may_wait(state: State, revert: e.Rollout) -> bool:
     targets = [state.find(f"target/{name}", e.TargetEntry) for name in services]
     if revert.holds or any(t is not None and (t.edited is not None or t.strayed is not None) for t in targets):
         return True
-    return any(r.phase is not Phase.QUEUED and services & {unit.service for unit in r.units} for r in rollouts_of(state))
+    return any(r.phase is not Phase.QUEUED and services & {unit.service for unit in r.units} for r in state.rollouts)
 
 
 def _climbs_beside(before: State, after: State, revert: e.Rollout) -> Iterator[Violation]:
     """Whoever climbs, shares an edge with what goes back, and is not held; at a hub nobody waits."""
     graph, services = before.graph, {unit.service for unit in revert.units}
-    for other in rollouts_of(after):
+    for other in after.rollouts:
         if other.id == revert.id or other.is_revert or other.phase not in (Phase.PREPARING, Phase.SHIFTING, Phase.VERIFYING):
             continue
         theirs = {unit.service for unit in other.units}
@@ -98,7 +98,7 @@ def never_refused(books: Books, fact: Fact, before: State, decision: Decision) -
 
 
 def _ignored_abort(fact: OverrideRequested, state: State) -> Iterator[Violation]:
-    for rollout in rollouts_of(state):
+    for rollout in state.rollouts:
         about = fact.rollout in (None, rollout.id) and (fact.service is None or any(u.service == fact.service for u in rollout.units))
         if about and fact.id in rollout.overrides and rollout.stopped_because is None:
             yield Violation(8, f"abort {fact.id} changed nothing of {rollout.id} in {rollout.phase}")

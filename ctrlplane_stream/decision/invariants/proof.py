@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout_of, rollouts_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, rollout_of
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
@@ -23,7 +23,7 @@ from ctrlplane_stream.model.verdicts import NoDataCause, Verdict, VerdictStatus
 def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """5: no step forward without a PASS at this step (or a soak, marked), and none on a FAIL or while blind, whoever promotes."""
     said = fact.verb if isinstance(fact, OverrideRequested) else None
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         past = rollout_of(before, rollout.id)
         if past is None or not went_forward(past, rollout) or past.phase in (Phase.QUEUED, Phase.PREPARING):
             continue
@@ -93,7 +93,7 @@ def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, at
 
 def watches_what_is_there(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """5: a step is watched only once the world shows its weight, or a PASS would be of something else."""
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         past = rollout_of(before, rollout.id)
         if past is None or past.phase is not Phase.SHIFTING or rollout.phase is not Phase.VERIFYING:
             continue
@@ -113,7 +113,7 @@ def judged_where_it_was(books: Books, fact: Fact, before: State, decision: Decis
     now_ms = clock.now_ms if clock is not None else 0
     if isinstance(fact, OutcomeReported | WorldChanged) and _is_astray(books, fact.target.service):
         books.astray_ms[fact.target.service] = now_ms
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         past = rollout_of(before, rollout.id)
         if past is None or past.phase not in (Phase.VERIFYING, Phase.BAKING) or not went_forward(past, rollout):
             continue
@@ -136,7 +136,7 @@ def _is_astray(books: Books, service: str) -> bool:
 
 def reverts_to_what_baked(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """5: what takes all traffic in one step as a revert has baked here before, every version of it."""
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         past = rollout_of(before, rollout.id)
         if not rollout.is_revert or rollout.phase is not Phase.SHIFTING or (past is not None and past.phase is Phase.SHIFTING):
             continue
@@ -146,7 +146,7 @@ def reverts_to_what_baked(books: Books, fact: Fact, before: State, decision: Dec
 
 def rules_are_those_of_all(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """5: what moves together goes by no weaker rules than any of it would alone, by the catalog as it is when the set is decided."""
-    for rollout in rollouts_of(decision.state):
+    for rollout in decision.state.rollouts:
         chosen, past = (state.find(f"set/{rollout.id}", e.VersionSet) for state in (decision.state, before))
         if chosen is None or len(chosen.changed) == 1 or (past is not None and chosen.policy == past.policy):
             continue
