@@ -130,7 +130,7 @@ def _note_hands(books: Books, fact: Fact, before: State, decision: Decision) -> 
     if not isinstance(fact, OutcomeReported | WorldChanged) or fact.observed is None or decision.disposition is not Disposition.APPLIED:
         return
     service, known = fact.target.service, books.hands.get(fact.target.service)
-    if known is not None and _is_over(books, known, service, fact.observed):
+    if known is not None and _is_over(books, known, fact):
         del books.hands[service]
     if fact.observed.edited is not None and _is_edited(fact, before):
         books.hands[service] = Hand(fact.observed.edited, edit=True)
@@ -158,12 +158,17 @@ def _is_edited(fact: OutcomeReported | WorldChanged, before: State) -> bool:
     return fact.status is OutcomeStatus.REFUSED and flight is not None and flight.id == fact.command_id
 
 
-def _is_over(books: Books, hand: Hand, service: str, seen: TargetObserved) -> bool:
-    if seen.break_glass is not None:
+def _is_over(books: Books, hand: Hand, fact: OutcomeReported | WorldChanged) -> bool:
+    """Whether a target is in that hand no more. What a command saw as it ended may be older than an edit, of which its cursor tells
+    nothing."""
+    service, seen = fact.target.service, fact.observed
+    if seen is not None and seen.break_glass is not None:
         return True
-    if seen is not books.observed.get(service):
+    if seen is None or seen is not books.observed.get(service):
         return False
-    return seen.edited is None if hand.edit else not _drifts(books, service, seen)
+    if hand.edit:
+        return seen.edited is None and isinstance(fact, WorldChanged)
+    return not _drifts(books, service, seen)
 
 
 def _drifts(books: Books, service: str, seen: TargetObserved) -> bool:
