@@ -65,6 +65,12 @@ class Owned:
             await asyncio.sleep(0.05)
         raise AssertionError("the user's own Deployment never ran")
 
+    async def served(self, service: str) -> int:
+        """How many ready Pods a Service leads to."""
+        found = await self._admin.read(f"/apis/discovery.k8s.io/v1/namespaces/{self._namespace}/endpointslices")
+        own = [each for each in found["items"] if (each["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == service]
+        return sum(end["conditions"].get("ready", False) for each in own for end in each["endpoints"] or [])
+
     async def scale(self, replicas: int) -> None:
         """What its owner may do: other replicas."""
         while True:
@@ -313,6 +319,36 @@ def test_an_owner_who_rolls_out_over_what_was_adopted_is_heard(lab):
                 break
             await asyncio.sleep(0.05)
         assert "Deployment cart runs revision 2 instead of 1, which was adopted" in str(seen.edited)
+
+    play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
+
+
+@pytest.mark.parametrize(("number", "names"), [(1, ["cart", "shop-cart-v2"]), (3, ["cart", "shop-cart-v1", "shop-cart-v2"])])
+def test_who_goes_over_a_rollout_of_its_owners_has_the_traffic_reach_pods_of_that_artifact(lab, number, names):
+    """The same artifact with other settings serves as it runs by now; of another one the version is made anew, as one of ours."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), running()], namespace)
+
+    async def doing(actuator, owned):
+        await adopted(actuator, owned)
+        await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 50), version("shop/cart", 2, 50)))
+        await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        changed = running()
+        changed["spec"]["template"]["spec"]["containers"][0] |= {
+            "image": str(version("cart", number, 0).artifact),
+            "env": [{"name": "COLOUR", "value": "blue"}],
+        }
+        await asyncio.to_thread(lab.apply, [changed], namespace)
+        async with asyncio.timeout(30.0):
+            while (edited := (await actuator.observe(TARGET)).edited) is None:
+                await asyncio.sleep(0.05)
+        await owned.runs()
+        await actuator.apply(*command(TARGET, 3, version("shop/cart", 1, 100), version("shop/cart", 2, 0), over_edit=edited))
+        assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
+        async with asyncio.timeout(30.0):
+            while await owned.served("shop-cart-v1") != 2:
+                await asyncio.sleep(0.05)
+        assert await owned.names() == names
 
     play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
 

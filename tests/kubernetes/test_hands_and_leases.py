@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from ctrlplane_stream.actuators.by_hand import HandRefused
 from ctrlplane_stream.actuators.kubernetes.api import Conflict
 from ctrlplane_stream.actuators.kubernetes.leases import expire_leases, watch_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
@@ -321,6 +322,41 @@ def test_a_copy_of_our_rule_by_the_same_name_is_an_edit_that_an_abort_goes_over_
             await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/1/name", named[1]["name"])
             assert (await actuator.apply(*command(TARGET, 5, *pair(50)))).status is OutcomeStatus.APPLIED
             await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+
+    asyncio.run(run())
+
+
+def test_a_stamp_that_another_cluster_left_keeps_no_abort_away(lab, namespace):
+    """A namespace restored from a backup has the annotations of before, and revisions that begin anew."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 75) as (actuator, _, admin):
+            stamp = "/metadata/annotations/ctrlplane-stream.dev~1stamp"
+            await kubectl(admin, Kind.DEPLOYMENT, namespace, "shop-cart-v1", stamp, "99999999")
+            await settled(actuator, TARGET, {"#1": 75, "#2": 25})
+            outcome = await actuator.apply(*command(TARGET, 3, *pair(100)))
+            assert outcome.status is OutcomeStatus.APPLIED
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("change", ["deleted", "renamed"])
+def test_glass_is_not_broken_where_nothing_steers_the_traffic(lab, namespace, change):
+    """It is refused in words and changes nothing: whoever sees it done would take the target for served, and the edit is still told."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 75) as (actuator, _, admin):
+            if change == "renamed":
+                await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/name", "other")
+            else:
+                metadata = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["metadata"]
+                await admin.delete(Kind.HTTP_ROUTE, namespace, "shop-cart", metadata["uid"], metadata["resourceVersion"])
+            edited = (await settled_edit(actuator)).edited
+            with pytest.raises(HandRefused, match="there is no rule named main in HTTPRoute"):
+                await actuator.break_glass(TARGET, "bob", "pages are down")
+            seen = await actuator.observe(TARGET)
+            assert (seen.edited, seen.break_glass) == (edited, None)
 
     asyncio.run(run())
 

@@ -24,7 +24,7 @@ from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granular
 from ctrlplane_stream.actuators.kubernetes.due import due, remembered, strays_anew, written_off
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.health import counted
-from ctrlplane_stream.actuators.kubernetes.intake import Prepared, prepare
+from ctrlplane_stream.actuators.kubernetes.intake import Prepared, no_rule, prepare
 from ctrlplane_stream.actuators.kubernetes.memory import MemoryUnreadable
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route
@@ -33,7 +33,7 @@ from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, 
 from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, Floor, Make, Scale, Step
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import in_force, was_steered
+from ctrlplane_stream.actuators.kubernetes.weights import in_force, rule_index, was_steered
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, release, take
 from ctrlplane_stream.actuators.observing import Counted, note, observation
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
@@ -209,6 +209,9 @@ class Kubernetes:
         changed = change(ledger, self._clock())
         if isinstance(changed, Refusal):
             raise HandRefused(changed.reason)
+        rule = sight.place.route
+        if sight.routed and rule is not None and (sight.route is None or rule_index(sight.route, rule.rule) is None):
+            raise HandRefused(no_rule(sight.place, rule))
         kept = msgspec.structs.replace(written_off(sight, memory), ledger=changed)
         await Hands(self._cluster_of(sight.place)).remember(kept, sight.revision)
 

@@ -36,6 +36,12 @@ def misfit(found: Manifest | None, name: str, version: WantedVersion) -> str | N
     return None
 
 
+def is_rolled_out(deployment: Manifest) -> bool:
+    """Whether its owner has an adopted Deployment run something else than what was adopted."""
+    then, now = annotation(deployment, ADOPTED_AT), annotation(deployment, REVISION)
+    return bool(then) and now is not None and then != now
+
+
 async def adopted_service(cluster: Cluster, sight: Sight, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:
     """The Service of an adopted version, where weights go by a route. Raises ApiRefused while its Pods cannot be told apart."""
     if sight.place.route is None:

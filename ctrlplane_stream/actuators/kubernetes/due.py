@@ -10,6 +10,7 @@ from collections.abc import Collection
 import msgspec
 
 from ctrlplane_stream.actuators.in_place import shares
+from ctrlplane_stream.actuators.kubernetes.adoption import is_rolled_out, misfit
 from ctrlplane_stream.actuators.kubernetes.behind_service import shared_steps
 from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
 from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
@@ -111,10 +112,16 @@ def _untold(there: dict[str, str], memory: Memory) -> dict[str, str]:
 
 
 def written_off(sight: Sight, memory: Memory) -> Memory:
-    """The memory for whoever goes over an edit: what was taken away is to be made again, of our own where it was adopted."""
+    """The memory for whoever goes over an edit: what was taken away is to be made again, of our own where it was adopted.
+
+    So is what its owner has run another artifact since; where it is the same, its Service is to choose what runs now.
+    """
     gone = {name for name, said in memory.accepted.items() if said == IS_GONE}
-    whole = tuple(each for each in memory.made if gone.isdisjoint(objects_of(sight, each)))
-    adopted = {each: name for each, name in memory.adopted.items() if f"{sight.place.workload.manifest_kind} {name}" not in gone}
+    rolled_out = {each for each, name in memory.adopted.items() if name in sight.workloads and is_rolled_out(sight.workloads[name])}
+    others = {v.label for v in sight.listed if v.label in rolled_out and misfit(sight.serving(v.label), sight.name(v.label), v) is not None}
+    whole = tuple(each for each in memory.made if each not in rolled_out and gone.isdisjoint(objects_of(sight, each)))
+    kept = {each: name for each, name in memory.adopted.items() if each not in others}
+    adopted = {each: name for each, name in kept.items() if f"{sight.place.workload.manifest_kind} {name}" not in gone}
     return msgspec.structs.replace(memory, made=whole, adopted=adopted, hands_off=False)
 
 

@@ -7,7 +7,7 @@ reports success; the overtaken writer's ``test`` of the old stamp then fails.
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.adoption import adopted_service
+from ctrlplane_stream.actuators.kubernetes.adoption import adopted_service, is_rolled_out
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.manifests import (
     companions,
@@ -153,6 +153,9 @@ class Hands:
         await self._make_owned(sight, made, owned)
 
     async def _complete(self, sight: Sight, version: WantedVersion, owner: Manifest) -> None:
+        if is_rolled_out(owner):
+            await self._adopt_again(sight, version, owner)
+            return
         if is_unknown(sight.memory, version) and annotation(owner, STAMP) is not None:
             return  # It was whole before it was first stamped; only the memory of what it was made from is lost.
         adopted = sight.memory is not None and version.label in sight.memory.adopted
@@ -166,6 +169,18 @@ class Hands:
         if owns(owned) != (annotation(owner, OWNS) or ""):  # Whoever made it did not find the same budgets of others there.
             said = {"op": "add", "path": _at(OWNS), "value": owns(owned)}
             await self._cluster.patch(sight.place.workload, sight.place.namespace, name_of(owner), [*_guard(owner, OWNS), said])
+
+    async def _adopt_again(self, sight: Sight, version: WantedVersion, owner: Manifest) -> None:
+        """Have the Service of an adopted version choose the Pods that its owner has it run by now. Noted last, so that it is done again by
+        whoever finds it half done."""
+        for kind, manifest in await adopted_service(self._cluster, sight, version, owner):
+            await self._not_foreign(kind, sight, name_of(manifest))
+            await self._cluster.apply(kind, sight.place.namespace, owned_by(owner, sight.place.workload, manifest))
+        noted: list[Manifest] = [
+            {"op": "test", "path": _at(REVISION), "value": annotation(owner, REVISION)},
+            {"op": "add", "path": _at(ADOPTED_AT), "value": annotation(owner, REVISION)},
+        ]
+        await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, name_of(owner), noted)
 
     async def _companions(self, sight: Sight, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:
         """What the version's Deployment or CronJob is to own here."""

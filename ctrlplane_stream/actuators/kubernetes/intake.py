@@ -171,7 +171,7 @@ async def _steerable(cluster: Cluster, sight: Sight, command: Command, place: Pl
     if route is None and not await cluster.serves(of.api):
         return Refusal(no_gateway_api(of))
     if route is None or rule_index(route, of.rule) is None:
-        return Refusal(f"there is no rule named {of.rule} in {of.kind} {place.namespace}/{of.name}: add it, or correct the placement file")
+        return Refusal(no_rule(place, of))
     if is_named_twice(route, of.rule) and not is_abort(command):
         return Refusal(named_twice(place, of))
     ours = known and was_steered(sight)
@@ -188,6 +188,11 @@ def shared_out(place: Place, of: Route, route: Manifest) -> str | None:
         f"rule {of.rule} of {of.kind} {place.namespace}/{of.name} shares its requests out to {' and '.join(there)}, and version 1 would "
         "get all of them: leave weight to one of these alone, or give the others a rule of their own"
     )
+
+
+def no_rule(place: Place, of: Route) -> str:
+    """What to say where nothing steers the target's traffic."""
+    return f"there is no rule named {of.rule} in {of.kind} {place.namespace}/{of.name}: add it, or correct the placement file"
 
 
 def named_twice(place: Place, of: Route) -> str:

@@ -4,6 +4,7 @@ An edit is an operator's pause: it is reported, in words that no other edit has,
 until it is released or a command goes over it.
 """
 
+from ctrlplane_stream.actuators.kubernetes.adoption import is_rolled_out
 from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, OWNS, REVISION, Kind, Manifest, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import (
@@ -104,9 +105,9 @@ def _is_rescaled(sight: Sight, deployment: Manifest) -> bool:
 
 def _rolled_out(deployment: Manifest) -> list[str]:
     """That the owner of an adopted Deployment has it run something else than what was adopted."""
-    then, now = annotation(deployment, ADOPTED_AT), annotation(deployment, REVISION)
-    if not then or now is None or then == now:
+    if not is_rolled_out(deployment):
         return []
+    then, now = annotation(deployment, ADOPTED_AT), annotation(deployment, REVISION)
     return [f"runs revision {now} instead of {then}, which was adopted: its Pods are no longer those that its Service chooses"]
 
 
