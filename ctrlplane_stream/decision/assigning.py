@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import ADOPTION, QUEUED
-from ctrlplane_stream.decision.runs import is_job
+from ctrlplane_stream.decision.runs import first_step, is_job
 from ctrlplane_stream.model.commands import JudgeAssigned, JudgeReleased
 from ctrlplane_stream.model.policy import Policy, Unsure
 from ctrlplane_stream.model.verdicts import Assignment, Change, Concurrent, GatePolicy, Guard, GuardRole, OnUnprovable
@@ -24,12 +24,17 @@ def last_wave(rollout: e.Rollout) -> int:
     return max(unit.wave for unit in rollout.units)
 
 
-def next_place(rollout: e.Rollout) -> tuple[int, int] | None:
+def first_place(draft: Draft, rollout: e.Rollout, wave: int = 0) -> tuple[int, int]:
+    """Wave and step at which a wave begins."""
+    return wave, first_step(draft.version_set(rollout.id), wave, len(rollout.steps))
+
+
+def next_place(draft: Draft, rollout: e.Rollout) -> tuple[int, int] | None:
     """Wave and step after this one; None where this is the last of the last wave."""
     if rollout.step + 1 < len(rollout.steps):
         return rollout.wave, rollout.step + 1
     if rollout.wave < last_wave(rollout):
-        return rollout.wave + 1, 0
+        return first_place(draft, rollout, rollout.wave + 1)
     return None
 
 

@@ -60,12 +60,12 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     ours = rollout.heard.get(OUR_JUDGE)
     if (few := runs.missing(rollout, policy)) is not None and not (rollout.approved or rollout.promote_all):
         return Reading(Gate.WAITING, few)
-    if _by_runs(rollout, version_set):
-        return _of_runs(rollout, policy, ours, seconds, few)
-    if ours is None:
+    if ours is None and not _needs_no_word(rollout, version_set):
         return Reading(Gate.WAITING, "waits for the first window to be judged")
-    if ours.status is VerdictStatus.FAIL:
+    if ours is not None and ours.status is VerdictStatus.FAIL:
         return Reading(Gate.WAITING, f"failed, and only skip or force goes on: {ours.reason}")
+    if ours is None or (rollout.advice is None and runs.goes_by_runs(version_set, rollout)):
+        return _of_runs(rollout, policy, seconds, few)
     if ours.status is VerdictStatus.NO_DATA:
         return _silent(rollout, version_set, ours, seconds)
     if rollout.bakes:
@@ -73,21 +73,19 @@ def read(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_s
     return _verifying(rollout, version_set, ours, seconds)
 
 
-def _by_runs(rollout: e.Rollout, version_set: e.VersionSet) -> bool:
-    """Whether runs are all the evidence that there will be; what another tool moves is judged by its traffic alone."""
+def _needs_no_word(rollout: e.Rollout, version_set: e.VersionSet) -> bool:
+    """Whether telemetry need not speak at all; what another tool moves is judged by its traffic alone."""
     return rollout.advice is None and runs.only_jobs(version_set)
 
 
-def _of_runs(rollout: e.Rollout, policy: Policy, ours: e.Heard | None, seconds: float, few: str | None) -> Reading:
-    """The gate of a set of jobs: their runs are its evidence, and a judge may only object."""
-    if ours is not None and ours.status is VerdictStatus.FAIL:
-        return Reading(Gate.WAITING, f"failed, and only skip or force goes on: {ours.reason}")
+def _of_runs(rollout: e.Rollout, policy: Policy, seconds: float, few: str | None) -> Reading:
+    """The gate of jobs: their runs are its evidence, and a judge may only object."""
     least = policy.bake_seconds if rollout.bakes else rollout.steps[rollout.step].min_seconds
     if seconds < least:
         return Reading(Gate.WAITING, f"stays {least:.0f} s ({seconds:.0f} s so far)")
     if few is not None:
         return Reading(Gate.OPEN, f"an operator promotes on fewer runs: {few}", proven=False)
-    said = ", ".join(f"{count} of {name}" for name, count in sorted(rollout.runs.items()))
+    said = ", ".join(f"{count} of {name}" for name, count in runs.runs_now(rollout).items())
     return Reading(Gate.OPEN, f"runs ended well: {said}")
 
 
@@ -112,7 +110,7 @@ def is_blind_too_long(clock: e.Clock, rollout: e.Rollout, policy: Policy, window
 
 
 def _blindness(clock: e.Clock, rollout: e.Rollout, version_set: e.VersionSet, window_seconds: float) -> str | None:
-    if _by_runs(rollout, version_set):
+    if _needs_no_word(rollout, version_set):
         return None
     quiet = quiet_seconds(clock, rollout, window_seconds)
     ours = rollout.heard.get(OUR_JUDGE)

@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.gate import answer_to_unproven, soaks
 from ctrlplane_stream.decision.judge.planning import Traffic, duration, plan_proof
-from ctrlplane_stream.decision.runs import is_job, only_jobs
+from ctrlplane_stream.decision.runs import first_step, is_job, only_jobs
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.versioning import foreign_image, number
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
@@ -116,7 +116,8 @@ def _steps(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> tuple
     waves = sorted({unit.wave for unit in version_set.changed})
     rates = {wave: _rate(draft, [u.service for u in version_set.changed if u.wave == wave]) for wave in waves}
     shown = steps_now(draft, version_set, rollout.steps)
-    return tuple(_step(draft, version_set, wave, step.weight, rates[wave]) for wave in waves for step in shown)
+    begins = {wave: first_step(version_set, wave, len(shown)) for wave in waves}
+    return tuple(_step(draft, version_set, wave, step.weight, rates[wave]) for wave in waves for step in shown[begins[wave] :])
 
 
 def _rate(draft: Draft, services: list[str]) -> float:

@@ -45,7 +45,7 @@ def nothing_to_exchange(draft: Draft, rollout: e.Rollout) -> str | None:
 
 def never_ready(draft: Draft, rollout: e.Rollout) -> str | None:
     """That a step which nothing else keeps waits for readiness longer than its proof and an instance may take, or None."""
-    if rollout.phase is not Phase.VERIFYING or next_place(rollout) is None or (waits := unready(draft, rollout)) is None:
+    if rollout.phase is not Phase.VERIFYING or next_place(draft, rollout) is None or (waits := unready(draft, rollout)) is None:
         return None
     policy = draft.version_set(rollout.id).policy
     limit = gate.proof_seconds(rollout, policy) + policy.ready_timeout_seconds

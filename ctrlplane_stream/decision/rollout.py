@@ -268,7 +268,7 @@ def _verifying(draft: Draft, rollout: e.Rollout, reading: gate.Reading) -> Answe
     if (answer := _gated(draft, rollout, reading)) is not None:
         return answer
     why = _open_text(reading)
-    if assigning.next_place(rollout) is None:
+    if assigning.next_place(draft, rollout) is None:
         return _unheld(rollout) or (Event.VERIFIED, why)
     return _forward(draft, rollout) or (Event.PASSED, why)
 

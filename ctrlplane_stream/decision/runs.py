@@ -2,8 +2,8 @@
 
 A candidate takes the next runs, all of them, and each run that ends well is a judged window: so many make a step, so many the bake. A run
 that fails is the world's own word against the version, like a crash loop. Runs under way are never ended for a step: what drains are
-they. In a set with services that take shares a job takes its weight at the last step. A job that somebody makes anew counts its runs from
-nothing: those that were counted stay counted, and those after it count on.
+they. In a set with services that take shares a job takes its weight at the last step, which is the only one of a wave of jobs alone. A
+job that somebody makes anew counts its runs from nothing: those that were counted stay counted, and those after it count on.
 """
 
 from typing import Final
@@ -33,6 +33,17 @@ def only_jobs(version_set: e.VersionSet) -> bool:
         if kind is not _JOB:
             return False
     return bool(kinds)
+
+
+def goes_by_runs(version_set: e.VersionSet, rollout: e.Rollout) -> bool:
+    """Whether nothing that is judged now takes traffic: a wave of jobs alone, or a set of them."""
+    return all(is_job(version_set, unit.service) for unit in rollout.units if rollout.bakes or unit.wave == rollout.wave)
+
+
+def first_step(version_set: e.VersionSet, wave: int, steps: int) -> int:
+    """At which of so many steps a wave begins: at the last where it moves jobs alone, which have all runs or none."""
+    jobs_alone = all(is_job(version_set, unit.service) for unit in version_set.changed if unit.wave == wave)
+    return steps - 1 if jobs_alone else 0
 
 
 def shown_weight(version_set: e.VersionSet, service: str, weight: int) -> int:
@@ -96,9 +107,14 @@ def missing(rollout: e.Rollout, policy: Policy) -> str | None:
     if not rollout.runs_before or not (rollout.bakes or rollout.steps[rollout.step].weight == 100):
         return None
     wanted = policy.bake_windows if rollout.bakes else rollout.steps[rollout.step].min_windows
-    jobs = [u.service for u in rollout.units if u.service in rollout.runs_before and (rollout.bakes or u.wave == rollout.wave)]
-    few = [f"{name}: {rollout.runs[name]} of {wanted} runs ended well" for name in jobs if rollout.runs[name] < wanted]
-    return "; ".join(few) or None
+    had = runs_now(rollout)
+    return "; ".join(f"{name}: {count} of {wanted} runs ended well" for name, count in had.items() if count < wanted) or None
+
+
+def runs_now(rollout: e.Rollout) -> dict[str, int]:
+    """Of each job that is judged at this step, or while it bakes: how many runs ended well since it is."""
+    there = (u.service for u in rollout.units if rollout.bakes or u.wave == rollout.wave)
+    return {name: rollout.runs[name] for name in there if name in rollout.runs_before}
 
 
 def still_running(target: e.TargetEntry, label: str) -> int:

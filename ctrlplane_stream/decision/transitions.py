@@ -70,11 +70,11 @@ def _prepared(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> e.TargetEntry:
 
 
 def _ready(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
-    return _climb(draft, rollout, (0, 0), because)
+    return _climb(draft, rollout, assigning.first_place(draft, rollout), because)
 
 
 def _passed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
-    return _climb(draft, _noting_proof(rollout), assigning.next_place(rollout) or (rollout.wave, rollout.step), because)
+    return _climb(draft, _noting_proof(rollout), assigning.next_place(draft, rollout) or (rollout.wave, rollout.step), because)
 
 
 def _noting_proof(rollout: e.Rollout) -> e.Rollout:

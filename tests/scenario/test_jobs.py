@@ -1,17 +1,18 @@
 """Jobs: what runs to its end by a schedule, whose next runs are the candidate's and whose evidence is how they end."""
 
+import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.planning import in_words, plan
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.facts import WorldCause
+from ctrlplane_stream.model.facts import ReleaseOrder, WorldCause
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Step
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
 from ctrlplane_stream.simulation.world import Sickness
-from tests.scenario.shop import phase, reasons, until, weights
+from tests.scenario.shop import held, phase, reasons, until, weights
 
 NIGHTLY = replace(QUICK, steps=(Step(10, 10, 300), Step(100, 10, 300, 3)), bake_windows=2)
 
@@ -200,6 +201,51 @@ def test_in_a_release_with_a_service_a_job_takes_its_weight_at_the_last_step() -
     asked = [(c.target.service, c.wanted.weight("#2")) for c in loop.driver.commands if c.verb is Verb.SHIFT]
     assert [weight for name, weight in asked if name == "report" and weight] == [100]
     assert sorted({weight for name, weight in asked if name == "cart"} - {0}) == [10, 50, 100]
+
+
+def called_by_a_service(order: ReleaseOrder) -> tuple[Loop, str]:
+    """A release of the job and of the service that calls it, just begun, while the job is seen in no trace; and its id."""
+    loop = office()
+    loop.edges("cart>report")
+    loop.judge.silent.add("report")
+    for name in ("report", "cart"):
+        loop.push(name, 2, release="together", release_size=2, order=order)
+    return loop, next(r.id for r in loop.driver.rollouts if len(r.units) == 2).removeprefix("production/")
+
+
+@pytest.mark.parametrize("order", ReleaseOrder)
+def test_a_job_with_an_edge_to_a_released_service_is_a_wave_with_one_step_that_goes_by_its_runs(order: ReleaseOrder) -> None:
+    loop, id_ = called_by_a_service(order)
+    until(loop, id_, Phase.COMPLETED)
+    rollout = loop.driver.rollout(f"production/{id_}")
+    assert rollout is not None
+    assert weights(loop, "report") == weights(loop, "cart") == {"#2": 100}
+    steps = [passage.step for passage in rollout.timeline if passage.phase is Phase.VERIFYING]
+    last = len(rollout.steps) - 1
+    assert steps == ([last, *range(last + 1)] if order is ReleaseOrder.CALLEES_FIRST else [*range(last + 1), last])
+    assert "runs ended well: 3 of report" in reasons(loop)
+
+
+def test_a_wave_of_jobs_goes_on_blind_no_more_than_the_services_that_move_with_it() -> None:
+    loop, id_ = called_by_a_service(ReleaseOrder.CALLERS_FIRST)
+    loop.run(100)
+    rollout = loop.driver.rollout(f"production/{id_}")
+    assert rollout is not None
+    while rollout.wave == 0 or rollout.phase is not Phase.VERIFYING:
+        loop.run(1)
+        rollout = loop.driver.rollout(f"production/{id_}")
+        assert rollout is not None
+    loop.judge.telemetry.cut = True
+    loop.run(65)
+    assert phase(loop, id_) is Phase.VERIFYING
+    assert held(loop, id_) == ["blind"]
+
+
+def test_a_plan_of_a_job_and_of_a_service_that_calls_it_gives_the_job_one_step() -> None:
+    loop = office()
+    loop.edges("cart>report")
+    planned = plan(loop.driver.state, (artifact("report", 2), artifact("cart", 2)))
+    assert [(step.wave, step.weight) for step in planned.steps] == [(0, 100), (1, 10), (1, 50), (1, 100)]
 
 
 def test_a_plan_says_how_many_runs_a_job_needs() -> None:

@@ -40,7 +40,8 @@ def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision
             yield from _too_few_runs(books, past, step, version_set)
         if kinds and all(kind is ServiceKind.JOB for kind in kinds.values()):
             continue
-        if promoted:
+        by_runs = all(kinds.get(unit.service) is ServiceKind.JOB for unit in past.units if bakes or unit.wave == past.wave)
+        if promoted or by_runs:  # a wave of jobs alone goes by its runs, though not blind, since others have weight besides
             yield from _blind_or_failed(rollout, step, verdict)
         else:
             yield from _unproven_step(books, decision.state, rollout, step, past.judged_attempt)
@@ -92,10 +93,15 @@ def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, at
 
 
 def watches_what_is_there(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """5: a step is watched only once the world shows its weight, or a PASS would be of something else."""
+    """5: a step is watched only once the world shows its weight, or a PASS would be of something else; and none that gives nobody any."""
     for rollout in decision.state.rollouts:
+        if rollout.phase is not Phase.VERIFYING:
+            continue
+        meant = (books.meant.get(unit.service, {}).get(unit.candidate, 0) for unit in rollout.units if unit.wave == rollout.wave)
+        if not any(meant):
+            yield Violation(5, f"{rollout.id} watches step {rollout.step + 1} of wave {rollout.wave + 1}, which gives nobody any weight")
         past = rollout_of(before, rollout.id)
-        if past is None or past.phase is not Phase.SHIFTING or rollout.phase is not Phase.VERIFYING:
+        if past is None or past.phase is not Phase.SHIFTING:
             continue
         for unit in rollout.units:
             wanted = books.wanted.get(unit.service)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import (
     admission,
+    assigning,
     composing,
     configuring,
     draining,
@@ -305,6 +306,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
         8,
         lambda: [(admission, "_closed", lambda *args: None), (engine, "emit_commands", _over_a_drift)],
     ),
+    "a wave of jobs takes steps at which it has no run": (5, lambda: [(assigning, "first_step", lambda *args: 0)]),
     "a job goes on without having run": (5, lambda: [(runs, "missing", lambda *args: None)]),
     "runs under way are ended": (4, lambda: [(draining, "still_running", lambda *args: 0)]),
     "force tells nobody": (8, lambda: [(overrides, "notify", lambda *args: None)]),
