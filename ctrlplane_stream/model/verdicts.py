@@ -73,6 +73,12 @@ HARM_METRICS = (
 )
 """The metrics that can FAIL a step; the error budget is split over them."""
 
+LIMITED_METRICS = (Metric.ERROR_RATIO, Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP)
+"""What an absolute limit can be set to: lost calls are of no version, and the rest is harm by stable or the weight only."""
+
+PROVEN_METRICS = (*LIMITED_METRICS, Metric.LOST_CALLS)
+"""What can be proven harmless: calls per request are bet on for harm only."""
+
 
 class Comparison(StrEnum):
     """What the candidate's numbers are held against."""
@@ -104,9 +110,9 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An absolute limit (SLO) of the changed services' metric: a share for ratios, milliseconds for latencies."""
 
     metric: Metric
-    """What is limited."""
+    """What is limited: error_ratio, latency_p50, latency_p99 or network_gap."""
     maximum: float
-    """The largest value that is no breach."""
+    """The largest value that is no breach: of error_ratio a share from 0 to 1."""
 
 
 class OutsideJudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,7 +139,7 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Metrics that can FAIL a step, besides those of ``proof``."""
     proof: tuple[Metric, ...] = (Metric.ERROR_RATIO, Metric.LATENCY_P99)
     """Metrics of the required guards that must be *proven* within their margin for a PASS, and are asked therefore; empty: minimum samples
-    suffice."""
+    suffice. Harm only is found by calls_per_request, and neither by sample_ratio: these cannot be named."""
     alpha: float = 0.01
     """Chance of a false abort of a whole rollout, however often it climbs again: split over its guards, metrics, steps and climbs."""
     false_pass: float = 0.05

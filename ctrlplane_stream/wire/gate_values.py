@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
-from ctrlplane_stream.model.verdicts import OUR_JUDGE, GatePolicy
+from ctrlplane_stream.model.verdicts import HARM_METRICS, LIMITED_METRICS, OUR_JUDGE, PROVEN_METRICS, GatePolicy, Metric
 
 
 def _a_chance(value: float) -> bool:
@@ -38,8 +38,7 @@ def gate_problems(gate: GatePolicy) -> Iterator[tuple[str, str]]:
         for name in names:
             if not fits(getattr(gate, name)):
                 yield name, f"{name} {said}"
-    if not all(_a_size(limit.maximum) for limit in gate.limits):
-        yield "limits", "limits: each maximum must be a number from 0 on"
+    yield from _metric_problems(gate)
     judges = [judge.name for judge in gate.outside]
     if OUR_JUDGE in judges:
         yield "outside", f"outside: {OUR_JUDGE} is our own judge's name: its verdicts would count twice"
@@ -47,3 +46,19 @@ def gate_problems(gate: GatePolicy) -> Iterator[tuple[str, str]]:
         yield "outside", "outside: a judge stands here twice, and only one of what it may do can be meant"
     if gate.minimum_windows > gate.maximum_windows:
         yield "minimum_windows", f"minimum_windows is above maximum_windows ({gate.maximum_windows}): no step could ever be proven"
+
+
+def _metric_problems(gate: GatePolicy) -> Iterator[tuple[str, str]]:
+    asked = (("metrics", gate.metrics, HARM_METRICS, "fail a step"), ("proof", gate.proof, PROVEN_METRICS, "be proven harmless"))
+    for field, named, able, what in (*asked, ("limits", [limit.metric for limit in gate.limits], LIMITED_METRICS, "have a limit")):
+        for metric in named:
+            if metric not in able:
+                yield field, f"{field}: {metric} cannot {what}; these can: {', '.join(able)}"
+    for limit in gate.limits:
+        if not _a_size(limit.maximum):
+            yield "limits", "limits: each maximum must be a number from 0 on"
+        elif limit.metric is Metric.ERROR_RATIO and not _a_share(limit.maximum):
+            yield (
+                "limits",
+                f"limits: the maximum of error_ratio is a share, 0 to 1 (0.05 is one in twenty), not {limit.maximum:g}",
+            )

@@ -25,7 +25,7 @@ from ctrlplane_stream.decision.judge.witnesses import hear
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, side_by_side
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.sums import in_order
-from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, GuardRole, Limit, Metric
+from ctrlplane_stream.model.verdicts import LIMITED_METRICS, Assignment, Change, Comparison, GuardRole, Limit, Metric
 
 _LABELS = 8
 _NEW = CheckState()
@@ -208,7 +208,7 @@ def _arrivals_and_limits(
         before = checks.get(key, CheckState())
         checks[key] = check_arrivals(before, candidate.requests, stable.requests, assignment.weight, policy.sample_ratio_tolerance)
     kept = sampled_as((change.service,), state, sampling)
-    for limit in policy.limits:
+    for limit in (limit for limit in policy.limits if limit.metric in LIMITED_METRICS):
         share = limit_share(limit.metric, limit.maximum)
         key, scatter = limit_key(change, limit), scatter_of(state, (change.service,), limit.metric)
         before = checks.get(key, _NEW)

@@ -162,8 +162,10 @@ def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -
         return f"The minimum of {assignment.policy.minimum_samples} candidate requests was not reached in {allowed} windows."
     name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
     if math.isinf(outlook.windows):
+        nothing = not outlook.question.margin and (outlook.question.metric in _SHARES or not assignment.policy.latency_slack_ms)
+        why = "nothing proves a margin of 0" if nothing else "there is too little to compare with"
         return (
-            f"The {name} of {guard} cannot be proven here in the time allowed: there is too little to compare with; {seen:.0f} candidate "
+            f"The {name} of {guard} cannot be proven here in the time allowed: {why}; {seen:.0f} candidate "
             f"requests came in {counted(state.windows, 'window')}."
         )
     return (

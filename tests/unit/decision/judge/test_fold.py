@@ -372,6 +372,19 @@ def test_what_a_rollout_watches_stays_frozen_in_the_baseline(shop: Any, traffic:
     assert after.of("frontend") != before.of("frontend")
 
 
+def test_a_limit_of_what_none_can_be_set_to_is_no_limit_of_failures(shop: Any, traffic: Any) -> None:
+    """A catalog from before these were refused may hold one."""
+    policy = GatePolicy(metrics=(), proof=(), limits=(Limit(Metric.LOST_CALLS, 0.0005),))
+    _, verdicts = shop.judge(traffic(candidate_errors=4), assignment=shop.assignment(policy=policy))
+    assert verdicts[-1].status is VerdictStatus.PASS
+
+
+def test_a_margin_of_0_is_said_to_be_what_nothing_proves(shop: Any, traffic: Any) -> None:
+    policy = GatePolicy(error_margin=0.0, on_unprovable=OnUnprovable.HOLD)
+    _, verdicts = shop.judge(traffic(), windows=4, assignment=shop.assignment(policy=policy))
+    assert "share of failed requests of cart cannot be proven here in the time allowed: nothing proves a margin of 0" in verdicts[-1].reason
+
+
 def test_tail_sampling_that_keeps_errors_does_not_multiply_them(shop: Any, traffic: Any) -> None:
     """Every error is kept and one success in ten: the error share is that of the estimate, not of what is left."""
     part = shop.part(300, traffic(stable=360, candidate=40, stable_errors=36, candidate_errors=4))
