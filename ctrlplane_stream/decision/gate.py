@@ -184,10 +184,10 @@ def _baking(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -
     baked = f"baked {seconds:.0f} s over {ours.windows_judged} windows: {ours.reason}"
     if ours.status is VerdictStatus.PASS or rollout.approved or rollout.promote_all:
         return Reading(Gate.OPEN, baked, ours.status is VerdictStatus.PASS and ours.proven)
-    if (judge := _approved_outside(rollout, policy.gate.outside)) is not None:
-        return Reading(Gate.OPEN, f"{judge} approves what could not be proven; {baked}", proven=False)
     if ours.contradicted:
         return Reading(Gate.CONTRADICTED, ours.reason)
+    if (judge := _approved_outside(rollout, policy.gate.outside)) is not None:
+        return Reading(Gate.OPEN, f"{judge} approves what could not be proven; {baked}", proven=False)
     if policy.unprovable_bake is not Unsure.SOAK and seconds < proof_seconds(rollout, policy):
         return Reading(Gate.WAITING, f"baked long enough, and waits for proof: {ours.reason}")
     return _unprovable(policy, policy.unprovable_bake, ours, seconds)
@@ -203,10 +203,12 @@ def _verifying(rollout: e.Rollout, version_set: e.VersionSet, ours: e.Heard, sec
         return Reading(Gate.OPEN, ours.reason, ours.proven)
     if rollout.approved or rollout.promote_all:
         return Reading(Gate.OPEN, f"an operator promotes on less than proof: {ours.reason}", proven=False)
-    if (judge := _approved_outside(rollout, policy.gate.outside)) is not None:
-        return Reading(Gate.OPEN, f"{judge} approves what could not be proven", proven=False)
-    if ours.contradicted and seconds >= step.min_seconds:
+    if seconds < step.min_seconds:
+        return Reading(Gate.WAITING, ours.reason)
+    if ours.contradicted:
         return Reading(Gate.CONTRADICTED, ours.reason)
+    if (judge := _approved_outside(rollout, policy.gate.outside)) is not None and ours.windows_judged >= step.min_windows:
+        return Reading(Gate.OPEN, f"{judge} approves what could not be proven", proven=False)
     if seconds < step.max_seconds:
         return Reading(Gate.WAITING, ours.reason)
     if ours.windows_judged < step.min_windows:  # what nobody looked at was not soaked: late telemetry is no telemetry

@@ -54,6 +54,16 @@ def say(loop: Loop, judge: str, status: VerdictStatus, step: int | None = None, 
     loop.give(VerdictGiven(verdict))
 
 
+def approved_at_once(step: Step) -> Loop:
+    """Cart #2 at this step, of which our judge is unsure and another, who may approve, says PASS after the first window."""
+    approving = GatePolicy(outside=(OutsideJudge("business", may_approve=True),))
+    loop = climbing(replace(QUICK, steps=(step, Step(100, 10, 60)), gate=approving))
+    loop.judge.unsure.add("cart")
+    loop.run(20)
+    say(loop, "business", VerdictStatus.PASS)
+    return loop
+
+
 def test_a_step_is_left_as_soon_as_the_evidence_suffices_and_not_when_a_timer_rings() -> None:
     loop = climbing(replace(QUICK, steps=(Step(10, 0, 3000, 3), Step(100, 0, 3000, 3))))
     loop.run(41)
@@ -272,6 +282,34 @@ def test_an_outside_judge_may_approve_what_could_not_be_proven() -> None:
     say(loop, "business", VerdictStatus.PASS)
     loop.run(20)
     assert weights(loop, "cart") == {"#1": 50, "#2": 50}
+
+
+def test_an_outside_judge_approves_no_step_that_is_too_young() -> None:
+    loop = approved_at_once(Step(10, 60, 300, 1))
+    loop.run(35)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    loop.run(30)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
+def test_an_outside_judge_approves_no_step_of_which_too_few_windows_were_judged() -> None:
+    loop = approved_at_once(Step(10, 0, 300, 5))
+    loop.run(20)
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    loop.run(40)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
+def test_an_outside_judge_approves_no_step_whose_arrivals_contradict_the_weight() -> None:
+    loop = climbing(replace(QUICK, gate=GatePolicy(outside=(OutsideJudge("business", may_approve=True),))))
+    loop.judge.unsure.add("cart")
+    loop.judge.bypassed.add("cart")
+    loop.run(60)
+    assert held(loop, "cart/2") == ["contradicted"]
+    say(loop, "business", VerdictStatus.PASS)
+    loop.run(20)
+    assert held(loop, "cart/2") == ["contradicted"]
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
 
 
 def test_a_judge_that_the_policy_does_not_name_has_no_say() -> None:

@@ -44,6 +44,7 @@ def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision
         if promoted or by_runs:  # a wave of jobs alone goes by its runs, though not blind, since others have weight besides
             yield from _blind_or_failed(rollout, step, verdict)
         else:
+            yield from _too_young(decision.state, past, step, verdict, version_set)
             yield from _unproven_step(books, decision.state, rollout, step, past.judged_attempt)
 
 
@@ -57,6 +58,19 @@ def _too_few_runs(books: Books, past: e.Rollout, step: int, version_set: e.Versi
         had = books.runs.get((unit.service, unit.candidate), 0) - books.runs_before.get((past.id, unit.service), 0)
         if had < wanted:
             yield Violation(5, f"{past.id} left step {step + 1} on {had} of {wanted} runs of {unit.service}")
+
+
+def _too_young(state: State, past: e.Rollout, step: int, verdict: Verdict | None, version_set: e.VersionSet | None) -> Iterator[Violation]:
+    """Neither proof nor anybody's approval shortens a step or a bake; a soak ends by its time, with as many windows as there were."""
+    clock, policy = state.find("clock", e.Clock), version_set.policy if version_set is not None else Policy()
+    bakes, now = past.phase is Phase.BAKING, past.steps[past.step]
+    least, windows = (policy.bake_seconds, policy.bake_windows) if bakes else (now.min_seconds, now.min_windows)
+    seconds = ((clock.steady if clock is not None else 0) - (past.confirmed_steady or 0)) / 1000
+    if seconds < least:
+        yield Violation(5, f"{past.id} left step {step + 1} after {seconds:.0f} of {least:.0f} s")
+    soaked = verdict is None or verdict.status is VerdictStatus.NO_DATA or (seconds >= now.max_seconds and not bakes)
+    if verdict is not None and not soaked and verdict.windows_judged < windows:
+        yield Violation(5, f"{past.id} left step {step + 1} on {verdict.windows_judged} of {windows} windows")
 
 
 def went_forward(past: e.Rollout, now: e.Rollout) -> bool:
@@ -85,6 +99,8 @@ def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, at
         if judge.may_veto and word is VerdictStatus.FAIL:
             yield Violation(5, f"{rollout.id} left step {step + 1} on a FAIL of {judge.name}, which may veto")
     yield from _blind_or_failed(rollout, step, verdict)
+    if verdict is not None and verdict.contradicted:
+        yield Violation(5, f"{rollout.id} left step {step + 1} while arrivals contradict its weight")
     if verdict is not None and verdict.status not in (VerdictStatus.PASS, VerdictStatus.FAIL):
         approved = any(judge.may_approve and word is VerdictStatus.PASS for judge, word in words.items())
         soaked = Unsure.SOAK in (policy.on_unprovable, policy.unprovable_bake, policy.on_no_data, policy.on_unknown_service)

@@ -52,7 +52,7 @@ from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.plans import Deed
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
-from tests.scenario import test_side_by_side
+from tests.scenario import test_policies, test_side_by_side
 from tests.scenario.shop import old_version_being_parked, parked_beside_stable, release_waiting, shop, until
 
 SEEDS = 1_000
@@ -133,6 +133,12 @@ def _open_to_promote(clock: Any, moved: Any, *more: Any) -> Reading:
         for name, heard in moved.heard.items()
     }
     return _read(clock, replace(moved, heard=unheard) if moved.approved or moved.promote_all else moved, *more)
+
+
+def _open_to_approval(clock: Any, moved: Any, version_set: Any, *more: Any) -> Reading:
+    """A gate at which an outside judge's approval passes all that our judge does not fail, however young."""
+    judge = gate._approved_outside(moved, version_set.policy.gate.outside)
+    return _read(clock, moved, version_set, *more) if judge is None else Reading(Gate.OPEN, "planted", proven=False)
 
 
 def _astray_for_now(draft: Any, moved: Any) -> Any:
@@ -481,6 +487,20 @@ def test_a_job_that_counts_what_is_said_late_is_seen() -> None:
     believed = planted([(runs, "COUNTS_ANEW_SECONDS", 0)])
     with believed, pytest.raises(InvariantBroken, match=r"invariant 5: .* on 0 of 3 runs of report"):
         loop.run(20)
+
+
+@pytest.mark.parametrize(
+    ("case", "left"),
+    [
+        (test_policies.test_an_outside_judge_approves_no_step_that_is_too_young, r"after \d+ of 60 s"),
+        (test_policies.test_an_outside_judge_approves_no_step_of_which_too_few_windows_were_judged, r"on \d of 5 windows"),
+        (test_policies.test_an_outside_judge_approves_no_step_whose_arrivals_contradict_the_weight, "while arrivals contradict its weight"),
+    ],
+)
+def test_an_approval_that_shortens_a_step_is_seen(case: Callable[[], None], left: str) -> None:
+    """As rare: an outside judge that may approve, and is faster than ours."""
+    with planted([(gate, "read", _open_to_approval)]), pytest.raises(InvariantBroken, match=f"invariant 5: .* left step 1 {left}"):
+        case()
 
 
 def say_late(loop: Loop, seen: int) -> None:
