@@ -64,7 +64,8 @@ each is `refused` (it could not be done), `idle` (there was nothing to do it wit
 
 Steps count from 1 wherever they are told: in words, and in the demo's report (`unproven_steps`). A rollout as the engine keeps it
 (`rollouts --json`, `rollout --json`, Redis) counts from 0: its `step` is the place in its list `steps`. Both `unproven` there and
-`unproven_steps` count on through all waves, each of which takes all steps; the bake is one more than the last step.
+`unproven_steps` count on through all waves, each of which has a number for every step (a wave of jobs alone takes the last one only); the
+bake is one more than the last step.
 """
 
 
