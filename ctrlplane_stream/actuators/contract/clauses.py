@@ -198,6 +198,21 @@ class ActuatorContract:
             assert counted == [whole.instances, max(1, -(-whole.instances * share // 100))], seen
 
     @clause
+    async def test_what_was_never_made_can_be_parked_and_deleted_as_often_as_it_is_said(self, play: Play) -> None:
+        """An abort of what never came to be takes back what is not there: each command of it is taken, also again, and nothing of it runs."""
+        accepted(await play.command(play.wanted(play.version(1, 100)), Verb.PREPARE))
+        await play.see("#1 is ready", lambda seen: ready_of(seen, "#1"))
+        stable, parked = play.version(1, 100), play.version(2, 0, Capacity.PARKED)
+        for verb in (Verb.SHIFT, Verb.PARK, Verb.PARK):
+            accepted(await play.command(play.wanted(stable, parked), verb))
+            seen = await play.look()
+            assert ((version := seen.version("#2")) is None or version.instances == 0) and weights_of(seen).get("#2", 0) == 0, seen
+        for _ in range(2):
+            accepted(await play.command(play.wanted(stable), Verb.DELETE))
+        seen = await play.see("#2 is gone", lambda seen: seen.version("#2") is None)
+        assert weights_of(seen) == {"#1": 100}, seen
+
+    @clause
     async def test_what_was_to_be_adopted_is_left_where_it_was_not_and_kept_where_it_serves(self, play: Play) -> None:
         """Giving an adoption up wants nothing of the target: taken where nothing is ours, refused where something of ours has traffic."""
         accepted(await play.command(play.wanted(stable=None), Verb.LEAVE))
