@@ -10,10 +10,11 @@ from dulwich.objects import Commit, ObjectID
 from dulwich.walk import ORDER_TOPO
 
 from ctrlplane_stream.actuators.gitops.clone import Clone
-from ctrlplane_stream.actuators.gitops.memory import Memory, read_memory, targets_of
+from ctrlplane_stream.actuators.gitops.memory import Memory, cursors_of, read_memory
 from ctrlplane_stream.actuators.gitops.placement import Field
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble, value_at
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.model.world import Cursor
 
 log = logging.getLogger(__name__)
 _LOOKED_THROUGH = 500
@@ -21,8 +22,9 @@ _LOOKED_THROUGH = 500
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """The last commit of ours for a target."""
+    """The last commit of ours for a target: that with the greatest cursor, and of equal ones the latest."""
 
+    cursor: Cursor
     commit: str
     text: str
 
@@ -52,9 +54,10 @@ class History:
         new: dict[Target, Kept] = {}
         for entry in repo.get_walker(include=[head], exclude=[known] if known is not None else [], order=ORDER_TOPO):
             text = entry.commit.message.decode(errors="replace")
-            for target in targets_of(text) if b"Ctrlplane-Target: " in entry.commit.message else ():
-                new.setdefault(target, Kept(entry.commit.id.decode(), text))
-        self._kept |= new
+            for target, cursor in cursors_of(text).items() if b"Ctrlplane-Target: " in entry.commit.message else ():
+                if target not in new or new[target].cursor < cursor:
+                    new[target] = Kept(cursor, entry.commit.id.decode(), text)
+        self._kept |= {target: kept for target, kept in new.items() if target not in self._kept or self._kept[target].cursor <= kept.cursor}
         self._through = head
 
 

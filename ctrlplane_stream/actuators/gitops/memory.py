@@ -1,6 +1,7 @@
 """What a target remembers of us, in the message of a commit: the ledger, what was written where, what was there before.
 
-The last commit of ours for a target, found by its trailers, is the target's cell of compare-and-set: a new one is pushed
+The last commit of ours for a target, found by its trailers (of all the one with the greatest cursor: people pick old commits anew,
+message and all), is the target's cell of compare-and-set: a new one is pushed
 only onto the head that was looked at, so of two writers one finds that the branch has moved, and looks again. A commit may move
 several targets of one version set; each then has trailers of its own. People read the message; we read the trailers::
 
@@ -30,6 +31,7 @@ from ctrlplane_stream.model.world import Cursor, TargetWanted, WantedVersion
 
 _NAMED = 3
 """So many targets are named in the first line of a message; the rest are counted."""
+_CURSOR = re.compile(r"(\d+)\.(\d+)", re.ASCII)
 _TRAILER = re.compile(r"^Ctrlplane-(Target|Cursor|Memory): (.+)$", re.MULTILINE)
 
 
@@ -97,23 +99,22 @@ def _trailers_of(told: Told) -> Iterator[str]:
     yield f"Ctrlplane-Memory: {msgspec.json.encode(kept, order='deterministic').decode()}"
 
 
-def targets_of(text: str) -> tuple[Target, ...]:
-    """The targets whose memory a commit message holds; none where it is not ours."""
-    return tuple(target for target, trailers in _blocks(text).items() if "Memory" in trailers)
+def cursors_of(text: str) -> dict[Target, Cursor]:
+    """The targets whose memory a commit message holds, each with its cursor; none where it is not ours, which always has one."""
+    blocks = {target: trailers for target, trailers in _blocks(text).items() if "Memory" in trailers}
+    cursors = {target: _CURSOR.fullmatch(trailers.get("Cursor", "")) for target, trailers in blocks.items()}
+    return {target: Cursor(int(found[1]), int(found[2])) for target, found in cursors.items() if found is not None}
 
 
 def read_memory(text: str, commit: str, target: Target) -> Memory:
     """The memory of a target in the message of ``commit``. Raises MemoryUnreadable."""
-    found = _blocks(text).get(target, {})
     try:
-        memory = msgspec.json.decode(found["Memory"], type=Memory)
-        epoch, _, sequence = found["Cursor"].partition(".")
-        cursor = Cursor(int(epoch), int(sequence))
-    except (msgspec.DecodeError, KeyError, ValueError) as error:
+        memory = msgspec.json.decode(_blocks(text)[target]["Memory"], type=Memory)
+    except (msgspec.DecodeError, ValueError) as error:
         raise MemoryUnreadable(
             f"the trailers of commit {commit[:12]} cannot be read ({error}): was it written by another version of the program, or by hand?"
         ) from error
-    return msgspec.structs.replace(memory, ledger=msgspec.structs.replace(memory.ledger, cursor=cursor))
+    return msgspec.structs.replace(memory, ledger=msgspec.structs.replace(memory.ledger, cursor=cursors_of(text)[target]))
 
 
 def one_line(text: str) -> str:

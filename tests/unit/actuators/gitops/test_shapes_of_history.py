@@ -99,3 +99,20 @@ def test_a_repository_without_a_commit_says_what_is_missing(scene: Scene) -> Non
     scene.fresh()
     with pytest.raises(WorldUnreachable, match="has no branch main: make it"):
         scene.observe()
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["as it goes on", "read from the beginning"])
+def test_what_somebody_picked_with_an_old_message_of_ours_or_wrote_like_one_is_not_what_is_remembered(scene: Scene, anew: bool) -> None:
+    """A cherry-pick or a squash takes the message along, trailers and all: the cursor would go back, and what came since be forgotten."""
+    scene.apply(wanted(version(1, 100)), 1, Verb.PREPARE)
+    old = git(scene.bare.path, "log", "-1", "--format=%B", "main")
+    scene.apply(wanted(version(1, 100), version(2, 0)), 2, Verb.PREPARE)
+    scene.apply(wanted(version(1, 0), version(2, 100)), 3)
+    before = scene.observe()
+    scene.bare.push({"other": "x"}, old)
+    scene.bare.push({"other": "y"}, "Tidy\n\nCtrlplane-Target: production:shop/cart\nCtrlplane-Memory: {broken")
+    if anew:
+        scene.fresh()
+    assert scene.observe() == before
+    assert scene.apply(wanted(version(1, 100), version(2, 0)), 2).status is OutcomeStatus.REFUSED
+    assert scene.apply(wanted(version(1, 100), version(2, 0)), 4).status is OutcomeStatus.APPLIED
