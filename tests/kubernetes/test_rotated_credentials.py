@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import time
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
-from ctrlplane_stream.actuators.kubernetes.composition import connect
+from ctrlplane_stream.actuators.kubernetes import access
+from ctrlplane_stream.actuators.kubernetes.composition import connect, connect_later
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.watching import NamespaceCopy
 from ctrlplane_stream.actuators.port import WorldUnreachable
@@ -176,6 +178,33 @@ def test_a_plugin_is_asked_again_and_one_that_fails_makes_nobody_of_us(lab, name
             assert (await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))).status is OutcomeStatus.APPLIED
             await settled(actuator, TARGET, {"#1": 100})
             await stands(copy)
+
+    asyncio.run(run())
+
+
+def test_a_plugin_that_hangs_is_ended_with_all_that_it_started_and_that_is_told(credentials, monkeypatch):
+    """The official client would wait for it for ever, and with it the thread that asked."""
+    monkeypatch.setattr(access, "_PLUGIN_SECONDS", 1)
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", "sleep 600; true"]}
+    credentials.user(exec={**plugin, "interactiveMode": "Never"})
+    with pytest.raises(WorldUnreachable, match="its credential plugin sh gave none, for which it has 1 s"):
+        connect(None)
+
+
+def test_nobody_waits_while_a_plugin_makes_up_its_mind_but_who_needs_it(lab, namespace, credentials):
+    """It answers only once something else was done in the same worker."""
+    credentials.plugin()
+    credentials.says(token=lab.plane.tokens[USER])
+    told = (credentials.folder / "said").read_bytes()
+    (credentials.folder / "said").unlink()
+    os.mkfifo(credentials.folder / "said")
+
+    async def run():
+        async with connect_later(None) as cluster:
+            asking = asyncio.create_task(cluster.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))
+            await asyncio.sleep(0)
+            await asyncio.to_thread((credentials.folder / "said").write_bytes, told)
+            assert (await asking)["metadata"]["name"] == "shop-cart"
 
     asyncio.run(run())
 

@@ -8,6 +8,7 @@ worker that runs for months: so they are found anew (``renewed``) when the serve
 import functools
 import os
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,24 @@ import msgspec
 import yaml
 from kubernetes import client, config
 from kubernetes.config import kube_config
+from kubernetes.config.exec_provider import ExecProvider
 
 from ctrlplane_stream.actuators.port import WorldUnreachable
+
+_PLUGIN_SECONDS = 15
+"""For a credential plugin that nobody can answer: the official client would wait for ever for one that hangs."""
+_ENDED_IN_TIME = """
+import os, signal, subprocess, sys
+seconds, *command = sys.argv[1:]
+try:
+    plugin = subprocess.Popen(command, start_new_session=True)
+    sys.exit(plugin.wait(float(seconds)))
+except OSError as error:
+    sys.exit(str(error))
+except subprocess.TimeoutExpired:
+    os.killpg(plugin.pid, signal.SIGKILL)
+    sys.exit(f"{command[0]} gave no answer within {seconds} s and was ended")
+"""
 
 
 class AccessError(WorldUnreachable):
@@ -37,6 +54,18 @@ class Access(msgspec.Struct, frozen=True):
     server_name: str | None = None
     proxy: str | None = None
     renewed: "Callable[[], Access] | None" = None
+
+
+class _EndedInTime(ExecProvider):
+    """Runs a credential plugin, and ends it with all that it started where it hangs; at a terminal somebody may have to answer it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)  # type: ignore[no-untyped-call]
+        if os.name == "posix" and not sys.stdout.isatty():
+            self.args: list[str] = [sys.executable, "-I", "-S", "-c", _ENDED_IN_TIME, str(_PLUGIN_SECONDS), *self.args]
+
+
+vars(kube_config)["ExecProvider"] = _EndedInTime  # The client offers no other way to say how one is run.
 
 
 def token_access(server: str, token: str, certificate_authority: str | None = None) -> Access:
@@ -92,7 +121,9 @@ def _trouble(user: Mapping[str, Any], configuration: Any) -> str | None:
         return "acting as somebody else (`as`) is not supported: give that one credentials of its own"
     knows = configuration.cert_file or configuration.api_key
     if "exec" in user and not knows:  # We would go on as nobody, whom a server forbids everything, for good.
-        return f"its credential plugin {user['exec'].get('command')} gave none"
+        return (
+            f"its credential plugin {user['exec'].get('command')} gave none, for which it has {_PLUGIN_SECONDS} s: the log has what it said"
+        )
     return None
 
 

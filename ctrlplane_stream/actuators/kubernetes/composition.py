@@ -1,5 +1,6 @@
 """The actuator as a worker has it: the placement file, a client per kubeconfig context, a copy of each namespace."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,10 +24,16 @@ def connect(context: str | None) -> Cluster:
     return Cluster(HttpTransport(find_access(context)), f"the API server of {context or 'the current context'}")
 
 
+def connect_later(context: str | None) -> Cluster:
+    """The same for a worker, which must not wait while a program gives credentials: looked for, and AccessError raised, by each request
+    until they are there."""
+    return Cluster(HttpTransport(functools.partial(find_access, context)), f"the API server of {context or 'the current context'}")
+
+
 class Clusters:
     """Clients and copies, each opened when a target first needs it."""
 
-    def __init__(self, kinds: frozenset[Kind], connect: Connect = connect) -> None:
+    def __init__(self, kinds: frozenset[Kind], connect: Connect = connect_later) -> None:
         self._kinds = kinds
         self._connect = connect
         self._clusters: dict[str | None, Cluster] = {}
@@ -58,7 +65,7 @@ class Clusters:
 class PlacedKubernetes(Kubernetes):
     """The actuator over the clusters that a placement file names. ``close`` ends its watches."""
 
-    def __init__(self, placements: Placements, connect: Connect = connect) -> None:
+    def __init__(self, placements: Placements, connect: Connect = connect_later) -> None:
         self._clusters = Clusters(placements.kinds(), connect)
         super().__init__(placements.place, self._clusters.cluster, views=self._clusters.view)
 

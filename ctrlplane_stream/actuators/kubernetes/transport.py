@@ -4,7 +4,7 @@ import asyncio
 import math
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -72,10 +72,14 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """Requests over aiohttp, one pool of connections a server."""
+    """Requests over aiohttp, one pool of connections a server.
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    Access may be had later: it is then looked for with the first request, in a thread, since that may run a program.
+    """
+
+    def __init__(self, access: Access | Callable[[], Access]) -> None:
+        self._find = access if not isinstance(access, Access) else None
+        self._access = access if isinstance(access, Access) else None
         self._session: aiohttp.ClientSession | None = None
         self._known: str | None = None
         self._known_until = 0.0
@@ -84,15 +88,15 @@ class HttpTransport:
 
     async def send(self, request: Request) -> Reply:
         """See ``Transport``."""
-        access = self._access
-        reply = await self._send(request)
-        return await self._send(request) if reply.status == 401 and await self._is_renewed(access) else reply
+        access = await self._found()
+        reply = await self._send(request, access)
+        return await self._send(request, await self._found()) if reply.status == 401 and await self._is_renewed(access) else reply
 
-    async def _send(self, request: Request) -> Reply:
-        access, headers = self._access, await self._headers(request)
+    async def _send(self, request: Request, access: Access) -> Reply:
+        headers = await self._headers(request, access)
         body = None if request.body is None else msgspec.json.encode(request.body)
         try:
-            async with self._request(request, headers, data=body) as response:
+            async with self._request(request, access, headers, data=body) as response:
                 return Reply(response.status, await response.read(), _retry_after(response.headers.get("Retry-After")))
         except (aiohttp.ClientError, OSError) as error:
             if _is_of_tls(error):
@@ -101,11 +105,12 @@ class HttpTransport:
 
     async def lines(self, request: Request) -> AsyncIterator[bytes]:
         """See ``Transport``."""
-        access, headers = self._access, await self._headers(request)
+        access = await self._found()
+        headers = await self._headers(request, access)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
         status = 0
         try:
-            async with self._request(request, headers, timeout=timeout) as response:
+            async with self._request(request, access, headers, timeout=timeout) as response:
                 status = response.status
                 if status == 410:
                     raise Expired(request.path)
@@ -126,28 +131,37 @@ class HttpTransport:
         if session is not None:
             await session.close()
 
-    def _request(self, request: Request, headers: dict[str, str], **more: Any) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        access = self._access
-        more |= {"params": request.query, "headers": headers, "server_hostname": access.server_name, "proxy": access.proxy}
-        return self._open().request(request.method, access.server + request.path, **more)
+    async def _found(self) -> Access:
+        """Access as it is now. Raises AccessError where it was to be had later and is not to be had."""
+        async with self._renewing:
+            if self._access is None:
+                assert self._find is not None
+                self._access = await asyncio.to_thread(self._find)
+            return self._access
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _request(
+        self, request: Request, access: Access, headers: dict[str, str], **more: Any
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        more |= {"params": request.query, "headers": headers, "server_hostname": access.server_name, "proxy": access.proxy}
+        return self._open(access).request(request.method, access.server + request.path, **more)
+
+    def _open(self, access: Access) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(ssl=self._access.tls or True, limit=32)
+            connector = aiohttp.TCPConnector(ssl=access.tls or True, limit=32)
             timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=_LINE_BYTES)
         return self._session
 
-    async def _headers(self, request: Request) -> dict[str, str]:
-        authorization = await self._authorization()
+    async def _headers(self, request: Request, access: Access) -> dict[str, str]:
+        authorization = await self._authorization(access)
         headers = {"Content-Type": request.content, "Accept": "application/json", "User-Agent": MANAGER}
         return headers | ({"Authorization": authorization} if authorization else {})
 
-    async def _authorization(self) -> str | None:
+    async def _authorization(self, access: Access) -> str | None:
         """The header's value, in a thread since asking may read files or run a program, and therefore not for every request."""
         now = time.monotonic()
         if now >= self._known_until:
-            self._known = await asyncio.to_thread(self._access.authorization)
+            self._known = await asyncio.to_thread(access.authorization)
             self._known_until = now + _KNOWN_SECONDS
         return self._known
 
