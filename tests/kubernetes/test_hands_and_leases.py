@@ -341,6 +341,27 @@ def test_a_stamp_that_another_cluster_left_keeps_no_abort_away(lab, namespace):
     asyncio.run(run())
 
 
+def test_a_version_whose_annotations_somebody_took_away_is_told_of_and_deleted_like_any_other(lab, namespace):
+    """As ``kubectl replace`` does. It is known by its labels, and leaves nothing behind."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 100) as (actuator, _, admin):
+            await admin.patch(Kind.DEPLOYMENT, namespace, "shop-cart-v2", [{"op": "remove", "path": "/metadata/annotations"}])
+            edited = (await settled_edit(actuator)).edited
+            assert "Deployment shop-cart-v2 has lost our annotations" in edited
+            parked = version(SERVICE, 1, 100), version(SERVICE, 2, 0, Capacity.PARKED)
+            await actuator.apply(*command(TARGET, 3, *parked, verb=Verb.PARK, over_edit=edited))
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            await actuator.apply(*command(TARGET, 4, version(SERVICE, 1, 100), verb=Verb.DELETE))
+            await settled(actuator, TARGET, {"#1": 100})
+            async with asyncio.timeout(30.0):
+                while await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2") is not None:
+                    await actuator.observe(TARGET)
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("change", ["deleted", "renamed"])
 def test_glass_is_not_broken_where_nothing_steers_the_traffic(lab, namespace, change):
     """It is refused in words and changes nothing: whoever sees it done would take the target for served, and the edit is still told."""
@@ -372,6 +393,8 @@ def test_a_memory_that_somebody_deleted_is_begun_anew_by_the_next_command_and_mo
             async with asyncio.timeout(30.0):
                 while (await actuator.observe(TARGET)).versions:
                     await asyncio.sleep(0.02)
+            with pytest.raises(HandRefused, match="the memory of staging:shop/cart is gone, and with it what is stable there"):
+                await actuator.break_glass(TARGET, "bob", "pages are down")
             await actuator.apply(*command(TARGET, 3, *pair(50)))
             await settled(actuator, TARGET, {"#1": 50, "#2": 50})
             assert [each["metadata"]["uid"] for each in (await admin.select(Kind.DEPLOYMENT, namespace))[0]] == uids

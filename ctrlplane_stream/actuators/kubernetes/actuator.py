@@ -204,6 +204,9 @@ class Kubernetes:
     async def _change_once(self, sight: Sight, change: Callable[[Ledger, float], Ledger | Refusal]) -> None:
         """A hand's verb goes over what other hands did to the objects."""
         _not_overtaken(sight)
+        if sight.memory is None and sight.workloads:
+            lost = f"the memory of {sight.target} is gone, and with it what is stable there"
+            raise HandRefused(f"{lost}: set the weights on its route by hand, or give it a command")
         memory = sight.memory or begun(sight)
         ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
         changed = change(ledger, self._clock())

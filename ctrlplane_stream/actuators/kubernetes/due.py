@@ -17,7 +17,19 @@ from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
 from ctrlplane_stream.actuators.kubernetes.exchanging import exchange_steps
 from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
-from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, ROLE, STAMP, annotation, label, name_of
+from ctrlplane_stream.actuators.kubernetes.names import version_slug
+from ctrlplane_stream.actuators.kubernetes.objects import (
+    ADOPTED_AT,
+    LABEL,
+    MANAGED_BY,
+    MANAGER,
+    ROLE,
+    STAMP,
+    VERSION,
+    annotation,
+    label,
+    name_of,
+)
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import pruned
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, End, Make, Remember, Remove, Return, Scale, Step, Steps
@@ -154,13 +166,15 @@ def _unstamped(sight: Sight, scaled: Steps) -> Steps:
 def _unlisted(sight: Sight) -> Steps:
     """Versions that the last command does not list and that have no weight; what was adopted is its owner's, and goes back to it.
 
-    The Deployment itself says that: whoever was killed between labelling it and remembering that left no other word of it.
+    The Deployment itself says that: whoever was killed between labelling it and remembering that left no other word of it. What was made
+    by us says so by its labels too, where somebody took its annotations away.
     """
-    listed, weights = {version.label for version in sight.listed}, in_force(sight)
+    listed = {version_slug(version.label) for version in sight.listed}
+    weighty = {version_slug(label) for label, weight in in_force(sight).items() if weight}
     return tuple(
         Return(name) if annotation(deployment, ADOPTED_AT) is not None else Remove(name)
         for name, deployment in sorted(sight.workloads.items())
-        if (of := annotation(deployment, LABEL)) is not None
-        and of not in listed
-        and (weights.get(of, 0) == 0 or label(deployment, ROLE) == STANDBY)
+        if (annotation(deployment, LABEL) is not None or label(deployment, MANAGED_BY) == MANAGER)
+        and (of := label(deployment, VERSION)) not in listed
+        and (of not in weighty or label(deployment, ROLE) == STANDBY)
     )

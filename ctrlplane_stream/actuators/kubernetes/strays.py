@@ -5,7 +5,7 @@ until it is released or a command goes over it.
 """
 
 from ctrlplane_stream.actuators.kubernetes.adoption import is_rolled_out
-from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, MANAGER, OWNS, REVISION, Kind, Manifest, annotation
+from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, AUTOSCALED, LABEL, MANAGER, OWNS, REVISION, Kind, Manifest, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import (
     backend_name,
@@ -86,6 +86,8 @@ def _of_deployment(sight: Sight, deployment: Manifest) -> list[str]:
         suspended = "jobTemplate" in deployment["spec"]
         number = f"has {there} replicas instead of {recorded_replicas(deployment)}"
         said.append(number if not suspended else f"is {'not ' if there else ''}suspended")
+    if annotation(deployment, LABEL) is None:
+        said.append("has lost our annotations")
     adopted = annotation(deployment, ADOPTED_AT) is not None
     return [*said, *(_rolled_out(deployment) if adopted else _hands(deployment))]
 
