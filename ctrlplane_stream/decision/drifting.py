@@ -33,6 +33,7 @@ def drifted(draft: Draft, service: str, detail: str) -> None:
         draft.because("left", f"{service} is left as it is, since another tool moves it (mode advise): {detail}")
         return
     restores = _policy(draft, service, rollout).on_drift is OnDrift.RESTORE and target.strayed is None and not _contested(draft, target)
+    restores = restores and (rollout is not None or target.stable is not None)  # or all that serves would be taken out of service
     if restores and target.edited is not None:
         draft.because("left", f"{service} is left as it is, since somebody edited it by hand: resume restores both", target.rollout)
     elif restores:
@@ -60,7 +61,7 @@ def returned(draft: Draft, service: str) -> None:
 
 def strays(draft: Draft, target: e.TargetEntry) -> bool:
     """Whether a target at rest, whose last command was shown once, shows something else, which nobody has reported as drift."""
-    if target.stable is None or target.rollout is not None or target.in_flight is not None:
+    if target.rollout is not None or target.in_flight is not None or (target.stable is None and not target.live):
         return False
     if target.strayed is not None or target.edited is not None:
         return False

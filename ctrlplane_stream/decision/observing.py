@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.advising import arrived_elsewhere, first_seen
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.drifting import drifted, moving, strays, unrestored
+from ctrlplane_stream.decision.drifting import drifted, moving, stray, strays, unrestored
 from ctrlplane_stream.decision.falling import refuses_to_fall, stay_first
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import LEASE_EXPIRED, Condition, hold, lifted
@@ -226,8 +226,12 @@ def _handed_back(draft: Draft, service: str) -> None:
     draft.because("handed-back", f"{service} was released by whoever edited it by hand", target.rollout)
     if moving(draft, service) is None and draft.is_advised(service):
         return
-    if target.strayed is None and target.stable is not None and not is_as_left(draft, target):
+    if target.strayed is not None or is_as_left(draft, target):
+        return
+    if target.stable is not None:
         tell_again(draft, target, "released by whoever edited it by hand")
+    elif moving(draft, service) is None and target.live:
+        stray(draft, service, "what was gone back from serves, by a hand that has released it")
 
 
 def lease_lapsed(draft: Draft, service: str, why: str) -> None:

@@ -4,9 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
-from ctrlplane_stream.model.policy import Unsure
+from ctrlplane_stream.model.policy import OnDrift, Unsure
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import held, phase, reasons, shop, until, weights
 
@@ -132,3 +133,54 @@ def test_first_versions_in_waves_all_go_when_glass_is_broken_on_one_that_did_not
     loop.tell_world("cart", WorldCause.BREAK_GLASS, "by ada")
     until(loop, "cart/1", Phase.REVERTED)
     assert (weights(loop, "cart"), weights(loop, "pay")) == ({}, {})
+
+
+def gone_back_from(**policy: object) -> Loop:
+    """A first version that failed and is parked, for two minutes."""
+    loop = shop(running=False, policy=replace(QUICK, retention_seconds=120, **policy))
+    loop.judge.faulty.add(("cart", "#1"))
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.REVERTED)
+    loop.judge.faulty.clear()
+    return loop
+
+
+@pytest.mark.parametrize("on_drift", OnDrift)
+@pytest.mark.parametrize("said", [True, False])
+def test_what_was_gone_back_from_and_is_put_into_service_all_the_same_serves_until_somebody_says_resume(
+    said: bool, on_drift: OnDrift
+) -> None:
+    """By a hand that says so and releases its edit, or by one that says nothing: there is no stable version that would serve instead."""
+    loop = gone_back_from(on_drift=on_drift)
+    loop.world.edit("cart", {"#1": 100}, "weight 100")
+    if said:
+        loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 100")
+        loop.run(30)
+    loop.world.release("cart", loop.now_ms)
+    loop.tell_world("cart", WorldCause.DRIFT, "#1 went from 0 to 100")
+    loop.run(300)
+    assert loop.world.target("cart").versions["#1"].weight == 100
+    assert "cart is not as it was left" in loop.driver.notices[-1].text
+    loop.push("cart", 2)
+    loop.run(30)
+    assert held(loop, "cart/2") == ["drift"]
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert loop.world.target("cart").versions["#2"].weight == 100
+    loop.run(300)
+    assert "#1" not in loop.world.target("cart").versions
+
+
+def test_what_takes_requests_is_not_deleted_while_an_earlier_deletion_is_under_way() -> None:
+    loop = gone_back_from()
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.world.mute.add("cart")
+    while loop.driver.commands[-1].verb is not Verb.DELETE:
+        loop.run(1)
+    loop.world.edit("cart", {"#2": 100}, "weight 100")
+    loop.world.target("cart").edited = None
+    loop.tell_world("cart", WorldCause.READINESS, "looked at")
+    loop.run(300)
+    assert "cart #2 has drained again, and is parked" in reasons(loop)

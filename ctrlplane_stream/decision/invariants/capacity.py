@@ -161,17 +161,17 @@ def drained_before_parked(books: Books, fact: Fact, before: State, decision: Dec
                 )
             if rollout is not None and rollout.unsafe:
                 continue
-            if now is not None and now.capacity is Capacity.PARKED:
-                yield from _in_use(books, command, version.label)
+            if now is None or now.capacity is Capacity.PARKED:
+                yield from _in_use(books, command, version.label, "deleted" if now is None else "parked")
             if shrinks and clock is not None:
                 yield from _not_drained(books, command, version.label, rollout, decision.state, clock.now_ms)
 
 
-def _in_use(books: Books, command: Command, label: str) -> Iterator[Violation]:
+def _in_use(books: Books, command: Command, label: str, how: str) -> Iterator[Violation]:
     seen = books.observed.get(command.target.service)
     at = seen.version(label) if seen is not None else None
     if at is not None and at.weight > 0 and at.instances > 0:
-        yield Violation(4, f"{command.id}: {label} of {command.target} is parked, and is seen with {at.weight}% of the traffic")
+        yield Violation(4, f"{command.id}: {label} of {command.target} is {how}, and is seen with {at.weight}% of the traffic")
 
 
 def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout | None, state: State, now_ms: int) -> Iterator[Violation]:
