@@ -1,6 +1,7 @@
 """What `judge` and `gates plan` are both given: files, the length of a window, and a gate policy."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -26,12 +27,20 @@ takes_window = click.option(
 )
 
 
+def _read(text: str) -> Any:
+    """The document of a text. Not all JSON is YAML 1.1, to which 1e-05 is a word."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return yaml.safe_load(text)
+
+
 def gate_of(path: Path | None) -> GatePolicy:
     """The gate of a file, by itself or in a rollout policy; without a file the default. Ends the command where there is none in it."""
     if path is None:
         return GatePolicy()
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        document = _read(path.read_text(encoding="utf-8")) or {}
         whole = isinstance(document, dict) and ("gate" in document or "steps" in document)
         gate = msgspec.convert(document, Policy).gate if whole else msgspec.convert(document, GatePolicy)
     except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:

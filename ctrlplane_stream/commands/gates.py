@@ -23,9 +23,12 @@ _THEN = {
 
 
 class _Share(click.ParamType):
-    """A share: ``5%`` or ``0.05``."""
+    """A share: ``5%`` or ``0.05``; 0 only where it may be."""
 
     name = "share"
+
+    def __init__(self, or_none: bool = False) -> None:
+        self.or_none = or_none
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value).strip()
@@ -33,8 +36,8 @@ class _Share(click.ParamType):
             share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
         except ValueError:
             self.fail(f"{value!r} is no share; write 5% or 0.05", param, ctx)
-        if not 0 < share <= 1:
-            self.fail(f"{value!r} is not above 0 and at most 100%; write 5% or 0.05", param, ctx)
+        if not (0 < share <= 1 or (self.or_none and share == 0)):
+            self.fail(f"{value!r} is not {'from 0 to' if self.or_none else 'above 0 and at most'} 100%; write 5% or 0.05", param, ctx)
         return share
 
 
@@ -49,7 +52,7 @@ def gates() -> None:
 )
 @click.option("--weight", type=_Share(), required=True, help="The candidate's share of them: 5% or 0.05.")
 @click.option("--detect", type=_Share(), required=True, help="The rise of the error share that must be found: 2% or 0.02.")
-@click.option("--errors", type=_Share(), default="0.5%", show_default=True, help="Stable's share of errors.")
+@click.option("--errors", type=_Share(or_none=True), default="0.5%", show_default=True, help="Stable's share of errors.")
 @click.option(
     "--p99-over-p50",
     type=click.FloatRange(min=1, min_open=True),

@@ -155,7 +155,8 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lost_margin: float = 0.01
     """Rise of the share of calls lost without a server span that does no harm, of the candidate's own share of the calls."""
     baseline_margin_factor: float = 2.0
-    """Margins of before/after comparisons are this many times wider: time itself changes services."""
+    """Margins of before/after comparisons are this many times wider, but `lost_margin`, which is of none else: time itself changes
+    services."""
     sample_ratio_tolerance: float = 2.0
     """Arrivals at the candidate may be off its weight by this factor either way."""
     limits: tuple[Limit, ...] = ()

@@ -128,13 +128,13 @@ def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, w
     baseline."""
     windows = _by_window(parts, window_seconds)
     whole = [ClosedWindow(at, _moved(parts, at)) for at, parts in zip(count(window_seconds, window_seconds), windows, strict=False)]
+    first = next((i for i, closed in enumerate(whole) if any(row.version == version for row in _services(closed.parts))), len(whole))
     counts: dict[str, dict[str, int]] = {}
-    for row in _services(part for closed in whole for part in closed.parts):
+    for row in _services(part for closed in whole[first:] for part in closed.parts):
         counts.setdefault(row.service, {}).setdefault(row.version, 0)
         counts[row.service][row.version] += row.requests
     changes = tuple(Change(service, version, _other(seen, version)) for service, seen in sorted(counts.items()) if version in seen)
     moved = {change.service for change in changes}
-    first = next((i for i, closed in enumerate(whole) if any(row.version == version for row in _services(closed.parts))), len(whole))
     baseline = Baseline()
     for closed in whole[:first]:
         baseline = observe(baseline, sort_rows(closed, 0), ())

@@ -6,7 +6,7 @@ from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.outlook import Outlook
 from ctrlplane_stream.decision.judge.state import Seen, StepState
 from ctrlplane_stream.model.counted import counted
-from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Culprit, GuardRole, Metric, MetricEvidence
+from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Culprit, GuardRole, Metric, MetricEvidence, OnUnprovable
 
 _NAMES = {
     Metric.ERROR_RATIO: "share of failed requests",
@@ -51,7 +51,10 @@ def soaked(state: StepState, outlook: Outlook | None, assignment: Assignment) ->
 
 def unprovable(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
     """Why a step that cannot be proven does not pass, and what to do."""
-    return f"{_cannot(state, outlook, assignment)} Widen the margin, take a larger step, let it soak, or promote it by hand."
+    policy = assignment.policy
+    judges = " or ".join(judge.name for judge in policy.outside if judge.may_approve)
+    waits = f" It waits for a PASS of {judges}." if judges and policy.on_unprovable is OnUnprovable.APPROVAL else ""
+    return f"{_cannot(state, outlook, assignment)}{waits} Widen the margin, take a larger step, let it soak, or promote it by hand."
 
 
 def soaking(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
@@ -84,11 +87,7 @@ def unexplained(state: StepState, assignment: Assignment) -> str:
 
 def overdue(state: StepState, outlook: Outlook, assignment: Assignment) -> str:
     """Why a step whose traffic could prove it is still not proven at the end of its time."""
-    name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
-    return (
-        f"The {name} of {guard} should have been proven in {_about(outlook.windows)} windows and is not after {state.windows}: "
-        f"the candidate lies close to the margin, on neither side of it for sure. Look at it, and promote or abort it by hand."
-    )
+    return f"{_late(state, outlook)}. Look at it, and promote or abort it by hand."
 
 
 def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
@@ -155,11 +154,22 @@ def _requests(state: StepState, outlook: Outlook | None) -> float:
     return min((seen.candidate for seen in state.seen.values()), default=0.0)
 
 
+def _late(state: StepState, outlook: Outlook) -> str:
+    name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
+    return (
+        f"The {name} of {guard} should have been proven in {_about(max(1.0, outlook.windows))} windows and is not after {state.windows}: "
+        f"the candidate lies close to the margin, on neither side of it for sure"
+    )
+
+
 def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
     allowed = assignment.policy.maximum_windows
     seen = _requests(state, outlook)
-    if outlook is None:
-        return f"The minimum of {assignment.policy.minimum_samples} candidate requests was not reached in {allowed} windows."
+    in_reach = outlook is not None and outlook.windows <= allowed
+    if outlook is None or (in_reach and state.windows < allowed):
+        return (
+            f"The minimum of {assignment.policy.minimum_samples} candidate requests is not reached in {allowed} windows; {seen:.0f} came."
+        )
     name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
     if math.isinf(outlook.windows):
         nothing = not outlook.question.margin and (outlook.question.metric in _SHARES or not assignment.policy.latency_slack_ms)
@@ -168,6 +178,8 @@ def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -
             f"The {name} of {guard} cannot be proven here in the time allowed: {why}; {seen:.0f} candidate "
             f"requests came in {counted(state.windows, 'window')}."
         )
+    if in_reach:
+        return f"{_late(state, outlook)}."
     return (
         f"The {name} of {guard} cannot be proven here in the time allowed: it needs {_about(outlook.requests)} candidate requests, "
         f"{_about(outlook.windows)} windows at this rate, and {allowed} are allowed; {seen:.0f} came in "

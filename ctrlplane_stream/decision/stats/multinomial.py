@@ -61,18 +61,26 @@ def _log_bayes_factor_about(counts: Sequence[float], expected: Sequence[float], 
     parts = [_rest(concentration) - _rest(both), 0.5 * math.log1p(total / concentration)]
     for count, share in zip(counts, shares, strict=True):
         prior = max(concentration * share, _LEAST)
-        parts.append(both * share * _excess((count - total * share) / (both * share)))
-        parts += [_rest(prior + count) - _rest(prior), -0.5 * math.log1p(count / prior)]
+        parts.append(_excess(count - total * share, both * max(share, _LEAST)))
+        parts += [_rest(prior + count) - _rest(prior), -0.5 * _log_ratio(count, prior)]
     return math.fsum(parts)
 
 
-def _excess(change: float) -> float:
-    """(1 + d) ln(1 + d) - d for d >= -1, as its series where the two would cancel."""
+def _log_ratio(more: float, base: float) -> float:
+    """ln(1 + more / base), of which the quotient may be too large for a number."""
+    return math.log1p(more / base) if more <= base else math.log(base + more) - math.log(base)
+
+
+def _excess(more: float, base: float) -> float:
+    """base ((1 + d) ln(1 + d) - d) for d = more / base >= -1, as its series where the two would cancel."""
+    if more > base:
+        return (base + more) * _log_ratio(more, base) - more
+    change = more / base
     if change <= -1.0:
-        return 1.0
+        return base
     if abs(change) > _SMALL:
-        return (1.0 + change) * math.log1p(change) - change
-    return math.fsum((-change) ** k / (k * (k - 1)) for k in range(2, _TERMS))
+        return base * ((1.0 + change) * math.log1p(change) - change)
+    return base * math.fsum((-change) ** k / (k * (k - 1)) for k in range(2, _TERMS))
 
 
 def _rest(x: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from ctrlplane_stream.commands.gate_options import gate_of
 from ctrlplane_stream.commands.gates import gates
 from ctrlplane_stream.commands.judge import judge
 from ctrlplane_stream.telemetry.half import Kind
@@ -232,6 +233,27 @@ def test_a_policy_file_decides_what_is_asked(stable: Path, tmp_path: Path) -> No
         CliRunner().invoke(gates, ["plan", "--rps", "9", "--weight", "5%", "--detect", "5%", "--policy", str(policy)]),
     ):
         assert (refused.exit_code, "alpha is a chance: above 0" in refused.output) == (1, True)
+
+
+def test_a_policy_may_be_json_whose_numbers_are_words_in_yaml(tmp_path: Path) -> None:
+    """As Python writes small ones."""
+    policy = tmp_path / "policy.json"
+    policy.write_text(json.dumps({"alpha": 1e-05}))
+    assert gate_of(policy).alpha == 1e-05
+
+
+def test_a_service_without_errors_can_be_planned_and_a_weight_of_0_cannot() -> None:
+    asked = ["plan", "--rps", "100", "--detect", "2%", "--errors", "0", "--json", "--weight"]
+    none = json.loads(CliRunner().invoke(gates, [*asked, "5%"]).stdout)
+    assert 60 < none["error_proof_seconds"] < 100
+    assert CliRunner().invoke(gates, [*asked, "0"]).exit_code == 2
+
+
+def test_the_weight_of_a_split_is_that_of_the_time_in_which_the_candidate_ran(tmp_path: Path) -> None:
+    """A minute without it came before: 40% of the calls are its, and what it may lose is a part of that."""
+    old = record(tmp_path / "old.bin", seed=4)
+    new = record(tmp_path / "new.bin", seed=5, start_ms=BEGINNING_MS + SECONDS * 1000, new_share=0.4, cart_dead=0.3)
+    assert "before the rollout (0.275 points more allowed)" in report(old, new, "--split", "version=2")["reason"]
 
 
 def test_a_label_that_is_nowhere_is_no_data_and_those_that_are_there_are_named(stable: Path) -> None:

@@ -27,6 +27,7 @@ from ctrlplane_stream.model.verdicts import (
     Metric,
     NoDataCause,
     OnUnprovable,
+    OutsideJudge,
     VerdictStatus,
 )
 
@@ -290,6 +291,22 @@ def test_low_traffic_waits_for_a_person_where_the_policy_says_so(shop: Any, traf
     )
     assert verdicts[-1].status is VerdictStatus.INCONCLUSIVE
     assert "promote it by hand" in verdicts[-1].reason
+
+
+def test_what_is_near_the_margin_is_not_said_to_need_more_traffic(shop: Any, traffic: Any) -> None:
+    """A candidate that fails more by all but the margin, with requests enough for the proof of one that does not."""
+    judges = (OutsideJudge("business", may_approve=True),)
+    policy = GatePolicy(proof=(Metric.ERROR_RATIO,), on_unprovable=OnUnprovable.APPROVAL, maximum_windows=20, outside=judges)
+    failing = traffic(stable=2000, candidate=2000, stable_errors=10, candidate_errors=28)
+    _, verdicts = shop.judge(failing, windows=20, assignment=shop.assignment(weight=0.5, policy=policy))
+    assert "windows and is not after 20: the candidate lies close to the margin" in verdicts[-1].reason
+    assert "waits for a PASS of business." in verdicts[-1].reason
+
+
+def test_a_minimum_of_requests_that_is_out_of_reach_is_said(shop: Any, traffic: Any) -> None:
+    policy = GatePolicy(minimum_samples=5000, on_unprovable=OnUnprovable.HOLD, error_margin=0.5, proof=(Metric.ERROR_RATIO,))
+    _, verdicts = shop.judge(traffic(stable_errors=36, candidate_errors=4), windows=4, assignment=shop.assignment(policy=policy))
+    assert "The minimum of 5000 candidate requests is not reached in 60 windows" in verdicts[-1].reason
 
 
 def test_a_demo_policy_passes_a_step_in_three_windows(shop: Any, traffic: Any) -> None:

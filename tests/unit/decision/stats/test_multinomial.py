@@ -49,6 +49,7 @@ def test_weights_of_a_race_have_no_scale() -> None:
 
 def test_overwhelming_evidence_does_not_overflow() -> None:
     assert multinomial_test([10_000_000, 0], [0.5, 0.5]) == 0.0
+    assert multinomial_test([5, 5], [1e-310, 1 - 1e-310]) == 0.0
     assert math.isfinite(log_bayes_factor([1e12, 1.0], (0.5, 0.5), (50.0, 50.0)))
 
 
