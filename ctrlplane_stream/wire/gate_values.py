@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 
-from ctrlplane_stream.model.verdicts import HARM_METRICS, LIMITED_METRICS, OUR_JUDGE, PROVEN_METRICS, GatePolicy, Metric
+from ctrlplane_stream.model.verdicts import HARM_METRICS, INSTANCES, LIMITED_METRICS, OUR_JUDGE, PROVEN_METRICS, GatePolicy, Metric
 
 
 def _a_chance(value: float) -> bool:
@@ -42,6 +42,8 @@ def gate_problems(gate: GatePolicy) -> Iterator[tuple[str, str]]:
     judges = [judge.name for judge in gate.outside]
     if OUR_JUDGE in judges:
         yield "outside", f"outside: {OUR_JUDGE} is our own judge's name: its verdicts would count twice"
+    if INSTANCES in judges:
+        yield "outside", f"outside: {INSTANCES} is the name by which lost readiness is said: it stops a step always, and never says PASS"
     if len(set(judges)) < len(judges):
         yield "outside", "outside: a judge stands here twice, and only one of what it may do can be meant"
     if gate.minimum_windows > gate.maximum_windows:

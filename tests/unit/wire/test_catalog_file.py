@@ -97,6 +97,7 @@ def test_a_version_is_made_of_configuration_and_not_of_policy() -> None:
             "minimum_windows is above maximum_windows (3)",
         ),
         ("      - weight: 100", "      - weight: 100\n    gate: {outside: [{name: gates}]}", 7, "gates is our own judge's name"),
+        ("      - weight: 100", "      - weight: 100\n    gate: {outside: [{name: instances}]}", 7, "by which lost readiness is said"),
         ("      - weight: 100", "      - weight: 100\n    gate: {outside: [{name: a}, {name: a}]}", 7, "a judge stands here twice"),
         ("      staging: {}", "      stagin: {}", 15, "no environment 'stagin'"),
         ("      - weight: 100", "      - weight: 100\n    gate: {limits: [{metric: lost_calls, maximum: 1}]}", 7, "lost_calls cannot have"),
