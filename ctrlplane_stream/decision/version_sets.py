@@ -31,7 +31,6 @@ COUNTED = 500
 """How many guards, nearest first, are explained with the calls of their edge; farther ones by their path alone."""
 _FAR = "reaches it along the path"
 
-_BELOW = (GuardRole.CALLEE, GuardRole.COLLATERAL, GuardRole.CONSUMER)
 _DOWNWARD = (EdgeKind.CALL, EdgeKind.DATABASE, EdgeKind.EXTERNAL)
 
 
@@ -148,12 +147,17 @@ def left_out(graph: Graph, walked: Walk) -> tuple[tuple[e.LeftOut, ...], int]:
         for edge in graph.outgoing(name):
             if edge.callee not in walked.found:
                 near.setdefault(edge.callee, f"used by {name} ({watched.role.value}), but not by a changed service itself")
-        if watched.role in _BELOW:
-            for edge in graph.incoming(name):
-                if edge.caller not in walked.found:
-                    near.setdefault(edge.caller, f"calls {name} ({watched.role.value}): no request through it can meet the candidate")
+        for edge in graph.incoming(name):
+            if edge.caller not in walked.found:
+                near.setdefault(edge.caller, _unharmed(edge, name, watched.role))
     shown = tuple(e.LeftOut(name, why) for name, why in list(near.items())[:LEFT_OUT_SHOWN])
     return shown, max(0, len(near) - LEFT_OUT_SHOWN)
+
+
+def _unharmed(edge: EdgeKey, name: str, role: GuardRole) -> str:
+    if edge.kind is EdgeKind.MESSAGE:
+        return f"sends messages to {name} ({role.value}): it waits for no answer, so nothing comes back to it"
+    return f"calls {name} ({role.value}): no request through it can meet the candidate"
 
 
 def confidence(state: State, changed: Iterable[str]) -> tuple[str, str]:

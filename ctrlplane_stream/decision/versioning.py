@@ -101,6 +101,10 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
     if not new and _was_turned_down(draft, artifact.service, label):
         draft.because("offered-again", f"{artifact.service} {label}, of which nothing came before, is offered again")
         return _offer(draft, service, label, fact.release, fact.release_size, fact.order)
+    if not new and fact.release is not None and label == draft.target(artifact.service).stable:
+        draft.because("serves-already", f"{artifact.service} {label}, which serves, needs no rollout in release {fact.release}")
+        _collect(draft, fact.release, artifact.service, label, fact.release_size or _group_size(draft, service), fact.order)
+        return True
     if not new:
         hint = _way_to(draft, artifact.service, label)
         draft.because("known-version", f"ignored: {artifact} with this configuration is already version {label}{hint}")
@@ -209,9 +213,15 @@ def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
     if newer:
         names = " and ".join(f"{service} {label}" for service, label in newer.items())
         draft.because("outdated", f"release {entry.release} goes on without {names}: a newer version serves or is on its way")
-    members = {service: label for service, label in entry.members.items() if service not in newer}
+    members = {s: label for s, label in entry.members.items() if s not in newer and not _was_there(draft, s, label)}
     if members:
         _start(draft, members, entry.cause, entry.release, entry.order)
+
+
+def _was_there(draft: Draft, service: str, label: str) -> bool:
+    """Whether a version that was collected served by then: it serves still, or was gone back from since, which no release undoes."""
+    version = draft.version(service, label)
+    return label == draft.target(service).stable or (version is not None and version.gone_back)
 
 
 def _is_outdated(draft: Draft, service: str, label: str) -> bool:

@@ -1,5 +1,6 @@
 """What moves together, in which order, and who watches."""
 
+import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
@@ -226,3 +227,37 @@ def test_versions_that_bake_at_once_remember_each_other_as_neighbours() -> None:
     until(loop, "cart/2", Phase.COMPLETED)
     good = [loop.driver.target(name).last_known_good for name in ("cart", "pay")]
     assert [each.neighbours for each in good if each is not None] == [{"front": "#1", "pay": "#2"}, {"cart": "#2"}]
+
+
+@pytest.mark.parametrize("names", [("cart", "pay"), ("pay", "cart")])
+def test_a_release_of_which_one_member_did_not_change_moves_the_others(names: tuple[str, str]) -> None:
+    """A build that is reproducible pushes what serves."""
+    loop = shop()
+    for name in names:
+        loop.push(name, 1 if name == "cart" else 2, release="r1", release_size=2)
+    assert "cart #1, which serves, needs no rollout in release r1" in reasons(loop)
+    until(loop, "pay/2", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#1": 100}, {"#2": 100})
+
+
+def test_a_release_does_not_bring_back_a_member_that_served_and_was_gone_back_from_since() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("cart", 2, release="r1", release_size=2)
+    loop.say(OverrideVerb.REVERT, service="cart")
+    until(loop, "cart/1", Phase.COMPLETED)
+    loop.push("pay", 2, release="r1", release_size=2)
+    until(loop, "pay/2", Phase.COMPLETED)
+    loop.run(300)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_producer_of_messages_to_what_changes_is_left_out_with_a_reason() -> None:
+    loop = shop()
+    loop.edges("island>cart", kind=EdgeKind.MESSAGE)
+    loop.push("cart", 2)
+    found = loop.driver.version_set("production/cart/2")
+    assert found is not None
+    left = {one.service: one.why for one in found.left_out}
+    assert left["island"] == "sends messages to cart (changed): it waits for no answer, so nothing comes back to it"
