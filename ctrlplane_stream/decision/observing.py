@@ -165,7 +165,8 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
         lease_lapsed(draft, service, f"the lease on {service} expired and the target went to stable: {detail}")
     elif fact.cause is WorldCause.BREAK_GLASS:
         _glass_broken(draft, service, f"somebody aborted on {service} itself: {detail}")
-    elif before.edited is not None and fact.cause is WorldCause.DRIFT and fact.observed.edited is None:
+    elif before.edited is not None and fact.observed.edited is None:
+        # By whatever cause: who starts to look at a target after it was released there says what it is like, not what became of it.
         _handed_back(draft, service)
     elif fact.cause is WorldCause.DRIFT or strays(draft, draft.target(service)):
         drifted(draft, service, detail)

@@ -733,3 +733,19 @@ def test_a_candidate_that_only_a_hand_gave_traffic_drains_before_it_goes() -> No
     assert (phase(loop, "cart/2"), weights(loop, "cart")) == (Phase.DRAINING, {"#1": 100})
     until(loop, "cart/2", Phase.REVERTED)
     assert loop.now_ms - aborted_ms >= (QUICK.drain_seconds - 5) * 1000
+
+
+def test_an_edit_that_was_released_before_its_target_is_looked_at_again_is_over() -> None:
+    """Whoever starts to look says what the target is like, and not that an edit was released meanwhile."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    edited(loop, v1=60, v2=40)
+    loop.run(5)
+    assert held(loop, "cart/2") == ["hand-edit"]
+    loop.world.edit("cart", {"#1": 90, "#2": 10}, "as it was")
+    loop.world.target("cart").edited = None
+    loop.tell_world("cart", WorldCause.READINESS, "#1 4/4 ready at 90%")
+    loop.run(1)
+    assert held(loop, "cart/2") == []
+    until(loop, "cart/2", Phase.COMPLETED)
