@@ -54,8 +54,8 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
     ),
     OverrideVerb.FREEZE: Meaning(
         "Nothing starts or steps forward.",
-        "Until `control unfreeze` of the same scope, or for --for minutes. What is under way stays at its weight; a FAIL still reverts it, "
-        "and `control revert` goes back all the same. Never refused.",
+        "Until `control unfreeze` of the same scope, or for --for minutes. What is under way stays at its weight, "
+        "beyond the deadline of any hold; a FAIL still reverts it, and `control revert` goes back all the same. Never refused.",
         PLACE,
         ("--for",),
     ),

@@ -124,6 +124,8 @@ def still_waits(draft: Draft, rollout: e.Rollout) -> bool:
     other = draft.rollout(rollout.waits_on) if rollout.waits_on is not None else None
     if other is None or rollout.holds or other.advice is not None or other.phase is not rollout.waits_while:
         return False
+    if other.holds and other.only_first_versions:
+        return False  # which give up their place, and stay
     return other.phase is not Phase.QUEUED or other.queued_steady <= rollout.queued_steady
 
 

@@ -98,11 +98,21 @@ def standing(draft: Draft, other: e.Rollout) -> Standing:
     """How far the other rollout, which has not ended, is."""
     if other.phase is Phase.QUEUED:
         return Standing.CLIMBING if other.is_revert else Standing.WAITING
-    if other.bakes or other.phase in ADOPTION or _stands_still(draft, other) or (other.is_kept and other.phase is Phase.VERIFYING):
+    if other.bakes or other.phase in ADOPTION or _stands_still(draft, other):
+        return Standing.VERIFIED
+    if other.phase is Phase.VERIFYING and (other.is_kept or _gave_up_its_place(draft, other)):
         return Standing.VERIFIED
     if other.phase in (Phase.ABORTING, Phase.DRAINING):
         return Standing.VERIFIED if other.phase is Phase.DRAINING and other.promoted else Standing.RETURNING
     return Standing.CLIMBING
+
+
+def _gave_up_its_place(draft: Draft, other: e.Rollout) -> bool:
+    """Whether first versions have been held for longer than a hold is kept: they serve, and nothing else ends what waits for them."""
+    if not other.holds or not other.only_first_versions:
+        return False
+    limit = draft.version_set(other.id).policy.hold_deadline_seconds * 1000
+    return any(draft.clock.steady - hold.since_steady >= limit for hold in other.holds)
 
 
 def _stands_still(draft: Draft, other: e.Rollout) -> bool:

@@ -6,6 +6,7 @@ weight wait for no hold, but for one thing: a target that was edited by hand is 
 again then.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -31,6 +32,8 @@ REVERT_FAILS = "revert-fails"
 HAND_EDIT, DRIFT = "hand-edit", "drift"
 """Codes of the holds of a rollout of whose targets one is in a hand: in one that said so, or in nobody knows whose. They end with that."""
 HANDS = (HAND_EDIT, DRIFT)
+FROZEN, MAINTENANCE = "frozen", "maintenance"
+"""Codes of the holds of what may not go on for now, by a person's word that has an end of its own and by the policy."""
 STOPPABLE = (QUEUED, *FORWARD)
 """Phases that a hold past its deadline ends."""
 _NEXT = MappingProxyType(
@@ -61,10 +64,10 @@ def review(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> e.
     if not found and not rollout.holds:
         return rollout
     before = {hold.code: hold for hold in rollout.holds}
-    sticky = [_armed(draft, rollout, hold) for hold in rollout.holds if hold.sticky and hold.code not in HANDS]
-    passing = [
-        _armed(draft, rollout, _held(draft, rollout, c, before.get(c.code))) for c in found if c.code not in {h.code for h in sticky}
-    ]
+    stays = stands(draft, rollout, [c.code for c in found])
+    sticky = [_armed(draft, rollout, hold, stays=stays) for hold in rollout.holds if hold.sticky and hold.code not in HANDS]
+    codes = {h.code for h in sticky}
+    passing = [_armed(draft, rollout, _held(draft, rollout, c, before.get(c.code)), stays=stays) for c in found if c.code not in codes]
     holds = tuple(sorted([*sticky, *passing], key=lambda h: (h.since_ms, h.code)))
     for hold in rollout.holds:
         if hold.code not in {h.code for h in holds}:
@@ -78,9 +81,23 @@ def review(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> e.
     return after
 
 
-def _armed(draft: Draft, rollout: e.Rollout, held: e.Hold) -> e.Hold:
+def stands(draft: Draft, rollout: e.Rollout, codes: Iterable[str]) -> bool:
+    """Whether a rollout that is held so is ended by no deadline, only told of again: a revert that has traffic; what a freeze or a closed
+    maintenance window keeps as it is, which is no hold that somebody forgot; and a first version that serves, which would be exchanged for
+    nothing."""
+    if rollout.is_kept or any(code in (FROZEN, MAINTENANCE) for code in codes):
+        return True
+    return rollout.phase in FORWARD and any(u.stable is None and _takes_traffic(draft, u) for u in rollout.units)
+
+
+def _takes_traffic(draft: Draft, unit: e.Unit) -> bool:
+    seen = draft.target(unit.service).seen(unit.candidate)
+    return seen is not None and seen.weight > 0 and seen.ready > 0
+
+
+def _armed(draft: Draft, rollout: e.Rollout, held: e.Hold, *, stays: bool) -> e.Hold:
     """The hold with its deadline, or a new one where that is over and ends nothing: nobody is to wait for a person in silence."""
-    ends = rollout.phase in (*STOPPABLE, Phase.ADOPTING) and held.code != REVERT_FAILS and not rollout.is_kept
+    ends = rollout.phase in (*STOPPABLE, Phase.ADOPTING) and held.code != REVERT_FAILS and not stays
     if ends or draft.clock.steady < held.deadline_steady:
         return held
     deadline_steady, deadline_ms = _deadline(draft, rollout)
@@ -115,9 +132,9 @@ def next_verb(rollout: e.Rollout, held: e.Hold) -> str:
 
 
 def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
-    """The first hold whose patience has ended; a revert that fails or has traffic is held until a person ends it, since it is never itself
-    reverted."""
-    if rollout.is_kept:
+    """The first hold whose patience has ended and ends the rollout; a revert that fails is held until a person ends it, since it is never
+    itself reverted."""
+    if stands(draft, rollout, [h.code for h in rollout.holds]):
         return None
     return next((h for h in rollout.holds if draft.clock.steady >= h.deadline_steady and h.code != REVERT_FAILS), None)
 
@@ -216,10 +233,10 @@ def _closed(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> list
     found: list[Condition] = []
     frozen = freeze_on(draft, tuple(u.service for u in rollout.units)) if draft.index.freezes else None
     if frozen is not None:
-        found.append(Condition("frozen", frozen))
+        found.append(Condition(FROZEN, frozen))
     closed = closed_by_maintenance(draft.clock.now_ms, version_set.policy) if version_set.policy.maintenance else None
     if closed is not None and rollout.phase is not Phase.BAKING:
-        found.append(Condition("maintenance", closed))
+        found.append(Condition(MAINTENANCE, closed))
     return found
 
 

@@ -177,12 +177,14 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is over, and the engine looks every 5 s: less than 15 may run out under an engine that is well."""
     hold_deadline_seconds: Patience = 86_400.0
     """A hold that nobody ends is reverted after this long, and gives up its place before others; what goes back already, or may not, is
-    told to people again."""
+    told to people again. So are a first version that serves, which has nothing to go back to, and what a freeze or a closed maintenance
+    window keeps as it is."""
     hold_after_revert_seconds: Seconds = 0.0
     """How long the service takes no new rollout after a revert; 0 since the fix is usually what comes next. Whoever says revert, retry or
     force does not wait."""
     maintenance: tuple[MaintenanceWindow, ...] = ()
-    """When rollouts may start and step forward; empty: always. Aborts and reverts never wait."""
+    """When rollouts may start and step forward; empty: always. What is under way when one closes keeps its weight until the next opens,
+    and no hold's deadline ends it meanwhile. Aborts and reverts never wait."""
     in_place: bool = False
     """For what cannot run side by side: one instance at a time is drained, exchanged, and judged before the next. The steps are as
     many as the instances, each with the rules of the first of ``steps`` that gives as much. While one is exchanged the target has one

@@ -184,3 +184,31 @@ def test_what_takes_requests_is_not_deleted_while_an_earlier_deletion_is_under_w
     loop.tell_world("cart", WorldCause.READINESS, "looked at")
     loop.run(300)
     assert "cart #2 has drained again, and is parked" in reasons(loop)
+
+
+@pytest.mark.parametrize("why", ["blind", "paused", "frozen"])
+def test_a_first_version_that_serves_is_taken_out_of_service_by_no_deadline_and_people_are_told_again(why: str) -> None:
+    """There is nothing to go back to: its service would be down."""
+    loop = shop(running=False, policy=replace(QUICK, hold_deadline_seconds=120))
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.VERIFYING)
+    if why == "blind":
+        loop.judge.telemetry.cut = True
+    else:
+        loop.say(Say.PAUSE if why == "paused" else Say.FREEZE, service="cart")
+    loop.run(900)
+    assert weights(loop, "cart") == {"#1": 100}
+    assert len([n for n in loop.driver.notices if n.event == "held"]) > 3
+
+
+def test_a_first_version_that_is_held_past_its_deadline_gives_up_its_place_though_it_stays() -> None:
+    loop = shop(running=False, policy=replace(QUICK, hold_deadline_seconds=120))
+    loop.edges("cart>pay")
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.VERIFYING)
+    loop.say(Say.PAUSE, service="cart")
+    loop.push("pay", 1)
+    loop.run(60)
+    assert phase(loop, "pay/1") is Phase.QUEUED
+    until(loop, "pay/1", Phase.COMPLETED)
+    assert phase(loop, "cart/1") is Phase.VERIFYING

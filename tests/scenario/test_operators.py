@@ -639,3 +639,15 @@ def test_a_word_about_gates_says_what_holds_the_rollout_all_the_same(verb: Say) 
     loop.say(Say.PAUSE, rollout="production/cart/2")
     loop.say(verb, rollout="production/cart/2")
     assert f"production/cart/2 is held still, which {verb} does not lift: paused by ada" in reasons(loop)
+
+
+def test_what_is_frozen_stays_at_its_weight_beyond_every_deadline_and_goes_on_when_it_is_over() -> None:
+    """A freeze has an end of its own: nobody has forgotten it."""
+    loop = shop(policy=replace(QUICK, hold_deadline_seconds=120))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.FREEZE, expires_ms=loop.now_ms + 600_000)
+    loop.run(590)
+    assert (weights(loop, "cart"), held(loop, "cart/2")) == ({"#1": 90, "#2": 10}, ["frozen"])
+    assert len([n for n in loop.driver.notices if n.event == "held"]) > 3
+    until(loop, "cart/2", Phase.COMPLETED)

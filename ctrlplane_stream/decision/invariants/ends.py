@@ -29,6 +29,7 @@ def failure_reverts(books: Books, fact: Fact, before: State, decision: Decision)
     yield from _unheeded(fact, before, decision)
     if isinstance(fact, TimePassed):
         yield from _taken_back(books, before, decision.state)
+        yield from _ended_by_time(books, before, decision.state)
     if isinstance(fact, VerdictGiven) and fact.verdict.status is VerdictStatus.FAIL and decision.disposition is Disposition.APPLIED:
         rollout = rollout_of(decision.state, fact.verdict.rollout)
         stops = rollout is not None and _stops(decision.state, rollout.id, fact.verdict.judge)
@@ -103,6 +104,29 @@ def _taken_back(books: Books, before: State, after: State) -> Iterator[Violation
         dead = any(at is None or (v := at.version(label)) is None or v.ready == 0 or v.failure is not None for at, label in seen)
         if not dead and (now.phase is Phase.PREPARING or now.stopped_because != past.stopped_because):
             yield Violation(6, f"{past.id} is a revert, and is taken back by time: {now.stopped_because or now.phase}")
+
+
+def _ended_by_time(books: Books, before: State, after: State) -> Iterator[Violation]:
+    """No deadline of a hold takes a first version that serves out of service, nor ends what somebody froze."""
+    for past in before.rollouts:
+        now = rollout_of(after, past.id)
+        if now is None or past.stopped_because is not None or not (now.stopped_because or "").startswith(e.NOBODY_CAME):
+            continue
+        if any(hold.code == "frozen" for hold in past.holds) and _is_frozen(after, past):
+            yield Violation(8, f"{past.id} is frozen, and is ended by time: {now.stopped_because}")
+        for unit in past.units if past.phase in _LIVES else ():
+            seen = books.observed.get(unit.service)
+            at = seen.version(unit.candidate) if seen is not None else None
+            if unit.stable is None and at is not None and at.weight and at.ready:
+                yield Violation(
+                    6, f"{past.id} is a first version of {unit.service} that serves, and is ended by time: {now.stopped_because}"
+                )
+
+
+def _is_frozen(state: State, rollout: e.Rollout) -> bool:
+    ids = (state.find("index", e.Index) or e.Index()).freezes
+    scopes = [freeze.service for id_ in ids if (freeze := state.find(f"freeze/{id_}", e.FreezeEntry)) is not None]
+    return any(scope is None or scope in {unit.service for unit in rollout.units} for scope in scopes)
 
 
 def _just_ended(before: State, after: State) -> list[e.Rollout]:

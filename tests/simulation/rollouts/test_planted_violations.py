@@ -52,7 +52,7 @@ from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.plans import Deed
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
-from tests.scenario import test_first_versions, test_policies, test_reverts, test_side_by_side
+from tests.scenario import test_first_versions, test_operators, test_policies, test_reverts, test_side_by_side
 from tests.scenario.shop import old_version_being_parked, parked_beside_stable, release_waiting, shop, until
 
 SEEDS = 1_000
@@ -226,7 +226,7 @@ def _let_go_by_a_stop(draft: Draft, moved: e.Rollout) -> list[holds.Condition]:
     return [] if moved.phase in (Phase.ABORTING, Phase.DRAINING) else _in_hands(draft, moved)
 
 
-def _in_silence(draft: Draft, moved: e.Rollout, held: e.Hold) -> e.Hold:
+def _in_silence(draft: Draft, moved: e.Rollout, held: e.Hold, *, stays: bool) -> e.Hold:
     """Whatever a deadline ends: what goes back already, or may not go back, waits on."""
     return held
 
@@ -550,3 +550,25 @@ def test_a_candidate_that_is_made_smaller_when_it_climbs_again_is_seen() -> None
     smaller = planted(_everywhere("sized", _sized_anew))
     with smaller, pytest.raises(InvariantBroken, match=r"invariant 4: .* is made smaller before it has drained"):
         loop.run(60)
+
+
+@pytest.mark.parametrize(
+    ("case", "seen"),
+    [
+        (
+            lambda: test_first_versions.test_a_first_version_that_serves_is_taken_out_of_service_by_no_deadline_and_people_are_told_again(
+                "paused"
+            ),
+            "invariant 6: .* is a first version of cart that serves",
+        ),
+        (
+            test_operators.test_what_is_frozen_stays_at_its_weight_beyond_every_deadline_and_goes_on_when_it_is_over,
+            "invariant 8: .* is frozen",
+        ),
+    ],
+)
+def test_a_deadline_that_ends_what_serves_or_is_frozen_is_seen(case: Callable[[], None], seen: str) -> None:
+    """As rare: the simulation's holds are over before their deadlines."""
+    impatient = planted([(holds, "stands", lambda draft, rollout, codes: rollout.is_kept)])
+    with impatient, pytest.raises(InvariantBroken, match=f"{seen}, and is ended by time"):
+        case()
