@@ -22,7 +22,8 @@ HEAD = """\
 
 Generated from `ctrlplane_stream/model/policy.py` and `verdicts.py` by `python scripts/policies_doc.py`. A policy stands under a name
 in the catalog's `policies:`; environments and services name it. What a policy does not say is the default. The policy named `default`
-is the built-in one unless the catalog defines it.
+is the built-in one unless the catalog defines it. A rollout goes by the policies of when it began, whatever a later catalog says; what
+still queues goes by those of now.
 """
 
 WORDS: tuple[tuple[type[msgspec.Struct], str], ...] = (

@@ -8,12 +8,15 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
+from ctrlplane_stream.decision.composing import ruling
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import returned
 from ctrlplane_stream.decision.phases import Event, Phase
+from ctrlplane_stream.decision.rollout import renew_set
 from ctrlplane_stream.decision.superseding import make_way, starts_over, with_withdrawn
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.decision.versioning import number, only_numbered
+from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import CatalogApplied
 
@@ -39,7 +42,20 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             returned(draft, service.service)
         _reconfigure(draft, service)
         _reconfigure_collected(draft, service)
+    _rule_anew(draft)
     return True
+
+
+def _rule_anew(draft: Draft) -> None:
+    """Have what queues begin by the policies of now, or it would not wait for what these want; what has begun keeps its own."""
+    for rollout in draft.rollouts():
+        names = tuple(sorted(u.service for u in rollout.units))
+        if rollout.phase is not Phase.QUEUED or any(unable(draft, name) is not None for name in names):
+            continue
+        policy_of, policy, _ = ruling(draft, names)
+        if policy != draft.version_set(rollout.id).policy:
+            renew_set(draft, rollout)
+            draft.because("ruled-anew", f"{rollout.id}, still queued, goes by the policy of {policy_of} as it is now", rollout.id)
 
 
 def _as_it_is_there(draft: Draft, entry: ServiceInEnvironment) -> ServiceInEnvironment:

@@ -160,7 +160,7 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
     for unit in rollout.units:
         if (why_not := unwanted(draft, unit.service, unit.candidate, rollout.cause)) is not None:
             return Event.STOP, f"{e.NOT_BEGUN}{why_not}"
-    _renew_set(draft, replace(rollout, waits_on=None))
+    renew_set(draft, replace(rollout, waits_on=None))
     if holds.is_unknown(rollout, chosen := draft.version_set(rollout.id), Unsure.ABORT):
         return Event.STOP, f"{e.NOT_BEGUN}{chosen.explanation[-1]}, and the policy refuses that; control retry begins it all the same"
     if rollout.is_revert:
@@ -176,8 +176,8 @@ def _is_there(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
     return target.stable == unit.candidate and target.rollout in (None, rollout.id)
 
 
-def _renew_set(draft: Draft, rollout: e.Rollout) -> None:
-    """Decide the set again by the graph and the stable versions of now: both may have changed while it queued."""
+def renew_set(draft: Draft, rollout: e.Rollout) -> None:
+    """Decide the set of a queued rollout again by the graph, the stable versions and the policies of now: all may have changed since."""
     old = draft.version_set(rollout.id)
     fresh = compose(draft, rollout.id, {u.service: u.candidate for u in rollout.units}, old.release, old.order)
     units = tuple(e.Unit(c.service, c.candidate, c.stable, c.wave) for c in fresh.changed)

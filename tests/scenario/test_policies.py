@@ -428,3 +428,25 @@ def test_what_moves_together_waits_where_its_maintenance_windows_never_meet() ->
     loop.run(30)
     assert phase(loop, "cart/1") is Phase.QUEUED
     assert "no time in common, so it never begins: release them apart, or let these meet" in reasons(loop)
+
+
+def test_what_a_closed_maintenance_window_keeps_is_ended_by_no_deadline() -> None:
+    tuesday_2213 = MaintenanceWindow((1,), 22 * 60 + 13, 22 * 60 + 17)
+    loop = climbing(replace(QUICK, maintenance=(tuesday_2213,), steps=(Step(10, 200, 300), Step(100, 10, 300)), hold_deadline_seconds=120))
+    loop.run(1_500)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.VERIFYING, ["maintenance"])
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+
+
+def test_what_queues_begins_by_the_policy_of_now_and_what_climbs_keeps_its_own() -> None:
+    loop = shop()
+    loop.push("pay", 2)
+    until(loop, "pay/2", Phase.VERIFYING)
+    loop.push("cart", 2)
+    sundays = replace(QUICK, maintenance=(MaintenanceWindow((6,), 0, 1440),))
+    loop.give(CatalogApplied(catalog(*[service(name, sundays) for name in (*SHOP, "island")]), "h2", "ada"))
+    assert "production/cart/2, still queued, goes by the policy of cart as it is now" in reasons(loop)
+    until(loop, "pay/2", Phase.COMPLETED)
+    loop.run(200)
+    assert phase(loop, "cart/2") is Phase.QUEUED
+    assert "outside the maintenance windows" in (loop.driver.rollout("production/cart/2").waiting_for or "")  # type: ignore[union-attr]
