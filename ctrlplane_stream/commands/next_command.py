@@ -2,7 +2,8 @@
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.holds import freeze_over, next_verb
+from ctrlplane_stream.decision.holds import freeze_over, next_word
+from ctrlplane_stream.decision.notices import control
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.state import State
 
@@ -18,34 +19,24 @@ def next_command(rollout: e.Rollout, state: State) -> str | None:
         return f"ctrlplane-stream plan IMAGE@DIGEST --environment {rollout.environment}"
     if rollout.cause == "adoption" and rollout.phase is Phase.REVERTED:
         return f"ctrlplane-stream control adopt {rollout.environment}:{rollout.units[0].service} --artifact IMAGE@DIGEST --why REASON"
-    if (scope := _frozen(state, rollout)) is not None:
-        return f"ctrlplane-stream control unfreeze {scope} --why REASON"
-    return _mend(rollout, state) if _may_be_mended(rollout) else _control_next(rollout)
+    return _mend(rollout, state) if _may_be_mended(rollout) else _control_next(rollout, state)
 
 
 def retry_command(rollout: e.Rollout) -> str | None:
     """What to type instead of ``next_command`` where a version went back for a cause that lies outside it; None where none did."""
-    return _control("retry", rollout) if _may_be_mended(rollout) else None
+    return control("retry", rollout.id) if _may_be_mended(rollout) else None
 
 
-def _control_next(rollout: e.Rollout) -> str | None:
-    if rollout.phase is Phase.COMPLETED:
-        verb = "revert"
-    elif rollout.phase is Phase.REVERTED:
-        verb = "retry"
-    elif rollout.phase in (Phase.ABORTING, Phase.DRAINING, Phase.LEAVING):
-        if not any(hold.sticky for hold in rollout.holds):
-            return None
-        verb = "resume"
-    elif rollout.holds:
-        verb = next_verb(rollout, rollout.holds[-1])
-    else:
-        verb = "abort"
-    return _control(verb, rollout)
-
-
-def _control(verb: str, rollout: e.Rollout) -> str:
-    return f"ctrlplane-stream control {verb} {rollout.id} --why REASON"
+def _control_next(rollout: e.Rollout, state: State) -> str | None:
+    if rollout.phase in (Phase.COMPLETED, Phase.REVERTED):
+        return control("revert" if rollout.phase is Phase.COMPLETED else "retry", rollout.id)
+    draft = Draft.as_of(state)
+    words = [next_word(draft, rollout, hold) for hold in reversed(rollout.holds)]
+    if rollout.phase is Phase.QUEUED and not words and (frozen := freeze_over(draft, tuple(u.service for u in rollout.units))) is not None:
+        words = [("unfreeze", frozen.scope(rollout.environment))]
+    if not rollout.holds and not words and rollout.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.LEAVING):
+        words = [("abort", rollout.id)]
+    return next((control(*word) for word in words if word[0]), None)
 
 
 def _may_be_mended(rollout: e.Rollout) -> bool:
@@ -60,16 +51,6 @@ def _mend(rollout: e.Rollout, state: State) -> str:
     if new is not None and old is not None and new.artifact == old.artifact:
         return "ctrlplane-stream catalog apply FILE"
     return f"ctrlplane-stream artifact push {new.artifact.image if new is not None and len(rollout.units) == 1 else 'IMAGE'}@DIGEST"
-
-
-def _frozen(state: State, rollout: e.Rollout) -> str | None:
-    """The scope of the freeze that a rollout waits for, as it is typed; None where it waits for something else, or nothing."""
-    if rollout.phase is not Phase.QUEUED and (not rollout.holds or rollout.holds[-1].code != "frozen"):
-        return None
-    frozen = freeze_over(Draft.as_of(state), tuple(unit.service for unit in rollout.units))
-    if frozen is None:
-        return None
-    return rollout.environment if frozen.service is None else f"{rollout.environment}:{frozen.service}"
 
 
 def _has_earlier(state: State, service: str) -> bool:

@@ -19,6 +19,9 @@ FIRST_WORD_WINDOWS = 3
 BLIND_WINDOWS = 3
 """Windows without a word before anybody speaks of blindness."""
 
+MAX_RETREATS = 3
+"""After so many retreats a blind rollout waits for a person instead of trying again."""
+
 
 class Gate(StrEnum):
     """Whether the rollout may leave its step."""

@@ -17,6 +17,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import overdue
+from ctrlplane_stream.decision.falling import stays
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import FORWARD, MOVING, QUEUED, Phase
 from ctrlplane_stream.decision.readiness import never_ready, none_ready
@@ -43,12 +44,23 @@ _NEXT = MappingProxyType(
         "no-data": "promote",
         "contradicted": "promote",
         "unjudged": "skip",
+        BLIND: "skip",
         REVERT_FAILS: "skip",
+        "frozen": "unfreeze",
+        "stuck": "abort",
         "not-drained": "abort",
         "not-ready": "abort",
+        "pause": "resume",
+        HAND_EDIT: "resume",
+        DRIFT: "resume",
+        LEASE_EXPIRED: "resume",
+        "maintenance": "",
+        "lets-pass": "",
+        "beside": "",
     }
 )
-"""The verb that is most likely wanted next, by the code of a hold; ``resume`` for any other."""
+"""The verb that is most likely wanted next, by the code of a hold: one that does something about it. Empty where it ends by itself, and no
+verb ends it sooner."""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -123,12 +135,27 @@ def lifted(rollout: e.Rollout, *codes: str) -> e.Rollout:
 def announce(draft: Draft, rollout: e.Rollout, held: e.Hold, how: str = "held") -> None:
     """Say that a rollout is held, with reason, deadline and what to type."""
     draft.because(f"held:{held.code}", f"{rollout.id} is {how} in {rollout.phase}: {held.text}", rollout.id)
-    notify(draft, rollout, "held", f"{rollout.id} is {how}: {held.text}", next_verb(rollout, held), held.deadline_ms)
+    verb, scope = next_word(draft, rollout, held)
+    notify(draft, rollout, "held", f"{rollout.id} is {how}: {held.text}", verb, held.deadline_ms, scope)
 
 
-def next_verb(rollout: e.Rollout, held: e.Hold) -> str:
-    """The verb of `control` that is most likely wanted next of a rollout that is held so."""
-    return "abort" if rollout.phase is Phase.ADOPTING and held.code == "stuck" else _NEXT.get(held.code, "resume")
+def next_word(draft: Draft, rollout: e.Rollout, held: e.Hold | Condition) -> tuple[str, str]:
+    """The verb of `control`, and its scope, that is most likely wanted next of a rollout that is held so; an empty verb where it is only
+    waited, or what goes back already needs its world mended."""
+    verb = _NEXT[held.code]
+    if verb == "abort" and not _may_be_aborted(rollout):
+        return "", rollout.id
+    if held.code == BLIND and rollout.phase is Phase.PREPARING:
+        return "resume", rollout.id  # it has no gate there that could be skipped
+    frozen = freeze_over(draft, tuple(u.service for u in rollout.units)) if verb == "unfreeze" else None
+    return verb, rollout.id if frozen is None else frozen.scope(draft.environment)
+
+
+def _may_be_aborted(rollout: e.Rollout) -> bool:
+    """Whether an abort brings it back: not what goes back already, nor first versions that have baked."""
+    if rollout.phase is Phase.DRAINING:
+        return rollout.promoted and not stays(rollout)
+    return rollout.phase not in (Phase.ABORTING, Phase.LEAVING)
 
 
 def expired(draft: Draft, rollout: e.Rollout) -> e.Hold | None:
@@ -150,6 +177,12 @@ def _deadline(draft: Draft, rollout: e.Rollout) -> tuple[int, int]:
     """When the patience of a hold that begins now ends, steady and by the log's time."""
     wait = int(draft.version_set(rollout.id).policy.hold_deadline_seconds * 1000)
     return draft.clock.steady + wait, draft.clock.now_ms + wait
+
+
+def still_held(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> list[e.Hold | Condition]:
+    """Everything that keeps the rollout now: what its condition holds, and what stays until somebody lifts it."""
+    sticky = [hold for hold in rollout.holds if hold.sticky and hold.code not in HANDS]
+    return [*sticky, *(c for c in conditions(draft, rollout, reading) if c.code not in {h.code for h in sticky})]
 
 
 def conditions(draft: Draft, rollout: e.Rollout, reading: gate.Reading | None) -> list[Condition]:
@@ -226,6 +259,13 @@ def is_unknown(rollout: e.Rollout, version_set: e.VersionSet, answer: Unsure) ->
     """Whether nothing is known of what the rollout moves, the policy answers so to that, and no person has said that it shall go on."""
     said = rollout.by_a_person or rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced
     return version_set.confidence == "none" and version_set.policy.on_unknown_service is answer and not said
+
+
+def refused_as_unknown(rollout: e.Rollout, version_set: e.VersionSet) -> str | None:
+    """That the policy begins nothing of which nothing is known, or None."""
+    if not is_unknown(rollout, version_set, Unsure.ABORT):
+        return None
+    return f"{version_set.explanation[-1]}, and the policy refuses that; control retry begins it all the same"
 
 
 def _closed(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> list[Condition]:

@@ -8,8 +8,7 @@ from ctrlplane_stream.model.commands import Notify
 
 def notify_of_target(draft: Draft, service: str, event: str, text: str, verb: str) -> None:
     """Tell people about a target that no rollout moves. ``verb`` is the control verb that is most likely wanted next."""
-    command = f"ctrlplane-stream control {verb} {draft.environment}:{service} --why REASON"
-    _tell(draft, event, text, {service: draft.target(service).weights}, command)
+    _tell(draft, event, text, {service: draft.target(service).weights}, control(verb, f"{draft.environment}:{service}"))
 
 
 def notify_of_release(draft: Draft, name: str, size: int, services: tuple[str, ...], text: str) -> None:
@@ -18,10 +17,18 @@ def notify_of_release(draft: Draft, name: str, size: int, services: tuple[str, .
     _tell(draft, "release-dropped", text, {service: draft.target(service).weights for service in services}, command)
 
 
-def notify(draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, deadline_ms: int | None = None) -> None:
-    """Tell people about a rollout. ``verb`` is the control verb that is most likely wanted next, or empty."""
-    command = f"ctrlplane-stream control {verb} {rollout.id} --why REASON" if verb else f"ctrlplane-stream rollout {rollout.id}"
+def notify(
+    draft: Draft, rollout: e.Rollout, event: str, text: str, verb: str, deadline_ms: int | None = None, scope: str | None = None
+) -> None:
+    """Tell people about a rollout. ``verb`` is the control verb that is most likely wanted next, of ``scope`` where that is not the
+    rollout; or empty."""
+    command = control(verb, scope or rollout.id) if verb else f"ctrlplane-stream rollout {rollout.id}"
     _tell(draft, event, text, weights_of(draft, rollout), command, rollout.id, deadline_ms)
+
+
+def control(verb: str, scope: str) -> str:
+    """The command that says a verb of a scope."""
+    return f"ctrlplane-stream control {verb} {scope} --why REASON"
 
 
 def _tell(

@@ -11,11 +11,11 @@ from ctrlplane_stream.decision.advising import arrived_elsewhere, first_seen
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import drifted, moving, stray, strays, unrestored
 from ctrlplane_stream.decision.falling import refuses_to_fall, stay_first
+from ctrlplane_stream.decision.gate import MAX_RETREATS
 from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import LEASE_EXPIRED, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify, notify_of_target
 from ctrlplane_stream.decision.phases import ADOPTION, QUEUED, Event, Phase
-from ctrlplane_stream.decision.rollout import MAX_RETREATS
 from ctrlplane_stream.decision.targets import impostor, is_as_left, is_shown, takes_requests, tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import (
@@ -250,7 +250,7 @@ def lease_lapsed(draft: Draft, service: str, why: str) -> None:
     ends = draft.version_set(rollout.id).policy.on_lease_expired is Unsure.ABORT
     if rollout.phase is Phase.PREPARING and not ends:
         return
-    notify(draft, rollout, "lease-expired", why, "retry" if ends else "resume")
+    notify(draft, rollout, "lease-expired", why, "" if ends else "resume")
     if ends:
         move(draft, rollout, Event.STOP, why)
     else:

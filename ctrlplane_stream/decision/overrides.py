@@ -16,13 +16,26 @@ from ctrlplane_stream.decision.choosing import retry, revert
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.drifting import resume
 from ctrlplane_stream.decision.falling import stays
-from ctrlplane_stream.decision.holds import BLIND, HANDS, LEASE_EXPIRED, REVERT_FAILS, Condition, hold, lifted
-from ctrlplane_stream.decision.notices import notify
-from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, Event, Phase
+from ctrlplane_stream.decision.gate import Gate, read
+from ctrlplane_stream.decision.holds import (
+    BLIND,
+    HANDS,
+    LEASE_EXPIRED,
+    REVERT_FAILS,
+    Condition,
+    hold,
+    is_unknown,
+    lifted,
+    next_word,
+    still_held,
+)
+from ctrlplane_stream.decision.notices import control, notify
+from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, GATED, Event, Phase
 from ctrlplane_stream.decision.said import IDLE, REFUSED, Answered, absent, in_scope, noted, scope_of
 from ctrlplane_stream.decision.targets import tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
+from ctrlplane_stream.model.policy import Unsure
 
 OVERRIDES_KEPT = 256
 """Ids of overrides that an environment remembers. One that is said again after so many others is carried out again: nothing in it tells a
@@ -69,19 +82,32 @@ def _each(draft: Draft, fact: OverrideRequested, change: Callable[[e.Rollout], e
     return True, _of_both(found, said, advised) + "".join(_stands_still(draft, r.id, fact.verb) for r in found)
 
 
-_NO_GATES = ("pause", "frozen", "maintenance", *HANDS, "beside", "lets-pass")
-"""Codes of holds that no word about gates ends."""
-
-
 def _stands_still(draft: Draft, id_: str, verb: OverrideVerb) -> str:
-    """What keeps a rollout all the same: what was said of it counts once that is over."""
+    """What keeps a rollout all the same, and what to type: what was said of it counts once that is over."""
     rollout = draft.rollout(id_)
     if rollout is None or rollout.advice is not None:
         return ""
     if rollout.phase is Phase.QUEUED:
-        return f"; {id_} waits still: {why[0]}" if (why := obstacle(draft, rollout)) is not None else ""
-    kept = [hold.text for hold in rollout.holds if hold.code in _NO_GATES]
-    return f"; {id_} is held still, which {verb} does not lift: {'; '.join(kept)}" if kept else ""
+        waits = f"; {id_} waits still: {why[0]}" if (why := obstacle(draft, rollout)) is not None else ""
+        return waits + _before_its_first(draft, rollout)
+    chosen, window = draft.version_set(id_), draft.telemetry.window_seconds
+    reading = read(draft.clock, rollout, chosen, window) if rollout.phase in GATED else None
+    kept = still_held(draft, rollout, reading)
+    if not kept and reading is not None and reading.gate is not Gate.OPEN:
+        return f"; {id_} waits still: {reading.text}"
+    said = f"; {id_} is held still, which {verb} does not lift: {'; '.join(held.text for held in kept)}" if kept else ""
+    words = (next_word(draft, rollout, held) for held in kept)
+    said += next((f"; next: {control(*word)}" for word in words if word[0]), "")
+    return said + _before_its_first(draft, rollout)
+
+
+def _before_its_first(draft: Draft, rollout: e.Rollout) -> str:
+    """For what a word about one gate counts where there is none yet."""
+    if rollout.phase not in (Phase.QUEUED, Phase.PREPARING) or rollout.forced or rollout.promote_all:
+        return ""
+    unsaid = replace(rollout, approved=False, skip_gate=False)
+    begins = is_unknown(unsaid, draft.version_set(rollout.id), Unsure.HOLD)
+    return f"; {rollout.id} has no step yet, and that counts for {'its beginning' if begins else 'the first'}"
 
 
 def _of_both(found: list[e.Rollout], ours: str, advised: str) -> str:
@@ -184,7 +210,7 @@ def _force(draft: Draft, fact: OverrideRequested) -> Answered:
 def _skip(draft: Draft, fact: OverrideRequested) -> Answered:
     if fact.fact_offset is not None:
         return True, f"fact {fact.fact_offset} is skipped if it is parked"
-    return _each(draft, fact, lambda r: replace(lifted(r, REVERT_FAILS), skip_gate=True), "skips the gate of this step")
+    return _each(draft, fact, lambda r: replace(lifted(r, BLIND, REVERT_FAILS), skip_gate=True, retreats=0), "skips the gate of this step")
 
 
 def _freeze(draft: Draft, fact: OverrideRequested) -> Answered:

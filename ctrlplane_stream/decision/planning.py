@@ -14,10 +14,11 @@ from ctrlplane_stream.decision.admission import enqueue, obstacle
 from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.gate import answer_to_unproven, soaks
+from ctrlplane_stream.decision.holds import refused_as_unknown
 from ctrlplane_stream.decision.judge.planning import Traffic, duration, plan_proof
 from ctrlplane_stream.decision.runs import first_step, is_job, only_jobs
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.decision.versioning import foreign_image, number
+from ctrlplane_stream.decision.versioning import RELEASE_QUIET_SECONDS, foreign_image, group_size, number
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Policy, Unsure
@@ -80,7 +81,12 @@ def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = Re
     version_set = draft.version_set(id_)
     rollout = draft.rollout(id_)
     assert rollout is not None
-    waits = obstacle(draft, rollout)
+    queues = obstacle(draft, rollout)
+    waits = _collected_first(draft, members) or (queues[0] if queues is not None else None)
+    if (unknown := refused_as_unknown(rollout, version_set)) is not None:
+        if waits is None:
+            return Plan(state.environment, None, None, (), 0.0, None, None, (unknown,))
+        waits += f"; then it does not begin while it is so that {unknown}"
     return Plan(
         environment=state.environment,
         rollout=id_,
@@ -88,7 +94,7 @@ def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = Re
         steps=_steps(draft, rollout, version_set),
         bake_seconds=version_set.policy.bake_seconds,
         bake_proof=_bake_proof(draft, rollout, version_set),
-        waits_for=waits[0] if waits is not None else None,
+        waits_for=waits,
         refused=(),
     )
 
@@ -110,6 +116,19 @@ def _members(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, s
                 refused.append(pinned)
             members[artifact.service] = label
     return members, tuple(refused)
+
+
+def _collected_first(draft: Draft, members: dict[str, str]) -> str | None:
+    """That others move together with the one artifact which is offered, and are collected with it first; None where that is not so."""
+    service = draft.service(next(iter(members)))
+    size = group_size(draft, service) if service is not None and len(members) == 1 else None
+    if service is None or size is None:
+        return None
+    group = f"group {service.moves_together}"
+    before = draft.find(f"release/{group}", e.ReleaseEntry)
+    came = len({*members, *(before.members if before is not None else ())})
+    quiet = f"it starts once it is whole, or once nothing came for {RELEASE_QUIET_SECONDS} s"
+    return f"release {group}: {came} of {size} services so far; {quiet}" if came < size else None
 
 
 def _steps(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> tuple[PlannedStep, ...]:

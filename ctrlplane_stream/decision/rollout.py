@@ -28,7 +28,6 @@ from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
 from ctrlplane_stream.decision.targets import is_astray, is_shown, weights_of
 from ctrlplane_stream.decision.transitions import move, watched, window_now
 from ctrlplane_stream.decision.wanted import unwanted
-from ctrlplane_stream.model.policy import Unsure
 
 MAX_ROUNDS = 10_000
 """Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
@@ -37,9 +36,6 @@ Answer = tuple[Event, str] | str | None
 """An event with its reason, or a sentence that says what is waited for."""
 Rule = Callable[[Draft, e.Rollout], Answer]
 GateRule = Callable[[Draft, e.Rollout, gate.Reading], Answer]
-
-MAX_RETREATS = 3
-"""After so many retreats a blind rollout waits for a person instead of trying again."""
 
 
 def settle(draft: Draft, about: tuple[str, ...] | None) -> None:
@@ -161,8 +157,8 @@ def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
         if (why_not := unwanted(draft, unit.service, unit.candidate, rollout.cause)) is not None:
             return Event.STOP, f"{e.NOT_BEGUN}{why_not}"
     renew_set(draft, replace(rollout, waits_on=None))
-    if holds.is_unknown(rollout, chosen := draft.version_set(rollout.id), Unsure.ABORT):
-        return Event.STOP, f"{e.NOT_BEGUN}{chosen.explanation[-1]}, and the policy refuses that; control retry begins it all the same"
+    if (unknown := holds.refused_as_unknown(rollout, draft.version_set(rollout.id))) is not None:
+        return Event.STOP, f"{e.NOT_BEGUN}{unknown}"
     if rollout.is_revert:
         flag_strangers(draft, rollout.id, {u.service: u.candidate for u in rollout.units})
         halt_neighbours(draft, rollout)

@@ -13,13 +13,15 @@ from ctrlplane_stream.decision import assigning, taking_over
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.falling import fall, go_over_drift, owns
-from ctrlplane_stream.decision.holds import BLIND, LEASE_EXPIRED, Condition, hold, lifted
+from ctrlplane_stream.decision.gate import MAX_RETREATS
+from ctrlplane_stream.decision.holds import BLIND, LEASE_EXPIRED, Condition, hold, is_unknown, lifted
 from ctrlplane_stream.decision.notices import notify
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase, after
 from ctrlplane_stream.decision.promoting import ended, good_forever
 from ctrlplane_stream.decision.runs import counted_from, shown_weight
 from ctrlplane_stream.decision.targets import prepared, sized, tell_again, weighted
 from ctrlplane_stream.model.commands import Verb
+from ctrlplane_stream.model.policy import Unsure
 
 TIMELINE_KEPT = 60
 """Passages that a rollout remembers; older ones are on the log."""
@@ -70,7 +72,12 @@ def _prepared(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> e.TargetEntry:
 
 
 def _ready(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
-    return _climb(draft, rollout, assigning.first_place(draft, rollout), because)
+    """What a person said of gates before there was one counts for the first, unless it was what let the rollout begin."""
+    bare = replace(rollout, approved=False, skip_gate=False)
+    climbed = _climb(draft, rollout, assigning.first_place(draft, rollout), because)
+    if is_unknown(bare, draft.version_set(rollout.id), Unsure.HOLD):
+        return climbed
+    return replace(climbed, approved=rollout.approved, skip_gate=rollout.skip_gate)
 
 
 def _passed(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
@@ -158,10 +165,13 @@ def _stop(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
 
 def _retreat(draft: Draft, rollout: e.Rollout, because: str) -> e.Rollout:
     assigning.release(draft, rollout, because)
-    back = replace(rollout, wave=0, step=0, retreats=rollout.retreats + 1, confirmed_ms=None, confirmed_steady=None, heard={})
+    bare = replace(rollout, wave=0, step=0, confirmed_ms=None, confirmed_steady=None, heard={}, approved=False, skip_gate=False)
+    back = replace(bare, retreats=rollout.retreats + 1)
     fall(draft, back, because)
     if any(held.code == LEASE_EXPIRED for held in back.holds):
         return back  # a person ends that, which telemetry that flows again would not wait for
+    if back.retreats > MAX_RETREATS:
+        because = f"telemetry was lost {back.retreats} times, so it climbs again only once somebody says resume; the last time: {because}"
     return hold(draft, back, Condition(BLIND, because))
 
 

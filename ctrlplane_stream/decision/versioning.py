@@ -177,11 +177,11 @@ def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str
     if name is None:
         _start(draft, {service.service: label}, "release", None, order)
         return True
-    _collect(draft, name, service.service, label, size or _group_size(draft, service), order)
+    _collect(draft, name, service.service, label, size or group_size(draft, service), order)
     return True
 
 
-def _group_size(draft: Draft, service: ServiceInEnvironment) -> int | None:
+def group_size(draft: Draft, service: ServiceInEnvironment) -> int | None:
     """How many services move together with this one, itself counted; None where the release is of no known size."""
     if service.moves_together is None:
         return None

@@ -146,7 +146,8 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_no_data: Unsure = Unsure.HOLD
     """A required guard says nothing: holding costs least, since stable still serves."""
     blind_limit_seconds: Seconds = 120.0
-    """After this long without telemetry the candidate goes back to weight 0, to be resumed when it is seen again."""
+    """After this long without telemetry the candidate goes back to weight 0, to be resumed when it is seen again; the fourth time only once
+    somebody says `control resume`."""
     on_unprovable: Unsure = Unsure.SOAK
     """A step or a bake whose traffic could not prove the margin in time: most services are too quiet to be held for that. HOLD and
     ABORT keep the judge from passing anything unproven, whatever ``gate.on_unprovable`` says."""

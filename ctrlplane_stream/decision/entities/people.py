@@ -13,6 +13,10 @@ class FreezeEntry(msgspec.Struct, frozen=True):
     since_ms: int
     until_ms: int | None
 
+    def scope(self, environment: str) -> str:
+        """Its scope as it is typed."""
+        return environment if self.service is None else f"{environment}:{self.service}"
+
 
 class OverrideEntry(msgspec.Struct, frozen=True):
     """An override that was carried out, so that its repetition is known."""

@@ -108,3 +108,17 @@ def test_a_bake_that_is_too_short_for_its_proof_is_said_beforehand(answer: Unsur
     assert planned.bake_proof is not None
     assert not planned.bake_proof.suffices
     assert said in in_words(planned)[-1]
+
+
+def test_a_plan_refuses_what_the_policy_would_not_begin() -> None:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, on_unknown_service=Unsure.ABORT))))
+    planned = plan(loop.driver.state, (artifact("cart", 1),))
+    assert "cart was never seen in a trace, so nobody knows who depends on it, and the policy refuses that" in planned.refused[0]
+    assert planned.version_set is None
+
+
+def test_a_plan_says_that_what_moves_together_is_collected_first() -> None:
+    loop = Loop.of(catalog(service("cart", moves_together="g"), service("pay", moves_together="g")))
+    assert "release group g: 1 of 2 services so far" in (plan(loop.driver.state, (artifact("cart", 1),)).waits_for or "")
+    loop.push("pay", 1)
+    assert plan(loop.driver.state, (artifact("cart", 1),)).waits_for is None
