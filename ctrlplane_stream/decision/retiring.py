@@ -1,5 +1,5 @@
 """What is past its retention: parked versions are deleted at rest, and a deletion that does not take is tried again before people are told.
-None is deleted that takes requests, by whosever hand: once it is not listed, its target takes nothing more before that is over.
+None is deleted that has weight, by whosever hand.
 
 What was parked and had to serve again, since somebody else gave it traffic, is parked anew here once it has drained.
 
@@ -13,7 +13,7 @@ from ctrlplane_stream.decision.draft import Draft, Telling
 from ctrlplane_stream.decision.draining import meets_at_rest
 from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.stuck import RETRY_SECONDS
-from ctrlplane_stream.decision.targets import takes_requests, with_version
+from ctrlplane_stream.decision.targets import has_weight, with_version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.world import PARKED
 
@@ -31,7 +31,7 @@ def retire(draft: Draft) -> None:
         if at_rest and target.in_flight is None and target.standing_by:
             target = _park_anew(draft, target)
         parked = [v for v in target.live if _may_go(target, v)]
-        gone = [v for v in parked if (v.parked_until_steady or 0) <= draft.clock.steady and not takes_requests(target, v.label)]
+        gone = [v for v in parked if (v.parked_until_steady or 0) <= draft.clock.steady and not has_weight(target, v.label)]
         if gone and at_rest:  # in hands, the deletion would undo what somebody is to look at first
             labels = [v.label for v in gone]
             parked = [v for v in parked if v.label not in labels]

@@ -57,6 +57,12 @@ def takes_requests(target: e.TargetEntry, label: str) -> bool:
     return seen is not None and seen.weight > 0 and seen.instances > 0
 
 
+def has_weight(target: e.TargetEntry, label: str) -> bool:
+    """Whether a version is seen with weight, be it with instances or, as a job between its runs, without."""
+    seen = target.seen(label)
+    return seen is not None and seen.weight > 0
+
+
 def ready_weight(target: e.TargetEntry, label: str) -> int:
     """The highest weight in percent that the version's observed ready instances can carry; 0 where none is ready."""
     seen = target.seen(label)
@@ -249,7 +255,8 @@ def emit_commands(draft: Draft) -> None:
         if target.strayed is not None and telling.weights is None and telling.verb not in (Verb.ADOPT, Verb.LEAVE):
             continue
         id_ = f"{draft.environment}/{draft.clock.sequence}/{number}"
-        target = _with_what_serves(draft, target)
+        if telling.verb not in (Verb.ADOPT, Verb.LEAVE):
+            target = _with_what_serves(draft, target)
         wanted = desired(draft, target if telling.weights is None else _at(target, telling.weights))
         draft.outputs.append(
             Command(
@@ -271,14 +278,26 @@ def emit_commands(draft: Draft) -> None:
 
 def _with_what_serves(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     """The target with parked versions kept that take requests again, by a hand or by a drift: their traffic goes first, and they are parked
-    anew once they have drained."""
+    anew once they have drained. So is what was to be deleted just then, without which the target takes no command."""
     rollout = draft.mover(target)
-    for live in target.live if rollout is None or not rollout.forced_unsafe else ():
+    if rollout is not None and rollout.forced_unsafe:
+        return target
+    for label in [v.label for v in target.observed if v.weight > 0 and _is_forgotten(draft, target, v.label)]:
+        target = with_version(target, e.LiveVersion(label, PARKED, 0, draft.clock.steady))
+        retires(draft, target.service)
+        text = f"{target.service} {label} was to be deleted and has weight again, which goes first"
+        draft.because("has-weight-again", text, target.rollout)
+    for live in target.live:
         if live.capacity is PARKED and takes_requests(target, live.label):
             target = with_version(target, replace(live, capacity=Capacity.FULL))
             retires(draft, target.service)
             draft.because("serves-again", f"{target.service} {live.label} takes requests again, and drains anew", target.rollout)
     return target
+
+
+def _is_forgotten(draft: Draft, target: e.TargetEntry, label: str) -> bool:
+    """Whether a version of ours is not wanted any more, in any way."""
+    return target.wanted(label) is None and draft.version(target.service, label) is not None
 
 
 def _is_unsafe(draft: Draft, target: e.TargetEntry) -> bool:

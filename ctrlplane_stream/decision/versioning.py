@@ -103,7 +103,7 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
         return _offer(draft, service, label, fact.release, fact.release_size, fact.order)
     if not new and fact.release is not None and label == draft.target(artifact.service).stable:
         draft.because("serves-already", f"{artifact.service} {label}, which serves, needs no rollout in release {fact.release}")
-        _collect(draft, fact.release, artifact.service, label, fact.release_size or _group_size(draft, service), fact.order)
+        _collect(draft, fact.release, artifact.service, label, fact.release_size or group_size(draft, service), fact.order)
         return True
     if not new:
         hint = _way_to(draft, artifact.service, label)

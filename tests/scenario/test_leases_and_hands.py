@@ -7,9 +7,10 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeReported, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
+from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import OnDrift, Policy, Step, Unsure
 from ctrlplane_stream.model.world import Capacity
-from ctrlplane_stream.simulation.loop import QUICK, Loop, digest
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, digest, service
 from tests.scenario.shop import held, old_version_being_parked, parked_beside_stable, phase, reasons, shop, until, weights
 
 
@@ -749,3 +750,22 @@ def test_an_edit_that_was_released_before_its_target_is_looked_at_again_is_over(
     loop.run(1)
     assert held(loop, "cart/2") == []
     until(loop, "cart/2", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("kind", [ServiceKind.ROUTED, ServiceKind.JOB])
+def test_what_a_hand_gave_weight_as_it_was_to_be_deleted_loses_that_and_goes(kind: ServiceKind) -> None:
+    """Nobody heard of the hand before the deletion, which the target refuses; nothing else would be taken either."""
+    loop = Loop.of(catalog(service("cart", replace(QUICK, retention_seconds=60), kind)))
+    for number in (1, 2):
+        loop.push("cart", number)
+        until(loop, f"cart/{number}", Phase.COMPLETED)
+    loop.world.edit("cart", {"#1": 40, "#2": 60}, "weight 40")
+    loop.run(90)
+    assert loop.driver.commands[-1].verb is Verb.DELETE
+    assert "still takes traffic and is not listed" in reasons(loop)
+    loop.world.release("cart", loop.now_ms)
+    loop.say(Say.RESUME, service="cart")
+    loop.run(120)
+    assert [(label, version.weight) for label, version in loop.world.target("cart").versions.items()] == [("#2", 100)]
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.COMPLETED)

@@ -460,7 +460,7 @@ def test_a_parked_version_that_a_hand_had_serve_and_that_is_parked_anew_without_
 
 
 def test_a_parked_version_that_is_deleted_while_it_takes_requests_is_seen() -> None:
-    careless = planted([(retiring, "takes_requests", lambda *args: False)])
+    careless = planted([(retiring, "has_weight", lambda *args: False)])
     with careless, pytest.raises(InvariantBroken, match=r"invariant 4: .* #2 of .*cart is deleted, and is seen with 100% of the traffic"):
         test_first_versions.test_what_takes_requests_is_not_deleted_while_an_earlier_deletion_is_under_way()
 
