@@ -47,7 +47,7 @@ def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
         return fact.observed is not None
     _take_note(draft, _answered(target, flight, fact))
     draft.because(f"outcome:{fact.status}", f"{service} {flight.verb} {fact.status}: {fact.reason}", target.rollout)
-    if fact.status is OutcomeStatus.REFUSED and fact.observed is not None and fact.observed.edited is not None:
+    if fact.status is OutcomeStatus.REFUSED and fact.observed is not None and fact.observed.edited not in (None, target.over_edit):
         _edited(draft, service, fact.observed.edited)
     if fact.status in (OutcomeStatus.REFUSED, OutcomeStatus.FAILED):
         unrestored(draft, service, fact.reason)

@@ -255,8 +255,7 @@ def emit_commands(draft: Draft) -> None:
         if target.strayed is not None and telling.weights is None and telling.verb not in (Verb.ADOPT, Verb.LEAVE):
             continue
         id_ = f"{draft.environment}/{draft.clock.sequence}/{number}"
-        if telling.verb not in (Verb.ADOPT, Verb.LEAVE):
-            target = _with_what_serves(draft, target)
+        target = _with_what_serves(draft, target)
         wanted = desired(draft, target if telling.weights is None else _at(target, telling.weights))
         draft.outputs.append(
             Command(
@@ -282,7 +281,7 @@ def _with_what_serves(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     rollout = draft.mover(target)
     if rollout is not None and rollout.forced_unsafe:
         return target
-    for label in [v.label for v in target.observed if v.weight > 0 and _is_forgotten(draft, target, v.label)]:
+    for label in _not_deleted(target):
         target = with_version(target, e.LiveVersion(label, PARKED, 0, draft.clock.steady))
         retires(draft, target.service)
         text = f"{target.service} {label} was to be deleted and has weight again, which goes first"
@@ -295,9 +294,11 @@ def _with_what_serves(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     return target
 
 
-def _is_forgotten(draft: Draft, target: e.TargetEntry, label: str) -> bool:
-    """Whether a version of ours is not wanted any more, in any way."""
-    return target.wanted(label) is None and draft.version(target.service, label) is not None
+def _not_deleted(target: e.TargetEntry) -> list[str]:
+    """Versions that the target was told to delete, and has not since they have weight."""
+    if target.in_flight is None or target.in_flight.verb != Verb.DELETE:
+        return []
+    return [v.label for v in target.observed if v.weight > 0 and target.wanted(v.label) is None]
 
 
 def _is_unsafe(draft: Draft, target: e.TargetEntry) -> bool:

@@ -11,7 +11,7 @@ from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import OnDrift, Supersede
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, digest, service
-from tests.scenario.shop import held, reasons, until, weights
+from tests.scenario.shop import held, phase, reasons, until, weights
 
 RUNNING = 90
 """The number of the image that runs before us."""
@@ -160,6 +160,23 @@ def test_an_abort_of_what_was_adopted_and_never_seen_finds_it_adopted_too() -> N
     loop.world.mute.clear()
     until(loop, "cart/1", Phase.COMPLETED)
     assert loop.world.harmed == []
+
+
+def test_an_edit_that_somebody_aborted_over_is_not_asked_about_again_where_the_adoption_stands_all_the_same() -> None:
+    loop = running()
+    loop.actuation_seconds = 5
+    adopt(loop)
+    loop.run(3)
+    loop.say(Say.ABORT, service="cart")
+    loop.run(3)
+    loop.world.edit("cart", {"#1": 100}, "weight 100")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 100")
+    until(loop, "cart/1", Phase.ADOPTING)
+    loop.run(20)
+    assert (phase(loop, "cart/1"), held(loop, "cart/1")) == (Phase.ADOPTING, ["hand-edit"])
+    loop.say(Say.ABORT, service="cart")
+    until(loop, "cart/1", Phase.COMPLETED, 60)
+    assert loop.world.target("cart").edited is None
 
 
 def test_what_strays_while_an_adoption_is_given_up_is_restored_by_leaving_it_again_and_not_by_a_shift() -> None:

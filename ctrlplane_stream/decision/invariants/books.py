@@ -52,6 +52,8 @@ class Books:
         """Ids of deletions at rest that people were told did not take."""
         self.sequences: dict[str, int] = {}
         """Service to the number of its last command."""
+        self.over: dict[str, str | None] = {}
+        """Service to the edit by hand that its last command may go over, since a person said so."""
         self.meant: dict[str, dict[str, int]] = {}
         """Service to the weights of its last command, but for those that only renew a lease."""
         self.hands: dict[str, Hand] = {}
@@ -128,6 +130,7 @@ def note_commands(books: Books, decision: Decision) -> None:
         books.command_ids.add(command.id)
         books.wanted[command.target.service] = command.wanted
         books.sequences[command.target.service] = command.sequence
+        books.over[command.target.service] = command.over_edit
         if command.verb is not Verb.RENEW:
             books.meant[command.target.service] = {version.label: version.weight for version in command.wanted.versions}
         parked = [version.label for version in command.wanted.versions if version.capacity is Capacity.PARKED]

@@ -132,7 +132,7 @@ def _note_hands(books: Books, fact: Fact, before: State, decision: Decision) -> 
     service, known = fact.target.service, books.hands.get(fact.target.service)
     if known is not None and _is_over(books, known, fact):
         del books.hands[service]
-    if fact.observed.edited is not None and _is_edited(fact, before):
+    if fact.observed.edited is not None and _is_edited(books, fact, before):
         books.hands[service] = Hand(fact.observed.edited, edit=True)
     elif isinstance(fact, WorldChanged) and fact.cause is WorldCause.DRIFT and (known is None or not known.edit):
         if _drifts(books, service, fact.observed) and _holds_for_drift(before, service):
@@ -149,13 +149,14 @@ def _answers(fact: OverrideRequested, before: State, service: str) -> bool:
     return at_rest or any(unit.service == service for r in about for unit in r.units)
 
 
-def _is_edited(fact: OutcomeReported | WorldChanged, before: State) -> bool:
-    """Whether an edit is reported as such, or is why the command that is waited for was refused."""
+def _is_edited(books: Books, fact: OutcomeReported | WorldChanged, before: State) -> bool:
+    """Whether an edit is reported as such, or is why the command that is waited for was refused, which was not to go over it."""
     if isinstance(fact, WorldChanged):
         return fact.cause is WorldCause.HAND_EDIT
     target = before.find(f"target/{fact.target.service}", e.TargetEntry)
     flight = target.in_flight if target is not None else None
-    return fact.status is OutcomeStatus.REFUSED and flight is not None and flight.id == fact.command_id
+    said_over = fact.observed is not None and books.over.get(fact.target.service) == fact.observed.edited
+    return fact.status is OutcomeStatus.REFUSED and flight is not None and flight.id == fact.command_id and not said_over
 
 
 def _is_over(books: Books, hand: Hand, fact: OutcomeReported | WorldChanged) -> bool:
