@@ -12,7 +12,7 @@ from ctrlplane_stream.decision.notices import notify_of_target
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.decision.retiring import delete_again, deletes, is_given_up
 from ctrlplane_stream.decision.stuck import silence
-from ctrlplane_stream.decision.targets import as_it_is, exchanges, impostor, is_as_left, is_shown, tell_again
+from ctrlplane_stream.decision.targets import as_it_is, exchanges, impostor, is_as_left, is_astray, is_shown, tell_again
 from ctrlplane_stream.model.policy import OnDrift, Policy
 
 CONTESTED_MS = 3_600_000
@@ -65,7 +65,9 @@ def strays(draft: Draft, target: e.TargetEntry) -> bool:
         return False
     if target.strayed is not None or target.edited is not None:
         return False
-    return impostor(draft, target) is not None or not (exchanges(draft, target) or is_shown(draft, target))
+    if impostor(draft, target) is not None:
+        return True
+    return is_astray(draft, target) if exchanges(draft, target) else not is_shown(draft, target)
 
 
 def resume(draft: Draft, service: str, because: str) -> bool:

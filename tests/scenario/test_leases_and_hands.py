@@ -769,3 +769,12 @@ def test_what_a_hand_gave_weight_as_it_was_to_be_deleted_loses_that_and_goes(kin
     assert [(label, version.weight) for label, version in loop.world.target("cart").versions.items()] == [("#2", 100)]
     loop.push("cart", 3)
     until(loop, "cart/3", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("manner", [{"in_place": True}, {"surge_percent": 25}])
+def test_what_is_exchanged_and_strayed_at_rest_is_noticed_by_whatever_look_at_it(manner: dict[str, object]) -> None:
+    loop = shop(policy=replace(QUICK, **manner))  # type: ignore[arg-type]
+    loop.world.target("cart").versions["#1"].weight = 60
+    loop.tell_world("cart", WorldCause.READINESS, "looked at")
+    loop.run(1)
+    assert "cart is not as it was left" in loop.driver.notices[-1].text
