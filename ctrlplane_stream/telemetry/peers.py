@@ -41,7 +41,15 @@ _SERVER_NAMED = re.compile(
     r"(\bamq\.gen-|\.gen-(?=\S*[A-Z0-9])|\.anonymous\.(?=\S*[A-Z0-9])|\bamq\.rabbitmq\.reply-to\.|^_INBOX\.|^ID:)\S+"
 )
 """Queues that a broker or a client library named: RabbitMQ, Spring, NATS, JMS."""
-_USER = re.compile(r"^[^/@\s]*:[^@\s]*@")
+_USER = re.compile(r"^[^/@\s]*:[^@\s]*@|(?<![^/\s])[^/@\s]+@(?=(?:[\w-]+\.)+[a-z]{2,}(?![\w.-]))", re.IGNORECASE)
+"""User and password at the beginning, and the user of a mail address."""
+_VALUE = re.compile(r"=.*", re.DOTALL)
+"""What follows in a connection string (``Server=h;Password=…``): which of its values are secret its keys say in many languages."""
+_TARGET = re.compile(
+    r"^(?:(?:dns|xds|passthrough|ipv[46]):(?!\d+$)(?://[^/]*/)?|(?!unix:|file:|sqlite:|https?:)[a-z][a-z\d+.-]*:///)([^/,]+).*",
+    re.IGNORECASE,
+)
+"""A target as gRPC's channels are given one (``dns:///host:port``): the host is no authority, but behind it."""
 _TOPIC_SCHEMES = ("persistent://", "non-persistent://")
 """What Pulsar's topics begin with: tenant, namespace and name follow, and no host."""
 _LONGEST = 120
@@ -104,18 +112,28 @@ def _service_name(attributes: Mapping[str, str]) -> str:
 def _host_and_port(attributes: Mapping[str, str]) -> tuple[str, str]:
     host = _first(attributes, HOSTS)
     port = _first(attributes, PORTS)
-    if not host or "://" in host.removeprefix("unix://"):
+    if not host or _is_url(host.removeprefix("unix://")):
         return _from_url(host or _first(attributes, URLS), port)
+    host, *options = re.split(r"[?#;=\s]", host, maxsplit=1)
+    if any("@" in option for option in options):
+        return "", ""
     host = host.rpartition("@")[2]
     if "/" in host:
         return host, ""
+    if host.startswith("["):
+        return _from_url(f"//{host}", port)
     if host.count(":") == 1:
         host, _, own = host.partition(":")
         port = port or own
     return host.lower().rstrip("."), port
 
 
+def _is_url(name: str) -> bool:
+    return "://" in name or _TARGET.match(name) is not None
+
+
 def _from_url(url: str, port: str) -> tuple[str, str]:
+    url = _TARGET.sub(r"//\1", url)
     try:
         parts = urlsplit("//" + url.partition("://")[2] if "://" in url else url)
         return (parts.hostname or "").lower().rstrip("."), port or str(parts.port or "")
@@ -148,14 +166,14 @@ def _host_name(host: str) -> str:
 
 def _shown(name: str) -> str:
     """A name that somebody gave, fit to be shown: of a URL its host, else without what looks generated in it."""
-    return _host_name(_from_url(name, "")[0]) if "://" in name else _plain(name)[:_LONGEST]
+    return _host_name(_from_url(name, "")[0]) if _is_url(name) else _plain(name)[:_LONGEST]
 
 
 def _plain(name: str) -> str:
-    """A name without user and password and without what looks generated in it; of a URL what its path ends with, else its host."""
+    """A name without user, password and values, and without what looks generated in it; of a URL what its path ends with, else its host."""
     if "://" in name and not name.startswith(_TOPIC_SCHEMES):
         return _end_of_url(name.partition("://")[2].partition(";")[0])
-    return _masked(_USER.sub("", name).partition("?")[0])
+    return _VALUE.sub("=*", _masked(_USER.sub("", name).partition("?")[0]))
 
 
 def _end_of_url(rest: str) -> str:
