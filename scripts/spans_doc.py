@@ -47,7 +47,7 @@ def versions() -> str:
 
 def reasons() -> str:
     """Every reason with its sentence."""
-    return _table(("reason", "counts", "because"), [(f"`{r}`", "links" if r.of_links else "spans", r.sentence) for r in Skip])
+    return _table(("reason", "counts", "because"), [(f"`{r}`", r.counts, r.sentence) for r in Skip])
 
 
 def bounds() -> str:

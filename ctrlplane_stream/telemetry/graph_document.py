@@ -11,7 +11,7 @@ from ctrlplane_stream.model.windows import EdgeWindow, WindowPart
 from ctrlplane_stream.telemetry.offline import Recording
 from ctrlplane_stream.telemetry.reasons import Skip
 
-_SENTENCES = {reason.value: reason.sentence for reason in Skip}
+_REASONS = {reason.value: reason for reason in Skip}
 
 
 class Quantiles(msgspec.Struct, frozen=True):
@@ -160,8 +160,13 @@ def as_text(graph: GraphDocument) -> str:
         lines.append(f"{edge.caller} -{edge.kind}-> {edge.callee}  {_label(edge)}{_quantile_words(edge)}")
         lines += [f"    {line}" for line in _by_version(edge)]
     lines.append(("" if graph.spans is msgspec.UNSET else f"{counted(graph.spans, 'span')}, ") + counted(len(graph.edges), "edge"))
-    lines += [f"  {skipped.count} made no edge of their own ({skipped.reason}): {_SENTENCES[skipped.reason]}" for skipped in graph.skipped]
+    lines += [f"  {_skipped_words(skipped.count, _REASONS[skipped.reason])}" for skipped in graph.skipped]
     return "\n".join(lines)
+
+
+def _skipped_words(count: int, reason: Skip) -> str:
+    became = "were forgotten" if reason is Skip.PEER_FORGOTTEN else "made no edge of their own"
+    return f"{count} {became} ({reason}): {reason.sentence}"
 
 
 def _quantile_words(edge: EdgeDocument) -> str:

@@ -4,9 +4,12 @@ What was learned carries the window it was learned in, and where it had to make 
 reader that repeats old records with the memory of today therefore sees at each window exactly what was known then,
 which a restart from a checkpoint needs. An address behind which two services were seen (a gateway) is nobody's, until one of them
 was not seen there for as long as a rebuilt stage may go back while the other was: an address is given to another instance.
+
+What is forgotten depends on what was seen in which window, never on the order within one: that is each engine's own.
 """
 
-from collections.abc import Mapping
+from bisect import insort
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
 import msgspec
@@ -15,9 +18,6 @@ from ctrlplane_stream.telemetry.half import Origin, Peer, PeerKind
 
 _OUTSIDE = ""
 """Stands for "nobody of ours": calls to the address were never answered by a span; of a destination, nobody is known to produce to it."""
-
-_SPARE = 2
-"""How many times the bound may be held at most: within one window, and of what is forgotten but may still be asked for."""
 
 
 class Sighting(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -41,7 +41,6 @@ _Key = tuple[str, str, str]
 _Place = tuple[str, str, str, str]
 _DROPPED = -(1 << 62)
 """Stands for a time so long ago that nothing is remembered of it."""
-_ALWAYS = 1 << 62
 
 
 class Seen(msgspec.Struct, gc=False):
@@ -58,8 +57,15 @@ class Seen(msgspec.Struct, gc=False):
         return Sighting(*self.place, self.first, self.last, self.until, self.displaced)
 
 
+_BY_PLACE = attrgetter("place")
+
+
 class KnownPeers:
-    """The catalog's names and addresses (``catalog``, which may be replaced), and at most ``most`` learned sightings."""
+    """The catalog's names and addresses (``catalog``, which may be replaced), and at most ``most`` learned sightings, as many that are
+    forgotten and may still be asked for, and what is learned within one window: of outsiders, ``most``, the first by name.
+
+    ``forgotten`` counts those of ours that had to make room.
+    """
 
     def __init__(self, catalog: Mapping[str, str], most: int, learned: tuple[Sighting, ...] = ()) -> None:
         self.catalog = catalog
@@ -70,8 +76,10 @@ class KnownPeers:
         self._by_host: dict[tuple[str, ...], dict[_Place, Seen]] = {}
         self._in_order: list[Seen] = []
         self._fresh: list[Seen] = []
+        self._dropped = False
         self._known_now = 0
-        self._no_room = _nothing()
+        self._new_outside: list[Seen] = []
+        self.forgotten = 0
         self.learning = True
         # False while a rebuilt stage repeats what it once knew: half-read traces must not teach it anything.
         for s in learned:
@@ -83,13 +91,14 @@ class KnownPeers:
         return tuple([seen.sighting() for seen in self._ordered()])
 
     def settle(self, window: int, keep_windows: int, window_seconds: int) -> None:
-        """Tell, once ``window`` is closed, who is behind an address from the next on, and where too much is known forget what was not
-        seen for longest.
+        """Tell, once ``window`` is closed, who is behind an address from the next on, and where too much is known forget what is not
+        ours, then what was not seen for longest: nobody who calls ever new addresses outside makes a service of ours unknown.
 
         What is forgotten stays to be asked for about the past for ``keep_windows``: as long as a rebuilt stage may go back.
         """
         if not self.learning:
             return
+        self._new_outside = []
         for of_key in self._shared.values():
             _displace(of_key, window + window_seconds, keep_windows * window_seconds)
         surplus = self._known_now - self._most
@@ -97,22 +106,28 @@ class KnownPeers:
             for seen in self._by_age()[: surplus + self._most // 8]:
                 seen.until = window + window_seconds
                 self._known_now -= 1
-            self._drop_forgotten(window - keep_windows * window_seconds)
+                self.forgotten += _is_ours(seen)
+            forgotten = [seen for seen in self._ordered() if seen.until is not None]
+            forgotten.sort(key=lambda seen: (_is_ours(seen), seen.until))
+            beyond = len(forgotten) - self._most
+            before = window - keep_windows * window_seconds
+            self._drop(seen for place, seen in enumerate(forgotten) if place < beyond or (seen.until or 0) < before)
 
     def _ordered(self) -> list[Seen]:
         """Everything, by place. It stays sorted from one time to the next, so that it costs little."""
-        if self._fresh:
-            self._in_order = sorted((*self._in_order, *self._fresh), key=attrgetter("place"))
-            self._fresh = []
+        if self._fresh or self._dropped:
+            held = [seen for seen in (*self._in_order, *self._fresh) if seen.until != _DROPPED]
+            self._in_order, self._fresh, self._dropped = sorted(held, key=_BY_PLACE), [], False
         return self._in_order
 
     def _by_age(self) -> list[Seen]:
-        """What is known, by last sighting, then by place."""
-        return sorted([seen for seen in self._ordered() if seen.until is None], key=attrgetter("last"))
+        """What is known: outsiders, then ours; by last sighting, then by place."""
+        return sorted([seen for seen in self._ordered() if seen.until is None], key=lambda seen: (_is_ours(seen), seen.last))
 
-    def _drop_forgotten(self, before: int) -> None:
-        dropped = [seen for seen in self._ordered() if seen.until is not None and seen.until < before]
+    def _drop(self, dropped: Iterable[Seen]) -> None:
+        """Hold them no longer."""
         for seen in dropped:
+            self._known_now -= seen.until is None
             seen.until = _DROPPED
             environment, caller, address, service = seen.place
             of_key = self._seen[environment, caller, address]
@@ -125,13 +140,7 @@ class KnownPeers:
                 del index[key][seen.place]
                 if not index[key]:
                     del index[key]
-        if dropped:
-            self._in_order = [seen for seen in self._in_order if seen.until != _DROPPED]
-            self._no_room.until, self._no_room = _DROPPED, _nothing()
-
-    @property
-    def _held(self) -> int:
-        return len(self._in_order) + len(self._fresh)
+            self._dropped = True
 
     def _hold(self, seen: Seen) -> None:
         environment, caller, address, service = seen.place
@@ -241,7 +250,13 @@ class KnownPeers:
 
     def learn_outside(self, caller: Origin, peer: Peer, window: int) -> None:
         """Remember that a call to the caller's peer was never answered, from ``window`` on."""
-        self._remember(_key(caller, peer), _OUTSIDE, window)
+        key = _key(caller, peer)
+        new = _OUTSIDE not in self._seen.get(key, ())
+        seen = self._remember(key, _OUTSIDE, window)
+        if new and seen is not None:
+            insort(self._new_outside, seen, key=_BY_PLACE)
+            self._drop(self._new_outside[self._most :])
+            del self._new_outside[self._most :]
 
     def _known(self, key: _Key, window: int) -> list[str]:
         found = self._seen.get(key)
@@ -255,8 +270,6 @@ class KnownPeers:
         found = self._seen.get(key)
         seen = found.get(service) if found is not None else None
         if seen is None:
-            if self._held >= self._most * _SPARE:
-                return self._no_room
             seen = Seen((*key, service), window, window)
             self._hold(seen)
             return seen
@@ -267,9 +280,10 @@ class KnownPeers:
         return seen
 
 
-def _nothing() -> Seen:
-    """What is learned where there is no room, until there is: known, and never to be put forward."""
-    return Seen(("", "", "", ""), _ALWAYS, _ALWAYS)
+def _is_ours(seen: Seen) -> bool:
+    """Whether it tells of a service of ours, or that somebody of ours consumes of a destination."""
+    _, caller, _, service = seen.place
+    return service != _OUTSIDE or not caller
 
 
 def _is_known(seen: Seen, window: int) -> bool:

@@ -142,7 +142,8 @@ class PairStage:
     @property
     def skipped(self) -> dict[Skip, int]:
         """Spans that made no edge, by reason, since this instance began; what it only repeated in silence is not among them."""
-        return dict(sorted(self._pairing.skipped.items()))
+        forgotten = {Skip.PEER_FORGOTTEN: self._peers.forgotten} if self._peers.forgotten else {}
+        return dict(sorted({**self._pairing.skipped, **forgotten}.items()))
 
     def feed(self, offset: int, record: HalvesRecord) -> list[WindowRecord]:
         """As :meth:`publish`, in words."""

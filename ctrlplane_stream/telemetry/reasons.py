@@ -1,7 +1,7 @@
 """Why a span made no edge of its own: every span that makes none is counted under one of these, once.
 
-A span has an edge of its own where it is the caller half or the callee half of one. The two reasons ``of_links`` count span
-links instead: a consumer span may have many, and each is a message of its own.
+A span has an edge of its own where it is the caller half or the callee half of one. The last reasons count something else than
+spans: span links, since a consumer span may have many and each is a message of its own, and addresses.
 """
 
 from enum import StrEnum
@@ -11,13 +11,13 @@ class Skip(StrEnum):
     """A reason, with the sentence that explains it."""
 
     sentence: str
-    of_links: bool
+    counts: str
 
-    def __new__(cls, value: str, sentence: str, of_links: bool = False) -> "Skip":
+    def __new__(cls, value: str, sentence: str, counts: str = "spans") -> "Skip":
         member = str.__new__(cls, value)
         member._value_ = value
         member.sentence = sentence
-        member.of_links = of_links
+        member.counts = counts
         return member
 
     LOCAL = "local", "it is work inside one service, neither a call nor an arrival"
@@ -37,5 +37,14 @@ class Skip(StrEnum):
     NO_END_TIME = "no-end-time", "it has no end time"
     TRACE_TOO_LARGE = "trace-too-large", "its trace already holds the most halves that one trace may"
     EVICTED = "evicted", "the cap on memory was reached before it was paired"
-    UNLINKED = "unlinked", "a span link of a consumer led to no message: its producer was never received, or the message is counted", True
-    TOO_MANY_LINKS = "too-many-links", "a consumer has more span links than are followed", True
+    UNLINKED = (
+        "unlinked",
+        "a span link of a consumer led to no message: its producer was never received, or the message is counted",
+        "links",
+    )
+    TOO_MANY_LINKS = "too-many-links", "a consumer has more span links than are followed", "links"
+    PEER_FORGOTTEN = (
+        "peer-forgotten",
+        "more addresses of services were in use than are remembered: the longest unseen was given up",
+        "addresses",
+    )

@@ -47,7 +47,8 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
     and who begins to speak again is known again."""
 
     max_peers: int = 4_096
-    """Addresses remembered as belonging to a service, the longest unseen forgotten first; bounded because the checkpoint holds them."""
+    """Addresses remembered, of services and of others. Beyond it, as a window closes, those that never answered go, then the longest
+    unseen, which are counted. Bounded because the checkpoint holds them."""
 
     max_links: int = 128
     """Span links followed from one consumer span (a batch receive); further ones are counted. OpenTelemetry's own default limit."""

@@ -156,10 +156,10 @@ def around_a_windows_end(rng: random.Random, span: SampleSpan) -> SampleSpan:
     return msgspec.structs.replace(span, end_ms=end_ms)
 
 
-def live(engine: Engine, seed: int) -> InMemoryChain:
+def live(engine: Engine, seed: int, **bounds: int) -> InMemoryChain:
     """A chain that received several batches of traces while time passed, some late, some repeated, with candidates watched."""
     rng = random.Random(seed)
-    chain = InMemoryChain(SETTINGS, engine, catalog={"stock": "stock"})
+    chain = InMemoryChain(msgspec.structs.replace(SETTINGS, **bounds), engine, catalog={"stock": "stock"})
     chain.watch(Watch("prod", "cart", ("2",)))
     now_ms = BEGINNING_MS
     for _ in range(rng.randint(2, 5)):
@@ -183,10 +183,10 @@ def live(engine: Engine, seed: int) -> InMemoryChain:
 
 
 @settings(max_examples=25, deadline=None)
-@given(SEEDS)
-def test_both_engines_emit_the_same_records_for_the_same_reasons(seed: int) -> None:
-    other = live(REFERENCE, seed)
-    for one in (live(COLUMNAR, seed), live(PLAIN, seed)):
+@given(SEEDS, st.sampled_from([SETTINGS.max_peers, 4, 1]))
+def test_both_engines_emit_the_same_records_for_the_same_reasons(seed: int, max_peers: int) -> None:
+    other = live(REFERENCE, seed, max_peers=max_peers)
+    for one in (live(COLUMNAR, seed, max_peers=max_peers), live(PLAIN, seed, max_peers=max_peers)):
         assert one.output == other.output
         assert one.all_skipped == other.all_skipped
         assert [stage.held for stage in one.pairs] == [stage.held for stage in other.pairs] == [0, 0]

@@ -108,3 +108,31 @@ def test_a_catalog_can_be_replaced() -> None:
     peers = KnownPeers({}, MOST)
     peers.catalog = {"10.0.0.1": "cart"}
     assert peers.service_behind(SHOP, address(1), 0) == "cart"
+
+
+def test_calls_to_ever_new_hosts_outside_make_no_service_of_ours_unknown() -> None:
+    peers = KnownPeers({}, MOST)
+    for number in range(100):
+        window = number * WINDOW
+        for other in range(3 * MOST):
+            peers.learn_outside(SHOP, Peer(PeerKind.EXTERNAL, "host", f"{number}.{other}:80"), window + WINDOW)
+        if number in {0, 50}:
+            peers.learn_pair(SHOP, address(number), CART, window)
+        close(peers, window)
+        assert len(peers.sightings) <= 2 * MOST
+    assert [peers.service_behind(SHOP, address(number), 990) for number in (0, 50)] == ["cart", "cart"]
+    assert peers.forgotten == 0
+
+
+def test_what_is_known_never_depends_on_the_order_within_a_window() -> None:
+    outcomes = []
+    for step in (1, -1):
+        peers = KnownPeers({}, MOST)
+        for window in range(0, 80, WINDOW):
+            for number in range(window, window + 5 * MOST)[::step]:
+                peers.learn_pair(SHOP, address(number), CART, window)
+                peers.learn_outside(SHOP, Peer(PeerKind.EXTERNAL, "host", f"{number}:80"), window + WINDOW)
+            close(peers, window)
+        outcomes.append((peers.sightings, peers.forgotten))
+        assert len(peers.sightings) <= 2 * MOST < peers.forgotten
+    assert outcomes[0] == outcomes[1]
