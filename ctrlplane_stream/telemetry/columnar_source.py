@@ -33,7 +33,7 @@ from ctrlplane_stream.telemetry.half_columns import falses
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, ReferenceSource, SourceRecord
 from ctrlplane_stream.telemetry.origins import Origins
 from ctrlplane_stream.telemetry.peers import KEYS, URLS
-from ctrlplane_stream.telemetry.reading import LATEST_US, links_of
+from ctrlplane_stream.telemetry.reading import LATEST_US, copy_id, links_of
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sampling import weight
 from ctrlplane_stream.telemetry.settings import SpanSettings
@@ -177,30 +177,33 @@ class ColumnarSource:
         if not len(consumers):
             return rows
         raw = columns.field("links").take(consumers.to_arrow()).to_pylist()
-        traces, parents = columns.field("trace_id"), columns.field("parent_span_id")
-        links = [(at, found, traces[at].as_py(), parents[at].as_py()) for at, found in zip(consumers, raw, strict=True) if found]
+        ids = [columns.field(name) for name in ("trace_id", "span_id", "parent_span_id")]
+        links = [(at, found, *(each[at].as_py() for each in ids)) for at, found in zip(consumers, raw, strict=True) if found]
         return _with_copies(rows, links, self._settings.max_links, skipped)
 
 
-_Links = tuple[int, Sequence[bytes], bytes, bytes]
-"""A consumer's row, its serialized links, its trace and its parent."""
+_Links = tuple[int, Sequence[bytes], bytes, bytes, bytes]
+"""A consumer's row, its serialized links, its trace, its id and its parent."""
 
 
 def _with_copies(rows: pl.DataFrame, links: Sequence[_Links], most: int, skipped: Counter[Skip]) -> pl.DataFrame:
     """The rows, with a copy for each producer that a consumer is linked to."""
     sources: list[int] = []
     targets: list[tuple[bytes, bytes]] = []
+    ids: list[bytes] = []
     linked: list[int] = []
-    for at, raw, trace, parent in links:
+    for at, raw, trace, span, parent in links:
         found = links_of(raw, trace, parent, most, skipped)
         linked += [at] * bool(found)
         sources += [at] * len(found)
         targets += found
+        ids += [copy_id(trace, span)] * len(found)
     if not sources:
         return rows
     copies = rows[sources].with_columns(
         high=words_of(b"".join(trace[:8] for trace, _ in targets), len(targets)),
         low=words_of(b"".join(trace[8:] for trace, _ in targets), len(targets)),
+        span=words_of(b"".join(ids), len(ids)),
         parent=words_of(b"".join(span for _, span in targets), len(targets)),
         flags=rows["flags"][sources] | LINK,
     )

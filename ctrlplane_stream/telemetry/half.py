@@ -70,7 +70,7 @@ class Half(msgspec.Struct, frozen=True, gc=False):
     """One side of a call, or a local span that lies between two.
 
     ``trace`` (16 bytes), ``span`` and ``parent`` (8 bytes) are as on the wire. ``link`` marks the copy of a consumer that
-    stands in the producer's trace with the producer as parent; ``linked`` marks the consumer that has such copies;
+    stands in the producer's trace with the producer as parent and an id of its own; ``linked`` marks the consumer that has such copies;
     ``receive`` marks a span that did not process messages: as a consumer it fetched them, as a local span it settled them.
     ``weight`` is how many spans this one stands for.
     """

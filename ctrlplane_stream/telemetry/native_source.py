@@ -18,7 +18,7 @@ from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceR
 from ctrlplane_stream.telemetry.native import FAILED, HOMELESS, LINKS, ROW, URL, Body, Read, RowsToHalves, SpanReader
 from ctrlplane_stream.telemetry.origins import Origins
 from ctrlplane_stream.telemetry.peers import KEYS, URLS
-from ctrlplane_stream.telemetry.reading import LATEST_US, links_of
+from ctrlplane_stream.telemetry.reading import LATEST_US, copy_id, links_of
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sampling import weight
 from ctrlplane_stream.telemetry.settings import SpanSettings
@@ -124,7 +124,8 @@ class NativeSource(ColumnarSource):
                 row[_PEER] = meanings.numbers.peer_number(peer_by_all(span.attributes))
             if marks & LINKS:
                 found = links_of(span.links, span.trace_id, span.parent_span_id, self._settings.max_links, skipped)
-                copies += [_copy(row, trace, producer, self._settings.partitions) for trace, producer in found]
+                name = copy_id(span.trace_id, span.span_id)
+                copies += [_copy(row, name, trace, producer, self._settings.partitions) for trace, producer in found]
                 row[_FLAGS] |= LINKED if found else 0
             ROW.pack_into(read.memory, at * ROW.size, *row)
         if copies:
@@ -132,11 +133,11 @@ class NativeSource(ColumnarSource):
             read.rows += len(copies)
 
 
-def _copy(row: Sequence[int], trace: bytes, producer: bytes, partitions: int) -> bytes:
+def _copy(row: Sequence[int], name: bytes, trace: bytes, producer: bytes, partitions: int) -> bytes:
     """The row of a consumer as a child of a producer that it is linked to."""
     high, low = int.from_bytes(trace[:8], "little"), int.from_bytes(trace[8:], "little")
-    parent = int.from_bytes(producer, "little")
-    return ROW.pack(high, low, row[2], parent, *row[4:_FLAGS], row[_FLAGS] | LINK, row[14], (high ^ low) % partitions)
+    span, parent = int.from_bytes(name, "little"), int.from_bytes(producer, "little")
+    return ROW.pack(high, low, span, parent, *row[4:_FLAGS], row[_FLAGS] | LINK, row[14], (high ^ low) % partitions)
 
 
 def _record(records: Sequence[SourceRecord], body: Body, tables: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 
 from google.protobuf.message import DecodeError
 
@@ -131,11 +132,16 @@ def links_of(raw: Iterable[bytes], trace: bytes, parent: bytes, most: int, skipp
     return list(found)[:most]
 
 
+def copy_id(trace: bytes, span: bytes) -> bytes:
+    """The span id of a consumer's copies: ids are unique within a trace only, and many traces' consumers may link to one producer."""
+    return blake2b(trace + span, digest_size=8).digest()
+
+
 def linked_copy(half: Half, trace: bytes, producer: bytes) -> Half:
     """The copy of a consumer that stands in the producer's trace, as a child of the producer."""
     return Half(
         trace,
-        half.span,
+        copy_id(half.trace, half.span),
         producer,
         half.kind,
         half.error,

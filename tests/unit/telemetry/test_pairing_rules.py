@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ServiceWindow
@@ -93,6 +94,16 @@ def test_a_message_is_paired_by_span_link_across_traces(traces: SampleTraces, co
     assert outcome.calls == {("shop", "mailer", "message"): (5, 0)}
     assert outcome.skipped == {Skip.LINKED: 1}
     assert [(service.requests, service.roots) for service in outcome.services] == [(1, 0)]
+
+
+def test_consumers_of_one_message_are_told_apart_where_their_traces_number_spans_alike(traces: SampleTraces) -> None:
+    """A span id is unique within its trace only."""
+    producer = traces.span("shop", PRODUCER)
+    consumers = [traces.span(service, CONSUMER, links=[producer]) for service in ("a", "b", "b")]
+    consumers = [msgspec.structs.replace(consumer, span=b"\0" * 7 + b"\3") for consumer in consumers]
+    outcome = Outcome([producer, *consumers])
+    assert outcome.calls == {("shop", "a", "message"): (1, 0), ("shop", "b", "message"): (2, 0)}
+    assert outcome.skipped == {Skip.LINKED: 3}
 
 
 def test_a_link_to_the_parent_is_not_a_second_message(traces: SampleTraces) -> None:
