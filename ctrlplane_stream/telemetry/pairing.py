@@ -115,6 +115,9 @@ class ReferencePairing:
         fresh = self._insert(visible, window, fold)
         for trace, half in fresh:
             self._search(trace, half, window, fold)
+        for trace, half in fresh:
+            if half.kind is Kind.CLIENT and half.span in trace.open_callers and half.span in trace.callees:
+                self._answer_shared(trace, half, window, fold)
         return fresh
 
     def decide(self, fresh: Fresh, window: int, fold: Fold, watched: Watched) -> None:
@@ -213,6 +216,18 @@ class ReferencePairing:
             trace.consumed[found.caller.span, callee.origin.service] = None
         if found.caller.kind in CALLERS:
             self._peers.learn_pair(found.caller.origin, found.caller.peer, callee.origin, window)
+
+    def _answer_shared(self, trace: Trace, client: Half, window: int, fold: Fold) -> None:
+        """A client came after the search of the server that shares its id was over: the call is counted if it is not yet."""
+        server = trace.callees[client.span]
+        if server.kind is not Kind.SERVER:
+            return
+        search = trace.begin(server, self._window_of(server))
+        if isinstance(trace.caller_above(search, self._window_of), Found):
+            trace.open_callers.pop(client.span)
+            trace.answered[client.span] = (server.origin.service,)
+        else:
+            self._find_caller(trace, search, window, fold)
 
     def _settle_caller(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """Count an unanswered caller now where that is right whatever may still come; else leave it open."""

@@ -145,12 +145,16 @@ class Trace:
         return Search(half, half.parent, 0, window)
 
     def caller(self, search: Search, window_of: "WindowOf") -> Found | Missing | NoCaller:
-        """Go up from where a callee's search stands."""
-        half, window = search.half, search.window
+        """The client that shares a callee's id, else go up from where its search stands."""
+        half = search.half
         shared = self.others.get(half.span) if half.kind is Kind.SERVER and not half.link else None
         if shared is not None and shared.kind is Kind.CLIENT:
-            return Found(shared, max(window, window_of(shared)))
-        at, local = search.at, search.local
+            return Found(shared, max(search.window, window_of(shared)))
+        return self.caller_above(search, window_of)
+
+    def caller_above(self, search: Search, window_of: "WindowOf") -> Found | Missing | NoCaller:
+        """Go up from where a callee's search stands."""
+        half, at, local, window = search.half, search.at, search.local, search.window
         for depth in range(search.depth, DEEPEST):
             if at == NO_PARENT:
                 return NoCaller.ROOT if local is None else Found(local, window)

@@ -219,6 +219,21 @@ def test_a_destination_that_was_outside_is_so_no_longer_when_somebody_consumes(e
 
 
 @pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
+@pytest.mark.parametrize("above", [None, Kind.SERVER, Kind.CLIENT], ids=["root", "asynchronous", "inside-a-client"])
+def test_a_client_that_shares_its_servers_id_and_ends_in_a_later_window_is_one_call_with_it(engine: Engine, above: Kind | None) -> None:
+    traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1), engine)
+    around = [] if above is None else [traces.span("shop", above, end_ms=BEGINNING_MS + 9_000)]
+    client = traces.span("shop", Kind.CLIENT, *around, end_ms=BEGINNING_MS + 11_000, attributes={"server.address": "cart"})
+    server = traces.span("cart", Kind.SERVER, *around, end_ms=BEGINNING_MS + 9_000)
+    server = msgspec.structs.replace(server, trace=client.trace, span=client.span)
+    for span in (*around, server, client):
+        chain.receive([request([span])], BEGINNING_MS + 12_000)
+    for seconds in range(20, 120, 10):
+        chain.advance(BEGINNING_MS + seconds * 1_000)
+    assert call_counts(chain.parts) == {("shop", "cart", "call"): (1, 0)}
+
+
+@pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
 def test_a_span_that_does_not_say_when_it_began_lasts_no_time(engine: Engine) -> None:
     """Not since 1970: one of them would be the 99th percentile of a hundred."""
     traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1), engine)
