@@ -30,7 +30,7 @@ class Skip(StrEnum):
     UNCONSUMED = "unconsumed", "nobody consumed the message within the pairing time, though the destination has consumers"
     RECEIVE = "receive", "it only fetched or settled messages; its links, or the spans that process them, make the edges"
     LINKED = "linked", "its edges are made by its span links, message by message"
-    DUPLICATE = "duplicate", "a span of this trace, id and side was received before"
+    DUPLICATE = "duplicate", "a span of this trace, id and side was received before, and its trace is still held"
     REDELIVERED = "redelivered", "its record was read before: the source redelivered it"
     NO_TRACE_ID = "no-trace-id", "its trace id is not 16 bytes, or zero"
     NO_SPAN_ID = "no-span-id", "its span id is not 8 bytes, or zero"
