@@ -16,6 +16,7 @@ from ctrlplane_stream.decision.configuring import on_catalog
 from ctrlplane_stream.decision.draft import Draft, Telling, delta_of
 from ctrlplane_stream.decision.falling import owns, stays, with_stable
 from ctrlplane_stream.decision.hearing import on_verdict
+from ctrlplane_stream.decision.notices import is_over
 from ctrlplane_stream.decision.overrides import on_override
 from ctrlplane_stream.decision.phases import ADOPTION, Phase
 from ctrlplane_stream.decision.rollout import settle
@@ -158,7 +159,7 @@ def _finish(draft: Draft, disposition: Disposition) -> Decision:
         state=draft.state.with_changes(changes),
         sequence=draft.clock.sequence,
         disposition=disposition,
-        outputs=tuple(draft.outputs),
+        outputs=tuple([output for output in draft.outputs if not is_over(draft, output)]),
         reasons=tuple(draft.reasons),
         delta=delta_of(changes),
         wake_at_ms=wake,

@@ -18,7 +18,7 @@ from ctrlplane_stream.decision import gate
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import overdue
 from ctrlplane_stream.decision.falling import stays
-from ctrlplane_stream.decision.notices import notify
+from ctrlplane_stream.decision.notices import HELD, notify
 from ctrlplane_stream.decision.phases import FORWARD, MOVING, QUEUED, Phase
 from ctrlplane_stream.decision.readiness import never_ready, none_ready
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
@@ -136,7 +136,7 @@ def announce(draft: Draft, rollout: e.Rollout, held: e.Hold, how: str = "held") 
     """Say that a rollout is held, with reason, deadline and what to type."""
     draft.because(f"held:{held.code}", f"{rollout.id} is {how} in {rollout.phase}: {held.text}", rollout.id)
     verb, scope = next_word(draft, rollout, held)
-    notify(draft, rollout, "held", f"{rollout.id} is {how}: {held.text}", verb, held.deadline_ms, scope)
+    notify(draft, rollout, HELD, f"{rollout.id} is {how}: {held.text}", verb, held.deadline_ms, scope)
 
 
 def next_word(draft: Draft, rollout: e.Rollout, held: e.Hold | Condition) -> tuple[str, str]:

@@ -3,7 +3,10 @@
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.targets import weights_of
-from ctrlplane_stream.model.commands import Notify
+from ctrlplane_stream.model.commands import Notify, Output
+
+HELD = "held"
+"""The event of a notice that a rollout is held."""
 
 
 def notify_of_target(draft: Draft, service: str, event: str, text: str, verb: str) -> None:
@@ -29,6 +32,14 @@ def notify(
 def control(verb: str, scope: str) -> str:
     """The command that says a verb of a scope."""
     return f"ctrlplane-stream control {verb} {scope} --why REASON"
+
+
+def is_over(draft: Draft, output: Output) -> bool:
+    """Whether an output tells people to end a hold of what has ended in the same decision."""
+    if type(output) is not Notify or output.event != HELD or output.rollout is None:
+        return False
+    rollout = draft.rollout(output.rollout)
+    return rollout is None or rollout.ended_ms is not None
 
 
 def _tell(

@@ -97,7 +97,7 @@ def _stands_still(draft: Draft, id_: str, verb: OverrideVerb) -> str:
         return f"; {id_} waits still: {reading.text}"
     said = f"; {id_} is held still, which {verb} does not lift: {'; '.join(held.text for held in kept)}" if kept else ""
     words = (next_word(draft, rollout, held) for held in kept)
-    said += next((f"; next: {control(*word)}" for word in words if word[0]), "")
+    said += next((f"; next: {control(*word)}" for word in words if word[0] not in ("", "abort")), "")  # it may go on in a moment
     return said + _before_its_first(draft, rollout)
 
 

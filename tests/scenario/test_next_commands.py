@@ -134,3 +134,17 @@ def test_a_word_about_a_gate_that_is_said_before_there_is_one_counts_for_the_fir
     loop.say(OverrideVerb.UNFREEZE)
     loop.run(150)
     assert (weights(loop, "cart"), held(loop, "cart/2")) == ({"#1": 50, "#2": 50}, ["approval"])
+
+
+def test_nobody_is_told_to_end_a_hold_of_what_ends_in_the_same_decision() -> None:
+    """What nobody resumed queues no more once its deadline is over; on its way out it would be held for the same edit again."""
+    loop = shop(policy=replace(QUICK, hold_deadline_seconds=60))
+    loop.world.edit("cart", {"#1": 100}, "weight 100")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 100")
+    loop.run(1)
+    loop.push("cart", 2)
+    loop.run(30)
+    assert held(loop, "cart/2") == ["hand-edit"]
+    told = len(loop.driver.notices)
+    until(loop, "cart/2", Phase.REVERTED)
+    assert [notice.event for notice in loop.driver.notices[told:]] == ["reverted"]
