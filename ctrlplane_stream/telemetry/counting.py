@@ -41,6 +41,14 @@ class Counting:
             counts.gap.count(gap_of(kind, caller, callee))
         counts.tally.add(calls, errors, callee.weight)
 
+    def client_side(self, client: Half, server: Half, fold: Fold) -> None:
+        """The client of a call that is counted already came: how long it took is new."""
+        name = (client.origin.service, server.origin.service, EdgeKind.CALL, client.origin.version, server.origin.version)
+        counts = fold.at(max(self._window_of(client), self._window_of(server)), server.origin.environment).edge(name)
+        counts.client.count(client.duration_us)
+        counts.gap.count(gap_of(EdgeKind.CALL, client, server))
+        counts.tally.add(0, 0, server.weight)
+
     def unanswered(self, trace: Trace, caller: Half, settled: Settled, fold: Fold) -> None:
         """Nobody answered a caller, and it is settled whom it called."""
         trace.open_callers.pop(caller.span, None)

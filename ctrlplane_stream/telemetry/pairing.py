@@ -226,6 +226,7 @@ class ReferencePairing:
         if isinstance(trace.caller_above(search, self._window_of), Found):
             trace.open_callers.pop(client.span)
             trace.answered[client.span] = (server.origin.service,)
+            self._counting.client_side(client, server, fold)
         else:
             self._find_caller(trace, search, window, fold)
 
