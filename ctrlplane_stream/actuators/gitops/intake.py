@@ -55,7 +55,7 @@ def change_by(sight: GitSight, command: Command, cursor: Cursor, now: float) -> 
     if (refusal := _unfit(sight, command) or _unwritable(sight, command)) is not None:
         return refusal
     ledger = msgspec.structs.replace(taken, goal=_declared(sight, taken), lease_until=None)
-    change = change_to(sight, ledger, command.verb.value, _story(command))
+    change = change_to(sight, ledger, command.verb.value, _story(command), partly=is_abort(command))
     if isinstance(change, Change) and sight.place.weights is Weights.CLUSTER and _declared_already(sight, change):
         return Refusal("declared already", in_place=True)
     if sight.place.weights is Weights.COMMIT and command.verb is Verb.ADOPT and isinstance(change, Change) and change.values:
@@ -64,12 +64,16 @@ def change_by(sight: GitSight, command: Command, cursor: Cursor, now: float) -> 
     return change
 
 
-def change_to(sight: GitSight, ledger: Ledger, what: str, story: tuple[str, ...], *, as_is: bool = False) -> Change | Refusal:
-    """What to commit so that the ledger's goal is declared, or why that cannot be. ``as_is``: the fields are right as they are."""
+def change_to(
+    sight: GitSight, ledger: Ledger, what: str, story: tuple[str, ...], *, as_is: bool = False, partly: bool = False
+) -> Change | Refusal:
+    """What to commit so that the ledger's goal is declared, or why that cannot be. ``as_is``: the fields are right as they are; ``partly``:
+    those that can be read are better than none."""
     listed = ledger.wanted.versions if ledger.wanted is not None else ()
     memory = sight.memory or Memory()
     serving = _all_of(ledger.goal)
-    if sight.trouble and serving != _all_of(memory.ledger.weights):
+    partly = partly and bool(sight.values)
+    if sight.trouble and serving != _all_of(memory.ledger.weights) and not partly:
         return _troubled(sight)
     version = next((each for each in listed if each.label == serving), None)
     before = memory.before | {name: value for name, value in sight.values.items() if name not in memory.before}
@@ -77,7 +81,8 @@ def change_to(sight: GitSight, ledger: Ledger, what: str, story: tuple[str, ...]
     right = {str(f): rendered(f, version, listed) if version is not None else before[str(f)] for f in there}
     right = dict(sight.values) if as_is else right
     changed = {name: value for name, value in right.items() if sight.values[name] != value}
-    kept = Memory(msgspec.structs.replace(ledger, weights=ledger.goal), memory.written | right, before)
+    written = {name: value for name, value in memory.written.items() if not (partly and name in sight.trouble)}
+    kept = Memory(msgspec.structs.replace(ledger, weights=ledger.goal), written | right, before)
     return Change(changed, kept, serving, _subject(sight.serving, serving, bool(changed), what), story)
 
 
@@ -87,7 +92,7 @@ def _all_of(weights: Mapping[str, int]) -> str | None:
 
 
 def _troubled(sight: GitSight) -> Refusal:
-    return Refusal("; ".join(trouble for _, trouble in sorted(sight.trouble.items())))
+    return Refusal("; ".join(dict.fromkeys(trouble for _, trouble in sorted(sight.trouble.items()))))
 
 
 def _unwritable(sight: GitSight, command: Command) -> Refusal | None:

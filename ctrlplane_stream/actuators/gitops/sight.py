@@ -32,9 +32,10 @@ class GitSight(msgspec.Struct, frozen=True):
 
     @property
     def serving(self) -> str | None:
-        """The version that every field names; None where there is none such. Of several that only what was refused made alike, the one that
-        was last said to have all of the traffic."""
-        fitting = [v.label for v in self.listed if all(self.values.get(str(f)) == rendered(f, v, self.listed) for f in self.place.fields)]
+        """The version that every field names that can be read; None where there is none such. Of several that only what was refused made
+        alike, the one that was last said to have all of the traffic."""
+        there = [(field, self.values[str(field)]) for field in self.place.fields if str(field) in self.values]
+        fitting = [v.label for v in self.listed if there and all(value == rendered(f, v, self.listed) for f, value in there)]
         goal = self.memory.ledger.goal if self.memory is not None else {}
         return max(fitting, key=lambda label: goal.get(label, 0)) if fitting else None
 
@@ -86,4 +87,4 @@ def _edited(
         if left is not None and values.get(str(field)) != left:
             now = trouble.get(str(field)) or f"{field} is {values[str(field)] or 'empty'} instead of {left}"
             changed.append(f"{who_changed(clone, head, field)}: {now}")
-    return "; ".join(changed) or None
+    return "; ".join(dict.fromkeys(changed)) or None

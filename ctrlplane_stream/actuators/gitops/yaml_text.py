@@ -66,7 +66,7 @@ def _written(text: str, node: ScalarNode, value: str) -> str:
         return "'" + value.replace("'", "''") + "'"
     shown = value if node.style is None and _PLAIN.fullmatch(value) else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     before = text[node.start_mark.index - 1 : node.start_mark.index]
-    return shown if before in ("", " ", "\t") else f" {shown}"
+    return shown if node.style is not None or before in ("", " ", "\t") else f" {shown}"
 
 
 def _only_that_changed(before: str, after: str, value: str) -> bool:

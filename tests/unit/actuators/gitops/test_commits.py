@@ -205,6 +205,27 @@ def test_a_file_that_somebody_took_away_is_a_hand_edit_too(scene: Scene) -> None
     assert "is not there" in (scene.observe().edited or "")
 
 
+def test_an_abort_writes_the_fields_that_are_there_where_the_file_of_another_is_gone(tmp_path: Path) -> None:
+    """Over the edit, like any abort; what brings a version is refused until the file is back, and that writes it again."""
+    fields = [Field("label.yaml", Locator(path), Writes.LABEL) for path in ("release", "shown")]
+    scene = Scene(tmp_path, DIGEST, *fields)
+    scene.bare.push({"label.yaml": "release: none\nshown: none\n"})
+    scene.stable_and_candidate()
+    scene.apply(wanted(version(1, 0), version(2, 100)), 3)
+    scene.bare.remove("label.yaml")
+    edited = scene.observe().edited or ""
+    assert edited.count("label.yaml is not there") == 1, edited
+    back = wanted(version(1, 100), version(2, 0))
+    assert scene.apply(back, 4).status is OutcomeStatus.REFUSED
+    assert scene.apply(back, 4, over_edit=edited).status is OutcomeStatus.APPLIED
+    seen = scene.observe()
+    assert (weights_of(seen), seen.edited, digest(1) in scene.bare.text(FILE)) == ({"#1": 100, "#2": 0}, None, True)
+    assert scene.apply(wanted(version(1, 0), version(3, 100)), 5).status is OutcomeStatus.REFUSED
+    scene.bare.push({"label.yaml": "release: none\nshown: none\n"})
+    assert scene.apply(wanted(version(1, 0), version(2, 100)), 6).status is OutcomeStatus.APPLIED
+    assert scene.bare.text("label.yaml") == 'release: "#2"\nshown: "#2"\n'
+
+
 def test_a_history_that_somebody_rewrote_is_read_again(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.stable_and_candidate()
     first = git(scene.bare.path, "rev-list", "--max-parents=0", "main").strip()

@@ -23,6 +23,7 @@ NEW = "sha256:" + "ab" * 32
         ("l: [x, y]\n", "l[1]", f"l: [x, {NEW}]\n"),
         ('m: {"a.b/c": x}\n', 'm["a.b/c"]', f'm: {{"a.b/c": {NEW}}}\n'),
         ("---\na: x\n...\n", "a", f"---\na: {NEW}\n...\n"),
+        ('{"a":"x","b":[1]}\n', "a", f'{{"a":"{NEW}","b":[1]}}\n'),
     ],
 )
 def test_only_the_value_changes(text: str, path: str, after: str) -> None:
