@@ -132,9 +132,10 @@ def _outside(rollout: e.Rollout, policy: Policy, seconds: float) -> Reading | No
         if heard is not None and heard.status is VerdictStatus.FAIL and judge.may_veto:
             return Reading(Gate.FAILED, f"{judge.name}: {heard.reason}")
         if judge.required and not _passed(heard):
+            said = f"; it says {heard.status}: {heard.reason}" if heard is not None else ""
             if seconds >= patience:
-                return Reading(Gate.UNJUDGED, f"no PASS from {judge.name} in {seconds:.0f} s, and the policy requires it")
-            return Reading(Gate.WAITING, f"waits for a PASS from {judge.name}")
+                return Reading(Gate.UNJUDGED, f"no PASS from {judge.name} in {seconds:.0f} s, and the policy requires it{said}")
+            return Reading(Gate.WAITING, f"waits for a PASS from {judge.name}{said}")
     return None
 
 
@@ -225,7 +226,8 @@ def _unprovable(policy: Policy, answer: Unsure, ours: e.Heard, seconds: float) -
         return Reading(Gate.OPEN, f"no harm shown in {seconds:.0f} s, but no proof either: {ours.reason}", proven=False)
     if answer is Unsure.ABORT:
         return Reading(Gate.FAILED, f"could not be proven in {seconds:.0f} s: {ours.reason}")
-    return Reading(Gate.UNPROVABLE, f"could not be proven in {seconds:.0f} s: {ours.reason}")
+    waits = " or ".join(judge.name for judge in policy.gate.outside if judge.may_approve)
+    return Reading(Gate.UNPROVABLE, f"could not be proven in {seconds:.0f} s: {ours.reason}{f'; {waits} may approve it' if waits else ''}")
 
 
 def answer_to_unproven(policy: Policy, answer: Unsure) -> Unsure:

@@ -123,7 +123,8 @@ class OutsideJudge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     may_veto: bool = True
     """Its FAIL stops the step."""
     may_approve: bool = False
-    """Its PASS lets a step pass that could not be proven; such a step waits for it rather than soak."""
+    """Its PASS lets a step pass that could not be proven, after the step's own ``min_seconds`` and ``min_windows`` (the bounds of ``gate``
+    are for our proof); such a step waits for it rather than soak."""
     required: bool = False
     """No step passes without its PASS."""
 

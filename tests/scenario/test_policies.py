@@ -261,6 +261,7 @@ def test_a_required_judge_that_never_passes_a_step_holds_it_with_a_deadline_and_
     loop.run(100)
     assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.VERIFYING, ["unjudged"])
     assert loop.driver.notices[-1].next_command.startswith("ctrlplane-stream control skip production/cart/2")
+    assert "and the policy requires it; it says FAIL: " in loop.driver.notices[-1].text
     loop.say(Say.SKIP, rollout="production/cart/2")
     loop.run(10)
     assert weights(loop, "cart") == {"#2": 100}
