@@ -232,6 +232,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             unit="redis:// or rediss:// URL",
             secret=True,
             why="Empty: topics only. Secret, because a URL may carry a password",
+            pattern="^$|^(redis|rediss)://",
         ),
     ] = ""
     metrics_port: Annotated[

@@ -17,6 +17,7 @@ from ctrlplane_stream.commands.options import (
     print_json,
     takes_json,
     takes_settings,
+    text_of,
 )
 from ctrlplane_stream.commands.publishing import report, send, takes_wait, who_am_i
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, end, ends
@@ -165,7 +166,7 @@ def _read_beside(file: Path) -> Catalog | tuple[Problem, ...]:
         beside = file.parent / name
         return beside.read_bytes() if beside.is_file() else None
 
-    return read_catalog_file(file.read_text(), contents_of)
+    return read_catalog_file(text_of(file), contents_of)
 
 
 def _refuse(file: Path, mistakes: tuple[Problem, ...]) -> NoReturn:

@@ -64,6 +64,10 @@ async def examine(settings: Settings) -> list[Finding]:
         from ctrlplane_stream.commands.checkup_kubernetes import check_kubernetes  # the same
 
         findings += await check_kubernetes(settings)
+    if settings.redis_url:
+        from ctrlplane_stream.commands.checkup_redis import check_redis  # the same
+
+        findings += await check_redis(settings)
     if not settings.kafka_bootstrap_servers:
         return [*findings, wrong("broker", "none is named", "set KAFKA_BOOTSTRAP_SERVERS to host:port")]
     try:

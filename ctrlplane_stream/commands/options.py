@@ -9,6 +9,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -76,6 +77,14 @@ def print_json(value: object) -> None:
 def fail(reason: str) -> NoReturn:
     """End the command with status 1 and the reason on standard error, and with --json in JSON besides: ``tell_in_json``."""
     raise click.ClickException(reason)
+
+
+def text_of(file: Path) -> str:
+    """The text of a file that a person wrote; ends the command where it is none that we can read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        fail(f"{file} is not UTF-8 at byte {error.start}: save it as UTF-8")
 
 
 def tell_in_json(error: click.ClickException, typed: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, text_of
 from ctrlplane_stream.commands.policy_differences import policy_differences
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.decisions import Decided
@@ -42,7 +42,7 @@ class Told(msgspec.Struct, frozen=True):
 
 def show_other_policy(settings: Settings, environment: str | None, file: Path, as_json: bool) -> None:
     """Print each rollout as it was and as it would have been under the policy in the file."""
-    policy = read_policy_file(file.read_text())
+    policy = read_policy_file(text_of(file))
     if not isinstance(policy, Policy):
         fail(f"{file}:\n" + "\n".join(str(problem) for problem in policy))
     try:

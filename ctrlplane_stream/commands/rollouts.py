@@ -21,6 +21,8 @@ from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fai
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import step_count
+from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.holds import ends_by_time
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Verb
@@ -61,6 +63,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """Which attempt this is, where not the first, and what made it begin."""
     retry_command: str | None = None
     """What to type instead where it went back for a cause that lies outside the version; None where it did not go back."""
+    held: tuple[str, ...] = ()
+    """Why it is held, and what becomes of it where nobody ends that."""
 
 
 @click.command(cls=Command)
@@ -119,7 +123,14 @@ def explained(
 ) -> Explanation:
     """What there is to say, with what to type next."""
     following, began = next_command(rollout, state), began_by(state, rollout)
-    return Explanation(rollout, chosen, reasons, verdict, following, began, retry_command(rollout))
+    draft = Draft.as_of(state)
+    held = tuple(_held(hold, ends_by_time(draft, rollout, hold)) for hold in rollout.holds)
+    return Explanation(rollout, chosen, reasons, verdict, following, began, retry_command(rollout), held)
+
+
+def _held(hold: e.Hold, ends: bool) -> str:
+    then = "it goes back where nobody has ended this by" if ends else "people are told again at"
+    return f"{hold.text} ({then} {datetime.fromtimestamp(hold.deadline_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC)"
 
 
 def all_rollouts(state: State) -> list[e.Rollout]:
@@ -137,7 +148,7 @@ def words(of: Explanation) -> list[str]:
     lines += [f"  {of.began_by}"] if _is_told_apart(found) else []
     lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, now {_weights(found, u.service)}" for u in found.units]
     lines += [f"  another tool moves it; we would {found.advice.word}: {found.advice.text}"] if found.advice is not None else []
-    lines += [f"  held: {h.text} (until {time_of_day(h.deadline_ms)})" for h in found.holds]
+    lines += [f"  held: {said}" for said in of.held]
     lines += [f"  stopped because {found.stopped_because}"] if found.stopped_because else []
     lines += [f"  now: {found.waiting_for}"] if _waits(found) else []
     if of.version_set is not None:

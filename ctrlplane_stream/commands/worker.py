@@ -1,5 +1,7 @@
 """``ctrlplane-stream worker``: the stream processor, one role of it or all."""
 
+import socket
+
 import click
 import msgspec
 
@@ -45,8 +47,16 @@ def worker(settings: Settings, role: str, as_json: bool) -> None:
 
 
 def _all(settings: Settings) -> int:
+    from ctrlplane_stream.stream.metrics import port_trouble
     from ctrlplane_stream.stream.supervisor import forked, supervise
 
+    for number in range(len(_ROLES) if settings.metrics_port else 0):
+        with socket.socket() as free:  # a role that found its port taken would be started again without end
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                free.bind(("127.0.0.1", settings.metrics_port + number))
+            except OSError as error:
+                raise port_trouble(settings.metrics_port + number, error) from error
     return supervise(_ROLES, forked(settings))
 
 

@@ -102,6 +102,15 @@ def stands(draft: Draft, rollout: e.Rollout, codes: Iterable[str]) -> bool:
     return rollout.phase in FORWARD and any(u.stable is None and _takes_traffic(draft, u) for u in rollout.units)
 
 
+def ends_by_time(draft: Draft, rollout: e.Rollout, held: e.Hold) -> bool:
+    """Whether the deadline of a hold ends the rollout; else people are told of the hold again then."""
+    return _may_end(rollout, held) and not stands(draft, rollout, [hold.code for hold in rollout.holds])
+
+
+def _may_end(rollout: e.Rollout, held: e.Hold) -> bool:
+    return rollout.phase in (*STOPPABLE, Phase.ADOPTING) and held.code != REVERT_FAILS
+
+
 def _takes_traffic(draft: Draft, unit: e.Unit) -> bool:
     seen = draft.target(unit.service).seen(unit.candidate)
     return seen is not None and seen.weight > 0 and seen.ready > 0
@@ -109,8 +118,7 @@ def _takes_traffic(draft: Draft, unit: e.Unit) -> bool:
 
 def _armed(draft: Draft, rollout: e.Rollout, held: e.Hold, *, stays: bool) -> e.Hold:
     """The hold with its deadline, or a new one where that is over and ends nothing: nobody is to wait for a person in silence."""
-    ends = rollout.phase in (*STOPPABLE, Phase.ADOPTING) and held.code != REVERT_FAILS and not stays
-    if ends or draft.clock.steady < held.deadline_steady:
+    if (_may_end(rollout, held) and not stays) or draft.clock.steady < held.deadline_steady:
         return held
     deadline_steady, deadline_ms = _deadline(draft, rollout)
     return replace(held, deadline_steady=deadline_steady, deadline_ms=deadline_ms)

@@ -10,6 +10,12 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 
+def port_trouble(port: int, error: OSError) -> OSError:
+    """Why nothing can listen on a port of ``CTRLPLANE_METRICS_PORT``, and what to do."""
+    why = error.strerror or str(error)
+    return OSError(error.errno, f"port {port} cannot be had for metrics ({why}): set CTRLPLANE_METRICS_PORT to another, or to 0 for none")
+
+
 class Product(StrEnum):
     """What comes out of a worker, as the label ``what`` says it; the roles that make it, and what it is."""
 
@@ -101,8 +107,11 @@ class Metrics:
         self._measured(COMMIT_AGE, topic).set(seconds)
 
     def serve(self, port: int) -> None:
-        """Listen on loopback; OSError where the port is taken."""
-        start_http_server(port, addr="127.0.0.1", registry=self.registry)
+        """Listen on loopback; OSError that says what to do where the port is taken."""
+        try:
+            start_http_server(port, addr="127.0.0.1", registry=self.registry)
+        except OSError as error:
+            raise port_trouble(port, error) from error
 
     def _counted(self, family: Family, *labels: str) -> Counter:
         return self._counters[family].labels(self._role, *labels)

@@ -68,11 +68,19 @@ def test_what_is_refused_is_shown_with_what_can_be_and_a_secret_is_not() -> None
 def test_a_secret_is_in_no_printed_form(secret: Setting) -> None:
     """repr, str, format and ``shown`` print *** for it."""
     name = secret.name
-    settings = load({}, {name: "open-sesame"})
-    assert getattr(settings, name) == "open-sesame"
+    value = "redis://:open-sesame@cache" if name == "redis_url" else "open-sesame"
+    settings = load({}, {name: value})
+    assert getattr(settings, name) == value
     assert all(
         "open-sesame" not in text and "***" in text for text in (repr(settings), str(settings), f"{settings}", str(settings.shown()))
     )
+
+
+@pytest.mark.parametrize("url", ["http://:open-sesame@cache", "127.0.0.1:6379"])
+def test_what_is_no_url_of_redis_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(SettingsError, match="CTRLPLANE_REDIS_URL") as refused:
+        load({"CTRLPLANE_REDIS_URL": url})
+    assert url not in str(refused.value)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)

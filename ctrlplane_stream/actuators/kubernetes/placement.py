@@ -133,7 +133,7 @@ def read_placements(path: Path) -> Placements:
         file = msgspec.convert({} if document is None else document, _File)
     except OSError as error:
         raise PlacementError(f"{path}: {error.strerror}; CTRLPLANE_KUBERNETES_PLACEMENT must name a file that can be read") from error
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
+    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise PlacementError(f"{path}: {error}") from error
     _check(path, file)
     wanted = {o.template for s in file.services.values() for o in (s, *s.environments.values()) if o.template is not None}

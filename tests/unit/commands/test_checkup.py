@@ -17,6 +17,7 @@ from ctrlplane_stream.commands.checkup import (
     versionless,
     versions_seen,
 )
+from ctrlplane_stream.commands.checkup_redis import check_redis
 from ctrlplane_stream.commands.checkup_roles import Group, read_group, role_finding
 from ctrlplane_stream.commands.checkup_variables import check_variables
 from ctrlplane_stream.commands.findings import Finding, Health
@@ -142,3 +143,8 @@ def test_two_versions_that_look_like_one_are_found_once_there_is_enough_to_see()
     """A constant `service.version`: the traffic is shared and its spans name one version."""
     seen = {"prod:a": Counter({"1.0": 90}), "prod:b": Counter({"1.0": 9}), "prod:c": Counter({"1": 80, "2": 20})}
     assert one_version_only(seen, ["prod:a", "prod:b", "prod:c", "prod:d"]) == ["prod:a"]
+
+
+def test_a_redis_that_does_not_answer_is_told_without_its_password() -> None:
+    (finding,) = asyncio.run(check_redis(Settings(redis_url="redis://:open-sesame@127.0.0.1:1")))
+    assert (finding.health, "open-sesame" in finding.line()) == (Health.WRONG, False)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -278,3 +279,25 @@ def test_a_broker_that_does_not_answer_is_said_in_one_line(words: str) -> None:
     assert (done.returncode, done.stdout) == (3 if words.startswith("advice") else 1, "")
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert environ["KAFKA_BOOTSTRAP_SERVERS"] in done.stderr
+
+
+@pytest.mark.parametrize("call", [("catalog", "check"), ("catalog", "diff"), ("replay", "--policy")])
+def test_a_file_that_is_not_utf_8_is_refused_in_words(call: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "written-elsewhere.yaml"
+    file.write_bytes("# für alle\n".encode("latin-1"))
+    shown = CliRunner().invoke(main, [*call, str(file)], env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    assert (shown.exit_code, shown.exception) != (0, None)
+    assert "written-elsewhere.yaml is not UTF-8 at byte 3: save it as UTF-8" in shown.stderr
+
+
+@pytest.mark.parametrize("role", ["all", "engine"])
+def test_a_port_for_metrics_that_is_taken_is_named_with_its_setting(role: str) -> None:
+    """Of every role: one that could not begin for that would be started again without end."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        around = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "CTRLPLANE_METRICS_PORT": str(port - 1 if role == "all" else port)}
+        command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", role]
+        shown = subprocess.run(command, env={**os.environ, **around}, capture_output=True, text=True, timeout=60, check=False)
+    assert shown.returncode == 1
+    assert f"port {port} cannot be had for metrics" in shown.stderr
+    assert "set CTRLPLANE_METRICS_PORT to another, or to 0 for none" in shown.stderr
