@@ -118,7 +118,8 @@ def replay_command(
     Each goes to the partition that it had, with its own key and headers, and the header `replay-of` that says which
     letter it was. Events carry ids, so one that counted meanwhile counts once; spans have none and count again. A letter
     that still cannot be used becomes a new dead letter. The old one stays until its retention ends, and is skipped from then on unless --at
-    names it: the new one stands for it. What came from `decisions` (a notification that no webhook took, or a foreign writer's) is never
+    names it: the new one stands for it. Of letters about the same record, as each new owner of a partition of `facts`
+    writes them, one is written back. What came from `decisions` (a notification that no webhook took, or a foreign writer's) is never
     written back there, and is skipped.
     """
     chosen = Chosen(topic, reason, places)
@@ -126,8 +127,8 @@ def replay_command(
         raise click.UsageError("say which: --topic, --reason, --at, or --all")
     did = _run(settings, lambda: _replayed(settings, chosen, dry_run))
     if as_json:
-        told = {"replayed": did.written, "skipped": did.skipped, "came_back": did.came_back, "not_found": did.not_found, "dry_run": dry_run}
-        print_json(told)
+        skipped = {"skipped": did.skipped, "came_back": did.came_back, "repeated": did.repeated}
+        print_json({"replayed": did.written, **skipped, "not_found": did.not_found, "dry_run": dry_run})
     else:
         click.echo("\n".join(_words(did, dry_run)))
     if did.not_found:
@@ -139,6 +140,8 @@ def _words(did: "Replayed", dry_run: bool) -> list[str]:
     lines = [f"dead letters {'that would be replayed' if dry_run else 'replayed'}: {did.written}"]
     if did.skipped:
         lines.append(f"skipped {did.skipped} that came from {_NEVER_WRITTEN_TO} or do not say where from")
+    if did.repeated:
+        lines.append(f"skipped {did.repeated} about records of which another letter is here, too")
     if did.came_back:
         lines.append(f"skipped {did.came_back} that were replayed before and came back: the newer letters stand for them")
     return lines
@@ -173,11 +176,13 @@ async def _listed(settings: Settings, chosen: Chosen, limit: int) -> tuple[list[
 
 class Replayed(msgspec.Struct, frozen=True):
     """How many were written back and acknowledged, how many cannot be (no origin, or one that is not ours to write to), how many
-    came back before, so that newer letters stand for them, and which were named and are not there."""
+    came back before, so that newer letters stand for them, how many are about a record of which another was written back, and which were
+    named and are not there."""
 
     written: int
     skipped: int
     came_back: int
+    repeated: int
     not_found: tuple[str, ...]
 
 
@@ -190,7 +195,8 @@ async def _came_back(settings: Settings) -> frozenset[bytes]:
 
 
 async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> Replayed:
-    written = skipped = came_back = 0
+    written = skipped = came_back = repeated = 0
+    records: set[tuple[str, tuple[int, int]]] = set()
     before = frozenset[bytes]() if chosen.places else await _came_back(settings)
     missing = dict.fromkeys(chosen.places)
     async with producer(settings) as client:
@@ -199,6 +205,10 @@ async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> Replay
             if not letter.readable or letter.topic == _NEVER_WRITTEN_TO:
                 skipped += 1
                 continue
+            if (letter.topic, letter.origin) in records:
+                repeated += 1
+                continue
+            records.add((letter.topic, letter.origin))
             name = _named(letter.place).encode()
             if name in before:
                 came_back += 1
@@ -209,7 +219,7 @@ async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> Replay
                     settings.topic(letter.topic), letter.value, key=letter.key, partition=letter.origin[0], headers=headers
                 )
             written += 1
-    return Replayed(written, skipped, came_back, tuple(map(_named, missing)))
+    return Replayed(written, skipped, came_back, repeated, tuple(map(_named, missing)))
 
 
 def _named(place: tuple[int, int]) -> str:

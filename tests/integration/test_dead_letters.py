@@ -67,6 +67,15 @@ def test_what_was_replayed_and_came_back_is_replayed_once_more_and_not_twice(top
     assert json.loads(_run(topics, "replay", "--at", "0:0", "--json").stdout) == _did(replayed=1)
 
 
+def test_of_letters_about_one_record_one_is_written_back(topics: Settings) -> None:
+    """Each new owner of a partition reads it from the last snapshot on, and writes a letter about what cannot be used there."""
+    for at_ms in (1, 2):
+        asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("facts", 3, 7, "not JSON", at_ms)))
+    assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == _did(replayed=1, repeated=1)
+    asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("facts", 3, 8, "not JSON", 3, headers=[("replay-of", b"0:0")])))
+    assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == _did(replayed=1, came_back=1, repeated=1)
+
+
 def test_a_letter_that_is_named_and_not_there_is_said_and_the_others_are_replayed(topics: Settings) -> None:
     """Status 1: whoever mistyped a place must not take it for replayed."""
     asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("control", 0, 0, "no such verb", 1)))
@@ -78,9 +87,10 @@ def test_a_letter_that_is_named_and_not_there_is_said_and_the_others_are_replaye
 
 
 def _did(
-    *, replayed: int = 0, skipped: int = 0, came_back: int = 0, not_found: Sequence[str] = (), dry_run: bool = False
+    *, replayed: int = 0, skipped: int = 0, came_back: int = 0, repeated: int = 0, not_found: Sequence[str] = (), dry_run: bool = False
 ) -> dict[str, object]:
-    return {"replayed": replayed, "skipped": skipped, "came_back": came_back, "not_found": list(not_found), "dry_run": dry_run}
+    passed_over = {"skipped": skipped, "came_back": came_back, "repeated": repeated}
+    return {"replayed": replayed, **passed_over, "not_found": list(not_found), "dry_run": dry_run}
 
 
 def test_a_replay_of_everything_must_be_said() -> None:
