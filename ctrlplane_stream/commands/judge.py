@@ -6,7 +6,7 @@ from typing import Any
 import click
 import msgspec
 
-from ctrlplane_stream.commands.alone import alone_in_recording, alone_of_recordings, service_rows
+from ctrlplane_stream.commands.alone import alone_in_recording, alone_of_recordings
 from ctrlplane_stream.commands.gate_options import FILES, gate_of, takes_window
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import fail, print_json, takes_json
@@ -88,10 +88,10 @@ def judge(
 def _recording(files: tuple[Path, ...], window_seconds: int, before: Any = None) -> Any:
     """What the files hold; a service that is silent there is known to its callers by what they called ``before``."""
     # Imported when called: the columnar libraries take longer to load than a plan takes to print.
-    from ctrlplane_stream.telemetry.offline import OFFLINE, windows_of
+    from ctrlplane_stream.telemetry.offline import OFFLINE, names_of, windows_of
 
     settings = msgspec.structs.replace(OFFLINE, window_ms=window_seconds * 1000)
-    names, answered = (_names(before.parts), before.answered) if before is not None else ({}, ())
+    names, answered = (names_of(before.parts), before.answered) if before is not None else ({}, ())
     try:
         recording = windows_of(files, settings, names, answered=answered)
     except OSError as error:
@@ -101,12 +101,6 @@ def _recording(files: tuple[Path, ...], window_seconds: int, before: Any = None)
     if not recording.spans:
         fail(f"no span in {', '.join(map(str, files))}; give OTLP as the Collector's file exporter writes it")
     return recording
-
-
-def _names(parts: tuple[Any, ...]) -> dict[str, str]:
-    """Service names as addresses, so that a service that is silent in the candidate's recording is known to its callers."""
-    services = sorted({row.service for row in service_rows(parts)})
-    return {**{service.rpartition("/")[2]: service for service in services}, **{service: service for service in services}}
 
 
 def _version(split: str) -> str:

@@ -93,6 +93,12 @@ def windows_of(
     return Recording(parts, spans, dict(sorted(skipped.items())), tuple(unreadable), _from_the_beginning(stage.checkpoint().sightings))
 
 
+def names_of(parts: tuple[WindowPart, ...]) -> dict[str, str]:
+    """Service names as addresses, with and without their namespace: who is silent in a later recording is known to its callers by them."""
+    services = sorted({row.service for part in parts for row in part.services})
+    return {**{service.rpartition("/")[2]: service for service in services}, **{service: service for service in services}}
+
+
 def _from_the_beginning(sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
     """Those of services, as known all along; that nobody answered may be otherwise in another recording."""
     replace = msgspec.structs.replace

@@ -347,8 +347,47 @@ def test_who_goes_over_a_rollout_of_its_owners_has_the_traffic_reach_pods_of_tha
         assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
         async with asyncio.timeout(30.0):
             while await owned.served("shop-cart-v1") != 2:
+                await actuator.observe(TARGET)
                 await asyncio.sleep(0.05)
         assert await owned.names() == names
+
+    play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
+
+
+def test_whoever_goes_over_a_rollout_of_its_owners_that_does_not_come_up_keeps_the_pods_that_serve(lab):
+    """They are chosen until what follows them is ready, so that an abort takes no traffic to nobody; then those that follow."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), running()], namespace)
+
+    async def doing(actuator, owned):
+        await adopted(actuator, owned)
+        await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 50), version("shop/cart", 2, 50)))
+        await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        changed = running()
+        containers = changed["spec"]["template"]["spec"]["containers"]
+        containers.append({"name": "beside", "image": f"registry.example/missing@{DIGEST}"})
+        edited = await rolled_out(changed, actuator)
+        await actuator.apply(*command(TARGET, 3, version("shop/cart", 1, 100), version("shop/cart", 2, 0), over_edit=edited))
+        assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
+        for _ in range(40):
+            await actuator.observe(TARGET)
+            assert await owned.served("shop-cart-v1") >= 1
+            await asyncio.sleep(0.05)
+        containers[1]["image"] = f"registry.example/well@{DIGEST}"
+        edited = await rolled_out(changed, actuator)
+        await actuator.apply(*command(TARGET, 4, version("shop/cart", 1, 100), version("shop/cart", 2, 0), over_edit=edited))
+        async with asyncio.timeout(30.0):
+            while await owned.served("shop-cart-v1") != 2:
+                await actuator.observe(TARGET)
+                await asyncio.sleep(0.05)
+        assert (await actuator.observe(TARGET)).edited is None
+
+    async def rolled_out(changed, actuator):
+        await asyncio.to_thread(lab.apply, [changed], namespace)
+        async with asyncio.timeout(30.0):
+            while (edited := (await actuator.observe(TARGET)).edited) is None:
+                await asyncio.sleep(0.05)
+        return edited
 
     play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
 

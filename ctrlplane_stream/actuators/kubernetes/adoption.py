@@ -10,6 +10,7 @@ from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, REVISION, Kind, Manifest, annotation, label, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
+from ctrlplane_stream.actuators.kubernetes.weights import replicas
 from ctrlplane_stream.model.world import WantedVersion
 
 _HASH = "pod-template-hash"
@@ -40,6 +41,19 @@ def is_rolled_out(deployment: Manifest) -> bool:
     """Whether its owner has an adopted Deployment run something else than what was adopted."""
     then, now = annotation(deployment, ADOPTED_AT), annotation(deployment, REVISION)
     return bool(then) and now is not None and then != now
+
+
+def is_still_rolling_out(deployment: Manifest) -> bool:
+    """Whether what its owner has an adopted Deployment run instead has fewer ready Pods than what it ran before: the Service chooses the
+    latter until then, which the Deployment keeps for as long as the former does not come up."""
+    if not is_rolled_out(deployment):
+        return False
+    status = deployment.get("status") or {}
+    if int(status.get("observedGeneration") or 0) < deployment["metadata"]["generation"]:
+        return True
+    old = int(status.get("replicas") or 0) - int(status.get("updatedReplicas") or 0)
+    new_and_ready = int(status.get("readyReplicas") or 0) - old  # at least so many: it does not say of which the ready ones are
+    return replicas(deployment) > 0 and new_and_ready < max(1, old)
 
 
 async def adopted_service(cluster: Cluster, sight: Sight, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:

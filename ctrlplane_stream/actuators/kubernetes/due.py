@@ -10,7 +10,7 @@ from collections.abc import Collection
 import msgspec
 
 from ctrlplane_stream.actuators.in_place import shares
-from ctrlplane_stream.actuators.kubernetes.adoption import is_rolled_out, misfit
+from ctrlplane_stream.actuators.kubernetes.adoption import is_rolled_out, is_still_rolling_out, misfit
 from ctrlplane_stream.actuators.kubernetes.behind_service import shared_steps
 from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
 from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
@@ -126,12 +126,12 @@ def _untold(there: dict[str, str], memory: Memory) -> dict[str, str]:
 def written_off(sight: Sight, memory: Memory) -> Memory:
     """The memory for whoever goes over an edit: what was taken away is to be made again, of our own where it was adopted.
 
-    So is what its owner has run another artifact since; where it is the same, its Service is to choose what runs now.
+    So is what its owner has run another artifact since; where it is the same, its Service is to choose what runs now, once that is up.
     """
     gone = {name for name, said in memory.accepted.items() if said == IS_GONE}
     rolled_out = {each for each, name in memory.adopted.items() if name in sight.workloads and is_rolled_out(sight.workloads[name])}
     others = {v.label for v in sight.listed if v.label in rolled_out and misfit(sight.serving(v.label), sight.name(v.label), v) is not None}
-    whole = tuple(each for each in memory.made if each not in rolled_out and gone.isdisjoint(objects_of(sight, each)))
+    whole = tuple(each for each in memory.made if each not in others and gone.isdisjoint(objects_of(sight, each)))
     kept = {each: name for each, name in memory.adopted.items() if each not in others}
     adopted = {each: name for each, name in kept.items() if f"{sight.place.workload.manifest_kind} {name}" not in gone}
     return msgspec.structs.replace(memory, made=whole, adopted=adopted, hands_off=False)
@@ -147,10 +147,16 @@ def _missing(sight: Sight, memory: Memory, refused: Collection[str]) -> Steps:
     unmade = [version for version in sight.listed if version.label not in memory.made and version.label not in refused]
     absent = [each for each in unmade if each.capacity is not Capacity.PARKED or sight.serving(each.label) is not None]
     if not absent:
-        return ()
+        return tuple(Complete(each) for each in sight.listed if each.label in memory.made and _is_followed(sight, each.label))
     steps: list[Step] = [Make(version) if sight.serving(version.label) is None else Complete(version) for version in absent]
     whole = tuple(version.label for version in absent)
     return (*steps, Remember(msgspec.structs.replace(memory, made=(*memory.made, *whole))))
+
+
+def _is_followed(sight: Sight, label: str) -> bool:
+    """Whether the owner of an adopted version has it run otherwise by now, and that has come up."""
+    there = sight.serving(label)
+    return there is not None and is_rolled_out(there) and not is_still_rolling_out(there)
 
 
 def _unstamped(sight: Sight, scaled: Steps) -> Steps:

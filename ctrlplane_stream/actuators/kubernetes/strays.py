@@ -110,7 +110,7 @@ def _rolled_out(deployment: Manifest) -> list[str]:
     if not is_rolled_out(deployment):
         return []
     then, now = annotation(deployment, ADOPTED_AT), annotation(deployment, REVISION)
-    return [f"runs revision {now} instead of {then}, which was adopted: its Pods are no longer those that its Service chooses"]
+    return [f"runs revision {now} instead of {then}, which was adopted: its Service chooses the Pods of the latter"]
 
 
 def _missed(sight: Sight, label: str) -> list[str]:

@@ -242,6 +242,20 @@ def test_a_difference_says_what_appeared_vanished_and_changed(recording: Callabl
     assert "no edge appeared" in CliRunner().invoke(graph, ["--diff", good, good]).output
 
 
+def test_a_difference_knows_a_callee_that_died_by_where_it_answered_before(tmp_path: Path) -> None:
+    """It tells of itself no more, and its callers tell an address only: that is a call that fails, and no other callee."""
+    at = {"server.address": "cart.internal"}
+    for name, dies in (("alive", False), ("dead", True)):
+        traces, spans = SampleTraces(), []
+        for _ in range(20):
+            client = traces.span("shop", Kind.CLIENT, milliseconds=20, error=dies, attributes=at)
+            spans += [client] if dies else [client, traces.span("cart", Kind.SERVER, client, milliseconds=10)]
+        (tmp_path / name).write_bytes(request(spans))
+    told = CliRunner().invoke(graph, ["--diff", str(tmp_path / "alive"), str(tmp_path / "dead")]).output
+    assert "~ shop -call-> cart  failed 0.0% -> 100.0%" in told
+    assert "external" not in told
+
+
 def test_a_difference_says_that_there_are_more_calls_or_that_a_side_or_the_middle_is_slower(tmp_path: Path) -> None:
     """Whichever side was slow before: a network that became slow is seen by the client alone, and p99 need not move with p50."""
 
