@@ -161,14 +161,14 @@ def _is_edited(books: Books, fact: OutcomeReported | WorldChanged, before: State
 
 def _is_over(books: Books, hand: Hand, fact: OutcomeReported | WorldChanged) -> bool:
     """Whether a target is in that hand no more. What a command saw as it ended may be older than an edit, of which its cursor tells
-    nothing."""
+    nothing, unless it was to go over just that."""
     service, seen = fact.target.service, fact.observed
     if seen is not None and seen.break_glass is not None:
         return True
     if seen is None or seen is not books.observed.get(service):
         return False
     if hand.edit:
-        return seen.edited is None and isinstance(fact, WorldChanged)
+        return seen.edited is None and (isinstance(fact, WorldChanged) or books.over.get(service) == hand.words)
     return not _drifts(books, service, seen)
 
 
