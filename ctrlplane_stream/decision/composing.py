@@ -123,9 +123,8 @@ def steps_now(draft: Draft, version_set: e.VersionSet, steps: tuple[Step, ...]) 
     if only_jobs(version_set):
         return steps[-1:]
     strictly = [name for name in version_set.in_place if name not in version_set.surplus_percent]
-    if strictly:
-        stable = {u.service: u.stable for u in version_set.changed if u.stable is not None}
-        return one_by_one(steps, max(_instances(draft, name, stable.get(name)) for name in strictly))
+    if strictly:  # of whatever version they are: after a hand some may still be exchanged back
+        return one_by_one(steps, max(sum(seen.instances for seen in draft.target(name).observed) for name in strictly))
     if by_instances(version_set) or version_set.in_place:
         shares = [u for u in version_set.changed if not is_job(version_set, u.service)]
         steps = reachable(steps, min((n for u in shares if (n := _instances(draft, u.service, u.stable))), default=0))

@@ -3,10 +3,12 @@
 import pytest
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision.composing import compose, steps_now
+from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.planning import plan
 from ctrlplane_stream.model.commands import Verb
-from ctrlplane_stream.model.facts import CatalogApplied, WorldCause
+from ctrlplane_stream.model.facts import CatalogApplied, ReleaseOrder, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
 from ctrlplane_stream.simulation.world import Sickness
@@ -237,3 +239,13 @@ def test_with_some_room_a_version_that_crashes_costs_stable_nothing() -> None:
         loop.run(1)
         fewest = min(fewest, sum(v.ready for v in loop.world.observe("cart", loop.now_ms).versions))
     assert (phase(loop, "cart/2"), fewest, instances(loop)) == (Phase.REVERTED, 4, {"#1": 4})
+
+
+def test_what_a_hand_left_half_exchanged_is_exchanged_one_instance_at_a_time_all_the_same() -> None:
+    """The steps are counted of all instances there are: those that are still on their way back to stable are instances, too."""
+    draft = Draft.as_of(store().driver.state)
+    target = draft.target("cart")
+    half = replace(target.observed[0], instances=2, ready=2)
+    draft.put_target(replace(target, observed=(half, replace(half, label="#2"))))
+    chosen = compose(draft, "production/cart/3", {"cart": "#3"}, None, ReleaseOrder.CALLEES_FIRST)
+    assert [step.weight for step in steps_now(draft, chosen, QUICK.steps)] == [25, 50, 75, 100]
