@@ -11,7 +11,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus
 from ctrlplane_stream.actuators.kubernetes.by_route import steered
-from ctrlplane_stream.actuators.kubernetes.health import ready
+from ctrlplane_stream.actuators.kubernetes.health import ready, ready_pods
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Remove, Scale, Steps, remembering
@@ -29,7 +29,7 @@ def exchange_steps(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[
     if any(count and label not in memory.made for label, count in goal.items()):
         return (), (), ()
     counted = {version.label: _counted(sight.serving(version.label)) for version in sight.listed}
-    sizes = next_sizes(goal, counted, leaving=_leaves(sight), surplus=surplus(wanted, sight.full))
+    sizes = next_sizes(goal, counted, leaving=_leaves(sight) or _lags(sight), surplus=surplus(wanted, sight.full))
     before = {label: ledger.weights.get(label, 0) for label in goal}
     more = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size > replicas(sight.serving(label)))
     less = tuple(Scale(sight.name(label), size) for label, size in sizes.items() if size < replicas(sight.serving(label)))
@@ -79,3 +79,9 @@ def _leaves(sight: Sight) -> bool:
 def _has_too_many(deployment: Manifest) -> bool:
     status = deployment.get("status") or {}
     return int(status.get("replicas") or 0) + int(status.get("terminatingReplicas") or 0) > replicas(deployment)
+
+
+def _lags(sight: Sight) -> bool:
+    """Whether the status of a Deployment does not tell yet of a Pod that is ready: what has to go may look as though it were not whole, and
+    of those one that serves would go before another is ready."""
+    return any(ready_pods(sight, version.label) > ready(sight.serving(version.label)) for version in sight.listed)

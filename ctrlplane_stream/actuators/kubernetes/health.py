@@ -34,6 +34,15 @@ def settled(deployment: Manifest | None) -> int:
     return staying(deployment)
 
 
+def ready_pods(sight: Sight, version: str) -> int:
+    """The same by the Pods that are listed and stay; of an adopted Deployment, whose Pods have no label of ours, 0."""
+    return sum(_is_ready(pod) for pod in _pods(sight, version, SERVING) if not pod["metadata"].get("deletionTimestamp"))
+
+
+def _is_ready(pod: Manifest) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in (pod.get("status") or {}).get("conditions") or [])
+
+
 def counted(sight: Sight, version: str) -> Counted:
     """Instances of a listed version: of the Deployment that serves, else of the one that stands by; of a job its runs."""
     if sight.place.workload is Kind.CRON_JOB:
