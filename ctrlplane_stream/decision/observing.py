@@ -143,7 +143,8 @@ def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
         begun = {seen.label: now for seen in target.observed if seen.weight == 0}
         target = replace(target, strayed=None, zero_since={**begun, **target.zero_since})
     if target.in_flight is not None and is_shown(draft, target):
-        return replace(target, in_flight=None, over_edit=None, edited=None if target.over_edit is not None else target.edited)
+        edited = None if target.edited == target.over_edit else target.edited  # another edit has come since, and stands
+        return replace(target, in_flight=None, over_edit=None, edited=edited)
     return target
 
 

@@ -275,6 +275,28 @@ def test_whoever_resumes_over_an_edit_by_another_rollout_of_its_service_has_noth
     until(loop, "cart/3", Phase.COMPLETED)
 
 
+def told_edit(loop: Loop, weight: int) -> None:
+    """Somebody gives cart #2 that weight by hand, and says so."""
+    loop.world.edit("cart", {"#1": 100 - weight, "#2": weight}, f"weight {weight}")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, f"weight {weight}")
+
+
+def test_an_edit_that_comes_while_what_goes_over_another_is_under_way_stands_though_that_is_shown_then() -> None:
+    """It asks for hardly anything of what is exchanged by whole instances, so the target shows what was commanded."""
+    loop = shop(policy=replace(QUICK, in_place=True))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    told_edit(loop, 100)
+    loop.run(100)
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    loop.run(1)
+    told_edit(loop, 1)
+    loop.run(100)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "cart")) == (Phase.DRAINING, ["hand-edit"], {"#1": 100})
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED)
+
+
 def test_a_target_that_strays_after_its_weight_was_confirmed_is_told_again_when_somebody_resumes() -> None:
     loop = shop()
     loop.push("cart", 2)
