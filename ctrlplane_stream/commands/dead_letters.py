@@ -118,9 +118,8 @@ def replay_command(
     Each goes to the partition that it had, with its own key and headers, and the header `replay-of` that says which
     letter it was. Events carry ids, so one that counted meanwhile counts once; spans have none and count again. A letter
     that still cannot be used becomes a new dead letter. The old one stays until its retention ends, and is skipped from then on unless --at
-    names it: the new one stands for it. Of letters about the same record, as each new owner of a partition of `facts`
-    writes them, one is written back. What came from `decisions` (a notification that no webhook took, or a foreign writer's) is never
-    written back there, and is skipped.
+    names it: the new one stands for it. Of letters about the same record one is written back. What came
+    from `decisions` (a notification that no webhook took, or a foreign writer's) is never written back there, and is skipped.
     """
     chosen = Chosen(topic, reason, places)
     if chosen.everything and not everything:

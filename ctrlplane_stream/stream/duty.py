@@ -21,7 +21,7 @@ from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Metrics
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
-from ctrlplane_stream.stream.refusals import dead_letter
+from ctrlplane_stream.stream.refusals import Refusals, dead_letter
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import NoBroker, require_topic
 
@@ -57,10 +57,12 @@ class Duty:
         self.failure: BaseException | None = None
         self._consumed: list[str] = []
         self._gap_reader = KafkaLogReader(settings)
+        self._refusals = Refusals(self._gap_reader, settings.partitions)
         self._expected: dict[tuple[str, int], int] = {}
         self._gatherings: list[Gathering] = []
         self.app.sought = self._expected.update
         self.app.releasing = self.hurry
+        self.app.on_partitions_revoked.connect(self._on_gone, weak=False)
         self._cleanups: list[Callable[[], Awaitable[None]]] = [self.reader.close, self._gap_reader.close]
 
     async def check(self) -> None:
@@ -141,12 +143,17 @@ class Duty:
         """Call this when the app has stopped."""
         self._cleanups.append(cleanup)
 
-    def refuse(self, found: Record, why: Unreadable) -> Letter:
-        """The dead letter of a record that cannot be used; counted and logged."""
+    async def refuse(self, found: Record, why: Unreadable) -> tuple[Letter, ...]:
+        """The dead letter of a record that cannot be used, counted and logged; nothing where there is one already."""
+        if await self._refusals.is_told(found, wall_clock_ms()):
+            return ()
         self.metrics.refused(found.topic)
         where = {"topic": found.topic, "partition": found.partition, "offset": found.offset}
         log.warning("dead letter: %s", why.reason[:300], extra={"fields": where})
-        return dead_letter(found, why, wall_clock_ms(), self.settings.partitions)
+        return (dead_letter(found, why, wall_clock_ms(), self.settings.partitions),)
+
+    async def _on_gone(self, *_: object, **__: object) -> None:
+        self._refusals.forget()
 
     def fail(self, error: BaseException) -> None:
         """Something went wrong for good: end the process."""

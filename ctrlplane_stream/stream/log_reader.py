@@ -42,6 +42,16 @@ class KafkaLogReader:
                     if found.offset < end:
                         yield record_of(topic, found)
 
+    async def read_since(self, topic: str, partition: int, since_ms: int) -> AsyncIterator[Record]:
+        """Records that are dated ``since_ms`` or later and are there now, in order. As ``read``."""
+        async with self._busy:
+            consumer = await self._started()
+            place = await self._place(consumer, topic, partition)
+            first = (await consumer.offsets_for_times({place: since_ms}))[place]
+        if first is not None:
+            async for found in self.read(topic, partition, first.offset):
+                yield found
+
     async def end(self, topic: str, partition: int) -> int:
         """The offset that the next record will have."""
         async with self._busy:

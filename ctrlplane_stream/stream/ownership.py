@@ -7,7 +7,7 @@ process ends before it acknowledges anything.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -23,8 +23,8 @@ from ctrlplane_stream.wire.cloudevents import Unreadable
 
 FACTS = "facts"
 
-Refuse = Callable[[Record, Unreadable], Letter]
-"""Makes the dead letter of a record that cannot be read."""
+Refuse = Callable[[Record, Unreadable], Awaitable[Sequence[Letter]]]
+"""Makes the dead letter of a record that cannot be read; nothing where there is one already."""
 
 
 class Tuning(msgspec.Struct, frozen=True):
@@ -124,7 +124,7 @@ class OwnedPartition:
         in_batch = [f for f in facts if f.value is not None and b'"override-requested"' in f.value] if found else []
         await self._decide_all([*in_batch, *found], self.decider.ahead)
 
-    async def _decide_all(self, facts: Iterable[Record], answer_to: Callable[[Record], Answer]) -> None:
+    async def _decide_all(self, facts: Iterable[Record], answer_to: Callable[[Record], Answer], *, refusing: bool = True) -> None:
         letters: list[Recorded] = []
         refused: list[Letter] = []
         breath = time.monotonic()
@@ -132,8 +132,8 @@ class OwnedPartition:
             answer = answer_to(fact)
             if isinstance(answer, Recorded):
                 letters.append(answer)
-            elif isinstance(answer, Unreadable):
-                refused.append(self._refuse(fact, answer))
+            elif isinstance(answer, Unreadable) and refusing:
+                refused += await self._refuse(fact, answer)
             elif isinstance(answer, Resumed):
                 letters.append(answer.skipped)
                 await self._publish(letters)
@@ -147,7 +147,8 @@ class OwnedPartition:
         await self._publish(letters)
 
     async def _resume(self, answer: Resumed) -> None:
-        """Decide what waited behind a skipped fact: overrides first, as behind any queue, then all in order."""
+        """Decide what waited behind a skipped fact: overrides first, as behind any queue, then all in order. What cannot be read is
+        refused in its turn alone."""
         environment = answer.skipped.environment.encode()
         waiting = [
             record
@@ -156,7 +157,7 @@ class OwnedPartition:
         ]
         overrides = [record for record in waiting if b'"override-requested"' in (record.value or b"")]
         await self._decide_all(overrides, self.decider.ahead)
-        await self._decide_all(waiting, self.decider.in_turn)
+        await self._decide_all(waiting, self.decider.in_turn, refusing=False)
 
     async def _publish(self, recorded: Sequence[Recorded]) -> None:
         if not recorded:

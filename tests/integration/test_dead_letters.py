@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import urllib.request
 from collections.abc import Sequence
 
+import msgspec
+import pytest
 from aiokafka import ConsumerRecord
 from click.testing import CliRunner, Result
 
 from ctrlplane_stream.commands.dead_letters import dead_letters
+from ctrlplane_stream.local.workers import Workers
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.wire.dead_letters import letter_headers
+from ctrlplane_stream.wire.dead_letters import letter_headers, read_letter
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 
 _GARBAGE = b"\xff\x00 not JSON"
@@ -68,12 +72,27 @@ def test_what_was_replayed_and_came_back_is_replayed_once_more_and_not_twice(top
 
 
 def test_of_letters_about_one_record_one_is_written_back(topics: Settings) -> None:
-    """Each new owner of a partition reads it from the last snapshot on, and writes a letter about what cannot be used there."""
+    """A former owner of a partition may write one yet while a new one does."""
     for at_ms in (1, 2):
         asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("facts", 3, 7, "not JSON", at_ms)))
     assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == _did(replayed=1, repeated=1)
     asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("facts", 3, 8, "not JSON", 3, headers=[("replay-of", b"0:0")])))
     assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == _did(replayed=1, came_back=1, repeated=1)
+
+
+@pytest.mark.parametrize(("role", "topic"), [("engine", "facts"), ("judge", "telemetry-windows"), ("spans", "span-halves")])
+def test_a_record_has_one_letter_however_many_owners_read_it(
+    topics: Settings, workers: Workers, role: str, topic: str, metrics_port: int
+) -> None:
+    """Each new owner of an internal topic begins before what the last one refused, and tells, and counts, of what is new alone."""
+    told = msgspec.structs.replace(topics, metrics_port=metrics_port)
+    garbage: list[int] = []
+    for _ in range(3):
+        garbage.append(asyncio.run(_send(topics, topic, 0, _GARBAGE)))
+        workers.start(told, role, "one").wait_ready(lambda: garbage[-1] in _origins(topics, topic), 90.0)
+        assert _origins(topics, topic) == garbage
+        assert f'ctrlplane_dead_letters_total{{role="{role}",topic="{topic}"}} 1.0' in _metrics(metrics_port)
+        workers.kill("one")
 
 
 def test_a_letter_that_is_named_and_not_there_is_said_and_the_others_are_replayed(topics: Settings) -> None:
@@ -102,6 +121,22 @@ def test_a_replay_of_everything_must_be_said() -> None:
 async def _write(settings: Settings, partition: int, value: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> None:
     async with producer(settings) as client:
         await client.send_and_wait(settings.topic("dead-letters"), value, key=b"k", partition=partition, headers=list(headers))
+
+
+async def _send(settings: Settings, topic: str, partition: int, value: bytes) -> int:
+    async with producer(settings) as client:
+        return (await client.send_and_wait(settings.topic(topic), value, partition=partition)).offset
+
+
+def _origins(settings: Settings, topic: str) -> list[int]:
+    """Offsets of the records of this topic that there are letters about, in their order."""
+    letters = [read_letter(r.partition, r.offset, r.value, r.headers) for r in asyncio.run(_read(settings, "dead-letters"))]
+    return [letter.origin[1] for letter in letters if letter.topic == topic]
+
+
+def _metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as answer:
+        return str(answer.read().decode())
 
 
 async def _read(settings: Settings, topic: str) -> list[ConsumerRecord]:

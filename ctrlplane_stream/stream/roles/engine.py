@@ -67,7 +67,7 @@ class Engine(Duty):
     async def _take_in(self, records: list[Record]) -> None:
         letters: list[Letter] = []
         for found, facts in zip(records, await self._ingest.batch(records), strict=True):
-            letters += [self.refuse(found, facts)] if isinstance(facts, Unreadable) else facts
+            letters += await self.refuse(found, facts) if isinstance(facts, Unreadable) else facts
         await self._outbox.send(letters)
         self.metrics.produced(Product.FACTS, sum(letter.topic == FACTS for letter in letters))
 

@@ -79,7 +79,7 @@ class Judge(Duty):
         for found in records:
             record = self._read(found)
             if isinstance(record, Unreadable):
-                facts.append(self.refuse(found, record))
+                facts += await self.refuse(found, record)
                 continue
             court = self._court(found.partition, record.environment)
             if court is None:

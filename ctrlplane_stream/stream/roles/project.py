@@ -47,7 +47,7 @@ class Project(Duty):
         for found in records:
             record = read_decision(found.value)
             if isinstance(record, Unreadable):
-                letters.append(self.refuse(found, record))
+                letters += await self.refuse(found, record)
             elif await self._counts(found, record) and isinstance(record, Decided):
                 counted.append((found, record))
         letters += [letter for _, record in counted for letter in letters_of(record, self.settings.partitions)]

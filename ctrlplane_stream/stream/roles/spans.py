@@ -90,7 +90,8 @@ class Spans(Duty):
             halved = self._halving.process(read, wall_clock_ms())
             letters = [Letter(HALVES, out.partition, None, out.value) for out in halved.records]
             by_place = {(r.partition, r.offset): r for r in records}
-            letters += [self.refuse(by_place[bad.source, bad.offset], Unreadable(bad.reason)) for bad in halved.unreadable]
+            for bad in halved.unreadable:
+                letters += await self.refuse(by_place[bad.source, bad.offset], Unreadable(bad.reason))
             await self.outbox.send(letters)
             self._halved.update((r.partition, r.offset + 1) for r in records)
         self.metrics.produced(Product.SPANS, halved.spans)
@@ -132,7 +133,7 @@ class Spans(Duty):
                 continue
             record = decode(found.value)
             if isinstance(record, otlp.Unreadable):
-                letters.append(self.refuse(found, Unreadable(record.reason)))
+                letters += await self.refuse(found, Unreadable(record.reason))
                 continue
             for out in stage.publish(found.offset, record):
                 moved[found.partition] = stage

@@ -1,6 +1,7 @@
 """The engine's protocol without Kafka: claims, order, repetition, parking, snapshots, fencing."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from ctrlplane_stream.stream.ports import Fenced, Letter, Record
 from ctrlplane_stream.stream.recovery import Taker
 from ctrlplane_stream.stream.refusals import dead_letter
 from ctrlplane_stream.stream.replaying import Problem, Replay
+from ctrlplane_stream.wire.cloudevents import Unreadable
 
 
 class Rules:
@@ -41,6 +43,10 @@ class Rules:
         return (Notify(f"abort/{override.id}", "effect", "", None, {}, ""),)
 
 
+async def _refuse(found: Record, why: Unreadable) -> Sequence[Letter]:
+    return [dead_letter(found, why, 0, 8)]
+
+
 class Bench:
     """One partition, one worker after another."""
 
@@ -55,7 +61,7 @@ class Bench:
             self.broker,
             self.broker,
             rules or Rules(),
-            lambda found, why: dead_letter(found, why, 0, 1),
+            _refuse,
             partitions=1,
             owner="w",
             build=build,
@@ -290,8 +296,18 @@ def test_a_garbled_fact_is_a_dead_letter_and_the_rest_goes_on(bench: Bench, brok
     assert letters[0].value == b"\xff\x00"
 
 
+def test_what_cannot_be_read_behind_a_parked_fact_is_refused_once(bench: Bench, broker: Any) -> None:
+    """It was, in its turn, when the parked fact is skipped and what waited behind it is read again."""
+    bench.fact("e", "0")
+    broker.intrude(Letter("facts", 0, b"e", b'"e" and no more'))
+    bench.fact("e", "1", OverrideVerb.SKIP, fact_offset=0)
+    bench.work(bench.take(Rules(poison="0")))
+    assert bench.offsets() == [0, 2]
+    assert len(asyncio.run(broker.all("dead-letters"))) == 1
+
+
 def test_a_fact_on_another_environments_partition_is_refused(broker: Any) -> None:
-    taker = Taker(broker, broker, Rules(), lambda f, why: dead_letter(f, why, 0, 8), partitions=8, owner="w", build="b1")
+    taker = Taker(broker, broker, Rules(), _refuse, partitions=8, owner="w", build="b1")
     owned = asyncio.run(taker.take(0))
     misplaced = next(name for name in map(str, range(99)) if _place(name) != 0)
     record = Record("facts", 0, 0, 5, None, msgspec.json.encode(FactRecord(misplaced, TimePassed())))
