@@ -13,7 +13,7 @@ from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
 from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
 from ctrlplane_stream.decision.judge.findings import doubted, findings
-from ctrlplane_stream.decision.judge.outlook import Outlook, slowest
+from ctrlplane_stream.decision.judge.outlook import Outlook, last, outlooks, slowest
 from ctrlplane_stream.decision.judge.questions import is_side_by_side, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow
 from ctrlplane_stream.decision.judge.sentences import (
@@ -159,16 +159,16 @@ def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvide
     policy = assignment.policy
     if _loses_unexplained(state, assignment, found):
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unexplained(state, assignment), metrics=found)
-    outlook = slowest(state, assignment)
+    owed = outlooks(state, assignment)
     enough = state.watched >= policy.minimum_windows and _requests(state, assignment) >= policy.minimum_samples
-    if enough and outlook is None:
+    if enough and not owed:
         doubt = doubted(state, assignment, found)
         if doubt is not None and doubt.comparison is Comparison.BASELINE and doubt.missing is None:
             return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(doubt, proven=True), metrics=found)
         return _verdict(state, assignment, VerdictStatus.PASS, passed(state, assignment), metrics=found, proven=bool(policy.proof))
-    if state.watched < policy.minimum_windows or not _out_of_reach(state, assignment, outlook):
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, waiting(state, outlook, assignment), metrics=found)
-    return _unprovable(state, assignment, found, outlook)
+    if state.watched < policy.minimum_windows or not _out_of_reach(state, assignment, slowest(owed)):
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, waiting(state, owed, assignment, found), metrics=found)
+    return _unprovable(state, assignment, found, owed)
 
 
 def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> bool:
@@ -180,18 +180,19 @@ def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[Me
     return state.coverage.lost > allowed + _UNEXPLAINED * math.sqrt(max(1.0, allowed))
 
 
-def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...], outlook: Outlook | None) -> Verdict:
+def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...], owed: tuple[Outlook, ...]) -> Verdict:
     policy = assignment.policy
     if policy.on_unprovable is not OnUnprovable.SOAK:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unprovable(state, outlook, assignment), metrics=found)
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unprovable(state, owed, assignment), metrics=found)
     if state.watched < policy.soak_windows or _requests(state, assignment) < 1:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, soaking(state, outlook, assignment), metrics=found)
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, soaking(state, owed, assignment), metrics=found)
     doubt = doubted(state, assignment, found)
     if doubt is not None:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(doubt, proven=False), metrics=found)
-    if outlook is not None and outlook.windows * _OVERDUE <= policy.maximum_windows:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, overdue(state, outlook, assignment), metrics=found)
-    return _verdict(state, assignment, VerdictStatus.PASS, soaked(state, outlook, assignment), metrics=found)
+    late = last(owed)
+    if late is not None and all(outlook.windows * _OVERDUE <= policy.maximum_windows for outlook in owed):
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, overdue(state, late), metrics=found)
+    return _verdict(state, assignment, VerdictStatus.PASS, soaked(state, owed, assignment), metrics=found)
 
 
 def _out_of_reach(state: StepState, assignment: Assignment, outlook: Outlook | None) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ctrlplane_stream.decision.judge.questions import Question, questions
 from ctrlplane_stream.decision.judge.state import CheckState, StepState
 from ctrlplane_stream.decision.stats.betting import divergence, growth
-from ctrlplane_stream.decision.stats.harm import log_safety
+from ctrlplane_stream.decision.stats.harm import Past, harmless, log_safety
 from ctrlplane_stream.model.verdicts import Assignment, Comparison, Metric
 
 _LEAST_SHARE = 1e-3
@@ -19,16 +19,19 @@ _NEW = CheckState()
 
 
 class Outlook(NamedTuple):
-    """What the slowest proof needs if the candidate does no harm: candidate requests and windows in all, at the rate so far.
+    """What a proof needs if the candidate does no harm: candidate requests and windows in all, at the rate so far.
 
-    ``left`` is how many windows are still to come, as the evidence stands. What can be proven is a matter of the traffic alone:
-    evidence that speaks against the candidate must not make a proof count as out of reach.
+    What can be proven is a matter of the traffic alone: evidence that speaks against the candidate must not make a proof count as out of
+    reach. ``left`` is how many windows are still to come, as the evidence stands and if the candidate goes on as it did; ``withheld``
+    whether evidence speaks as loudly against the proof as it must speak for it, which for a candidate that does no harm at all happens
+    by the chance `false_pass` only (the inverse of a likelihood ratio is one, the other way round).
     """
 
     question: Question
     requests: float
     windows: float
     left: float
+    withheld: bool = False
 
 
 def unproven(state: StepState, assignment: Assignment) -> tuple[Question, ...]:
@@ -41,10 +44,19 @@ def unproven(state: StepState, assignment: Assignment) -> tuple[Question, ...]:
     )
 
 
-def slowest(state: StepState, assignment: Assignment) -> Outlook | None:
-    """The proof that will take longest, or None where all are had."""
-    found = [_outlook(question, state, assignment) for question in unproven(state, assignment)]
-    return max(found, key=lambda outlook: outlook.windows, default=None)
+def outlooks(state: StepState, assignment: Assignment) -> tuple[Outlook, ...]:
+    """Those of all proofs that are still owed."""
+    return tuple(_outlook(question, state, assignment) for question in unproven(state, assignment))
+
+
+def slowest(owed: tuple[Outlook, ...]) -> Outlook | None:
+    """The proof that takes longest with this traffic, whatever the evidence says so far; None where all are had."""
+    return max(owed, key=lambda outlook: outlook.windows, default=None)
+
+
+def last(owed: tuple[Outlook, ...]) -> Outlook | None:
+    """The proof that will be had last, as the evidence stands; None where all are had."""
+    return max(owed, key=lambda outlook: outlook.left, default=None)
 
 
 def requests_needed(stable: float, well: float, margin: float, ratio: float, false_pass: float) -> float:
@@ -62,22 +74,32 @@ def _outlook(question: Question, state: StepState, assignment: Assignment) -> Ou
     check = state.checks.get(question.key, _NEW)
     if check.windows == 0 or check.candidate.total <= 0:
         return Outlook(question, NEVER, NEVER, NEVER)
-    wanted = question.threshold(assignment.policy.false_pass)
+    wanted, standing = question.threshold(assignment.policy.false_pass), log_safety(check.evidence)
     per_request = _growth(question, check, assignment) / check.design_effect
     if per_request <= 0:
         return Outlook(question, NEVER, NEVER, NEVER)
-    windows_each = state.windows / check.candidate.total / per_request
-    return Outlook(question, wanted / per_request, wanted * windows_each, (wanted - log_safety(check.evidence)) * windows_each)
+    requests, each = wanted / per_request, state.windows / check.candidate.total
+    as_it_is = _growth(question, check, assignment, requests) / check.design_effect
+    return Outlook(question, requests, requests * each, (wanted - standing) / as_it_is * each, standing <= -wanted)
 
 
-def _growth(question: Question, check: CheckState, assignment: Assignment) -> float:
+def _growth(question: Question, check: CheckState, assignment: Assignment, guessed: float = NEVER) -> float:
+    """Expected log capital per request of a candidate that does no harm; or whose share is what it was so far, ``guessed`` requests of one
+    that does no harm taken together with those that came: as many as a proof takes make a guess that is right at the median, drawn."""
     if check.bounds is not None:
-        expected = max(_LEAST_SHARE / 10, check.bounds.expected)
-        return divergence(expected, check.bounds.floor) if expected < check.bounds.floor < 1 else 0.0
+        expected, floor = max(_LEAST_SHARE / 10, check.bounds.expected), check.bounds.floor
+        return divergence(_likely(expected, floor, check, guessed), floor) if expected < floor < 1 else 0.0
     known = check.tail.known if check.tail is not None else check.stable
     stable = max(_LEAST_SHARE, known.events / known.total) if known.total else _LEAST_SHARE
     well = check.tail.expected if check.tail is not None else stable
     margin = assignment.policy.error_margin if question.metric is Metric.ERROR_RATIO else 0.0
     if question.comparison is Comparison.BASELINE or well >= stable + margin:
         return 0.0
-    return growth(min(0.999, stable), well, margin, check.stable.total / check.candidate.total)
+    likely = _likely(well, stable + margin, check, guessed)
+    return growth(min(0.999, stable), likely, margin, check.stable.total / check.candidate.total)
+
+
+def _likely(well: float, bound: float, check: CheckState, guessed: float) -> float:
+    if math.isinf(guessed):
+        return well
+    return harmless(well, bound, Past(check.candidate.events, check.candidate.total), guessed)[1]

@@ -3,7 +3,8 @@
 import math
 
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
-from ctrlplane_stream.decision.judge.outlook import Outlook
+from ctrlplane_stream.decision.judge.outlook import Outlook, last, slowest
+from ctrlplane_stream.decision.judge.questions import Question
 from ctrlplane_stream.decision.judge.state import Seen, StepState
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Culprit, GuardRole, Metric, MetricEvidence, OnUnprovable
@@ -18,6 +19,7 @@ _NAMES = {
     Metric.SAMPLE_RATIO: "share of arrivals",
 }
 _SHARES = (Metric.ERROR_RATIO, Metric.LOST_CALLS)
+_CLOSE = "the candidate lies close to the margin, on neither side of it for sure"
 
 
 def harm(evidence: MetricEvidence, culprit: Culprit) -> str:
@@ -44,22 +46,22 @@ def passed(state: StepState, assignment: Assignment) -> str:
     )
 
 
-def soaked(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+def soaked(state: StepState, owed: tuple[Outlook, ...], assignment: Assignment) -> str:
     """Why a step passes without proof."""
-    return f"{_cannot(state, outlook, assignment)} It soaked for {counted(state.watched, 'window')} without harm found: PASS, unproven."
+    return f"{_cannot(state, owed, assignment)} It soaked for {counted(state.watched, 'window')} without harm found: PASS, unproven."
 
 
-def unprovable(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+def unprovable(state: StepState, owed: tuple[Outlook, ...], assignment: Assignment) -> str:
     """Why a step that cannot be proven does not pass, and what to do."""
     policy = assignment.policy
     judges = " or ".join(judge.name for judge in policy.outside if judge.may_approve)
     waits = f" It waits for a PASS of {judges}." if judges and policy.on_unprovable is OnUnprovable.APPROVAL else ""
-    return f"{_cannot(state, outlook, assignment)}{waits} Widen the margin, take a larger step, let it soak, or promote it by hand."
+    return f"{_cannot(state, owed, assignment)}{waits} Widen the margin, take a larger step, let it soak, or promote it by hand."
 
 
-def soaking(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+def soaking(state: StepState, owed: tuple[Outlook, ...], assignment: Assignment) -> str:
     """Why a step that cannot be proven waits."""
-    return f"{_cannot(state, outlook, assignment)} Soaking: {state.watched} of {assignment.policy.soak_windows} windows without harm found."
+    return f"{_cannot(state, owed, assignment)} Soaking: {state.watched} of {assignment.policy.soak_windows} windows without harm found."
 
 
 def suspicious(evidence: MetricEvidence, proven: bool) -> str:
@@ -85,12 +87,12 @@ def unexplained(state: StepState, assignment: Assignment) -> str:
     )
 
 
-def overdue(state: StepState, outlook: Outlook, assignment: Assignment) -> str:
+def overdue(state: StepState, outlook: Outlook) -> str:
     """Why a step whose traffic could prove it is still not proven at the end of its time."""
     return f"{_late(state, outlook)}. Look at it, and promote or abort it by hand."
 
 
-def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+def waiting(state: StepState, owed: tuple[Outlook, ...], assignment: Assignment, found: tuple[MetricEvidence, ...]) -> str:
     """Why there is no PASS yet where one is to be expected."""
     policy = assignment.policy
     requests = _requests(state, None)
@@ -99,12 +101,12 @@ def waiting(state: StepState, outlook: Outlook | None, assignment: Assignment) -
             f"No harm found in {state.watched} of at least {policy.minimum_windows} windows and {requests:.0f} of at least "
             f"{policy.minimum_samples} candidate requests."
         )
+    outlook = last(owed)
     if outlook is None:
         return f"No harm found in {counted(state.windows, 'window')}."
-    return (
-        f"No harm found in {counted(state.windows, 'window')}; the {_NAMES[outlook.question.metric]} of "
-        f"{outlook.question.guard.service or 'the entry points'} needs {_about(outlook.left)} more."
-    )
+    if outlook.withheld:
+        return f"{_between(outlook.question, found)} after {counted(state.windows, 'window')}: {_CLOSE}."
+    return f"No harm found in {counted(state.windows, 'window')}; the {_of(outlook.question)} needs {_about(max(1.0, outlook.left))} more."
 
 
 def not_begun(assignment: Assignment) -> str:
@@ -154,15 +156,24 @@ def _requests(state: StepState, outlook: Outlook | None) -> float:
     return min((seen.candidate for seen in state.seen.values()), default=0.0)
 
 
+def _of(question: Question) -> str:
+    return f"{_NAMES[question.metric]} of {question.guard.service or 'the entry points'}"
+
+
+def _between(question: Question, found: tuple[MetricEvidence, ...]) -> str:
+    asked = question.guard.service, question.guard.role, question.metric, question.comparison
+    evidence = next(e for e in found if (e.guard, e.role, e.name, e.comparison) == asked)
+    against = f"against {_value(evidence, False)} {_other_side(evidence)} ({_margin(evidence)} allowed)"
+    return f"Neither harm nor its absence is shown: the {_of(question)} is {_value(evidence, True)} {against}"
+
+
 def _late(state: StepState, outlook: Outlook) -> str:
-    name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
-    return (
-        f"The {name} of {guard} should have been proven in {_about(max(1.0, outlook.windows))} windows and is not after {state.windows}: "
-        f"the candidate lies close to the margin, on neither side of it for sure"
-    )
+    expected = _about(max(1.0, outlook.windows))
+    return f"The {_of(outlook.question)} should have been proven in {expected} windows and is not after {state.windows}: {_CLOSE}"
 
 
-def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -> str:
+def _cannot(state: StepState, owed: tuple[Outlook, ...], assignment: Assignment) -> str:
+    outlook = slowest(owed)
     allowed = assignment.policy.maximum_windows
     seen = _requests(state, outlook)
     in_reach = outlook is not None and outlook.windows <= allowed
@@ -170,18 +181,18 @@ def _cannot(state: StepState, outlook: Outlook | None, assignment: Assignment) -
         return (
             f"The minimum of {assignment.policy.minimum_samples} candidate requests is not reached in {allowed} windows; {seen:.0f} came."
         )
-    name, guard = _NAMES[outlook.question.metric], outlook.question.guard.service or "the entry points"
+    what = _of(outlook.question)
     if math.isinf(outlook.windows):
         nothing = not outlook.question.margin and (outlook.question.metric in _SHARES or not assignment.policy.latency_slack_ms)
         why = "nothing proves a margin of 0" if nothing else "there is too little to compare with"
         return (
-            f"The {name} of {guard} cannot be proven here in the time allowed: {why}; {seen:.0f} candidate "
+            f"The {what} cannot be proven here in the time allowed: {why}; {seen:.0f} candidate "
             f"requests came in {counted(state.windows, 'window')}."
         )
     if in_reach:
-        return f"{_late(state, outlook)}."
+        return f"{_late(state, last(owed) or outlook)}."
     return (
-        f"The {name} of {guard} cannot be proven here in the time allowed: it needs {_about(outlook.requests)} candidate requests, "
+        f"The {what} cannot be proven here in the time allowed: it needs {_about(outlook.requests)} candidate requests, "
         f"{_about(outlook.windows)} windows at this rate, and {allowed} are allowed; {seen:.0f} came in "
         f"{counted(state.windows, 'window')}."
     )

@@ -92,7 +92,7 @@ def weigh(
     well = stable if expected is None else _inside(expected)
     safety = evidence.safety
     if proof and well < bound:
-        alike, own = _harmless(well, bound, past)
+        alike, own = harmless(well, bound, past)
         if margin == 0.0:
             first, second = log_capital_of_split(sample, stable, alike), log_capital_of_split(sample, stable, own)
         else:
@@ -128,7 +128,7 @@ def weigh_against(
     safety = evidence.safety
     if proof is not None and _inside(proof[1]) < _inside(proof[0]):
         floor = _inside(proof[0])
-        alike, own = _harmless(_inside(proof[1]), floor, past)
+        alike, own = harmless(_inside(proof[1]), floor, past)
         safety = (
             safety[0] + log_capital_against(events, total, alike, floor) / design_effect,
             safety[1] + log_capital_against(events, total, own, floor) / design_effect,
@@ -199,6 +199,13 @@ def log_safety(evidence: Evidence) -> float:
     return _mixture(evidence.safety, _SAFETY_WEIGHTS)
 
 
+def harmless(well: float, bound: float, past: Past, guessed: float = _GUESSED) -> tuple[float, float]:
+    """Candidate shares within the bound to bet on: where it does no harm at all, and its own past pulled there as if by ``guessed``
+    requests, up to 70% of the way."""
+    own = (past.candidate_events + guessed * well) / (past.candidate_total + guessed)
+    return well, _inside(min(max(own, well), well + 0.7 * (bound - well)))
+
+
 def _record(before: Evidence, harm: _Harm, safety: tuple[float, float]) -> Evidence:
     best_harm, best_safety = before.best_harm, before.best_safety
     # A mixture is at most the largest of its parts, give or take a rounding: one below the highest reached need not be added up.
@@ -237,12 +244,6 @@ def _alternatives(bound: float, past: Past) -> tuple[float, float, float, float]
         _inside(bound + _MEDIUM * room),
         _inside(bound + _LARGE * room),
     )
-
-
-def _harmless(well: float, bound: float, past: Past) -> tuple[float, float]:
-    """Candidate shares within the bound to bet on: where it does no harm at all, and its own past pulled there, up to 70% of the way."""
-    own = (past.candidate_events + _GUESSED * well) / (past.candidate_total + _GUESSED)
-    return well, _inside(min(max(own, well), well + 0.7 * (bound - well)))
 
 
 def _share(events: float, total: float) -> float:

@@ -303,6 +303,30 @@ def test_what_is_near_the_margin_is_not_said_to_need_more_traffic(shop: Any, tra
     assert "waits for a PASS of business." in verdicts[-1].reason
 
 
+def test_what_is_near_the_margin_is_told_before_the_time_is_over(shop: Any, traffic: Any) -> None:
+    failing = traffic(stable=2000, candidate=2000, stable_errors=10, candidate_errors=28)
+    policy = GatePolicy(proof=(Metric.ERROR_RATIO,))
+    _, verdicts = shop.judge(failing, windows=10, assignment=shop.assignment(weight=0.5, policy=policy))
+    told = "cart is 1.40% (140 of 10000) against 0.50% (50 of 10000) of the stable version (1 point more allowed) after 5 windows"
+    assert verdicts[4].reason.startswith(
+        f"Neither harm nor its absence is shown: the share of failed requests of {told}: the candidate lies close"
+    )
+
+
+def test_the_proof_that_is_had_last_is_named_and_comes_nearer(shop: Any, traffic: Any) -> None:
+    """A candidate that fails more by half the margin, in traffic that proves another's latencies in a third of the time."""
+    slightly = traffic(stable=400, candidate=400, stable_errors=2, candidate_errors=4)
+    quiet = shop.baseline(traffic=traffic(stable_errors=1))
+    _, verdicts = shop.judge(slightly, windows=40, assignment=shop.assignment(weight=0.5), baseline=quiet)
+    assert verdicts[-1].proven
+    waits = [verdict.reason for verdict in verdicts[2:-1]]
+    assert all("the share of failed requests of cart needs about" in reason for reason in waits)
+    told = [int(reason.split()[-2]) for reason in waits]
+    half = len(told) // 2
+    assert all(told[i] >= told[i + 1] for i in range(half, len(told) - 1))
+    assert all(left >= (len(told) - i) / 3 for i, left in enumerate(told))
+
+
 def test_a_minimum_of_requests_that_is_out_of_reach_is_said(shop: Any, traffic: Any) -> None:
     policy = GatePolicy(minimum_samples=5000, on_unprovable=OnUnprovable.HOLD, error_margin=0.5, proof=(Metric.ERROR_RATIO,))
     _, verdicts = shop.judge(traffic(stable_errors=36, candidate_errors=4), windows=4, assignment=shop.assignment(policy=policy))
