@@ -14,6 +14,7 @@ from ctrlplane_stream.commands.checkup import (
     check_telemetry,
     check_topics,
 )
+from ctrlplane_stream.commands.checkup_letters import check_dead_letters
 from ctrlplane_stream.commands.checkup_roles import check_role
 from ctrlplane_stream.commands.checkup_variables import check_variables
 from ctrlplane_stream.commands.findings import Finding, Health, wrong
@@ -34,7 +35,7 @@ from ctrlplane_stream.wire.topic_admin import admin_client
 @click.pass_context
 @ends({DONE: "nothing is wrong", DIFFERENT: "something is, be it that no broker answers: each line names the remedy"})
 def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
-    """Check settings, broker, topics, clocks, the worker's roles and their lag, and whether spans come in time and tell versions apart.
+    """Check settings, broker, topics, clocks, roles and their lag, dead letters, and whether spans come in time and tell versions apart.
 
     Where targets live on Kubernetes: whether we may do there what we must, whether there are ways for weights that gateways go by, and
     whether the placement file has the templates that the catalog names.
@@ -76,6 +77,7 @@ async def examine(settings: Settings) -> list[Finding]:
                 findings += await findings_or_why_not(check, asked(client, settings))
             roles = (findings_or_why_not(f"worker {role}", check_role(client, settings, role)) for role in ROLES)
             findings += [finding for found in await asyncio.gather(*roles) for finding in found]
+        findings += await findings_or_why_not("dead letters", check_dead_letters(settings))
         findings += await findings_or_why_not("telemetry", check_telemetry(settings))
         if settings.kubernetes_placement:
             from ctrlplane_stream.commands.checkup_templates import check_templates  # slow to import, and most have no such file

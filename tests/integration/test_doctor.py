@@ -19,7 +19,8 @@ from ctrlplane_stream.local.kafka import EmbeddedKafka
 from ctrlplane_stream.local.processes import free_port
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.wire.kafka_clients import publish
+from ctrlplane_stream.wire.dead_letters import letter_headers
+from ctrlplane_stream.wire.kafka_clients import producer, publish
 from ctrlplane_stream.wire.topic_admin import admin_client
 
 
@@ -61,6 +62,15 @@ def test_a_role_that_stopped_with_records_waiting_is_wrong(topics: Settings) -> 
     found = _by_check(_run(topics, "--json"))
     assert found["worker engine"]["what"] == "has stopped; waiting: 3 on facts"
     assert found["worker judge"]["what"] == "has never run"
+
+
+def test_dead_letters_are_counted_by_topic_with_the_command_to_look_at_them(topics: Settings) -> None:
+    """A note: they stay for weeks, and somebody may have mended all."""
+    assert _by_check(_run(topics, "--json"))["dead letters"] == {"check": "dead letters", "health": "ok", "what": "none", "remedy": ""}
+    asyncio.run(_dead(topics, "facts", "facts", "artifacts"))
+    finding = _by_check(_run(topics, "--json"))["dead letters"]
+    assert (finding["health"], finding["what"].partition(";")[0]) == ("note", "2 of facts, 1 of artifacts")
+    assert "`ctrlplane-stream dead-letters list`" in finding["remedy"]
 
 
 def test_a_service_without_versions_is_named_from_its_telemetry(topics: Settings) -> None:
@@ -146,6 +156,13 @@ async def _work_on_two_of_five(settings: Settings) -> None:
         for _ in range(2):
             await consumer.getone()
         await consumer.commit()
+
+
+async def _dead(settings: Settings, *origins: str) -> None:
+    async with producer(settings) as client:
+        for offset, topic in enumerate(origins):
+            headers = letter_headers(topic, 0, offset, "not JSON", 1)
+            await client.send_and_wait(settings.topic("dead-letters"), b"", partition=offset % 2, headers=list(headers))
 
 
 async def _topics_named(settings: Settings, prefix: str) -> list[str]:
