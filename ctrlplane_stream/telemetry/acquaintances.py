@@ -29,10 +29,10 @@ class Acquaintances:
             self._forget()
         numbers, seen_of = self._met.numbers(pairs), self._seen
         seen_of += [None] * (len(self._met) - len(seen_of))
-        known_again, missing = self._peers.known_again, list[int]()
+        missing = list[int]()
         for place, number in enumerate(numbers):
             seen = seen_of[number]
-            if seen is None or (seen.until is not None and not known_again(seen)):
+            if seen is None or (seen.until is not None and seen.dropped):
                 missing.append(place)
             elif seen.last < window:
                 seen.last = window

@@ -2,13 +2,18 @@
 
 What was learned carries the window it was learned in, and where it had to make room, the window from which it is forgotten. A
 reader that repeats old records with the memory of today therefore sees at each window exactly what was known then,
-which a restart from a checkpoint needs. An address behind which two services were seen (a gateway) is nobody's, until one of them
-was not seen there for as long as a rebuilt stage may go back while the other was: an address is given to another instance.
+which a restart from a checkpoint needs. So what was forgotten is learned again only once nobody asks about the time before, and nothing
+new while more than can be remembered would have to be: a memory that is too small for what is called in turn keeps what it has, instead of
+forgetting each just before it is called.
+
+An address behind which two services were seen (a gateway) is nobody's, until one of them was not seen there for as long as a rebuilt
+stage may go back while the other was: an address is given to another instance.
 
 What is forgotten depends on what was seen in which window, never on the order within one: that is each engine's own.
 """
 
 from bisect import insort
+from collections import deque
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
@@ -52,17 +57,25 @@ class Seen(msgspec.Struct, gc=False):
     until: int | None = None
     displaced: tuple[int, int | None] | None = None
 
+    @property
+    def dropped(self) -> bool:
+        """Whether it is held no longer, and has to be learned anew."""
+        return self.until == _DROPPED
+
     def sighting(self) -> Sighting:
         """As it is written down."""
         return Sighting(*self.place, self.first, self.last, self.until, self.displaced)
 
 
 _BY_PLACE = attrgetter("place")
+_BY_END = attrgetter("until", "place")
 
 
 class KnownPeers:
     """The catalog's names and addresses (``catalog``, which may be replaced), and at most ``most`` learned sightings, as many that are
     forgotten and may still be asked for, and what is learned within one window: of outsiders, ``most``, the first by name.
+
+    Where one window brings more than that besides, what was forgotten first is dropped though it may be asked for.
 
     ``forgotten`` counts those of ours that had to make room.
     """
@@ -76,6 +89,8 @@ class KnownPeers:
         self._by_host: dict[tuple[str, ...], dict[_Place, Seen]] = {}
         self._in_order: list[Seen] = []
         self._fresh: list[Seen] = []
+        self._forgotten: deque[Seen] = deque()
+        self._full = False
         self._dropped = False
         self._known_now = 0
         self._new_outside: list[Seen] = []
@@ -84,6 +99,8 @@ class KnownPeers:
         # False while a rebuilt stage repeats what it once knew: half-read traces must not teach it anything.
         for s in learned:
             self._hold(Seen((s.environment, s.caller, s.address, s.service), s.window, s.last or s.window, s.until, s.displaced))
+        self._forgotten.extend(sorted((seen for seen in self._fresh if seen.until is not None), key=_BY_END))
+        self._full = self._known_now + len(self._forgotten) >= 2 * self._most
 
     @property
     def sightings(self) -> tuple[Sighting, ...]:
@@ -98,31 +115,47 @@ class KnownPeers:
         """
         if not self.learning:
             return
-        self._new_outside = []
+        before, end = window - keep_windows * window_seconds, window + window_seconds
         for of_key in self._shared.values():
-            _displace(of_key, window + window_seconds, keep_windows * window_seconds)
+            _displace(of_key, end, keep_windows * window_seconds)
+        while self._forgotten and (self._forgotten[0].until or 0) < before:
+            self._drop((self._forgotten.popleft(),))
+        if self._known_now > self._most:
+            self._make_room(end)
+        self._full = self._known_now + len(self._forgotten) >= 2 * self._most
+        self._new_outside = []
+
+    def _make_room(self, end: int) -> None:
+        """Forget from ``end`` on what is too much, and some more, so that it need not be done at every window.
+
+        Outsiders take half of what may be remembered as forgotten. Where that is not enough, those that would be known from ``end`` on
+        are not: nobody was told of them yet.
+        """
         surplus = self._known_now - self._most
-        if surplus > 0:
-            for seen in self._by_age()[: surplus + self._most // 8]:
-                seen.until = window + window_seconds
-                self._known_now -= 1
-                self.forgotten += _is_ours(seen)
-            forgotten = [seen for seen in self._ordered() if seen.until is not None]
-            forgotten.sort(key=lambda seen: (_is_ours(seen), seen.until))
-            beyond = len(forgotten) - self._most
-            before = window - keep_windows * window_seconds
-            self._drop(seen for place, seen in enumerate(forgotten) if place < beyond or (seen.until or 0) < before)
+        room = max(0, self._most // 2 - len(self._forgotten))
+        kept_out = min(max(0, surplus - room), len(self._new_outside))
+        self._drop(self._new_outside[len(self._new_outside) - kept_out :])
+        needed = surplus - kept_out
+        leaving = self._by_age()[: needed + min(self._most // 8, max(0, room - needed))]
+        for seen in sorted(leaving, key=_BY_PLACE):
+            seen.until = end
+            self._known_now -= 1
+            self._forgotten.append(seen)
+            self.forgotten += _is_ours(seen)
+        while len(self._forgotten) > self._most:
+            self._drop((self._forgotten.popleft(),))
 
     def _ordered(self) -> list[Seen]:
         """Everything, by place. It stays sorted from one time to the next, so that it costs little."""
         if self._fresh or self._dropped:
-            held = [seen for seen in (*self._in_order, *self._fresh) if seen.until != _DROPPED]
+            held = [seen for seen in (*self._in_order, *self._fresh) if not seen.dropped]
             self._in_order, self._fresh, self._dropped = sorted(held, key=_BY_PLACE), [], False
         return self._in_order
 
     def _by_age(self) -> list[Seen]:
-        """What is known: outsiders, then ours; by last sighting, then by place."""
-        return sorted([seen for seen in self._ordered() if seen.until is None], key=lambda seen: (_is_ours(seen), seen.last))
+        """What is known: outsiders, then ours; by last sighting, of those the newest first, then by place."""
+        known = [seen for seen in self._ordered() if seen.until is None]
+        return sorted(known, key=lambda seen: (_is_ours(seen), seen.last, -seen.first))
 
     def _drop(self, dropped: Iterable[Seen]) -> None:
         """Hold them no longer."""
@@ -229,8 +262,7 @@ class KnownPeers:
     def learn_pair(self, caller: Origin, peer: Peer | None, callee: Origin, window: int) -> Seen | None:
         """Remember from a matched pair who stands behind the caller's address, and who produces to its destination.
 
-        Where that is one thing, it is returned: as long as it is known (``until`` is None, or ``known_again``), to learn the pair again
-        is to put its ``last`` forward.
+        Where that is one thing, it is returned: as long as it is not ``dropped``, to learn the pair again is to put its ``last`` forward.
         """
         if peer is None or not self.learning:
             return None
@@ -239,14 +271,6 @@ class KnownPeers:
             return seen
         self._remember(_of_destination(callee, peer), caller.service, window)
         return None
-
-    def known_again(self, seen: Seen) -> bool:
-        """Whether what was forgotten is known from here on again; False: it was dropped, and has to be learned anew."""
-        if seen.until == _DROPPED:
-            return False
-        seen.until = None
-        self._known_now += 1
-        return True
 
     def learn_outside(self, caller: Origin, peer: Peer, window: int) -> None:
         """Remember that a call to the caller's peer was never answered, from ``window`` on."""
@@ -270,13 +294,13 @@ class KnownPeers:
         found = self._seen.get(key)
         seen = found.get(service) if found is not None else None
         if seen is None:
+            if self._full:
+                return None
             seen = Seen((*key, service), window, window)
             self._hold(seen)
             return seen
         if seen.last < window:
             seen.last = window
-        if seen.until is not None:
-            self.known_again(seen)
         return seen
 
 

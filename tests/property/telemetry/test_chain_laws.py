@@ -17,7 +17,7 @@ from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, feed
 from ctrlplane_stream.telemetry.peers import fetch_kind
 from ctrlplane_stream.telemetry.random_traces import random_spans
-from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, request
+from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces, request
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
 SETTINGS = SpanSettings(partitions=2, window_ms=10_000, lateness_ms=10_000, pairing_ms=20_000)
@@ -211,6 +211,35 @@ def test_one_worker_or_three_and_any_rebalance_between_give_the_same(seed: int) 
             three.halves = workers[moved]
             three.read(read[moved][rng.randint(0, len(read[moved])) :], now_ms)
     assert said(three) == said(one)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.integers(6, 24))
+@example(0, 6)
+def test_a_restart_counts_every_call_once_though_more_addresses_are_called_than_are_remembered(seed: int, most: int) -> None:
+    """In turn, so that each would be forgotten just before it is called again; some answer, now and then. There are no more than are
+    remembered, known and forgotten."""
+    told = msgspec.structs.replace(SETTINGS, partitions=1, max_peers=most)
+    stays, moves = InMemoryChain(told, REFERENCE), InMemoryChain(told, REFERENCE)
+    rng, traces, written = random.Random(seed), SampleTraces(), moves.pairs[0].checkpoint()
+    addresses, called = rng.randint(most // 2, 2 * most), 0
+    for second in range(0, 240, 2):
+        now_ms, spans = BEGINNING_MS + second * 1_000, list[SampleSpan]()
+        for at in range(called, called + rng.randint(0, most) if second < 150 else called):
+            number, called = at % addresses, at + 1
+            host = {"server.address": f"host-{'xyz'[number % 3]}{number}"}
+            spans.append(traces.span("shop", Kind.CLIENT, end_ms=now_ms - 100, error=True, attributes=host))
+            if number % 3 == 0 and rng.random() < 0.5:
+                spans.append(traces.span("cart", Kind.SERVER, spans[-1], end_ms=now_ms - 100))
+        for chain in (stays, moves):
+            chain.receive([request(spans)], now_ms)
+            chain.advance(now_ms)
+        if rng.random() < 0.1:
+            written = moves.pairs[0].checkpoint()
+        if rng.random() < 0.1:
+            moves.take_over(0, written)
+    assert said(moves) == said(stays)
+    assert sum(edge.calls for part in stays.parts for edge in part.edges if edge.caller == "shop") == called
 
 
 @settings(max_examples=60, deadline=None)
