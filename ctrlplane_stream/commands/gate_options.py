@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 import msgspec
-import yaml
 
 from ctrlplane_stream.commands.options import fail
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import GatePolicy
 from ctrlplane_stream.wire.gate_values import gate_problems
+from ctrlplane_stream.wire.yaml_documents import yaml_document
 
 FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
 """A recording or a policy."""
@@ -31,8 +31,8 @@ def _read(text: str) -> Any:
     """The document of a text. Not all JSON is YAML 1.1, to which 1e-05 is a word."""
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return yaml.safe_load(text)
+    except (msgspec.DecodeError, RecursionError):
+        return yaml_document(text)
 
 
 def gate_of(path: Path | None) -> GatePolicy:
@@ -43,7 +43,7 @@ def gate_of(path: Path | None) -> GatePolicy:
         document = _read(path.read_text(encoding="utf-8")) or {}
         whole = isinstance(document, dict) and ("gate" in document or "steps" in document)
         gate = msgspec.convert(document, Policy).gate if whole else msgspec.convert(document, GatePolicy)
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except ValueError as error:
         fail(f"{path}: {error}; the fields are those of a gate in docs/policies.md")
     if wrong := [text for _, text in gate_problems(gate)]:
         fail(f"{path}: {'; '.join(wrong)}")

@@ -24,6 +24,7 @@ from ctrlplane_stream.wire import cloudevents
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.gate_values import gate_problems
 from ctrlplane_stream.wire.templates import ContentsOf, resolved, template_problems, unresolved
+from ctrlplane_stream.wire.yaml_documents import NotReadable, yaml_document
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _Located = tuple[tuple[Any, ...], str]
@@ -97,11 +98,10 @@ def read_policy_file(text: str) -> Policy | tuple[Problem, ...]:
 def _read(text: str, kind: type[_T], more: "Callable[[_T], Iterable[_Located]]", shape: str) -> _T | tuple[Problem, ...]:
     """``shape`` says what belongs into a file that has nothing of it."""
     try:
+        document = yaml_document(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        return (Problem(mark.line + 1 if mark else 1, f"not YAML: {getattr(error, 'problem', error)}"),)
+    except NotReadable as error:
+        return (Problem(error.line, f"cannot be read as YAML: {error.problem}"),)
     if not isinstance(document, dict):
         return (Problem(1, f"{'the file is empty' if document is None else 'this is no mapping of keys to values'}: {shape}"),)
     lines = _Lines(node)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import yaml
 from dulwich.objects import ObjectID
 
 from ctrlplane_stream.actuators.gitops.clone import Clone
@@ -10,6 +9,7 @@ from ctrlplane_stream.actuators.gitops.owned import Document, Owned
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.place import Place
+from ctrlplane_stream.wire.yaml_documents import NotReadable, yaml_documents
 
 _LONGEST = 1_000_000
 _AGENTS = (
@@ -38,8 +38,8 @@ def documents_in(clone: Clone, head: ObjectID) -> tuple[Document, ...]:
             continue
         try:
             text = clone.text(head, file)
-            documents = list(yaml.safe_load_all(text)) if len(text) <= _LONGEST else []
-        except (FieldTrouble, yaml.YAMLError, ValueError, RecursionError):
+            documents = yaml_documents(text) if len(text) <= _LONGEST else []
+        except (FieldTrouble, NotReadable):
             continue
         found += [Document(file, each) for each in documents if _is_manifest(each)]
     return tuple(found)

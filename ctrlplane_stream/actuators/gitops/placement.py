@@ -27,10 +27,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 
 from ctrlplane_stream.actuators.gitops.yaml_text import Locator, path_problem
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.wire.yaml_documents import yaml_document
 
 AUTHOR = "ctrlplane-stream <ctrlplane-stream@localhost>"
 
@@ -136,12 +136,12 @@ class GitPlacements:
 def read_git_placements(path: Path) -> GitPlacements:
     """The placements in a file. Raises GitPlacementError."""
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml_document(path.read_text())
         file = msgspec.convert({} if document is None else document, _File)
         return GitPlacements(_places(file))
     except OSError as error:
         raise GitPlacementError(f"{path}: {error.strerror}; CTRLPLANE_GITOPS_PLACEMENT must name a file that can be read") from error
-    except (yaml.YAMLError, msgspec.ValidationError, ValueError) as error:
+    except ValueError as error:
         raise GitPlacementError(f"{path}: {error}") from error
 
 

@@ -12,6 +12,7 @@ from ctrlplane_stream.actuators.kubernetes.handing_over import GITOPS_FILE, SECR
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError
 from ctrlplane_stream.shipped import shipped
+from ctrlplane_stream.wire.yaml_documents import yaml_document
 
 NAMESPACE = "ctrlplane-stream"
 """Where the worker lives, which uninstalling removes: no place for targets."""
@@ -108,7 +109,7 @@ def _files(installation: Installation) -> Iterable[tuple[str, str]]:
 
 def _placement_files(placement: Path) -> Iterable[tuple[str, str]]:
     yield "placement.yaml", placement.read_text()
-    file = yaml.safe_load(placement.read_text())
+    file = yaml_document(placement.read_text())
     entries = [o for s in file["services"].values() for o in (s, *(s.get("environments") or {}).values())]
     for name in sorted({str(entry["template"]) for entry in entries if entry and entry.get("template")}):
         if "/" in name:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from ctrlplane_stream.actuators.kubernetes.misplaced import misplaced, outdated
 from ctrlplane_stream.actuators.kubernetes.names import slug
@@ -31,6 +30,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, kind_o
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.wire.templates import template_name
+from ctrlplane_stream.wire.yaml_documents import NotReadable, yaml_document, yaml_documents
 
 
 class PlacementError(ValueError):
@@ -129,11 +129,11 @@ class Placements:
 def read_placements(path: Path) -> Placements:
     """The placements in a file, with the templates that it names. Raises PlacementError."""
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml_document(path.read_text())
         file = msgspec.convert({} if document is None else document, _File)
     except OSError as error:
         raise PlacementError(f"{path}: {error.strerror}; CTRLPLANE_KUBERNETES_PLACEMENT must name a file that can be read") from error
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise PlacementError(f"{path}: {error}") from error
     _check(path, file)
     wanted = {o.template for s in file.services.values() for o in (s, *s.environments.values()) if o.template is not None}
@@ -148,11 +148,11 @@ def read_template(path: Path, name: str) -> Template:
     """The template in a file of that name. Raises PlacementError where it has not exactly one Deployment or CronJob."""
     try:
         contents = path.read_bytes()  # Once: another of the name may come meanwhile, and this digest must be of what is read here.
-        manifests = tuple(document for document in yaml.safe_load_all(contents) if document)
+        manifests = tuple(document for document in yaml_documents(contents) if document)
     except OSError as error:
         text = f"{path}: {error.strerror}; a `template` is a file, named by its path from the folder of the placement file"
         raise PlacementError(text) from error
-    except yaml.YAMLError as error:
+    except NotReadable as error:
         raise PlacementError(f"{path}: {error}") from error
     wrong = template_problem(manifests) or outdated(manifests)
     if wrong:

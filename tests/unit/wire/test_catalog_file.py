@@ -106,7 +106,7 @@ def test_a_version_is_made_of_configuration_and_not_of_policy() -> None:
         ("      - weight: 100", "      - weight: 100\n    gate: {proof: [sample_ratio]}", 7, "sample_ratio cannot be proven"),
         ("      - weight: 100", "      - weight: 100\n    gate: {metrics: [sample_ratio]}", 7, "sample_ratio cannot fail a step"),
         ("images: [registry.example/shop/cart]", "images: []", 12, "at least one image"),
-        ("policies:", "policies: [", 3, "not YAML"),
+        ("policies:", "policies: [", 3, "cannot be read as YAML"),
     ],
 )
 def test_a_mistake_is_reported_with_its_line(old: str, new: str, line: int, said: str) -> None:
