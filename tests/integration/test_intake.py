@@ -207,6 +207,13 @@ def test_a_large_request_is_split_below_the_record_size(intake: Intake) -> None:
     assert intake.span_names() == ["large"] * 8192
 
 
+def test_a_request_of_many_small_spans_is_split_into_records_of_about_a_thousand(intake: Intake) -> None:
+    """It is answered once all of them are in the topic."""
+    assert intake.post(_request("small", 5000).SerializeToString()).status == 200
+    counts = [len(list(_spans(ExportTraceServiceRequest.FromString(record.value)))) for record in intake.records()]
+    assert counts == [1000] * 5
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "status", "says"),
     [

@@ -22,7 +22,8 @@ class Sink(Protocol):
 
 
 class Size(msgspec.Struct, frozen=True):
-    """When a batch is full: at ``spans`` or more; it never exceeds ``max_bytes``. ``wait_seconds``: how long it stays open."""
+    """When a batch is full: at ``spans`` or more, and so below twice as many; it never exceeds ``max_bytes``. ``wait_seconds``: how long it
+    stays open."""
 
     spans: int = 1000
     max_bytes: int = 900_000

@@ -3,7 +3,7 @@
 A protobuf message whose only field is repeated is the concatenation of its parts: any of our pieces, put one after the
 other, are the bytes of one ``ExportTraceServiceRequest`` (and of one ``TracesData``, which has the same field). So a
 request that fits a record is checked, counted and passed on as the very bytes that came. Only one that is too large
-for a record, or that holds spans nobody could ever read, is taken apart.
+for a record, in bytes or spans, or that holds spans nobody could ever read, is taken apart.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,13 @@ class Piece(msgspec.Struct, frozen=True):
     spans: int
 
 
+class Most(msgspec.Struct, frozen=True):
+    """What one piece holds at most."""
+
+    data_bytes: int
+    spans: int
+
+
 class Payload(msgspec.Struct, frozen=True):
     """What came in, in pieces that each fit a record. ``rejected`` spans are left out, for the ``reason``."""
 
@@ -35,39 +42,39 @@ class Payload(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def read_protobuf(body: bytes, max_bytes: int) -> Payload | Unreadable:
-    """The payload of a protobuf body, each piece at most ``max_bytes``."""
+def read_protobuf(body: bytes, most: Most) -> Payload | Unreadable:
+    """The payload of a protobuf body."""
     try:
         message = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
         return Unreadable(f"not an ExportTraceServiceRequest: {error}")
     if body and not message.resource_spans:
         return Unreadable("not an ExportTraceServiceRequest: no resource spans in it")
-    return _payload(message, body, max_bytes)
+    return _payload(message, body, most)
 
 
-def read_json(body: bytes, max_bytes: int) -> Payload | Unreadable:
-    """The payload of a JSON body, each piece at most ``max_bytes`` as protobuf."""
+def read_json(body: bytes, most: Most) -> Payload | Unreadable:
+    """The payload of a JSON body, in pieces of protobuf."""
     try:
         message = otlp_json.decode(body)
     except otlp_json.NotOtlpJson as error:
         return Unreadable(str(error))
-    return _payload(message, message.SerializeToString(), max_bytes)
+    return _payload(message, message.SerializeToString(), most)
 
 
-def _payload(message: ExportTraceServiceRequest, encoded: bytes, max_bytes: int) -> Payload:
+def _payload(message: ExportTraceServiceRequest, encoded: bytes, most: Most) -> Payload:
     unusable = _drop_unusable(message)
     if unusable:
         encoded = message.SerializeToString()
-    spans = sum(len(scope.spans) for resource in message.resource_spans for scope in resource.scope_spans)
+    spans = sum(map(_spans_of, message.resource_spans))
     reason = "spans without a 16-byte trace id and an 8-byte span id other than zero" if unusable else ""
-    if len(encoded) <= max_bytes:
+    if len(encoded) <= most.data_bytes and spans <= most.spans:
         return Payload((Piece(encoded, spans),) if spans else (), unusable, reason)
-    pieces = tuple(piece for resource in message.resource_spans for piece in _take_apart(resource, max_bytes))
+    pieces = tuple(piece for resource in message.resource_spans for piece in _take_apart(resource, most))
     oversized = spans - sum(piece.spans for piece in pieces)
     reasons = [reason] if reason else []
     if oversized:
-        reasons.append(f"spans that with their resource are larger than a record of {max_bytes} bytes")
+        reasons.append(f"spans that with their resource are larger than a record of {most.data_bytes} bytes")
     return Payload(pieces, unusable + oversized, "; ".join(reasons))
 
 
@@ -90,14 +97,19 @@ def _usable(span: Span) -> bool:
     return len(trace_id) == _TRACE_ID_BYTES and len(span_id) == _SPAN_ID_BYTES and trace_id != _NO_TRACE and span_id != _NO_SPAN
 
 
-def _take_apart(resource: ResourceSpans, max_bytes: int) -> Iterator[Piece]:
+def _spans_of(resource: ResourceSpans) -> int:
+    return sum(len(scope.spans) for scope in resource.scope_spans)
+
+
+def _take_apart(resource: ResourceSpans, most: Most) -> Iterator[Piece]:
     """Pieces of one resource's spans; a span that does not fit a piece even alone is in none of them."""
-    whole = _encode(resource)
-    if len(whole) <= max_bytes:
-        yield Piece(whole, sum(len(scope.spans) for scope in resource.scope_spans))
+    whole, spans = _encode(resource), _spans_of(resource)
+    if len(whole) <= most.data_bytes and spans <= most.spans:
+        yield Piece(whole, spans)
         return
     for scope in resource.scope_spans:
-        yield from _halve(resource, scope, list(scope.spans), max_bytes)
+        for start in range(0, len(scope.spans), most.spans):
+            yield from _halve(resource, scope, list(scope.spans[start : start + most.spans]), most.data_bytes)
 
 
 def _halve(resource: ResourceSpans, scope: ScopeSpans, spans: list[Span], max_bytes: int) -> Iterator[Piece]:

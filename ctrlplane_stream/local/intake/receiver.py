@@ -10,7 +10,7 @@ from ctrlplane_stream.local.intake.answers import Accepted, Answer, Unavailable,
 from ctrlplane_stream.local.intake.batcher import Batcher, NotWritten, Size
 from ctrlplane_stream.local.intake.budget import Budget, Reservation
 from ctrlplane_stream.local.intake.metrics import Metrics
-from ctrlplane_stream.local.intake.payload import Payload, read_json, read_protobuf
+from ctrlplane_stream.local.intake.payload import Most, Payload, read_json, read_protobuf
 
 
 class Form(StrEnum):
@@ -67,14 +67,14 @@ class Receiver:
         return Accepted(payload.rejected, payload.reason)
 
     async def _read(self, body: bytes, form: Form) -> Payload | Unreadable:
-        max_bytes = self.limits.batch.max_bytes
+        most = Most(self.limits.batch.max_bytes, self.limits.batch.spans)
         match form:
             case Form.PROTOBUF:
-                return read_protobuf(body, max_bytes)
+                return read_protobuf(body, most)
             case Form.JSON:
                 # In a thread, since it takes its time; one at a time, since it takes ten times the body's memory.
                 async with self._json_turn:
-                    return await asyncio.to_thread(read_json, body, max_bytes)
+                    return await asyncio.to_thread(read_json, body, most)
             case _:
                 assert_never(form)
 
