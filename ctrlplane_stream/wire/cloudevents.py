@@ -3,6 +3,7 @@
 Reading never raises: what cannot be read is an ``Unreadable`` whose reason tells the sender what to mend.
 """
 
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -22,7 +23,10 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The attributes that we use; ``data`` is kept as raw JSON until its type is known."""
+    """The attributes that we use; ``data`` is kept as raw JSON until its type is known.
+
+    ``time`` decides nothing, since clocks of senders may be wrong: the broker's is what counts. It must be one where it is given.
+    """
 
     id: str
     source: str
@@ -30,7 +34,7 @@ class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     specversion: str = "1.0"
     data: msgspec.Raw = msgspec.Raw(b"{}")
     subject: str | None = None
-    time: str | None = None
+    time: datetime | None = None
     datacontenttype: str | None = None
 
 

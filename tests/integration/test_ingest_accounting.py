@@ -78,6 +78,7 @@ def distorted(topic: str, i: int) -> bytes | None:
         b'{"specversion":"1.0","id":"x","source":"s","type":"' + PUSHED.encode() + b'","data":{"image":"' + IMAGE.encode() + b'"}}',
         whole.replace(b'"step":0', b'"step":99999999999999999999999'),
         whole.replace(b'"id":"', b'"expires_ms":-9223372036854775808,"id":"'),
+        whole.replace(b'"id":"', b'"time":"9999999-99-99","id":"'),
         b"[" * 5_000,
         whole,
         good(topic, max(0, i - CHANCE.randint(1, 50))),

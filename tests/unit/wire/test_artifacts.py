@@ -29,6 +29,21 @@ def test_our_own_event_is_read_whole() -> None:
     assert _read(OURS) == (expected,)
 
 
+@pytest.mark.parametrize(
+    "time", ["2026-11-27T15:00:00Z", "2026-11-27T15:00:00.123456789+02:00", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
+)
+def test_the_time_of_an_event_decides_nothing(time: str) -> None:
+    """A sender's clock may be wrong: the broker's is what counts."""
+    assert _read({**OURS, "time": time}) == _read(OURS)
+
+
+@pytest.mark.parametrize("time", ["9999999-99-99", "yesterday", "", "2026-02-30T00:00:00Z", 1_700_000_000, ["2026-11-27T15:00:00Z"]])
+def test_what_is_no_time_is_refused_where_one_belongs(time: object) -> None:
+    """CloudEvents 1.0: RFC 3339 where it is given at all."""
+    refused = _read({**OURS, "time": time})
+    assert (isinstance(refused, Unreadable), "`$.time`" in str(refused)) == (True, True)
+
+
 def test_a_cdevents_package_url_names_image_digest_and_tag() -> None:
     """A package URL of type oci, as CDEvents puts it into the subject, is taken apart by the purl specification's rules."""
     event = {
