@@ -4,7 +4,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import freeze_over, next_word
 from ctrlplane_stream.decision.notices import control
-from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
 
 _NOTHING_NEW = frozenset({"adoption", "revert"})
@@ -12,7 +12,7 @@ _NOTHING_NEW = frozenset({"adoption", "revert"})
 
 
 def next_command(rollout: e.Rollout, state: State) -> str | None:
-    """What somebody who looks at this rollout most likely wants to type, and is not refused; None where it ends by itself."""
+    """What somebody who looks at this rollout most likely wants to type, and is not refused; None where it goes on by itself."""
     if rollout.advice is not None:
         return f"ctrlplane-stream advice {rollout.environment}:{rollout.units[0].service}"
     if rollout.phase is Phase.COMPLETED and (rollout.cause in _NOTHING_NEW or not _has_earlier(state, rollout.units[0].service)):
@@ -27,6 +27,12 @@ def retry_command(rollout: e.Rollout) -> str | None:
     return control("retry", rollout.id) if _may_be_mended(rollout) else None
 
 
+def stop_command(rollout: e.Rollout) -> str | None:
+    """What ends one that nobody is asked about and that goes on by itself; None where it ends already."""
+    ends = rollout.phase in (*ENDED, Phase.ABORTING, Phase.DRAINING, Phase.LEAVING)
+    return None if ends or rollout.holds or rollout.advice is not None else control("abort", rollout.id)
+
+
 def _control_next(rollout: e.Rollout, state: State) -> str | None:
     if rollout.phase in (Phase.COMPLETED, Phase.REVERTED):
         return control("revert" if rollout.phase is Phase.COMPLETED else "retry", rollout.id)
@@ -34,8 +40,6 @@ def _control_next(rollout: e.Rollout, state: State) -> str | None:
     words = [next_word(draft, rollout, hold) for hold in reversed(rollout.holds)]
     if rollout.phase is Phase.QUEUED and not words and (frozen := freeze_over(draft, tuple(u.service for u in rollout.units))) is not None:
         words = [("unfreeze", frozen.scope(rollout.environment))]
-    if not rollout.holds and not words and rollout.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.LEAVING):
-        words = [("abort", rollout.id)]
     return next((control(*word) for word in words if word[0]), None)
 
 

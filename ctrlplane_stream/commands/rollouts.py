@@ -16,7 +16,7 @@ import msgspec
 from ctrlplane_stream.commands.as_of_now import as_of_now, began_by, time_of_day
 from ctrlplane_stream.commands.catalog_in_force import unknown_environment
 from ctrlplane_stream.commands.groups import Command
-from ctrlplane_stream.commands.next_command import next_command, retry_command
+from ctrlplane_stream.commands.next_command import next_command, retry_command, stop_command
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.decision import entities as e
@@ -63,6 +63,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """Which attempt this is, where not the first, and what made it begin."""
     retry_command: str | None = None
     """What to type instead where it went back for a cause that lies outside the version; None where it did not go back."""
+    stop_command: str | None = None
+    """What to type to end it where it goes on by itself."""
     held: tuple[str, ...] = ()
     """Why it is held, and what becomes of it where nobody ends that."""
 
@@ -123,9 +125,10 @@ def explained(
 ) -> Explanation:
     """What there is to say, with what to type next."""
     following, began = next_command(rollout, state), began_by(state, rollout)
+    stop = stop_command(rollout) if following is None else None
     draft = Draft.as_of(state)
     held = tuple(_held(hold, ends_by_time(draft, rollout, hold)) for hold in rollout.holds)
-    return Explanation(rollout, chosen, reasons, verdict, following, began, retry_command(rollout), held)
+    return Explanation(rollout, chosen, reasons, verdict, following, began, retry_command(rollout), stop, held)
 
 
 def _held(hold: e.Hold, ends: bool) -> str:
@@ -162,7 +165,8 @@ def words(of: Explanation) -> list[str]:
         lines.append(f"last verdict of {of.verdict.judge}: {of.verdict.status}, {of.verdict.reason}")
         lines += _evidence(of.verdict)
     if of.next_command is None:
-        return [*lines, "next: nothing to type, it goes on by itself" + (" once what holds it is mended" if found.holds else "")]
+        lines.append("next: nothing to type, it goes on by itself" + (" once what holds it is mended" if found.holds else ""))
+        return [*lines, *([f"  to end it before: {of.stop_command}"] if of.stop_command is not None else [])]
     if of.retry_command is None:
         return [*lines, f"next: {of.next_command}"]
     return [*lines, f"next, once it is mended: {of.next_command}", f"  or, where the cause lay outside the version: {of.retry_command}"]

@@ -111,6 +111,19 @@ def test_one_that_drains_says_until_when_and_names_no_command() -> None:
     assert lines[-1] == "next: nothing to type, it goes on by itself"
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_one_that_goes_on_by_itself_is_not_told_to_be_ended(first: bool) -> None:
+    """A first version that soaks would be taken out of service by the only command that was named."""
+    loop = Loop.of(catalog(service("cart"))) if first else shop()
+    id_ = "cart/1" if first else "cart/2"
+    loop.push("cart", int(id_[-1]))
+    until(loop, id_, Phase.VERIFYING)
+    assert said(loop, id_)[-2:] == [
+        "next: nothing to type, it goes on by itself",
+        f"  to end it before: ctrlplane-stream control abort production/{id_} --why REASON",
+    ]
+
+
 def test_a_revert_is_told_from_the_first_rollout_of_that_version_by_attempt_and_by_whom() -> None:
     """It has the id of the old one, and none of its history."""
     loop = shop()
