@@ -9,13 +9,14 @@ import msgspec
 
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, text_of
 from ctrlplane_stream.commands.policy_differences import policy_differences
+from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import CatalogApplied, Fact
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.windows import WindowRecord
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Outcome, Recording, rollouts_of
+from ctrlplane_stream.simulation.backtest import OPEN, Backtest, Compared, Ending, Outcome, Recording, rollouts_of
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.decision_log import Fence, admitted
 from ctrlplane_stream.stream.judging import Timing
@@ -101,7 +102,8 @@ def _words(ending: Ending | None) -> str:
         return "no such rollout"
     because = f"; {ending.because}" if ending.because else ""
     reached = f"{counted(ending.requests, 'request')} reached it"
-    return f"{ending.phase} after {ending.seconds:.0f} s, up to {ending.highest}%, {reached}{because}"
+    still = "" if ending.phase in (*ENDED, OPEN) else "still "
+    return f"{still}{ending.phase} after {ending.seconds:.0f} s, up to {ending.highest}%, {reached}{because}"
 
 
 async def _recordings(settings: Settings, environment: str | None) -> list[Recording]:

@@ -66,7 +66,8 @@ class Recording(msgspec.Struct, frozen=True):
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """How a rollout went. ``highest`` is the largest weight of a candidate; ``requests`` reached one, in whole numbers."""
+    """How a rollout went. ``highest`` is the largest weight of a candidate; ``requests`` reached one, in whole numbers; ``seconds`` are
+    from its beginning to its end, or to the recording's where that comes first."""
 
     phase: str
     because: str
@@ -119,6 +120,7 @@ class Backtest:
     def __init__(self, recording: Recording, policy: Policy, timing: Timing) -> None:
         gate = msgspec.structs.replace(policy.gate, sample_ratio_tolerance=_ANY_RATIO)
         self._recording, self._policy, self._timing = recording, msgspec.structs.replace(policy, gate=gate), timing
+        self._ends_ms = max((at for at, *_ in (*recording.facts, *recording.windows)), default=0)
         self._state = State.empty(recording.environment)
         self._world = RecordedWorld(recording.environment)
         self._bench = Bench(timing)
@@ -154,7 +156,7 @@ class Backtest:
         for rollout in self._recording.rollouts:
             if rollout.phase is Phase.REVERTED:
                 self._at(self._evidence_ends_ms(rollout), self._ending(_key(rollout)))
-        self._play(max((at for at, *_ in (*self._recording.facts, *self._recording.windows)), default=0))
+        self._play(self._ends_ms)
         return self._compared()
 
     # What happens.
@@ -308,7 +310,7 @@ class Backtest:
         units = {(u.service, u.candidate) for u in rollout.units}
         first, last = rollout.began_ms // 1000, (rollout.ended_ms or 1 << 62) // 1000
         rows = (row for _, _, record in self._recording.windows if _within(record, first, last) for row in getattr(record, "services", ()))
-        return _ending(rollout, _highest(rollout), sum(row.requests for row in rows if (row.service, row.version) in units))
+        return self._ended(rollout, sum(row.requests for row in rows if (row.service, row.version) in units))
 
     def _would_be(self, rollout: Rollout | None) -> Ending | None:
         if rollout is None:
@@ -316,10 +318,16 @@ class Backtest:
         units = {u.service: u.candidate for u in rollout.units}
         ended = rollout.ended_ms or 1 << 62
         counts = (split.get(units[s], 0) for at, s, split in self._arrived if s in units and rollout.began_ms <= at <= ended)
-        ending = _ending(rollout, _highest(rollout), sum(counts))
+        ending = self._ended(rollout, sum(counts))
         if (rollout.id, rollout.attempt) in self._open:
             return msgspec.structs.replace(ending, phase=OPEN, because=_RECORDING_ENDS)
         return ending
+
+    def _ended(self, rollout: Rollout, requests: int) -> Ending:
+        because = rollout.stopped_because or (rollout.holds[-1].text if rollout.holds else "")
+        because = because or (rollout.history[-1].reason if rollout.history else "")
+        seconds = ((rollout.ended_ms or max(self._ends_ms, rollout.began_ms)) - rollout.began_ms) / 1000
+        return Ending(str(rollout.phase), because, _highest(rollout), seconds, requests)
 
 
 def _key(rollout: Rollout) -> Key:
@@ -340,13 +348,6 @@ def _highest(rollout: Rollout) -> int:
         return 100
     steps = [p.step for p in rollout.timeline if p.phase in (Phase.SHIFTING, Phase.VERIFYING, Phase.BAKING, Phase.ADVISING)]
     return max((rollout.steps[min(step, len(rollout.steps) - 1)].weight for step in steps), default=0)
-
-
-def _ending(rollout: Rollout, highest: int, requests: int) -> Ending:
-    last = rollout.ended_ms or max((p.at_ms for p in rollout.timeline), default=rollout.began_ms)
-    because = rollout.stopped_because or (rollout.holds[-1].text if rollout.holds else "")
-    because = because or (rollout.history[-1].reason if rollout.history else "")
-    return Ending(str(rollout.phase), because, highest, (last - rollout.began_ms) / 1000, requests)
 
 
 def rollouts_of(deltas: Iterable[dict[str, msgspec.Raw]]) -> tuple[Rollout, ...]:

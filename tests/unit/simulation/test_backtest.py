@@ -111,6 +111,15 @@ def test_a_failing_version_is_reverted_at_its_first_step_and_a_blind_policy_lets
     assert strict.requests < blind.requests
 
 
+def test_one_that_has_not_ended_has_lasted_to_the_end_of_the_recording() -> None:
+    """Not to its last change of phase, which is moments after its beginning where a step lasts long."""
+    long = msgspec.structs.replace(QUICK, steps=(Step(10, 9000, 9900), Step(100, 10, 200)))
+    compared = _run(0, long, rollouts=_recorded(0, long))
+    recording = max(at_ms for at_ms, *_ in _windows(0)) / 1000 - PUSHED
+    assert [(side.phase, side.seconds) for side in (compared.recorded, compared.other) if side] == [("verifying", recording)] * 2
+    assert f"still verifying after {recording:.0f} s, up to 10%" in "\n".join(words(Told(PLACE, 4, None, (compared,))))
+
+
 def test_where_the_recording_ends_nothing_is_claimed() -> None:
     """The recorded rollout was reverted, the other policy would have gone on: open, not completed."""
     recorded = _recorded(20, QUICK)
