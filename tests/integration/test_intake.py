@@ -3,8 +3,11 @@
 import asyncio
 import gzip
 import json
+import os
 import re
 import signal
+import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -130,6 +133,21 @@ def test_every_way_in_ends_as_the_collectors_record(intake: Intake) -> None:
         assert (record.key, record.headers) == (None, ())
         for span in _spans(ExportTraceServiceRequest.FromString(record.value)):
             assert span == next(_spans(_request(span.name)))
+
+
+@pytest.mark.parametrize("protocol", ["HTTP", "gRPC"])
+def test_a_port_that_is_taken_is_named_in_one_line_with_the_flag_that_takes_another(
+    kafka: EmbeddedKafka | NamedKafka, topics: Settings, protocol: str
+) -> None:
+    """And nothing else is said, by no library either."""
+    flag, other = (f"--{name.lower()}-port" for name in (protocol, "gRPC" if protocol == "HTTP" else "HTTP"))
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        command = [sys.executable, "-m", "ctrlplane_stream", "intake", flag, str(port), other, "0"]
+        ended = subprocess.run(command, env={**os.environ, **topics.variables()}, capture_output=True, text=True, timeout=100, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1), ended.stderr
+    assert ended.stderr.startswith(f"Error: cannot listen on 127.0.0.1:{port} for OTLP/{protocol}: ")
+    assert ended.stderr.endswith(f"address already in use; give another {flag}\n")
 
 
 def test_records_can_be_otlp_json(start: Start, kafka: EmbeddedKafka | NamedKafka) -> None:

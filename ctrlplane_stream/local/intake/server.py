@@ -28,7 +28,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class PortTaken(RuntimeError):
-    """A port cannot be had; the text names it."""
+    """A port cannot be had; the text names it, and the flag that takes another."""
 
 
 async def serve(
@@ -54,7 +54,7 @@ async def _serve(receiver: Receiver, batcher: Batcher, address: Address, ready: 
     runner = http.runner()
     try:
         http_port = await _start_http(runner, address)
-        grpc_port = _bind_grpc(rpc, address)
+        grpc_port = await _bind_grpc(rpc, address)
         await rpc.start()
         ready(Address(address.host, http_port, grpc_port))
         await leave.wait()
@@ -70,14 +70,21 @@ async def _start_http(runner: web.AppRunner, address: Address) -> int:
     try:
         await web.TCPSite(runner, address.host, address.http_port).start()
     except OSError as error:
-        raise PortTaken(f"cannot listen on {address.host}:{address.http_port} for OTLP/HTTP: {error.strerror}") from error
+        raise _taken(address.host, address.http_port, "HTTP", error) from error
     port: int = runner.addresses[0][1]
     return port
 
 
-def _bind_grpc(server: grpc.aio.Server, address: Address) -> int:
+async def _bind_grpc(server: grpc.aio.Server, address: Address) -> int:
+    """Asked of the system before: of gRPC we would hear no reason, and its own log would stand among what we say."""
     try:
+        (await asyncio.get_running_loop().create_server(asyncio.Protocol, address.host, address.grpc_port)).close()
         port: int = server.add_insecure_port(f"{address.host}:{address.grpc_port}")
-    except RuntimeError as error:
-        raise PortTaken(f"cannot listen on {address.host}:{address.grpc_port} for OTLP/gRPC: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise _taken(address.host, address.grpc_port, "gRPC", error) from error
     return port
+
+
+def _taken(host: str, port: int, protocol: str, error: OSError | RuntimeError) -> PortTaken:
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return PortTaken(f"cannot listen on {host}:{port} for OTLP/{protocol}: {why}; give another --{protocol.lower()}-port")
