@@ -238,14 +238,15 @@ class PlainGraph:
         return id(caller) in self._answered
 
     def _callers_inside(self, spans: list[Plain]) -> dict[int, list[Plain]]:
-        """Of each caller those of its service inside it, whatever lies between."""
+        """Of each caller those of its service inside it, whatever lies between; nothing lies inside one that is its own ancestor."""
         inside: dict[int, list[Plain]] = {}
-        for span in spans:
-            outer, met = self._around(span) if span.role in CALLERS else None, {id(span)}
-            while outer is not None:
-                inside.setdefault(id(outer), []).append(span)
-                met.add(id(outer))
-                outer = beyond if (beyond := self._around(outer)) is not None and id(beyond) not in met else None
+        for span in (span for span in spans if span.role in CALLERS):
+            chain, outer = [span], self._around(span)
+            while outer is not None and outer not in chain:
+                chain.append(outer)
+                outer = self._around(outer)
+            for around in chain[1 : None if outer is None else chain.index(outer)]:
+                inside.setdefault(id(around), []).append(span)
         return inside
 
     def _made_inside(self, outer: Plain, service: str) -> bool:

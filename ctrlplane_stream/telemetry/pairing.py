@@ -243,7 +243,7 @@ class ReferencePairing:
 
     def _settled_now(self, trace: Trace, caller: Half, window: int) -> Settled | None:
         settled = settle_now(self._peers, caller.origin, caller.peer, window)
-        if settled is None or caller.span not in trace.wrapped:
+        if settled is None or not trace.is_wrapper(caller):
             return settled
         made_inside = settled.kind is not EdgeKind.CALL or self._is_made_inside(trace, caller, settled.callee, window)
         return None if made_inside else settled
@@ -325,7 +325,7 @@ class ReferencePairing:
     def _settle_silent(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
         """A caller that nobody answered within the pairing time."""
         settled: Settled | Skip
-        if caller.span in trace.wrapped:
+        if trace.is_wrapper(caller):
             settled = self._settled_now(trace, caller, window) or Skip.WRAPPED_CLIENT
         else:
             settled = settle_finally(self._peers, caller.origin, caller.peer, window, self._settings.window_seconds)
@@ -357,7 +357,7 @@ class ReferencePairing:
             self._held -= trace.size
             open_callees = [search.half for search in trace.unsettled.values() if search.half.kind in CALLEES]
             for half in (*trace.open_callers.values(), *open_callees, *trace.fetched):
-                self._count_skipped(half, Skip.WRAPPED_CLIENT if half.kind in CALLERS and half.span in trace.wrapped else Skip.EVICTED)
+                self._count_skipped(half, Skip.WRAPPED_CLIENT if half.kind in CALLERS and trace.is_wrapper(half) else Skip.EVICTED)
             trace.open_callers.clear()
         return before - self._held
 

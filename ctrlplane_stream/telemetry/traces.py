@@ -11,7 +11,8 @@ The rules, each with its reason:
 - A client that shares its span id with a server (B3's shared spans) is that server's caller.
 - A client below which another client of the same service lies is a wrapper (a mapper over a driver): the inner one calls. Where it
   names a service of ours, a client inside may look up its name or fetch a token: then the inner one has to have called that service, or
-  to have ended no better than the outer one by a call of ours, to be the call itself.
+  to have ended no better than the outer one by a call of ours, to be the call itself. Of clients whose parents lead back to themselves
+  none is a wrapper.
   A producer is not wrapped by the client that carries its message to the broker: the message is consumed all the same.
 - A consumer that only fetched is one where its parent is a producer (instrumentations that have no other span), and local where
   its parent is: there the spans below it process what it fetched. The links of such a span count last of all, for
@@ -22,6 +23,7 @@ The rules, each with its reason:
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import takewhile
 
 import msgspec
 
@@ -202,14 +204,26 @@ class Trace:
         """Take back what a caller that a service answered was counted as before, or a wrapper around it as a call to that service."""
         if (found := self.counted.pop(caller.span, None)) is not None or not self.wrapped:
             return found
-        for _ in range(DEEPEST):
-            around = self.wrapper(self.begin(caller, 0))
-            if not isinstance(around, Half):
-                return None
+        for around in self._around(caller):
             if (found := self.counted.get(around.span)) is not None and found.service == service:
                 return self.counted.pop(around.span)
-            caller = around
         return None
+
+    def is_wrapper(self, caller: Half) -> bool:
+        """Whether callers of its service lie inside a caller."""
+        inside = self.wrapped.get(caller.span)
+        return inside is not None and caller in self._around(inside[0])
+
+    def _around(self, caller: Half) -> list[Half]:
+        """The callers around a caller, the nearest first, up to one whose own parents lead back to it: what is its own ancestor is
+        around nobody."""
+        chain = {caller.span: caller}
+        above = self.wrapper(self.begin(caller, 0))
+        while isinstance(above, Half) and above.span not in chain and len(chain) <= DEEPEST:
+            chain[above.span] = above
+            above = self.wrapper(self.begin(above, 0))
+        loop = above.span if isinstance(above, Half) else None
+        return list(takewhile(lambda half: half.span != loop, chain.values()))[1:]
 
 
 def identity(half: Half) -> tuple[bytes, bytes, bool]:

@@ -246,6 +246,18 @@ def test_a_client_around_a_client_is_a_wrapper(traces: SampleTraces) -> None:
     assert outcome.skipped == {Skip.WRAPPED_CLIENT: 1}
 
 
+@pytest.mark.parametrize("parents", ["a", "ba", "caaa"])
+def test_a_client_whose_parents_lead_back_to_it_wraps_nobody(traces: SampleTraces, parents: str) -> None:
+    """Its own parent, each other's, or others inside such a loop: each calls whom it names."""
+    names = "abcd"[: len(parents)]
+    made = [traces.span("shop", CLIENT, attributes={"server.address": f"{name}.example"}) for name in names]
+    above = [made[names.index(up)] for up in parents]
+    looped = [msgspec.structs.replace(one, trace=made[0].trace, parent=up.span) for one, up in zip(made, above, strict=True)]
+    outcome = Outcome(looped)
+    assert outcome.calls == {("shop", f"{name}.example", "external"): (1, 0) for name in names}
+    assert outcome.skipped == {}
+
+
 TO_CART, ELSEWHERE = {"server.address": "cart.local", "server.port": 80}, {"server.address": "10.0.0.7"}
 
 
