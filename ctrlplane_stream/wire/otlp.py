@@ -7,7 +7,7 @@ Traces as Tempo hands them out are read too: protobuf's own JSON, with base64 id
 
 import re
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,13 +17,13 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status, TracesData
 
 _ID_BYTES = 16
+_SHOWN = 100
 _BASE64_LENGTHS = {24, 12}
 """Of 16 and 8 bytes; in hexadecimal they take 32 and 16."""
 _KINDS = {
     f"SPAN_KIND_{name}": number for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"))
 }
 _AFTER_BLANK_LINES = re.compile(rb"\s*\{\s*\"")
-_MALFORMED = (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
 _CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 
 
@@ -44,7 +44,7 @@ def request_bytes(value: bytes | None) -> bytes | Unreadable:
         return value
     try:
         return _request_from_json(msgspec.json.decode(value.removeprefix(b"\xef\xbb\xbf"))).SerializeToString()
-    except (*_MALFORMED, ProtobufError, RecursionError) as error:  # the last two: values in values, too deep
+    except (ValueError, ProtobufError, RecursionError) as error:  # the last two: values in values, too deep
         return Unreadable(f"not an OTLP/JSON trace request: {error}")
 
 
@@ -58,20 +58,39 @@ def is_json(beginning: bytes) -> bool:
     return text.lstrip(b" \t\r")[:1] == b"{" or _AFTER_BLANK_LINES.match(text) is not None
 
 
+def _wrong(what: str, found: object) -> ValueError:
+    """Says of a document what cannot be read, in its own words."""
+    return ValueError(f"{what} cannot be {msgspec.json.encode(found)[:_SHOWN].decode(errors='ignore')}")
+
+
 def _request_from_json(document: Mapping[str, Any]) -> TracesData:
     items = (item for name in ("resourceSpans", "batches") for item in _items(document, name))
     return TracesData(resource_spans=[_resource_spans(item) for item in items])
 
 
 def _items(message: Mapping[str, Any], name: str) -> Iterable[Any]:
-    return _field(message, name, ()) or ()
+    found = _field(message, name, ()) or ()
+    if not isinstance(found, (list, tuple)):
+        raise _wrong(name, found)
+    return found
+
+
+def _number(message: Mapping[str, Any], name: str, kind: Callable[[Any], Any] = int) -> Any:
+    found = _field(message, name, 0) or 0
+    try:
+        return kind(found)
+    except (TypeError, ValueError, OverflowError):
+        raise _wrong(name, found) from None
 
 
 def _field(message: Mapping[str, Any], name: str, default: Any) -> Any:
     """A field by its lowerCamelCase name, or by the proto's own snake_case name, which some writers use."""
-    if name in message:
-        return message[name]
-    return message.get("".join(f"_{c.lower()}" if c.isupper() else c for c in name), default)
+    try:
+        if name in message:
+            return message[name]
+        return message.get("".join(f"_{c.lower()}" if c.isupper() else c for c in name), default)
+    except (AttributeError, TypeError):
+        raise _wrong(f"what would hold {name}", message) from None
 
 
 def _resource_spans(item: Mapping[str, Any]) -> ResourceSpans:
@@ -85,42 +104,52 @@ def _resource_spans(item: Mapping[str, Any]) -> ResourceSpans:
 def _span(item: Mapping[str, Any]) -> Span:
     status = _field(item, "status", None) or {}
     return Span(
-        trace_id=_identifier(_field(item, "traceId", "")),
-        span_id=_identifier(_field(item, "spanId", "")),
-        parent_span_id=_identifier(_field(item, "parentSpanId", "")),
+        trace_id=_identifier(item, "traceId"),
+        span_id=_identifier(item, "spanId"),
+        parent_span_id=_identifier(item, "parentSpanId"),
         trace_state=str(_field(item, "traceState", "") or ""),
-        kind=_enum(_field(item, "kind", 0), _KINDS),
-        start_time_unix_nano=int(_field(item, "startTimeUnixNano", 0) or 0),
-        end_time_unix_nano=int(_field(item, "endTimeUnixNano", 0) or 0),
+        kind=_enum(item, "kind", _KINDS),
+        start_time_unix_nano=_number(item, "startTimeUnixNano"),
+        end_time_unix_nano=_number(item, "endTimeUnixNano"),
         attributes=_attributes(item),
         links=[_link(link) for link in _items(item, "links")],
-        status=Status(code=_enum(_field(status, "code", 0), _CODES)),
+        status=Status(code=_enum(status, "code", _CODES)),
     )
 
 
 def _link(item: Mapping[str, Any]) -> Span.Link:
-    return Span.Link(trace_id=_identifier(_field(item, "traceId", "")), span_id=_identifier(_field(item, "spanId", "")))
+    return Span.Link(trace_id=_identifier(item, "traceId"), span_id=_identifier(item, "spanId"))
 
 
-def _identifier(value: str | None) -> bytes:
+def _identifier(message: Mapping[str, Any], name: str) -> bytes:
     """An id's bytes: hexadecimal as OTLP/JSON says, base64 as protobuf's JSON does; raises ValueError for anything else."""
-    if not value:
-        return b""
-    if len(value) > 2 * _ID_BYTES:
-        raise ValueError(f"not an id: {value!r}")
-    if len(value) in _BASE64_LENGTHS and value.endswith("="):
-        return b64decode(value, validate=True)
-    return bytes.fromhex(value)
+    value = _field(message, name, None) or ""
+    try:
+        if len(value) in _BASE64_LENGTHS and value.endswith("="):
+            return b64decode(value, validate=True)
+        if len(value) <= 2 * _ID_BYTES:
+            return bytes.fromhex(value)
+    except (TypeError, ValueError, AttributeError):
+        pass
+    raise _wrong(name, value)
 
 
-def _enum(value: str | int | None, names: Mapping[str, int]) -> Any:
+def _enum(message: Mapping[str, Any], name: str, names: Mapping[str, int]) -> Any:
+    value = _field(message, name, 0)
     if isinstance(value, str) and not value.lstrip("-").isdecimal():
         return names.get(value, 0)
-    return int(value or 0)
+    return _number(message, name)
 
 
 def _attributes(item: Mapping[str, Any]) -> list[KeyValue]:
-    return [KeyValue(key=pair.get("key") or "", value=_value(pair.get("value") or {})) for pair in _items(item, "attributes")]
+    return [_attribute(pair) for pair in _items(item, "attributes")]
+
+
+def _attribute(pair: Mapping[str, Any]) -> KeyValue:
+    try:
+        return KeyValue(key=pair.get("key") or "", value=_value(pair.get("value") or {}))
+    except (AttributeError, TypeError):
+        raise _wrong("an attribute", pair) from None
 
 
 def _value(item: Mapping[str, Any]) -> AnyValue:
@@ -130,11 +159,11 @@ def _value(item: Mapping[str, Any]) -> AnyValue:
             case "stringValue" | "string_value":
                 return AnyValue(string_value=str(content))
             case "intValue" | "int_value":
-                return AnyValue(int_value=int(content))
+                return AnyValue(int_value=_number(item, name))
             case "boolValue" | "bool_value":
                 return AnyValue(bool_value=bool(content))
             case "doubleValue" | "double_value":
-                return AnyValue(double_value=float(content))
+                return AnyValue(double_value=_number(item, name, float))
             case "arrayValue" | "array_value":
                 result = AnyValue()
                 result.array_value.values.extend(_value(element) for element in _items(content, "values"))
