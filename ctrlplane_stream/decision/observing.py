@@ -260,10 +260,11 @@ def lease_lapsed(draft: Draft, service: str, why: str) -> None:
 
 def _went_back(rollout: e.Rollout, target: e.TargetEntry) -> bool:
     """Whether a target that had been seen with all traffic at the candidate has none there: a hand made its weights partial, and
-    the lease that these have ran out. It takes nothing that raises the candidate before it was told that it has no weight."""
+    the lease that these have ran out. It takes nothing that raises the candidate before it was told that it has no weight; a first version
+    loses all its traffic that way only where the target was not told yet that it is stable, and is begun anew by a person."""
     unit = rollout.unit(target.service)
     seen = target.seen(unit.candidate)
-    return unit.stable is not None and seen is not None and seen.weight == 0
+    return seen is not None and seen.weight == 0
 
 
 def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:

@@ -32,7 +32,7 @@ def retire(draft: Draft) -> None:
             target = _park_anew(draft, target)
         parked = [v for v in target.live if _may_go(target, v)]
         gone = [v for v in parked if (v.parked_until_steady or 0) <= draft.clock.steady and not has_weight(target, v.label)]
-        if gone and at_rest:  # in hands, the deletion would undo what somebody is to look at first
+        if gone and at_rest and not _parks(draft, target):  # in hands, the deletion would undo what somebody is to look at first
             labels = [v.label for v in gone]
             parked = [v for v in parked if v.label not in labels]
             draft.put_target(replace(target, live=tuple(v for v in target.live if v.label not in labels)))
@@ -58,6 +58,12 @@ def _park_anew(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
     if not target.standing_by:
         draft.remove(f"arrivals/{target.service}")
     return target
+
+
+def _parks(draft: Draft, target: e.TargetEntry) -> bool:
+    """Whether something is being parked yet: what was adopted is left to its owner as it is, and is to have no instance then."""
+    told, flight = draft.telling.get(target.service), target.in_flight
+    return (told.verb if told is not None else flight.verb if flight is not None else None) == Verb.PARK
 
 
 def _may_go(target: e.TargetEntry, live: e.LiveVersion) -> bool:

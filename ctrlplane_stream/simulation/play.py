@@ -32,6 +32,7 @@ from ctrlplane_stream.simulation.drawing.systems import OUTSIDE_JUDGE, SWIFT
 from ctrlplane_stream.simulation.loop import Loop, artifact, catalog
 from ctrlplane_stream.simulation.patience import Patience
 from ctrlplane_stream.simulation.plans import Deed, Plan
+from ctrlplane_stream.simulation.world import INSTANCES
 from ctrlplane_stream.testing import InvariantBroken
 
 CALM_SECONDS = 60
@@ -218,6 +219,8 @@ class Play:
             for label, version in target.versions.items():  # whoever wants a version that never came up, or is down, has to bring it up
                 if label == loop.driver.target(name).stable or (name, label) in forced | left:
                     version.failure, version.ready_at_ms = None, min(version.ready_at_ms, loop.now_ms)
+                    if version.weight:
+                        version.instances = version.instances or INSTANCES  # somebody scaled it down
             loop.tell_world(name, WorldCause.READINESS)
             if _waits_for_people(loop, name):
                 loop.say(OverrideVerb.RESUME, service=name)

@@ -264,3 +264,16 @@ def test_an_adopted_version_is_not_announced_to_the_next_environment() -> None:
     adopt(loop)
     until(loop, "cart/1", Phase.COMPLETED)
     assert offered == []
+
+
+def test_what_was_adopted_and_a_hand_had_serve_beyond_its_retention_is_parked_before_it_is_left_to_its_owner() -> None:
+    loop = adopted(replace(QUICK, retention_seconds=60))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.world.edit("cart", {"#1": 48, "#2": 52}, "weight 48")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 48")
+    loop.run(100)
+    loop.say(Say.RESUME, service="cart")
+    loop.run(120)
+    assert (verbs(loop)[-3:], loop.world.harmed) == ([Verb.SHIFT, Verb.PARK, Verb.DELETE], [])
+    assert list(loop.world.target("cart").versions) == ["#2"]

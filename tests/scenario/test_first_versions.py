@@ -87,6 +87,31 @@ def test_broken_glass_empties_a_first_version_only_where_its_target_does_not_kno
         until(loop, "cart/1", Phase.COMPLETED)
 
 
+def test_a_lease_on_a_hands_weights_empties_a_first_version_that_its_target_does_not_know_as_stable_yet() -> None:
+    """It went to stable, which is nothing, and takes nothing that raises the version before it was told that this has no weight."""
+    loop = Loop.of(catalog(service("cart")))
+    loop.judge.faulty.add(("cart", "#1"))
+    loop.push("cart", 1)
+    until(loop, "cart/1", Phase.REVERTED)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.actuation_seconds = 3
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.world.broken.add("cart")
+    loop.world.edit("cart", {"#1": 15, "#2": 85}, "weight 15")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 15")
+    loop.run(5)
+    loop.world.release("cart", loop.now_ms)
+    loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
+    loop.run(60)
+    assert (weights(loop, "cart"), phase(loop, "cart/2")) == ({}, Phase.ABORTING)
+    loop.world.broken.clear()
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.say(Say.RETRY, service="cart")
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
 def test_a_service_never_seen_waits_for_a_person_where_the_policy_says_hold() -> None:
     loop = Loop.of(catalog(service("cart", replace(QUICK, on_unknown_service=Unsure.HOLD))))
     loop.push("cart", 1)

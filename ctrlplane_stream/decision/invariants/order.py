@@ -84,8 +84,8 @@ def told_by_one(books: Books, fact: Fact, before: State, decision: Decision) -> 
 
 def _undoes_its_own(books: Books, state: State, command: Command) -> bool:
     """Whether a set that is aborted before it ended takes back a first version that it had made stable: beside others, or where a person
-    who broke the glass has emptied one of its targets, which did not know yet what it is to fall back to. By the time that the turn of
-    its first wave comes, the glass may be whole again."""
+    has emptied one of its targets, by breaking the glass or by an edit whose lease ran out, which did not know yet what to fall back to.
+    By the time that the turn of its first wave comes, the glass may be whole again."""
     rollout = rollout_of(state, command.rollout)
     if rollout is None or rollout.stopped_because is None:
         return False
@@ -95,9 +95,10 @@ def _undoes_its_own(books: Books, state: State, command: Command) -> bool:
 
 
 def _emptied_by_hand(books: Books, fact: Fact, unit: e.Unit) -> bool:
-    """Whether the world shows broken glass and nothing of the candidate, or would not have it any more."""
+    """Whether the world shows broken glass, or that the lease on a hand's weights ran out, and nothing of the candidate, or would not have
+    it any more."""
     seen = books.observed.get(unit.service)
-    if seen is None or seen.break_glass is None:
+    if seen is None or (seen.break_glass is None and not seen.lease_expired):
         return False
     refused = isinstance(fact, OutcomeReported) and fact.status is OutcomeStatus.REFUSED and fact.target.service == unit.service
     return refused or (at := seen.version(unit.candidate)) is None or at.weight == 0
