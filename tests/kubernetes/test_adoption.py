@@ -99,6 +99,18 @@ class Owned:
             return
         raise AssertionError("the Deployment keeps changing")
 
+    async def replace(self) -> None:
+        """Put it anew as it was before us, as ``kubectl replace`` does: without our labels."""
+        while True:
+            with suppress(Conflict):
+                there = await self.deployment()
+                await self._admin.replace(
+                    Kind.DEPLOYMENT,
+                    self._namespace,
+                    {**there, "metadata": {**there["metadata"], **running()["metadata"], "annotations": {}}},
+                )
+                return
+
     async def forget(self) -> None:
         """Take our memory away, as somebody may with kubectl."""
         metadata = (await self._admin.get(Kind.CONFIG_MAP, self._namespace, "ctrlplane-shop-cart"))["metadata"]
@@ -390,6 +402,100 @@ def test_whoever_goes_over_a_rollout_of_its_owners_that_does_not_come_up_keeps_t
         return edited
 
     play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
+
+
+async def edited(actuator) -> str:
+    """How a target was edited by hand, once it is told so."""
+    async with asyncio.timeout(30.0):
+        while (said := (await actuator.observe(TARGET)).edited) is None:
+            await asyncio.sleep(0.05)
+    return said
+
+
+async def seen(actuator, what) -> None:
+    """Look at the target until something is so."""
+    async with asyncio.timeout(30.0):
+        while not await what():
+            await actuator.observe(TARGET)
+            await asyncio.sleep(0.05)
+
+
+def rolled_out_digest(number: int, behaviour: str):
+    """The user's own Deployment, which is to run another artifact."""
+    changed = running()
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = str(version("cart", number, 0, behaviour=behaviour).artifact)
+    return changed
+
+
+@pytest.mark.parametrize("way", ["rolls out what cannot be pulled", "replaces it"])
+def test_what_was_adopted_serves_until_the_version_made_anew_in_its_place_is_ready_and_is_left_without_pods(lab, way):
+    """Its Service chooses its Pods until then, so that an abort over its owner's doing takes no traffic to nobody."""
+    namespace = lab.namespace()
+    lab.apply([route("shop-cart", ["main"]), running()], namespace)
+
+    async def doing(actuator, owned):
+        await adopted(actuator, owned)
+        await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 50), version("shop/cart", 2, 50)))
+        await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        lab.kubelet.set_ready("shop-cart-v1", ready=False)
+        try:
+            if way == "replaces it":
+                await owned.replace()
+            else:
+                await asyncio.to_thread(lab.apply, [rolled_out_digest(5, "missing")], namespace)
+            said = await edited(actuator)
+            await actuator.apply(*command(TARGET, 3, version("shop/cart", 1, 100), version("shop/cart", 2, 0), over_edit=said))
+            for _ in range(40):
+                await actuator.observe(TARGET)
+                assert await owned.served("shop-cart-v1") >= 1
+                await asyncio.sleep(0.05)
+            assert await owned.names() == ["cart", "shop-cart-v1", "shop-cart-v2"]
+        finally:
+            lab.kubelet.set_ready("shop-cart-v1", ready=True)
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await seen(actuator, lambda: _is(owned.served("shop-cart-v1"), 2))
+        await seen(actuator, lambda: _is(owned.marks(), []))
+        assert (await owned.deployment())["spec"]["replicas"] == 0
+        await asyncio.to_thread(lab.apply, [rolled_out_digest(6, "well")], namespace)
+        await actuator.apply(*command(TARGET, 4, version("shop/cart", 1, 75), version("shop/cart", 2, 25)))
+        assert (await settled(actuator, TARGET, {"#1": 75, "#2": 25})).edited is None
+
+    play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
+
+
+async def _is(found, what) -> bool:
+    return await found == what
+
+
+@pytest.mark.parametrize("way", ["rolls out another artifact", "replaces it"])
+def test_behind_one_service_what_was_adopted_is_left_without_pods_once_the_version_made_anew_is_ready(lab, way):
+    """Otherwise its Pods would take their share of the requests for ever, counted by nobody."""
+    namespace = lab.namespace()
+    ports = [{"port": 80, "targetPort": 8080}]
+    shared = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}, "spec": {"selector": {"app": "cart"}, "ports": ports}}
+    lab.apply([shared, running(4)], namespace)
+    made = template(4)
+    made[0]["spec"]["template"]["metadata"]["labels"] |= {"app": "cart"}
+    place = Place(namespace, "shop-cart", made, full=4, service="cart", adopt="cart")
+
+    async def doing(actuator, owned):
+        await adopted(actuator, owned, 4)
+        await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 50), version("shop/cart", 2, 50)))
+        await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        if way == "replaces it":
+            await owned.replace()
+        else:
+            changed = rolled_out_digest(5, "well")
+            del changed["spec"]["replicas"]
+            await asyncio.to_thread(lab.apply, [changed], namespace)
+        said = await edited(actuator)
+        await actuator.apply(*command(TARGET, 3, version("shop/cart", 1, 100), version("shop/cart", 2, 0), over_edit=said))
+        assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
+        await seen(actuator, lambda: _is(owned.marks(), []))
+        await seen(actuator, lambda: _is(owned.served("cart"), 4))
+        assert (await owned.deployment())["spec"]["replicas"] == 0
+
+    play(lab, place, doing)
 
 
 def test_what_was_adopted_and_taken_away_is_made_anew_by_whoever_goes_over_that(lab):

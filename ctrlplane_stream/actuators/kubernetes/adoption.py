@@ -4,13 +4,17 @@ Its Pods are not touched: they keep their labels and environment, so their telem
 hash of the Pod template (which is what their Service chooses by) and not by our resource attribute.
 """
 
+import msgspec
+
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.health import staying
 from ctrlplane_stream.actuators.kubernetes.manifests import owner_annotations, service
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import ADOPTED_AT, LABEL, REVISION, Kind, Manifest, annotation, label, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
+from ctrlplane_stream.actuators.kubernetes.steps import Remember, Steps, Succeed
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import replicas
+from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas
 from ctrlplane_stream.model.world import WantedVersion
 
 _HASH = "pod-template-hash"
@@ -54,6 +58,27 @@ def is_still_rolling_out(deployment: Manifest) -> bool:
     old = int(status.get("replicas") or 0) - int(status.get("updatedReplicas") or 0)
     new_and_ready = int(status.get("readyReplicas") or 0) - old  # at least so many: it does not say of which the ready ones are
     return replicas(deployment) > 0 and new_and_ready < max(1, old)
+
+
+def succession(sight: Sight, memory: Memory) -> Steps:
+    """What takes the place of a Deployment that was adopted, once it is ready for that; one at a time."""
+    for version, name in sorted(memory.replaced.items()):
+        if _may_succeed(sight, version, name):
+            kept = {of: former for of, former in memory.replaced.items() if of != version}
+            return (Succeed(version, name), Remember(msgspec.structs.replace(memory, replaced=kept)))
+    return ()
+
+
+def _may_succeed(sight: Sight, version: str, name: str) -> bool:
+    """Whether what was made anew of a version can take the requests that what was adopted gets, or there are none.
+
+    What that one's owner has brought up in its stead gets none by a route, so then one Pod is better.
+    """
+    if not in_force(sight).get(version):
+        return True
+    former, ours = sight.workloads.get(name), sight.serving(version)
+    nobody = former is not None and is_rolled_out(former) and not is_still_rolling_out(former)
+    return staying(ours) >= (1 if sight.routed and nobody else max(1, replicas(ours)))
 
 
 async def adopted_service(cluster: Cluster, sight: Sight, version: WantedVersion, owner: Manifest) -> list[tuple[Kind, Manifest]]:

@@ -16,7 +16,9 @@ from ctrlplane_stream.model.world import Capacity
 def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
     """Steps for weight, for more Pods and for fewer; ``ledger`` with the weights in force."""
     whole = sight.memory.made if sight.memory is not None else ()
-    carrying = {label: staying(sight.serving(label)) for label in whole}  # whatever its controller does: an abort must not wait for that
+    replaced = sight.memory.replaced if sight.memory is not None else {}  # whose Service does not choose what is ready yet
+    # Whatever its controller does: an abort must not wait for that.
+    carrying = {label: 0 if label in replaced else staying(sight.serving(label)) for label in whole}
     by_hand = ledger.edited is not None or ledger.broken_glass is not None
     moved = msgspec.structs.replace(ledger, weights=ledger.goal) if by_hand else move(ledger, carrying, sight.full)
     wanted = instances_wanted(ledger, sight.full)

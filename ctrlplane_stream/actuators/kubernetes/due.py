@@ -10,7 +10,7 @@ from collections.abc import Collection
 import msgspec
 
 from ctrlplane_stream.actuators.in_place import shares
-from ctrlplane_stream.actuators.kubernetes.adoption import is_rolled_out, is_still_rolling_out, misfit
+from ctrlplane_stream.actuators.kubernetes.adoption import is_rolled_out, is_still_rolling_out, misfit, succession
 from ctrlplane_stream.actuators.kubernetes.behind_service import shared_steps
 from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
 from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
@@ -57,7 +57,7 @@ def due(sight: Sight, now: float, refused: Collection[str] = ()) -> Steps:
     missing = _missing(sight, memory, refused)
     weights, more, less = _weighed(sight, ledger, memory.ledger.wanted)
     first = (*weights, *missing) if missing else (*more, *weights, *_unstamped(sight, more))
-    return first or tuple(step for step in (*less, *_unlisted(sight)) if not _is_going(sight, step))
+    return first or succession(sight, memory) or tuple(step for step in (*less, *_unlisted(sight)) if not _is_going(sight, step))
 
 
 def has_arrived(sight: Sight) -> bool:
@@ -68,7 +68,7 @@ def has_arrived(sight: Sight) -> bool:
     ledger, wanted, weights = memory.ledger, memory.ledger.wanted, in_force(sight)
     sizes = shares(ledger.goal, wanted, sight.full) if wanted.in_place else {}
     whole = all(replicas(sight.serving(label)) == size for label, size in sizes.items())
-    return whole and all(weights.get(label, 0) == weight for label, weight in ledger.goal.items())
+    return whole and not memory.replaced and all(weights.get(label, 0) == weight for label, weight in ledger.goal.items())
 
 
 def _weighed(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps, Steps, Steps]:
@@ -134,7 +134,8 @@ def written_off(sight: Sight, memory: Memory) -> Memory:
     whole = tuple(each for each in memory.made if each not in others and gone.isdisjoint(objects_of(sight, each)))
     kept = {each: name for each, name in memory.adopted.items() if each not in others}
     adopted = {each: name for each, name in kept.items() if f"{sight.place.workload.manifest_kind} {name}" not in gone}
-    return msgspec.structs.replace(memory, made=whole, adopted=adopted, hands_off=False)
+    replaced = {**memory.replaced, **{each: name for each, name in memory.adopted.items() if each not in adopted}}
+    return msgspec.structs.replace(memory, made=whole, adopted=adopted, replaced=replaced, hands_off=False)
 
 
 def _listed_only(sight: Sight) -> dict[str, int]:
@@ -183,4 +184,5 @@ def _unlisted(sight: Sight) -> Steps:
         if (annotation(deployment, LABEL) is not None or label(deployment, MANAGED_BY) == MANAGER)
         and (of := label(deployment, VERSION)) not in listed
         and (of not in weighty or label(deployment, ROLE) == STANDBY)
+        and (sight.memory is None or name not in sight.memory.replaced.values())
     )

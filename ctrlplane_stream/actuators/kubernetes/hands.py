@@ -47,7 +47,20 @@ from ctrlplane_stream.actuators.kubernetes.runs import Told, under_way
 from ctrlplane_stream.actuators.kubernetes.selectors import chooses
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import is_unknown, unknown
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, End, Floor, Make, Remember, Remove, Return, Scale, Steer, Step
+from ctrlplane_stream.actuators.kubernetes.steps import (
+    Complete,
+    Count,
+    End,
+    Floor,
+    Make,
+    Remember,
+    Remove,
+    Return,
+    Scale,
+    Steer,
+    Step,
+    Succeed,
+)
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.weights import (
     Recorded,
@@ -92,8 +105,8 @@ class Hands:
                 await self._steer(sight, weights)
             case Remove() | End():
                 await self._remove(sight, step)
-            case Return(name):
-                await self._return(sight, sight.workloads[name])
+            case Succeed() | Return():
+                await self._give_back(sight, step)
 
     async def remember(self, memory: Memory, revision: str | None) -> str:
         """Replace the memory at that revision (None: there is none yet); its new one."""
@@ -191,8 +204,11 @@ class Hands:
 
     async def _make_owned(self, sight: Sight, owner: Manifest, owned: list[tuple[Kind, Manifest]]) -> None:
         """Make what is not there, and own again what lost its owner. What is owned stays as it is, for whoever edited it was told of."""
+        replaced = sight.memory.replaced if sight.memory is not None else {}
         for kind, manifest in owned:
             there = await self._not_foreign(kind, sight, name_of(manifest))
+            if kind is Kind.SERVICE and there is not None and annotation(manifest, LABEL) in replaced:
+                continue  # it chooses what was adopted, which serves until what is made here is ready
             if there is None or not _is_owned(there, owner):
                 await self._cluster.apply(kind, sight.place.namespace, owned_by(owner, sight.place.workload, manifest))
 
@@ -270,14 +286,33 @@ class Hands:
         metadata = gone["metadata"]
         await self._cluster.delete(kind, sight.place.namespace, metadata["name"], metadata["uid"], metadata["resourceVersion"])
 
-    async def _return(self, sight: Sight, deployment: Manifest) -> None:
-        """The guard is the whole revision, as where it was adopted."""
+    async def _give_back(self, sight: Sight, step: Succeed | Return) -> None:
+        """The Service first, so that its requests always have somewhere to go. What it has chosen until then is known by its name, for its
+        owner may have taken our labels off it."""
+        if isinstance(step, Return):
+            await self._return(sight, sight.workloads[step.deployment])
+            return
+        owner = sight.serving(step.label)
+        version = next((each for each in sight.listed if each.label == step.label), None)
+        made = companions(sight.place_of(step.label), sight.target, version) if version is not None else []
+        for kind, manifest in made:
+            if owner is not None and kind is Kind.SERVICE:
+                await self._not_foreign(kind, sight, name_of(manifest))
+                await self._cluster.apply(kind, sight.place.namespace, owned_by(owner, sight.place.workload, manifest))
+        former = await self._cluster.get(Kind.DEPLOYMENT, sight.place.namespace, step.deployment)
+        if former is not None:
+            await self._return(sight, former, replicas=0)
+
+    async def _return(self, sight: Sight, deployment: Manifest, replicas: int | None = None) -> None:
+        """The guard is the whole revision, as where it was adopted. ``replicas``: with so many."""
         metadata = deployment["metadata"]
         ours = (*owner_labels(sight.place, ""), *_ADOPTED_WITH)
         paths = {f"/metadata/{kind}/": (metadata.get(kind) or {}) for kind in ("labels", "annotations")}
         operations: list[Manifest] = [{"op": "test", "path": "/metadata/resourceVersion", "value": revision_of(deployment)}]
         for path, there in paths.items():
             operations += [{"op": "remove", "path": path + _escaped(key)} for key in ours if key in there and key != MANAGED_BY]
+        if replicas is not None:
+            operations.append({"op": "add", "path": "/spec/replicas", "value": replicas})
         await self._cluster.patch(Kind.DEPLOYMENT, sight.place.namespace, metadata["name"], operations)
 
     async def _not_foreign(self, kind: Kind, sight: Sight, name: str) -> Manifest | None:

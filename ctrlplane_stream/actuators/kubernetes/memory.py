@@ -37,7 +37,8 @@ class Memory(msgspec.Struct, frozen=True):
 
     ``ledger.weights`` is what a person set last by our verbs or by hand; the weights in force are read from the route
     or the replicas themselves. ``made``: labels whose objects were complete once, so that a missing one was taken away.
-    ``adopted``: label → the Deployment that was there before us. ``accepted``: object → how it was left by a hand that
+    ``adopted``: label → the Deployment that was there before us; ``replaced``: that whose place one of ours takes once it is ready.
+    ``accepted``: object → how it was left by a hand that
     we reported (see ``strays``), so that it is reported once. ``hidden``: labels by which the shared Service chooses.
     ``steered``: the rule that had our weights once, so that one without our record is not taken for one that was never ours.
     ``sources``: label → what the version is made from, where the catalog named its template; ``templates``: those by digest.
@@ -48,6 +49,7 @@ class Memory(msgspec.Struct, frozen=True):
     ledger: Ledger = Ledger()
     made: tuple[str, ...] = ()
     adopted: dict[str, str] = {}
+    replaced: dict[str, str] = {}
     accepted: dict[str, str] = {}
     hands_off: bool = False
     hidden: tuple[str, ...] = ()

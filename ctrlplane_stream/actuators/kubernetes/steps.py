@@ -66,13 +66,21 @@ class Remove(msgspec.Struct, frozen=True):
     deployment: str
 
 
+class Succeed(msgspec.Struct, frozen=True):
+    """Have the Service of a version choose what was made of it anew, and leave the Deployment that was adopted as it without Pods, to its
+    owner."""
+
+    label: str
+    deployment: str
+
+
 class Return(msgspec.Struct, frozen=True):
     """Take our labels and annotations off a Deployment that was adopted, and leave it to its owner as it is."""
 
     deployment: str
 
 
-Step = Remember | Make | Complete | Scale | Floor | Steer | Count | End | Remove | Return
+Step = Remember | Make | Complete | Scale | Floor | Steer | Count | End | Remove | Succeed | Return
 Steps = tuple[Step, ...]
 
 

@@ -34,9 +34,12 @@ def strays(sight: Sight) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     if sight.routed:
         found |= _of_route(sight)
-        found |= {f"Service {name}": _hands(each) for name, each in sorted(sight.services.items())}
+        left = {backend_name(sight, label) for label in sight.memory.replaced}
+        found |= {f"Service {name}": _hands(each) for name, each in sorted(sight.services.items()) if name not in left}
     found |= {f"{kind} {name}": _hands(each) for kind, owned in sight.owned.items() for name, each in sorted(owned.items())}
     for name, deployment in sorted(sight.workloads.items()):
+        if name in sight.memory.replaced.values():
+            continue  # it is to go, whatever its owner makes of it until then
         found[f"{sight.place.workload.manifest_kind} {name}"] = _of_deployment(sight, deployment)
     listed = {version.label for version in sight.listed}
     for label in sight.memory.made:
@@ -118,7 +121,8 @@ def _missed(sight: Sight, label: str) -> list[str]:
     if sight.serving(label) is None and sight.standing_by(label) is None:
         return [f"{sight.place.workload.manifest_kind} {sight.name(label)}"]
     backend = backend_name(sight, label)
-    service = [f"Service {backend}"] if sight.routed and backend not in sight.services else []
+    replaced = sight.memory is not None and label in sight.memory.replaced
+    service = [f"Service {backend}"] if sight.routed and backend not in sight.services and not replaced else []
     return [*service, *(each for each in _owned(sight, label) if _is_missed(sight, each))]
 
 
