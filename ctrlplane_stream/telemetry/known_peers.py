@@ -72,10 +72,11 @@ _BY_END = attrgetter("until", "place")
 
 
 class KnownPeers:
-    """The catalog's names and addresses (``catalog``, which may be replaced), and at most ``most`` learned sightings, as many that are
-    forgotten and may still be asked for, and what is learned within one window: of outsiders, ``most``, the first by name.
+    """The catalog's names and addresses (``catalog``, which may be replaced), and at most ``most`` learned sightings, twice as many
+    that are forgotten and may still be asked for, and what is learned within one window: of outsiders, ``most``, the first by name.
 
-    Where one window brings more than that besides, what was forgotten first is dropped though it may be asked for.
+    While ``most`` are forgotten besides nothing new is learned, so what is too much comes in one window. Where it brings more than ``most``
+    of ours, what was forgotten first is dropped though it may be asked for: the checkpoint holds them all.
 
     ``forgotten`` counts those of ours that had to make room.
     """
@@ -142,7 +143,7 @@ class KnownPeers:
             self._known_now -= 1
             self._forgotten.append(seen)
             self.forgotten += _is_ours(seen)
-        while len(self._forgotten) > self._most:
+        while len(self._forgotten) > 2 * self._most:
             self._drop((self._forgotten.popleft(),))
 
     def _ordered(self) -> list[Seen]:
