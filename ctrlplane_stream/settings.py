@@ -163,12 +163,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pairing_spans: Annotated[
         int,
         _meta(
-            "Most spans that one partition keeps for pairing; beyond it the oldest go first, and are counted as evicted",
+            "Most spans that a worker keeps for pairing, an equal share of each partition; beyond it the oldest go first, and are counted",
             unit="spans",
-            why="Some 100 bytes each where traces have the usual shape and 1 kB where not: bounds what a flood may take",
+            why="Some 100 bytes each where traces have the usual shape and 1 kB where not: no flood takes a worker beyond 1.1 GB",
             ge=1,
         ),
-    ] = 1_000_000
+    ] = 2_000_000
     sampling_multiplier: Annotated[
         float,
         _meta(

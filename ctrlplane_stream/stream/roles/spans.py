@@ -42,14 +42,14 @@ _WATERMARK_SECONDS = 0.25
 _CATALOG_SECONDS = 15.0
 
 
-def span_settings(settings: Settings) -> SpanSettings:
-    """The span engine's settings, as this process was told."""
+def span_settings(settings: Settings, owned: int = 1) -> SpanSettings:
+    """The span engine's settings, as this process was told: one of ``owned`` partitions has its share of what the process may keep."""
     return SpanSettings(
         partitions=settings.partitions,
         window_ms=settings.window_seconds * 1000,
         lateness_ms=round(settings.lateness_seconds * 1000),
         pairing_ms=round(settings.pairing_seconds * 1000),
-        max_halves=settings.pairing_spans,
+        max_halves=max(1, settings.pairing_spans // owned),
         sampling_multiplier=settings.sampling_multiplier,
         default_environment=settings.default_environment,
     )
@@ -164,9 +164,10 @@ class Spans(Duty):
         topic = self.settings.topic(HALVES)
         async with self._taking:
             await self._begin_halving([p for name, p in sorted(assigned) if name == self.settings.topic(SPANS)])
-            for name, partition in sorted(assigned):
-                if name == topic and partition not in self._pairs:
-                    await self._take(partition)
+            mine = [partition for name, partition in sorted(assigned) if name == topic]
+            for partition in mine:
+                if partition not in self._pairs:  # whatever is assigned anew, all are: none has its share of fewer
+                    await self._take(partition, span_settings(self.settings, len(mine)))
             return {(topic, p): offset for p, offset in self._next.items() if (topic, p) in assigned}
 
     async def _begin_halving(self, partitions: list[int]) -> None:
@@ -178,13 +179,13 @@ class Spans(Duty):
             for tp in fresh:
                 self._halved[tp.partition] = max(consumer._read_offset.get(tp) or 0, earliest.get(tp, 0))
 
-    async def _take(self, partition: int) -> None:
+    async def _take(self, partition: int, told: SpanSettings) -> None:
         last = None
         async for found in self.reader.read(CHECKPOINTS, partition, 0):
             last = found.value or last
         await self._catalog.refresh()
         checkpoint = checkpoints.decode(last) if last is not None else None
-        stage = PairStage(partition, self._told, self._known_names(), checkpoint, self._pairing)
+        stage = PairStage(partition, told, self._known_names(), checkpoint, self._pairing)
         self._pairs[partition] = stage
         self._next[partition] = stage.restart_offset
 
