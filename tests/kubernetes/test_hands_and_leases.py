@@ -374,7 +374,8 @@ def test_glass_is_not_broken_where_nothing_steers_the_traffic(lab, namespace, ch
                 metadata = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["metadata"]
                 await admin.delete(Kind.HTTP_ROUTE, namespace, "shop-cart", metadata["uid"], metadata["resourceVersion"])
             edited = (await settled_edit(actuator)).edited
-            with pytest.raises(HandRefused, match="there is no rule named main in HTTPRoute"):
+            missing = "rule named main in HTTPRoute" if change == "renamed" else f"HTTPRoute {namespace}/shop-cart: make it"
+            with pytest.raises(HandRefused, match=f"there is no {missing}"):
                 await actuator.break_glass(TARGET, "bob", "pages are down")
             seen = await actuator.observe(TARGET)
             assert (seen.edited, seen.break_glass) == (edited, None)

@@ -214,7 +214,7 @@ class Kubernetes:
             raise HandRefused(changed.reason)
         rule = sight.place.route
         if sight.routed and rule is not None and (sight.route is None or rule_index(sight.route, rule.rule) is None):
-            raise HandRefused(no_rule(sight.place, rule))
+            raise HandRefused(no_rule(sight.place, rule, sight.route))
         kept = msgspec.structs.replace(written_off(sight, memory), ledger=changed)
         await Hands(self._cluster_of(sight.place)).remember(kept, sight.revision)
 

@@ -171,7 +171,7 @@ async def _steerable(cluster: Cluster, sight: Sight, command: Command, place: Pl
     if route is None and not await cluster.serves(of.api):
         return Refusal(no_gateway_api(of))
     if route is None or rule_index(route, of.rule) is None:
-        return Refusal(no_rule(place, of))
+        return Refusal(no_rule(place, of, route))
     if is_named_twice(route, of.rule) and not is_abort(command):
         return Refusal(named_twice(place, of))
     ours = known and was_steered(sight)
@@ -190,9 +190,12 @@ def shared_out(place: Place, of: Route, route: Manifest) -> str | None:
     )
 
 
-def no_rule(place: Place, of: Route) -> str:
-    """What to say where nothing steers the target's traffic."""
-    return f"there is no rule named {of.rule} in {of.kind} {place.namespace}/{of.name}: add it, or correct the placement file"
+def no_rule(place: Place, of: Route, route: Manifest | None) -> str:
+    """What to say where nothing steers the target's traffic: not even the route is there (None), or not its rule."""
+    what = f"{of.kind} {place.namespace}/{of.name}"
+    if route is None:
+        return f"there is no {what}: make it, with a rule named {of.rule}, or correct the placement file"
+    return f"there is no rule named {of.rule} in {what}: add it, or correct the placement file"
 
 
 def named_twice(place: Place, of: Route) -> str:
