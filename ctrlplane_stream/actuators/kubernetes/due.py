@@ -33,7 +33,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import pruned
 from ctrlplane_stream.actuators.kubernetes.steps import Complete, End, Make, Remember, Remove, Return, Scale, Step, Steps
-from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, objects_of, strays, ways, words
+from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, IS_UNMARKED, objects_of, strays, ways, words
 from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force, replicas
 from ctrlplane_stream.actuators.ledger import Ledger, and_then, expire
 from ctrlplane_stream.model.identity import ServiceKind
@@ -128,7 +128,7 @@ def written_off(sight: Sight, memory: Memory) -> Memory:
 
     So is what its owner has run another artifact since; where it is the same, its Service is to choose what runs now, once that is up.
     """
-    gone = {name for name, said in memory.accepted.items() if said == IS_GONE}
+    gone = {name for name, said in memory.accepted.items() if said in (IS_GONE, IS_UNMARKED)}
     rolled_out = {each for each, name in memory.adopted.items() if name in sight.workloads and is_rolled_out(sight.workloads[name])}
     others = {v.label for v in sight.listed if v.label in rolled_out and misfit(sight.serving(v.label), sight.name(v.label), v) is not None}
     whole = tuple(each for each in memory.made if each not in others and gone.isdisjoint(objects_of(sight, each)))

@@ -19,6 +19,8 @@ from ctrlplane_stream.actuators.kubernetes.weights import (
 )
 
 IS_GONE = "is gone"
+IS_UNMARKED = "is gone or has lost our labels"
+"""Of what was adopted, which only these labels show us: who replaces it with his own manifest takes them off."""
 _AND = " and "
 _BY_NUMBER = frozenset({"f:replicas", "f:suspend"})
 """What is held against what we recorded, and not against who set it: autoscalers set it too."""
@@ -44,7 +46,8 @@ def strays(sight: Sight) -> dict[str, str]:
     listed = {version.label for version in sight.listed}
     for label in sight.memory.made:
         if label in listed:
-            found |= {name: [IS_GONE] for name in _missed(sight, label)}
+            adopted = f"{sight.place.workload.manifest_kind} {sight.memory.adopted.get(label)}"
+            found |= {name: [IS_UNMARKED if name == adopted else IS_GONE] for name in _missed(sight, label)}
     return {name: _AND.join(said) for name, said in found.items() if said}
 
 
