@@ -463,6 +463,52 @@ def test_what_was_adopted_serves_until_the_version_made_anew_in_its_place_is_rea
     play(lab, adopting(routed_place(namespace, "shop/cart")), doing)
 
 
+def test_a_worker_killed_at_any_write_of_that_leaves_requests_somewhere_to_go_and_the_rest_to_the_next_worker(lab):
+    """After each number of writes, by turns heard of and not."""
+
+    async def dies(place: Place, writes: int, order) -> bool:
+        """Whether somebody who goes over what the owner did died of so many writes."""
+        async with lab.product(Dying(lab.product_access, writes, hears=writes % 2 == 0)) as cluster:
+            actuator = kubernetes(cluster, (TARGET, place))
+            try:
+                await actuator.apply(*order)
+                await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+                for _ in range(5):
+                    await actuator.observe(TARGET)
+            except Killed:
+                return True
+        return False
+
+    async def once(writes: int) -> bool:
+        namespace = await asyncio.to_thread(lab.namespace)
+        await asyncio.to_thread(lab.apply, [route("shop-cart", ["main"]), running()], namespace)
+        place = adopting(routed_place(namespace, "shop/cart"))
+        async with lab.product() as cluster, lab.admin() as admin:
+            owned, actuator = Owned(admin, namespace), kubernetes(cluster, (TARGET, place))
+            await adopted(actuator, owned)
+            await actuator.apply(*command(TARGET, 2, version("shop/cart", 1, 50), version("shop/cart", 2, 50)))
+            await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+            await owned.replace()
+            order = command(TARGET, 3, version("shop/cart", 1, 100), version("shop/cart", 2, 0), over_edit=await edited(actuator))
+            dead = await dies(place, writes, order)
+            assert await owned.served("shop-cart-v1") >= 1, writes
+            if (await actuator.apply(*order)).status is OutcomeStatus.REFUSED:
+                raise AssertionError(f"refused after {writes} writes")
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            await seen(actuator, lambda: _is(owned.marks(), []))
+            await seen(actuator, lambda: _is(owned.served("shop-cart-v1"), 2))
+            assert ((await owned.deployment())["spec"]["replicas"], (await actuator.observe(TARGET)).edited) == (0, None)
+        return dead
+
+    async def run() -> int:
+        writes = 0
+        while await once(writes):
+            writes += 1
+        return writes
+
+    assert asyncio.run(run()) > 6
+
+
 async def _is(found, what) -> bool:
     return await found == what
 
