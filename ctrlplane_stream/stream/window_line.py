@@ -8,15 +8,18 @@ import msgspec
 
 from ctrlplane_stream.decision.judge import ClosedWindow
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
+from ctrlplane_stream.telemetry.late_parts import LateParts, Name
 
 _LONGEST_GAP = 1_000
 
 
 class Heard(msgspec.Struct):
-    """What was taken of one partition: its last closed window, and its last late part as (part, window)."""
+    """What was taken of one partition: its last closed window, its late parts through ``late``, and those in ``beyond`` (see
+    :mod:`late_parts <ctrlplane_stream.telemetry.late_parts>`)."""
 
     closed: int | None = None
-    late: tuple[int, int] = (0, 0)
+    late: Name = (0, 0)
+    beyond: tuple[Name, ...] = ()
 
 
 class Place(msgspec.Struct):
@@ -34,30 +37,29 @@ class WindowLine:
         self._partitions = partitions
         self._seconds = window_seconds
         self.place = place or Place()
-        self._heard = {partition: Heard(h.closed, h.late) for partition, h in self.place.heard.items()}
+        self._closed = {partition: h.closed for partition, h in self.place.heard.items()}
+        self._late = {partition: LateParts(h.late, h.beyond) for partition, h in self.place.heard.items()}
         self._parts: dict[tuple[int, int, int], tuple[int, WindowPart]] = {}
         self._lag: dict[int, float] = {}
 
     def feed(self, offset: int, record: WindowRecord) -> list[ClosedWindow]:
         """Take in the record at ``offset`` (ascending); returns the windows that are whole by now, in order."""
-        heard = self._heard.setdefault(record.partition, Heard())
+        closed = self._closed.setdefault(record.partition, None)
         if isinstance(record, Closed):
-            heard.closed = record.window if heard.closed is None else max(heard.closed, record.window)
+            self._closed[record.partition] = record.window if closed is None else max(closed, record.window)
             self._lag[record.partition] = record.lag_seconds
             return self._whole(offset)
-        if self._is_new(heard, record):
+        if self._is_new(closed, record):
             self._parts.setdefault((record.partition, record.window, record.part), (offset, record))
         return []
 
-    def _is_new(self, heard: Heard, part: WindowPart) -> bool:
+    def _is_new(self, closed: int | None, part: WindowPart) -> bool:
         if part.part == 0:
-            return heard.closed is None or part.window > heard.closed
-        fresh = (part.part, part.window) > heard.late
-        heard.late = max(heard.late, (part.part, part.window))
-        return fresh
+            return closed is None or part.window > closed
+        return self._late.setdefault(part.partition, LateParts()).is_new((part.part, part.window))
 
     def _whole(self, offset: int) -> list[ClosedWindow]:
-        closed = [heard.closed for heard in self._heard.values() if heard.closed is not None]
+        closed = [window for window in self._closed.values() if window is not None]
         if len(closed) < self._partitions:
             return []
         last = min(closed)
@@ -65,8 +67,12 @@ class WindowLine:
         found = [self._taken(window) for window in range(first, last + 1, self._seconds)]
         if found:
             restart = min((at for at, _ in self._parts.values()), default=offset + 1)
-            self.place = Place(restart, last, {p: Heard(last, h.late) for p, h in self._heard.items()})
+            self.place = Place(restart, last, {partition: self._taken_of(partition, last) for partition in self._closed})
         return found
+
+    def _taken_of(self, partition: int, last: int) -> Heard:
+        waiting = [(number, window) for of, window, number in self._parts if of == partition and number]
+        return Heard(last, *self._late.setdefault(partition, LateParts()).taken(waiting))
 
     def _taken(self, window: int) -> ClosedWindow:
         """The window with everything that has come for it and for earlier ones."""

@@ -19,6 +19,7 @@ from ctrlplane_stream.model.facts import ArrivalsObserved, EdgeSeen, EdgesFaded,
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord, ServiceRecord, share_class
+from ctrlplane_stream.telemetry.late_parts import LateParts, Name
 
 TableFact = EdgesObserved | EdgesFaded | ArrivalsObserved
 _LONGEST_GAP = 10_000
@@ -52,10 +53,12 @@ class Shard(msgspec.Struct):
 
 
 class Progress(msgspec.Struct):
-    """What was added of one ``span-halves`` partition: its last closed window, and its last late part as (part, window)."""
+    """What was added of one ``span-halves`` partition: its last closed window, its late parts through ``late``, and those in ``beyond``
+    (see :mod:`late_parts <ctrlplane_stream.telemetry.late_parts>`)."""
 
     closed: int | None = None
-    late: tuple[int, int] = (0, 0)
+    late: Name = (0, 0)
+    beyond: tuple[Name, ...] = ()
 
 
 class Head(msgspec.Struct):
@@ -87,7 +90,8 @@ class DependencyTable:
         self._head = Head()
         self._shards: dict[int, Shard] = {}
         self._dirty: set[int] = set()
-        self._seen: dict[int, Progress] = {}
+        self._closed: dict[int, int | None] = {}
+        self._late: dict[int, LateParts] = {}
         self._parts: list[tuple[int, WindowPart]] = []
         self._stepped = False
 
@@ -115,16 +119,15 @@ class DependencyTable:
         """
         if record.environment != self.environment:
             raise ValueError(f"a record of {record.environment} was fed to the table of {self.environment}")
-        seen = self._seen.setdefault(record.partition, Progress())
+        closed = self._closed.setdefault(record.partition, None)
         if isinstance(record, Closed):
-            seen.closed = record.window if seen.closed is None else max(seen.closed, record.window)
+            self._closed[record.partition] = record.window if closed is None else max(closed, record.window)
             return self._steps(offset)
         if record.part == 0:
-            fresh = seen.closed is None or record.window > seen.closed
+            fresh = closed is None or record.window > closed
             fresh = fresh and not any(_name(part) == _name(record) for _, part in self._parts)
         else:
-            fresh = (record.part, record.window) > seen.late
-            seen.late = max(seen.late, (record.part, record.window))
+            fresh = self._late.setdefault(record.partition, LateParts()).is_new((record.part, record.window))
         if fresh:
             self._parts.append((offset, record))
         return []
@@ -141,10 +144,14 @@ class DependencyTable:
         for window in range(first, frontier + 1, seconds):
             facts.extend(self._step(window))
         self._head.restart = min((at for at, _ in self._parts), default=offset + 1)
+        for partition in self._closed:
+            waiting = [(part.part, part.window) for _, part in self._parts if part.partition == partition and part.part]
+            taken = self._late.setdefault(partition, LateParts()).taken(waiting)
+            self._head.progress[partition] = Progress(frontier, *taken)
         return facts
 
     def _frontier(self) -> int | None:
-        closed = [seen.closed for seen in self._seen.values() if seen.closed is not None]
+        closed = [window for window in self._closed.values() if window is not None]
         return min(closed) if len(closed) >= self._settings.partitions else None
 
     def _step(self, window: int) -> list[TableFact]:
@@ -159,11 +166,6 @@ class DependencyTable:
                 self._add(shard, window, edges, services, change)
         self._head.step = window
         self._stepped = True
-        for partition in self._seen:
-            self._head.progress.setdefault(partition, Progress()).closed = window
-        for part in (part for part in parts if part.part):
-            progress = self._head.progress.setdefault(part.partition, Progress(window))
-            progress.late = max(progress.late, (part.part, part.window))
         return self._facts(window, parts, change)
 
     def _add(
@@ -284,7 +286,8 @@ class DependencyTable:
             number = name.rpartition("/")[2]
             if number == "head":
                 self._head = msgspec.json.decode(value, type=Head)
-                self._seen = {partition: Progress(seen.closed, seen.late) for partition, seen in self._head.progress.items()}
+                self._closed = {partition: heard.closed for partition, heard in self._head.progress.items()}
+                self._late = {partition: LateParts(heard.late, heard.beyond) for partition, heard in self._head.progress.items()}
             else:
                 self._shards[int(number)] = msgspec.json.decode(value, type=Shard)
 
