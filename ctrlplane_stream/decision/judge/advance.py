@@ -121,7 +121,7 @@ def _frame(state: StepState, assignment: Assignment, group: Group, pair: Pair, a
     stable = f"{group.arms}|stable"
     latencies = (totals.latency, state.latencies.get(stable, NOTHING))
     known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
-    return Frame(assignment.policy, alpha, totals, latencies, known_gap, kept, past or pair.note is not None)
+    return Frame(assignment.policy, alpha, totals, latencies, known_gap, kept, past or pair.note is not None, assignment.weight)
 
 
 def _answer(

@@ -12,6 +12,7 @@ from ctrlplane_stream.decision.judge.questions import MAX_EDGES
 from ctrlplane_stream.decision.judge.sampling import Kept
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Tail, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
+from ctrlplane_stream.decision.stats.betting import Thinned
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
 from ctrlplane_stream.decision.stats.harm import Past, weigh_against
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
@@ -24,9 +25,16 @@ _PRIOR_CAP = 2000.0
 """The past weighs no more than this many requests in the guess of stable's share."""
 
 
+_THINNED = 2.0
+"""A success must stand for so many times as many as a failure does to be weighed as thinned: less is a matter of how that was estimated."""
+_GUESSED = 10.0
+"""Kept successes that the weight is worth as a guess of the proportion of requests."""
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """What the checks of a guard need besides their own states: the policy, a question's part of the error budget, the past, latencies so
-    far, sampling. How much each metric scattered before the step, and whether its proof is asked for, is a matter of each."""
+    far, sampling, the candidate's weight. How much each metric scattered before the step, and whether its proof is asked for, is a matter
+    of each."""
 
     policy: GatePolicy
     alpha: float
@@ -35,6 +43,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     known_gap: tuple[Histogram, Histogram]
     kept: Kept
     widened: bool = False
+    weight: float = 0.0
 
     @property
     def factor(self) -> float:
@@ -51,7 +60,19 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersio
         return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
     stable = _failures(pair.stable, frame.kept, state.stable)
     known, edges = _capped(_past_failures(frame)), _blamed(state, pair)
-    return weigh_two_arms(state, candidate, stable, margin, known, scatter, None, proof, edges)
+    thinned = _thinned(state, pair.candidate, pair.stable, frame)
+    return weigh_two_arms(state, candidate, stable, margin, known, scatter, None, proof, edges, thinned)
+
+
+def _thinned(state: CheckState, candidate: ArmWindow, stable: ArmWindow, frame: Frame) -> Thinned | None:
+    """How many successes a kept one stands for, if not as many as what a kept failure does; and in which proportion requests come, by the
+    weight and by what came so far in the step."""
+    past = frame.past
+    each = frame.kept.each_success((candidate, stable)) or frame.kept.each_success((past,))
+    if each is None or each < _THINNED:
+        return None
+    odds, guessed = frame.weight / (1.0 - frame.weight), _GUESSED * each
+    return Thinned(each, (state.candidate.total + guessed * odds) / (state.stable.total + guessed))
 
 
 def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scatter: Dispersion, proof: bool) -> CheckState:
@@ -66,7 +87,7 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scat
     if pair.stable is None:
         return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
     stable = _slow(pair.stable, tail.stable, gap, tail.part)
-    after = weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, _expected(tail, state.stable), proof, None)
+    after = weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, _expected(tail, state.stable), proof, None, None)
     if after.windows & (after.windows - 1):
         return after
     return _choose_tail(after, frame, metric, scatter, alone=False, lately=(pair.stable.gap if gap else pair.stable.latency).histogram())

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge.state import CheckState, Counts, EdgeTotals
 from ctrlplane_stream.decision.native import compiled
-from ctrlplane_stream.decision.stats.betting import Sample
+from ctrlplane_stream.decision.stats.betting import Sample, Thinned
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_share, residual_of_shares
 from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh, weigh_against
 
@@ -25,16 +25,20 @@ def two_arms(
     expected: float | None,
     proof: bool,
     edges: dict[str, EdgeTotals] | None,
+    thinned: Thinned | None,
 ) -> CheckState:
-    """Two shares side by side against a margin. ``prior`` is what was known of stable's before the step; ``edges`` replace those there."""
+    """Two shares side by side against a margin. ``prior`` is what was known of stable's before the step; ``edges`` replace those there;
+    ``thinned`` says how successes were sampled, if they were kept more seldom than failures."""
     x, m, y, n = candidate.events, candidate.total, stable.events, stable.total
     if m <= 0 or n <= 0:
         return state if edges is None else replace(state, edges=edges)
     c, s = state.candidate, state.stable
     past = Past(c.events, c.total, prior.events + s.events, prior.total + s.total)
     effect = design_effect(state.scatter, scatter)
-    evidence = weigh(state.evidence, Sample(x, m, y, n), past, margin, effect, expected, proof)
+    evidence = weigh(state.evidence, Sample(x, m, y, n), past, margin, effect, expected, proof, thinned)
     residual = residual_of_shares((x, m), (y, n), (c.events, c.total), (s.events, s.total))
+    if thinned is not None:
+        residual = quieted(residual, thinned.noise((c.events + s.events + x + y) / (c.total + s.total + m + n)))
     return next_check(state, evidence, candidate, stable, residual, effect, edges=edges)
 
 

@@ -97,7 +97,7 @@ def _found_after(first: Rise, rise: Rise, alpha: float, scatter: Dispersion) -> 
         counts = _counts(now.candidate, (end - begun) * now.candidate_requests)
         if beside:
             stable = _counts(now.stable, (end - begun) * now.stable_requests)
-            state = weigh_two_arms(state, counts, stable, rise.margin, past, scatter, None, False, None)
+            state = weigh_two_arms(state, counts, stable, rise.margin, past, scatter, None, False, None, None)
         else:
             state = weigh_as_events(state, counts, alpha, scatter, False)
         if state.evidence.best_harm >= wanted:

@@ -9,7 +9,8 @@ win in windows without failures, so that what it owes them until then crosses no
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ctrlplane_stream.decision.judge.baseline import failures
+from ctrlplane_stream.decision.judge.arms import ArmWindow
+from ctrlplane_stream.decision.judge.baseline import Totals, failures
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.decision.judge.state import Counts, Sampling, StepState
 
@@ -29,6 +30,16 @@ class Kept(NamedTuple):
         if estimated > requests > 0:
             requests = max(errors, estimated / (self.each or estimated / requests))
         return Counts(errors, requests + self.owed * before.total)
+
+    def each_success(self, arms: Iterable[ArmWindow | Totals]) -> float | None:
+        """How many successes one that was seen stands for, on that scale; None where none was seen, or failures are not known."""
+        if self.each is None:
+            return None
+        meant = seen = 0.0
+        for arm in arms:
+            if arm.estimated > arm.requests > arm.errors:
+                meant, seen = meant + arm.estimated / self.each - arm.errors, seen + arm.requests - arm.errors
+        return meant / seen if seen else None
 
 
 def sampling_after(state: StepState, rows: Rows) -> dict[str, Sampling]:

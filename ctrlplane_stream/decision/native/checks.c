@@ -168,10 +168,13 @@ static PyObject *next_check(PyObject *state, Check *check, const double candidat
     return next;
 }
 
-/* two_arms(state, candidate, stable, margin, prior, scatter, expected, proof, edges) */
+/* two_arms(state, candidate, stable, margin, prior, scatter, expected, proof, edges, thinned) */
 static PyObject *of_two_arms(PyObject *const *arguments, Check *check) {
     double candidate[2], stable[2], prior[2], margin = PyFloat_AsDouble(arguments[3]), expected = 0.0, residual = 0.0;
     Scatter scatter;
+    Thinned thinned, *sampled = arguments[9] == Py_None ? NULL : &thinned;
+    if (sampled != NULL && !PyArg_ParseTuple(arguments[9], "dd", &thinned.each, &thinned.ratio))
+        return NULL;
     if (PyErr_Occurred() || open_check(arguments[0], check) < 0 || counts_of(arguments[1], candidate) < 0 ||
         counts_of(arguments[2], stable) < 0 || counts_of(arguments[4], prior) < 0 || scatter_of(arguments[5], &scatter) < 0 ||
         !PyBool_Check(arguments[7]) || candidate[1] <= 0 || stable[1] <= 0)
@@ -183,8 +186,12 @@ static PyObject *of_two_arms(PyObject *const *arguments, Check *check) {
     double effect = design_effect(&check->scatter, &scatter);
     int known = residual_of_shares(sample[0], sample[1], sample[2], sample[3], check->candidate[0], check->candidate[1], check->stable[0],
                                    check->stable[1], &residual);
-    if (isnan(effect) || known < 0 ||
-        weigh(&check->evidence, sample, &past, margin, effect, arguments[6] == Py_None ? NULL : &expected, arguments[7] == Py_True) < 0 ||
+    if (sampled != NULL)
+        residual = residual / sqrt(noise_of(sampled, (check->candidate[0] + check->stable[0] + sample[0] + sample[2]) /
+                                                         (check->candidate[1] + check->stable[1] + sample[1] + sample[3])));
+    if (isnan(effect) || known < 0 || !isfinite(residual) ||
+        weigh(&check->evidence, sample, &past, margin, effect, arguments[6] == Py_None ? NULL : &expected, arguments[7] == Py_True,
+              sampled) < 0 ||
         put_evidence(check->fields[EVIDENCE], &check->evidence, &check->fields[EVIDENCE]) < 0)
         return NULL;
     if (arguments[8] != Py_None)
@@ -286,7 +293,7 @@ static PyObject *answered(enum twin which, PyObject *(*by)(PyObject *const *, Ch
 
 PyObject *two_arms(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     (void)self;
-    return answered(TWO_ARMS, of_two_arms, 9, arguments, count);
+    return answered(TWO_ARMS, of_two_arms, 10, arguments, count);
 }
 
 PyObject *one_arm(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {

@@ -66,6 +66,19 @@ static double log_capital(const double sample[4], double stable, double candidat
     return won;
 }
 
+static double log_capital_of_thinned(const double sample[4], double stable, double candidate, double margin, const Thinned *thinned) {
+    double x = sample[0], m = sample[1], y = sample[2], n = sample[3], each = thinned->each, ratio = thinned->ratio;
+    double c0 = stable + margin;
+    double ours = candidate * (1.0 - c0) * (1.0 - c0) + (1.0 - candidate) * each * c0 * c0;
+    double theirs = stable * (1.0 - stable) * (1.0 - stable + each * stable);
+    double k = smaller((candidate - c0) / (ours + ratio * theirs), NEVER_ALL / larger(each * c0, ratio * (1.0 - stable)));
+    double back = -k * ratio;
+    double won = (m - x) / each * log1p(-k * each * c0) + (n - y) / each * log1p(-back * each * stable);
+    return won + x * log1p(k * (1.0 - c0)) + y * log1p(back * (1.0 - stable));
+}
+
+double noise_of(const Thinned *thinned, double share) { return 1.0 + (thinned->each - 1.0) * share; }
+
 static double log_capital_of_split(const double sample[4], double stable, double candidate) {
     double x = sample[0], m = sample[1], y = sample[2], n = sample[3];
     double odds = candidate * (1.0 - stable) / (stable * (1.0 - candidate));
@@ -130,7 +143,8 @@ static int record(Evidence *e, int safety_weighed) {
     return 0;
 }
 
-int weigh(Evidence *e, const double sample[4], const Past *past, double margin, double effect, const double *expected, int proof) {
+int weigh(Evidence *e, const double sample[4], const Past *past, double margin, double effect, const double *expected, int proof,
+          const Thinned *thinned) {
     double stable = past->stable_total > 0 ? inside((past->stable_events + 0.01) / (past->stable_total + 1.0)) : 0.01;
     double bound = stable + margin;
     if (bound < 1.0 && largest(e->harm, 4) > ABANDONED) {
@@ -138,14 +152,16 @@ int weigh(Evidence *e, const double sample[4], const Past *past, double margin, 
         alternatives(bound, past, bets);
         for (int i = 0; i < 4; i++)
             if (e->harm[i] > ABANDONED && bets[i] > bound)
-                e->harm[i] += log_capital(sample, stable, bets[i], margin) / (i == 0 ? own : effect);
+                e->harm[i] += (thinned == NULL ? log_capital(sample, stable, bets[i], margin)
+                                               : log_capital_of_thinned(sample, stable, bets[i], margin, thinned)) /
+                              (i == 0 ? own : effect);
     }
     double well = expected == NULL ? stable : inside(*expected);
     int weighed = proof && well < bound;
     if (weighed) {
-        double own = harmless(well, bound, past);
-        e->safety[0] += (margin == 0.0 ? log_capital_of_split(sample, stable, well) : log_capital(sample, stable, well, margin)) / effect;
-        e->safety[1] += (margin == 0.0 ? log_capital_of_split(sample, stable, own) : log_capital(sample, stable, own, margin)) / effect;
+        double own = harmless(well, bound, past), by = thinned == NULL ? effect : effect * noise_of(thinned, stable);
+        e->safety[0] += (margin == 0.0 ? log_capital_of_split(sample, stable, well) : log_capital(sample, stable, well, margin)) / by;
+        e->safety[1] += (margin == 0.0 ? log_capital_of_split(sample, stable, own) : log_capital(sample, stable, own, margin)) / by;
     }
     return record(e, weighed);
 }

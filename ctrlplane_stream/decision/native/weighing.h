@@ -14,11 +14,20 @@ typedef struct {
     double squares, products, windows, last;
 } Scatter;
 
+/* How successes were sampled: what a kept one stands for, and the candidate requests to each of stable's that are to be expected. */
+typedef struct {
+    double each, ratio;
+} Thinned;
+
 void prepare_weighing(void);
 
-/* A window of two arms (candidate events and total, stable's; both totals positive) into evidence; `expected` may be NULL. Returns 0, or -1
- * where a number came out that is none. */
-int weigh(Evidence *e, const double sample[4], const Past *past, double margin, double effect, const double *expected, int proof);
+/* A window of two arms (candidate events and total, stable's; both totals positive) into evidence; `expected` and `thinned` may be NULL.
+ * Returns 0, or -1 where a number came out that is none. */
+int weigh(Evidence *e, const double sample[4], const Past *past, double margin, double effect, const double *expected, int proof,
+          const Thinned *thinned);
+
+/* By how much more than a share of requests that were all seen one with an estimated total scatters. */
+double noise_of(const Thinned *thinned, double share);
 
 /* The same of one arm against a fixed share; `proof` (floor and expected share) may be NULL. */
 int weigh_against(Evidence *e, double events, double total, const Past *past, double limit, double effect, const double proof[2]);

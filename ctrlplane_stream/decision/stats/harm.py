@@ -15,11 +15,19 @@ much more than that past: a step's first window of ten thousand requests would r
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from operator import add
 
 import msgspec
 
-from ctrlplane_stream.decision.stats.betting import Sample, log_capital, log_capital_against, log_capital_of_split
+from ctrlplane_stream.decision.stats.betting import (
+    Sample,
+    Thinned,
+    log_capital,
+    log_capital_against,
+    log_capital_of_split,
+    log_capital_of_thinned,
+)
 
 _SMALL, _MEDIUM, _LARGE = 0.03, 0.15, 0.5
 _LOG_WEIGHTS = (math.log(0.4), math.log(0.2), math.log(0.2), math.log(0.2))
@@ -68,22 +76,24 @@ def weigh(
     design_effect: float,
     expected: float | None = None,
     proof: bool = True,
+    thinned: Thinned | None = None,
 ) -> Evidence:
     """The evidence after one more window of two arms, about candidate minus stable share against ``margin``.
 
     ``design_effect`` (>= 1) and ``past`` must come from earlier windows. ``expected`` is the candidate's share where it does no harm
-    if that is not stable's share (a shifted latency threshold). Safety is weighed where ``proof`` asks for it. A window with an empty
-    arm changes nothing.
+    if that is not stable's share (a shifted latency threshold). Safety is weighed where ``proof`` asks for it. ``thinned`` says how
+    successes were sampled, if they were kept more seldom than failures. A window with an empty arm changes nothing.
     """
     if sample.candidate_total <= 0 or sample.stable_total <= 0:
         return evidence
     stable = _share(past.stable_events, past.stable_total)
     # Where stable fails (nearly) always nothing can be worse by the margin, and an alternative would lie on the other side.
     bound = stable + margin
+    bet = log_capital if thinned is None else partial(log_capital_of_thinned, thinned=thinned)
     harm = evidence.harm
     if bound < 1.0 and max(harm) > _ABANDONED:
         a, b, c, d = [
-            log + log_capital(sample, stable, alternative, margin) / divisor if log > _ABANDONED and alternative > bound else log
+            log + bet(sample, stable, alternative, margin) / divisor if log > _ABANDONED and alternative > bound else log
             for log, alternative, divisor in zip(
                 harm, _alternatives(bound, past), _divisors(design_effect, sample.candidate_total, past), strict=True
             )
@@ -97,7 +107,8 @@ def weigh(
             first, second = log_capital_of_split(sample, stable, alike), log_capital_of_split(sample, stable, own)
         else:
             first, second = log_capital(sample, stable, alike, margin), log_capital(sample, stable, own, margin)
-        safety = safety[0] + first / design_effect, safety[1] + second / design_effect
+        divisor = design_effect if thinned is None else design_effect * thinned.noise(stable)
+        safety = safety[0] + first / divisor, safety[1] + second / divisor
     return _record(evidence, harm, safety)
 
 

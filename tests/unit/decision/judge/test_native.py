@@ -17,6 +17,7 @@ from ctrlplane_stream.decision import native
 from ctrlplane_stream.decision.judge import calls, checks, evidence, findings, histograms, past_shares
 from ctrlplane_stream.decision.judge.histograms import Histogram
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts
+from ctrlplane_stream.decision.stats.betting import Thinned
 from ctrlplane_stream.decision.stats.dispersion import Dispersion
 from ctrlplane_stream.decision.stats.intervals import of_level
 from ctrlplane_stream.model import sketch
@@ -85,6 +86,7 @@ WINDOWS: dict[Callable[..., Any], Callable[[random.Random], tuple[Any, ...]]] = 
         rng.choice((None, 0.01, 0.5)),
         rng.random() < 0.5,
         rng.choice((None, {}, {"a -call-> b": (1.0, 2.0, 3.0, 4.0)})),
+        rng.choice((None, Thinned(rng.choice((2.0, 10.0, 150.0, rng.uniform(2, 30))), rng.choice((0.0, 0.1, 1.0, rng.random()))))),
     ),
     evidence.one_arm: lambda rng: (counts(rng), scatter(rng), rng.random() < 0.5),
     evidence.two_sided: lambda rng: (Counts(3.0, 40.0), rng.choice((0.0, 37.0)), 0.2, 0.05, scatter(rng)),

@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, StepState, begin, judge_window, observe, sort_rows
+from ctrlplane_stream.decision.judge.arms import ArmWindow
+from ctrlplane_stream.decision.judge.baseline import Totals
+from ctrlplane_stream.decision.judge.checks import Frame, check_errors
+from ctrlplane_stream.decision.judge.evidence import two_arms
 from ctrlplane_stream.decision.judge.fold import follow
+from ctrlplane_stream.decision.judge.histograms import Histogram
+from ctrlplane_stream.decision.judge.pairs import Pair
+from ctrlplane_stream.decision.judge.sampling import Kept
+from ctrlplane_stream.decision.judge.state import CheckState, Counts
+from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Limit, Metric, VerdictStatus
@@ -140,3 +149,41 @@ def test_what_a_kept_failure_stands_for_is_known_in_the_next_step() -> None:
     assert math.isclose(state.sampling["cart"].each_error or 0.0, 1.0)
     state, _ = judge_window(state, later, sampled.window(PAST + 1, {"#1": 0.0, "#2": 0.0}))
     assert state.checks[ERRORS].candidate.total == pytest.approx(2000, rel=0.2)
+
+
+def kept_of(rng: random.Random, requests: int, share: float, kept: float) -> ArmWindow:
+    failed = sum(rng.random() < share for _ in range(requests))
+    well = sum(rng.random() < kept for _ in range(requests - failed))
+    return ArmWindow(float(failed + well), float(failed), failed + well / kept)
+
+
+def harm_at_most(seed: int, stable: float, candidate: float, windows: int = 80) -> float:
+    """The largest log e-value for harm in a step of 30 requests of each version a window, of which three successes are kept."""
+    rng, state = random.Random(seed), CheckState()
+    nothing = (Histogram(), Histogram())
+    frame = Frame(GatePolicy(error_margin=0.01), 0.001, Totals(), nothing, nothing, Kept(1.0), weight=0.5)
+    for _ in range(windows):
+        pair = Pair(kept_of(rng, 30, candidate, KEPT), kept_of(rng, 30, stable, KEPT))
+        state = check_errors(state, pair, frame, UNSCATTERED, False)
+    return state.evidence.best_harm
+
+
+def test_few_kept_successes_accuse_a_candidate_at_the_margin_no_oftener_than_the_level_says() -> None:
+    """By a power of a kept success's factor it was 14 in a hundred at a level of five."""
+    accused = sum(harm_at_most(seed, 0.0, 0.01) >= -math.log(0.05) for seed in range(200))
+    assert accused <= 0.05 * 200
+
+
+def test_few_kept_successes_find_harm() -> None:
+    assert all(harm_at_most(seed, 0.005, 0.05) >= -math.log(1e-3) for seed in range(20))
+
+
+@pytest.mark.parametrize("each", [1.0, 10.0])
+def test_what_is_not_sampled_by_its_outcome_is_weighed_as_ever(each: float) -> None:
+    """All requests seen, or one span in ten whatever came of it."""
+    candidate, stable = ArmWindow(40.0, 2.0, 40.0 * each), ArmWindow(360.0, 5.0, 360.0 * each)
+    nothing = (Histogram(), Histogram())
+    frame = Frame(GatePolicy(), 0.001, Totals(), nothing, nothing, Kept(each), weight=0.1)
+    after = check_errors(CheckState(), Pair(candidate, stable), frame, UNSCATTERED, True)
+    counts = Counts(2.0, 40.0), Counts(5.0, 360.0)
+    assert after == two_arms(CheckState(), *counts, frame.policy.error_margin, Counts(), UNSCATTERED, None, True, {}, None)
