@@ -13,7 +13,16 @@ import msgspec
 
 from ctrlplane_stream.commands.catalog_in_force import unheard_of
 from ctrlplane_stream.commands.groups import Command
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import (
+    BROKER_TROUBLE,
+    Finite,
+    broker_failed,
+    fail,
+    print_json,
+    require_broker,
+    takes_json,
+    takes_settings,
+)
 from ctrlplane_stream.commands.rollouts import all_rollouts
 from ctrlplane_stream.commands.scope import not_in_catalog, read_scope
 from ctrlplane_stream.commands.statuses import end, ends
@@ -94,7 +103,7 @@ class Asking(Command):
     default=0.0,
     metavar="SECONDS",
     show_default=True,
-    type=click.FloatRange(0),
+    type=Finite(0),
     help="How long to wait for a word that is not `wait`.",
 )
 @takes_settings("kafka_", "topic_", "partitions")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ctrlplane_stream.commands.groups import Command, Group
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, takes_json, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, Finite, broker_failed, takes_json, takes_settings
 from ctrlplane_stream.commands.publishing import SOURCE, new_id, report, send, takes_wait, who_am_i
 from ctrlplane_stream.commands.scope import nowhere, read_scope
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, ends
@@ -25,7 +25,7 @@ from ctrlplane_stream.wire.control import OverrideData, write_control
 
 _Command = Callable[..., Any]
 
-_MINUTES, _OFFSET = click.FloatRange(0, min_open=True), click.IntRange(0)
+_MINUTES, _OFFSET = Finite(0, 100 * 366 * 24 * 60, min_open=True), click.IntRange(0)
 
 _OPTIONS: dict[str, Callable[[_Command], _Command]] = {
     "--version": click.option("--version", metavar="LABEL", help="The version's label, such as '#3' (in quotes)."),

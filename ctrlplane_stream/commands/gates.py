@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from ctrlplane_stream.commands.gate_options import FILES, gate_of, takes_window
 from ctrlplane_stream.commands.groups import Group
-from ctrlplane_stream.commands.options import print_json, takes_json
+from ctrlplane_stream.commands.options import Finite, print_json, takes_json
 from ctrlplane_stream.commands.statuses import ends
 from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, duration, margin_factor, plan_step
 from ctrlplane_stream.model.counted import counted
@@ -47,15 +47,13 @@ def gates() -> None:
 
 
 @gates.command(short_help="How long it takes to prove a step, and to find a fault.")
-@click.option(
-    "--rps", type=click.FloatRange(min=0, min_open=True), metavar="N", required=True, help="Requests a second of the whole service."
-)
+@click.option("--rps", type=Finite(min=0, min_open=True), metavar="N", required=True, help="Requests a second of the whole service.")
 @click.option("--weight", type=_Share(), required=True, help="The candidate's share of them: 5% or 0.05.")
 @click.option("--detect", type=_Share(), required=True, help="The rise of the error share that must be found: 2% or 0.02.")
 @click.option("--errors", type=_Share(or_none=True), default="0.5%", show_default=True, help="Stable's share of errors.")
 @click.option(
     "--p99-over-p50",
-    type=click.FloatRange(min=1, min_open=True),
+    type=Finite(min=1, min_open=True),
     default=3.0,
     show_default=True,
     metavar="N",

@@ -12,7 +12,7 @@ import msgspec
 
 from ctrlplane_stream.commands.catalog_in_force import unknown_environment
 from ctrlplane_stream.commands.groups import Command
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, json_option, require_broker, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, Finite, broker_failed, fail, json_option, require_broker, takes_settings
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.windows import WindowPart, WindowRecord
@@ -51,7 +51,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--live", metavar="ENVIRONMENT", help="Instead of a recording, what the worker has seen of this environment lately.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0, min_open=True),
     metavar="MINUTES",
     default=10.0,
     show_default=True,

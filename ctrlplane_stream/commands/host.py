@@ -9,7 +9,7 @@ import click
 from ctrlplane_stream.actuators.host_api import DEFAULT_PORT
 from ctrlplane_stream.actuators.ledger_file import LedgerUnreadable
 from ctrlplane_stream.commands.groups import Command
-from ctrlplane_stream.commands.options import PORT, fail, print_json, takes_json
+from ctrlplane_stream.commands.options import PORT, Finite, fail, print_json, takes_json
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.local.host.daemon import FolderTaken, run
 from ctrlplane_stream.local.host.settings import SHOP_SERVICE, HostSettings
@@ -48,7 +48,7 @@ def _state_folder() -> Path:
 )
 @click.option(
     "--job-seconds",
-    type=click.FloatRange(0),
+    type=Finite(0),
     metavar="SECONDS",
     default=60.0,
     show_default=True,

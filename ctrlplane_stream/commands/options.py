@@ -6,6 +6,7 @@ failed before it had anything to tell. Standard error has the words for people e
 
 import asyncio
 import functools
+import math
 import os
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -27,6 +28,17 @@ PORT = click.IntRange(0, 65535)
 """A TCP port, 0 for one that is free: a larger number would be taken for another port, and not refused."""
 
 Command = Callable[..., Any]
+
+
+class Finite(click.FloatRange):
+    """A number in a range; ``nan`` is in none, and is taken by the one of click."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number. Raises click.BadParameter."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is no number", param, ctx)
+        return found
 
 
 def takes_settings(*prefixes: str) -> Callable[[Command], Command]:

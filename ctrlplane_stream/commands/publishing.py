@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 import msgspec
 
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, Finite, broker_failed, fail, print_json, require_broker
 from ctrlplane_stream.commands.statuses import DONE, FAILED, end
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.answers import Answer, Listening
@@ -50,7 +50,7 @@ def who_am_i() -> str:
 def takes_wait(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--wait``, passed as ``wait_seconds``."""
     text = "How long to wait for the engine's answer; 0: only until the broker has it."
-    kind = click.FloatRange(0)
+    kind = Finite(0)
     return click.option("--wait", "wait_seconds", metavar="SECONDS", default=10.0, show_default=True, type=kind, help=text)(command)
 
 
