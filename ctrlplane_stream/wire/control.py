@@ -49,6 +49,8 @@ def read_control(value: bytes | None) -> ControlEvent | Unreadable:
         return Unreadable("environment, who and why must not be empty: an override says who overrules, where and for what reason")
     if data.verb is OverrideVerb.ADOPT and (wrong := named_wrongly(data.image or "", data.digest or "")) is not None:
         return Unreadable(f"adopt needs image and digest of what runs: {wrong}")
+    if data.verb in (OverrideVerb.FREEZE, OverrideVerb.UNFREEZE) and data.rollout is not None:
+        return Unreadable(f"{data.verb} is of an environment or of a service of it, not of a rollout: pause {data.rollout} instead")
     fields = msgspec.structs.asdict(data)
     environment = fields.pop("environment")
     return ControlEvent(environment, OverrideRequested(id=event.id, **fields))

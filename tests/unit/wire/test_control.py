@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.control import ControlEvent, OverrideData, read_control, write_control
@@ -44,6 +46,12 @@ def test_what_is_to_be_adopted_is_named_by_its_digest() -> None:
         assert "adopt needs image and digest of what runs" in found.reason
     data = OverrideData(OverrideVerb.ADOPT, "production", "ops", "it runs", service="cart", image="registry.example/cart", digest=digest)
     assert isinstance(read_control(write_control("o-1", "cli", data)), ControlEvent)
+
+
+@pytest.mark.parametrize("verb", [OverrideVerb.FREEZE, OverrideVerb.UNFREEZE])
+def test_a_freeze_of_a_rollout_is_refused_and_not_taken_for_one_of_its_environment(verb: OverrideVerb) -> None:
+    value = write_control("x1", "ctl", OverrideData(verb, "production", "ada", "because", rollout="production/cart/9"))
+    assert "pause production/cart/9 instead" in str(read_control(value))
 
 
 def test_an_unknown_verb_is_refused_by_name() -> None:
