@@ -33,6 +33,7 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             draft.remove(f"service/{name}")
             draft.because("service-removed", f"{name} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
+    together: dict[tuple[str, bool], dict[str, str]] = {}
     for entry in sorted(catalog.services, key=lambda s: s.service):
         service = _as_it_is_there(draft, entry)
         advised = draft.is_advised(service.service)
@@ -40,8 +41,12 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
         draft.remove(f"gone/{service.service}")
         if advised and not draft.is_advised(service.service):
             returned(draft, service.service)
-        _reconfigure(draft, service)
+        if (label := _reconfigure(draft, service)) is not None:
+            group = service.moves_together
+            together.setdefault((service.service, False) if group is None else (group, True), {})[service.service] = label
         _reconfigure_collected(draft, service)
+    for members in together.values():
+        enqueue(draft, members, "configuration")
     _rule_anew(draft)
     return True
 
@@ -79,27 +84,28 @@ def _as_it_is_there(draft: Draft, entry: ServiceInEnvironment) -> ServiceInEnvir
     return entry
 
 
-def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> None:
-    """Roll out what is configured otherwise than what serves or climbs. What was gone back from, by a verdict or by a person,
-    is not brought back by a catalog that says it once more."""
+def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> str | None:
+    """The version to roll out, since it is configured otherwise than what serves or climbs; or None. What was gone back from, by a verdict
+    or by a person, is not brought back by a catalog that says it once more."""
     current, wanted = _current(draft, service.service), manifest_hash(service)
     if current is None:
-        return
+        return None
     if current.manifest_hash == wanted:
         _acted_on(draft, service.service, wanted)
-        return
+        return None
     label, new = number(draft, service, current.artifact, current.provenance)
     version = draft.version(service.service, label)
     if version is not None and version.gone_back and draft.target(service.service).configured == wanted:
         hint = f"`ctrlplane-stream control retry {draft.environment}:{service.service} --version '{label}' --why REASON` tries it again"
         text = f"{service.service} is not as the catalog has it, since {label} was gone back from; {hint}"
         draft.because("gone-back-from", text)
-        return
+        return None
     text = f"{service.service}: the {_otherwise(current, service)} changed, so {current.artifact.digest[:19]} with it is version {label}"
     draft.because("configuration", text if new else f"{text} again")
-    if not only_numbered(draft, service, label):
-        _acted_on(draft, service.service, wanted)
-        _move_to(draft, service.service, label)
+    if only_numbered(draft, service, label):
+        return None
+    _acted_on(draft, service.service, wanted)
+    return label if _is_to_move(draft, service.service, label) else None
 
 
 def _acted_on(draft: Draft, service: str, wanted: str) -> None:
@@ -145,8 +151,8 @@ def _candidate(rollout: e.Rollout, service: str) -> str | None:
     return next((u.candidate for u in rollout.units if u.service == service), None)
 
 
-def _move_to(draft: Draft, service: str, label: str) -> None:
-    """Queue what the catalog asks for, unless nothing is left to be moved once what it no longer asks for is let go."""
+def _is_to_move(draft: Draft, service: str, label: str) -> bool:
+    """Whether what the catalog asks for is to be queued; not where nothing is left to move once what it no longer asks for is let go."""
     ways = [r for r in draft.rollouts() if r.stopped_because is None and _candidate(r, service) is not None]
     ours = next((r for r in ways if _candidate(r, service) == label), None)
     if ours is not None:
@@ -157,7 +163,8 @@ def _move_to(draft: Draft, service: str, label: str) -> None:
         make_way(draft, {service: label}, "configuration", "")
         draft.because("stable-already", f"{service} {label} is stable already")
     else:
-        enqueue(draft, {service: label}, "configuration")
+        return True
+    return False
 
 
 def _is_served(draft: Draft, service: str, label: str) -> bool:

@@ -80,7 +80,12 @@ class ServiceOverride(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A service in the catalog file. ``environments`` lists where it runs."""
+    """A service in the catalog file. ``environments`` lists where it runs.
+
+    Services with the same ``moves_together`` are rolled out and gone back from as one set: what is pushed of them within 30 s of each
+    other, and what one catalog configures anew. Callers reach it at ``addresses``. ``in_cycle_compatible``: it gets on with any version
+    of those that it calls in a circle, so that they may be released together.
+    """
 
     images: tuple[str, ...]
     environments: dict[str, ServiceOverride]

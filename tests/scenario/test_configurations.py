@@ -207,3 +207,21 @@ def test_an_actuator_that_was_named_wrongly_is_another_one_as_soon_as_a_catalog_
     loop.say(OverrideVerb.RETRY, service="cart", version="#1")
     loop.run(400)
     assert loop.driver.commands[-1].wanted.actuator == "kubernetes"
+
+
+def test_configurations_of_what_moves_together_are_one_set_that_goes_back_whole() -> None:
+    def configured(limit: str) -> CatalogApplied:
+        entries = [service(name, moves_together="g", configuration={"limit": limit}) for name in ("cart", "pay")]
+        return CatalogApplied(catalog(*entries, service("stock")), f"h-{limit}", "ada")
+
+    loop = Loop.of(catalog(service("cart"), service("pay"), service("stock")))
+    loop.give(configured("1"))
+    for name in ("cart", "pay"):
+        loop.push(name, 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    loop.edges("cart>pay")
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.give(configured("2"))
+    assert [(u.service, u.wave) for u in loop.driver.rollout("production/cart/2").units] == [("pay", 0), ("cart", 1)]  # type: ignore[union-attr]
+    until(loop, "cart/2", Phase.REVERTED)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#1": 100}, {"#1": 100})
