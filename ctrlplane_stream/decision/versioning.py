@@ -105,6 +105,11 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
         draft.because("serves-already", f"{artifact.service} {label}, which serves, needs no rollout in release {fact.release}")
         _collect(draft, fact.release, artifact.service, label, fact.release_size or group_size(draft, service), fact.order)
         return True
+    if not new and fact.release is not None and unable(draft, artifact.service) is None and draft.target(artifact.service).pin is None:
+        draft.because("known-already", f"{artifact.service} {label}, which came before, moves with what is new in release {fact.release}")
+        size = fact.release_size or group_size(draft, service)
+        _collect(draft, fact.release, artifact.service, label, size, fact.order, again=True)
+        return True
     if not new:
         hint = _way_to(draft, artifact.service, label)
         draft.because("known-version", f"ignored: {artifact} with this configuration is already version {label}{hint}")
@@ -190,13 +195,14 @@ def group_size(draft: Draft, service: ServiceInEnvironment) -> int | None:
     return sum(1 for n in names if (other := draft.service(n)) is not None and other.moves_together == service.moves_together)
 
 
-def _collect(draft: Draft, name: str, service: str, label: str, size: int | None, order: ReleaseOrder) -> None:
+def _collect(draft: Draft, name: str, service: str, label: str, size: int | None, order: ReleaseOrder, *, again: bool = False) -> None:
     before = draft.find(f"release/{name}", e.ReleaseEntry)
     members = {**(before.members if before is not None else {}), service: label}
     whole = size if size is not None else (before.size if before is not None else None)
     declared = whole is not None and not name.startswith("group ")
     wait = (RELEASE_WAIT_SECONDS if declared else RELEASE_QUIET_SECONDS) * 1000
-    entry = e.ReleaseEntry(name, whole, dict(sorted(members.items())), order, draft.clock.steady + wait)
+    known = {*(before.again if before is not None else ())} - {service} | ({service} if again else set())
+    entry = e.ReleaseEntry(name, whole, dict(sorted(members.items())), order, draft.clock.steady + wait, again=tuple(sorted(known)))
     draft.put(f"release/{name}", entry)
     if name not in draft.index.releases:
         draft.put("index", replace(draft.index, releases=(*draft.index.releases, name)))
@@ -213,9 +219,13 @@ def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
     if newer:
         names = " and ".join(f"{service} {label}" for service, label in newer.items())
         draft.because("outdated", f"release {entry.release} goes on without {names}: a newer version serves or is on its way")
-    members = {s: label for s, label in entry.members.items() if s not in newer and not _was_there(draft, s, label)}
-    if members:
+    moving = {s: label for s, label in entry.members.items() if s not in newer}
+    fresh = {s: label for s, label in moving.items() if s not in entry.again and not _was_there(draft, s, label)}
+    members = {s: label for s, label in moving.items() if s in fresh or (s in entry.again and label != draft.target(s).stable)}
+    if fresh:
         _start(draft, members, entry.cause, entry.release, entry.order)
+    elif entry.again:
+        draft.because("nothing-new", f"release {entry.release} is ignored: all of its versions came before")
 
 
 def _was_there(draft: Draft, service: str, label: str) -> bool:
@@ -250,7 +260,10 @@ def releases_due(draft: Draft) -> None:
         entry = draft.find(f"release/{name}", e.ReleaseEntry)
         if entry is None or draft.clock.steady < entry.due_steady:
             continue
-        if entry.size is not None and len(entry.members) < entry.size and not name.startswith("group "):
+        if set(entry.members) == set(entry.again):
+            _forget_release(draft, name)
+            draft.because("nothing-new", f"release {name} is ignored: all that came of it came before")
+        elif entry.size is not None and len(entry.members) < entry.size and not name.startswith("group "):
             _forget_release(draft, name)
             _turn_down(draft, entry.members)
             came = " and ".join(f"{service} {label}" for service, label in sorted(entry.members.items()))

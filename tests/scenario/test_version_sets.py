@@ -8,7 +8,7 @@ from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb, ReleaseOrder, WorldCause
 from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import SHOP, reasons, shop, until, weights
+from tests.scenario.shop import SHOP, phase, reasons, shop, until, weights
 
 
 def test_a_release_moves_callees_first_and_reverts_callers_first() -> None:
@@ -261,3 +261,31 @@ def test_a_producer_of_messages_to_what_changes_is_left_out_with_a_reason() -> N
     assert found is not None
     left = {one.service: one.why for one in found.left_out}
     assert left["island"] == "sends messages to cart (changed): it waits for no answer, so nothing comes back to it"
+
+
+def test_a_member_that_was_gone_back_from_moves_again_with_what_is_new_in_a_release() -> None:
+    """Its build is reproducible, so a release that is pushed again whole, with another member mended, has the artifact that it had."""
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.REVERTED)
+    for name, number in (("pay", 2), ("cart", 3)):
+        loop.push(name, number, release="r2", release_size=2)
+    until(loop, "cart/3", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#3": 100}, {"#2": 100})
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_release_of_which_all_came_before_moves_nothing_and_is_told_to_nobody(whole: bool) -> None:
+    loop = shop()
+    loop.judge.faulty.add(("cart", "#2"))
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.REVERTED)
+    told = len(loop.driver.notices)
+    for name in ("cart", "pay") if whole else ("pay",):
+        loop.push(name, 2, release="r1", release_size=2)
+    loop.run(4000)
+    assert (phase(loop, "cart/2"), len(loop.driver.notices)) == (Phase.REVERTED, told)
+    assert "release r1 is ignored: all" in reasons(loop)

@@ -52,3 +52,5 @@ class ReleaseEntry(msgspec.Struct, frozen=True):
     order: ReleaseOrder
     due_steady: int
     cause: str = "release"
+    again: tuple[str, ...] = ()
+    """Members whose version came before and does not serve: they go along with what is new, and alone they are nothing."""
