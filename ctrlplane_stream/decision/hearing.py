@@ -90,18 +90,26 @@ def _noted(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
     return replace(
         rollout,
         heard={**rollout.heard, verdict.judge: heard},
+        harmed=_harmed(rollout, verdict),
         history=(*rollout.history, heard)[-HISTORY_KEPT:],
         evidence_steady=draft.clock.steady if sighted else rollout.evidence_steady,
     )
 
 
 def _budget_spent(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> str | None:
-    """Whether the candidate has harmed more requests than the policy allows, whatever the statistics say."""
+    """Whether the candidate has harmed more requests in all of its steps than the policy allows, whatever the statistics say."""
     budget = draft.version_set(rollout.id).policy.exposure_budget_requests
     if budget is None or rollout.forced:
         return None
-    harmed = max((m.candidate.events for m in verdict.metrics if m.role is GuardRole.ENTRY and m.name == "error_ratio"), default=0.0)
+    harmed = sum(_harmed(rollout, verdict).values())
     return f"{harmed:.0f} requests were harmed, more than the budget of {budget}" if harmed > budget else None
+
+
+def _harmed(rollout: e.Rollout, verdict: Verdict) -> dict[str, float]:
+    """What is known of harmed requests, with what a verdict says of its step and attempt."""
+    here = f"{verdict.step}.{verdict.attempt}"
+    told = max((m.candidate.events for m in verdict.metrics if m.role is GuardRole.ENTRY and m.name == "error_ratio"), default=0.0)
+    return {**rollout.harmed, here: told} if told > rollout.harmed.get(here, 0.0) else rollout.harmed
 
 
 def _failed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:

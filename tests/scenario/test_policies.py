@@ -194,6 +194,21 @@ def test_an_exposure_budget_aborts_whatever_the_statistics_say() -> None:
     assert "21 requests were harmed, more than the budget of 20" in reasons(loop)
 
 
+def test_an_exposure_budget_is_spent_by_all_steps_together() -> None:
+    """A judge counts each step anew, and what was harmed before it was harmed all the same."""
+    loop = climbing(replace(QUICK, exposure_budget_requests=20))
+    harmed = MetricEvidence(name=Metric.ERROR_RATIO, guard="", role=GuardRole.ENTRY, comparison=Comparison.EXPOSURE, candidate=Arm(15, 900))
+    for status in (VerdictStatus.INCONCLUSIVE, VerdictStatus.PASS):
+        say(loop, OUR_JUDGE, status, metrics=(harmed,), windows_judged=9)
+    while loop.driver.rollout("production/cart/2").step == 0 or phase(loop, "cart/2") is not Phase.VERIFYING:  # type: ignore[union-attr]
+        loop.run(1)
+    for told in (5, 6):
+        assert phase(loop, "cart/2") is Phase.VERIFYING
+        say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, metrics=(replace(harmed, candidate=Arm(told, 900)),), windows_judged=1)
+    assert phase(loop, "cart/2") is Phase.ABORTING
+    assert "21 requests were harmed, more than the budget of 20" in reasons(loop)
+
+
 @pytest.mark.parametrize(
     ("answer", "ends"), [(Unsure.HOLD, Phase.VERIFYING), (Unsure.SOAK, Phase.COMPLETED), (Unsure.ABORT, Phase.REVERTED)]
 )

@@ -137,6 +137,8 @@ class Rollout(msgspec.Struct, frozen=True):
     evidence_steady: int | None = None
     """When a judge last had something to say about this step."""
     heard: dict[str, Heard] = {}
+    harmed: dict[str, float] = {}
+    """The most requests that were told as harmed at an entry, by step and attempt (``2.5``): a judge counts each of them anew."""
     history: tuple[Heard, ...] = ()
     timeline: tuple[Passage, ...] = ()
     overrides: tuple[str, ...] = ()
