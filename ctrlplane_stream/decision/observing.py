@@ -153,7 +153,7 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
     service = fact.target.service
     before = draft.target(service)
     target = _seen(draft, before, fact.observed, fallback=before.observed_sequence)
-    if target is before and fact.cause in (WorldCause.READINESS, WorldCause.DRIFT):
+    if target is before:  # whatever people did by then, a command was taken since, and what it met was told with that
         same = target.observed == fact.observed.versions
         draft.because("world-old", f"ignored: what was seen of {service} {'is known' if same else 'is older than what is known'}")
         return False

@@ -5,9 +5,9 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Command, Verb
-from ctrlplane_stream.model.facts import OutcomeReported, WorldCause
+from ctrlplane_stream.model.facts import OutcomeReported, WorldCause, WorldChanged
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.model.policy import OnDrift, Policy, Step, Unsure
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, digest, service
@@ -800,3 +800,20 @@ def test_what_is_exchanged_and_strayed_at_rest_is_noticed_by_whatever_look_at_it
     loop.tell_world("cart", WorldCause.READINESS, "looked at")
     loop.run(1)
     assert "cart is not as it was left" in loop.driver.notices[-1].text
+
+
+@pytest.mark.parametrize("cause", [WorldCause.HAND_EDIT, WorldCause.LEASE_EXPIRED, WorldCause.BREAK_GLASS])
+def test_what_people_did_is_not_acted_on_again_when_it_is_told_once_more_after_a_command_was_taken(cause: WorldCause) -> None:
+    loop = shop(policy=replace(QUICK, on_lease_expired=Unsure.HOLD))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.world.edit("cart", {"#1": 80, "#2": 20}, "weight 20")
+    loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 20")
+    loop.run(1)
+    seen = loop.world.observe("cart", loop.now_ms)
+    told = replace(seen, lease_expired=cause is WorldCause.LEASE_EXPIRED, break_glass="by ada" if cause is WorldCause.BREAK_GLASS else None)
+    loop.say(Say.RESUME, rollout="production/cart/2")
+    loop.run(5)
+    loop.give(WorldChanged(Target("production", "cart"), cause, told, "told once more"))
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.VERIFYING, [])
+    until(loop, "cart/2", Phase.COMPLETED)
