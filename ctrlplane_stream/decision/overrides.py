@@ -32,7 +32,7 @@ from ctrlplane_stream.decision.holds import (
 from ctrlplane_stream.decision.notices import control, notify
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, GATED, Event, Phase
 from ctrlplane_stream.decision.said import IDLE, REFUSED, Answered, absent, in_scope, noted, scope_of
-from ctrlplane_stream.decision.targets import tell_again
+from ctrlplane_stream.decision.targets import retires, tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
 from ctrlplane_stream.model.policy import Unsure
@@ -262,6 +262,7 @@ def _unpin(draft: Draft, fact: OverrideRequested) -> Answered:
     if target.pinned is None:
         return False, f"{IDLE}{fact.service} is not pinned"
     draft.put_target(replace(target, pinned=None, pinned_by=None))
+    retires(draft, fact.service)
     return True, f"{fact.service} is no longer pinned"
 
 

@@ -651,3 +651,15 @@ def test_what_is_frozen_stays_at_its_weight_beyond_every_deadline_and_goes_on_wh
     assert (weights(loop, "cart"), held(loop, "cart/2")) == ({"#1": 90, "#2": 10}, ["frozen"])
     assert len([n for n in loop.driver.notices if n.event == "held"]) > 3
     until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_version_that_was_pinned_once_is_deleted_after_its_retention_as_any_other() -> None:
+    loop = shop(policy=replace(QUICK, retention_seconds=100))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.say(Say.PIN, service="cart", version="#1")
+    loop.run(300)
+    assert "#1" in loop.world.target("cart").versions
+    loop.say(Say.UNPIN, service="cart")
+    loop.run(300)
+    assert list(loop.world.target("cart").versions) == ["#2"]
