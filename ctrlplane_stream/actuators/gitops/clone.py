@@ -14,9 +14,9 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import IO
 
-from dulwich.errors import NotGitRepository
+from dulwich.errors import NotGitRepository, NotTreeError
 from dulwich.object_store import tree_lookup_path
-from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
+from dulwich.objects import Blob, Commit, ObjectID, ShaFile, SubmoduleEncountered, Tree
 from dulwich.repo import Repo
 
 from ctrlplane_stream.actuators.gitops.remote import Remote
@@ -62,7 +62,7 @@ class Clone:
             raise FieldTrouble(f"is no UTF-8 text: {error}") from error
 
     def blob_id(self, commit: ObjectID, file: str) -> ObjectID | None:
-        """The id of a file's content at a commit, or None where there is no such file. Raises FieldTrouble where it is a folder."""
+        """The id of a file's content at a commit, or None where there is none. Raises FieldTrouble where that is a folder, or lies in none."""
         try:
             return self._entry(commit, file)[1]
         except KeyError:
@@ -131,7 +131,12 @@ class Clone:
         return tree.id
 
     def _entry(self, commit: ObjectID, file: str) -> tuple[int, ObjectID]:
-        mode, found = tree_lookup_path(self.repo.__getitem__, self.commit(commit).tree, file.encode())
+        try:
+            mode, found = tree_lookup_path(self.repo.__getitem__, self.commit(commit).tree, file.encode())
+        except (NotTreeError, SubmoduleEncountered) as error:
+            raise FieldTrouble(
+                "lies beyond what is no folder: a file, a link or a submodule; name it by the way that Git has it"
+            ) from error
         if not S_ISREG(mode):
             raise FieldTrouble("is no file: name the file itself, not a folder or a link to it")
         return mode, found

@@ -94,6 +94,21 @@ def test_submodules_links_and_modes_are_left_as_they_are(scene: Scene) -> None:
     git(scene.bare.path, "fsck", "--strict", "--no-dangling")
 
 
+def test_a_file_that_lies_beyond_a_link_by_now_is_named_in_words_and_its_target_is_looked_at(scene: Scene) -> None:
+    """Somebody moves the folder and leaves a link where it was, which Git follows for nobody."""
+    scene.stable_and_candidate()
+    scene.bare.pull()
+    folder = scene.bare.tree / FILE.partition("/")[0]
+    folder.rename(scene.bare.tree / "moved")
+    os.symlink("moved", folder)
+    git(scene.bare.tree, "add", "-A")
+    git(scene.bare.tree, "commit", "-q", "-m", "Moved")
+    git(scene.bare.tree, "push", "-q", "origin", "main")
+    assert scene.observe().edited is not None
+    outcome = scene.apply(wanted(version(1, 100), version(2, 0)), 9, over_edit=scene.observe().edited)
+    assert (outcome.status, "lies beyond what is no folder" in outcome.reason) == (OutcomeStatus.REFUSED, True)
+
+
 def test_a_repository_without_a_commit_says_what_is_missing(scene: Scene) -> None:
     git(scene.bare.path, "update-ref", "-d", "refs/heads/main")
     scene.fresh()
