@@ -85,8 +85,6 @@ def plan(
     as_json: bool,
 ) -> None:
     """How long it takes at this traffic to prove that a step does no harm, and to find a fault of this size where there is one."""
-    if not math.isfinite(rps) or not math.isfinite(p99_over_p50):
-        raise click.UsageError("--rps and --p99-over-p50 must be finite: give what was measured, or is expected")
     if errors + detect > 1:
         raise click.UsageError(f"--errors {errors:.4g} and a rise by {detect:.4g} are more than all requests: give a smaller --detect")
     gate = gate_of(policy)

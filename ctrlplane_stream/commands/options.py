@@ -37,7 +37,7 @@ class Finite(click.FloatRange):
         """The number. Raises click.BadParameter."""
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):
-            self.fail(f"{value} is no number", param, ctx)
+            self.fail(f"{value} is no finite number", param, ctx)
         return found
 
 

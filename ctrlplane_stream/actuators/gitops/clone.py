@@ -62,7 +62,7 @@ class Clone:
             raise FieldTrouble(f"is no UTF-8 text: {error}") from error
 
     def blob_id(self, commit: ObjectID, file: str) -> ObjectID | None:
-        """The id of a file's content at a commit, or None where there is none. Raises FieldTrouble where that is a folder, or lies in none."""
+        """The id of a file's content at a commit, or None where there is none. Raises FieldTrouble for a folder or beyond a file."""
         try:
             return self._entry(commit, file)[1]
         except KeyError:
