@@ -114,15 +114,19 @@ def test_what_the_api_server_would_refuse_is_refused_before_anything_is_taken(la
     play(lab, Place(namespace, place.slug, (bad,), full=2, route=place.route, port=80), doing)
 
 
-def test_a_missing_rule_is_refused_with_the_remedy(lab, namespace):
-    """No rule of that name: the command is refused and says what to add."""
+def test_a_missing_route_or_rule_is_refused_with_the_remedy(lab, namespace):
+    """The command is refused and says what to add."""
+    lab.apply([route("other", ["another"])], namespace)
 
-    async def doing(actuator, _):
-        outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
-        assert outcome.status is OutcomeStatus.REFUSED
-        assert "no rule named main" in outcome.reason
+    def refused(name: str, said: str) -> None:
+        async def doing(actuator, _):
+            outcome = await actuator.apply(*command(TARGET, 1, version(SERVICE, 1, 100)))
+            assert (outcome.status, said in outcome.reason) == (OutcomeStatus.REFUSED, True), outcome.reason
 
-    play(lab, routed_place(namespace, SERVICE, route_name="nowhere"), doing)
+        play(lab, routed_place(namespace, SERVICE, route_name=name), doing)
+
+    refused("nowhere", f"there is no HTTPRoute {namespace}/nowhere: make it, with a rule named main")
+    refused("other", "there is no rule named main in HTTPRoute")
 
 
 def test_a_deleted_version_takes_all_that_it_owns_along(lab, namespace):
