@@ -8,18 +8,9 @@ import msgspec
 
 from ctrlplane_stream.decision.judge import ClosedWindow
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
-from ctrlplane_stream.telemetry.late_parts import LateParts, Name
+from ctrlplane_stream.telemetry.heard import Heard, Partitions
 
 _LONGEST_GAP = 1_000
-
-
-class Heard(msgspec.Struct):
-    """What was taken of one partition: its last closed window, its late parts through ``late``, and those in ``beyond`` (see
-    :mod:`late_parts <ctrlplane_stream.telemetry.late_parts>`)."""
-
-    closed: int | None = None
-    late: Name = (0, 0)
-    beyond: tuple[Name, ...] = ()
 
 
 class Place(msgspec.Struct):
@@ -37,42 +28,30 @@ class WindowLine:
         self._partitions = partitions
         self._seconds = window_seconds
         self.place = place or Place()
-        self._closed = {partition: h.closed for partition, h in self.place.heard.items()}
-        self._late = {partition: LateParts(h.late, h.beyond) for partition, h in self.place.heard.items()}
+        self._read = Partitions(self.place.heard)
         self._parts: dict[tuple[int, int, int], tuple[int, WindowPart]] = {}
         self._lag: dict[int, float] = {}
 
     def feed(self, offset: int, record: WindowRecord) -> list[ClosedWindow]:
         """Take in the record at ``offset`` (ascending); returns the windows that are whole by now, in order."""
-        closed = self._closed.setdefault(record.partition, None)
         if isinstance(record, Closed):
-            self._closed[record.partition] = record.window if closed is None else max(closed, record.window)
+            self._read.close(record)
             self._lag[record.partition] = record.lag_seconds
             return self._whole(offset)
-        if self._is_new(closed, record):
+        if self._read.is_new(record):
             self._parts.setdefault((record.partition, record.window, record.part), (offset, record))
         return []
 
-    def _is_new(self, closed: int | None, part: WindowPart) -> bool:
-        if part.part == 0:
-            return closed is None or part.window > closed
-        return self._late.setdefault(part.partition, LateParts()).is_new((part.part, part.window))
-
     def _whole(self, offset: int) -> list[ClosedWindow]:
-        closed = [window for window in self._closed.values() if window is not None]
-        if len(closed) < self._partitions:
+        last = self._read.closed_by_all(self._partitions)
+        if last is None:
             return []
-        last = min(closed)
         first = last if self.place.window is None else max(self.place.window + self._seconds, last - _LONGEST_GAP * self._seconds)
         found = [self._taken(window) for window in range(first, last + 1, self._seconds)]
         if found:
             restart = min((at for at, _ in self._parts.values()), default=offset + 1)
-            self.place = Place(restart, last, {partition: self._taken_of(partition, last) for partition in self._closed})
+            self.place = Place(restart, last, self._read.taken(last, (part for _, part in self._parts.values())))
         return found
-
-    def _taken_of(self, partition: int, last: int) -> Heard:
-        waiting = [(number, window) for of, window, number in self._parts if of == partition and number]
-        return Heard(last, *self._late.setdefault(partition, LateParts()).taken(waiting))
 
     def _taken(self, window: int) -> ClosedWindow:
         """The window with everything that has come for it and for earlier ones."""

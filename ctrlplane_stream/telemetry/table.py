@@ -19,7 +19,7 @@ from ctrlplane_stream.model.facts import ArrivalsObserved, EdgeSeen, EdgesFaded,
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord, ServiceRecord, share_class
-from ctrlplane_stream.telemetry.late_parts import LateParts, Name
+from ctrlplane_stream.telemetry.heard import Heard, Partitions
 
 TableFact = EdgesObserved | EdgesFaded | ArrivalsObserved
 _LONGEST_GAP = 10_000
@@ -52,22 +52,13 @@ class Shard(msgspec.Struct):
     services: dict[str, ServiceRecord] = msgspec.field(default_factory=dict)
 
 
-class Progress(msgspec.Struct):
-    """What was added of one ``span-halves`` partition: its last closed window, its late parts through ``late``, and those in ``beyond``
-    (see :mod:`late_parts <ctrlplane_stream.telemetry.late_parts>`)."""
-
-    closed: int | None = None
-    late: Name = (0, 0)
-    beyond: tuple[Name, ...] = ()
-
-
 class Head(msgspec.Struct):
     """The state outside the shards. ``restart`` is the ``telemetry-windows`` offset to begin reading at, ``step`` the last window."""
 
     restart: int = 0
     step: int | None = None
     digest: int | None = None
-    progress: dict[int, Progress] = msgspec.field(default_factory=dict)
+    progress: dict[int, Heard] = msgspec.field(default_factory=dict)
 
 
 class Change(msgspec.Struct):
@@ -90,8 +81,7 @@ class DependencyTable:
         self._head = Head()
         self._shards: dict[int, Shard] = {}
         self._dirty: set[int] = set()
-        self._closed: dict[int, int | None] = {}
-        self._late: dict[int, LateParts] = {}
+        self._read = Partitions({})
         self._parts: list[tuple[int, WindowPart]] = []
         self._stepped = False
 
@@ -119,21 +109,15 @@ class DependencyTable:
         """
         if record.environment != self.environment:
             raise ValueError(f"a record of {record.environment} was fed to the table of {self.environment}")
-        closed = self._closed.setdefault(record.partition, None)
         if isinstance(record, Closed):
-            self._closed[record.partition] = record.window if closed is None else max(closed, record.window)
+            self._read.close(record)
             return self._steps(offset)
-        if record.part == 0:
-            fresh = closed is None or record.window > closed
-            fresh = fresh and not any(_name(part) == _name(record) for _, part in self._parts)
-        else:
-            fresh = self._late.setdefault(record.partition, LateParts()).is_new((record.part, record.window))
-        if fresh:
+        if self._read.is_new(record) and not (record.part == 0 and any(_name(part) == _name(record) for _, part in self._parts)):
             self._parts.append((offset, record))
         return []
 
     def _steps(self, offset: int) -> list[TableFact]:
-        frontier = self._frontier()
+        frontier = self._read.closed_by_all(self._settings.partitions)
         if frontier is None or (self._head.step is not None and frontier <= self._head.step):
             return []
         seconds = self._settings.window_seconds
@@ -144,15 +128,8 @@ class DependencyTable:
         for window in range(first, frontier + 1, seconds):
             facts.extend(self._step(window))
         self._head.restart = min((at for at, _ in self._parts), default=offset + 1)
-        for partition in self._closed:
-            waiting = [(part.part, part.window) for _, part in self._parts if part.partition == partition and part.part]
-            taken = self._late.setdefault(partition, LateParts()).taken(waiting)
-            self._head.progress[partition] = Progress(frontier, *taken)
+        self._head.progress = self._read.taken(frontier, (part for _, part in self._parts))
         return facts
-
-    def _frontier(self) -> int | None:
-        closed = [window for window in self._closed.values() if window is not None]
-        return min(closed) if len(closed) >= self._settings.partitions else None
 
     def _step(self, window: int) -> list[TableFact]:
         parts = [part for _, part in self._parts if part.window <= window]
@@ -286,8 +263,7 @@ class DependencyTable:
             number = name.rpartition("/")[2]
             if number == "head":
                 self._head = msgspec.json.decode(value, type=Head)
-                self._closed = {partition: heard.closed for partition, heard in self._head.progress.items()}
-                self._late = {partition: LateParts(heard.late, heard.beyond) for partition, heard in self._head.progress.items()}
+                self._read = Partitions(self._head.progress)
             else:
                 self._shards[int(number)] = msgspec.json.decode(value, type=Shard)
 
