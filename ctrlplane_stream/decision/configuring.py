@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.rollout import renew_set
 from ctrlplane_stream.decision.superseding import make_way, starts_over, with_withdrawn
 from ctrlplane_stream.decision.transitions import move
-from ctrlplane_stream.decision.versioning import number, only_numbered
+from ctrlplane_stream.decision.versioning import group_of, number, only_numbered
 from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import CatalogApplied
@@ -33,7 +33,7 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             draft.remove(f"service/{name}")
             draft.because("service-removed", f"{name} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
-    together: dict[tuple[str, bool], dict[str, str]] = {}
+    together: dict[str, dict[str, str]] = {}
     for entry in sorted(catalog.services, key=lambda s: s.service):
         service = _as_it_is_there(draft, entry)
         advised = draft.is_advised(service.service)
@@ -42,8 +42,7 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
         if advised and not draft.is_advised(service.service):
             returned(draft, service.service)
         if (label := _reconfigure(draft, service)) is not None:
-            group = service.moves_together
-            together.setdefault((service.service, False) if group is None else (group, True), {})[service.service] = label
+            together.setdefault(group_of(service) or service.service, {})[service.service] = label
         _reconfigure_collected(draft, service)
     for members in together.values():
         enqueue(draft, members, "configuration")

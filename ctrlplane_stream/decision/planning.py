@@ -18,7 +18,7 @@ from ctrlplane_stream.decision.holds import refused_as_unknown
 from ctrlplane_stream.decision.judge.planning import Traffic, duration, plan_proof
 from ctrlplane_stream.decision.runs import first_step, is_job, only_jobs
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.decision.versioning import RELEASE_QUIET_SECONDS, foreign_image, group_size, number
+from ctrlplane_stream.decision.versioning import RELEASE_QUIET_SECONDS, foreign_image, group_of, group_size, number
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Policy, Unsure
@@ -122,9 +122,9 @@ def _collected_first(draft: Draft, members: dict[str, str]) -> str | None:
     """That others move together with the one artifact which is offered, and are collected with it first; None where that is not so."""
     service = draft.service(next(iter(members)))
     size = group_size(draft, service) if service is not None and len(members) == 1 else None
-    if service is None or size is None:
+    group = group_of(service) if service is not None else None
+    if size is None or group is None:
         return None
-    group = f"group {service.moves_together}"
     before = draft.find(f"release/{group}", e.ReleaseEntry)
     came = len({*members, *(before.members if before is not None else ())})
     quiet = f"it starts once it is whole, or once nothing came for {RELEASE_QUIET_SECONDS} s"

@@ -177,13 +177,17 @@ def only_numbered(draft: Draft, service: ServiceInEnvironment, label: str) -> bo
 def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str | None, size: int | None, order: ReleaseOrder) -> bool:
     if only_numbered(draft, service, label):
         return True
-    group = f"group {service.moves_together}" if service.moves_together else None
-    name = release or group
+    name = release or group_of(service)
     if name is None:
         _start(draft, {service.service: label}, "release", None, order)
         return True
     _collect(draft, name, service.service, label, size or group_size(draft, service), order)
     return True
+
+
+def group_of(service: ServiceInEnvironment) -> str | None:
+    """The name by which what moves together with a service is collected; None where it moves alone."""
+    return f"group {service.moves_together}" if service.moves_together else None
 
 
 def group_size(draft: Draft, service: ServiceInEnvironment) -> int | None:

@@ -101,7 +101,7 @@ class KnownPeers:
         for s in learned:
             self._hold(Seen((s.environment, s.caller, s.address, s.service), s.window, s.last or s.window, s.until, s.displaced))
         self._forgotten.extend(sorted((seen for seen in self._fresh if seen.until is not None), key=_BY_END))
-        self._full = self._known_now + len(self._forgotten) >= 2 * self._most
+        self._full = self._is_full()
 
     @property
     def sightings(self) -> tuple[Sighting, ...]:
@@ -123,8 +123,11 @@ class KnownPeers:
             self._drop((self._forgotten.popleft(),))
         if self._known_now > self._most:
             self._make_room(end)
-        self._full = self._known_now + len(self._forgotten) >= 2 * self._most
+        self._full = self._is_full()
         self._new_outside = []
+
+    def _is_full(self) -> bool:
+        return self._known_now + len(self._forgotten) >= 2 * self._most
 
     def _make_room(self, end: int) -> None:
         """Forget from ``end`` on what is too much, and some more, so that it need not be done at every window.
