@@ -263,19 +263,34 @@ def test_what_was_labelled_and_not_yet_remembered_is_given_back_and_not_deleted(
     play(lab, place, doing)
 
 
+async def dies_of(lab, place: Place, writes: int, doing) -> bool:
+    """Whether somebody who does that died of so many writes, by turns heard of and not."""
+    async with lab.product(Dying(lab.product_access, writes, hears=writes % 2 == 0)) as cluster:
+        try:
+            await doing(kubernetes(cluster, (TARGET, place)))
+        except Killed:
+            return True
+    return False
+
+
+def killed_at_each(once) -> int:
+    """Play ``once(writes)`` with one write more each time until nobody dies of them; how many there are."""
+
+    async def run() -> int:
+        writes = 0
+        while await once(writes):
+            writes += 1
+        return writes
+
+    return asyncio.run(run())
+
+
 def test_an_adoption_killed_at_any_write_is_given_up_without_a_trace_unless_it_was_adopted_by_then(lab):
     """After each number of writes, by turns heard of and not. That it is finished when it is said again, the fault sweep shows."""
 
-    async def dies(place: Place, writes: int) -> bool:
-        """Whether somebody who adopts died of so many writes."""
-        async with lab.product(Dying(lab.product_access, writes, hears=writes % 2 == 0)) as cluster:
-            actuator = kubernetes(cluster, (TARGET, place))
-            try:
-                await actuator.apply(*adopt(1))
-                await settled(actuator, TARGET, {"#1": 100})
-            except Killed:
-                return True
-        return False
+    async def adopts(actuator) -> None:
+        await actuator.apply(*adopt(1))
+        await settled(actuator, TARGET, {"#1": 100})
 
     async def once(writes: int) -> bool:
         namespace = await asyncio.to_thread(lab.namespace)
@@ -284,7 +299,7 @@ def test_an_adoption_killed_at_any_write_is_given_up_without_a_trace_unless_it_w
         async with lab.product() as cluster, lab.admin() as admin:
             owned, actuator = Owned(admin, namespace), kubernetes(cluster, (TARGET, place))
             before = await owned.runs()
-            dead = await dies(place, writes)
+            dead = await dies_of(lab, place, writes, adopts)
             outcome = await actuator.apply(*command(TARGET, 2, verb=Verb.LEAVE, stable=None))
             if outcome.status is OutcomeStatus.APPLIED:
                 await owned.unmarked(actuator)
@@ -293,13 +308,7 @@ def test_an_adoption_killed_at_any_write_is_given_up_without_a_trace_unless_it_w
             assert await owned.standing() == before, writes
         return dead
 
-    async def run() -> int:
-        writes = 0
-        while await once(writes):
-            writes += 1
-        return writes
-
-    assert asyncio.run(run()) > 4
+    assert killed_at_each(once) > 4
 
 
 def test_giving_up_takes_nothing_from_what_was_adopted_by_then(lab):
@@ -466,18 +475,11 @@ def test_what_was_adopted_serves_until_the_version_made_anew_in_its_place_is_rea
 def test_a_worker_killed_at_any_write_of_that_leaves_requests_somewhere_to_go_and_the_rest_to_the_next_worker(lab):
     """After each number of writes, by turns heard of and not."""
 
-    async def dies(place: Place, writes: int, order) -> bool:
-        """Whether somebody who goes over what the owner did died of so many writes."""
-        async with lab.product(Dying(lab.product_access, writes, hears=writes % 2 == 0)) as cluster:
-            actuator = kubernetes(cluster, (TARGET, place))
-            try:
-                await actuator.apply(*order)
-                await settled(actuator, TARGET, {"#1": 100, "#2": 0})
-                for _ in range(5):
-                    await actuator.observe(TARGET)
-            except Killed:
-                return True
-        return False
+    async def goes_over(actuator, order) -> None:
+        await actuator.apply(*order)
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        for _ in range(5):
+            await actuator.observe(TARGET)
 
     async def once(writes: int) -> bool:
         namespace = await asyncio.to_thread(lab.namespace)
@@ -490,7 +492,7 @@ def test_a_worker_killed_at_any_write_of_that_leaves_requests_somewhere_to_go_an
             await settled(actuator, TARGET, {"#1": 50, "#2": 50})
             await owned.replace()
             order = command(TARGET, 3, version("shop/cart", 1, 100), version("shop/cart", 2, 0), over_edit=await edited(actuator))
-            dead = await dies(place, writes, order)
+            dead = await dies_of(lab, place, writes, lambda dying: goes_over(dying, order))
             for _ in range(10):  # a Pod that was taken away leaves its Service a moment later
                 assert await owned.served("shop-cart-v1") >= 1, writes
                 await asyncio.sleep(0.1)
@@ -502,13 +504,7 @@ def test_a_worker_killed_at_any_write_of_that_leaves_requests_somewhere_to_go_an
             assert ((await owned.deployment())["spec"]["replicas"], (await actuator.observe(TARGET)).edited) == (0, None)
         return dead
 
-    async def run() -> int:
-        writes = 0
-        while await once(writes):
-            writes += 1
-        return writes
-
-    assert asyncio.run(run()) > 6
+    assert killed_at_each(once) > 6
 
 
 async def _is(found, what) -> bool:
