@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -67,8 +68,9 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     if report is not None and not report.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {report.absolute().parent} to write it to", param_hint="--report")
     console = Console(stderr=as_json)
-    folder = scratch_folder("demo")
+    folder, usual = scratch_folder("demo"), tempfile.tempdir
     try:
+        tempfile.tempdir = str(folder)  # what is being made where an interruption strikes is nobody's yet, and goes with it
         _print_policy(console)
         with open_broker() as kafka:
             outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began, _AtEnd(console, report, as_json, keep), build_id()))
@@ -83,6 +85,7 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     finally:
         if logs is not None:
             shutil.copytree(folder, logs, dirs_exist_ok=True)
+        tempfile.tempdir = usual
         shutil.rmtree(folder, ignore_errors=True)
     end(DONE if outcome.kept else FAILED)
 
