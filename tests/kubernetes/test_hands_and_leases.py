@@ -459,16 +459,22 @@ def test_a_lease_brings_a_target_to_stable_with_nobody_else_at_work_however_long
 
 
 class Broken(HttpTransport):
-    """Answers to changes of the route ``shop-bag`` are lost before they are made."""
+    """Changes of the route ``shop-bag`` end in that error before they are made."""
+
+    def __init__(self, access, error):
+        super().__init__(access)
+        self._error = error
 
     async def send(self, request):
         if request.method == "PATCH" and request.path.endswith("/shop-bag"):
-            raise ConnectionResetError("the connection broke")
+            raise self._error
         return await super().send(request)
 
 
-def test_a_lease_that_could_not_be_honoured_keeps_no_other_from_it_and_is_honoured_by_the_next(lab, namespace):
-    """Noted as run out, and then the watcher lost the API: the other target is at stable, and a new watcher finishes the first."""
+@pytest.mark.parametrize("error", [ConnectionResetError("the connection broke"), KeyError("spec")], ids=["connection lost", "a fault"])
+def test_a_lease_that_could_not_be_honoured_keeps_no_other_from_it_and_is_honoured_by_the_next(lab, namespace, error):
+    """Noted as run out, and then the watcher lost the API, or met what nobody thought of: the other target is at stable, and a new
+    watcher finishes the first."""
     lab.apply([route("shop-bag", ["main"])], namespace)
     bag = Target("staging", "shop/bag")
     places = [(target, routed_place(namespace, target.service)) for target in (bag, TARGET)]
@@ -478,7 +484,7 @@ def test_a_lease_that_could_not_be_honoured_keeps_no_other_from_it_and_is_honour
         return [each["weight"] for each in rules[0]["backendRefs"]]
 
     async def run() -> None:
-        async with lab.product() as cluster, lab.product(Broken(lab.product_access)) as broken, lab.admin() as admin:
+        async with lab.product() as cluster, lab.product(Broken(lab.product_access, error)) as broken, lab.admin() as admin:
             actuator = kubernetes(cluster, *places)
             for target, _ in places:
                 versions = [version(target.service, number, 100 if number == 1 else 0) for number in (1, 2)]

@@ -86,6 +86,10 @@ class _Expiry:
             except (WorldUnreachable, ApiRefused, MemoryUnreadable) as error:
                 failed.append(WorldUnreachable(f"{memory.target}: {error}"))
                 continue
+            except Exception as error:  # whatever a damaged memory leads to, the leases of all others are honoured
+                log.exception("%s", memory.target)
+                failed.append(WorldUnreachable(f"{memory.target}: {error!r}"))
+                continue
             if over:
                 expired.append(memory.target)
                 log.warning("%s: nobody renewed the lease in time, so it goes to stable", memory.target)

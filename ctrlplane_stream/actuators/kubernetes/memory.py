@@ -105,12 +105,18 @@ def packed(memory: Memory) -> bytes:
 
 
 def _with_templates(memory: Memory, kept: str | None) -> Memory:
-    """The memory with the templates that lie beside it; one that was written before they did has them in itself."""
-    if kept is None:
-        return memory
-    own, templates = msgspec.json.decode(gzip.decompress(b64decode(kept, validate=True)), type=_Templates)
-    template = templates.get(own, ()) if isinstance(own, str) else own
-    return msgspec.structs.replace(memory, place=msgspec.structs.replace(memory.place, template=template), templates=templates)
+    """The memory with the templates that lie beside it; one that was written before they did has them in itself.
+
+    Raises ValueError where some are missing: without its template a target would be scaled, and made, as nobody wanted it.
+    """
+    if kept is not None:
+        own, templates = msgspec.json.decode(gzip.decompress(b64decode(kept, validate=True)), type=_Templates)
+        template = templates.get(own, ()) if isinstance(own, str) else own
+        memory = msgspec.structs.replace(memory, place=msgspec.structs.replace(memory.place, template=template), templates=templates)
+    named = {source.digest for source in memory.sources.values()}
+    if named - memory.templates.keys() or (memory.place.named is not None and not memory.place.template):
+        raise ValueError(f"templates are missing from its binaryData ({_TEMPLATES})")
+    return memory
 
 
 def _gist(memory: Memory) -> Mapping[str, str]:

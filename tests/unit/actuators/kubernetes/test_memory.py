@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.memory import Memory, MemoryUnreadable, memory_manifest, packed, read_memory
+from ctrlplane_stream.actuators.kubernetes.place import Source
 from ctrlplane_stream.local.control_plane.scene import routed_place, template
 from ctrlplane_stream.model.identity import Target
 
@@ -41,4 +42,17 @@ def test_a_template_that_is_damaged_is_a_memory_that_cannot_be_read(packed):
     (key,) = manifest["binaryData"]
     manifest["binaryData"][key] = packed
     with pytest.raises(MemoryUnreadable, match="restore it, or delete it"):
+        read_memory(manifest, TARGET)
+
+
+@pytest.mark.parametrize("of", ["the place", "a version"])
+def test_a_memory_whose_templates_were_taken_away_cannot_be_read(of):
+    """It would be taken for one of a place that names no template, and a version be made, or scaled, by nothing."""
+    place = msgspec.structs.replace(MEMORY.place, named="cart.yaml@sha256:1")
+    memory = msgspec.structs.replace(MEMORY, place=place)
+    if of == "a version":
+        memory = msgspec.structs.replace(MEMORY, sources={"#1": Source("a")}, templates={"a": template(3)})
+    manifest = memory_manifest(memory, "7")
+    del manifest["binaryData"]
+    with pytest.raises(MemoryUnreadable, match="templates are missing.*; restore it, or delete it"):
         read_memory(manifest, TARGET)
