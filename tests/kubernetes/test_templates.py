@@ -230,6 +230,33 @@ def test_what_is_adopted_has_the_template_that_the_catalog_named_then(lab, names
     play_workers(lab, doing)
 
 
+@pytest.mark.parametrize("of_kubectl", [{}, {"kubectl.kubernetes.io/last-applied-configuration": "{}"}], ids=["", "applied"])
+def test_a_template_that_was_read_from_what_was_adopted_makes_versions_that_are_not(lab, namespace, of_kubectl):
+    """It is what one has at hand: with our annotations of the adopted Deployment, and those of the cluster."""
+    before = running()
+    before["metadata"]["annotations"] = {"kept": "yes", **of_kubectl}
+    lab.apply([before], namespace)
+    one, two = version(SERVICE, 1, 50), version(SERVICE, 2, 50)
+
+    async def doing(worker, admin):
+        async with asyncio.timeout(30.0):
+            while not ((await admin.get(Kind.DEPLOYMENT, namespace, "cart")).get("status") or {}).get("readyReplicas"):
+                await asyncio.sleep(0.05)
+        whole = msgspec.structs.replace(one, weight=100)
+        await worker(adopting(at(namespace, RED))).apply(*command(TARGET, 1, whole, verb=Verb.ADOPT))
+        await settled(worker(adopting(at(namespace, RED))), TARGET, {"#1": 100})
+        dumped = await admin.get(Kind.DEPLOYMENT, namespace, "cart")
+        assert "ctrlplane-stream.dev/adopted-at" in dumped["metadata"]["annotations"]
+        actuator = worker(adopting(at(namespace, (dumped,))))
+        await actuator.apply(*command(TARGET, 2, one, two))
+        assert (await settled(actuator, TARGET, {"#1": 50, "#2": 50})).edited is None
+        annotations = (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2"))["metadata"]["annotations"]
+        assert annotations["kept"] == "yes"
+        assert not {"ctrlplane-stream.dev/adopted-at", *of_kubectl} & annotations.keys()
+
+    play_workers(lab, doing)
+
+
 PLACEMENT = """\
 environments: {{production: {{namespace: {namespace}}}}}
 services: {{cart: {{template: cart.yaml, route: {{name: cart, rule: main}}, port: 80}}}}

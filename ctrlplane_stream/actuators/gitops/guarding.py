@@ -16,12 +16,11 @@ import msgspec
 
 from ctrlplane_stream.actuators.gitops.ignoring import SSA, argo_ignores, argo_remedy, flux_ignores, flux_remedy, pointer
 from ctrlplane_stream.actuators.gitops.owned import Document, Owned, group_kind, marks_on, name_in, namespace_in
-from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.actuators.kubernetes.objects import LAST_APPLIED, Manifest
 from ctrlplane_stream.actuators.kubernetes.weights import rule_index
 
 _FLUX, _ARGO = "kustomize-controller", "argocd-controller"
 _RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _TRACKING = "argocd.argoproj.io/tracking-id"
 _KUSTOMIZATION, _HELM = "kustomize.toolkit.fluxcd.io/Kustomization", "helm.toolkit.fluxcd.io/HelmRelease"
 
@@ -107,7 +106,7 @@ def _applies_replicas(manifest: Manifest) -> bool:
     if by_server:
         return any("f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {}) for each in by_server)
     try:
-        applied = json.loads(marks_on(manifest)[_LAST_APPLIED])
+        applied = json.loads(marks_on(manifest)[LAST_APPLIED])
     except (KeyError, TypeError, ValueError):
         return True
     return not isinstance(applied, dict) or "replicas" in (applied.get("spec") or {})

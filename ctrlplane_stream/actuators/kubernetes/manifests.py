@@ -8,14 +8,17 @@ nothing else ever goes with it. None of it is changed later but for replicas and
 import copy
 from typing import Any
 
-from ctrlplane_stream.actuators.kubernetes.names import slug, standby_name, version_name, version_slug
+from ctrlplane_stream.actuators.kubernetes.names import CONFIGURATION, slug, standby_name, version_name, version_slug
 from ctrlplane_stream.actuators.kubernetes.objects import (
     AUTOSCALED,
     DIGEST,
     LABEL,
+    LAST_APPLIED,
     MANAGED_BY,
     MANAGER,
     NOBODY_ELSES,
+    PREFIX,
+    REVISION,
     ROLE,
     SERVICE,
     TARGET,
@@ -198,12 +201,14 @@ def _of_kind(place: Place, kind: str) -> list[Manifest]:
 
 
 def _metadata(base: Manifest, name: str, labels: dict[str, str], annotations: dict[str, str]) -> Manifest:
+    """Those of the template go over, but for what we or the cluster wrote on it where it was taken from."""
     of_base = base.get("metadata") or {}
-    return {
-        "name": name,
-        "labels": {**(of_base.get("labels") or {}), **labels},
-        "annotations": {**(of_base.get("annotations") or {}), **annotations},
+    carried = {
+        key: value
+        for key, value in (of_base.get("annotations") or {}).items()
+        if not key.startswith(PREFIX) and key not in (REVISION, LAST_APPLIED)
     }
+    return {"name": name, "labels": {**(of_base.get("labels") or {}), **labels}, "annotations": {**carried, **annotations}}
 
 
 def _config_map_copy(place: Place, version: WantedVersion, base: Manifest) -> Manifest:
@@ -226,7 +231,7 @@ def _configuration(place: Place, version: WantedVersion) -> Manifest:
 
 
 def _configuration_name(place: Place, version: WantedVersion) -> str:
-    return f"{version_name(place.slug, version.label)}-configuration"
+    return f"{version_name(place.slug, version.label)}-{CONFIGURATION}"
 
 
 def _disruption_budget(place: Place, version: WantedVersion, base: Manifest) -> Manifest:

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from ctrlplane_stream.actuators.kubernetes.names import SLUG_LIMIT
+from ctrlplane_stream.actuators.kubernetes.names import CONFIGURATION, SLUG_LIMIT
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest, kind_of, name_of
 from ctrlplane_stream.actuators.kubernetes.place import Place
-from ctrlplane_stream.actuators.kubernetes.template import containers_of, workload_of
+from ctrlplane_stream.actuators.kubernetes.template import POD_VARIABLE, containers_of, workload_of
 from ctrlplane_stream.model.identity import Target
 
 _NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{SLUG_LIMIT - 2}}}[a-z0-9])?")
@@ -31,6 +31,21 @@ def outdated(manifests: Sequence[Manifest]) -> str | None:
         kind, said = kind_of(manifest), manifest.get("apiVersion")
         if kind is not None and said is not None and said != kind.api_version:
             return f"{kind.manifest_kind} {name_of(manifest)} is of {said}: write it as {kind.api_version}"
+    return None
+
+
+def mistaken(manifests: Sequence[Manifest]) -> str | None:
+    """What of a template would be taken for something else, be it one of ours, in words; or None."""
+    named = [(str(manifest.get("kind")), name_of(manifest)) for manifest in manifests]
+    twice = next((each for each in named if named.count(each) > 1), None)
+    if twice is not None:
+        return f"{' '.join(twice)} is there twice: each version has one of that name"
+    if ("ConfigMap", CONFIGURATION) in named:
+        return f"call the ConfigMap {CONFIGURATION} otherwise: each version has one of that name, with its configuration from the catalog"
+    base = workload_of(tuple(manifests))
+    if base is not None and any(variable.get("name") == POD_VARIABLE for each in containers_of(base) for variable in each.get("env") or []):
+        what = f"{base['kind']} {name_of(base)} is that of a version of ours, with its variables and its copies of ConfigMaps"
+        return f"{what} ({POD_VARIABLE}): write it as it was before us"
     return None
 
 

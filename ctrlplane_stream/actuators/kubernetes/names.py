@@ -8,6 +8,9 @@ from ctrlplane_stream.model.identity import version_number
 SLUG_LIMIT = 40
 """Leaves room for ``-v12345-standby`` and for what Kubernetes appends to the names of Pods, within 63 characters."""
 
+CONFIGURATION = "configuration"
+"""Ends the name of the ConfigMap that has a version's configuration."""
+
 
 def slug(text: str, limit: int = SLUG_LIMIT) -> str:
     """``text`` as a DNS-1035 label of at most ``limit`` characters: ``shop/cart`` becomes ``shop-cart``.

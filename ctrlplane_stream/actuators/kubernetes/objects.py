@@ -43,6 +43,8 @@ ADOPTED_AT = f"{PREFIX}adopted-at"
 """Annotation of an adopted Deployment: its ``REVISION`` when it was, so that another is a rollout of its owner's."""
 REVISION = "deployment.kubernetes.io/revision"
 """Annotation of Deployments and ReplicaSets, by the cluster: which Pod template is meant."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation by ``kubectl apply``: what somebody applied last, of the object that has it."""
 
 NOBODY_ELSES = {
     "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",

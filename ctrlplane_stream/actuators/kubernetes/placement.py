@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.misplaced import misplaced, outdated
+from ctrlplane_stream.actuators.kubernetes.misplaced import misplaced, mistaken, outdated
 from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, kind_of
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route
@@ -154,7 +154,7 @@ def read_template(path: Path, name: str) -> Template:
         raise PlacementError(text) from error
     except NotReadable as error:
         raise PlacementError(f"{path}: {error}") from error
-    wrong = template_problem(manifests) or outdated(manifests)
+    wrong = template_problem(manifests) or outdated(manifests) or mistaken(manifests)
     if wrong:
         raise PlacementError(f"{path}: {wrong}")
     return Template(manifests, template_name(name, contents))

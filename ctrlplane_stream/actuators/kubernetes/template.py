@@ -10,6 +10,8 @@ from ctrlplane_stream.model.identity import VERSION_ATTRIBUTE, Target
 from ctrlplane_stream.model.world import WantedVersion
 
 _RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+POD_VARIABLE = "CTRLPLANE_POD"
+"""A variable that every container of a version has of us, and no other container."""
 
 
 def workload_of(template: tuple[Manifest, ...]) -> Manifest | None:
@@ -57,7 +59,7 @@ def pod_spec(
         environment = list(each.get("env") or [])
         set_already = {str(variable.get("name")): variable for variable in environment}
         environment = [variable for variable in environment if variable.get("name") != _RESOURCE]
-        ours = [{"name": "CTRLPLANE_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+        ours = [{"name": POD_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
         ours += [{"name": "CTRLPLANE_VERSION", "value": version.label}]
         if is_the_service and "OTEL_SERVICE_NAME" not in set_already:
             ours.append({"name": "OTEL_SERVICE_NAME", "value": target.service.rpartition("/")[2]})
@@ -84,7 +86,7 @@ def _attributes(target: Target, version: WantedVersion, set_already: str) -> str
     ours = {
         "service.namespace": quote(namespace, safe=""),
         "deployment.environment.name": quote(target.environment, safe=""),
-        "service.instance.id": "$(CTRLPLANE_POD)",
+        "service.instance.id": f"$({POD_VARIABLE})",
         VERSION_ATTRIBUTE: quote(version.label, safe=""),
     }
     theirs = [pair.strip() for pair in set_already.split(",") if pair.strip()]

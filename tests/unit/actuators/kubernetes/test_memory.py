@@ -54,5 +54,5 @@ def test_a_memory_whose_templates_were_taken_away_cannot_be_read(of):
         memory = msgspec.structs.replace(MEMORY, sources={"#1": Source("a")}, templates={"a": template(3)})
     manifest = memory_manifest(memory, "7")
     del manifest["binaryData"]
-    with pytest.raises(MemoryUnreadable, match="templates are missing.*; restore it, or delete it"):
+    with pytest.raises(MemoryUnreadable, match=r"templates are missing.*; restore it, or delete it"):
         read_memory(manifest, TARGET)

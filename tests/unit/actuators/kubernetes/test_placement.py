@@ -174,6 +174,12 @@ def test_a_job_is_placed_by_its_template_and_its_runs_are_looked_at(tmp_path):
             DEPLOYMENT + "---\napiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: c}\n",
             "autoscaling/v1.*autoscaling/v2",
         ),
+        (DEPLOYMENT + "---\nkind: ConfigMap\nmetadata: {name: configuration}\n", "call the ConfigMap configuration otherwise"),
+        (DEPLOYMENT + "---\nkind: ConfigMap\nmetadata: {name: a}\n" * 2, "ConfigMap a is there twice"),
+        (
+            DEPLOYMENT.replace("image: replaced", "image: replaced, env: [{name: CTRLPLANE_POD}]"),
+            "is that of a version of ours.*write it as it was before us",
+        ),
     ],
 )
 def test_a_template_that_cannot_be_a_version_is_refused(tmp_path, template, said):
