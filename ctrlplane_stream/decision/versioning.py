@@ -11,6 +11,7 @@ from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.notices import notify_of_release
 from ctrlplane_stream.decision.promoting import has_baked
+from ctrlplane_stream.decision.repetitions import came_before
 from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import ArtifactPushed, Provenance, ReleaseOrder
@@ -96,6 +97,10 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
         return False
     if (foreign := foreign_image(service, artifact)) is not None:
         draft.because("unknown-repository", f"ignored: {foreign}")
+        return False
+    if came_before(draft, fact):
+        text = f"ignored: event {fact.event_id} offered {artifact} before; whoever offers it anew sends another id"
+        draft.because("repeated-event", text)
         return False
     label, new = number(draft, service, artifact, fact.provenance)
     if not new and _was_turned_down(draft, artifact.service, label):

@@ -127,6 +127,7 @@ class Loop:
 
     def push(self, name: str, number: int, **more: object) -> None:
         """Offer the n-th image of a service."""
+        self._count += 1
         self.hear(ArtifactPushed(f"{name}-{number}-{self._count}", artifact(name, number), **more))  # type: ignore[arg-type]
 
     def say(self, verb: OverrideVerb, **more: object) -> Decision | None:

@@ -273,8 +273,8 @@ class Play:
         return [(rng.uniform(0, plan.delay) if plan.delay and rng.random() < 0.3 else 0.0, fact) for _ in range(copies)]
 
     def _repeated(self) -> list[float]:
-        """When a user's record comes again."""
-        return [self._rng.uniform(0, 20)] if self._rng.random() < self.plan.again else []
+        """When a user's record comes again: soon, as senders do it, or when much has happened since."""
+        return [self._rng.uniform(0, self._rng.choice((20, 200)))] if self._rng.random() < self.plan.again else []
 
     def _actuated(self) -> list[float]:
         """When a command is carried out, once or twice; others may come before it."""

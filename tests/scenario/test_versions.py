@@ -21,6 +21,54 @@ def test_the_same_artifact_twice_is_one_version() -> None:
     assert loop.driver.target("cart").newest == 1
 
 
+def _event(number: int, id_: str = "") -> ArtifactPushed:
+    return ArtifactPushed(id_ or f"e{number}", Artifact("cart", "registry.example/cart", digest(number)))
+
+
+def _configured(limit: str) -> CatalogApplied:
+    entries = [service(name, configuration={"limit": limit} if name == "cart" else {}) for name in (*SHOP, "island")]
+    return CatalogApplied(catalog(*entries), f"h-{limit}", "ada")
+
+
+def test_an_event_that_comes_again_begins_nothing_whatever_is_configured_by_then() -> None:
+    """Neither the one that made a version, nor one that was known already: an old artifact would be a new version, and would serve."""
+    loop = shop()
+    for event in (_event(2), _event(2, "once-more"), _event(3)):
+        loop.give(event)
+        loop.run(200)
+    loop.give(_configured("5"))
+    until(loop, "cart/4", Phase.COMPLETED)
+    for event in (_event(2), _event(2, "once-more"), _event(3)):
+        loop.give(event)
+        assert f"ignored: event {event.event_id} offered" in loop.driver.reasons[-1].text
+    loop.run(200)
+    assert (loop.driver.target("cart").newest, weights(loop, "cart")) == (4, {"#4": 100})
+    loop.give(_event(2, "meant-anew"))
+    until(loop, "cart/5", Phase.COMPLETED)
+
+
+def test_an_event_that_the_catalog_did_not_let_in_is_taken_once_it_does() -> None:
+    loop = shop()
+    unknown = ArtifactPushed("e1", Artifact("mail", "registry.example/mail", digest(1)))
+    loop.give(unknown)
+    assert "the catalog has no service mail" in loop.driver.reasons[-1].text
+    loop.give(CatalogApplied(catalog(*(service(name) for name in (*SHOP, "island", "mail"))), "h2", "ada"))
+    loop.give(unknown)
+    until(loop, "mail/1", Phase.COMPLETED)
+
+
+def test_ids_of_events_are_remembered_as_many_as_the_documents_say_and_by_artifact() -> None:
+    loop = shop()
+    for id_ in ("first", *(f"more-{n}" for n in range(15)), "first"):
+        loop.give(_event(2, id_))
+    assert "ignored: event first offered" in loop.driver.reasons[-1].text
+    for id_ in ("one-more", "first"):
+        loop.give(_event(2, id_))
+    assert "is already version #2" in loop.driver.reasons[-1].text
+    loop.give(_event(3, "first"))
+    assert loop.driver.target("cart").newest == 3
+
+
 def test_whoever_pushes_a_known_version_again_is_told_what_can_be_typed_then_and_there() -> None:
     """Not to try again what would be refused: what climbs is named, and so it is where somebody tries all the same."""
     loop = shop()

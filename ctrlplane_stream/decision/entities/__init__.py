@@ -22,7 +22,7 @@ from ctrlplane_stream.decision.entities.rollouts import (
 )
 from ctrlplane_stream.decision.entities.sets import BlastRadius, ChangedUnit, GuardWhy, LeftOut, VersionSet
 from ctrlplane_stream.decision.entities.targets import ArrivalsEntry, InFlight, LastKnownGood, LiveVersion, TargetEntry, ZeroSince
-from ctrlplane_stream.decision.entities.versions import PairEntry, ReleaseEntry, Served, VersionEntry
+from ctrlplane_stream.decision.entities.versions import OfferedEntry, PairEntry, ReleaseEntry, Served, VersionEntry
 
 __all__ = [
     "NOBODY_CAME",
@@ -44,6 +44,7 @@ __all__ = [
     "LastKnownGood",
     "LeftOut",
     "LiveVersion",
+    "OfferedEntry",
     "OriginMark",
     "OverrideEntry",
     "PairEntry",

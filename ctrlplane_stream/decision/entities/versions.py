@@ -43,6 +43,12 @@ class PairEntry(msgspec.Struct, frozen=True):
     number: int
 
 
+class OfferedEntry(msgspec.Struct, frozen=True):
+    """By which events an artifact was offered, the oldest first: the first 16 hexadecimal digits of the SHA-256 of their ids."""
+
+    events: tuple[str, ...]
+
+
 class ReleaseEntry(msgspec.Struct, frozen=True):
     """A set that is still being collected: members of a declared release by service and version label."""
 

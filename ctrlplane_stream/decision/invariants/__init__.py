@@ -13,6 +13,7 @@ from ctrlplane_stream.decision.invariants.books import (
     Violation,
     note_bakes,
     note_commands,
+    note_event,
     note_fact,
     note_numbers,
     note_override,
@@ -51,7 +52,7 @@ from ctrlplane_stream.decision.invariants.proof import (
     watches_what_is_there,
 )
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.model.facts import Fact, OverrideRequested
+from ctrlplane_stream.model.facts import ArtifactPushed, Fact, OverrideRequested
 
 __all__ = ["CHECKS", "Books", "Check", "Monitor", "Violation"]
 
@@ -103,6 +104,8 @@ class Monitor:
         note_commands(self.books, decision)
         if isinstance(fact, OverrideRequested):
             note_override(self.books, fact)
+        if isinstance(fact, ArtifactPushed):
+            note_event(self.books, fact, before)
         note_numbers(self.books, decision)
         note_runs(self.books, decision)
         note_bakes(self.books, before, decision.state)

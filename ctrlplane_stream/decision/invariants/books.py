@@ -12,6 +12,7 @@ from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Command, JudgeAssigned, Verb
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
+    ArtifactPushed,
     Fact,
     OutcomeReported,
     OutcomeStatus,
@@ -78,6 +79,8 @@ class Books:
         """(service, artifact, hash of its configuration) to the label that it has."""
         self.made: dict[tuple[str, str], tuple[Artifact, dict[str, str], str | None]] = {}
         """(service, label) to what that version was told to be made from."""
+        self.events: dict[tuple[str, str], tuple[str, ...]] = {}
+        """(service, digest) to the ids of the last events that offered it, so many as are remembered for sure."""
         self.overrides: dict[str, None] = {}
         """Ids of what people said, in the order in which it was first carried out; so many as are remembered for sure."""
         self.freezes: dict[str, tuple[str | None, int | None]] = {}
@@ -170,6 +173,18 @@ def note_numbers(books: Books, decision: Decision) -> None:
     """Which number each artifact has with its configuration."""
     for service, version in numbered(decision):
         books.numbers.setdefault((service, version.artifact, version.manifest_hash), version.label)
+
+
+EVENTS_REMEMBERED = 16
+"""After so many others of one artifact an event of it may be taken again, as the documents say."""
+
+
+def note_event(books: Books, fact: ArtifactPushed, state: State) -> None:
+    """Note an event of an artifact that the catalog lets in."""
+    offered, entry = fact.artifact, state.find(f"service/{fact.artifact.service}", ServiceInEnvironment)
+    before = books.events.get((offered.service, offered.digest), ())
+    if entry is not None and offered.image in entry.images and fact.event_id not in before:
+        books.events[offered.service, offered.digest] = (*before, fact.event_id)[-EVENTS_REMEMBERED:]
 
 
 OVERRIDES_REMEMBERED = 256

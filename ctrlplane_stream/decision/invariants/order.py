@@ -9,7 +9,7 @@ from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.decisions import Disposition
-from ctrlplane_stream.model.facts import Fact, OutcomeReported, OutcomeStatus, OverrideRequested
+from ctrlplane_stream.model.facts import ArtifactPushed, Fact, OutcomeReported, OutcomeStatus, OverrideRequested
 
 
 def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -25,8 +25,8 @@ def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decis
 
 
 def once_for_ever(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """9: an artifact with a configuration has one number for ever, a number is made from one thing for ever, and a word of an operator
-    is carried out once, by its id."""
+    """9: an artifact with a configuration has one number for ever, a number is made from one thing for ever, and an event of an artifact
+    is taken and a word of an operator carried out once, by its id."""
     for service, version in numbered(decision):
         label = books.numbers.get((service, version.artifact, version.manifest_hash), version.label)
         if label != version.label:
@@ -40,6 +40,9 @@ def once_for_ever(books: Books, fact: Fact, before: State, decision: Decision) -
                 )
     if isinstance(fact, OverrideRequested) and fact.id in books.overrides and decision.disposition is Disposition.APPLIED:
         yield Violation(9, f"{fact.verb} {fact.id} by {fact.who} is carried out again")
+    if isinstance(fact, ArtifactPushed) and decision.disposition is Disposition.APPLIED:
+        if fact.event_id in books.events.get((fact.artifact.service, fact.artifact.digest), ()):
+            yield Violation(9, f"event {fact.event_id} of {fact.artifact} is taken again")
 
 
 def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

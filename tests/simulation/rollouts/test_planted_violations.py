@@ -296,6 +296,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "holds hold nothing": (8, lambda: [(rollout, "_unheld", lambda r: None)]),
     "command ids repeat": (9, lambda: [(engine, "emit_commands", _numberless)]),
     "a known artifact is numbered anew": (9, lambda: [(versioning, "known_label", lambda *args: None)]),
+    "an event of an artifact is taken whenever it comes": (9, lambda: [(versioning, "came_before", lambda *args: False)]),
     "what an operator said is forgotten": (9, lambda: [(overrides, "_remember", lambda *args: None)]),
     "an artifact is announced twice": (9, lambda: [(promoting, "_announce", _announced_twice)]),
     "a decision depends on more than its facts": (9, lambda: [(engine, "_finish", _counting)]),
