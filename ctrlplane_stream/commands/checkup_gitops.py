@@ -1,4 +1,4 @@
-"""The checks of ``doctor`` for what is rolled out by commits: repositories, fields, and what Argo CD and Flux do to what is ours."""
+"""The checks of ``doctor`` for what is rolled out by commits: repositories, fields, and what these tell Argo CD and Flux of ours."""
 
 import asyncio
 from contextlib import closing
@@ -7,20 +7,17 @@ from tempfile import TemporaryDirectory
 
 from ctrlplane_stream.actuators.gitops.clone import Clone
 from ctrlplane_stream.actuators.gitops.composition import git_placements
-from ctrlplane_stream.actuators.gitops.documents import documents_in, documents_live, owned_at
-from ctrlplane_stream.actuators.gitops.guarding import Guarded, Safety, guard
+from ctrlplane_stream.actuators.gitops.documents import documents_in
 from ctrlplane_stream.actuators.gitops.history import History
+from ctrlplane_stream.actuators.gitops.live import owned_at
 from ctrlplane_stream.actuators.gitops.memory import MemoryUnreadable
-from ctrlplane_stream.actuators.gitops.owned import Document, Owned
 from ctrlplane_stream.actuators.gitops.placement import GitPlace, GitPlacementError, GitPlacements, Repository, Weights
 from ctrlplane_stream.actuators.gitops.remote import Remote
 from ctrlplane_stream.actuators.gitops.sight import read_git_sight
-from ctrlplane_stream.actuators.kubernetes.access import AccessError
-from ctrlplane_stream.actuators.kubernetes.composition import connect
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, read_placements
-from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.commands.checkup_syncs import guarded
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import Settings
@@ -41,8 +38,6 @@ async def check_gitops(settings: Settings) -> list[Finding]:
     for repository in repositories:
         targets = [(target, place) for target, place in placements.all() if place.repository == repository]
         found += await asyncio.to_thread(_check_repository, settings, repository, targets, places)
-    for context in sorted({place.context or "" for place in places.values()}):
-        found += await _check_cluster(context or None, {t: p for t, p in places.items() if (p.context or "") == context})
     return found
 
 
@@ -76,7 +71,7 @@ def _check_repository(settings: Settings, repository: Repository, targets: Targe
         history, documents = History(clone), documents_in(clone, head)
         for target, place in targets:
             found += _check_target(clone, history, target, place)
-            found += _guarded(target, owned_at(places[target]), documents) if target in places else []
+            found += guarded(f"gitops {target}", owned_at(places[target]), documents) if target in places else []
         return found
 
 
@@ -96,32 +91,3 @@ def _check_target(clone: Clone, history: History, target: Target, place: GitPlac
     by = "weights by commits alone: all or nothing, at the speed of a sync" if place.weights is Weights.COMMIT else "weights by the cluster"
     values = ", ".join(f"{name} is {value or 'empty'}" for name, value in sorted(sight.values.items()))
     return found or [ok(check, f"{values}; {by}")]
-
-
-async def _check_cluster(context: str | None, places: dict[Target, Place]) -> list[Finding]:
-    check = f"gitops cluster {context or 'of the current context'}"
-    owned = {target: owned_at(place) for target, place in places.items()}
-    try:
-        async with connect(context) as cluster:
-            documents = await documents_live(cluster, [each for several in owned.values() for each in several])
-    except (AccessError, ApiRefused, WorldUnreachable) as error:
-        remedy = (
-            "let doctor list applications.argoproj.io, kustomizations.kustomize.toolkit.fluxcd.io and helmreleases.helm.toolkit.fluxcd.io"
-        )
-        return [note(check, f"not looked at: {error}", remedy)]
-    return [finding for target, several in owned.items() for finding in _guarded(target, several, documents, live=True)]
-
-
-def _guarded(target: Target, owned: tuple[Owned, ...], documents: tuple[Document, ...], *, live: bool = False) -> list[Finding]:
-    check = f"gitops {target}{' live' if live else ''}"
-    return [_said(check, said) for each in owned for said in guard(each, documents, live=live)]
-
-
-def _said(check: str, said: Guarded) -> Finding:
-    match said.safety:
-        case Safety.SAFE:
-            return ok(check, said.what)
-        case Safety.UNKNOWN:
-            return note(check, said.what, said.remedy)
-        case Safety.UNSAFE:
-            return wrong(check, said.what, said.remedy)

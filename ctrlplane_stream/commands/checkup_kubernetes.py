@@ -1,4 +1,4 @@
-"""The checks of ``doctor`` for what lives on Kubernetes: may we do there what we must, and is there a way for weights?"""
+"""The checks of ``doctor`` for what lives on Kubernetes: may we do what we must, is there a way for weights, who puts them back?"""
 
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
 from ctrlplane_stream.actuators.kubernetes.weights import carried, is_named_twice, recorded, rule_index
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.commands.checkup_routes import check_route
+from ctrlplane_stream.commands.checkup_syncs import check_syncs
 from ctrlplane_stream.commands.findings import Finding, note, ok, wrong
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import Settings
@@ -23,7 +24,7 @@ Places = list[tuple[Target, Place]]
 
 
 async def check_kubernetes(settings: Settings, connect: Connect = connect) -> list[Finding]:
-    """Findings for each namespace, for each target's way for weights, and for each route that is one. Changes nothing."""
+    """Findings for each namespace, for each target's way for weights and what syncs it, and for each route that is one. Changes nothing."""
     try:
         placements = read_placements(Path(settings.kubernetes_placement))
     except PlacementError as error:
@@ -36,6 +37,7 @@ async def check_kubernetes(settings: Settings, connect: Connect = connect) -> li
             async with connect(context) as cluster:
                 found += await _check_rights(cluster, check, namespace, placements)
                 found += await _check_ways(cluster, check, places)
+                found += await check_syncs(cluster, check, places)
         except (WorldUnreachable, ApiRefused) as error:
             found.append(wrong(check, str(error), "see that it runs, and that the kubeconfig or the Pod's account is good"))
     return found

@@ -37,10 +37,10 @@ from ctrlplane_stream.wire.topic_admin import admin_client
 def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
     """Check settings, broker, topics, clocks, roles and their lag, dead letters, and whether spans come in time and tell versions apart.
 
-    Where targets live on Kubernetes: whether we may do there what we must, whether there are ways for weights that gateways go by, and
-    whether the placement file has the templates that the catalog names.
+    Where targets live on Kubernetes: whether we may do there what we must, whether there are ways for weights that gateways go by,
+    whether Argo CD and Flux leave alone what is ours, and whether the placement file has the templates that the catalog names.
 
-    Where targets are rolled out by commits: their repositories and fields, and whether Argo CD and Flux leave alone what is ours.
+    Where targets are rolled out by commits: their repositories and fields, and the same of Argo CD and Flux by what is in these.
 
     To compare the clocks a topic is made and deleted.
     """

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
-from ctrlplane_stream.actuators.gitops.documents import documents_live, owned_at
 from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
+from ctrlplane_stream.actuators.gitops.live import documents_live, owned_at
 from ctrlplane_stream.actuators.gitops.owned import Owned
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.objects import Kind

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.gitops.actuator import GitOps
-from ctrlplane_stream.actuators.gitops.documents import documents_live, owned_at
 from ctrlplane_stream.actuators.gitops.guarding import Safety, guard
+from ctrlplane_stream.actuators.gitops.live import documents_live, owned_at
 from ctrlplane_stream.actuators.gitops.placement import Field, GitPlace, Repository, Weights, Writes
 from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
 from ctrlplane_stream.actuators.gitops.yaml_text import Locator

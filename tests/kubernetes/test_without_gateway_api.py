@@ -90,9 +90,10 @@ def test_doctor_names_the_rights_that_are_missing_and_where_there_is_no_way_for_
     assert found[2].startswith(f"note   kubernetes staging:shop/orders: there is no Service orders in {namespace}; make it")
     path = placement(namespace := lab.namespace())
     lab.apply([route("shop", ["main"]), SERVICE], namespace)
-    *found, last = doctor(lab, path)
+    *found, last, synced = doctor(lab, path)
     assert [line.split(" ", 1)[0] for line in found] == ["ok", "ok", "ok"]
     assert last.startswith(f"note   kubernetes HTTPRoute {namespace}/shop: no gateway says whether it accepts it"), last
+    assert synced == f"ok     kubernetes staging:shop/cart: nothing syncs HTTPRoute {namespace}/shop"
 
 
 def test_doctor_says_where_it_is_let_in_nowhere(placement):

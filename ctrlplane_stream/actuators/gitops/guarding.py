@@ -15,14 +15,25 @@ from pathlib import PurePosixPath
 import msgspec
 
 from ctrlplane_stream.actuators.gitops.ignoring import SSA, argo_ignores, argo_remedy, flux_ignores, flux_remedy, pointer
-from ctrlplane_stream.actuators.gitops.owned import Document, Owned, group_kind, marks_on, name_in, namespace_in
+from ctrlplane_stream.actuators.gitops.owned import (
+    APPLICATION,
+    HELM_RELEASE,
+    INSTANCE,
+    KUSTOMIZATION,
+    TRACKING,
+    Document,
+    Owned,
+    group_kind,
+    marked_agents,
+    marks_on,
+    name_in,
+    namespace_in,
+)
 from ctrlplane_stream.actuators.kubernetes.objects import LAST_APPLIED, Manifest
 from ctrlplane_stream.actuators.kubernetes.weights import rule_index
 
 _FLUX, _ARGO = "kustomize-controller", "argocd-controller"
 _RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
-_TRACKING = "argocd.argoproj.io/tracking-id"
-_KUSTOMIZATION, _HELM = "kustomize.toolkit.fluxcd.io/Kustomization", "helm.toolkit.fluxcd.io/HelmRelease"
 
 
 class Safety(StrEnum):
@@ -42,18 +53,42 @@ class Guarded(msgspec.Struct, frozen=True):
 
 
 def guard(owned: Owned, documents: Sequence[Document], *, live: bool = False) -> tuple[Guarded, ...]:
-    """What each agent would do to what is ours, by the documents of a repository, or (``live``) of the cluster."""
+    """What each agent would do to what is ours, by the documents of a repository, or (``live``) of the cluster.
+
+    In a cluster nothing is said of an object that is not there.
+    """
     copies = [each for each in documents if _is(each.manifest, owned)]
     agents = _syncing(documents, owned, copies, live)
-    if agents:
-        return tuple(_JUDGES[group_kind(each.manifest)](each, owned, copies) for each in agents)
-    place = "the cluster" if live else "the repository"
-    if not copies:
-        return (Guarded(Safety.UNKNOWN, f"{owned.kind} {owned.namespace}/{owned.name} is not in {place} as a plain manifest"),)
+    found = tuple(_JUDGES[group_kind(each.manifest)](each, owned, copies) for each in agents)
     if live:
-        return (Guarded(Safety.SAFE, f"nothing in the cluster syncs {owned.kind} {owned.namespace}/{owned.name}"),)
+        found += tuple(_from_afar(each, owned, copies) for each in _elsewhere(agents, copies))
+    if found:
+        return found
+    what = f"{owned.kind} {owned.namespace}/{owned.name}"
+    if live:
+        return (Guarded(Safety.SAFE, f"nothing syncs {what}"),) if copies else ()
+    if not copies:
+        return (Guarded(Safety.UNKNOWN, f"{what} is not in the repository as a plain manifest"),)
     remedy = "where these are kept elsewhere, doctor finds them in the cluster"
-    return (Guarded(Safety.UNKNOWN, f"no Argo CD Application and no Flux Kustomization in {place} syncs {owned}", remedy),)
+    return (Guarded(Safety.UNKNOWN, f"no Argo CD Application and no Flux Kustomization in the repository syncs {owned}", remedy),)
+
+
+def _elsewhere(agents: Sequence[Document], copies: Sequence[Document]) -> list[Manifest]:
+    """The agents by whose marks a copy in the cluster is synced, and that do not live there: as where one syncs several clusters."""
+    here = {group_kind(each.manifest) for each in agents}
+    return [each for copy in copies for each in marked_agents(copy.manifest) if group_kind(each) not in here]
+
+
+def _from_afar(agent: Manifest, owned: Owned, copies: Sequence[Document]) -> Guarded:
+    """What an agent would do that says nothing here of what it leaves alone."""
+    strictest = Document("", {**agent, "spec": {"driftDetection": {"mode": "enabled"}}})
+    judged = _JUDGES[group_kind(agent)](strictest, owned, copies)
+    if judged.safety is Safety.SAFE:
+        return judged
+    what = (
+        f"{judged.what}, unless it is told not to where it lives: {owned.kind} {owned.name} bears its mark, and it is not in this cluster"
+    )
+    return Guarded(Safety.UNKNOWN, what, judged.remedy)
 
 
 def _argo(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
@@ -122,10 +157,10 @@ def _helm(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:
 
 
 _JUDGES = {
-    "argoproj.io/Application": _argo,
+    APPLICATION: _argo,
     "argoproj.io/ApplicationSet": _argo,
-    _KUSTOMIZATION: _flux,
-    _HELM: _helm,
+    KUSTOMIZATION: _flux,
+    HELM_RELEASE: _helm,
 }
 
 
@@ -135,8 +170,8 @@ def _syncing(documents: Sequence[Document], owned: Owned, copies: Sequence[Docum
     agents = [each for each in documents if group_kind(each.manifest) in _JUDGES]
     if live:
         return [each for each in agents if any(_is_marked(copy.manifest, each.manifest) for copy in copies)]
-    charts = [each for each in agents if group_kind(each.manifest) == _HELM]
-    others = [each for each in agents if group_kind(each.manifest) != _HELM]
+    charts = [each for each in agents if group_kind(each.manifest) == HELM_RELEASE]
+    others = [each for each in agents if group_kind(each.manifest) != HELM_RELEASE]
     by_path = [each for each in others if any(_below(copy.file, path) for copy in copies for path in _paths(each.manifest))]
     if by_path:
         return by_path
@@ -146,15 +181,15 @@ def _syncing(documents: Sequence[Document], owned: Owned, copies: Sequence[Docum
 
 def _is_marked(copy: Manifest, agent: Manifest) -> bool:
     marks, kind = marks_on(copy), group_kind(agent)
-    if kind in (_KUSTOMIZATION, _HELM):
+    if kind in (KUSTOMIZATION, HELM_RELEASE):
         prefix = kind.partition("/")[0]
         return (marks.get(f"{prefix}/name"), marks.get(f"{prefix}/namespace")) == (name_in(agent), namespace_in(agent))
-    tracked = str(marks.get(_TRACKING) or "").partition(":")[0].rpartition("_")[2]
-    return agent.get("kind") == "Application" and name_in(agent) in (tracked, marks.get("app.kubernetes.io/instance"))
+    tracked = str(marks.get(TRACKING) or "").partition(":")[0].rpartition("_")[2]
+    return agent.get("kind") == "Application" and name_in(agent) in (tracked, marks.get(INSTANCE))
 
 
 def _paths(agent: Manifest) -> list[str]:
-    if group_kind(agent) == _KUSTOMIZATION:
+    if group_kind(agent) == KUSTOMIZATION:
         return [str((agent.get("spec") or {}).get("path") or ".")]
     spec = _application(agent)
     sources = [*(spec.get("sources") or []), *([spec["source"]] if spec.get("source") else [])]
@@ -163,8 +198,8 @@ def _paths(agent: Manifest) -> list[str]:
 
 def _destination(agent: Manifest) -> str | None:
     spec = agent.get("spec") or {}
-    if group_kind(agent) in (_KUSTOMIZATION, _HELM):
-        return spec.get("targetNamespace") or (namespace_in(agent) if group_kind(agent) == _HELM else None)
+    if group_kind(agent) in (KUSTOMIZATION, HELM_RELEASE):
+        return spec.get("targetNamespace") or (namespace_in(agent) if group_kind(agent) == HELM_RELEASE else None)
     return (_application(agent).get("destination") or {}).get("namespace")
 
 

@@ -4,6 +4,13 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
 
+APPLICATION = "argoproj.io/Application"
+KUSTOMIZATION = "kustomize.toolkit.fluxcd.io/Kustomization"
+HELM_RELEASE = "helm.toolkit.fluxcd.io/HelmRelease"
+TRACKING = "argocd.argoproj.io/tracking-id"
+INSTANCE = "app.kubernetes.io/instance"
+_ARGO = "argocd-controller"
+
 
 class Owned(msgspec.Struct, frozen=True):
     """An object in the cluster of which a part is ours: ``rule`` of a route, or (None) the replicas of a Deployment."""
@@ -45,3 +52,26 @@ def name_in(manifest: Manifest) -> str:
 def namespace_in(manifest: Manifest) -> str | None:
     """``metadata.namespace``, or None where it is left to whoever applies it."""
     return (manifest.get("metadata") or {}).get("namespace")
+
+
+def marked_agents(manifest: Manifest) -> list[Manifest]:
+    """The agents that sync an object by the marks on it, each as far as these tell of it, wherever it lives.
+
+    Argo CD's label is everybody's, so that alone is no mark: it is one where Argo CD's field manager wrote the object too.
+    """
+    marks = marks_on(manifest)
+    found = []
+    by_argo = any(each.get("manager") == _ARGO for each in (manifest.get("metadata") or {}).get("managedFields") or [])
+    tracked = str(marks.get(TRACKING) or (marks.get(INSTANCE) if by_argo else None) or "").partition(":")[0]
+    if tracked:
+        found.append(_agent(APPLICATION, tracked, None))
+    for kind in (KUSTOMIZATION, HELM_RELEASE):
+        prefix = kind.partition("/")[0]
+        if f"{prefix}/name" in marks:
+            found.append(_agent(kind, str(marks[f"{prefix}/name"]), str(marks.get(f"{prefix}/namespace"))))
+    return found
+
+
+def _agent(kind: str, name: str, namespace: str | None) -> Manifest:
+    group, _, plain = kind.partition("/")
+    return {"apiVersion": f"{group}/v1", "kind": plain, "metadata": {"name": name, "namespace": namespace}}
