@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.waves import cycles, waves
 from ctrlplane_stream.model.facts import ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy, Step
-from ctrlplane_stream.model.strictest import NEVER, strictest
+from ctrlplane_stream.model.strictest import NEVER, as_one, strictest
 
 _NOBODY: Mapping[str, str] = MappingProxyType({})
 
@@ -79,7 +79,7 @@ def incompatible_cycle(draft: Draft, services: tuple[str, ...]) -> tuple[str, ..
 
 def ruling(draft: Draft, services: tuple[str, ...]) -> tuple[str, Policy, tuple[str, ...]]:
     """Whose policy rules a set, that policy, and what is to be said where it is no single one: the strictest of all its services in each
-    line, with the steps of the one with the smallest first weight, then the longest bake, then by name."""
+    line. It is named after the one with the smallest first weight, then the longest bake, then by name."""
     policies = [(name, entry.policy if (entry := draft.service(name)) is not None else Policy()) for name in services]
     name, first = min(policies, key=lambda p: (p[1].steps[0].weight, -p[1].bake_seconds, p[0]))
     others = [other for other, policy in policies if policy != first]
@@ -102,15 +102,17 @@ def steps_for(version_set: e.VersionSet, cause: str) -> tuple[Step, ...]:
 
 
 def reachable(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
-    """The steps that ``instances`` equal shares can show: weights rounded down, those that become 0 or repeat left out."""
+    """The steps that ``instances`` equal shares can show: weights rounded down, what becomes 0 the first of the others. Those that become
+    the same are one, with the rules of all of them."""
     if instances <= 0:
         return steps
-    found: list[Step] = []
-    for step in steps:
-        weight = -(-(step.weight * instances // 100 * 100) // instances)  # the least that is so many in whole percent: 34, not 33, of 3
-        if weight > 0 and (not found or weight > found[-1].weight):
-            found.append(replace(step, weight=weight))
-    return tuple(found)
+    # The least that is so many in whole percent: 34, not 33, of 3.
+    weights = [-(-(step.weight * instances // 100 * 100) // instances) for step in steps]
+    least = next(weight for weight in weights if weight)
+    shown: dict[int, list[Step]] = {}
+    for weight, step in zip(weights, steps, strict=True):
+        shown.setdefault(max(weight, least), []).append(step)
+    return tuple(as_one(weight, alike) for weight, alike in shown.items())
 
 
 def by_instances(version_set: e.VersionSet) -> bool:
@@ -133,11 +135,16 @@ def steps_now(draft: Draft, version_set: e.VersionSet, steps: tuple[Step, ...]) 
 
 
 def one_by_one(steps: tuple[Step, ...], instances: int) -> tuple[Step, ...]:
-    """A step for each of ``instances``, with the rules of the first of ``steps`` that gives as much; ``steps`` where none was seen."""
+    """A step for each of ``instances``, with the rules of the first of ``steps`` that gives as much and of those that give less than one
+    instance more; ``steps`` where none was seen."""
     if instances <= 0 or len(steps) == 1:
         return steps
     weights = [(100 * count + instances // 2) // instances for count in range(1, instances + 1)]
-    return tuple(replace(next(step for step in steps if step.weight >= weight), weight=weight) for weight in weights)
+    found = []
+    for below, weight, above in zip([0, *weights[1:]], weights, [*weights[1:], 101], strict=True):
+        first = next(step for step in steps if step.weight >= weight)
+        found.append(as_one(weight, [first, *(step for step in steps if below <= step.weight < above)]))
+    return tuple(found)
 
 
 def _instances(draft: Draft, service: str, label: str | None) -> int:

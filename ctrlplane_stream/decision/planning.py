@@ -21,7 +21,7 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.versioning import RELEASE_QUIET_SECONDS, foreign_image, group_of, group_size, number
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import Artifact
-from ctrlplane_stream.model.policy import Policy, Unsure
+from ctrlplane_stream.model.policy import Policy, Step, Unsure
 
 
 class PlannedStep(msgspec.Struct, frozen=True):
@@ -136,7 +136,7 @@ def _steps(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> tuple
     rates = {wave: _rate(draft, [u.service for u in version_set.changed if u.wave == wave]) for wave in waves}
     shown = steps_now(draft, version_set, rollout.steps)
     begins = {wave: first_step(version_set, wave, len(shown)) for wave in waves}
-    return tuple(_step(draft, version_set, wave, step.weight, rates[wave]) for wave in waves for step in shown[begins[wave] :])
+    return tuple(_step(draft, version_set, wave, step, rates[wave]) for wave in waves for step in shown[begins[wave] :])
 
 
 def _rate(draft: Draft, services: list[str]) -> float:
@@ -145,16 +145,15 @@ def _rate(draft: Draft, services: list[str]) -> float:
     return min(seen, default=0.0)
 
 
-def _step(draft: Draft, version_set: e.VersionSet, wave: int, weight: int, rate: float) -> PlannedStep:
+def _step(draft: Draft, version_set: e.VersionSet, wave: int, step: Step, rate: float) -> PlannedStep:
     policy = version_set.policy
-    allowed = next(s for s in policy.steps if s.weight >= weight)
-    seconds = _proof_seconds(draft, policy, weight, rate)
-    has = min(allowed.max_seconds, policy.gate.maximum_windows * draft.telemetry.window_seconds)
+    seconds = _proof_seconds(draft, policy, step.weight, rate)
+    has = min(step.max_seconds, policy.gate.maximum_windows * draft.telemetry.window_seconds)
     otherwise = answer_to_unproven(policy, policy.on_unprovable)
     if rate <= 0:
         otherwise = Unsure.SOAK if soaks(version_set) else policy.on_no_data
     provable = seconds is not None and seconds <= has
-    return PlannedStep(wave, weight, rate, allowed.min_seconds, allowed.max_seconds, seconds, has, provable, otherwise)
+    return PlannedStep(wave, step.weight, rate, step.min_seconds, step.max_seconds, seconds, has, provable, otherwise)
 
 
 def _bake_proof(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> BakeProof | None:

@@ -86,7 +86,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of weight. It is left when the evidence suffices, not when a timer rings; the times only bound that."""
 
     weight: Annotated[int, _ranged(minimum=1, maximum=100)]
-    """The candidate's share in percent. What cannot be reached (instances, a world that moves all or nothing) rounds down, and says so."""
+    """The candidate's share in percent. What cannot be reached (instances, a world that moves all or nothing) rounds down, and says so; its
+    rules stay with the step that it becomes, with the first where it becomes nothing."""
     min_seconds: Seconds = 60.0
     """Not left sooner even with proof, so that slow faults can show."""
     max_seconds: Seconds = 1800.0
@@ -189,8 +190,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     and no hold's deadline ends it meanwhile. Aborts and reverts never wait."""
     in_place: bool = False
     """For what cannot run side by side: one instance at a time is drained, exchanged, and judged before the next. The steps are as
-    many as the instances, each with the rules of the first of ``steps`` that gives as much. While one is exchanged the target has one
-    less; nothing is kept for instant rollback, and going back takes as long. An actuator that cannot do it refuses with a reason."""
+    many as the instances, each with the rules of the first of ``steps`` that gives as much and of those before the next. While one is
+    exchanged the target has one less; nothing is kept for instant rollback, and going back takes as long. An actuator that cannot do it
+    refuses with a reason."""
 
     @property
     def exchanges(self) -> bool:

@@ -1,8 +1,8 @@
 """One policy for a set of services that each have their own: line by line the strictest of them.
 
 What a service's policy promises about it (a person's word, a time to watch, a time to drain, a window to move in) must hold also
-where it moves together with others. The weights of the steps come from one of them, since two ladders cannot be climbed at once. Times
-that something is given to come are the longest of all, for what is slow alone is slow in company.
+where it moves together with others. The steps are those of all, so that none is given more at once than it asks for, and each is left by
+the rules of whoever has it. Times that something is given to come are the longest of all, for what is slow alone is slow in company.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 def strictest(first: Policy, others: Sequence[Policy]) -> Policy:
-    """The strictest of all in each line, with the weights of the steps, ``supersede`` and how instances are exchanged of the ``first``."""
+    """The strictest of all in each line, with the steps of all; ``supersede`` and how instances are exchanged are of the ``first``."""
     every = (first, *(each for each in others if each != first))
     if len(every) == 1:
         return first
@@ -62,7 +62,7 @@ def strictest(first: Policy, others: Sequence[Policy]) -> Policy:
         **_merged(every, _MOST_OF_POLICIES, max),
         **_merged(every, _STRICT_OF_POLICIES, _strict),
         on_unprovable_bake=_strict([each.unprovable_bake for each in every]),
-        steps=tuple(_step(every, step) for step in first.steps),
+        steps=_ladder([each.steps for each in every]),
         gate=_gate([each.gate for each in every]),
         exposure_budget_requests=min(budgets, default=None),
         auto_promote=all(each.auto_promote for each in every),
@@ -79,15 +79,24 @@ def _strict(answers: Sequence[T]) -> T:
     return max(answers, key=order.index)
 
 
-def _step(every: Sequence[Policy], step: Step) -> Step:
-    """A step by the rules that each policy has for its first step with as much weight."""
-    rules = [next((s for s in each.steps if s.weight >= step.weight), each.steps[-1]) for each in every]
+def _ladder(every: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
+    """The steps of all. Each may last as long as any of them lets its first step with as much weight last."""
+    found = []
+    for weight in sorted({step.weight for steps in every for step in steps}):
+        own = as_one(weight, [step for steps in every for step in steps if step.weight == weight])
+        patience = [next((step for step in steps if step.weight >= weight), steps[-1]).max_seconds for steps in every]
+        found.append(replace(own, max_seconds=max(patience)))
+    return tuple(found)
+
+
+def as_one(weight: int, steps: Sequence[Step]) -> Step:
+    """One step in the place of these, with the strictest rules of any; at least one."""
     return Step(
-        step.weight,
-        min_seconds=max(rule.min_seconds for rule in rules),
-        max_seconds=max(rule.max_seconds for rule in rules),
-        min_windows=max(rule.min_windows for rule in rules),
-        approval=any(rule.approval for rule in rules),
+        weight,
+        min_seconds=max(step.min_seconds for step in steps),
+        max_seconds=max(step.max_seconds for step in steps),
+        min_windows=max(step.min_windows for step in steps),
+        approval=any(step.approval for step in steps),
     )
 
 

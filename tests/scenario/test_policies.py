@@ -426,7 +426,7 @@ def test_what_moves_together_goes_by_the_strictest_rules_of_all(group: str | Non
             loop.push(name, number, **more)  # type: ignore[arg-type]
             more |= {"release": "r2"} if more and name == "pay" else {}
         loop.run(400)
-    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "pay")) == (Phase.VERIFYING, ["approval"], {"#1": 95, "#2": 5})
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "pay")) == (Phase.VERIFYING, ["approval"], {"#1": 50, "#2": 50})
     assert "goes by the policy of cart, and in each line that of pay where it is stricter" in reasons(loop)
     loop.say(Say.PROMOTE, rollout="production/cart/2")
     until(loop, "cart/2", Phase.BAKING)
@@ -434,6 +434,32 @@ def test_what_moves_together_goes_by_the_strictest_rules_of_all(group: str | Non
     until(loop, "cart/2", Phase.DRAINING)
     assert loop.now_ms - baked_ms >= 115_000
     assert loop.driver.version_set("production/cart/2").policy.drain_seconds == 60
+
+
+@pytest.mark.parametrize("group", [None, "checkout"])
+def test_what_moves_together_takes_the_steps_of_all_and_leaves_each_by_the_rules_of_whoever_has_it(group: str | None) -> None:
+    """A person's word between two steps of the other's was asked of nobody."""
+    quick = replace(QUICK, steps=(Step(5, 10, 300, 1), Step(100, 10, 300, 1)))
+    careful = replace(QUICK, steps=(Step(10, 10, 300, 1), Step(50, 60, 300, 4, approval=True), Step(100, 10, 300, 1)))
+    loop = Loop.of(catalog(service("cart", quick, moves_together=group), service("pay", careful, moves_together=group)))
+    for number in (1, 2):
+        for name in ("cart", "pay"):
+            loop.push(name, number, **({} if group else {"release": f"r{number}", "release_size": 2}))  # type: ignore[arg-type]
+        loop.run(400)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "pay")) == (Phase.VERIFYING, ["approval"], {"#1": 50, "#2": 50})
+    steps = loop.driver.rollout("production/cart/2").steps  # type: ignore[union-attr]
+    assert steps == (Step(5, 10, 300, 1), Step(10, 10, 300, 1), Step(50, 60, 300, 4, approval=True), Step(100, 10, 300, 1))
+    loop.say(Say.PROMOTE, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("exchange", [{"in_place": True}, {"surge_percent": 25}], ids=["in place", "in portions"])
+def test_an_approval_at_a_step_that_the_world_cannot_show_is_asked_for_at_the_one_below(exchange: dict[str, int]) -> None:
+    """Of four instances a quarter is the first to be seen, and of two steps that are as many instances the later one was left out."""
+    steps = (Step(25, 0, 60, 1), Step(30, 0, 60, 1, approval=True), Step(100, 0, 60, 1))
+    loop = climbing(replace(QUICK, steps=steps, **exchange))
+    loop.run(200)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2"), weights(loop, "cart")) == (Phase.VERIFYING, ["approval"], {"#1": 75, "#2": 25})
 
 
 def test_what_moves_together_waits_where_its_maintenance_windows_never_meet() -> None:

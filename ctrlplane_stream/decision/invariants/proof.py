@@ -45,6 +45,7 @@ def forward_on_proof(books: Books, fact: Fact, before: State, decision: Decision
             yield from _blind_or_failed(rollout, step, verdict)
         else:
             yield from _too_young(decision.state, past, step, verdict, version_set)
+            yield from _unasked(past, step, version_set)
             yield from _unproven_step(books, decision.state, rollout, step, past.judged_attempt)
 
 
@@ -71,6 +72,18 @@ def _too_young(state: State, past: e.Rollout, step: int, verdict: Verdict | None
     soaked = verdict is None or verdict.status is VerdictStatus.NO_DATA or (seconds >= now.max_seconds and not bakes)
     if verdict is not None and not soaked and verdict.windows_judged < windows:
         yield Violation(5, f"{past.id} left step {step + 1} on {verdict.windows_judged} of {windows} windows")
+
+
+def _unasked(past: e.Rollout, step: int, version_set: e.VersionSet | None) -> Iterator[Violation]:
+    """Nobody gets more than what a step of the policy gives before the person has spoken for whom that step waits: neither where the
+    world cannot show that step, nor where no other service of the set has it."""
+    if version_set is None or past.is_revert or past.only_first_versions or past.phase is not Phase.VERIFYING:
+        return
+    least = past.steps[past.step].weight if past.step else 0
+    most = past.steps[past.step + 1].weight if past.step + 1 < len(past.steps) else 101
+    waits = [asked.weight for asked in version_set.policy.steps if asked.approval and least <= asked.weight < most]
+    if waits or not version_set.policy.auto_promote:
+        yield Violation(5, f"{past.id} left step {step + 1} though nobody promoted it{f' out of {waits[0]}%' if waits else ''}")
 
 
 def went_forward(past: e.Rollout, now: e.Rollout) -> bool:
@@ -189,6 +202,17 @@ def _weaker(chosen: Policy, alone: Policy) -> str | None:
         return "auto_promote"
     if alone.maintenance and not chosen.maintenance:
         return "maintenance"
-    if any(step.approval for step in alone.steps) and not any(step.approval for step in chosen.steps):
-        return "approval"
+    return _weaker_step(chosen, alone)
+
+
+def _weaker_step(chosen: Policy, alone: Policy) -> str | None:
+    there = {step.weight: step for step in chosen.steps}
+    for asked in alone.steps:
+        step = there.get(asked.weight)
+        if step is None:
+            return f"a step of {asked.weight}%"
+        if asked.approval and not step.approval:
+            return f"a person's word at {asked.weight}%"
+        if step.min_seconds < asked.min_seconds or step.min_windows < asked.min_windows:
+            return f"the time at {asked.weight}%"
     return None

@@ -1,7 +1,7 @@
 """The simulation must be able to fail: each planted violation of the machine's rules is found within 1,000 seeds."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,7 +44,8 @@ from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import OverrideVerb, WorldCause
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.model.policy import Fleet, OnDrift, Step
+from ctrlplane_stream.model.policy import Fleet, OnDrift, Policy, Step
+from ctrlplane_stream.model.strictest import strictest
 from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity, TargetObserved, WantedVersion
 from ctrlplane_stream.simulation.drawing import plan
@@ -222,6 +223,11 @@ def _by_the_catalog_of_the_day(draft: Draft, service: str, live: e.LiveVersion) 
 _in_hands = holds._in_hands
 
 
+def _by_the_first_ladder(first: Policy, others: Sequence[Policy]) -> Policy:
+    merged, weights = strictest(first, others), [step.weight for step in first.steps]
+    return replace(merged, steps=tuple(step for step in merged.steps if step.weight in weights))
+
+
 def _let_go_by_a_stop(draft: Draft, moved: e.Rollout) -> list[holds.Condition]:
     return [] if moved.phase in (Phase.ABORTING, Phase.DRAINING) else _in_hands(draft, moved)
 
@@ -333,6 +339,8 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "a stop ends the hold for what a hand did": (11, lambda: [(holds, "_in_hands", _let_go_by_a_stop)]),
     "a deadline that ends nothing passes in silence": (11, lambda: [(holds, "_armed", _in_silence)]),
     "a set goes by the rules of one of its services": (5, lambda: [(composing, "strictest", lambda first, others: first)]),
+    "a set leaves out the steps of its other services": (5, lambda: [(composing, "strictest", _by_the_first_ladder)]),
+    "a person's word is not waited for": (5, lambda: [(holds, "needs_approval", lambda *args: False)]),
     "what a hand gave traffic goes undrained": (4, lambda: [(observing, "_given_by_others", lambda draft, target: None)]),
     "a lease is renewed over a drift": (8, lambda: [(timers, "_shown_weights", _as_wanted)]),
     "who waits in the queue waits for who came later too": (11, lambda: [(admission, "QUEUED", None), (admission, "COUPLINGS", _FOR_ALL)]),
@@ -476,6 +484,14 @@ def test_what_climbs_on_next_to_a_revert_is_seen() -> None:
     reckless = planted([(rollout, "halt_neighbours", lambda *args: None)])
     with reckless, pytest.raises(InvariantBroken, match=r"invariant 8: .*pay/2 climbs on beside .*, which returns what is next to it"):
         test_reverts.test_what_climbs_next_to_a_revert_stands_still_until_that_has_all_traffic()
+
+
+@pytest.mark.parametrize("exchange", [{"in_place": True}, {"surge_percent": 25}])
+def test_a_person_s_word_that_is_lost_where_steps_round_down_is_seen(exchange: dict[str, int]) -> None:
+    seen = "invariant 5: production/cart/2 left step 1 though nobody promoted it out of 30%"
+    fault = planted([(composing, "as_one", lambda weight, steps: replace(steps[0], weight=weight))])
+    with fault, pytest.raises(InvariantBroken, match=seen):
+        test_policies.test_an_approval_at_a_step_that_the_world_cannot_show_is_asked_for_at_the_one_below(exchange)
 
 
 def test_an_old_version_that_goes_while_the_new_one_is_not_ready_whole_is_seen() -> None:

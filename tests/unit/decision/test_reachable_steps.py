@@ -5,12 +5,12 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain
 from ctrlplane_stream.actuators.shifting import consumer_shares, reached_weights
-from ctrlplane_stream.decision.composing import reachable
+from ctrlplane_stream.decision.composing import one_by_one, reachable
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.entities import LiveVersion, TargetEntry
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.targets import is_confirmed
-from ctrlplane_stream.model.policy import Policy
+from ctrlplane_stream.model.policy import Policy, Step
 from ctrlplane_stream.model.world import Capacity, ObservedVersion
 
 NO_CATALOG = Draft.as_of(State.empty("production"))
@@ -23,6 +23,16 @@ NO_CATALOG = Draft.as_of(State.empty("production"))
 def test_steps_round_down_to_what_instances_can_show(instances: int, weights: list[int]) -> None:
     """A step that would be no instance is left out, and full weight is always there."""
     assert [step.weight for step in reachable(Policy().steps, instances)] == weights
+
+
+def test_what_cannot_be_shown_leaves_its_rules_to_the_step_that_is_shown() -> None:
+    """A person's word was asked of nobody where a step rounds down to nothing, or to another."""
+    steps = (Step(5, 10, 60, 1, approval=True), Step(50, 20, 90, 2), Step(60, 30, 80, 3, approval=True), Step(100, 40, 100, 4))
+    assert reachable(steps, 2) == (Step(50, 30, 90, 3, approval=True), Step(100, 40, 100, 4))
+    assert reachable(steps, 1) == (Step(100, 40, 100, 4, approval=True),)
+    assert one_by_one(steps, 2) == (Step(50, 30, 90, 3, approval=True), Step(100, 40, 100, 4))
+    first, *_ = one_by_one(steps, 10)
+    assert first == Step(10, 20, 90, 2, approval=True)
 
 
 @pytest.mark.parametrize("instances", range(1, 120))
