@@ -89,6 +89,11 @@ def check_command(as_json: bool, file: Path) -> None:
     for name, policy in found.policies.items():
         for doubt in doubts(policy):
             click.echo(f"note: policy {name}: {doubt}", err=True)
+    for name, service in sorted(found.services.items()):
+        for place in sorted(service.environments):
+            source, named = found.source(name, place), found.environments[place].promote_from
+            if source is not None and source != named:
+                click.echo(f"note: {name} comes to {place} once it has baked in {source}, since {named} does not run it", err=True)
     if not as_json:
         services, environments = counted(len(found.services), "service"), counted(len(found.environments), "environment")
         click.echo(f"{file} is a valid catalog of {services} in {environments}")

@@ -26,7 +26,8 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
     catalog = fact.catalog
     before = draft.find("catalog", e.CatalogEntry)
     names = tuple(sorted(s.service for s in catalog.services))
-    draft.put("catalog", e.CatalogEntry(fact.hash, names, catalog.promote_from, catalog.promotes_to, catalog.notify))
+    in_force = e.CatalogEntry(fact.hash, names, catalog.promote_from, catalog.promotes_to, catalog.notify, catalog.onward)
+    draft.put("catalog", in_force)
     for name in before.services if before is not None else ():
         if name not in names and (gone := draft.service(name)) is not None:
             draft.put(f"gone/{name}", gone)

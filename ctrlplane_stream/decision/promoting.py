@@ -87,7 +87,7 @@ def _announce(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
     if catalog is None or version is None or rollout.is_revert or _baked_as_another(draft, unit, version.artifact.digest):
         return
     version_set = draft.version_set(rollout.id)
-    for environment in catalog.promotes_to:
+    for environment in catalog.takers(unit.service):
         id_ = f"{rollout.id}/{rollout.attempt}/{unit.service}/{environment}"
         draft.outputs.append(Announce(id_, version.artifact, environment, version_set.release, version.provenance, version_set.order))
         draft.because("announced", f"{version.artifact} is offered to {environment}", rollout.id)

@@ -1,7 +1,7 @@
 """Where an offered artifact goes: which service it is, and which environments it starts in.
 
 Only repositories that the catalog allows start anything. Without an environment of its own an event goes to those
-environments of the service that do not wait for a bake elsewhere (``promote_from``).
+environments of the service that do not wait for a bake elsewhere (``promote_from``, along the chain to the nearest that runs it).
 """
 
 from ctrlplane_stream.model.catalog import Catalog
@@ -31,6 +31,4 @@ def _entries(catalog: Catalog, service: str, environment: str | None) -> tuple[s
     places = catalog.services[service].environments
     if environment is not None:
         return (environment,) if environment in places and environment in catalog.environments else ()
-    return tuple(
-        place for place in sorted(places) if place in catalog.environments and catalog.environments[place].promote_from not in places
-    )
+    return tuple(place for place in sorted(places) if place in catalog.environments and catalog.source(service, place) is None)

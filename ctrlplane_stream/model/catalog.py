@@ -33,13 +33,17 @@ class ServiceInEnvironment(msgspec.Struct, frozen=True):
 
 
 class EnvironmentCatalog(msgspec.Struct, frozen=True):
-    """One environment's services, and what promotes into and out of it."""
+    """One environment's services, and what promotes into and out of it.
+
+    ``onward``: services whose artifacts go elsewhere than ``promotes_to``, since not all of those run them, and where they go.
+    """
 
     environment: str
     services: tuple[ServiceInEnvironment, ...]
     promote_from: str | None = None
     promotes_to: tuple[str, ...] = ()
     notify: str | None = None
+    onward: dict[str, tuple[str, ...]] = {}
 
     def service(self, name: str) -> ServiceInEnvironment | None:
         """The service of that name, or None where this environment has none."""
@@ -52,6 +56,9 @@ DAYS_UNTIL_AN_EDGE_FADES = 7.0
 
 class EnvironmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An environment in the catalog file: the defaults of its services, and where its artifacts come from.
+
+    ``promote_from``: a service's artifacts come from there once they have baked; where that does not run the service, from the nearest
+    before it that does; and where none does, at the push.
 
     ``edges_fade_days``: a dependency is forgotten when its caller was heard of for so long, in windows put end to end, without using
     it; unset: a week. An edge never fades because its caller is silent.
@@ -118,8 +125,26 @@ class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             for name in sorted(self.services)
             if environment in self.services[name].environments
         )
-        onward = tuple(sorted(n for n, e in self.environments.items() if e.promote_from == environment))
-        return EnvironmentCatalog(environment, services, place.promote_from, onward, place.notify)
+        next_ones = tuple(sorted(n for n, e in self.environments.items() if e.promote_from == environment))
+        entries = {s.service: self.services[s.service].environments for s in services}
+        elsewhere = [name for name, runs in entries.items() if any(after not in runs for after in next_ones)]
+        onward = {name: self._takers(name, environment) for name in elsewhere}
+        return EnvironmentCatalog(environment, services, place.promote_from, next_ones, place.notify, onward)
+
+    def source(self, service: str, environment: str) -> str | None:
+        """Where the artifacts of a service bake before they come to an environment that runs it: the nearest along ``promote_from`` that
+        runs it, too. None where none does, so that they come at the push."""
+        runs, way, place = self.services[service].environments, [environment], self.environments[environment].promote_from
+        while place in self.environments and place not in way:
+            if place in runs:
+                return place
+            way.append(place)
+            place = self.environments[place].promote_from
+        return None
+
+    def _takers(self, service: str, environment: str) -> tuple[str, ...]:
+        runs = sorted(self.services[service].environments)
+        return tuple(place for place in runs if place in self.environments and self.source(service, place) == environment)
 
     def _resolve(self, name: str, entry: ServiceEntry, environment: str, place: EnvironmentEntry) -> ServiceInEnvironment:
         here = entry.environments[environment]

@@ -112,7 +112,8 @@ class Play:
     def _before(self) -> Loop:
         """The environment before this one: calm, and it announces here what baked there."""
         plain = (replace(s, policy=SWIFT) for s in self.plan.services)
-        staging = Loop.of(catalog(*plain, environment="staging", promotes_to=("production",)))
+        past = {s.service: ("production",) for s in self.plan.services}
+        staging = Loop.of(catalog(*plain, environment="staging", promotes_to=("qa",), onward=past))  # where nothing runs
         staging.announced = self._promoted
         return staging
 
@@ -123,6 +124,8 @@ class Play:
 
     def _promoted(self, announce: Announce) -> None:
         """An announcement is a record like any other push: it comes later, and perhaps twice."""
+        if announce.environment != "production":
+            raise InvariantBroken(f"invariant 7: {announce.id} is offered to {announce.environment}, which does not run it")
         self._offered.append(announce)
         pushed = ArtifactPushed(announce.id, announce.artifact, announce.release, order=announce.order, provenance=announce.provenance)
         self.loop.at(self._rng.uniform(0, 3), lambda: self._hear(pushed))

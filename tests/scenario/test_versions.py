@@ -104,6 +104,16 @@ def test_a_completed_bake_announces_the_artifact_onward() -> None:
     assert all(isinstance(a, Announce) for a in loop.driver.announcements)
 
 
+def test_what_baked_goes_past_an_environment_that_does_not_run_its_service() -> None:
+    """mail has no place between staging and production: what baked of it in staging is what production takes next."""
+    here = catalog(service("cart"), service("mail"), environment="staging", promotes_to=("qa",), onward={"mail": ("production",)})
+    loop = Loop.of(here)
+    for name in ("cart", "mail"):
+        loop.push(name, 1)
+    loop.run(300)
+    assert [(a.environment, a.artifact.service) for a in loop.driver.announcements] == [("qa", "cart"), ("production", "mail")]
+
+
 def test_an_artifact_that_bakes_first_with_a_changed_configuration_is_announced_once() -> None:
     """The configuration supersedes the release of the artifact; what comes of it is the artifact's own bake all the same."""
 

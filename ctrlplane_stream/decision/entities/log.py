@@ -36,6 +36,12 @@ class CatalogEntry(msgspec.Struct, frozen=True):
     promote_from: str | None
     promotes_to: tuple[str, ...]
     notify: str | None
+    onward: dict[str, tuple[str, ...]] = {}
+    """Services whose artifacts go elsewhere than ``promotes_to``."""
+
+    def takers(self, service: str) -> tuple[str, ...]:
+        """The environments that take what baked here of a service."""
+        return self.onward.get(service, self.promotes_to)
 
 
 class Index(msgspec.Struct, frozen=True):

@@ -304,6 +304,10 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "a known artifact is numbered anew": (9, lambda: [(versioning, "known_label", lambda *args: None)]),
     "an event of an artifact is taken whenever it comes": (9, lambda: [(versioning, "came_before", lambda *args: False)]),
     "what an operator said is forgotten": (9, lambda: [(overrides, "_remember", lambda *args: None)]),
+    "what baked is offered where its service does not run": (
+        7,
+        lambda: [(e.CatalogEntry, "takers", lambda entry, name: entry.promotes_to)],
+    ),
     "an artifact is announced twice": (9, lambda: [(promoting, "_announce", _announced_twice)]),
     "a decision depends on more than its facts": (9, lambda: [(engine, "_finish", _counting)]),
     "two rollouts move one target": (10, lambda: [(admission, "_conflict", lambda *args: None)]),

@@ -18,6 +18,25 @@ def test_without_an_environment_an_artifact_starts_where_nothing_promotes_from_e
     assert destinations(CATALOG, IMAGE, None, None) == (("staging", "shop/cart"), ("lab", "shop/cart-worker"))
 
 
+def test_an_environment_that_does_not_run_a_service_is_passed_over_not_the_bake_before_it() -> None:
+    """Its artifacts neither go to production at the push, nor to where nobody takes them; what runs nowhere before comes at once."""
+    chain = {
+        "staging": EnvironmentEntry(),
+        "qa": EnvironmentEntry(promote_from="staging"),
+        "production": EnvironmentEntry(promote_from="qa"),
+    }
+    runs = {"cart": ("staging", "qa", "production"), "mail": ("staging", "production"), "ops": ("production",)}
+    services = {name: ServiceEntry((name,), {place: ServiceOverride() for place in places}) for name, places in runs.items()}
+    catalog = Catalog(chain, services)
+    assert [destinations(catalog, name, None, None) for name in runs] == [
+        (("staging", "cart"),),
+        (("staging", "mail"),),
+        (("production", "ops"),),
+    ]
+    assert [catalog.view(place).onward for place in chain] == [{"mail": ("production",)}, {}, {}]
+    assert [catalog.view(place).promotes_to for place in chain] == [("qa",), ("production",), ()]
+
+
 def test_a_named_environment_is_taken_at_its_word() -> None:
     """A person or a promotion may go to production directly."""
     assert destinations(CATALOG, IMAGE, "shop/cart", "production") == (("production", "shop/cart"),)
