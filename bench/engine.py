@@ -26,7 +26,7 @@ from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, ServiceEnt
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.model.facts import CatalogApplied, EdgeSeen, EdgesObserved, Fact, FactRecord, OverrideVerb, TimePassed, VerdictGiven
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
-from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import read_decision
 from ctrlplane_stream.stream.log_reader import KafkaLogReader
@@ -46,7 +46,13 @@ def fact(environment: str, i: int) -> Fact:
         return EdgesObserved(i * 10, edges)
     if i % 10 < 8:
         verdict = Verdict(
-            environment=environment, rollout="r-none", step=0, attempt=0, status=VerdictStatus.INCONCLUSIVE, reason="too early"
+            judge=OUR_JUDGE,
+            environment=environment,
+            rollout="r-none",
+            step=0,
+            attempt=0,
+            status=VerdictStatus.INCONCLUSIVE,
+            reason="too early",
         )
         return VerdictGiven(verdict)
     return TimePassed()

@@ -35,7 +35,7 @@ For brokers with an authorizer: on its topics each role needs `Read` or `Write` 
 `Create` and `AlterConfigs` on every topic. Consumers outside of any group (recovery, snapshots, the catalog, every command) need no
 more than `Read`. Of the commands, `control`, `artifact push` and `catalog apply` also need `Write` on `control`, `artifacts` and `catalog`,
 `dead-letters replay` on the topics that the letters came from, and `doctor` `Create`, `Write` and `Delete` on `<prefix>doctor-…` (without
-`Create` it does not compare the clocks, and says so).
+`Create` it does not compare the clocks, and says so). A judge of your own needs `Write` on `health-verdicts`.
 
 | role | reads | writes |
 |---|---|---|

@@ -27,7 +27,7 @@ from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.counted import counted
-from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import INSTANCES, OUR_JUDGE, Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.looking import LookedAt, look
 from ctrlplane_stream.wire.cloudevents import Unreadable
@@ -37,6 +37,8 @@ from ctrlplane_stream.wire.verdicts import read_verdict
 _REASONS_SHOWN = 30
 _BEGINS = frozenset({"queued", "another-tool"})
 """Codes of the reasons that an attempt begins with."""
+_OURS = frozenset({OUR_JUDGE, INSTANCES})
+"""Who gives evidence. What others said is told as the engine took it in: on the topic lies also what it ignored."""
 _DONE = "outcome:applied"
 """Code of the reason that an actuator did what it was told."""
 
@@ -162,8 +164,10 @@ def words(of: Explanation) -> list[str]:
     lines.append("decided [partition/offset]:")
     lines += _history(_of_this_attempt(of))[-_REASONS_SHOWN:]
     if of.verdict is not None:
-        lines.append(f"last verdict of {of.verdict.judge}: {of.verdict.status}, {of.verdict.reason}")
+        lines.append(f"last verdict of {of.verdict.judge}, on step {of.verdict.step + 1}: {of.verdict.status}, {of.verdict.reason}")
         lines += _evidence(of.verdict)
+    outside = [heard for name, heard in sorted(found.heard.items()) if name not in _OURS]
+    lines += [f"last verdict of {heard.judge}, on step {heard.step + 1}: {heard.status}, {heard.reason}" for heard in outside]
     if of.next_command is None:
         lines.append("next: nothing to type, it goes on by itself" + (" once what holds it is mended" if found.holds else ""))
         return [*lines, *([f"  to end it before: {of.stop_command}"] if of.stop_command is not None else [])]
@@ -283,16 +287,17 @@ def _looked(settings: Settings, environment: str) -> LookedAt:
 
 def _last_verdict(settings: Settings, rollout_id: str) -> Verdict | None:
     try:
-        return asyncio.run(_last_said(settings, rollout_id))
+        return asyncio.run(last_evidence(settings, rollout_id))
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
 
 
-async def _last_said(settings: Settings, rollout_id: str) -> Verdict | None:
+async def last_evidence(settings: Settings, rollout_id: str) -> Verdict | None:
+    """Of our own judge and of what instances told, which lie on one partition in the order in which they were said."""
     last = None
     async for record in read_to_end(settings, "health-verdicts"):
         found = read_verdict(record.value)
-        if not isinstance(found, Unreadable) and found.rollout == rollout_id:
+        if not isinstance(found, Unreadable) and found.rollout == rollout_id and found.judge in _OURS:
             last = found
     return last
 

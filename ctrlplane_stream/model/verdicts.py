@@ -309,7 +309,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     for a verdict that rests on no telemetry. A verdict about another attempt or step is ignored by the engine.
     """
 
-    judge: str = OUR_JUDGE
+    judge: str
     environment: str
     rollout: str
     step: int

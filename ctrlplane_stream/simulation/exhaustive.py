@@ -38,7 +38,7 @@ from ctrlplane_stream.model.facts import (
 )
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind, Target, version_number
 from ctrlplane_stream.model.policy import Policy, Step
-from ctrlplane_stream.model.verdicts import Assignment, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Assignment, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity, Cursor, ObservedVersion, TargetObserved
 from ctrlplane_stream.simulation.loop import artifact, catalog, digest, service
 from ctrlplane_stream.testing import START_MS
@@ -223,6 +223,7 @@ def _look(node: Node, name: str) -> Node:
 def _verdict(node: Node, rollout: str, status: VerdictStatus) -> Node:
     a = node.judged[rollout]
     verdict = Verdict(
+        judge=OUR_JUDGE,
         environment="production",
         rollout=rollout,
         step=a.step,

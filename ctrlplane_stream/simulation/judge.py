@@ -5,7 +5,7 @@ The real judge is tested by itself; here only its answers matter: on time, late,
 
 import msgspec
 
-from ctrlplane_stream.model.verdicts import Assignment, Culprit, Metric, NoDataCause, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Assignment, Culprit, Metric, NoDataCause, Verdict, VerdictStatus
 
 
 class Telemetry(msgspec.Struct):
@@ -102,6 +102,7 @@ class SimulatedJudge:
     ) -> Verdict:
         a = judging.assignment
         return Verdict(
+            judge=OUR_JUDGE,
             environment=self.environment,
             rollout=a.rollout,
             step=a.step,

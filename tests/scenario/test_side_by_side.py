@@ -8,7 +8,7 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import CatalogApplied, ReleaseOrder, VerdictGiven
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import Supersede
-from ctrlplane_stream.model.verdicts import Comparison, Culprit, GuardRole, Metric, MetricEvidence, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Comparison, Culprit, GuardRole, Metric, MetricEvidence, Verdict, VerdictStatus
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import SHOP, held, phase, reasons, shop, until, weights
 
@@ -163,6 +163,7 @@ def give_shared_failure(loop: Loop, id_: str, culprit: Culprit | None, environme
         name=Metric.ERROR_RATIO, guard="front", role=GuardRole.CALLER, comparison=Comparison.BASELINE, status=VerdictStatus.FAIL
     )
     verdict = Verdict(
+        judge=OUR_JUDGE,
         environment=environment,
         rollout=rollout.id,
         step=rollout.step,

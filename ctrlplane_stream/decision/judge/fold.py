@@ -37,6 +37,7 @@ from ctrlplane_stream.decision.judge.state import CheckState, Sampling, Seen, St
 from ctrlplane_stream.decision.judge.witnesses import carried_pasts, witnesses
 from ctrlplane_stream.decision.stats.harm import carried
 from ctrlplane_stream.model.verdicts import (
+    OUR_JUDGE,
     Assignment,
     Comparison,
     Coverage,
@@ -232,6 +233,7 @@ def _verdict(
     coverage: Coverage | None = None,
 ) -> Verdict:
     return Verdict(
+        judge=OUR_JUDGE,
         environment=assignment.environment,
         rollout=assignment.rollout,
         step=assignment.step,

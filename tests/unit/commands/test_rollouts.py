@@ -1,15 +1,23 @@
 """What `rollout` and `rollouts` say: of an adoption, of one that waits, of one that drains, of one that was begun anew."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
 import pytest
 from msgspec.structs import replace
 
+from ctrlplane_stream.commands import rollouts
 from ctrlplane_stream.commands.as_of_now import as_of_now
 from ctrlplane_stream.commands.rollouts import Why, all_rollouts, explained, table, words
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.entities import VersionSet
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
+from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, digest, service
+from ctrlplane_stream.wire.verdicts import write_verdict
 from tests.scenario.shop import SHOP, shop, until
 
 ID = "production/cart/1"
@@ -234,3 +242,39 @@ def test_leases_that_are_renewed_do_not_hide_what_was_decided_between_them() -> 
     lines = said(loop, "cart/2")
     assert not any("renew applied" in line for line in lines)
     assert any("cart shift applied" in line for line in lines)
+
+
+def said_by(judge: str, reason: str) -> Verdict:
+    """A word on the first step of the second version of cart."""
+    return Verdict(
+        judge=judge, environment="production", rollout="production/cart/2", step=0, attempt=1, status=VerdictStatus.PASS, reason=reason
+    )
+
+
+def test_evidence_is_that_of_our_own_judge_whatever_others_wrote_and_wherever_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others write under a partitioner of their own, and what they wrote may be what the engine ignored."""
+
+    async def records(*_: object) -> AsyncIterator[SimpleNamespace]:
+        for at, verdict in enumerate(
+            (said_by(OUR_JUDGE, "too early"), said_by(OUR_JUDGE, "within its margins"), said_by("orders", "fine"))
+        ):
+            yield SimpleNamespace(value=write_verdict(str(at), "test", verdict))
+
+    monkeypatch.setattr(rollouts, "read_to_end", records)
+    evidence = asyncio.run(rollouts.last_evidence(Settings(), "production/cart/2"))
+    assert evidence is not None
+    assert (evidence.judge, evidence.reason) == (OUR_JUDGE, "within its margins")
+
+
+def test_what_other_judges_said_is_told_beside_our_evidence_as_far_as_the_engine_heard_it() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    rollout = loop.driver.rollout("production/cart/2")
+    assert rollout is not None
+    heard = e.Heard("orders", VerdictStatus.INCONCLUSIVE, "few orders", rollout.step, rollout.judged_attempt, 0)
+    known = replace(rollout, heard={**rollout.heard, "orders": heard})
+    lines = words(explained(known, loop.driver.state, None, (), said_by(OUR_JUDGE, "within its margins")))
+    assert "last verdict of gates, on step 1: PASS, within its margins" in lines
+    assert "last verdict of orders, on step 1: INCONCLUSIVE, few orders" in lines
+    assert sum(line.startswith("last verdict of gates") for line in lines) == 1
