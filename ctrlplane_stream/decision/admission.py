@@ -62,13 +62,14 @@ def _refused_cycle(cycle: tuple[str, ...]) -> str:
 
 
 def _id_of(draft: Draft, members: dict[str, str], wanted: dict[str, str], cause: str) -> str:
-    """By the first member; by the first that is new while the rollout that has the other id still goes back to start over; and ``again``
-    where a catalog returns to what is just going back."""
-    name = min(members)
-    id_ = rollout_id(draft, name, members[name])
-    other = draft.rollout(id_)
-    if cause == "configuration" and other is not None and other.stopped_because is not None and other.phase not in ENDED:
-        return f"{id_}-again"
+    """By the first member; by another one while the rollout that has this id still goes back, the first new one where that is to start
+    over; and ``again`` where a catalog returns to what is just going back."""
+    ids = [rollout_id(draft, name, members[name]) for name in sorted(members)]
+    id_, other = ids[0], draft.rollout(ids[0])
+    if other is not None and other.stopped_because is not None and other.phase not in ENDED:
+        if cause == "configuration":
+            return f"{id_}-again"
+        return next((free for free in ids if (taken := draft.rollout(free)) is None or taken.phase in ENDED), id_)
     if other is None or cause == "revert" or not starts_over(draft, other, wanted):
         return id_
     return rollout_id(draft, min(wanted), wanted[min(wanted)])

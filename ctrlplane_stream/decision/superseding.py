@@ -13,7 +13,7 @@ from ctrlplane_stream.model.facts import ReleaseOrder
 from ctrlplane_stream.model.policy import Supersede
 
 
-def _gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
+def gives_way(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
     """Whether a queued rollout is withdrawn for newer versions of what it would move. A revert is not: a person wants that one."""
     if rollout.phase is not QUEUED or rollout.is_revert or all(u.service not in members for u in rollout.units):
         return False
@@ -28,7 +28,7 @@ def starts_over(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bo
 
 
 def _is_superseded(draft: Draft, rollout: e.Rollout, members: dict[str, str]) -> bool:
-    return _gives_way(draft, rollout, members) or starts_over(draft, rollout, members)
+    return gives_way(draft, rollout, members) or starts_over(draft, rollout, members)
 
 
 def _superseded(draft: Draft, members: dict[str, str], cause: str) -> list[e.Rollout]:
@@ -61,7 +61,7 @@ def as_declared(
 
 def is_extended(draft: Draft, queued: e.Rollout, wanted: dict[str, str], members: dict[str, str], cause: str) -> bool:
     """Whether a queued rollout goes on under its own id with other ``members``, rather than being the very same."""
-    return cause != "revert" and _gives_way(draft, queued, wanted) and {u.service: u.candidate for u in queued.units} != members
+    return cause != "revert" and gives_way(draft, queued, wanted) and {u.service: u.candidate for u in queued.units} != members
 
 
 def _why(ours: list[str], members: dict[str, str], cause: str) -> str:

@@ -9,9 +9,11 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import enqueue
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.notices import notify_of_release
+from ctrlplane_stream.decision.notices import control, notify_of_release
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.promoting import has_baked
 from ctrlplane_stream.decision.repetitions import came_before
+from ctrlplane_stream.decision.superseding import gives_way
 from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import ArtifactPushed, Provenance, ReleaseOrder
@@ -110,7 +112,7 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
         draft.because("serves-already", f"{artifact.service} {label}, which serves, needs no rollout in release {fact.release}")
         _collect(draft, fact.release, artifact.service, label, fact.release_size or group_size(draft, service), fact.order)
         return True
-    if not new and fact.release is not None and unable(draft, artifact.service) is None and draft.target(artifact.service).pin is None:
+    if not new and fact.release is not None:
         draft.because("known-already", f"{artifact.service} {label}, which came before, moves with what is new in release {fact.release}")
         size = fact.release_size or group_size(draft, service)
         _collect(draft, fact.release, artifact.service, label, size, fact.order, again=True)
@@ -180,8 +182,8 @@ def only_numbered(draft: Draft, service: ServiceInEnvironment, label: str) -> bo
 
 
 def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str | None, size: int | None, order: ReleaseOrder) -> bool:
-    if only_numbered(draft, service, label):
-        return True
+    if only_numbered(draft, service, label) and release is None:
+        return True  # as a member of a release it has come, and the release says what becomes of that
     name = release or group_of(service)
     if name is None:
         _start(draft, {service.service: label}, "release", None, order)
@@ -228,13 +230,32 @@ def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
     if newer:
         names = " and ".join(f"{service} {label}" for service, label in newer.items())
         draft.because("outdated", f"release {entry.release} goes on without {names}: a newer version serves or is on its way")
-    moving = {s: label for s, label in entry.members.items() if s not in newer}
+    carried = {s: r.id for s, label in entry.members.items() if s not in newer and (r := _carried_by(draft, s, label)) is not None}
+    for service, id_ in carried.items():
+        text = f"release {entry.release} goes on without {service} {entry.members[service]}, which {id_} moves already"
+        draft.because("already-rolling", text, id_)
+    moving = {s: label for s, label in entry.members.items() if s not in newer and s not in carried}
     fresh = {s: label for s, label in moving.items() if s not in entry.again and not _was_there(draft, s, label)}
     members = {s: label for s, label in moving.items() if s in fresh or (s in entry.again and label != draft.target(s).stable)}
     if fresh:
         _start(draft, members, entry.cause, entry.release, entry.order)
     elif entry.again:
-        draft.because("nothing-new", f"release {entry.release} is ignored: all of its versions came before")
+        _say_nothing_new(draft, entry)
+
+
+def _say_nothing_new(draft: Draft, entry: e.ReleaseEntry) -> None:
+    """That a release is ignored, since whatever came of it came before, and what can be typed."""
+    wanted = {s: label for s, label in entry.members.items() if label != draft.target(s).stable}
+    ended = (r for id_ in reversed(draft.index.ended) if (r := draft.rollout(id_)) is not None and r.phase is Phase.REVERTED)
+    whole = next((r.id for r in ended if {u.service: u.candidate for u in r.units} == wanted), None)
+    ways = [f"; `{control('retry', whole)}` tries it again"] if whole else [_way_to(draft, s, label) for s, label in wanted.items()]
+    draft.because("nothing-new", f"release {entry.release} is ignored: all that came of it came before{''.join(ways)}")
+
+
+def _carried_by(draft: Draft, service: str, label: str) -> e.Rollout | None:
+    """The rollout that moves a service to a version already and goes on as it is; one that waits takes more with it."""
+    going = (r for r in under_way(draft, service) if r.unit(service).candidate == label and r.stopped_because is None)
+    return next((r for r in going if not gives_way(draft, r, {service: label})), None)
 
 
 def _was_there(draft: Draft, service: str, label: str) -> bool:
@@ -271,7 +292,7 @@ def releases_due(draft: Draft) -> None:
             continue
         if set(entry.members) == set(entry.again):
             _forget_release(draft, name)
-            draft.because("nothing-new", f"release {name} is ignored: all that came of it came before")
+            _say_nothing_new(draft, entry)
         elif entry.size is not None and len(entry.members) < entry.size and not name.startswith("group "):
             _forget_release(draft, name)
             _turn_down(draft, entry.members)

@@ -7,6 +7,7 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb, ReleaseOrder, WorldCause
 from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
+from ctrlplane_stream.model.policy import Mode, Supersede
 from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from tests.scenario.shop import SHOP, phase, reasons, shop, until, weights
 
@@ -139,6 +140,64 @@ def test_a_release_that_never_becomes_whole_is_dropped_and_said_so() -> None:
     for name in ("cart", "pay"):
         loop.push(name, 2, release="r1", release_size=2)
     until(loop, "cart/2", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#2": 100}, {"#2": 100})
+
+
+def test_a_release_of_which_something_is_pinned_says_so_at_once_and_is_retried_whole_after_unpin() -> None:
+    """All of it came: it neither waits for the rest nor is dropped as if that lacked, and it does not begin without what is kept."""
+    loop = shop()
+    loop.say(OverrideVerb.PIN, service="cart")
+    for _ in range(2):
+        for name in ("pay", "cart"):
+            loop.push(name, 2, release="r1", release_size=2)
+    kept = "not begun: cart is pinned to #1 by ada; control retry reruns this after unpin"
+    assert [r.stopped_because for r in loop.driver.rollouts if r.id == "production/cart/2"] == [kept]
+    again = "`ctrlplane-stream control retry production/cart/2 --why REASON` tries it again"
+    assert loop.driver.reasons[-1].text == f"release r1 is ignored: all that came of it came before; {again}"
+    loop.run(3700)
+    assert "release-dropped" not in {n.event for n in loop.driver.notices}
+    loop.say(OverrideVerb.UNPIN, service="cart")
+    loop.say(OverrideVerb.RETRY, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#2": 100}, {"#2": 100})
+
+
+def test_a_release_of_which_another_tool_moves_something_is_refused_at_once() -> None:
+    """Not after an hour for what did not come; whoever releases the rest alone has it rolled out."""
+    watched = service("cart", replace(QUICK, mode=Mode.ADVISE))
+    loop = Loop.of(catalog(watched, service("pay")))
+    for _ in range(2):
+        for name in ("pay", "cart"):
+            loop.push(name, 1, release="r1", release_size=2)
+        assert loop.driver.reasons[-1].text == "refused: cart is only advised on (mode advise): another tool moves it"
+    loop.push("pay", 1)
+    until(loop, "pay/1", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("supersede", Supersede)
+def test_a_release_goes_on_without_what_climbs_already(supersede: Supersede) -> None:
+    """What climbs comes by itself; the rest was ignored with it, as if it were the same rollout."""
+    loop = shop(policy=replace(QUICK, supersede=supersede))
+    loop.push("cart", 2)
+    loop.run(20)
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    assert "release r1 goes on without cart #2, which production/cart/2 moves already" in reasons(loop)
+    until(loop, "cart/2", Phase.COMPLETED)
+    until(loop, "pay/2", Phase.COMPLETED)
+
+
+def test_a_release_waits_for_what_goes_back_just_then_and_moves_it_with_the_rest() -> None:
+    """It was ignored whole, as if it were the rollout that goes back."""
+    loop = shop()
+    loop.push("cart", 2)
+    loop.run(25)
+    loop.actuation_seconds = 10
+    loop.say(OverrideVerb.ABORT)
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    assert phase(loop, "cart/2") is Phase.ABORTING
+    until(loop, "pay/2", Phase.COMPLETED)
     assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#2": 100}, {"#2": 100})
 
 

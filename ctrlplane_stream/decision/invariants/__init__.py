@@ -6,7 +6,7 @@ It runs in the driver for tests and users, in the simulation, and can run beside
 """
 
 from ctrlplane_stream.decision.engine import Decision, Moment
-from ctrlplane_stream.decision.invariants.begins import advice_is_no_command, nothing_unwanted_begins
+from ctrlplane_stream.decision.invariants.begins import advice_is_no_command, nothing_unwanted_begins, what_comes_has_come
 from ctrlplane_stream.decision.invariants.books import (
     Books,
     Check,
@@ -78,6 +78,7 @@ CHECKS: tuple[Check, ...] = (
     what_gives_way_moves_on,
     nothing_waits_at_rest,
     never_refused,
+    what_comes_has_come,
     nothing_unwanted_begins,
     commands_are_unique,
     once_for_ever,

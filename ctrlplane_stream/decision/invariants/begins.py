@@ -1,4 +1,5 @@
-"""Promises 8 and 10 of what begins: nothing that somebody has pinned otherwise, gone back from, or left to another tool."""
+"""Promises 7, 8 and 10 of what begins: all that came of a release, and nothing that somebody has pinned otherwise, gone back from, or left
+to another tool."""
 
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.decisions import Disposition
-from ctrlplane_stream.model.facts import CatalogApplied, Fact, OverrideRequested
+from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Fact, OverrideRequested
 from ctrlplane_stream.model.policy import Mode
 
 
@@ -24,6 +25,19 @@ def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: D
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
             if target is not None and target.pinned not in (None, unit.candidate):
                 yield Violation(8, f"{rollout.id} begins to move {unit.service} to {unit.candidate}, which is pinned to {target.pinned}")
+
+
+def what_comes_has_come(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """7: what comes of a release counts as come, whatever keeps it: the release does not wait for it, nor is it dropped as if it lacked."""
+    if not isinstance(fact, ArtifactPushed) or fact.release is None:
+        return
+    artifact, collects = fact.artifact, decision.state.find(f"release/{fact.release}", e.ReleaseEntry)
+    service = before.find(f"service/{artifact.service}", ServiceInEnvironment)
+    again = fact.event_id in books.events.get((artifact.service, artifact.digest), ())
+    if collects is None or service is None or artifact.image not in service.images or again:
+        return
+    if artifact.service not in collects.members:
+        yield Violation(7, f"release {fact.release} waits for {artifact.service}, of which {artifact.digest} came")
 
 
 def _brought_back(books: Books, before: State, after: State) -> Iterator[Violation]:

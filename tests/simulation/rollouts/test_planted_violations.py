@@ -76,7 +76,7 @@ _sized, _wanted_version = targets.sized, targets._wanted_version
 _weighted, _prepared, _with_version = targets.weighted, targets.prepared, targets.with_version
 _read, _admitted, _watched = gate.read, transitions._admitted, stuck.watch_targets
 _while_shown, _may_fail, _failure = rollout._while_shown, rollout._may_fail, targets.failure
-_finish, _announce = engine._finish, promoting._announce
+_finish, _announce, _offer = engine._finish, promoting._announce, versioning._offer
 _count = itertools.count()
 _decisions = itertools.count()
 
@@ -177,6 +177,10 @@ def _numberless(draft: Any) -> None:
     real, draft.clock = draft.clock, replace(draft.clock, sequence=7)
     targets.emit_commands(draft)
     draft.clock = real
+
+
+def _only_what_moves(draft: Any, service: Any, label: str, *release: Any) -> bool:
+    return versioning.only_numbered(draft, service, label) or _offer(draft, service, label, *release)
 
 
 def _announced_twice(draft: Any, moved: Any, unit: Any) -> None:
@@ -308,6 +312,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
         7,
         lambda: [(e.CatalogEntry, "takers", lambda entry, name: entry.promotes_to)],
     ),
+    "what is pinned is not counted as come": (7, lambda: [(versioning, "_offer", _only_what_moves)]),
     "an artifact is announced twice": (9, lambda: [(promoting, "_announce", _announced_twice)]),
     "a decision depends on more than its facts": (9, lambda: [(engine, "_finish", _counting)]),
     "two rollouts move one target": (10, lambda: [(admission, "_conflict", lambda *args: None)]),
