@@ -314,7 +314,7 @@ def freeze_on(draft: Draft, services: tuple[str, ...]) -> str | None:
     if frozen is None:
         return None
     scope = frozen.service or f"all of {draft.environment}"
-    until = f"until {_stamp(frozen.until_ms)}" if frozen.until_ms is not None else "until somebody unfreezes it"
+    until = f"until {stamp(frozen.until_ms)}" if frozen.until_ms is not None else "until somebody unfreezes it"
     return f"{scope} is frozen by {frozen.who} {until}: {frozen.why}"
 
 
@@ -343,5 +343,6 @@ def _within(window: MaintenanceWindow, weekday: int, minute: int) -> bool:
     return weekday in window.weekdays and window.from_minute <= minute < window.to_minute
 
 
-def _stamp(ms: int) -> str:
+def stamp(ms: int) -> str:
+    """A time of the log in words."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

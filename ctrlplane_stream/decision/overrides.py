@@ -27,6 +27,7 @@ from ctrlplane_stream.decision.holds import (
     is_unknown,
     lifted,
     next_word,
+    stamp,
     still_held,
 )
 from ctrlplane_stream.decision.notices import control, notify
@@ -214,6 +215,8 @@ def _skip(draft: Draft, fact: OverrideRequested) -> Answered:
 
 
 def _freeze(draft: Draft, fact: OverrideRequested) -> Answered:
+    if fact.expires_ms is not None and fact.expires_ms <= draft.clock.now_ms:
+        return True, f"{IDLE}this was to end at {stamp(fact.expires_ms)}, and it is {stamp(draft.clock.now_ms)} by the log's time"
     draft.put(f"freeze/{fact.id}", e.FreezeEntry(fact.id, fact.service, fact.who, fact.why, draft.clock.now_ms, fact.expires_ms))
     draft.put("index", replace(draft.index, freezes=(*draft.index.freezes, fact.id)))
     return True, f"{fact.service or draft.environment} is frozen"

@@ -45,11 +45,11 @@ class Supersede(StrEnum):
     """
 
     FINISH = "finish"
-    """The running rollout finishes; the newest version queues."""
+    """The running rollout finishes; all newer versions queue, and each is rolled out in its turn."""
     RESTART = "restart"
     """The running rollout goes back to stable, then the newest version starts, and with it what else that rollout moved."""
     QUEUE_LATEST = "queue-latest"
-    """As FINISH, and only the latest of the queued versions is kept."""
+    """The running rollout finishes; only the latest of the newer versions queues."""
 
 
 class Unsure(StrEnum):

@@ -537,6 +537,7 @@ def test_what_finds_nothing_to_do_says_so_and_changes_nothing() -> None:
     for verb, more, words in (
         (Say.UNPIN, {"service": "cart"}, "nothing to do: cart is not pinned"),
         (Say.UNFREEZE, {}, "nothing to do: no freeze is on production itself"),
+        (Say.FREEZE, {"expires_ms": 1000}, "nothing to do: this was to end at 1970-01-01 00:00 UTC, and it is 20"),
         (Say.RESUME, {}, "nothing to do: nothing in production is under way"),
         (Say.ABORT, {"rollout": "production/cart/9"}, "nothing to do: there is no rollout production/cart/9"),
         (Say.REVERT, {"service": "cart", "version": "#1"}, "nothing to do: cart serves #1 already"),
