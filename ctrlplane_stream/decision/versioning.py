@@ -235,7 +235,7 @@ def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
         text = f"release {entry.release} goes on without {service} {entry.members[service]}, which {id_} moves already"
         draft.because("already-rolling", text, id_)
     moving = {s: label for s, label in entry.members.items() if s not in newer and s not in carried}
-    fresh = {s: label for s, label in moving.items() if s not in entry.again and not _was_there(draft, s, label)}
+    fresh = {s: label for s, label in _new_of(draft, entry).items() if s in moving}
     members = {s: label for s, label in moving.items() if s in fresh or (s in entry.again and label != draft.target(s).stable)}
     if fresh:
         _start(draft, members, entry.cause, entry.release, entry.order)
@@ -256,6 +256,11 @@ def _carried_by(draft: Draft, service: str, label: str) -> e.Rollout | None:
     """The rollout that moves a service to a version already and goes on as it is; one that waits takes more with it."""
     going = (r for r in under_way(draft, service) if r.unit(service).candidate == label and r.stopped_because is None)
     return next((r for r in going if not gives_way(draft, r, {service: label})), None)
+
+
+def _new_of(draft: Draft, entry: e.ReleaseEntry) -> dict[str, str]:
+    """What was collected and is not there yet."""
+    return {s: label for s, label in entry.members.items() if s not in entry.again and not _was_there(draft, s, label)}
 
 
 def _was_there(draft: Draft, service: str, label: str) -> bool:
@@ -290,12 +295,12 @@ def releases_due(draft: Draft) -> None:
         entry = draft.find(f"release/{name}", e.ReleaseEntry)
         if entry is None or draft.clock.steady < entry.due_steady:
             continue
-        if set(entry.members) == set(entry.again):
+        if not (new := _new_of(draft, entry)):
             _forget_release(draft, name)
             _say_nothing_new(draft, entry)
         elif entry.size is not None and len(entry.members) < entry.size and not name.startswith("group "):
             _forget_release(draft, name)
-            _turn_down(draft, entry.members)
+            _turn_down(draft, new)
             came = " and ".join(f"{service} {label}" for service, label in sorted(entry.members.items()))
             text = f"release {name} is dropped: only {len(entry.members)} of {entry.size} services came ({came}); push it again whole"
             draft.because("release-dropped", text)

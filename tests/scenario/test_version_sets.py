@@ -312,6 +312,33 @@ def test_a_release_does_not_bring_back_a_member_that_served_and_was_gone_back_fr
     assert weights(loop, "cart") == {"#1": 100}
 
 
+def test_a_release_of_which_all_that_came_serves_is_told_to_nobody() -> None:
+    """One build of a release that is complete was run once more: nobody waits for the rest of it."""
+    loop = shop()
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    loop.push("cart", 2, release="r1", release_size=2)
+    loop.run(3700)
+    assert reasons(loop).endswith("release r1 is ignored: all that came of it came before")
+    assert loop.driver.notices == []
+
+
+def test_what_serves_is_not_offered_again_after_a_release_was_dropped_that_had_it() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1", release_size=3)
+    loop.run(3700)
+    assert "release r1 is dropped: only 2 of 3 services came (cart #2 and pay #2); push it again whole" in reasons(loop)
+    loop.push("cart", 2)
+    assert loop.driver.reasons[-1].text.endswith("is already version #2, which serves")
+    assert phase(loop, "cart/2") is Phase.COMPLETED
+    loop.push("pay", 2)
+    until(loop, "pay/2", Phase.COMPLETED)
+
+
 def test_a_producer_of_messages_to_what_changes_is_left_out_with_a_reason() -> None:
     loop = shop()
     loop.edges("island>cart", kind=EdgeKind.MESSAGE)
