@@ -2,8 +2,11 @@
 
 The balancer knows of no instances, so a version that is declared counts as ready. The cursor, the lease and all else that must be
 remembered lie in the same file as the weights, which is replaced whole under a lock: the target itself is the cell of compare-and-set.
+
+A lease has to end with every worker down, and the balancer knows of none: ``python -m upstreams`` runs beside it and sees to that.
 """
 
+import asyncio
 import fcntl
 import os
 import time
@@ -42,15 +45,23 @@ class Upstreams:
         folder.mkdir(parents=True, exist_ok=True)
 
     async def observe(self, target: Target) -> TargetObserved:
-        """See the port. A lease that ran out is honoured here: it needs nobody but whoever looks."""
-        with self._locked(target) as path:
+        """See the port."""
+        path = self._path(target)
+        with _locked(path):
             return self._observed(target, self._kept(path, expire(_read(path).memory, self._clock())))
+
+    def honour_leases(self) -> None:
+        """Bring every target whose lease ran out to stable."""
+        for path in sorted(self._folder.glob("*.json")):
+            with _locked(path):
+                self._kept(path, expire(_read(path).memory, self._clock()))
 
     async def apply(self, command: Command, cursor: Cursor) -> Outcome:
         """See the port."""
         if command.wanted.kind is not ServiceKind.ROUTED or command.wanted.in_place:
             return Outcome(OutcomeStatus.REFUSED, "a load balancer splits traffic between versions that run side by side, and nothing else")
-        with self._locked(command.target) as path:
+        path = self._path(command.target)
+        with _locked(path):
             ledger = expire(_read(path).memory, self._clock())
             taken = take(ledger, command, cursor, self._clock())
             ledger = self._kept(path, ledger if isinstance(taken, Refusal) else taken)
@@ -72,18 +83,36 @@ class Upstreams:
         counted = {each.label: Counted(1, 1) for each in versions if each.capacity is not Capacity.PARKED}
         return observation(target, ledger, counted, self._clock())
 
-    @contextmanager
-    def _locked(self, target: Target) -> Iterator[Path]:
-        name = quote(str(target), safe="")
-        with (self._folder / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield self._folder / f"{name}.json"
+    def _path(self, target: Target) -> Path:
+        return self._folder / f"{quote(str(target), safe='')}.json"
 
 
 def make_actuator(settings: Settings) -> Upstreams:
     """What the entry point names; a package of its own has settings of its own."""
-    return Upstreams(Path(os.environ.get("UPSTREAMS_FOLDER", "upstreams")))
+    return Upstreams(_folder())
+
+
+async def watch(upstreams: Upstreams, every_seconds: float = 1.0) -> None:
+    """Honour leases with nobody looking, until cancelled."""
+    while True:
+        upstreams.honour_leases()
+        await asyncio.sleep(every_seconds)
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("UPSTREAMS_FOLDER", "upstreams"))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _read(path: Path) -> Upstream:
     return msgspec.json.decode(path.read_bytes(), type=Upstream) if path.exists() else Upstream()
+
+
+if __name__ == "__main__":
+    asyncio.run(watch(Upstreams(_folder())))

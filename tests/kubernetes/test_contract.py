@@ -15,8 +15,9 @@ from ctrlplane_stream.actuators.gitops.with_cluster import WithCluster
 from ctrlplane_stream.actuators.gitops.yaml_text import Locator
 from ctrlplane_stream.actuators.kubernetes.actuator import Kubernetes
 from ctrlplane_stream.actuators.kubernetes.names import slug, version_name
+from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.place import Place
-from ctrlplane_stream.local.control_plane.scene import artifact, job_template, route, routed_place, template
+from ctrlplane_stream.local.control_plane.scene import adopting, artifact, job_template, route, routed_place, running, template
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from tests.contract.actuators.git_repositories import Bare
 
@@ -42,10 +43,24 @@ class KubernetesWorld:
 
     def __init__(self, lab, namespace: str, cluster) -> None:
         self._lab, self._namespace, self._later = lab, namespace, 0.0
+        self._adopting: set[Target] = set()
         self.actuator = self.by_hand = Kubernetes(self.place, lambda _: cluster, clock=lambda: time.time() + self._later)
 
     def place(self, target: Target) -> Place:
+        place = self._made_at(target)
+        return adopting(place) if target in self._adopting else place
+
+    def _made_at(self, target: Target) -> Place:
         return routed_place(self._namespace, target.service, route_name="contract")
+
+    async def run_before_us(self, target: Target, artifact: Artifact) -> None:
+        deployment = running(self._made_at(target).full)
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = str(artifact)
+        await asyncio.to_thread(self._lab.apply, [deployment], self._namespace)
+        self._adopting.add(target)
+        async with self._lab.admin() as admin, asyncio.timeout(30.0):
+            while not ((await admin.get(Kind.DEPLOYMENT, self._namespace, "cart")).get("status") or {}).get("readyReplicas"):
+                await asyncio.sleep(_LOOK_SECONDS)
 
     def artifact(self, service: str, behaviour: Behaviour, number: int) -> Artifact:
         return artifact(service, number, _IMAGE[behaviour])
@@ -73,7 +88,7 @@ class BehindService(KubernetesWorld):
 
     granularity = 100 // _PODS
 
-    def place(self, target: Target) -> Place:
+    def _made_at(self, target: Target) -> Place:
         return Place(self._namespace, slug(target.service), template(_PODS), full=_PODS, service="contract")
 
 
@@ -82,7 +97,7 @@ class AsConsumer(BehindService):
 
     kind = ServiceKind.CONSUMER
 
-    def place(self, target: Target) -> Place:
+    def _made_at(self, target: Target) -> Place:
         return Place(self._namespace, slug(target.service), template(_PODS), full=_PODS)
 
 
@@ -92,8 +107,9 @@ class AsJob(KubernetesWorld):
     granularity = 100
     kind = ServiceKind.JOB
     sees_instances = False
+    run_before_us = None
 
-    def place(self, target: Target) -> Place:
+    def _made_at(self, target: Target) -> Place:
         return Place(self._namespace, slug(target.service), job_template())
 
 

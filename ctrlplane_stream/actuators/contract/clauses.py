@@ -12,7 +12,7 @@ from ctrlplane_stream.actuators.contract.world import Behaviour, World
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, WantedVersion
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, TargetWanted, WantedVersion
 
 _Clause = Callable[["ActuatorContract", Play], Awaitable[None]]
 
@@ -198,6 +198,47 @@ class ActuatorContract:
             assert counted == [whole.instances, max(1, -(-whole.instances * share // 100))], seen
 
     @clause
+    async def test_what_changes_in_place_has_no_more_instances_than_it_had(self, play: Play) -> None:
+        """But for the surplus that is said, and there and back: or it is refused, with a reason."""
+        if play.kind is ServiceKind.JOB:
+            return
+        outcome = await play.command(_in_place(play.wanted(play.version(1, 100))), Verb.PREPARE)
+        if outcome.status is OutcomeStatus.REFUSED:
+            refused(outcome)
+            return
+        accepted(outcome)
+        size = _size(await play.see("#1 is ready", lambda seen: ready_of(seen, "#1")))
+        for candidate, surplus in ((100, 0), (0, 25)):
+            wanted = play.wanted(play.version(1, 100 - candidate), play.version(2, candidate))
+            accepted(await play.command(_in_place(wanted, surplus)))
+            most = size + (max(1, size * surplus // 100) if surplus else 0)
+
+            def arrived(seen: TargetObserved, candidate: int = candidate, most: int = most) -> bool:
+                assert _size(seen) <= most, f"more than {most} instances: {seen}"
+                return weights_of(seen) == play.shown(candidate) and _size(seen) == size
+
+            await play.see(f"#2 has {candidate}%", arrived)
+
+    @clause
+    async def test_what_runs_already_is_adopted_as_it_runs(self, play: Play) -> None:
+        """Taken with all traffic where it runs and is what was named, else refused; and then stopped as any version is."""
+        if play.run_before_us is None:
+            return
+        one, two = play.version(1, 100), play.version(2, 100)
+        refused(await play.command(play.wanted(one), Verb.ADOPT))
+        await play.run_before_us(play.target, one.artifact)
+        another = msgspec.structs.replace(one, artifact=two.artifact)
+        refused(await play.command(play.wanted(another), Verb.ADOPT))
+        accepted(await play.command(play.wanted(one), Verb.ADOPT))
+        await play.see("#1 serves", lambda seen: ready_of(seen, "#1") and weights_of(seen) == {"#1": 100})
+        accepted(await play.command(play.wanted(play.version(1, 0), two)))
+        await play.see_weights(v1=0, v2=100)
+        accepted(await play.command(play.wanted(play.version(1, 0, Capacity.PARKED), two, stable="#2"), Verb.PARK))
+        await play.see("#1 runs no more", lambda seen: (version := seen.version("#1")) is None or version.instances == 0)
+        accepted(await play.command(play.wanted(two, stable="#2"), Verb.DELETE))
+        await play.see("#1 is gone", lambda seen: weights_of(seen) == {"#2": 100})
+
+    @clause
     async def test_what_was_never_made_can_be_parked_and_deleted_as_often_as_it_is_said(self, play: Play) -> None:
         """An abort of what never came to be takes back what is not there: each command is taken, also again, and nothing of it runs."""
         accepted(await play.command(play.wanted(play.version(1, 100)), Verb.PREPARE))
@@ -238,6 +279,17 @@ class ActuatorContract:
         assert not seen.lease_expired, seen
 
     @clause
+    async def test_a_lease_ends_with_nobody_looking(self, play: Play) -> None:
+        """Engine and workers are down, and nobody observes the target: the world goes to stable by itself."""
+        read = play.weights_in_the_world
+        if not play.knows_leases or read is None:
+            return
+        await play.stable_and_candidate(25, lease=play.world.lease_seconds)
+        assert await read(play.target) == play.shown(25)
+        await play.world.pass_time(play.world.lease_seconds)
+        await play.wait("the world gives all traffic to #1", lambda weights: weights == play.shown(0), lambda: read(play.target))
+
+    @clause
     async def test_a_renewed_lease_goes_on(self, play: Play) -> None:
         """Each renewal counts from its own moment, and the time that remains is told."""
         if not play.knows_leases:
@@ -266,7 +318,8 @@ class ActuatorContract:
         assert "alice" in seen.edited, seen
         back = play.wanted(play.version(1, 100), play.version(2, 0))
         refused(await play.command(back))
-        refused(await play.command(back, over_edit="some other edit"))
+        for other in ("some other edit", seen.edited[:-1], f"{seen.edited} and more"):
+            refused(await play.command(back, over_edit=other))
         await play.world.pass_time(2 * play.world.lease_seconds)
         await play.see_weights(v1=100 - most, v2=most)
         accepted(await play.command(back, over_edit=seen.edited))
@@ -305,6 +358,33 @@ class ActuatorContract:
         assert seen.break_glass is None, seen
 
     @clause
+    async def test_broken_glass_goes_over_an_edit(self, play: Play) -> None:
+        """Whoever breaks the glass knows better than whoever set weights before."""
+        hand = play.world.by_hand
+        if hand is None:
+            return
+        await play.stable_and_candidate(play.some)
+        most = play.at_least(90)
+        await hand.edit(play.target, {"#1": 100 - most, "#2": most}, "alice", "trying something")
+        await play.see_weights(v1=100 - most, v2=most)
+        seen = await hand.break_glass(play.target, "bob", "pages are down")
+        assert (weights_of(seen), seen.edited) == ({"#1": 100, "#2": 0}, None), seen
+
+    @clause
+    async def test_broken_glass_waits_for_nothing(self, play: Play) -> None:
+        """Stable gets everything, though nothing of it is ready at the moment, where a route gives it."""
+        hand = play.world.by_hand
+        if hand is None or not play.sees_instances or play.granularity > 1 or play.kind is not ServiceKind.ROUTED:
+            return
+        await play.stable_and_candidate(50)
+        await play.world.kill(play.target, "#1")
+        await play.see("#1 lost readiness", lambda seen: not ready_of(seen, "#1"))
+        seen = await hand.break_glass(play.target, "bob", "pages are down")
+        assert weights_of(seen) == {"#1": 100, "#2": 0}, seen
+        seen = await play.see("#1 is back", lambda seen: ready_of(seen, "#1"))
+        assert weights_of(seen) == {"#1": 100, "#2": 0}, seen
+
+    @clause
     async def test_hands_are_told_what_cannot_be(self, play: Play) -> None:
         """Glass cannot be broken where nothing is, and weights for versions that are not there are refused."""
         hand = play.world.by_hand
@@ -314,6 +394,14 @@ class ActuatorContract:
         accepted(await play.command(play.wanted(play.version(1, 100)), Verb.PREPARE))
         await _hand_refused(hand.edit(play.target, {"#1": 50, "#9": 50}, "bob", ""))
         await _hand_refused(hand.release(play.target))
+
+
+def _in_place(wanted: TargetWanted, surplus_percent: int = 0) -> TargetWanted:
+    return msgspec.structs.replace(wanted, in_place=True, surplus_percent=surplus_percent)
+
+
+def _size(seen: TargetObserved) -> int:
+    return sum(version.instances for version in seen.versions)
 
 
 async def _hand_refused(doing: Awaitable[TargetObserved]) -> None:

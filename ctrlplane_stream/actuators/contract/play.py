@@ -1,16 +1,18 @@
 """One clause being played: commands in order, patient looks, and invariant 1 checked at every one of them."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from ctrlplane_stream.actuators.contract.world import Behaviour, World
 from ctrlplane_stream.actuators.port import Outcome
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
-from ctrlplane_stream.model.identity import ServiceKind, Target
+from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, TargetWanted, WantedVersion
 
 _PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
+_Seen = TypeVar("_Seen")
 
 
 class Play:
@@ -23,6 +25,8 @@ class Play:
         self.granularity: int = getattr(world, "granularity", 1)
         self.sees_instances: bool = getattr(world, "sees_instances", True)
         self.kind: ServiceKind = getattr(world, "kind", ServiceKind.ROUTED)
+        self.run_before_us: Callable[[Target, Artifact], Awaitable[None]] | None = getattr(world, "run_before_us", None)
+        self.weights_in_the_world: Callable[[Target], Awaitable[dict[str, int]]] | None = getattr(world, "weights_in_the_world", None)
         self._last: TargetObserved | None = None
         self._unsafe = False
 
@@ -78,8 +82,12 @@ class Play:
 
     async def see(self, what: str, holds: Callable[[TargetObserved], bool]) -> TargetObserved:
         """Look until this holds; fails after a while of the world's time."""
+        return await self.wait(what, holds, self.look)
+
+    async def wait(self, what: str, holds: Callable[[_Seen], bool], look: Callable[[], Awaitable[_Seen]]) -> _Seen:
+        """The same of whatever is looked at."""
         waited = 0.0
-        while not holds(seen := await self.look()):
+        while not holds(seen := await look()):
             assert waited < _PATIENCE_SECONDS, f"never saw that {what}; last seen: {seen}"
             await self.world.pass_time(_LOOK_SECONDS)
             waited += _LOOK_SECONDS

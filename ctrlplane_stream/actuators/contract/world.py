@@ -26,6 +26,10 @@ class World(Protocol):
     does not say; at 100 no weight is partial, so that the clauses about leases pass unseen), ``sees_instances``, False
     where it knows of no instances (then the clauses about what becomes ready, fails and dies do), and ``kind``, the kind of
     service that the targets are (a routed one where it does not say).
+
+    And it may be able to do more: ``async weights_in_the_world(target)``, the percent by label that the world itself goes by, read
+    without the actuator, which might move them as it is asked; and ``async run_before_us(target, artifact)``, which has that
+    artifact run in the target's place as somebody runs it who knows nothing of us. Where it cannot, the clause about it passes unseen.
     """
 
     actuator: Actuator

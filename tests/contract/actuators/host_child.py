@@ -29,6 +29,11 @@ class HostChild:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ledgers(self) -> Path:
+        """The folder of what the host remembers."""
+        return self._folder / "state" / "targets"
+
     def start(self) -> None:
         command = [sys.executable, "-m", "ctrlplane_stream", "host", "--port", str(self._port), "--folder", str(self._folder / "state")]
         self._process = ChildProcess("host", [*command, "--program", TINY, *self._options], log=self._folder / "host.log")

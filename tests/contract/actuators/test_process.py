@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from ctrlplane_stream.actuators.contract import ActuatorContract, Behaviour, World
+from ctrlplane_stream.actuators.ledger_file import LedgerFolder
 from ctrlplane_stream.actuators.process import ProcessHost
 from ctrlplane_stream.model.identity import Artifact, Target
 from tests.contract.actuators.host_child import HostChild, pids
@@ -27,6 +28,10 @@ class ProcessWorld:
 
     def artifact(self, service: str, behaviour: Behaviour, number: int) -> Artifact:
         return Artifact(service, "registry.example/tiny", f"sha256:{_FIRST_DIGIT[behaviour]}{number:063x}")
+
+    async def weights_in_the_world(self, target: Target) -> dict[str, int]:
+        """As the host keeps them in its folder."""
+        return LedgerFolder(self._host.ledgers).load()[target].weights
 
     async def pass_time(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
