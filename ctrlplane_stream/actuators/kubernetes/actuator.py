@@ -8,6 +8,7 @@ again, by anybody: what is due follows from what is there.
 import asyncio
 import contextlib
 import itertools
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from ctrlplane_stream.actuators.kubernetes.accepted import refused
 from ctrlplane_stream.actuators.kubernetes.adoption import begun
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granularity
-from ctrlplane_stream.actuators.kubernetes.due import due, remembered, strays_anew, written_off
+from ctrlplane_stream.actuators.kubernetes.due import concern, due, names_of, remembered, strays_anew, written_off
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, no_rule, prepare
@@ -31,9 +32,9 @@ from ctrlplane_stream.actuators.kubernetes.place import Place, Route
 from ctrlplane_stream.actuators.kubernetes.recent import Recent
 from ctrlplane_stream.actuators.kubernetes.sight import NotHeld, Reader, Sight, read_sight
 from ctrlplane_stream.actuators.kubernetes.stamps import is_overtaken
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, Count, Floor, Make, Scale, Step
+from ctrlplane_stream.actuators.kubernetes.steps import Complete, Make, Scale, Step, Steps
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused
-from ctrlplane_stream.actuators.kubernetes.weights import in_force, rule_index, was_steered
+from ctrlplane_stream.actuators.kubernetes.weights import as_seen, in_force, rule_index, was_steered
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, break_glass, edit, release, take
 from ctrlplane_stream.actuators.observing import Counted, note, observation
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
@@ -42,10 +43,17 @@ from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Cursor, TargetObserved
 
+log = logging.getLogger(__name__)
 _ROUNDS = 40
 """Rounds of looking and writing in one call; a new version takes about six, a conflict costs one."""
 _ELBOW_SECONDS = 0.02
 """The longest pause after a conflict."""
+
+_MAKING_SECONDS = 4.0
+"""How long one version's objects may take to be made in one go; what is there by then is not made again."""
+
+Refusals = dict[str, ApiRefused | WorldUnreachable]
+"""What the API would not have, or did not answer, by what that is about."""
 
 Views = Callable[[Place], Reader | None]
 """What is held of a place without asking, or None where that is not known to be current."""
@@ -110,15 +118,15 @@ class Kubernetes:
         """See ``ByHand``."""
         return await self._by_hand(target, lambda ledger, now: break_glass(ledger, note(who, why, now)))
 
-    async def settle(self, target: Target, place: Place, begun: Sight | None = None) -> tuple[Sight, dict[str, str]]:
-        """Do what is due until nothing is; what is then seen, and what the API refused by version label.
+    async def settle(self, target: Target, place: Place, begun: Sight | None = None) -> tuple[Sight, Refusals]:
+        """Do what is due until nothing is; what is then seen, and what the API would not have (see ``concern``).
 
         ``begun`` is the first sight to decide on, where one was had just now. Raises WorldUnreachable and MemoryUnreadable.
         """
-        cluster, refusals = self._cluster_of(place), dict[str, str]()
+        cluster, refusals = self._cluster_of(place), Refusals()
         for _ in range(_ROUNDS):
             sight, begun = begun or await _look(cluster, target, place), None
-            steps = [step for step in due(sight, self._clock(), refusals) if _version_of(sight, step) not in refusals]
+            steps = due(sight, self._clock(), refusals)
             if not steps and not is_overtaken(sight):
                 return sight, refusals
             try:
@@ -135,19 +143,25 @@ class Kubernetes:
             return await read_sight(view, target, place) if view is not None else None
         return None
 
-    async def _carry_out(self, hands: Hands, steps: list[Step], sight: Sight, refusals: dict[str, str]) -> None:
-        """The steps in their order, Deployments that are only scaled or stamped all at once; after a refusal no more."""
+    async def _carry_out(self, hands: Hands, steps: Steps, sight: Sight, refusals: Refusals) -> None:
+        """The steps in their order, Deployments that are only scaled or stamped all at once; after a refusal no more.
+
+        What is not to be made for want of an answer counts as refused until somebody looks again: where nobody answers at all the next
+        look says so, and where it is that alone (an admission webhook that is down) it must not keep an abort.
+        """
         for _, together in itertools.groupby(steps, key=lambda step: id(step) if not isinstance(step, Scale) else 0):
             group = list(together)
-            ends = await asyncio.gather(*(hands.carry_out(step, sight) for step in group), return_exceptions=True)
+            ends = await asyncio.gather(*(_in_time(hands, step, sight) for step in group), return_exceptions=True)
             failed = [(step, end) for step, end in zip(group, ends, strict=True) if end is not None]
             for step, error in failed:
-                version = _version_of(sight, step)
-                if not isinstance(error, ApiRefused):
+                about = concern(sight, step)
+                if isinstance(error, WorldUnreachable) and isinstance(step, Make | Complete) and about is not None:
+                    log.warning("%s: %s is not made yet: %s", sight.target, about, error)
+                elif not isinstance(error, ApiRefused):
                     raise error
-                if version is None:
+                elif about is None:
                     raise WorldUnreachable(str(error)) from error
-                refusals[version] = str(error)
+                refusals[about] = error
             if failed:
                 return
 
@@ -218,11 +232,12 @@ class Kubernetes:
         kept = msgspec.structs.replace(written_off(sight, memory), ledger=changed)
         await Hands(self._cluster_of(sight.place)).remember(kept, sight.revision)
 
-    def _observed(self, sight: Sight, refusals: Mapping[str, str] = {}) -> TargetObserved:
+    def _observed(self, sight: Sight, refusals: Refusals | None = None) -> TargetObserved:
         if sight.memory is None:
             return TargetObserved(sight.target, ())
-        ledger = msgspec.structs.replace(sight.memory.ledger, weights=in_force(sight))
-        counts = {version.label: _with_refusal(counted(sight, version.label), refusals.get(version.label)) for version in sight.listed}
+        ledger = msgspec.structs.replace(sight.memory.ledger, weights=as_seen(sight))
+        told = _told(sight, refusals or {})
+        counts = {version.label: _with_refusal(counted(sight, version.label), told.get(version.label)) for version in sight.listed}
         if ledger.wanted is not None and ledger.wanted.in_place:
             counts = with_vacancy(in_place_shares(ledger.goal, ledger.wanted, sight.full), counts)
         seen = observation(sight.target, ledger, counts, self._clock())
@@ -252,15 +267,26 @@ def _steered(sight: Sight, place: Place) -> Route | None:
     return place.route if sight.place.route == place.route and was_steered(sight) else None
 
 
-def _version_of(sight: Sight, step: Step) -> str | None:
-    """The version that a step concerns alone, so that its refusal need not hold up the others."""
-    match step:
-        case Make(version) | Complete(version):
-            return version.label
-        case Scale(name, _) | Floor(name, _) | Count(name, _):
-            return next((version.label for version in sight.listed if sight.name(version.label) == name), None)
-        case _:
-            return None
+async def _in_time(hands: Hands, step: Step, sight: Sight) -> None:
+    """Carry a step out; what makes something gives up early, so that a call of the port does not end with it."""
+    if not isinstance(step, Make | Complete):
+        await hands.carry_out(step, sight)
+        return
+    try:
+        async with asyncio.timeout(_MAKING_SECONDS):
+            await hands.carry_out(step, sight)
+    except TimeoutError as error:
+        raise WorldUnreachable(f"no answer within {_MAKING_SECONDS:g} s") from error
+
+
+def _told(sight: Sight, refusals: Refusals) -> dict[str, ApiRefused | WorldUnreachable]:
+    """What was refused of each listed version, by its label."""
+    found = {}
+    for version in sight.listed:
+        of_it = [refusals[each] for each in (version.label, *names_of(sight, version.label)) if each in refusals]
+        if of_it:
+            found[version.label] = of_it[0]
+    return found
 
 
 def _goes_by_pods(sight: Sight) -> bool:
@@ -270,13 +296,14 @@ def _goes_by_pods(sight: Sight) -> bool:
     return not is_job and (not sight.routed or (wanted is not None and wanted.in_place))
 
 
-def _with_refusal(count: Counted, refusal: str | None) -> Counted:
-    return count if refusal is None else msgspec.structs.replace(count, failure=refusal)
+def _with_refusal(count: Counted, refusal: ApiRefused | WorldUnreachable | None) -> Counted:
+    """What was not answered is no failure of the version: it is tried again."""
+    return msgspec.structs.replace(count, failure=str(refusal)) if isinstance(refusal, ApiRefused) else count
 
 
-def _taken(sight: Sight, refusals: Mapping[str, str]) -> str:
+def _taken(sight: Sight, refusals: Refusals) -> str:
     if refusals:
-        return "taken, but " + "; ".join(f"{label}: {said}" for label, said in sorted(refusals.items()))
+        return "taken, but " + "; ".join(f"{label}: {said}" for label, said in sorted(_told(sight, refusals).items()))
     wanted = sight.memory.ledger.wanted if sight.memory is not None else None
     by_shares = wanted is not None and not wanted.in_place and not sight.routed
     rounded = granularity(sight, sight.memory.ledger) if sight.memory is not None and by_shares else None

@@ -5,22 +5,16 @@ proves with one Pod that a version without weight would start. Weights move in w
 candidate: with ``full`` Pods in steps of 100/full percent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ctrlplane_stream.actuators.kubernetes.health import ready, settled
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Make, Remove, Scale, Step, Steps, remembering
-from ctrlplane_stream.actuators.kubernetes.weights import replicas
+from ctrlplane_stream.actuators.kubernetes.weights import is_given, pod_shares, replicas
 from ctrlplane_stream.actuators.ledger import Ledger
-from ctrlplane_stream.actuators.shifting import consumer_shares, reached_weights
+from ctrlplane_stream.actuators.shifting import reached_weights
 from ctrlplane_stream.model.world import Capacity
-
-
-def shares(sight: Sight, ledger: Ledger) -> dict[str, int]:
-    """Serving Pods by label, for the ledger's goal."""
-    stable = ledger.wanted.stable if ledger.wanted is not None else None
-    return consumer_shares(ledger.goal, stable, sight.full)
 
 
 def grain(full: int) -> int:
@@ -34,7 +28,7 @@ def grain(full: int) -> int:
 
 def granularity(sight: Sight, ledger: Ledger) -> str | None:
     """What rounding to whole Pods makes of the goal, in words; None where it is reached exactly."""
-    reached = reached_weights(shares(sight, ledger))
+    reached = reached_weights(pod_shares(sight))
     off = [
         f"{label} gets {reached.get(label, 0)}% instead of {goal}%" for label, goal in ledger.goal.items() if reached.get(label, 0) != goal
     ]
@@ -43,35 +37,42 @@ def granularity(sight: Sight, ledger: Ledger) -> str | None:
     return f"{how}: " + ", ".join(off) if off else None
 
 
-def shared_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
-    """Steps for weight, for more Pods and for fewer; ``ledger`` with the weights in force.
+def shared_steps(sight: Sight) -> tuple[Steps, Steps, Steps]:
+    """Steps for weight, for more Pods and for fewer.
 
     Pods are added first; once what gains is ready for its share (of stable, one Pod suffices) the new weights are
-    remembered, and the other Pods go.
+    remembered, and the other Pods go. What stands by is made last of all, for nothing but a look depends on it: a server that will not
+    have it must not keep a candidate in traffic.
     """
     memory = sight.memory
     assert memory is not None
-    goal = shares(sight, ledger)
-    share = {label: count for label, count in goal.items() if label in memory.made}
-    idle = {v.label for v in sight.listed if v.label in memory.made and share[v.label] == 0 and v.capacity is not Capacity.PARKED}
-    more: list[Step] = [Scale(sight.name(label), count) for label, count in share.items() if count > replicas(sight.serving(label))]
+    goal = pod_shares(sight)
+    more = tuple(Scale(sight.name(of), n) for of, n in goal.items() if of in memory.made and n > replicas(sight.serving(of)))
+    less = tuple(Scale(sight.name(of), n) for of, n in goal.items() if n < replicas(sight.serving(of)))
+    idle = {v.label for v in sight.listed if v.label in memory.made and goal[v.label] == 0 and v.capacity is not Capacity.PARKED}
+    if not _has_arrived(sight, goal):
+        return (), more, () if less else _standing_by(sight, idle - set(memory.adopted))
+    spare = [standby for v in sight.listed if v.label not in idle and (standby := sight.standing_by(v.label)) is not None]
+    last = (*(Remove(name_of(standby)) for standby in spare), *_standing_by(sight, idle - set(memory.adopted)))
+    return remembering(memory, reached_weights(goal)), more, (*less, *last)
+
+
+def _standing_by(sight: Sight, idle: Collection[str]) -> Steps:
+    """Steps for one Pod of each of those that have none, which proves that they would start."""
+    found: list[Step] = []
     for version in sight.listed:
         standby = sight.standing_by(version.label)
-        if version.label in idle and version.label not in memory.adopted and standby is None:
-            more.append(Make(version, standby=True))
+        if version.label in idle and standby is None:
+            found.append(Make(version, standby=True))
         elif version.label in idle and standby is not None and replicas(standby) == 0:
-            more.append(Scale(name_of(standby), 1))
-    if not _has_arrived(sight, ledger, goal):
-        return (), tuple(more), ()
-    reached = reached_weights(goal)
-    less: list[Step] = [Scale(sight.name(label), count) for label, count in share.items() if count < replicas(sight.serving(label))]
-    spare = [standby for v in sight.listed if v.label not in idle and (standby := sight.standing_by(v.label)) is not None]
-    return remembering(memory, reached), tuple(more), (*less, *(Remove(name_of(standby)) for standby in spare))
+            found.append(Scale(name_of(standby), 1))
+    return tuple(found)
 
 
-def _has_arrived(sight: Sight, ledger: Ledger, share: Mapping[str, int]) -> bool:
-    stable = ledger.wanted.stable if ledger.wanted is not None else None
+def _has_arrived(sight: Sight, share: Mapping[str, int]) -> bool:
+    wanted = sight.memory.ledger.wanted if sight.memory is not None else None
+    stable = wanted.stable if wanted is not None else None
     # Before weight moves the latest scale must have been seen; once it moved only what is too much is left, which need not wait for that.
-    count_of = ready if ledger.weights == reached_weights(share) else settled
+    count_of = ready if is_given(sight, share) else settled
     needed = {label: min(1, count) if label == stable else count for label, count in share.items()}
     return all(not count or count_of(sight.serving(label)) >= count for label, count in needed.items())

@@ -4,22 +4,20 @@ First the others are suspended, then the weight is remembered, and when no run o
 so no two versions ever run at once. A run is ended only where its version is parked or deleted.
 """
 
-from ctrlplane_stream.actuators.kubernetes.behind_service import shares
 from ctrlplane_stream.actuators.kubernetes.names import version_slug
 from ctrlplane_stream.actuators.kubernetes.runs import to_tell, told, under_way
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Count, End, Scale, Step, Steps, remembering
-from ctrlplane_stream.actuators.kubernetes.weights import replicas
-from ctrlplane_stream.actuators.ledger import Ledger
+from ctrlplane_stream.actuators.kubernetes.weights import pod_shares, replicas
 from ctrlplane_stream.actuators.shifting import reached_weights
 from ctrlplane_stream.model.world import Capacity
 
 
-def run_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
-    """Steps for weight, for what is counted and for fewer that run, for more that run; ``ledger`` with the weights in force."""
+def run_steps(sight: Sight) -> tuple[Steps, Steps, Steps]:
+    """Steps for weight, for what is counted and for fewer that run, for more that run."""
     memory = sight.memory
     assert memory is not None
-    share = shares(sight, ledger)
+    share = pod_shares(sight)
     runs = {version.label for version in sight.listed if replicas(sight.serving(version.label))}
     stops = tuple(Scale(sight.name(label), 0) for label in sorted(runs) if not share.get(label))
     first = (*_counts(sight), *stops)

@@ -17,7 +17,7 @@ from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
 from ctrlplane_stream.actuators.kubernetes.exchanging import exchange_steps
 from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
-from ctrlplane_stream.actuators.kubernetes.names import version_slug
+from ctrlplane_stream.actuators.kubernetes.names import standby_name, version_slug
 from ctrlplane_stream.actuators.kubernetes.objects import (
     ADOPTED_AT,
     LABEL,
@@ -32,9 +32,21 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
 )
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.sources import pruned
-from ctrlplane_stream.actuators.kubernetes.steps import Complete, End, Make, Remember, Remove, Return, Scale, Step, Steps
+from ctrlplane_stream.actuators.kubernetes.steps import (
+    Complete,
+    Count,
+    End,
+    Floor,
+    Make,
+    Remember,
+    Remove,
+    Return,
+    Scale,
+    Step,
+    Steps,
+)
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, IS_UNMARKED, objects_of, strays, ways, words
-from ctrlplane_stream.actuators.kubernetes.weights import by_replicas, in_force, replicas
+from ctrlplane_stream.actuators.kubernetes.weights import as_seen, by_replicas, in_force, replicas
 from ctrlplane_stream.actuators.ledger import Ledger, and_then, expire
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import Capacity, TargetWanted
@@ -43,7 +55,7 @@ from ctrlplane_stream.model.world import Capacity, TargetWanted
 def due(sight: Sight, now: float, refused: Collection[str] = ()) -> Steps:
     """The next steps, in their order; empty where all is as it should be, or a person's edit stands. ``now``: unix seconds.
 
-    ``refused`` are the labels of versions that the API server will not have: they are not asked for again, nor waited for.
+    ``refused`` are those (see ``concern``) that the API server will not have: they are not asked for again, nor waited for.
     """
     memory = sight.memory
     if memory is None or memory.ledger.wanted is None:
@@ -57,7 +69,29 @@ def due(sight: Sight, now: float, refused: Collection[str] = ()) -> Steps:
     missing = _missing(sight, memory, refused)
     weights, more, less = _weighed(sight, ledger, memory.ledger.wanted)
     first = (*weights, *missing) if missing else (*more, *weights, *_unstamped(sight, more))
-    return first or succession(sight, memory) or tuple(step for step in (*less, *_unlisted(sight)) if not _is_going(sight, step))
+    last = tuple(step for step in (*less, *_unlisted(sight)) if not _is_going(sight, step))
+    return _asked(sight, first, refused) or succession(sight, memory) or _asked(sight, last, refused)
+
+
+def concern(sight: Sight, step: Step) -> str | None:
+    """What of a version a step is about, so that its refusal need not hold up the others: its label where something is made for it, the
+    object's name where that is there; or None."""
+    match step:
+        case Make(version) | Complete(version):
+            return version.label
+        case Scale(name, _) | Floor(name, _) | Count(name, _) if any(name in names_of(sight, each.label) for each in sight.listed):
+            return name
+        case _:
+            return None
+
+
+def names_of(sight: Sight, label: str) -> tuple[str, str]:
+    """The names of the Deployments, or the CronJob, of a version."""
+    return sight.name(label), standby_name(sight.place.slug, label)
+
+
+def _asked(sight: Sight, steps: Steps, refused: Collection[str]) -> Steps:
+    return tuple(step for step in steps if concern(sight, step) not in refused)
 
 
 def has_arrived(sight: Sight) -> bool:
@@ -65,7 +99,7 @@ def has_arrived(sight: Sight) -> bool:
     memory = sight.memory
     if memory is None or memory.ledger.wanted is None or (memory.ledger.edited is not None and memory.hands_off):
         return True
-    ledger, wanted, weights = memory.ledger, memory.ledger.wanted, in_force(sight)
+    ledger, wanted, weights = memory.ledger, memory.ledger.wanted, as_seen(sight)
     sizes = shares(ledger.goal, wanted, sight.full) if wanted.in_place else {}
     whole = all(replicas(sight.serving(label)) == size for label, size in sizes.items())
     return whole and not memory.replaced and all(weights.get(label, 0) == weight for label, weight in ledger.goal.items())
@@ -76,8 +110,8 @@ def _weighed(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps,
     if wanted.in_place:
         return exchange_steps(sight, ledger, wanted)
     if wanted.kind is ServiceKind.JOB:
-        return run_steps(sight, ledger)
-    return routed_steps(sight, ledger) if sight.routed else shared_steps(sight, ledger)
+        return run_steps(sight)
+    return routed_steps(sight, ledger) if sight.routed else shared_steps(sight)
 
 
 def remembered(sight: Sight, memory: Memory, now: float) -> Memory:

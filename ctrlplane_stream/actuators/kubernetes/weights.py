@@ -4,6 +4,7 @@ What we set is recorded as an annotation of the same object in the same patch, s
 somebody else's doing and never half of our own.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,7 +12,9 @@ import msgspec
 from ctrlplane_stream.actuators.kubernetes.names import version_name
 from ctrlplane_stream.actuators.kubernetes.objects import PREFIX, REPLICAS, Manifest, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.shifting import reached_weights
+from ctrlplane_stream.actuators.ledger import Ledger
+from ctrlplane_stream.actuators.shifting import consumer_shares, reached_weights
+from ctrlplane_stream.model.identity import ServiceKind
 
 _OF_A_REFERENCE = frozenset({"group", "kind", "namespace", "name", "port", "weight"})
 """Where a backend is and what it gets: that of ours is ours to say, and not what one before us had."""
@@ -147,6 +150,32 @@ def in_force(sight: Sight) -> dict[str, int]:
         remembered = sight.memory.ledger.weights if sight.memory is not None else {}
         raw = {label: remembered.get(label, 0) for label in sight.labels()}
     return {label: weight for label, weight in raw.items() if weight or label in listed}
+
+
+def as_seen(sight: Sight) -> dict[str, int]:
+    """The weights in force as people are told: by shares of Pods those that were given away are still there while their Pods are."""
+    return by_replicas(sight) if _are_to_go(sight) else in_force(sight)
+
+
+def _are_to_go(sight: Sight) -> bool:
+    """Whether more Pods of a version are there than the weights leave it that others were given already."""
+    wanted = sight.memory.ledger.wanted if sight.memory is not None else None
+    if wanted is None or sight.routed or wanted.in_place or wanted.kind is ServiceKind.JOB:
+        return False
+    share = pod_shares(sight)
+    return is_given(sight, share) and any(count < replicas(sight.serving(label)) for label, count in share.items())
+
+
+def pod_shares(sight: Sight) -> dict[str, int]:
+    """Serving Pods by label, for the weights that are to be reached by shares of Pods."""
+    ledger = sight.memory.ledger if sight.memory is not None else Ledger()
+    return consumer_shares(ledger.goal, ledger.wanted.stable if ledger.wanted is not None else None, sight.full)
+
+
+def is_given(sight: Sight, share: Mapping[str, int]) -> bool:
+    """Whether the weights that these shares of Pods amount to are remembered as in force."""
+    remembered = sight.memory.ledger.weights if sight.memory is not None else {}
+    return all(remembered.get(label, 0) == weight for label, weight in reached_weights(share).items())
 
 
 def by_replicas(sight: Sight) -> dict[str, int]:

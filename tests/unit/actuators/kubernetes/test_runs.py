@@ -48,7 +48,7 @@ def sight(*jobs, one: int = 100, two: int | Capacity = 0, runs: tuple[int, ...] 
 def steps(seen: Sight):
     """Weight, what comes first, what comes last."""
     assert seen.memory is not None
-    return run_steps(seen, seen.memory.ledger)
+    return run_steps(seen)
 
 
 def test_a_run_that_ended_is_counted_once_and_its_job_may_then_go():

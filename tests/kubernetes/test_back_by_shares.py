@@ -1,0 +1,139 @@
+"""By shares of Pods what loses its weight loses its Pods, whatever the API server will not have made; until then it is told as there."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from ctrlplane_stream.actuators.kubernetes.leases import watch_leases
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
+from ctrlplane_stream.actuators.kubernetes.place import Place
+from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request
+from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.actuators.reconcile import Pace
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, settled, template, version
+from ctrlplane_stream.model.facts import OutcomeStatus
+from ctrlplane_stream.model.identity import ServiceKind, Target
+
+TARGET = Target("staging", "shop/cart")
+SHARED = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}}
+SHARED["spec"] = {"selector": {"app": "cart"}, "ports": [{"port": 80}]}
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+
+
+@contextlib.asynccontextmanager
+async def full(lab, namespace, admin):
+    """A quota that has no room for one more Deployment."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"count/deployments.apps": "2"}}}
+    await asyncio.to_thread(lab.apply, [quota], namespace)
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas/full"
+    async with asyncio.timeout(30.0):
+        while ((await admin.read(path)).get("status") or {}).get("used") != {"count/deployments.apps": "2"}:
+            await asyncio.sleep(0.05)
+    yield
+    await asked(lab, "DELETE", path)
+
+
+@contextlib.asynccontextmanager
+async def down(lab, namespace, admin):
+    """An admission webhook without which no Deployment is made, and that takes calls and never answers."""
+    deployments = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+    here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        client = {"clientConfig": {"url": f"https://127.0.0.1:{deaf.getsockname()[1]}/x"}, "timeoutSeconds": 10}
+        how = {"failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"]}
+        webhook = {"name": "deaf.example.com", "rules": [deployments], "namespaceSelector": here, **client, **how}
+        made = {"metadata": {"name": f"deaf-{namespace}"}, "webhooks": [webhook]}
+        await asked(lab, "POST", WEBHOOKS, made)
+        await _in_force(lab, namespace)
+        yield
+        await asked(lab, "DELETE", f"{WEBHOOKS}/deaf-{namespace}")
+
+
+async def _in_force(lab, namespace) -> None:
+    """Wait until the server has heard of it: no Deployment is tried out in a moment any more."""
+    (tried,) = template()
+    async with lab.product() as product:
+        with contextlib.suppress(TimeoutError, ApiRefused, WorldUnreachable):
+            while True:
+                async with asyncio.timeout(2.0):
+                    await product.apply(Kind.DEPLOYMENT, namespace, tried, dry_run=True)
+
+
+async def asked(lab, method, path, body=None) -> None:
+    """Have the administrator do something."""
+    admin = HttpTransport(lab.admin_access)
+    try:
+        reply = await admin.send(Request(method, path, {}, body))
+    finally:
+        await admin.close()
+    assert reply.status < 300, reply.body
+
+
+def pair(stable: int):
+    return version("shop/cart", 1, stable), version("shop/cart", 2, 100 - stable)
+
+
+CASES = [
+    ("abort", full, "cart"),
+    ("abort", down, "cart"),
+    ("abort", full, None),
+    ("promote", full, "cart"),
+    ("promote", down, None),
+    ("glass", down, "cart"),
+    ("lease", full, "cart"),
+]
+
+
+@pytest.mark.parametrize(("what", "without", "service"), CASES, ids=[f"{a}, {b.__name__}, {c or 'consumer'}" for a, b, c in CASES])
+def test_what_loses_its_weight_loses_its_pods_where_nothing_can_be_made(lab, what, without, service):
+    """What stands by in its place proves something, and is made once it can be: it keeps nobody in traffic until then."""
+    namespace = lab.namespace()
+    lab.apply([SHARED], namespace)
+    place = Place(namespace, "shop-cart", template(4), full=4, service=service)
+    kind = ServiceKind.ROUTED if service else ServiceKind.CONSUMER
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            actuator = kubernetes(cluster, (TARGET, place))
+            await actuator.apply(*command(TARGET, 1, *pair(100), kind=kind))
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            await actuator.apply(*command(TARGET, 2, *pair(50), kind=kind, lease=10.0 if what == "lease" else 60.0))
+            await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+            left, kept = ("shop-cart-v1", "shop-cart-v2") if what == "promote" else ("shop-cart-v2", "shop-cart-v1")
+            async with without(lab, namespace, admin):
+                await moved(actuator, cluster)
+                pods = await sizes(admin)
+                while pods != {left: 0, kept: 4}:
+                    seen = {each.label: each.weight for each in (await actuator.observe(TARGET)).versions}
+                    pods = await sizes(admin)
+                    assert pods[left] == 0 or seen[f"#{left[-1]}"] > 0, (seen, pods)
+                seen = await actuator.observe(TARGET)
+                assert {each.label: each.weight for each in seen.versions} == {f"#{left[-1]}": 0, f"#{kept[-1]}": 100}
+            await settled(actuator, TARGET, {f"#{left[-1]}": 0, f"#{kept[-1]}": 100})
+            async with asyncio.timeout(30.0):
+                while await sizes(admin) != {left: 0, kept: 4, f"{left}-standby": 1}:
+                    await actuator.observe(TARGET)
+
+    async def moved(actuator, cluster) -> None:
+        """As the loop has the actuator act, which gives a call so long and no longer."""
+        if what == "lease":
+            watching = asyncio.create_task(watch_leases(cluster, namespace))
+            async with asyncio.timeout(30.0), lab.admin() as admin:
+                while await sizes(admin) != {"shop-cart-v1": 4, "shop-cart-v2": 0}:
+                    await asyncio.sleep(0.05)
+            watching.cancel()
+            return
+        async with asyncio.timeout(Pace().call_seconds):
+            if what == "glass":
+                await actuator.break_glass(TARGET, "bob", "pages are down")
+                return
+            outcome = await actuator.apply(*command(TARGET, 3, *pair(0 if what == "promote" else 100), kind=kind))
+            assert outcome.status is OutcomeStatus.APPLIED, outcome
+
+    async def sizes(admin) -> dict[str, int]:
+        found, _ = await admin.select(Kind.DEPLOYMENT, namespace)
+        return {name_of(each): each["spec"]["replicas"] for each in found}
+
+    asyncio.run(run())
