@@ -77,6 +77,7 @@ def assign(draft: Draft, rollout: e.Rollout, *, baking: bool) -> None:
         concurrent=_arms(draft, rollout),
         baking=baking,
         advised=rollout.advice is not None,
+        counts_harm=version_set.policy.exposure_budget_requests is not None,
     )
     draft.outputs.append(JudgeAssigned(assignment))
 

@@ -6,6 +6,8 @@ the evidence blames: the one whose candidate is named as the culprit; on a guard
 that stepped. The others stop too until it is gone.
 """
 
+from typing import TypedDict
+
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
@@ -14,9 +16,10 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.gate import may_veto
 from ctrlplane_stream.decision.holds import REVERT_FAILS, Condition, hold
 from ctrlplane_stream.decision.phases import ENDED, Event, Phase
+from ctrlplane_stream.decision.stats.intervals import surely
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import VerdictGiven
-from ctrlplane_stream.model.verdicts import OUR_JUDGE, GuardRole, NoDataCause, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, GuardRole, Harm, NoDataCause, Verdict, VerdictStatus
 
 HISTORY_KEPT = 20
 """Verdicts that a rollout remembers in short."""
@@ -90,26 +93,54 @@ def _noted(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
     return replace(
         rollout,
         heard={**rollout.heard, verdict.judge: heard},
-        harmed=_harmed(rollout, verdict),
         history=(*rollout.history, heard)[-HISTORY_KEPT:],
         evidence_steady=draft.clock.steady if sighted else rollout.evidence_steady,
+        **_harmed(rollout, verdict),
     )
 
 
 def _budget_spent(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> str | None:
-    """Whether the candidate has harmed more requests in all of its steps than the policy allows, whatever the statistics say."""
-    budget = draft.version_set(rollout.id).policy.exposure_budget_requests
-    if budget is None or rollout.forced:
+    """That a candidate has surely harmed more requests in all of its steps and climbs than the policy allows, whatever its gate says; or
+    None. Of several that move together each is counted by itself, since a request that touches two is harmed once."""
+    policy = draft.version_set(rollout.id).policy
+    budget = policy.exposure_budget_requests
+    if budget is None or rollout.forced or not verdict.harm:
         return None
-    harmed = sum(_harmed(rollout, verdict).values())
-    return f"{harmed:.0f} requests were harmed, more than the budget of {budget}" if harmed > budget else None
+    told = _harmed(rollout, verdict)
+    total = _together(told["harm_before"], told["harm"])
+    alpha = policy.gate.alpha / len(rollout.units)
+    for each in total:
+        harmed = surely(each.failed - each.expected, each.variance, alpha)
+        if harmed > budget:
+            said = f"{each.service} has harmed {harmed:.0f} requests at least, more than the budget of {budget}"
+            return f"{said}: {each.failed:.0f} that touched it failed, of which {each.expected:.0f} would have failed anyhow"
+    return None
 
 
-def _harmed(rollout: e.Rollout, verdict: Verdict) -> dict[str, float]:
-    """What is known of harmed requests, with what a verdict says of its step and attempt."""
-    here = f"{verdict.step}.{verdict.attempt}"
-    told = max((m.candidate.events for m in verdict.metrics if m.role is GuardRole.ENTRY and m.name == "error_ratio"), default=0.0)
-    return {**rollout.harmed, here: told} if told > rollout.harmed.get(here, 0.0) else rollout.harmed
+class _Harmed(TypedDict):
+    harm: tuple[Harm, ...]
+    harm_before: tuple[Harm, ...]
+    harm_attempt: int
+
+
+def _harmed(rollout: e.Rollout, verdict: Verdict) -> _Harmed:
+    """What is known of harmed requests, with what a verdict of ours says of its step and attempt. One that comes late, or of a judge that
+    had to begin anew, says less than is known."""
+    before, now, attempt = rollout.harm_before, rollout.harm, rollout.harm_attempt
+    if verdict.judge == OUR_JUDGE and verdict.harm:
+        if verdict.attempt > attempt:
+            before, now, attempt = _together(before, now), (), verdict.attempt
+        known = {each.service: each for each in now}
+        now = tuple(told if told.failed >= known.get(told.service, told).failed else known[told.service] for told in verdict.harm)
+    return {"harm": now, "harm_before": before, "harm_attempt": attempt}
+
+
+def _together(some: tuple[Harm, ...], more: tuple[Harm, ...]) -> tuple[Harm, ...]:
+    total = {each.service: each for each in some}
+    for each in more:
+        known = total.get(each.service, Harm(each.service))
+        total[each.service] = Harm(each.service, known.failed + each.failed, known.expected + each.expected, known.variance + each.variance)
+    return tuple(total.values())
 
 
 def _failed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:

@@ -143,8 +143,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gate: GatePolicy = GatePolicy()
     """What is judged and how strictly."""
     exposure_budget_requests: Count | None = None
-    """Abort when the candidate has harmed more requests than this in all of its steps, whatever the statistics say; 0: at the first; null:
-    no such limit."""
+    """Abort when the candidate has harmed more requests than this in all of its steps and climbs, whatever its gate says: requests that
+    touched it, or may have, and failed beyond those that would have failed anyhow, as far as that is sure
+    ([gates.md](gates.md#the-exposure-budget)); 0: at the first that are; null: no such limit."""
     on_no_data: Unsure = Unsure.HOLD
     """A required guard says nothing: holding costs least, since stable still serves."""
     blind_limit_seconds: Seconds = 120.0

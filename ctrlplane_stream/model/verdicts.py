@@ -227,6 +227,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """Another tool makes this rollout, and ``weight`` is what was seen of it: nothing was commanded."""
     baking: bool = False
     """The candidate is at 100 and bakes: there is no stable traffic, comparisons are with the baseline."""
+    counts_harm: bool = False
+    """Whether what the candidates harm is counted, for an exposure budget."""
 
 
 class Arm(msgspec.Struct, frozen=True, gc=False):
@@ -302,6 +304,16 @@ class Coverage(msgspec.Struct, frozen=True):
     lag_seconds: float = 0.0
 
 
+class Harm(msgspec.Struct, frozen=True):
+    """Requests of this step that touched the candidate of a service, or may have: how many ``failed``, and of how many of those it is
+    ``expected`` that they would have failed anyhow. ``variance`` is that of the difference, by chance alone."""
+
+    service: str
+    failed: float = 0.0
+    expected: float = 0.0
+    variance: float = 0.0
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a judge says of one step after one window, or outside the windows (readiness, crash loops, outside judges).
 
@@ -325,3 +337,5 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     contradicted: bool = False
     """What arrives contradicts the weight that the world confirmed: no time mends that, so nothing soaks through it."""
     coverage: Coverage = Coverage()
+    harm: tuple[Harm, ...] = ()
+    """What the candidates harmed in this step, by service; our judge tells it where it is asked to count it."""

@@ -10,12 +10,9 @@ from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.policy import MaintenanceWindow, OnDrift, Policy, Step, Unsure
 from ctrlplane_stream.model.verdicts import (
     OUR_JUDGE,
-    Arm,
-    Comparison,
     GatePolicy,
-    GuardRole,
+    Harm,
     Metric,
-    MetricEvidence,
     OnUnprovable,
     OutsideJudge,
     Verdict,
@@ -46,10 +43,7 @@ def say(loop: Loop, judge: str, status: VerdictStatus, step: int | None = None, 
         environment="production",
         rollout=rollout.id,
         step=rollout.step if step is None else step,
-        attempt=rollout.judged_attempt,
-        status=status,
-        reason="so it says",
-        **more,  # type: ignore[arg-type]
+        **{"attempt": rollout.judged_attempt, "status": status, "reason": "so it says", **more},  # type: ignore[arg-type]
     )
     loop.give(VerdictGiven(verdict))
 
@@ -184,29 +178,81 @@ def test_an_old_version_that_is_still_parked_is_back_without_being_built_again()
     assert not any(c.verb is Verb.DELETE for c in loop.driver.commands)
 
 
+def harms(loop: Loop, failed: float, expected: float = 0.0, service: str = "cart", attempt: int | None = None) -> None:
+    """Our judge tells, in what it watches now, how many requests that touched the candidate failed."""
+    more = {} if attempt is None else {"attempt": attempt}
+    harm = (Harm(service, failed, expected, expected),)
+    say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, harm=harm, windows_judged=1, **more)
+
+
+def goes_on(loop: Loop) -> None:
+    """The step passes, and the next one is watched."""
+    rollout = loop.driver.rollout("production/cart/2")
+    assert rollout is not None
+    say(loop, OUR_JUDGE, VerdictStatus.PASS, harm=rollout.harm, windows_judged=9)
+    while loop.driver.rollout("production/cart/2").judged_attempt == rollout.judged_attempt:  # type: ignore[union-attr]
+        loop.run(1)
+    assert phase(loop, "cart/2") is Phase.VERIFYING
+
+
 def test_an_exposure_budget_aborts_whatever_the_statistics_say() -> None:
     loop = climbing(replace(QUICK, exposure_budget_requests=20))
-    harmed = MetricEvidence(name=Metric.ERROR_RATIO, guard="", role=GuardRole.ENTRY, comparison=Comparison.EXPOSURE, candidate=Arm(20, 900))
-    say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, metrics=(harmed,), windows_judged=1)
+    harms(loop, 20)
     assert phase(loop, "cart/2") is Phase.VERIFYING
-    say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, metrics=(replace(harmed, candidate=Arm(21, 900)),), windows_judged=1)
+    harms(loop, 23)
     assert phase(loop, "cart/2") is Phase.ABORTING
-    assert "21 requests were harmed, more than the budget of 20" in reasons(loop)
+    assert "cart has harmed 21 requests at least, more than the budget of 20" in reasons(loop)
 
 
 def test_an_exposure_budget_is_spent_by_all_steps_together() -> None:
     """A judge counts each step anew, and what was harmed before it was harmed all the same."""
     loop = climbing(replace(QUICK, exposure_budget_requests=20))
-    harmed = MetricEvidence(name=Metric.ERROR_RATIO, guard="", role=GuardRole.ENTRY, comparison=Comparison.EXPOSURE, candidate=Arm(15, 900))
-    for status in (VerdictStatus.INCONCLUSIVE, VerdictStatus.PASS):
-        say(loop, OUR_JUDGE, status, metrics=(harmed,), windows_judged=9)
-    while loop.driver.rollout("production/cart/2").step == 0 or phase(loop, "cart/2") is not Phase.VERIFYING:  # type: ignore[union-attr]
-        loop.run(1)
-    for told in (5, 6):
-        assert phase(loop, "cart/2") is Phase.VERIFYING
-        say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, metrics=(replace(harmed, candidate=Arm(told, 900)),), windows_judged=1)
+    harms(loop, 15)
+    goes_on(loop)
+    harms(loop, 5)
+    assert phase(loop, "cart/2") is Phase.VERIFYING
+    harms(loop, 8)
     assert phase(loop, "cart/2") is Phase.ABORTING
-    assert "21 requests were harmed, more than the budget of 20" in reasons(loop)
+    assert "23 that touched it failed, of which 0 would have failed anyhow" in reasons(loop)
+
+
+def test_an_exposure_budget_is_spent_by_all_climbs_together() -> None:
+    loop = climbing(replace(QUICK, exposure_budget_requests=20, blind_limit_seconds=60))
+    harms(loop, 15)
+    loop.judge.telemetry.cut = True
+    until(loop, "cart/2", Phase.PREPARING, 300)
+    loop.judge.telemetry.cut = False
+    until(loop, "cart/2", Phase.VERIFYING, 300)
+    harms(loop, 8)
+    assert phase(loop, "cart/2") is Phase.ABORTING
+
+
+def test_what_would_have_failed_anyhow_spends_no_exposure_budget() -> None:
+    """A shop in which one request in a hundred fails whoever serves it: every release was aborted for that."""
+    loop = climbing(replace(QUICK, exposure_budget_requests=20))
+    harms(loop, 3_000, expected=2_900)
+    assert phase(loop, "cart/2") is Phase.VERIFYING
+    harms(loop, 3_500, expected=2_900)
+    assert phase(loop, "cart/2") is Phase.ABORTING
+    assert "3500 that touched it failed, of which 2900 would have failed anyhow" in reasons(loop)
+
+
+def test_what_is_told_of_harm_once_more_or_late_counts_once() -> None:
+    loop = climbing(replace(QUICK, exposure_budget_requests=20))
+    for failed in (12, 12, 3, 12, 14):
+        harms(loop, failed)
+    goes_on(loop)
+    harms(loop, 15, attempt=1)
+    harms(loop, 4)
+    assert phase(loop, "cart/2") is Phase.VERIFYING
+    harms(loop, 9)
+    assert phase(loop, "cart/2") is Phase.ABORTING
+
+
+def test_harm_is_counted_where_there_is_a_budget_for_it_whatever_the_gate_asks_for() -> None:
+    gate = GatePolicy(metrics=(Metric.LATENCY_P99,), proof=(Metric.LATENCY_P99,))
+    assert climbing(replace(QUICK, gate=gate, exposure_budget_requests=20)).driver.assignments[-1].assignment.counts_harm
+    assert not climbing(replace(QUICK, gate=gate)).driver.assignments[-1].assignment.counts_harm
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import msgspec
 from ctrlplane_stream.decision.entities.targets import LastKnownGood
 from ctrlplane_stream.decision.phases import BAKING, Phase
 from ctrlplane_stream.model.policy import Step
-from ctrlplane_stream.model.verdicts import VerdictStatus
+from ctrlplane_stream.model.verdicts import Harm, VerdictStatus
 
 SUPERSEDED = "superseded by "
 """How the reason of a rollout begins whose members move on in a newer set."""
@@ -137,8 +137,12 @@ class Rollout(msgspec.Struct, frozen=True):
     evidence_steady: int | None = None
     """When a judge last had something to say about this step."""
     heard: dict[str, Heard] = {}
-    harmed: dict[str, float] = {}
-    """The most requests that were told as harmed at an entry, by step and attempt (``2.5``): a judge counts each of them anew."""
+    harm: tuple[Harm, ...] = ()
+    """What the candidates harmed in what is judged now, as far as it was told; a judge counts each step and climb anew."""
+    harm_before: tuple[Harm, ...] = ()
+    """The same of all steps and climbs before."""
+    harm_attempt: int = 0
+    """What ``harm`` is of."""
     history: tuple[Heard, ...] = ()
     timeline: tuple[Passage, ...] = ()
     overrides: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ from ctrlplane_stream.decision.invariants.capacity import (
 from ctrlplane_stream.decision.invariants.ends import (
     ends_are_consistent,
     failure_reverts,
+    harm_stops,
     no_other_artifact_in_silence,
     nothing_waits_at_rest,
     what_dies_goes_back,
@@ -72,6 +73,7 @@ CHECKS: tuple[Check, ...] = (
     drift_is_left,
     hands_are_left,
     failure_reverts,
+    harm_stops,
     what_dies_goes_back,
     ends_are_consistent,
     no_other_artifact_in_silence,

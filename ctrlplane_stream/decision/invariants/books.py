@@ -23,7 +23,7 @@ from ctrlplane_stream.model.facts import (
 )
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Mode
-from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Harm, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity, TargetObserved, TargetWanted
 
 
@@ -71,6 +71,8 @@ class Books:
         self.zero_since: dict[tuple[str, str], int] = {}
         self.verdicts: dict[tuple[str, int, int], Verdict] = {}
         """(rollout, step, attempt) to the last word of our judge."""
+        self.harm: dict[tuple[str, int, str], dict[int, Harm]] = {}
+        """(rollout, attempt, service) to what was told of its candidate's harm, by assignment."""
         self.outside: dict[tuple[str, str, int, int], VerdictStatus] = {}
         """(judge, rollout, step, attempt) to the last word of another."""
         self.carried: set[tuple[str, str]] = set()

@@ -1,5 +1,6 @@
 """Promises 6 and 7: what fails is reverted, a revert is not, and whatever ends is all old or all new."""
 
+import math
 from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
@@ -65,6 +66,29 @@ def _unheeded(fact: Fact, before: State, decision: Decision) -> Iterator[Violati
     judged = judged and (past.phase is Phase.SHIFTING or verdict.step == step)
     if past.confirmed_ms is not None and judged and _stops(before, past.id, verdict.judge):
         yield Violation(6, f"{past.id} goes on in {past.phase}, and a FAIL of what the judge watches is not heard")
+
+
+def harm_stops(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """6: a candidate that has harmed more requests than its policy allows, by more than chance could ever make of it, goes no further: all
+    of its steps and climbs together."""
+    if not isinstance(fact, VerdictGiven) or fact.verdict.judge != OUR_JUDGE or not fact.verdict.harm:
+        return
+    verdict = fact.verdict
+    past, now = (rollout_of(state, verdict.rollout) for state in (before, decision.state))
+    version_set = before.find(f"set/{verdict.rollout}", e.VersionSet)
+    if past is None or now is None or version_set is None or verdict.attempt != past.judged_attempt or past.phase not in _LIVES:
+        return
+    budget = version_set.policy.exposure_budget_requests
+    for told in verdict.harm:
+        known = books.harm.setdefault((past.id, past.attempt, told.service), {})
+        if told.failed >= known.get(verdict.attempt, told).failed:
+            known[verdict.attempt] = told
+        harmed = sum(each.failed - each.expected for each in known.values())
+        chance = 2.0 + 6.0 * math.sqrt(sum(each.variance for each in known.values()))
+        if budget is None or past.forced or past.is_revert or now.stopped_because is not None:
+            continue
+        if harmed - chance > budget:
+            yield Violation(6, f"{past.id} goes on in {now.phase} though {told.service} has harmed {harmed:.0f} requests of {budget}")
 
 
 def what_dies_goes_back(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

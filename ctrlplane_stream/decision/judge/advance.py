@@ -3,7 +3,7 @@
 import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
-from ctrlplane_stream.decision.judge.baseline import ServicePast, Totals, lost_calls
+from ctrlplane_stream.decision.judge.baseline import Totals, lost_calls
 from ctrlplane_stream.decision.judge.calls import check_calls
 from ctrlplane_stream.decision.judge.checks import (
     Frame,
@@ -15,21 +15,31 @@ from ctrlplane_stream.decision.judge.checks import (
     limit_counts,
     limit_share,
 )
+from ctrlplane_stream.decision.judge.harming import touched_after
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, budget_of, groups, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.sampling import Kept, sampled_as, sampling_after
-from ctrlplane_stream.decision.judge.state import CheckState, Quality, Sampling, Seen, StepState, edge_named, name_of_edge
+from ctrlplane_stream.decision.judge.state import (
+    CheckState,
+    Quality,
+    Sampling,
+    Seen,
+    StepState,
+    edge_named,
+    name_of_edge,
+    past_of,
+    scatter_of,
+)
 from ctrlplane_stream.decision.judge.witnesses import hear
-from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, side_by_side
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, side_by_side
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import LIMITED_METRICS, Assignment, Change, Comparison, GuardRole, Limit, Metric
 
 _LABELS = 8
 _NEW = CheckState()
-_NO_PAST = ServicePast()
 _NO_TOTALS = Totals()
 
 
@@ -71,6 +81,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         seen=seen,
         coverage=_quality(state.coverage, rows, assignment),
         sampling=sampling,
+        touched=touched_after(state, assignment, rows, sampling) if assignment.counts_harm else state.touched,
         windows=state.windows + 1,
         silent=state.silent + any(seen[change.service].empty_windows for change in needed(assignment)),
         last_window=closed.window,
@@ -87,31 +98,6 @@ def arrivals_key(change: Change) -> str:
 def limit_key(change: Change, limit: Limit) -> str:
     """How an absolute limit of a changed service is named in the state."""
     return f"limit|{change.service}|{limit.metric}"
-
-
-def past_of(state: StepState, services: tuple[str, ...]) -> Totals:
-    """The baseline of one service, or of several together."""
-    if len(services) == 1:
-        return state.references.get(services[0], _NO_PAST).totals()
-    total = Totals()
-    for service in services:
-        t = state.references.get(service, _NO_PAST).totals()
-        total = Totals(
-            t.windows,
-            total.requests + t.requests,
-            total.estimated + t.estimated,
-            total.errors + t.errors,
-            latency=total.latency.plus(t.latency),
-        )
-    return total
-
-
-def scatter_of(state: StepState, services: tuple[str, ...], metric: Metric) -> Dispersion:
-    """How much a metric scattered before the rollout; of several services, of the one that scattered most."""
-    if len(services) == 1:
-        return state.references.get(services[0], _NO_PAST).scatter_of(metric)
-    found = [state.references.get(service, _NO_PAST).scatter_of(metric) for service in services]
-    return max(found, key=design_effect, default=UNSCATTERED)
 
 
 def _frame(state: StepState, assignment: Assignment, group: Group, pair: Pair, alpha: float, kept: Kept) -> Frame:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key, past_of
+from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram, quantile_bounds
 from ctrlplane_stream.decision.judge.questions import (
@@ -18,7 +18,7 @@ from ctrlplane_stream.decision.judge.questions import (
     log_threshold,
     questions,
 )
-from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named
+from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named, past_of
 from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, of_level, ratio_of_rates

@@ -13,6 +13,7 @@ from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
 from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
 from ctrlplane_stream.decision.judge.findings import doubted, findings
+from ctrlplane_stream.decision.judge.harming import carried_on, harm_of
 from ctrlplane_stream.decision.judge.outlook import Outlook, last, outlooks, slowest
 from ctrlplane_stream.decision.judge.questions import is_side_by_side, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow
@@ -86,7 +87,7 @@ def follow(before: StepState, assignment: Assignment, baseline: Baseline) -> Ste
     known = before.checks if climbs else {}
     checks = {key: _suspected(was) for key, was in known.items() if was.windows and is_side_by_side(key)}
     sampling = {service: Sampling(kept.errors, kept.estimated_errors) for service, kept in before.sampling.items()}
-    return replace(fresh, references=references, checks=checks, sampling=sampling)
+    return replace(fresh, references=references, checks=checks, sampling=sampling, touched=carried_on(before.touched))
 
 
 def _suspected(before: CheckState) -> CheckState:
@@ -248,4 +249,5 @@ def _verdict(
         no_data=no_data,
         contradicted=contradicted,
         coverage=coverage or _coverage(state, state.lag_seconds),
+        harm=harm_of(state, assignment) if assignment.counts_harm and state.windows else (),
     )

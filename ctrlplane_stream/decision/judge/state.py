@@ -4,11 +4,14 @@ from functools import lru_cache
 
 import msgspec
 
-from ctrlplane_stream.decision.judge.baseline import ServicePast
+from ctrlplane_stream.decision.judge.baseline import ServicePast, Totals
 from ctrlplane_stream.decision.judge.histograms import Histogram
-from ctrlplane_stream.decision.stats.dispersion import Dispersion
+from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect
 from ctrlplane_stream.decision.stats.harm import Evidence
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.verdicts import Metric
+
+_NO_PAST = ServicePast()
 
 
 class Counts(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -94,6 +97,21 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     labels: tuple[str, ...] = ()
 
 
+class Touched(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Failed among all requests at the entry points that touched the ``candidate`` of a service in this step, the ``stable`` version
+    beside it, and stable in the steps ``before``; ``possible`` are those that failed and only may have touched the candidate, among so
+    many calls to its service; ``entered`` are all requests at the entry points. ``scatter`` is that of the candidate's failures between
+    windows, beside stable's where there is one; ``unsteady`` that of stable's by themselves, in all steps so far."""
+
+    candidate: Counts = Counts()
+    stable: Counts = Counts()
+    before: Counts = Counts()
+    possible: Counts = Counts()
+    entered: Counts = Counts()
+    scatter: Dispersion = Dispersion()
+    unsteady: Dispersion = Dispersion()
+
+
 class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Sums behind the coverage: requests of the changed services observed and estimated; calls and requests of all rows, of late ones, of
     ones dropped; calls to the changed services of unknown version, and all; of the former those that failed, which no server answered."""
@@ -138,7 +156,8 @@ class StepState(msgspec.Struct, frozen=True):
     ``apart`` says that the windows of the versions are of different times, as recordings' are, so that a drift is in the difference.
     ``checks`` is by question, ``calls`` the edges begun of each question about calls per request, whose checks are named
     ``question|edge``; ``latencies`` are by arms and side.
-    ``sampling`` is by service. In ``silent`` of the ``windows`` a changed service that a PASS needs had no request.
+    ``sampling`` is by service, and so is ``touched``, where harm is counted. In ``silent`` of the ``windows`` a changed service that a
+    PASS needs had no request.
     """
 
     rollout: str
@@ -151,6 +170,7 @@ class StepState(msgspec.Struct, frozen=True):
     seen: dict[str, Seen] = {}
     coverage: Quality = Quality()
     sampling: dict[str, Sampling] = {}
+    touched: dict[str, Touched] = {}
     windows: int = 0
     silent: int = 0
     last_window: int = -1
@@ -161,6 +181,31 @@ class StepState(msgspec.Struct, frozen=True):
     def watched(self) -> int:
         """The windows in which there was something to judge: a soak without requests proves no more than a blind one."""
         return self.windows - self.silent
+
+
+def past_of(state: StepState, services: tuple[str, ...]) -> Totals:
+    """The baseline of one service, or of several together."""
+    if len(services) == 1:
+        return state.references.get(services[0], _NO_PAST).totals()
+    total = Totals()
+    for service in services:
+        t = state.references.get(service, _NO_PAST).totals()
+        total = Totals(
+            t.windows,
+            total.requests + t.requests,
+            total.estimated + t.estimated,
+            total.errors + t.errors,
+            latency=total.latency.plus(t.latency),
+        )
+    return total
+
+
+def scatter_of(state: StepState, services: tuple[str, ...], metric: Metric) -> Dispersion:
+    """How much a metric scattered before the rollout; of several services, of the one that scattered most."""
+    if len(services) == 1:
+        return state.references.get(services[0], _NO_PAST).scatter_of(metric)
+    found = [state.references.get(service, _NO_PAST).scatter_of(metric) for service in services]
+    return max(found, key=design_effect, default=UNSCATTERED)
 
 
 name_of_edge = lru_cache(maxsize=4096)(EdgeKey.__str__)

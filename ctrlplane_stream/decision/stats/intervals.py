@@ -14,6 +14,9 @@ from ctrlplane_stream.decision.stats.betting import divergence
 _LARGEST_LOG = 20.0
 """Half a billion times as many is no bound that tells anybody anything."""
 
+_TUNED_FOR = 0.25
+"""The variance at which `surely` is tightest."""
+
 
 def radius(standard_error: float, alpha: float, tuned_for: float) -> float:
     """Half the width of the confidence sequence at this standard error; tightest near standard error ``tuned_for`` (same unit,
@@ -62,6 +65,13 @@ def _limits(events: float, total: float, squares: float) -> tuple[float, float, 
     share, added = events / total, squares / total
     middle, half = added * (0.5 - share), math.sqrt(share * (1 - share) * added + added * added / 4)
     return share, (half - middle) / (1 + added), (half + middle) / (1 + added)
+
+
+def surely(excess: float, variance: float, alpha: float) -> float:
+    """What lies behind a sum of differences at least, at all times at once with probability 1 - alpha: the same sequence on the scale of
+    sums, tightest where hardly anything is left to chance. All but two of it where nothing is, at usual levels."""
+    nats, _ = of_level(alpha)
+    return excess - math.sqrt((variance + _TUNED_FOR) * (nats + math.log1p(variance / _TUNED_FOR)))
 
 
 def ratio_of_rates(

@@ -495,6 +495,15 @@ def test_what_climbs_on_next_to_a_revert_is_seen() -> None:
         test_reverts.test_what_climbs_next_to_a_revert_stands_still_until_that_has_all_traffic()
 
 
+@pytest.mark.parametrize("fault", [("_budget_spent", lambda *args: None), ("_together", lambda some, more: more)])
+def test_harm_that_stops_nothing_or_is_counted_anew_with_each_step_is_seen(fault: tuple[str, Any]) -> None:
+    with (
+        planted([(hearing, *fault)]),
+        pytest.raises(InvariantBroken, match=r"invariant 6: production/cart/2 goes on .* cart has harmed 23"),
+    ):
+        test_policies.test_an_exposure_budget_is_spent_by_all_steps_together()
+
+
 @pytest.mark.parametrize("exchange", [{"in_place": True}, {"surge_percent": 25}])
 def test_a_person_s_word_that_is_lost_where_steps_round_down_is_seen(exchange: dict[str, int]) -> None:
     seen = "invariant 5: production/cart/2 left step 1 though nobody promoted it out of 30%"
