@@ -75,7 +75,8 @@ class ExposureWindow(msgspec.Struct, frozen=True):
 class WindowPart(msgspec.Struct, frozen=True, tag_field="type", tag="part"):
     """One part of a window from one ``span-halves`` partition.
 
-    ``(environment, partition, window, part)`` names it: a reader that has seen the name drops a repetition.
+    ``(environment, partition, window, part, piece)`` names it: a reader that has seen the name drops a repetition. A part that is too
+    large for one record comes in pieces 0, 1, 2 …, one after the other, which add up to it.
     """
 
     environment: str
@@ -85,6 +86,12 @@ class WindowPart(msgspec.Struct, frozen=True, tag_field="type", tag="part"):
     edges: tuple[EdgeWindow, ...] = ()
     services: tuple[ServiceWindow, ...] = ()
     exposures: tuple[ExposureWindow, ...] = ()
+    piece: int = 0
+
+    @property
+    def name(self) -> tuple[int, ...]:
+        """What names it among those of its environment and partition; ascends as parts are written, late ones after others."""
+        return (self.part, self.window, self.piece) if self.piece else (self.part, self.window)
 
 
 class Closed(msgspec.Struct, frozen=True, tag_field="type", tag="closed"):

@@ -29,7 +29,7 @@ class WindowLine:
         self._seconds = window_seconds
         self.place = place or Place()
         self._read = Partitions(self.place.heard)
-        self._parts: dict[tuple[int, int, int], tuple[int, WindowPart]] = {}
+        self._parts: dict[tuple[int, ...], tuple[int, WindowPart]] = {}
         self._lag: dict[int, float] = {}
 
     def feed(self, offset: int, record: WindowRecord) -> list[ClosedWindow]:
@@ -39,7 +39,7 @@ class WindowLine:
             self._lag[record.partition] = record.lag_seconds
             return self._whole(offset)
         if self._read.is_new(record):
-            self._parts.setdefault((record.partition, record.window, record.part), (offset, record))
+            self._parts.setdefault((record.partition, record.window, record.part, record.piece), (offset, record))
         return []
 
     def _whole(self, offset: int) -> list[ClosedWindow]:

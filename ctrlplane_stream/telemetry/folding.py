@@ -202,7 +202,7 @@ class WindowFold:
         """The part as JSON. To be asked once: it counts rows that were written out with what came for the same names."""
         head = msgspec.json.encode(WindowPart(environment, partition, window, part)).removesuffix(_WITHOUT_ROWS)
         exposures = msgspec.json.encode(self._exposure_rows())
-        parts = b'"edges":', *self._edges(), b',"services":', *self._services(), b',"exposures":', exposures, b"}"
+        parts = b'"edges":', *self._edges(), b',"services":', *self._services(), b',"exposures":', exposures, _AFTER_ROWS
         return b"".join((head, *parts))
 
     def _edge_names(self) -> list[EdgeName]:
@@ -233,7 +233,8 @@ class WindowFold:
         return tuple(ExposureWindow(*name, counts.requests, counts.errors, sketch_of(counts.latency)) for name, counts in exposures)
 
 
-_WITHOUT_ROWS = b'"edges":[],"services":[],"exposures":[]}'
+_AFTER_ROWS = b',"piece":0}'
+_WITHOUT_ROWS = b'"edges":[],"services":[],"exposures":[]' + _AFTER_ROWS
 
 
 def _edge_sums(rows: WrittenRows[EdgeName], place: int) -> EdgeSums:

@@ -11,8 +11,8 @@ import msgspec
 
 from ctrlplane_stream.model.windows import Closed, WindowPart
 
-Name = tuple[int, int]
-"""A late part of a partition: its number, which ascends, and its window."""
+Name = tuple[int, ...]
+"""A late part of a partition, by what names it (``WindowPart.name``): its number, its window, and which piece it is beyond the first."""
 
 
 class Heard(msgspec.Struct):
@@ -39,7 +39,7 @@ class Partitions:
     def is_new(self, part: WindowPart) -> bool:
         """Whether a part was not read yet. Of late parts it was from here on; a window's own is new until that is closed."""
         if part.part:
-            return self._late.setdefault(part.partition, _LateParts()).is_new((part.part, part.window))
+            return self._late.setdefault(part.partition, _LateParts()).is_new(part.name)
         closed = self._closed.get(part.partition)
         return closed is None or part.window > closed
 
@@ -53,7 +53,7 @@ class Partitions:
         again: dict[int, list[Name]] = {}
         for part in waiting:
             if part.part:
-                again.setdefault(part.partition, []).append((part.part, part.window))
+                again.setdefault(part.partition, []).append(part.name)
         late = {partition: self._late.setdefault(partition, _LateParts()) for partition in self._closed}
         return {partition: Heard(through, *each.taken(again.get(partition, ()))) for partition, each in late.items()}
 

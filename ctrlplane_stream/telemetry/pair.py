@@ -20,6 +20,7 @@ from ctrlplane_stream.telemetry.folding import Fold, WindowFold
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.names import Names
 from ctrlplane_stream.telemetry.pairing import ReferencePairing
+from ctrlplane_stream.telemetry.pieces import in_pieces
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 
@@ -80,14 +81,15 @@ class _Part(NamedTuple):
         """In words."""
         return self.fold.part(*self[1:])
 
-    def published(self) -> Published:
-        """As it is written."""
+    def published(self) -> list[Published]:
+        """As it is written; what it counts is told with its first piece."""
         pairs = self.fold.pairs
-        return Published(self.environment, self.fold.encoded(*self[1:]), pairs)
+        first, *others = in_pieces(self.fold.encoded(*self[1:]))
+        return [Published(self.environment, first, pairs), *(Published(self.environment, value) for value in others)]
 
 
-def _closed(one: Closed) -> Published:
-    return Published(one.environment, msgspec.json.encode(one))
+def _published(one: "_Drained") -> list[Published]:
+    return [Published(one.environment, msgspec.json.encode(one))] if isinstance(one, Closed) else one.published()
 
 
 _Drained = _Part | Closed
@@ -154,7 +156,7 @@ class PairStage:
 
         The returned order is the order to publish in. While a rebuilt stage repeats what was published, nothing is returned.
         """
-        return [_closed(one) if isinstance(one, Closed) else one.published() for one in self._taken_in(offset, record)]
+        return [published for one in self._taken_in(offset, record) for published in _published(one)]
 
     def _taken_in(self, offset: int, record: HalvesRecord) -> list[_Drained]:
         if offset <= self._through:

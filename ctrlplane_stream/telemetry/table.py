@@ -20,6 +20,7 @@ from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord, ServiceRecord, share_class
 from ctrlplane_stream.telemetry.heard import Heard, Partitions
+from ctrlplane_stream.telemetry.telling import in_records
 
 TableFact = EdgesObserved | EdgesFaded | ArrivalsObserved
 _LONGEST_GAP = 10_000
@@ -112,7 +113,7 @@ class DependencyTable:
         if isinstance(record, Closed):
             self._read.close(record)
             return self._steps(offset)
-        if self._read.is_new(record) and not (record.part == 0 and any(_name(part) == _name(record) for _, part in self._parts)):
+        if self._read.is_new(record) and not (record.part == 0 and any(_is_again(record, part) for _, part in self._parts)):
             self._parts.append((offset, record))
         return []
 
@@ -218,14 +219,14 @@ class DependencyTable:
     def _facts(self, window: int, parts: list[WindowPart], change: Change) -> list[TableFact]:
         facts: list[TableFact] = []
         if change.edges or change.services:
-            facts.append(EdgesObserved(window, _ordered(change.edges), _ordered(change.services)))
+            facts += in_records(EdgesObserved(window, _ordered(change.edges), _ordered(change.services)))
         if change.faded:
-            facts.append(EdgesFaded(window, tuple(sorted(change.faded))))
+            facts += in_records(EdgesFaded(window, tuple(sorted(change.faded))))
         if told := self._told(window, parts):
             facts.append(ArrivalsObserved(window, float(self._settings.window_seconds), _arrivals(told, window, parts)))
         if self._head.digest is None or window - self._head.digest >= self._settings.digest_windows * self._settings.window_seconds:
             self._head.digest = window
-            facts.append(self.digest(window))
+            facts += in_records(self.digest(window))
         return facts
 
     def _told(self, window: int, parts: list[WindowPart]) -> frozenset[str]:
@@ -277,8 +278,8 @@ def _arrivals(told: frozenset[str], window: int, parts: list[WindowPart]) -> dic
     return arrivals
 
 
-def _name(part: WindowPart) -> tuple[int, int, int]:
-    return part.partition, part.window, part.part
+def _is_again(part: WindowPart, known: WindowPart) -> bool:
+    return part.partition == known.partition and part.name == known.name
 
 
 def _ordered(found: dict[str, T]) -> tuple[T, ...]:

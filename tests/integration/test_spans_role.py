@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.workers import Workers
+from ctrlplane_stream.model.facts import EdgesObserved, FactRecord
 from ctrlplane_stream.model.windows import Closed, WindowPart, WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.roles.spans import span_settings
@@ -25,7 +28,7 @@ ROUNDS, TRACES_A_ROUND = 60, 8
 RESTART_AT, JOIN_AT, LEAVE_AT = 12, 24, 44
 CALLS = ROUNDS * TRACES_A_ROUND
 
-Parts = dict[tuple[str, int, int, int], WindowPart]
+Parts = dict[tuple[str, int, tuple[int, ...]], WindowPart]
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ async def windows(settings: Settings) -> tuple[Parts, dict[int, int]]:
         if isinstance(record, Closed):
             closed[record.partition] = max(closed.get(record.partition, 0), record.window)
             continue
-        name = record.environment, record.partition, record.window, record.part
+        name = record.environment, record.partition, record.name
         assert parts.setdefault(name, record) == record, f"part {name} says two things"
     return parts, closed
 
@@ -107,7 +110,7 @@ async def halves_again(settings: Settings, end: float) -> Parts:
     async for found in read_to_end(settings, "span-halves"):
         for record in feed(stages[found.partition], found.offset, found.value or b""):
             if isinstance(record, WindowPart) and record.window <= end:
-                parts[record.environment, record.partition, record.window, record.part] = record
+                parts[record.environment, record.partition, record.name] = record
     return parts
 
 
@@ -137,3 +140,62 @@ def test_every_call_is_counted_once_while_workers_die_join_and_leave(settings: S
     assert sum(s.requests for part in parts.values() for s in part.services if s.service == "front") == CALLS
     assert asyncio.run(halves_again(settings, end)) == parts
     assert asyncio.run(spans_again(settings)) == call_counts(parts.values())
+
+
+@pytest.mark.timeout(240)
+def test_more_edges_in_a_window_than_a_record_takes_are_all_published_and_told(
+    kafka: EmbeddedKafka | NamedKafka, topic_prefix: str, workers: Workers
+) -> None:
+    """In several records, of windows and of facts: whoever wrote one too large would begin with it anew for ever."""
+    settings = Settings(
+        kafka_bootstrap_servers=kafka.bootstrap,
+        topic_prefix=topic_prefix,
+        partitions=1,
+        window_seconds=2,
+        lateness_seconds=2,
+        pairing_seconds=4,
+    )
+    asyncio.run(ensure_topics(settings))
+    for role in ("spans", "judge"):
+        workers.start(settings, role, role)
+    callees = [f"{number:05}-{'cart' * 45}" for number in range(9_000)]
+    end = asyncio.run(one_call_to_each(settings, callees))
+    values = asyncio.run(records_once(settings, workers, "telemetry-windows", lambda value: b'"closed"' in value and _window(value) > end))
+    parts = [part for part in (msgspec.json.decode(value, type=WindowRecord) for value in values) if isinstance(part, WindowPart)]
+    calls = Counter({name[1]: calls for name, (calls, _) in call_counts(parts).items() if name[0] == "front"})
+    calls.subtract(callees)
+    assert [(callee, more) for callee, more in calls.items() if more][:3] == []
+    assert max(part.piece for part in parts) > 0
+    facts = asyncio.run(records_once(settings, workers, "facts", lambda value: callees[-1].encode() in value))
+    seen = [fact.fact for fact in (msgspec.json.decode(value, type=FactRecord) for value in facts) if isinstance(fact.fact, EdgesObserved)]
+    assert sorted({row.edge.callee for fact in seen for row in fact.edges} ^ set(callees))[:3] == []
+    assert sum(len(value) for value in facts) > 4_194_304 > 2 * max(len(value) for value in facts)
+
+
+async def one_call_to_each(settings: Settings, callees: list[str]) -> float:
+    """One call to each, all at once and then some traffic that lets their window close; when they ended."""
+    traces, now_ms = SampleTraces(), time.time() * 1000
+    async with producer(settings) as client:
+        for at in range(0, len(callees), 500):
+            spans = []
+            for callee in callees[at : at + 500]:
+                call = traces.span("front", Kind.CLIENT, end_ms=now_ms, milliseconds=20)
+                spans += [call, traces.span(callee, Kind.SERVER, call, end_ms=now_ms, milliseconds=10)]
+            await client.send_and_wait(settings.topic("otlp_spans"), request(spans), partition=0)
+    return now_ms / 1000
+
+
+async def records_once(settings: Settings, workers: Workers, topic: str, is_last: Callable[[bytes], bool]) -> list[bytes]:
+    """All that a topic holds once it holds such a record."""
+    deadline = time.monotonic() + 120.0
+    while True:
+        values = [found.value or b"" async for found in read_to_end(settings, topic)]
+        if any(is_last(value) for value in values):
+            return values
+        workers.check()
+        assert time.monotonic() < deadline, f"{topic} has {len(values)} records\n{workers.tails()}"
+        await asyncio.sleep(0.5)
+
+
+def _window(value: bytes) -> int:
+    return msgspec.json.decode(value, type=WindowRecord).window
