@@ -10,7 +10,7 @@ from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire import cloudevents
-from ctrlplane_stream.wire.artifacts import PUSHED, PushedData, read_artifacts
+from ctrlplane_stream.wire.artifacts import PUSHED, PushedData, read_artifact
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
 
@@ -61,7 +61,7 @@ def push(
         provenance=Provenance(commit=commit, build=build, actor=who_am_i(), tag=tag),
     )
     value = cloudevents.write(event_id or new_id(), SOURCE, PUSHED, data, subject=image)
-    found = read_artifacts(value)
+    found = read_artifact(value)
     if isinstance(found, Unreadable):
         raise click.UsageError(found.reason)
     report(send(settings, "artifacts", value, reference, key=image, wait=wait_seconds), as_json, waited=wait_seconds)

@@ -1,5 +1,8 @@
 """Records of users to facts: one input record becomes one fact or more, or a dead letter. Nothing else can happen to it.
 
+But for a registry's envelope, which tells of many things: what of it is refused makes the whole a dead letter besides, and what offers
+nothing is counted. Where that letter is replayed, what was taken before is known by the ids of its events.
+
 Each fact names its origin (topic, partition, offset, index), so that the engine knows a repetition. What the catalog does
 not know is refused here, with the remedy, and can be replayed once the catalog knows it.
 """
@@ -7,6 +10,7 @@ not know is refused here, with the remedy, and can be replayed once the catalog 
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision.routing import destinations
 from ctrlplane_stream.model.catalog import no_such_environment
@@ -15,17 +19,34 @@ from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.stream.catalog_book import TOPIC as CATALOG
 from ctrlplane_stream.stream.catalog_book import CatalogBook, facts_of
 from ctrlplane_stream.stream.ports import Letter, Record
-from ctrlplane_stream.wire.artifacts import ArtifactEvent, read_artifacts
+from ctrlplane_stream.wire.artifacts import ArtifactEvent, read_artifact
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.control import read_control
 from ctrlplane_stream.wire.kafka_clients import partition_of
+from ctrlplane_stream.wire.registry import LeftOut, is_notification, read_notification
 from ctrlplane_stream.wire.verdicts import read_verdict
 
 FACTS = "facts"
 NO_CATALOG = Unreadable("no catalog is applied yet; run `ctrlplane-stream catalog apply` and replay this record")
 
 Facts = list[tuple[str, Fact]]
-"""(environment, fact) pairs, at least one."""
+"""(environment, fact) pairs."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What one record comes to: facts, why it is a dead letter (None: it is none), and why events of it offer nothing."""
+
+    facts: Facts = []
+    refused: Unreadable | None = None
+    left_out: tuple[LeftOut, ...] = ()
+
+
+class TakenIn(msgspec.Struct, frozen=True):
+    """As ``Told``, the facts as they are to be written."""
+
+    letters: list[Letter]
+    refused: Unreadable | None
+    left_out: tuple[LeftOut, ...]
 
 
 class Ingest:
@@ -35,7 +56,7 @@ class Ingest:
         self._catalog = catalog
         self._partitions = partitions
         self._fresh = False
-        self._readers: dict[str, Callable[[Record], Awaitable[Facts | Unreadable]]] = {
+        self._readers: dict[str, Callable[[Record], Awaitable[Told]]] = {
             "artifacts": self._artifacts,
             "catalog": self._editions,
             "control": self._control,
@@ -47,13 +68,13 @@ class Ingest:
         """The topics that are read, by our own names."""
         return tuple(self._readers)
 
-    async def batch(self, records: Sequence[Record]) -> list[list[Letter] | Unreadable]:
-        """For each record its facts as they are to be written, or why there are none. Raises only where the broker fails.
+    async def batch(self, records: Sequence[Record]) -> list[TakenIn]:
+        """What each record comes to. Raises only where the broker fails.
 
         A record that the catalog does not know is looked up again in the newest catalog, which is read once a batch.
         """
         self._fresh = False
-        return [await self._letters(found) for found in records]
+        return [await self._taken_in(found) for found in records]
 
     async def _refresh(self) -> bool:
         """Read the newest catalog, unless this batch did; returns whether it was read."""
@@ -63,12 +84,11 @@ class Ingest:
         self._fresh = True
         return True
 
-    async def _letters(self, found: Record) -> list[Letter] | Unreadable:
-        facts = await self._readers[found.topic](found)
-        if isinstance(facts, Unreadable):
-            return facts
-        own = [self._letter(Origin(found.topic, found.partition, found.offset, i), *told) for i, told in enumerate(facts)]
-        return own if found.topic == CATALOG else [*self._untold(), *own]
+    async def _taken_in(self, found: Record) -> TakenIn:
+        told = await self._readers[found.topic](found)
+        own = [self._letter(Origin(found.topic, found.partition, found.offset, i), *fact) for i, fact in enumerate(told.facts)]
+        ahead = self._untold() if own and found.topic != CATALOG else []
+        return TakenIn([*ahead, *own], told.refused, told.left_out)
 
     def _untold(self) -> list[Letter]:
         """The catalogs that what follows relies on, and that no fact tells of yet as far as this process knows.
@@ -85,44 +105,61 @@ class Ingest:
     def _letter(self, origin: Origin, environment: str, fact: Fact) -> Letter:
         return fact_letter(FactRecord(environment, fact, origin), self._partitions)
 
-    async def _artifacts(self, found: Record) -> Facts | Unreadable:
-        events = read_artifacts(found.value)
-        if isinstance(events, Unreadable):
-            return events
-        facts = self._pushed(events)
-        if isinstance(facts, Unreadable) and await self._refresh():
-            facts = self._pushed(events)
-        return facts
+    async def _artifacts(self, found: Record) -> Told:
+        if found.value is not None and is_notification(found.value):
+            notified = read_notification(found.value)
+            if isinstance(notified, Unreadable):
+                return Told(refused=notified)
+            return replace(await self._offered(notified.pushed, notified.wrong), left_out=notified.left_out)
+        event = read_artifact(found.value)
+        return Told(refused=event) if isinstance(event, Unreadable) else await self._offered((event,))
 
-    def _pushed(self, events: tuple[ArtifactEvent, ...]) -> Facts | Unreadable:
+    async def _offered(self, events: tuple[ArtifactEvent, ...], wrong: tuple[str, ...] = ()) -> Told:
+        """The facts of what the catalog knows, refused for all that is wrong or that the newest catalog does not know either."""
+        facts, unknown = self._pushed(events)
+        if unknown and await self._refresh():
+            facts, unknown = self._pushed(events)
+        why = list(dict.fromkeys((*wrong, *unknown)))
+        if not why:
+            return Told(facts)
+        taken = f"taken but for {len(wrong) + len(unknown)} of {len(wrong) + len(events)}: " if facts else ""
+        return Told(facts, Unreadable(taken + "; ".join(why)))
+
+    def _pushed(self, events: tuple[ArtifactEvent, ...]) -> tuple[Facts, list[str]]:
+        """The facts of events, and why each of the others has none."""
         catalog = self._catalog.catalog
-        if catalog is None:
-            return NO_CATALOG
         facts: Facts = []
+        unknown: list[str] = []
         for event in events:
-            places = destinations(catalog, event.image, event.service, event.environment)
+            places = NO_CATALOG.reason if catalog is None else destinations(catalog, event.image, event.service, event.environment)
             if isinstance(places, str):
-                return Unreadable(places)
-            facts.extend((environment, _pushed(event, service)) for environment, service in places)
-        return facts
+                unknown.append(places)
+            else:
+                facts.extend((environment, _pushed(event, service)) for environment, service in places)
+        return facts, unknown
 
-    async def _editions(self, found: Record) -> Facts | Unreadable:
+    async def _editions(self, found: Record) -> Told:
         edition = await self._catalog.edition(found)
         if isinstance(edition, Unreadable):
-            return edition
-        return list(facts_of(edition)) or Unreadable("the catalog names no environment")
+            return Told(refused=edition)
+        facts: Facts = [*facts_of(edition)]
+        return Told(facts) if facts else Told(refused=Unreadable("the catalog names no environment"))
 
-    async def _control(self, found: Record) -> Facts | Unreadable:
+    async def _control(self, found: Record) -> Told:
         event = read_control(found.value)
         if isinstance(event, Unreadable):
-            return event
-        return await self._known(event.environment) or [(event.environment, event.override)]
+            return Told(refused=event)
+        return await self._about(event.environment, event.override)
 
-    async def _verdicts(self, found: Record) -> Facts | Unreadable:
+    async def _verdicts(self, found: Record) -> Told:
         verdict = read_verdict(found.value)
         if isinstance(verdict, Unreadable):
-            return verdict
-        return await self._known(verdict.environment) or [(verdict.environment, VerdictGiven(verdict))]
+            return Told(refused=verdict)
+        return await self._about(verdict.environment, VerdictGiven(verdict))
+
+    async def _about(self, environment: str, fact: Fact) -> Told:
+        unknown = await self._known(environment)
+        return Told([(environment, fact)]) if unknown is None else Told(refused=unknown)
 
     async def _known(self, environment: str) -> Unreadable | None:
         """Why the environment cannot be told anything, or None where the catalog knows it."""

@@ -60,7 +60,14 @@ UNPAIRED = Family(
     "ctrlplane_unpaired_spans_total", True, "Spans that made a half and no edge of their own, by reason", ("reason",), "any `evicted`"
 )
 DEAD_LETTERS = Family("ctrlplane_dead_letters_total", True, "Records that went to `dead-letters`, by origin", ("topic",), "any")
-FAMILIES: tuple[Family, ...] = (LAG, COMMIT_AGE, CONSUMED, PRODUCED, SKIPPED, UNPAIRED, DEAD_LETTERS)
+LEFT_OUT = Family(
+    "ctrlplane_left_out_events_total",
+    True,
+    "Events of a registry that offer no artifact, by reason",
+    ("reason",),
+    "`no tag` grows where an image should have been offered",
+)
+FAMILIES: tuple[Family, ...] = (LAG, COMMIT_AGE, CONSUMED, PRODUCED, SKIPPED, UNPAIRED, DEAD_LETTERS, LEFT_OUT)
 """Every family, in the order of the page on them."""
 
 
@@ -97,6 +104,10 @@ class Metrics:
     def unpaired(self, reason: str, count: int) -> None:
         """Spans made no edge of their own, for this reason."""
         self._counted(UNPAIRED, reason).inc(count)
+
+    def left_out(self, reason: str) -> None:
+        """An event of a registry offers no artifact, for this reason."""
+        self._counted(LEFT_OUT, reason).inc()
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """How far a partition lies behind."""

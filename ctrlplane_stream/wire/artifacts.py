@@ -1,11 +1,10 @@
 """What a source says of an artifact, in the forms that are understood.
 
 - our own CloudEvent, type ``stream.ctrlplane.artifact.pushed.v1``;
-- CDEvents ``dev.cdevents.artifact.packaged`` and ``…published`` (subject id is a package URL of type ``oci``);
-- notifications of an OCI registry (CNCF Distribution's ``events`` list, actions ``push``).
+- CDEvents ``dev.cdevents.artifact.packaged`` and ``…published`` (subject id is a package URL of type ``oci``).
 
-Which service an image belongs to, and which environments it starts in, is the catalog's to say
-(``decision/routing.py``); an event may name them to be explicit.
+A registry's own notifications are read by ``registry.py``. Which service an image belongs to, and which environments it starts in, is the
+catalog's to say (``decision/routing.py``); an event may name them to be explicit.
 """
 
 import re
@@ -60,36 +59,8 @@ class _CDEventsData(msgspec.Struct, frozen=True):
     subject: _Subject
 
 
-class _Pushed(msgspec.Struct, frozen=True):
-    repository: str | None = None
-    digest: str | None = None
-    tag: str | None = None
-
-
-class _Request(msgspec.Struct, frozen=True):
-    host: str | None = None
-
-
-class _Actor(msgspec.Struct, frozen=True):
-    name: str | None = None
-
-
-class _RegistryEvent(msgspec.Struct, frozen=True):
-    id: str
-    action: str
-    target: _Pushed
-    request: _Request = _Request()
-    actor: _Actor = _Actor()
-
-
-class _RegistryEnvelope(msgspec.Struct, frozen=True):
-    events: tuple[_RegistryEvent, ...]
-
-
-def read_artifacts(value: bytes | None) -> tuple[ArtifactEvent, ...] | Unreadable:
-    """The artifacts that a record offers, at least one; or why it cannot be read. Never raises."""
-    if value and len(value) <= cloudevents.MAX_BYTES and value.lstrip()[:9] == b'{"events"':
-        return _from_registry(value)
+def read_artifact(value: bytes | None) -> ArtifactEvent | Unreadable:
+    """The artifact that an event offers; or why it cannot be read. Never raises."""
     event = cloudevents.read(value)
     if isinstance(event, Unreadable):
         return event
@@ -99,7 +70,7 @@ def read_artifacts(value: bytes | None) -> tuple[ArtifactEvent, ...] | Unreadabl
         found = _from_cdevents(event)
     else:
         return Unreadable(f"event type {event.type[:100]!r} is not known here; send {PUSHED} or a CDEvents artifact event")
-    return found if isinstance(found, Unreadable) else _checked((found,))
+    return found if isinstance(found, Unreadable) else _checked(found)
 
 
 def _from_ours(event: CloudEvent) -> ArtifactEvent | Unreadable:
@@ -135,33 +106,12 @@ def _from_package_url(url: str) -> tuple[str, str, str | None] | Unreadable:
     return image, unquote(version), qualifiers.get("tag", [None])[0]
 
 
-def _from_registry(value: bytes) -> tuple[ArtifactEvent, ...] | Unreadable:
-    envelope = cloudevents.decode(value, _RegistryEnvelope, "registry notification")
-    if isinstance(envelope, Unreadable):
-        return envelope
-    pushes = [e for e in envelope.events if e.action == "push" and e.target.repository and e.target.digest]
-    if not pushes:
-        return Unreadable("the registry notification holds no push of a manifest")
-    return _checked(
-        tuple(
-            ArtifactEvent(
-                event_id=e.id,
-                image=f"{e.request.host}/{e.target.repository}" if e.request.host else str(e.target.repository),
-                digest=str(e.target.digest),
-                provenance=Provenance(actor=e.actor.name, tag=e.target.tag),
-            )
-            for e in pushes
-        )
-    )
-
-
-def _checked(events: tuple[ArtifactEvent, ...]) -> tuple[ArtifactEvent, ...] | Unreadable:
-    for event in events:
-        if (wrong := named_wrongly(event.image, event.digest)) is not None:
-            return Unreadable(wrong)
-        if any(text is not None and not 0 < len(text) <= _MAX_NAME for text in (event.service, event.environment, event.release)):
-            return Unreadable(f"service, environment and release must have 1 to {_MAX_NAME} characters where given")
-    return events
+def _checked(event: ArtifactEvent) -> ArtifactEvent | Unreadable:
+    if (wrong := named_wrongly(event.image, event.digest)) is not None:
+        return Unreadable(wrong)
+    if any(text is not None and not 0 < len(text) <= _MAX_NAME for text in (event.service, event.environment, event.release)):
+        return Unreadable(f"service, environment and release must have 1 to {_MAX_NAME} characters where given")
+    return event
 
 
 def named_wrongly(image: str, digest: str) -> str | None:

@@ -61,9 +61,13 @@ def read(value: bytes | None) -> CloudEvent | Unreadable:
         return Unreadable(f"not a CloudEvents 1.0 JSON object: {str(error)[:_SHOWN]}")
     if event.specversion != "1.0":
         return Unreadable(f"specversion {event.specversion[:_SHOWN]!r} is not 1.0")
-    if not event.id or len(event.id) > 256:
-        return Unreadable("id must have 1 to 256 characters: repetitions are known by it")
-    return event
+    wrong = wrong_id(event.id)
+    return Unreadable(wrong) if wrong is not None else event
+
+
+def wrong_id(id_: str) -> str | None:
+    """Why an event cannot have this id, or None."""
+    return None if 0 < len(id_) <= 256 else "id must have 1 to 256 characters: repetitions are known by it"
 
 
 def write(event_id: str, source: str, type_: str, data: object, subject: str | None = None) -> bytes:

@@ -1,6 +1,7 @@
 """Bad input on every input topic of a running worker: nothing stops, nothing disappears, and the counts add up."""
 
 import asyncio
+import json
 import os
 import random
 import sys
@@ -193,3 +194,44 @@ def test_every_record_ends_as_applied_ignored_or_dead_letter_and_the_counts_add_
     assert any(place[0] == "artifacts" for place in origins), "the good ones among the bad did not get through"
     big = [value for value in dead.values() if value is not None and len(value) >= BIG]
     assert len(big) == len(USERS), "a 10 MB record lost its original bytes"
+
+
+def _told(number: int, image: str, media_type: str) -> dict[str, object]:
+    """An event of a registry; only manifests have a tag."""
+    host, _, name = image.partition("/")
+    target = {
+        "mediaType": media_type,
+        "digest": f"sha256:{number:064x}",
+        "repository": name,
+        "tag": "1" if "manifest" in media_type else "",
+    }
+    return {"id": f"r{number}", "action": "push", "target": target, "request": {"host": host}}
+
+
+async def _send_in_order(settings: Settings, *values: bytes) -> None:
+    async with producer(settings) as client:
+        for value in values:
+            await client.send_and_wait(settings.topic("artifacts"), value, key=b"k", partition=0)
+
+
+async def _read_up_to(settings: Settings, worker: ChildProcess, last: Place) -> None:
+    async with asyncio.timeout(100):
+        while last not in await _origins(settings):
+            assert worker.running, worker.log_tail()
+            await asyncio.sleep(0.5)
+
+
+@pytest.mark.timeout(180)
+def test_of_a_registrys_envelope_each_part_is_taken_refused_or_left_out(settings: Settings, worker: ChildProcess) -> None:
+    """Layers alone are no dead letter; what the catalog does not know makes one, whole, and does not keep what it knows."""
+    layer, manifest = "application/octet-stream", "application/vnd.oci.image.manifest.v1+json"
+    layers, both = (
+        [_told(1, IMAGE, layer)],
+        [_told(2, IMAGE, layer), _told(3, IMAGE, manifest), _told(4, "registry.example/other", manifest)],
+    )
+    values = [json.dumps({"events": events}, indent=3).encode() for events in (layers, both)]
+    asyncio.run(_send_in_order(settings, *values, good("artifacts", 5)))
+    asyncio.run(_read_up_to(settings, worker, ("artifacts", 0, 2)))
+    facts = {place: count for place, count in asyncio.run(_origins(settings)).items() if place[0] == "artifacts"}
+    assert facts == {("artifacts", 0, 1): 2, ("artifacts", 0, 2): 1}  # the manifest in both environments, and what is for one of them
+    assert asyncio.run(_dead(settings)) == {("artifacts", 0, 1): values[1]}

@@ -18,7 +18,6 @@ from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import FACTS, OwnedPartition, Tuning, wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, LogReader, Outbox, Record
 from ctrlplane_stream.stream.recovery import Taker
-from ctrlplane_stream.wire.cloudevents import Unreadable
 
 _TICK_SECONDS = 0.1
 
@@ -66,8 +65,12 @@ class Engine(Duty):
 
     async def _take_in(self, records: list[Record]) -> None:
         letters: list[Letter] = []
-        for found, facts in zip(records, await self._ingest.batch(records), strict=True):
-            letters += await self.refuse(found, facts) if isinstance(facts, Unreadable) else facts
+        for found, taken in zip(records, await self._ingest.batch(records), strict=True):
+            letters += taken.letters
+            if taken.refused is not None:
+                letters += await self.refuse(found, taken.refused)
+            for reason in taken.left_out:
+                self.metrics.left_out(reason)
         await self._outbox.send(letters)
         self.metrics.produced(Product.FACTS, sum(letter.topic == FACTS for letter in letters))
 

@@ -10,7 +10,7 @@ from ctrlplane_stream.model.facts import Provenance
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, Verdict, VerdictStatus
 from ctrlplane_stream.stream.projecting import letters_of
-from ctrlplane_stream.wire.artifacts import read_artifacts
+from ctrlplane_stream.wire.artifacts import read_artifact
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
 from ctrlplane_stream.wire.verdicts import read_verdict
@@ -58,14 +58,9 @@ def test_a_changed_rollout_is_an_event_with_its_reasons_and_sequence() -> None:
 def test_an_announcement_is_an_artifact_event_that_ingest_reads() -> None:
     """With the next environment named, and the provenance kept."""
     *_, announced = letters_of(_decided(), 8)
-    found = read_artifacts(announced.value)
+    found = read_artifact(announced.value)
     assert not isinstance(found, Unreadable)
-    assert (announced.topic, found[0].environment, found[0].digest, found[0].provenance.commit) == (
-        "artifacts",
-        "production",
-        CART.digest,
-        "c0ffee",
-    )
+    assert (announced.topic, found.environment, found.digest, found.provenance.commit) == ("artifacts", "production", CART.digest, "c0ffee")
 
 
 def test_a_verdict_without_a_judge_is_said_where_all_are_and_ingest_reads_it() -> None:

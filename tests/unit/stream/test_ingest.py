@@ -1,0 +1,74 @@
+"""What becomes of a record that tells of many things: each part is a fact, or refused, or counted, and no part keeps another."""
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+
+from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, ServiceEntry, ServiceOverride
+from ctrlplane_stream.model.facts import ArtifactPushed
+from ctrlplane_stream.stream.catalog_book import CatalogBook
+from ctrlplane_stream.stream.deciding import read_fact
+from ctrlplane_stream.stream.ingest import Ingest, TakenIn
+from ctrlplane_stream.stream.ports import Letter, Record
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
+from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.registry import LeftOut
+from tests.unit.stream.conftest import MemoryBroker
+
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def _catalog(*names: str) -> CatalogRecord:
+    services = {name: ServiceEntry((f"registry.example/{name}",), {"production": ServiceOverride()}) for name in names}
+    made = Catalog({"production": EnvironmentEntry()}, services)
+    return CatalogRecord(made, catalog_hash(made), None, "tests")
+
+
+def _pushed(name: str, number: int, media_type: str = _MANIFEST) -> dict[str, Any]:
+    digest = f"sha256:{number:064x}"
+    target = {"mediaType": media_type, "repository": name, "digest": digest, **({"tag": "1"} if media_type == _MANIFEST else {})}
+    return {"id": f"e{number}", "action": "push", "target": target, "request": {"host": "registry.example"}}
+
+
+def _taken_in(broker: MemoryBroker, *events: dict[str, Any]) -> TakenIn:
+    value = json.dumps({"events": events}, indent=3).encode()
+    record = Record("artifacts", 0, 0, 0, None, value)
+    return asyncio.run(Ingest(CatalogBook(broker, 1), 1).batch([record]))[0]
+
+
+def _artifacts(taken: TakenIn) -> list[str]:
+    facts = [read_fact(letter.value) for letter in taken.letters]
+    return [f.fact.artifact.service for f in facts if not isinstance(f, Unreadable) and isinstance(f.fact, ArtifactPushed)]
+
+
+def _with(*names: str) -> MemoryBroker:
+    broker = MemoryBroker()
+    broker.intrude(Letter("catalog", 0, b"catalog", msgspec.json.encode(_catalog(*names))))
+    return broker
+
+
+def test_what_the_catalog_does_not_know_of_an_envelope_is_refused_and_keeps_nothing_else() -> None:
+    taken = _taken_in(_with("cart", "pay"), _pushed("cart", 1), _pushed("alpine", 2), _pushed("pay", 3))
+    assert _artifacts(taken) == ["cart", "pay"]
+    assert taken.refused is not None
+    assert taken.refused.reason.startswith("taken but for 1 of 3: no service of the catalog takes images from registry.example/alpine")
+
+
+def test_an_envelope_of_layers_alone_is_no_dead_letter_and_counted() -> None:
+    taken = _taken_in(_with("cart"), _pushed("cart", 1, "application/octet-stream"), {**_pushed("cart", 2), "action": "pull"})
+    assert taken == TakenIn([], None, (LeftOut.NO_MANIFEST, LeftOut.NO_PUSH))
+
+
+def test_an_envelope_of_which_nothing_is_known_is_a_dead_letter_that_says_so() -> None:
+    taken = _taken_in(_with("cart"), _pushed("alpine", 1), _pushed("alpine", 2))
+    assert taken.letters == []
+    assert taken.refused is not None
+    assert taken.refused.reason == "no service of the catalog takes images from registry.example/alpine; add it to the service's images"
+
+
+def test_an_envelope_before_any_catalog_is_refused_with_the_remedy() -> None:
+    taken = _taken_in(MemoryBroker(), _pushed("cart", 1))
+    assert taken.refused is not None
+    assert "catalog apply" in taken.refused.reason
