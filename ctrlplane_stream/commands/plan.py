@@ -31,7 +31,7 @@ from ctrlplane_stream.stream.looking import look
 def plan(settings: Settings, as_json: bool, references: tuple[str, ...], environment: str, callers_first: bool) -> None:
     """Say what would happen if IMAGE@DIGEST were pushed now: the version set, what it waits for, and how long each step must last.
 
-    Several artifacts are planned as one release. Nothing is written.
+    Several artifacts are planned as one release; of one from which several services come, each moves for itself. Nothing is written.
     """
     named = [read_reference(reference) for reference in references]
     require_broker(settings)
@@ -41,12 +41,13 @@ def plan(settings: Settings, as_json: bool, references: tuple[str, ...], environ
         broker_failed(settings, error)
     artifacts = tuple(artifact for image, digest in named for artifact in _artifacts(settings, state, image, digest))
     order = ReleaseOrder.CALLERS_FIRST if callers_first else ReleaseOrder.CALLEES_FIRST
-    planned = planning.plan(state, artifacts, order)
+    planned = (planning.plan if len(named) > 1 else planning.plan_push)(state, artifacts, order)
+    begins = any(one.rollout is not None for one in (planned, *planned.also))
     if as_json:
         print_json(planned)
     else:
-        click.echo("\n".join(planning.in_words(planned)), err=planned.rollout is None)
-    end(DONE if planned.rollout is not None else FAILED)
+        click.echo("\n".join(planning.in_words(planned)), err=not begins)
+    end(DONE if begins else FAILED)
 
 
 def _artifacts(settings: Settings, state: State, image: str, digest: str) -> list[Artifact]:

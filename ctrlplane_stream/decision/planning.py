@@ -16,9 +16,18 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.gate import answer_to_unproven, soaks
 from ctrlplane_stream.decision.holds import refused_as_unknown
 from ctrlplane_stream.decision.judge.planning import Traffic, duration, plan_proof
+from ctrlplane_stream.decision.rollout import settle
 from ctrlplane_stream.decision.runs import first_step, is_job, only_jobs
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.decision.versioning import RELEASE_QUIET_SECONDS, foreign_image, group_of, group_size, number
+from ctrlplane_stream.decision.versioning import (
+    RELEASE_QUIET_SECONDS,
+    foreign_image,
+    group_of,
+    group_size,
+    moved_by,
+    number,
+    was_turned_down,
+)
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Policy, Step, Unsure
@@ -57,7 +66,10 @@ class BakeProof(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What would happen now. ``refused`` says why nothing would; ``waits_for`` why it would queue first."""
+    """What would happen now. ``refused`` says why nothing would; ``waits_for`` why it would queue first.
+
+    ``without`` says what of the release does not move, and why; ``also`` are the rollouts that the same artifact begins besides.
+    """
 
     environment: str
     rollout: str | None
@@ -67,22 +79,46 @@ class Plan(msgspec.Struct, frozen=True):
     bake_proof: BakeProof | None
     waits_for: str | None
     refused: tuple[str, ...]
+    without: tuple[str, ...] = ()
+    also: tuple["Plan", ...] = ()
 
 
 def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST) -> Plan:
     """What the state would make of these artifacts if they came as one release. Changes nothing; at least one artifact."""
+    if len(artifacts) == 1:
+        return plan_push(state, artifacts, order)
     draft = Draft.as_of(state)
-    members, refused = _members(draft, artifacts)
-    said = len(draft.reasons)
-    id_ = enqueue(draft, members, "release", None, order) if members and not refused else None
+    return _planned(draft, _released(draft, artifacts, order), order, collects=False)
+
+
+def plan_push(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST) -> Plan:
+    """What the state would make of a push without a release: each service moves for itself, or with its group. Changes nothing; at least
+    one artifact, of one image."""
+    draft = Draft.as_of(state)
+    apart: dict[str, list[Artifact]] = {}
+    for artifact in artifacts:
+        service = draft.service(artifact.service)
+        apart.setdefault((group_of(service) if service is not None else None) or artifact.service, []).append(artifact)
+    plans: list[Plan] = []
+    for part in apart.values():
+        plans.append(_planned(draft, _pushed(draft, tuple(part)), order, collects=True))
+        settle(draft, None)  # the next one waits for what has begun by then
+    return msgspec.structs.replace(plans[0], also=tuple(plans[1:]))
+
+
+def _planned(draft: Draft, offered: "_Offered", order: ReleaseOrder, *, collects: bool) -> Plan:
+    """``collects``: what moves together with the members is waited for first."""
+    members, without = offered
+    state, said = draft.state, len(draft.reasons)
+    id_ = enqueue(draft, members, "release", None, order) if members else None
     if id_ is None:
         why = tuple(reason.text for reason in draft.reasons[said:])
-        return Plan(state.environment, None, None, (), 0.0, None, None, (*refused, *why))
+        return Plan(state.environment, None, None, (), 0.0, None, None, (*without, *why))
     version_set = draft.version_set(id_)
     rollout = draft.rollout(id_)
     assert rollout is not None
     queues = obstacle(draft, rollout)
-    waits = _collected_first(draft, members) or (queues[0] if queues is not None else None)
+    waits = (_collected_first(draft, members) if collects else None) or (queues[0] if queues is not None else None)
     if (unknown := refused_as_unknown(rollout, version_set)) is not None:
         if waits is None:
             return Plan(state.environment, None, None, (), 0.0, None, None, (unknown,))
@@ -96,11 +132,38 @@ def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = Re
         bake_proof=_bake_proof(draft, rollout, version_set),
         waits_for=waits,
         refused=(),
+        without=without,
     )
 
 
-def _members(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
+_Offered = tuple[dict[str, str], tuple[str, ...]]
+"""What moves, service to version label, and why the rest does not."""
+
+
+def _pushed(draft: Draft, artifacts: tuple[Artifact, ...]) -> _Offered:
+    """As if each came alone: what is known already is nothing."""
+    members, known, without = _numbered(draft, artifacts)
+    without += [f"{a} is version {known[a.service]} of {a.service} already" for a in artifacts if a.service in known]
+    return members, tuple(without)
+
+
+def _released(draft: Draft, artifacts: tuple[Artifact, ...], order: ReleaseOrder) -> _Offered:
+    """As if they came as one release, which does not begin while something keeps any of them."""
+    members, known, without = _numbered(draft, artifacts)
+    if without:
+        return {}, tuple(without)
+    serving = {service: label for service, label in known.items() if label == draft.target(service).stable}
+    again = tuple(sorted(set(known) - set(serving)))
+    said = len(draft.reasons)
+    moved = moved_by(draft, e.ReleaseEntry("of these", None, {**members, **known}, order, 0, again=again))
+    without = [f"{service} {label} serves, and needs no rollout" for service, label in serving.items()]
+    return moved, (*without, *(reason.text for reason in draft.reasons[said:]))
+
+
+def _numbered(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """The versions that these are or would be, those that may move and those that came before, and why others are not taken."""
     members: dict[str, str] = {}
+    known: dict[str, str] = {}
     refused: list[str] = []
     for artifact in artifacts:
         service = draft.service(artifact.service)
@@ -108,20 +171,18 @@ def _members(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, s
             refused.append(f"the catalog has no service {artifact.service} in {draft.environment}")
         elif (foreign := foreign_image(service, artifact)) is not None:
             refused.append(foreign)
+        elif (pinned := draft.target(artifact.service).pin) is not None:
+            refused.append(pinned)
         else:
             label, new = number(draft, service, artifact, Provenance())
-            if not new:
-                refused.append(f"{artifact} is version {label} of {artifact.service} already")
-            if (pinned := draft.target(artifact.service).pin) is not None:
-                refused.append(pinned)
-            members[artifact.service] = label
-    return members, tuple(refused)
+            (members if new or was_turned_down(draft, artifact.service, label) else known)[artifact.service] = label
+    return members, known, refused
 
 
 def _collected_first(draft: Draft, members: dict[str, str]) -> str | None:
-    """That others move together with the one artifact which is offered, and are collected with it first; None where that is not so."""
+    """That others move together with what is offered, and are collected with it first; None where that is not so."""
     service = draft.service(next(iter(members)))
-    size = group_size(draft, service) if service is not None and len(members) == 1 else None
+    size = group_size(draft, service) if service is not None else None
     group = group_of(service) if service is not None else None
     if size is None or group is None:
         return None
@@ -180,11 +241,15 @@ def _proof_seconds(draft: Draft, policy: Policy, weight: int, rate: float) -> fl
 
 def in_words(planned: Plan) -> list[str]:
     """The plan as lines for a person."""
+    return [line for one in (planned, *planned.also) for line in _one_in_words(one)]
+
+
+def _one_in_words(planned: Plan) -> list[str]:
     if planned.version_set is None:
         return [f"nothing would happen: {why}" for why in planned.refused] or ["nothing would happen"]
     chosen = planned.version_set
     lines = [f"{planned.rollout} would start" + (f", after this: {planned.waits_for}" if planned.waits_for else " at once")]
-    lines += [f"  {line}" for line in chosen.explanation]
+    lines += [f"  {line}" for line in (*planned.without, *chosen.explanation)]
     lines += [f"  guard {g.guard.service or 'entry points'} ({g.guard.role}): {g.why}" for g in chosen.guards]
     lines += [f"  not watched {left.service}: {left.why}" for left in chosen.left_out]
     lines += [f"policy of {chosen.policy_of}, confidence {chosen.confidence}:"]

@@ -105,7 +105,7 @@ def on_artifact(draft: Draft, fact: ArtifactPushed) -> bool:
         draft.because("repeated-event", text)
         return False
     label, new = number(draft, service, artifact, fact.provenance)
-    if not new and _was_turned_down(draft, artifact.service, label):
+    if not new and was_turned_down(draft, artifact.service, label):
         draft.because("offered-again", f"{artifact.service} {label}, of which nothing came before, is offered again")
         return _offer(draft, service, label, fact.release, fact.release_size, fact.order)
     if not new and fact.release is not None and label == draft.target(artifact.service).stable:
@@ -149,7 +149,8 @@ def _way_to(draft: Draft, service: str, label: str) -> str:
     return f"; {', '.join(ways)}" if ways else ""
 
 
-def _was_turned_down(draft: Draft, service: str, label: str) -> bool:
+def was_turned_down(draft: Draft, service: str, label: str) -> bool:
+    """Whether a version, the newest of its service, was refused or never became part of a whole set, so that it may be offered again."""
     version = draft.version(service, label)
     return version is not None and version.turned_down and label == version_label(draft.target(service).newest)
 
@@ -226,6 +227,12 @@ def _collect(draft: Draft, name: str, service: str, label: str, size: int | None
 
 def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
     _forget_release(draft, entry.release)
+    if members := moved_by(draft, entry):
+        _start(draft, members, entry.cause, entry.release, entry.order)
+
+
+def moved_by(draft: Draft, entry: e.ReleaseEntry) -> dict[str, str]:
+    """What a release moves, of which all came that is to come: nothing where none of it is new. Says what it goes on without, and why."""
     newer = {service: label for service, label in entry.members.items() if _is_outdated(draft, service, label)}
     if newer:
         names = " and ".join(f"{service} {label}" for service, label in newer.items())
@@ -236,11 +243,10 @@ def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
         draft.because("already-rolling", text, id_)
     moving = {s: label for s, label in entry.members.items() if s not in newer and s not in carried}
     fresh = {s: label for s, label in _new_of(draft, entry).items() if s in moving}
-    members = {s: label for s, label in moving.items() if s in fresh or (s in entry.again and label != draft.target(s).stable)}
-    if fresh:
-        _start(draft, members, entry.cause, entry.release, entry.order)
-    elif entry.again:
+    if not fresh and entry.again:
         _say_nothing_new(draft, entry)
+    known = {s: label for s, label in moving.items() if s in entry.again and label != draft.target(s).stable} if fresh else {}
+    return dict(sorted({**fresh, **known}.items()))
 
 
 def _say_nothing_new(draft: Draft, entry: e.ReleaseEntry) -> None:

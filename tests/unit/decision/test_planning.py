@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from ctrlplane_stream.decision.planning import BakeProof, in_words, plan
-from ctrlplane_stream.model.facts import CatalogApplied
+from ctrlplane_stream.decision.planning import BakeProof, in_words, plan, plan_push
+from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
 from ctrlplane_stream.model.policy import Step, Unsure
 from ctrlplane_stream.model.verdicts import GatePolicy, OnUnprovable
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
@@ -122,3 +122,34 @@ def test_a_plan_says_that_what_moves_together_is_collected_first() -> None:
     assert "release group g: 1 of 2 services so far" in (plan(loop.driver.state, (artifact("cart", 1),)).waits_for or "")
     loop.push("pay", 1)
     assert plan(loop.driver.state, (artifact("cart", 1),)).waits_for is None
+
+
+def test_an_image_of_which_two_services_come_is_planned_as_it_is_pushed_a_rollout_for_each() -> None:
+    """The second may wait for the first; services that move together are one."""
+    loop = _shop()
+    pushed = (artifact("cart", 2), artifact("pay", 2))
+    planned = plan_push(loop.driver.state, pushed)
+    assert (planned.rollout, [other.rollout for other in planned.also]) == ("production/cart/2", ["production/pay/2"])
+    assert "waits until production/cart/2 is verified at 100" in (planned.also[0].waits_for or "")
+    assert [line.split()[0] for line in in_words(planned) if " would start" in line] == ["production/cart/2", "production/pay/2"]
+    together = Loop.of(catalog(service("cart", moves_together="g"), service("pay", moves_together="g")))
+    planned = plan_push(together.driver.state, pushed)
+    assert ([u.service for u in planned.version_set.changed], planned.also, planned.waits_for) == (["cart", "pay"], (), None)  # type: ignore[union-attr]
+
+
+def test_a_plan_of_a_release_moves_what_its_push_would_move_and_says_what_does_not() -> None:
+    loop = _shop()
+    planned = plan(loop.driver.state, (artifact("cart", 1), artifact("pay", 2)))
+    assert (planned.rollout, planned.without) == ("production/pay/2", ("cart #1 serves, and needs no rollout",))
+    loop.push("cart", 2)
+    planned = plan(loop.driver.state, (artifact("cart", 2), artifact("pay", 2)))
+    assert planned.without == ("release of these goes on without cart #2, which production/cart/2 moves already",)
+    loop.say(OverrideVerb.PIN, service="pay")
+    assert plan(loop.driver.state, (artifact("cart", 2), artifact("pay", 2))).refused == ("pay is pinned to #1 by ada",)
+
+
+def test_a_version_of_a_release_that_was_dropped_would_start() -> None:
+    loop = _shop()
+    loop.push("cart", 2, release="r1", release_size=2)
+    loop.run(3700)
+    assert plan(loop.driver.state, (artifact("cart", 2),)).rollout == "production/cart/2"
