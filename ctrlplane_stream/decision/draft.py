@@ -85,6 +85,13 @@ class Draft:
         self.telling[service] = telling
 
     @property
+    def dated_ms(self) -> int:
+        """The time by which dates are over: one fact that is far ahead of all before it ends none, since it may be wrong."""
+        before = self.state.find("clock", e.Clock)
+        now_ms = self.clock.now_ms
+        return before.now_ms if before is not None and now_ms - before.now_ms > e.FAR_MS else now_ms
+
+    @property
     def index(self) -> e.Index:
         """What there is to look at."""
         return self._known["index"] or e.Index()  # type: ignore[return-value]

@@ -74,8 +74,9 @@ class Decision(msgspec.Struct, frozen=True):
 def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     """Decide one fact. Pure; deterministic to the byte; raises only on a programming error."""
     before = state.find("clock", e.Clock)
-    time_told = isinstance(fact, TimePassed) or moment.at_ms - (before.now_ms if before is not None else 0) > MAX_ADVANCE_MS
-    draft = Draft(state, _advanced(before, moment, time_told=time_told))
+    clock = _advanced(before or e.Clock(moment.at_ms), moment)
+    time_told = isinstance(fact, TimePassed) or before is None or abs(clock.now_ms - before.now_ms) > MAX_ADVANCE_MS
+    draft = Draft(state, replace(clock, told_ms=clock.now_ms) if time_told else clock)
     if repeated := _repeated(draft, moment.origin):
         draft.because("repeated", repeated)
         return _finish(draft, Disposition.IGNORED)
@@ -131,12 +132,21 @@ def _absorb(draft: Draft, fact: Fact) -> bool:  # noqa: C901 - one line per kind
             assert_never(fact)
 
 
-def _advanced(before: e.Clock | None, moment: Moment, *, time_told: bool = False) -> e.Clock:
-    if before is None:
-        return e.Clock(now_ms=moment.at_ms, steady=0, sequence=1, told_ms=moment.at_ms)
+def _advanced(before: e.Clock, moment: Moment) -> e.Clock:
+    if before.now_ms - moment.at_ms > e.FAR_MS:
+        return _behind(before, moment.at_ms)
     now = max(before.now_ms, moment.at_ms)
-    told = now if time_told else before.told_ms
-    return e.Clock(now, before.steady + min(now - before.now_ms, MAX_ADVANCE_MS), before.sequence + 1, told)
+    passed = now - before.now_ms
+    steady = before.steady + (min(passed, MAX_ADVANCE_MS) if passed <= e.FAR_MS else 0)
+    return e.Clock(now, steady, before.sequence + 1, before.told_ms)
+
+
+def _behind(before: e.Clock, at_ms: int) -> e.Clock:
+    """One fact that is far behind may be wrong. Two in a row say that what came before them was far ahead: whoever believed that would have
+    nothing end, and no lease renewed, before real time has caught up."""
+    now, since = (at_ms, at_ms - before.behind_ms) if before.behind_ms else (before.now_ms, 0)
+    steady = before.steady + min(max(since, 0), MAX_ADVANCE_MS)
+    return e.Clock(now, steady, before.sequence + 1, before.told_ms, behind_ms=0 if before.behind_ms else at_ms)
 
 
 def _repeated(draft: Draft, origin: Origin | None) -> str | None:
@@ -172,7 +182,8 @@ def minimal_abort(state: State, override: OverrideRequested) -> tuple[Command, .
     For while an environment is parked: ``decide`` cannot be trusted then, so this reads targets only. The state is not changed; the
     abort is decided in its turn once the environment goes on.
     """
-    draft = Draft(state, _advanced(state.find("clock", e.Clock), Moment(-1, 0, None)))
+    clock = state.find("clock", e.Clock) or e.Clock()
+    draft = Draft(state, replace(clock, sequence=clock.sequence + 1))
     because = f"aborted by {override.who} while parked: {override.why}"
     for rollout in in_scope(draft, override):
         for unit in rollout.units if not stays(rollout) and rollout.phase not in ADOPTION else ():

@@ -322,7 +322,7 @@ def freeze_over(draft: Draft, services: tuple[str, ...]) -> e.FreezeEntry | None
     """A freeze that covers one of the services, or None. A freeze past its date covers nothing."""
     for id_ in draft.index.freezes:
         frozen = draft.find(f"freeze/{id_}", e.FreezeEntry)
-        if frozen is None or (frozen.until_ms is not None and frozen.until_ms <= draft.clock.now_ms):
+        if frozen is None or (frozen.until_ms is not None and frozen.until_ms <= draft.dated_ms):
             continue
         if frozen.service is None or frozen.service in services:
             return frozen

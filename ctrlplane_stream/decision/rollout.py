@@ -98,6 +98,11 @@ def _up_to_date(draft: Draft, before: e.Rollout) -> tuple[e.Rollout, gate.Readin
 
 def _while_shown(draft: Draft, rollout: e.Rollout) -> e.Rollout:
     """Judge anew once a target that showed another weight shows its own again: what was seen meanwhile was of something else."""
+    if (rollout.confirmed_ms or 0) > draft.clock.now_ms:
+        draft.because(
+            "judged-anew", f"{rollout.id}: time was ahead when its weight was confirmed, so the step is judged from here on", rollout.id
+        )
+        return watched(draft, rollout, baking=rollout.phase is Phase.BAKING)
     away = next((u.service for u in rollout.units if owns(draft, rollout, u) and is_astray(draft, draft.target(u.service))), None)
     if away is not None or rollout.astray is None:
         return replace(rollout, astray=away) if away != rollout.astray else rollout
@@ -291,7 +296,7 @@ def _forward(draft: Draft, rollout: e.Rollout) -> str | None:
 def _turn(draft: Draft, rollout: e.Rollout) -> str | None:
     """That another rollout has stepped forward in this window, or None; first versions wait for none of their kind."""
     known = draft.telemetry
-    if known.stepped_by == rollout.id or known.stepped_window < window_now(draft):
+    if known.stepped_by == rollout.id or known.stepped_window != window_now(draft):
         return None
     other = draft.rollout(known.stepped_by) if known.stepped_by is not None and rollout.only_first_versions else None
     if other is not None and other.only_first_versions:

@@ -37,7 +37,7 @@ def expire(draft: Draft) -> None:
 
 
 def _is_over(draft: Draft, freeze: e.FreezeEntry) -> bool:
-    return freeze.until_ms is not None and freeze.until_ms <= draft.clock.now_ms
+    return freeze.until_ms is not None and freeze.until_ms <= draft.dated_ms
 
 
 def _leases_lost(draft: Draft) -> None:
@@ -54,7 +54,7 @@ def renew(draft: Draft) -> None:
         if target.edited is not None or (target.service in draft.telling and target.strayed is None):
             continue
         due = leased_ms + lease_seconds(draft, target) * 1000 / 3
-        if draft.clock.now_ms < due or not _may_be_told(draft, target):
+        if leased_ms <= draft.clock.now_ms < due or not _may_be_told(draft, target):
             continue
         if target.strayed is None:
             draft.tell(target.service, Telling(Verb.RENEW, "the lease is renewed while the rollout is watched", target.rollout))

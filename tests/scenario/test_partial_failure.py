@@ -2,6 +2,7 @@
 
 import pytest
 
+from ctrlplane_stream.decision.entities import Clock
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import BuildChanged, EdgesFaded, TimePassed, WorldCause
@@ -112,6 +113,38 @@ def test_a_clock_that_jumps_ends_neither_bake_nor_drain() -> None:
     until(loop, "cart/2", Phase.DRAINING)
     loop.driver.pipe(TimePassed(), at_ms=loop.now_ms + 86_400_000)
     assert phase(loop, "cart/2") is Phase.DRAINING
+
+
+@pytest.mark.parametrize(
+    ("at", "ends"), [(Phase.PREPARING, Phase.COMPLETED), (Phase.VERIFYING, Phase.REVERTED), (Phase.BAKING, Phase.COMPLETED)]
+)
+def test_one_record_of_a_time_far_ahead_stops_nothing_for_longer_than_the_next_two(at: Phase, ends: Phase) -> None:
+    """A partial weight goes back, since its lease may have run out; no freeze ends by it, and the next version is rolled out as ever."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", at)
+    loop.say(Say.FREEZE, service="pay", expires_ms=loop.now_ms + 3_600_000)
+    loop.push("pay", 2)
+    loop.driver.pipe(TimePassed(), at_ms=loop.now_ms + 3 * 86_400_000)
+    until(loop, "cart/2", ends)
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.COMPLETED)
+    assert phase(loop, "pay/2") is Phase.QUEUED
+    until(loop, "pay/2", Phase.COMPLETED, limit=4000)
+
+
+def test_time_goes_on_by_one_record_after_an_outage_and_back_by_none() -> None:
+    """What comes first after three days is right; a single record of yesterday is not."""
+    loop = shop()
+    loop.say(Say.FREEZE, expires_ms=loop.now_ms + 3_600_000)
+    loop.push("cart", 2)
+    later_ms = loop.now_ms + 3 * 86_400_000
+    for behind_ms in (0, 86_400_000, 0):
+        loop.driver.pipe(TimePassed(), at_ms=later_ms - behind_ms)
+        clock = loop.driver.state.find("clock", Clock)
+        assert clock is not None
+        assert clock.now_ms == later_ms
+    assert phase(loop, "cart/2") is Phase.PREPARING
 
 
 def test_a_change_of_build_is_on_the_record() -> None:

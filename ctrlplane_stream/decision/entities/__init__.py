@@ -4,7 +4,7 @@ Entries are values; a decision replaces them. Times that end in ``_ms`` are wall
 ``_steady`` count milliseconds of *observed* time, which one fact advances by at most 15 s (see ``Clock``).
 """
 
-from ctrlplane_stream.decision.entities.log import CatalogEntry, Clock, Index, OriginMark, TelemetryEntry
+from ctrlplane_stream.decision.entities.log import FAR_MS, CatalogEntry, Clock, Index, OriginMark, TelemetryEntry
 from ctrlplane_stream.decision.entities.people import FreezeEntry, OverrideEntry
 from ctrlplane_stream.decision.entities.rollouts import (
     NOBODY_CAME,
@@ -25,6 +25,7 @@ from ctrlplane_stream.decision.entities.targets import ArrivalsEntry, InFlight, 
 from ctrlplane_stream.decision.entities.versions import OfferedEntry, PairEntry, ReleaseEntry, Served, VersionEntry
 
 __all__ = [
+    "FAR_MS",
     "NOBODY_CAME",
     "NOT_BEGUN",
     "SUPERSEDED",

@@ -2,12 +2,16 @@
 
 import msgspec
 
+FAR_MS = 600_000
+"""A fact so far from the log's time, which brokers' clocks are not apart, is one of a wrong clock, or comes after an outage."""
+
 
 class Clock(msgspec.Struct, frozen=True):
     """What time it is, as the facts tell it, and how many facts were decided.
 
-    ``now_ms`` never goes back. ``steady`` is what timers run on: it advances with ``now_ms``, but by at most 15 s a fact, so that
-    neither a fast clock nor an outage can finish a drain that nobody observed.
+    ``now_ms`` goes back only where two facts in a row say that it was far ahead. ``steady`` is what timers run on: it advances with
+    ``now_ms``, but by at most 15 s a fact, and by nothing where that is far ahead, so that neither a fast clock nor an outage can finish
+    a drain that nobody observed.
     """
 
     now_ms: int = 0
@@ -15,6 +19,8 @@ class Clock(msgspec.Struct, frozen=True):
     sequence: int = 0
     told_ms: int = 0
     """When time was last told: other facts, however many, must not put off what waits for time."""
+    behind_ms: int = 0
+    """The time of the last fact where that is far behind ``now_ms``; else 0."""
 
     def seconds_since(self, steady: int) -> float:
         """How long ago a moment was, by what timers run on."""
