@@ -9,14 +9,14 @@ What of Faust is replaced, and why:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import faust
 import msgspec
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, Message
 from yarl import URL
 
 from ctrlplane_stream.settings import Protocol, Settings
@@ -47,12 +47,45 @@ Positions = Callable[[frozenset[tuple[str, int]]], Awaitable[Mapping[tuple[str, 
 
 
 class PositionedConsumer(driver.Consumer):
-    """Faust's consumer, but for where it starts."""
+    """Faust's consumer, but for where it starts; and it knows whether there is anything left to read."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._handed: dict[TP, int] = {}
+        self._reached: dict[TP, int] = {}
+
+    def waiting(self, tp: TP, done: int) -> int | None:
+        """How many records may wait in a partition of which all below offset ``done`` is dealt with; None until the broker says.
+
+        The end of the log alone does not tell: the marker with which a transaction ends takes an offset, and comes to no reader.
+        """
+        end: int | None = self.highwater(tp)
+        if end is None:
+            return None
+        nothing_more = self._reached.get(tp, 0) >= end and done >= self._handed.get(tp, 0)
+        return 0 if nothing_more else max(0, end - done)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """As Faust's, noting what was handed on and, once that is all that a fetch brought, how far reading has come."""
+        generation = self.app.consumer_generation_id
+        async for tp, message in super().getmany(timeout):
+            self._handed[tp] = message.offset + 1
+            yield tp, message
+        whole = self.flow_active and self.app.consumer_generation_id == generation  # else the rest was dropped, to be read again
+        self._reached = self._positions() if whole else {}
+
+    def _positions(self) -> dict[TP, int]:
+        consumer: Any = self._thread
+        subscription = consumer._consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        states = {TP(*tp): assignment.state_value(tp) for tp in assignment.tps} if assignment is not None else {}
+        return {tp: state.position for tp, state in states.items() if state.has_valid_position}
 
     async def perform_seek(self) -> None:
         """Seek to the committed offsets, and from there to the positions that the role names."""
         app = cast("StreamApp", self.app)
         app.seeking = True
+        self._handed, self._reached = {}, {}
         try:
             await self._seek_for(app)
         finally:
@@ -135,6 +168,10 @@ class StreamApp(faust.App):
         self.sought = _unheard
         self.holding = False
         self.seeking = False
+
+    def waiting(self, tp: TP, done: int) -> int | None:
+        """See ``PositionedConsumer.waiting``."""
+        return cast("PositionedConsumer", self.consumer).waiting(tp, done)
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.holding = False

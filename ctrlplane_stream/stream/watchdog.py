@@ -43,7 +43,7 @@ class Watchdog:
             return
         ages: dict[str, float] = {}
         for tp, committed in list(consumer._committed_offset.items()):
-            lag = max((consumer.highwater(tp) or 0) - (committed or 0), 0) if tp in consumer.assignment() else 0
+            lag = (consumer.waiting(tp, committed or 0) or 0) if tp in consumer.assignment() else 0
             self._duty.metrics.lag(self._own_name(tp.topic), tp.partition, lag)
             age = self._age((tp.topic, tp.partition), committed or 0, lag, now)
             ages[tp.topic] = max(ages.get(tp.topic, 0.0), age)

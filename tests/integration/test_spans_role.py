@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.workers import Workers
@@ -140,6 +141,34 @@ def test_every_call_is_counted_once_while_workers_die_join_and_leave(settings: S
     assert sum(s.requests for part in parts.values() for s in part.services if s.service == "front") == CALLS
     assert asyncio.run(halves_again(settings, end)) == parts
     assert asyncio.run(spans_again(settings)) == call_counts(parts.values())
+
+
+@pytest.mark.timeout(240)
+def test_a_partition_that_ends_with_a_transaction_is_read_to_its_end(
+    kafka: EmbeddedKafka | NamedKafka, settings: Settings, workers: Workers
+) -> None:
+    """Its last offset is that of a marker, which comes to no reader: no window closed any more, and the worker was taken for stalled."""
+    settings = msgspec.structs.replace(settings, stall_seconds=4.0)
+    workers.start(settings, "spans", "one")
+    end = asyncio.run(one_transaction(settings))
+    parts = asyncio.run(closed_through(settings, end, workers))
+    assert call_counts(parts.values()) == {("front", "cart", "call"): (TRACES_A_ROUND * 41, 0)}
+    workers.check()
+
+
+async def one_transaction(settings: Settings) -> float:
+    """A round on one partition, as whoever writes exactly once does, then ten seconds of plain ones on another; when they ended."""
+    traces, topic = SampleTraces(), settings.topic("otlp_spans")
+    writer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, transactional_id=settings.topic("mirror"))
+    async with writer, writer.transaction():
+        for value in round_of_traces(traces):
+            await writer.send_and_wait(topic, value, partition=0)
+    async with producer(settings) as client:
+        for _ in range(40):
+            for value in round_of_traces(traces):
+                await client.send_and_wait(topic, value, partition=1)
+            await asyncio.sleep(0.25)
+    return time.time()
 
 
 @pytest.mark.timeout(240)

@@ -117,8 +117,7 @@ class Spans(Duty):
 
     def _caught_up(self, tp: TP) -> bool:
         """Whether everything that the broker has of the partition was read; False while the broker has not said yet."""
-        end = self.app.consumer.highwater(tp)
-        return end is not None and self._halved[tp.partition] >= end
+        return self.app.waiting(tp, self._halved[tp.partition]) == 0
 
     # Pairing.
 

@@ -31,9 +31,9 @@ class Worker:
         """The one partition."""
         return {self.place}
 
-    def highwater(self, _: TP) -> int:
-        """Where it ends."""
-        return self.end
+    def waiting(self, _: TP, done: int) -> int:
+        """How many records there are beyond."""
+        return self.end - done
 
     def fail(self, error: BaseException) -> None:
         """Noted."""
