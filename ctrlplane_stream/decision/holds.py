@@ -258,8 +258,8 @@ def _scoped(draft: Draft, rollout: e.Rollout) -> list[Condition]:
         found.append(Condition("lets-pass", text))
     if rollout.beside is not None:
         found.append(Condition("beside", f"a guard that it shares with {rollout.beside} failed, and that one is being reverted first"))
-    if rollout.phase is Phase.PREPARING and is_unknown(rollout, version_set, Unsure.HOLD):
-        found.append(Condition("approval", f"{version_set.explanation[-1]}; the policy wants somebody to promote it"))
+    if rollout.phase is Phase.PREPARING and (unknown := waits_as_unknown(rollout, version_set)) is not None:
+        found.append(Condition("approval", unknown))
     return found
 
 
@@ -267,6 +267,13 @@ def is_unknown(rollout: e.Rollout, version_set: e.VersionSet, answer: Unsure) ->
     """Whether nothing is known of what the rollout moves, the policy answers so to that, and no person has said that it shall go on."""
     said = rollout.by_a_person or rollout.approved or rollout.promote_all or rollout.skip_gate or rollout.forced
     return version_set.confidence == "none" and version_set.policy.on_unknown_service is answer and not said
+
+
+def waits_as_unknown(rollout: e.Rollout, version_set: e.VersionSet) -> str | None:
+    """That the policy wants a person's word on what nothing is known of, or None."""
+    if not is_unknown(rollout, version_set, Unsure.HOLD):
+        return None
+    return f"{version_set.explanation[-1]}; the policy wants somebody to promote it"
 
 
 def refused_as_unknown(rollout: e.Rollout, version_set: e.VersionSet) -> str | None:

@@ -14,7 +14,7 @@ from ctrlplane_stream.decision.admission import enqueue, obstacle
 from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.gate import answer_to_unproven, soaks
-from ctrlplane_stream.decision.holds import refused_as_unknown
+from ctrlplane_stream.decision.holds import refused_as_unknown, waits_as_unknown
 from ctrlplane_stream.decision.judge.planning import Traffic, duration, plan_proof
 from ctrlplane_stream.decision.rollout import settle
 from ctrlplane_stream.decision.runs import first_step, is_job, only_jobs
@@ -37,7 +37,8 @@ class PlannedStep(msgspec.Struct, frozen=True):
     """One step: the candidate's weight, what the policy allows, and what the evidence needs at today's traffic.
 
     ``proof_seconds`` is None where this traffic proves nothing; ``has_seconds`` is what the step and its gate leave for a proof, and
-    ``provable`` whether that is enough. ``otherwise`` is what the policy does with a step that is not proven by then.
+    ``provable`` whether that is enough. ``otherwise`` is what the policy does with a step that is not proven by then. ``approval``: a
+    person must promote out of it besides.
     """
 
     wave: int
@@ -49,6 +50,7 @@ class PlannedStep(msgspec.Struct, frozen=True):
     has_seconds: float
     provable: bool
     otherwise: Unsure
+    approval: bool = False
 
 
 class BakeProof(msgspec.Struct, frozen=True):
@@ -66,7 +68,8 @@ class BakeProof(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What would happen now. ``refused`` says why nothing would; ``waits_for`` why it would queue first.
+    """What would happen now. ``refused`` says why nothing would; ``waits_for`` why it would queue first; ``approval`` why it would give
+    nobody any weight before a person promotes it.
 
     ``without`` says what of the release does not move, and why; ``also`` are the rollouts that the same artifact begins besides.
     """
@@ -81,6 +84,7 @@ class Plan(msgspec.Struct, frozen=True):
     refused: tuple[str, ...]
     without: tuple[str, ...] = ()
     also: tuple["Plan", ...] = ()
+    approval: str | None = None
 
 
 def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST) -> Plan:
@@ -133,6 +137,7 @@ def _planned(draft: Draft, offered: "_Offered", order: ReleaseOrder, *, collects
         waits_for=waits,
         refused=(),
         without=without,
+        approval=waits_as_unknown(rollout, version_set),
     )
 
 
@@ -214,7 +219,8 @@ def _step(draft: Draft, version_set: e.VersionSet, wave: int, step: Step, rate: 
     if rate <= 0:
         otherwise = Unsure.SOAK if soaks(version_set) else policy.on_no_data
     provable = seconds is not None and seconds <= has
-    return PlannedStep(wave, step.weight, rate, step.min_seconds, step.max_seconds, seconds, has, provable, otherwise)
+    approval = step.approval or not policy.auto_promote
+    return PlannedStep(wave, step.weight, rate, step.min_seconds, step.max_seconds, seconds, has, provable, otherwise, approval)
 
 
 def _bake_proof(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> BakeProof | None:
@@ -249,6 +255,7 @@ def _one_in_words(planned: Plan) -> list[str]:
         return [f"nothing would happen: {why}" for why in planned.refused] or ["nothing would happen"]
     chosen = planned.version_set
     lines = [f"{planned.rollout} would start" + (f", after this: {planned.waits_for}" if planned.waits_for else " at once")]
+    lines += [f"  held before it has any weight: {planned.approval}"] if planned.approval else []
     lines += [f"  {line}" for line in (*planned.without, *chosen.explanation)]
     lines += [f"  guard {g.guard.service or 'entry points'} ({g.guard.role}): {g.why}" for g in chosen.guards]
     lines += [f"  not watched {left.service}: {left.why}" for left in chosen.left_out]
@@ -257,7 +264,8 @@ def _one_in_words(planned: Plan) -> list[str]:
     lines += [_step_in_words(step, radius.get((step.wave, step.weight))) for step in planned.steps if not only_jobs(chosen)]
     last = chosen.policy.steps[-1]
     jobs = [unit.service for unit in chosen.changed if is_job(chosen, unit.service)]
-    lines += [f"  {name} takes the next runs, and goes on after {last.min_windows} that end well" for name in jobs]
+    asked = ", once somebody promotes it" if planned.steps[-1].approval else ""
+    lines += [f"  {name} takes the next runs, and goes on after {last.min_windows} that end well{asked}" for name in jobs]
     return [*lines, f"  then it bakes for {duration(planned.bake_seconds)}{_bake_in_words(planned.bake_proof)} and drains the old version"]
 
 
@@ -283,4 +291,5 @@ def _step_in_words(step: PlannedStep, radius: e.BlastRadius | None) -> str:
             f"proof would take about {duration(step.proof_seconds)} at {step.requests_per_second:g} requests/s, "
             f"it has {duration(step.has_seconds)} for that, and then {_UNPROVEN_STEP[step.otherwise]}"
         )
-    return f"  wave {step.wave + 1}, {step.weight}%: {duration(step.min_seconds)} to {duration(step.max_seconds)}; {proof}{reach}"
+    asked = "; left only once somebody promotes it" if step.approval else ""
+    return f"  wave {step.wave + 1}, {step.weight}%: {duration(step.min_seconds)} to {duration(step.max_seconds)}; {proof}{asked}{reach}"

@@ -56,6 +56,31 @@ def test_a_plan_says_what_it_would_wait_for() -> None:
     assert any("after this" in line for line in in_words(planned))
 
 
+@pytest.mark.parametrize("policy", [{"auto_promote": False}, {"steps": (Step(10, 10, 300, approval=True), Step(100, 10, 300))}])
+def test_a_plan_says_which_steps_wait_for_a_person(policy: dict[str, object]) -> None:
+    """Whoever read how long each step lasts looked for it at 50% when nobody had been asked yet."""
+    loop = _shop()
+    loop.give(CatalogApplied(catalog(service("front"), service("cart", replace(QUICK, **policy)), service("pay")), "h2", "ada"))
+    planned = plan(loop.driver.state, (artifact("cart", 2),))
+    assert [step.approval for step in planned.steps] == ([True] * 3 if "auto_promote" in policy else [True, False])
+    said = [line for line in in_words(planned) if "left only once somebody promotes it" in line]
+    assert len(said) == sum(step.approval for step in planned.steps)
+    loop.push("cart", 2)
+    loop.run(200)
+    assert [hold.code for hold in loop.driver.rollout("production/cart/2").holds] == ["approval"]  # type: ignore[union-attr]
+
+
+def test_a_plan_says_that_what_nobody_knows_waits_for_a_person() -> None:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, on_unknown_service=Unsure.HOLD))))
+    planned = plan(loop.driver.state, (artifact("cart", 1),))
+    said = "cart was never seen in a trace, so nobody knows who depends on it; the policy wants somebody to promote it"
+    assert planned.approval == said
+    assert f"  held before it has any weight: {said}" in in_words(planned)
+    loop.push("cart", 1)
+    loop.run(30)
+    assert [hold.text for hold in loop.driver.rollout("production/cart/1").holds] == [said]  # type: ignore[union-attr]
+
+
 def test_steps_that_this_traffic_cannot_prove_are_said_beforehand() -> None:
     loop = Loop.of(catalog(service("cart")))
     planned = plan(loop.driver.state, (artifact("cart", 1),))
