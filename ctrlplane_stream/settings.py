@@ -165,7 +165,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _meta(
             "Most spans that a worker keeps for pairing, an equal share of each partition; beyond it the oldest go first, and are counted",
             unit="spans",
-            why="Some 100 bytes each where traces have the usual shape and 1 kB where not: no flood takes a worker beyond 1.1 GB",
+            why="100 bytes each in usual traces, 1 kB in others, 4 kB with long names of their own: orphans took a worker to 1.3 GB",
             ge=1,
         ),
     ] = 2_000_000

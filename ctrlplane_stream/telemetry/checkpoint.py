@@ -1,6 +1,9 @@
 """What a ``span-halves`` partition's owner writes down so that the next one can take over by reading again."""
 
+from collections.abc import Mapping
+
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.telemetry.batches import Watch
 from ctrlplane_stream.telemetry.known_peers import Sighting
@@ -41,6 +44,20 @@ class Checkpoint(msgspec.Struct, frozen=True):
     watches: tuple[Watch, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
+
+
+def on_other_logs(checkpoint: Checkpoint, sources: Mapping[int, int], halves: int) -> Checkpoint | None:
+    """The checkpoint to go on from where a log that it names was deleted and made anew, or None where they are what they were.
+
+    ``sources`` are the ends of the source partitions, ``halves`` is the end of its own. What was read lies below the end of a log for as
+    long as that is the same log; of another one all offsets are new, and by those of the old one they would be taken for repetitions. What
+    was waiting for its other half is lost; names, peers, environments and what is watched stay known.
+    """
+    if checkpoint.through >= halves:
+        return replace(checkpoint, restart=Mark(0, checkpoint.closed_through), through=-1)
+    if any(source.through >= sources.get(source.source, 0) for source in checkpoint.restart.sources):
+        return replace(checkpoint, restart=Mark(checkpoint.through + 1, checkpoint.closed_through))
+    return None
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

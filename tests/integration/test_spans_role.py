@@ -22,7 +22,7 @@ from ctrlplane_stream.telemetry.in_memory import CallCounts, InMemoryChain, call
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.sample_traces import SampleTraces, request
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
-from ctrlplane_stream.wire.topic_admin import ensure_topics
+from ctrlplane_stream.wire.topic_admin import admin_client, ensure_topics
 
 PARTITIONS, WINDOW_SECONDS = 3, 2
 ROUNDS, TRACES_A_ROUND = 60, 8
@@ -169,6 +169,41 @@ async def one_transaction(settings: Settings) -> float:
                 await client.send_and_wait(topic, value, partition=1)
             await asyncio.sleep(0.25)
     return time.time()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("topic", ["otlp_spans", "span-halves"])
+def test_a_topic_that_was_made_anew_while_nobody_ran_is_read_from_its_beginning(topic: str, settings: Settings, workers: Workers) -> None:
+    """By the offsets of the one before, all that comes until it is as long would be taken for a repetition."""
+    workers.start(settings, "spans", "one")
+    end = asyncio.run(send_rounds(settings, 20))
+    asyncio.run(closed_through(settings, end, workers))
+    workers.children.pop("one").stop()
+    asyncio.run(make_anew(settings, topic))
+    workers.start(settings, "spans", "again")
+    again = asyncio.run(send_rounds(settings, 8))
+    parts = asyncio.run(closed_through(settings, again, workers))
+    assert call_counts(parts.values()) == {("front", "cart", "call"): (TRACES_A_ROUND * 28, 0)}
+
+
+async def send_rounds(settings: Settings, rounds: int) -> float:
+    """Some rounds, spread over the partitions; when they ended."""
+    traces = SampleTraces()
+    async with producer(settings) as client:
+        for i in range(rounds):
+            for place, value in enumerate(round_of_traces(traces)):
+                await client.send_and_wait(settings.topic("otlp_spans"), value, partition=(i + place) % PARTITIONS)
+            await asyncio.sleep(0.25)
+    return time.time()
+
+
+async def make_anew(settings: Settings, topic: str) -> None:
+    """Delete a topic, and make what is missing."""
+    async with admin_client(settings) as client:
+        await client.delete_topics([settings.topic(topic)])
+        while settings.topic(topic) in await client.list_topics():
+            await asyncio.sleep(0.2)
+    await ensure_topics(settings)
 
 
 @pytest.mark.timeout(240)

@@ -164,9 +164,10 @@ class Spans(Duty):
         async with self._taking:
             await self._begin_halving([p for name, p in sorted(assigned) if name == self.settings.topic(SPANS)])
             mine = [partition for name, partition in sorted(assigned) if name == topic]
-            for partition in mine:
-                if partition not in self._pairs:  # whatever is assigned anew, all are: none has its share of fewer
-                    await self._take(partition, span_settings(self.settings, len(mine)))
+            fresh = [partition for partition in mine if partition not in self._pairs]
+            ends = {p: await self.reader.end(SPANS, p) for p in range(self.settings.partitions)} if fresh else {}
+            for partition in fresh:  # whatever is assigned anew, all are: none has its share of fewer
+                await self._take(partition, span_settings(self.settings, len(mine)), ends)
             return {(topic, p): offset for p, offset in self._next.items() if (topic, p) in assigned}
 
     async def _begin_halving(self, partitions: list[int]) -> None:
@@ -178,12 +179,16 @@ class Spans(Duty):
             for tp in fresh:
                 self._halved[tp.partition] = max(consumer._read_offset.get(tp) or 0, earliest.get(tp, 0))
 
-    async def _take(self, partition: int, told: SpanSettings) -> None:
+    async def _take(self, partition: int, told: SpanSettings, ends: Mapping[int, int]) -> None:
         last = None
         async for found in self.reader.read(CHECKPOINTS, partition, 0):
             last = found.value or last
         await self._catalog.refresh()
         checkpoint = checkpoints.decode(last) if last is not None else None
+        other = checkpoint and checkpoints.on_other_logs(checkpoint, ends, await self.reader.end(HALVES, partition))
+        if other is not None:
+            log.warning("%s or %s was made anew since: what waited for its other half in partition %d is lost", SPANS, HALVES, partition)
+            checkpoint = other
         stage = PairStage(partition, told, self._known_names(), checkpoint, self._pairing)
         self._pairs[partition] = stage
         self._next[partition] = stage.restart_offset

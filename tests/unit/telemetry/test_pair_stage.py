@@ -1,7 +1,10 @@
 """One ``span-halves`` partition: what it remembers, how it is rebuilt, and that it stays within its bounds."""
 
+from msgspec.structs import replace
+
 from ctrlplane_stream.model.windows import Closed, WindowPart
 from ctrlplane_stream.telemetry.batches import Watch
+from ctrlplane_stream.telemetry.checkpoint import Checkpoint, Mark, SourceState, on_other_logs
 from ctrlplane_stream.telemetry.engines import REFERENCE, columnar
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, call_counts, feed
@@ -155,3 +158,15 @@ def test_windows_of_two_seconds_and_a_second_of_lateness_close_three_seconds_aft
     assert not chain.parts
     chain.advance(int(at(3)))
     assert [(part.window, part.part) for part in chain.parts] == [(BEGINNING_MS // 1000, 0)]
+
+
+def test_a_checkpoint_goes_on_where_its_logs_are_what_they_were_and_else_begins_with_those_that_are_there() -> None:
+    """Logs only grow: one that ends below what was read of it is another."""
+    mark = Mark(40, 90, (SourceState(0, 100), SourceState(1, 200)))
+    known = Checkpoint(3, mark, 49, 90, (("prod", 80),), names=(("prod", "db"),))
+    assert on_other_logs(known, {0: 101, 1: 201}, 50) is None
+    other = on_other_logs(known, {0: 101, 1: 200}, 50)
+    assert other == replace(known, restart=Mark(50, 90))
+    other = on_other_logs(known, {0: 101, 1: 201}, 49)
+    assert other == replace(known, restart=Mark(0, 90), through=-1)
+    assert on_other_logs(Checkpoint(3, Mark(0), -1, None), {0: 0, 1: 0}, 0) is None
