@@ -4,7 +4,8 @@ Beside a stable version as many of them would have failed as of those that touch
 traffic: as many as of those that touched stable in the steps before; where there were none (a first version, a single step), as many as
 all failures at the entry points are no more than they were before the rollout, so that what never touches the candidate counts neither
 when it fails as ever nor when it fails more. Of lost calls, which may have been the candidate's: as many as were lost before. Where none of
-this is known nothing is counted; of a first version everything is, since nothing of it could fail before.
+this is known nothing is counted; of a first version everything is, since nothing of it could fail before. Of that one the requests to the
+service itself are looked at: nothing is to be told apart, and a new environment would have each trace looked at for each of its services.
 """
 
 from collections.abc import Iterable
@@ -40,12 +41,14 @@ def touched_after(state: StepState, assignment: Assignment, rows: Rows, sampling
 
 
 def _after(known: Touched, change: Change, rows: Rows, kept: Kept, entries: Iterable[ArmWindow]) -> Touched:
-    ours = _counted(exposure_arm(rows, change.service, change.candidate, (Exposure.EXPOSED,), None), kept, known.candidate)
+    lost, called = lost_calls(rows, change.service)
     theirs = _NONE
-    if change.stable is not None:
+    if change.stable is None:
+        ours = _counted(version_arm(rows, change.service, change.candidate), kept, known.candidate)
+    else:
+        ours = _counted(exposure_arm(rows, change.service, change.candidate, (Exposure.EXPOSED,), None), kept, known.candidate)
         theirs = _counted(exposure_arm(rows, change.service, change.stable, (Exposure.EXPOSED,), None), kept, known.stable)
-    maybe = exposure_arm(rows, change.service, change.candidate, (Exposure.POSSIBLE,), None)
-    _, called = lost_calls(rows, change.service)
+        lost = exposure_arm(rows, change.service, change.candidate, (Exposure.POSSIBLE,), None).errors
     entered = known.entered
     for arm in entries:
         more = _counted(arm, kept, known.entered)
@@ -59,7 +62,7 @@ def _after(known: Touched, change: Change, rows: Rows, kept: Kept, entries: Iter
         known.candidate.plus(ours.events, ours.total),
         known.stable.plus(theirs.events, theirs.total),
         known.before,
-        known.possible.plus(maybe.errors, called),
+        known.possible.plus(lost, called),
         entered,
         known.scatter.after(residual),
         known.unsteady.after(residual_of_share(*astuple(theirs), *astuple(known.stable)), _LARGEST),

@@ -67,7 +67,7 @@ def watches_elsewhere(output: Output, known: Mapping[str, Assignment]) -> tuple[
     """Which versions are told apart from now on where another tool moves a service: ``known`` are such assignments by rollout."""
     match output:
         case JudgeAssigned(a) if a.advised:
-            shared = not a.baking
+            shared = not a.baking or a.counts_harm
             return tuple(Watch(a.environment, c.service, _apart(c.candidate, c.stable) if shared else ()) for c in a.changed)
         case JudgeReleased(rollout) if rollout in known:
             return tuple(Watch(known[rollout].environment, c.service, ()) for c in known[rollout].changed)

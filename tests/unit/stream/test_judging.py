@@ -105,6 +105,8 @@ def test_what_another_tool_moves_is_in_motion_and_told_apart_while_it_is_judged(
     known[advised.rollout] = advised
     whole = JudgeAssigned(msgspec.structs.replace(advised, baking=True))
     assert [w.versions for w in watches_elsewhere(whole, known)] == [()]
+    counted = JudgeAssigned(msgspec.structs.replace(whole.assignment, counts_harm=True))
+    assert [w.versions for w in watches_elsewhere(counted, known)] == [("#1", "#2")]
     released = JudgeReleased(advised.rollout, "gone")
     assert [w.versions for w in watches_elsewhere(released, known)] == [()]
     bench.hear(released)

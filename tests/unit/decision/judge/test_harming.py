@@ -26,16 +26,16 @@ class Traffic(NamedTuple):
     stands_for: int = 1
 
 
-def window(number: int, t: Traffic) -> ClosedWindow:
-    exposures = []
+def window(number: int, t: Traffic, watched: bool = True) -> ClosedWindow:
+    exposures, edges = [], []
     for label, (failed, requests) in (("#1", t.stable), ("#2", t.candidate)):
-        exposures.append(ExposureWindow("front", "cart", label, Exposure.EXPOSED, requests, failed))
-        exposures.append(ExposureWindow("front", "cart", label, Exposure.POSSIBLE, t.lost, t.lost))
+        edges.append(EdgeWindow("front", "cart", EdgeKind.CALL, "#1", label, requests, failed, requests, failed))
+        if watched:
+            exposures.append(ExposureWindow("front", "cart", label, Exposure.EXPOSED, requests, failed))
+            exposures.append(ExposureWindow("front", "cart", label, Exposure.POSSIBLE, t.lost, t.lost))
     failed, requests = (sum(each) for each in zip(t.stable, t.candidate, t.others, (t.lost, t.lost), strict=True))
     each = t.stands_for
     front = ServiceWindow("front", "#1", requests, failed, requests * each, requests, estimated_errors=failed * each)
-    calls = t.stable[1] + t.candidate[1]
-    edges = [EdgeWindow("front", "cart", EdgeKind.CALL, "#1", "#2", calls, 0, calls, 0)] if calls else []
     if t.lost:
         edges.append(EdgeWindow("front", "cart", EdgeKind.CALL, "#1", UNKNOWN_VERSION, t.lost, t.lost, t.lost, t.lost))
     part = WindowPart("prod", 0, BEGINS + number * SECONDS, 0, tuple(edges), (front,), tuple(exposures))
@@ -72,7 +72,8 @@ def told(*steps: tuple[Assignment, Traffic], before: Baseline | None = None, win
     for assignment, traffic in steps:
         state = begin(assignment, baseline) if state is None else follow(state, assignment, baseline)
         for _ in range(windows):
-            state, verdict = judge_window(state, assignment, window(number, traffic))
+            watched = assignment.changed[0].stable is not None
+            state, verdict = judge_window(state, assignment, window(number, traffic, watched))
             harm, number = verdict.harm, number + 1
     (of_cart,) = harm
     return of_cart
@@ -114,6 +115,7 @@ def test_where_nothing_is_known_of_before_nothing_counts_but_what_a_first_versio
     traffic = Traffic(candidate=(5, 500))
     assert (harm := told((assigned(0, 1.0), traffic))).failed == harm.expected == 50
     assert told((assigned(0, 1.0, first=True), traffic)) == Harm("cart", 50, 0, 0)
+    assert told((assigned(0, 1.0, first=True), Traffic(lost=5))) == Harm("cart", 50, 0, 0)
 
 
 def test_lost_calls_that_may_have_been_the_candidates_count_beyond_those_that_were_lost_before() -> None:
