@@ -438,7 +438,7 @@ def rolled_out_digest(number: int, behaviour: str):
 
 @pytest.mark.parametrize("way", ["rolls out what cannot be pulled", "replaces it"])
 def test_what_was_adopted_serves_until_the_version_made_anew_in_its_place_is_ready_and_is_left_without_pods(lab, way):
-    """Its Service chooses its Pods until then, so that an abort over its owner's doing takes no traffic to nobody."""
+    """Its Service chooses its Pods until then, so that an abort over its owner's doing takes no traffic to nobody, and waits for none."""
     namespace = lab.namespace()
     lab.apply([route("shop-cart", ["main"]), running()], namespace)
 
@@ -455,9 +455,10 @@ def test_what_was_adopted_serves_until_the_version_made_anew_in_its_place_is_rea
             said = await edited(actuator)
             await actuator.apply(*command(TARGET, 3, version("shop/cart", 1, 100), version("shop/cart", 2, 0), over_edit=said))
             for _ in range(40):
-                await actuator.observe(TARGET)
+                there = await actuator.observe(TARGET)
                 assert await owned.served("shop-cart-v1") >= 1
                 await asyncio.sleep(0.05)
+            assert {each.label: (each.weight, each.ready) for each in there.versions} == {"#1": (100, 0), "#2": (0, 2)}
             assert await owned.names() == ["cart", "shop-cart-v1", "shop-cart-v2"]
         finally:
             lab.kubelet.set_ready("shop-cart-v1", ready=True)

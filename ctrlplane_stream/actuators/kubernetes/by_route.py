@@ -3,7 +3,7 @@
 import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.autoscaling import floors, raises
-from ctrlplane_stream.actuators.kubernetes.health import staying
+from ctrlplane_stream.actuators.kubernetes.health import carrying
 from ctrlplane_stream.actuators.kubernetes.objects import AUTOSCALED, annotation
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Scale, Steer, Step, Steps
@@ -16,11 +16,10 @@ from ctrlplane_stream.model.world import Capacity
 def routed_steps(sight: Sight, ledger: Ledger) -> tuple[Steps, Steps, Steps]:
     """Steps for weight, for more Pods and for fewer; ``ledger`` with the weights in force."""
     whole = sight.memory.made if sight.memory is not None else ()
-    replaced = sight.memory.replaced if sight.memory is not None else {}  # whose Service does not choose what is ready yet
-    # Whatever its controller does: an abort must not wait for that.
-    carrying = {label: 0 if label in replaced else staying(sight.serving(label)) for label in whole}
+    stable = ledger.wanted.stable if ledger.wanted is not None else None
+    behind = {label: carrying(sight, label) for label in (*whole, *([stable] if stable is not None else []))}  # even what lacks a ConfigMap
     by_hand = ledger.edited is not None or ledger.broken_glass is not None
-    moved = msgspec.structs.replace(ledger, weights=ledger.goal) if by_hand else move(ledger, carrying, sight.full)
+    moved = msgspec.structs.replace(ledger, weights=ledger.goal) if by_hand else move(ledger, behind, sight.full)
     wanted = instances_wanted(ledger, sight.full)
     bounds = floors(sight, {label: wanted.get(label, 0) for label in whole})
     more: list[Step] = [floor for floor in bounds if raises(sight, floor)]

@@ -1,7 +1,7 @@
 """Instances of a version as the cluster counts them, and why they fail, in the cluster's own words. Pure."""
 
 from ctrlplane_stream.actuators.kubernetes.manifests import SERVING, STANDBY
-from ctrlplane_stream.actuators.kubernetes.names import version_slug
+from ctrlplane_stream.actuators.kubernetes.names import version_name, version_slug
 from ctrlplane_stream.actuators.kubernetes.objects import ROLE, VERSION, Kind, Manifest, label
 from ctrlplane_stream.actuators.kubernetes.runs import WILL_NOT_START, counted_runs
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
@@ -32,6 +32,16 @@ def settled(deployment: Manifest | None) -> int:
     if deployment is None or int((deployment.get("status") or {}).get("observedGeneration") or 0) < deployment["metadata"]["generation"]:
         return 0
     return staying(deployment)
+
+
+def carrying(sight: Sight, version: str) -> int:
+    """Those that a version's Service chooses, whatever its controller does: an abort must not wait for that. Where ours take the place of
+    what was adopted, that one's."""
+    if version_name(sight.place.slug, version) not in sight.services:
+        return 0
+    if version in sight.chosen:
+        return sum(_is_ready(pod) for pod in sight.chosen[version] if not pod["metadata"].get("deletionTimestamp"))
+    return staying(sight.serving(version))
 
 
 def ready_pods(sight: Sight, version: str) -> int:

@@ -46,7 +46,7 @@ class NotHeld(LookupError):
 class Sight(msgspec.Struct, frozen=True):
     """What was seen. ``revision`` is the memory's; ``workloads`` (Deployments, or of a job CronJobs) and ``services``
     are ours by name, and ``runs`` Jobs that our CronJobs made. ``owned``: ours by kind (``ConfigMap``) and name, of the
-    kinds that were looked at."""
+    kinds that were looked at. ``chosen``: Pods that the Service of a version chooses, of those that take the place of what was adopted."""
 
     target: Target
     place: Place
@@ -58,6 +58,7 @@ class Sight(msgspec.Struct, frozen=True):
     route: Manifest | None
     runs: tuple[Manifest, ...] = ()
     owned: dict[str, dict[str, Manifest]] = {}
+    chosen: dict[str, tuple[Manifest, ...]] = {}
 
     @property
     def routed(self) -> bool:
@@ -112,8 +113,10 @@ async def read_sight(reader: Reader, target: Target, place: Place) -> Sight:
     """
     sight = await _read(reader, target, place)
     if sight.memory is not None and _looks_elsewhere(sight.memory, place):
-        return await _read(reader, target, sight.memory.place, scaled=sight.memory.scaled)
-    return sight if sight.memory is None else msgspec.structs.replace(sight, place=sight.memory.place)
+        sight = await _read(reader, target, sight.memory.place, scaled=sight.memory.scaled)
+    if sight.memory is None:
+        return sight
+    return msgspec.structs.replace(sight, place=sight.memory.place, chosen=await _chosen(reader, sight, sight.memory))
 
 
 async def _read(reader: Reader, target: Target, place: Place, *, scaled: bool = False) -> Sight:
@@ -151,6 +154,16 @@ def _kinds(place: Place, *, scaled: bool) -> tuple[Kind, ...]:
 async def _listed(reader: Reader, kind: Kind, place: Place) -> tuple[Manifest, ...]:
     """Ours of that kind."""
     found, _ = await reader.select(kind, place.namespace, selector(place))
+    return found
+
+
+async def _chosen(reader: Reader, sight: Sight, memory: Memory) -> dict[str, tuple[Manifest, ...]]:
+    """What serves by a route until what is made anew does: it is its owner's, so no label of ours is on these Pods."""
+    found = {}
+    for version in sorted(memory.replaced) if memory.place.route is not None else ():
+        service = sight.services.get(version_name(memory.place.slug, version))
+        chosen = ",".join(f"{key}={value}" for key, value in sorted((service["spec"].get("selector") or {}).items())) if service else ""
+        found[version] = (await reader.select(Kind.POD, memory.place.namespace, chosen))[0] if chosen else ()
     return found
 
 

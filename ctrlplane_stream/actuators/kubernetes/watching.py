@@ -162,8 +162,10 @@ class NamespaceCopy:
         return self._copy(kind, self._cluster.revisions.seen(kind, self._namespace, name)).get(name)
 
     async def select(self, kind: Kind, namespace: str, selector: str = "") -> tuple[tuple[Manifest, ...], str]:
-        """See ``Reader``; the selector is always one of a service. Raises NotHeld."""
-        service = selector.partition("=")[2]
+        """See ``Reader``; only what carries our label for a service is held. Raises NotHeld."""
+        key, _, service = selector.partition("=")
+        if key != SERVICE:
+            raise NotHeld(selector)
         return self._copy(kind, self._cluster.revisions.written_of(kind, self._namespace, service)).of_service(service), ""
 
     def _copy(self, kind: Kind, revision: int) -> Copy:

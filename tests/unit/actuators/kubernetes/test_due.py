@@ -87,6 +87,16 @@ def test_what_has_weight_keeps_its_share_of_the_rule_while_its_objects_are_made_
     assert all("shop-cart-v2" in step.weights for step in steps if isinstance(step, Steer))
 
 
+@pytest.mark.parametrize("service", [True, False], ids=["with its Service", "without"])
+def test_weight_comes_back_to_what_its_service_chooses_though_the_version_is_not_whole(service):
+    """Its Pods do without a ConfigMap that was taken away and cannot be made again, and not without their Service."""
+    there = on_the_way_back(ALL, Route("shop", "cart"))
+    assert there.memory is not None
+    services = there.services if service else {"shop-cart-v2": there.services["shop-cart-v2"]}
+    there = msgspec.structs.replace(there, services=services, memory=msgspec.structs.replace(there.memory, made=("#2",)))
+    assert any(isinstance(step, Steer) and step.weights.get("shop-cart-v1") == 100 for step in due(there, now=0.0)) is service
+
+
 def _moves(stable, route):
     steps = due(on_the_way_back(stable, route), now=0.0)
     return any(isinstance(step, (Steer if route else Remember)) for step in steps)
