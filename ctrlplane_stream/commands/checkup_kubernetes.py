@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
-from ctrlplane_stream.actuators.kubernetes.chosen import pod_labels, rival, unserved
+from ctrlplane_stream.actuators.kubernetes.chosen import besides, pod_labels, rival, unserved
 from ctrlplane_stream.actuators.kubernetes.composition import Connect, connect
 from ctrlplane_stream.actuators.kubernetes.intake import named_twice, no_gateway_api, shared_out
-from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
+from ctrlplane_stream.actuators.kubernetes.manifests import selector
+from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, name_of
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.placement import PlacementError, Placements, read_placements
 from ctrlplane_stream.actuators.kubernetes.rights import lacking, needed
@@ -91,7 +92,9 @@ async def _check_way(cluster: Cluster, target: Target, place: Place) -> list[Fin
     if there is None:
         return [note(check, f"there is no Service {place.service} in {place.namespace}", remedy)]
     base = workload_of(place.template)
+    own = {name_of(each) for each in (await cluster.select(Kind.DEPLOYMENT, place.namespace, selector(place)))[0]}
     said = unserved(there, pod_labels(base), "the template's Pods") if base is not None else None
+    said = said or await besides(cluster, place, there, own or {place.adopt or ""})
     return [wrong(check, *said.split(": ")) if said else ok(check, f"weights by shares of Pods behind Service {place.service}")]
 
 

@@ -8,12 +8,13 @@ import yaml
 
 from ctrlplane_stream.actuators.kubernetes.access import AccessError
 from ctrlplane_stream.actuators.kubernetes.composition import PlacedKubernetes
+from ctrlplane_stream.actuators.kubernetes.health import is_serving
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.placement import read_placements
 from ctrlplane_stream.actuators.kubernetes.rights import Right
 from ctrlplane_stream.commands.checkup_kubernetes import check_kubernetes
 from ctrlplane_stream.local.control_plane.lab import open_api_server
-from ctrlplane_stream.local.control_plane.scene import command, route, template, version
+from ctrlplane_stream.local.control_plane.scene import command, kubernetes, route, running, settled, template, version
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.settings import Settings
@@ -94,6 +95,48 @@ def test_doctor_names_the_rights_that_are_missing_and_where_there_is_no_way_for_
     assert [line.split(" ", 1)[0] for line in found] == ["ok", "ok", "ok"]
     assert last.startswith(f"note   kubernetes HTTPRoute {namespace}/shop: no gateway says whether it accepts it"), last
     assert synced == f"ok     kubernetes staging:shop/cart: nothing syncs HTTPRoute {namespace}/shop"
+
+
+def test_weight_is_no_share_of_pods_that_others_behind_the_service_answer_too(lab, placement):
+    """Pods of no version: nothing that gives weight is taken, with what they are; what brings all back is. Doctor says it too."""
+    namespace = lab.namespace()
+    lab.apply([SERVICE, running(2)], namespace)
+    path = placement(namespace)
+    said = "Service orders chooses ready Pods of no version too (2 of Deployment cart), whose share of the requests nobody counts"
+
+    def pair(stable: int):
+        return version("shop/orders", 1, stable), version("shop/orders", 2, 100 - stable)
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            actuator = kubernetes(cluster, (SHARED, read_placements(path).place(SHARED)))
+            await have(admin, 2)
+            assert (await actuator.apply(*command(SHARED, 1, version("shop/orders", 1, 0), stable=None))).status is OutcomeStatus.APPLIED
+            outcome = await actuator.apply(*command(SHARED, 2, version("shop/orders", 1, 100), stable=None))
+            assert (outcome.status, said in outcome.reason) == (OutcomeStatus.REFUSED, True), outcome
+            await have(admin, 0)
+            await actuator.apply(*command(SHARED, 3, version("shop/orders", 1, 100), stable=None))
+            await settled(actuator, SHARED, {"#1": 100})
+            await actuator.apply(*command(SHARED, 4, *pair(50)))
+            await settled(actuator, SHARED, {"#1": 50, "#2": 50})
+            await have(admin, 2)
+            outcome = await actuator.apply(*command(SHARED, 5, *pair(0)))
+            assert (outcome.status, said in outcome.reason) == (OutcomeStatus.REFUSED, True), outcome
+            assert (await actuator.apply(*command(SHARED, 6, *pair(100)))).status is OutcomeStatus.APPLIED
+            await settled(actuator, SHARED, {"#1": 100, "#2": 0})
+
+    async def have(admin, replicas: int) -> None:
+        """Have the Deployment that was there before us run so many Pods."""
+        await admin.patch(Kind.DEPLOYMENT, namespace, "cart", [{"op": "add", "path": "/spec/replicas", "value": replicas}])
+        async with asyncio.timeout(30.0):
+            while (
+                len([pod for pod in (await admin.select(Kind.POD, namespace, "!ctrlplane-stream.dev/service"))[0] if is_serving(pod)])
+                != replicas
+            ):
+                await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+    assert any(line.startswith(f"wrong  kubernetes {SHARED}: {said}") for line in doctor(lab, path)), doctor(lab, path)
 
 
 def test_doctor_says_where_it_is_let_in_nowhere(placement):

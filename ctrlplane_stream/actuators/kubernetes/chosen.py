@@ -1,6 +1,10 @@
 """What chooses the Pods of a version by their labels: the shared Service must, and no autoscaler of somebody else's may."""
 
+from collections import Counter
+from collections.abc import Collection
+
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
+from ctrlplane_stream.actuators.kubernetes.health import is_serving
 from ctrlplane_stream.actuators.kubernetes.objects import SERVICE, Kind, Manifest, label, name_of
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.selectors import chooses
@@ -28,6 +32,34 @@ def unserved(shared: Manifest | None, labels: dict[str, str], whose: str) -> str
         f"Service {name_of(shared)} chooses Pods by {', '.join(absent)}, which {whose} do not have, so they would never be sent a request: "
         "add it to their labels, or correct the Service"
     )
+
+
+async def besides(cluster: Cluster, place: Place, shared: Manifest | None, adopted: Collection[str]) -> str | None:
+    """Which ready Pods the shared Service chooses that are no version's, in words; None where there are none. ``adopted``: Deployments
+    whose Pods are. Weights by shares of Pods would not be what requests meet. Raises ApiRefused and WorldUnreachable.
+    """
+    selector: dict[str, str] = (shared["spec"].get("selector") or {}) if shared is not None else {}
+    if shared is None or not selector:
+        return None
+    pods, _ = await cluster.select(Kind.POD, place.namespace, ",".join(f"{key}={value}" for key, value in sorted(selector.items())))
+    of = Counter(_maker(pod) for pod in pods if label(pod, SERVICE) != place.slug and is_serving(pod))
+    others = [f"{count} of {maker}" for maker, count in sorted(of.items()) if maker.removeprefix("Deployment ") not in adopted]
+    if not others:
+        return None
+    return (
+        f"Service {name_of(shared)} chooses ready Pods of no version too ({', '.join(others)}), whose share of the requests nobody counts: "
+        "adopt what runs there, or take it from behind that Service"
+    )
+
+
+def _maker(pod: Manifest) -> str:
+    """What made a Pod, as people know it: its Deployment, whose name and the hash of its template are a ReplicaSet's."""
+    owner = next(iter(pod["metadata"].get("ownerReferences") or []), None)
+    if owner is None:
+        return f"Pod {name_of(pod)}"
+    hashed = f"-{label(pod, 'pod-template-hash')}"
+    is_deployed = owner["kind"] == "ReplicaSet" and str(owner["name"]).endswith(hashed)
+    return f"Deployment {str(owner['name']).removesuffix(hashed)}" if is_deployed else f"{owner['kind']} {owner['name']}"
 
 
 async def rival(cluster: Cluster, place: Place, labels: dict[str, str]) -> str | None:

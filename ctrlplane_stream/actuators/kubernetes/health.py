@@ -40,16 +40,19 @@ def carrying(sight: Sight, version: str) -> int:
     if version_name(sight.place.slug, version) not in sight.services:
         return 0
     if version in sight.chosen:
-        return sum(_is_ready(pod) for pod in sight.chosen[version] if not pod["metadata"].get("deletionTimestamp"))
+        return sum(map(is_serving, sight.chosen[version]))
     return staying(sight.serving(version))
 
 
 def ready_pods(sight: Sight, version: str) -> int:
     """The same by the Pods that are listed and stay; of an adopted Deployment, whose Pods have no label of ours, 0."""
-    return sum(_is_ready(pod) for pod in _pods(sight, version, SERVING) if not pod["metadata"].get("deletionTimestamp"))
+    return sum(map(is_serving, _pods(sight, version, SERVING)))
 
 
-def _is_ready(pod: Manifest) -> bool:
+def is_serving(pod: Manifest) -> bool:
+    """Whether a Pod is ready, and not on its way out: whether a Service that chooses it leads to it."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
     return any(each["type"] == "Ready" and each["status"] == "True" for each in (pod.get("status") or {}).get("conditions") or [])
 
 

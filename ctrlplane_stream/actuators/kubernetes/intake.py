@@ -5,7 +5,7 @@ import msgspec
 from ctrlplane_stream.actuators.kubernetes.adoption import misfit
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.autoscaling import grown
-from ctrlplane_stream.actuators.kubernetes.chosen import pod_labels, rival, unserved
+from ctrlplane_stream.actuators.kubernetes.chosen import besides, pod_labels, rival, unserved
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.manifests import workload
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
@@ -16,7 +16,7 @@ from ctrlplane_stream.actuators.kubernetes.sources import fitted, is_unknown, pl
 from ctrlplane_stream.actuators.kubernetes.template import workload_of
 from ctrlplane_stream.actuators.kubernetes.weights import is_named_twice, recorded, rule_index, serving, was_steered
 from ctrlplane_stream.actuators.ledger import Refusal
-from ctrlplane_stream.actuators.wanted import is_abort
+from ctrlplane_stream.actuators.wanted import is_abort, retreats
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import Capacity, WantedVersion
@@ -48,7 +48,7 @@ async def prepare(cluster: Cluster, hands: Hands, sight: Sight, memory: Memory, 
         return refusal
     sized = await _sized(cluster, memory, command, place)
     shared = await cluster.get(Kind.SERVICE, place.namespace, place.service) if place.service is not None else None
-    passed_by = _passed_by(sight, command, shared) if place.route is None else None
+    passed_by = await _passed_by(cluster, sight, memory, command, shared) if place.route is None else None
     if passed_by is not None:
         return Refusal(passed_by)
     memory = msgspec.structs.replace(memory, place=grown(sight, sized, running), hidden=_hidden(shared))
@@ -108,14 +108,15 @@ async def _unchosen(cluster: Cluster, sight: Sight, place: Place, version: Wante
     return unserved(shared, labels, "the template's Pods") or await rival(cluster, place, labels)
 
 
-def _passed_by(sight: Sight, command: Command, shared: Manifest | None) -> str | None:
-    """Why Pods that are there would get none of the weight that the command gives them, since their Service has come to choose others; or
-    None."""
+async def _passed_by(cluster: Cluster, sight: Sight, memory: Memory, command: Command, shared: Manifest | None) -> str | None:
+    """Why Pods would not get just the weight that the command gives them, since their Service chooses others by now, or others besides; or
+    None. What moves all back moves Pods alone."""
     if is_abort(command) or command.wanted.kind is not ServiceKind.ROUTED:
         return None
     weighty = [(each.label, sight.serving(each.label)) for each in command.wanted.versions if each.weight]
     said = [unserved(shared, pod_labels(there), f"the Pods of {label}") for label, there in weighty if there is not None]
-    return next(filter(None, said), None)
+    beside = None if retreats(command.wanted) else await besides(cluster, sight.place, shared, memory.adopted.values())
+    return next(filter(None, said), beside)
 
 
 def _untemplated(command: Command, place: Place) -> Refusal | None:
