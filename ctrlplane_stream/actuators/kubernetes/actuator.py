@@ -49,8 +49,9 @@ _ROUNDS = 40
 _ELBOW_SECONDS = 0.02
 """The longest pause after a conflict."""
 
-_MAKING_SECONDS = 4.0
-"""How long one version's objects may take to be made in one go; what is there by then is not made again."""
+_MAKING_SECONDS = 3.0
+"""How long one version's objects may take to be made in one go, so that three are tried within one call of the port; what is there by then is
+not made again."""
 
 Refusals = dict[str, ApiRefused | WorldUnreachable]
 """What the API would not have, or did not answer, by what that is about."""
