@@ -50,8 +50,8 @@ _ELBOW_SECONDS = 0.02
 """The longest pause after a conflict."""
 
 _MAKING_SECONDS = 3.0
-"""How long one version's objects may take to be made in one go, so that three are tried within one call of the port; what is there by then is
-not made again."""
+"""How long one version's objects may take to be made in one go, so that three fit into one call of the port; what is there by then is not
+made again."""
 
 Refusals = dict[str, ApiRefused | WorldUnreachable]
 """What the API would not have, or did not answer, by what that is about."""
