@@ -45,9 +45,9 @@ VERBS = f"""
 ## The verbs of `control`
 
 Each has options of its own, which its help has (`control pause -h`). On a rollout that has ended pause, resume,
-promote, abort, force and skip change nothing, say so in the same words, and end with 1. The same `--id` twice is one override: the
-second ends as the first did. An environment remembers the last {OVERRIDES_KEPT} of its overrides: one that is said again after
-so many others is a new one, and is carried out again.
+promote, abort, force and skip change nothing, say so in the same words, and end with 1. The same verb of the same scope and
+`--id` twice is one override: the second ends as the first did. An environment remembers the last {OVERRIDES_KEPT} of its
+overrides: one that is said again after so many others is a new one, and is carried out again.
 
 | verb | said of | what |
 |---|---|---|

@@ -91,7 +91,7 @@ def _verb_command(verb: OverrideVerb) -> click.Command:
     run.__doc__ = f"{meaning.line}\n\n{meaning.more}\n\n{SCOPES[meaning.scope]}"
     command: _Command = takes_json(ends(_STATUSES)(run))
     command = takes_wait(takes_settings("kafka_", "topic_", "partitions")(command))
-    once = f"The override's id; the same id twice, with fewer than {OVERRIDES_KEPT} others between, is one override. [a new one]"
+    once = f"The override's id; the same of one scope twice, with fewer than {OVERRIDES_KEPT} others between, is one override. [a new one]"
     command = click.option("--id", "event_id", metavar="ID", help=once)(command)
     command = click.option("--who", metavar="NAME", help="Who overrules. [the user's name]")(command)
     for option in reversed(meaning.options):

@@ -67,10 +67,7 @@ def revert(draft: Draft, fact: OverrideRequested) -> Answered:
     label = fact.version or target.earlier
     again = f"control retry {draft.environment}:{service} --version '{label}' --why …"
     if label is None or draft.version(service, label) is None:
-        if 0 < (version_number(label or "") or 0) <= target.newest:
-            forgotten = f"{service} {label} is not among the last {VERSIONS_KEPT}, of which it is known what they are made from"
-            return False, f"{REFUSED}{forgotten}; push its artifact again, and then `{again}`"
-        return False, f"{REFUSED}{service} has no version {label or 'before its stable one'}"
+        return False, REFUSED + _unknown(target, label, again)
     if label == target.stable:
         stopped = [r for r in in_scope(draft, fact) if r.phase not in (Phase.ABORTING, Phase.DRAINING, Phase.ADVISING, *ADOPTION)]
         for moving in stopped:
@@ -79,6 +76,8 @@ def revert(draft: Draft, fact: OverrideRequested) -> Answered:
     if (drains := _still_drains(draft, target, label)) is not None:
         move(draft, noted(drains, fact), Event.STOP, f"reverted to {label} by {fact.who}: {fact.why}")
         return True, f"{service} returns to {label}: {drains.id}, in which that still drains, goes back"
+    if (goes := _goes_there(draft, service, label)) is not None:
+        return False, f"{service} returns to {label} already: {goes.id} ({goes.phase})"
     if not has_baked(draft, service, label):
         return False, f"{REFUSED}{service} {label} never baked here, or was left since; `{again}` rolls it out step by step"
     id_ = enqueue(draft, {service: label}, "revert")
@@ -89,6 +88,20 @@ def revert(draft: Draft, fact: OverrideRequested) -> Answered:
     if (waits := obstacle(draft, begun)) is not None:
         said += f", once this is over: {waits[0]}"
     return True, "; ".join(filter(None, (said, passes(draft, begun))))
+
+
+def _unknown(target: e.TargetEntry, label: str | None, again: str) -> str:
+    """Why there is no going back to a version that is not known, or no more."""
+    if 0 < (version_number(label or "") or 0) <= target.newest:
+        forgotten = f"{target.service} {label} is not among the last {VERSIONS_KEPT}, of which it is known what they are made from"
+        return f"{forgotten}; push its artifact again, and then `{again}`"
+    return f"{target.service} has no version {label or 'before its stable one'}"
+
+
+def _goes_there(draft: Draft, service: str, label: str) -> e.Rollout | None:
+    """The revert that takes the service to this version already, or is about to."""
+    reverts = (r for r in under_way(draft, service) if r.is_revert and r.stopped_because is None)
+    return next((r for r in reverts if r.unit(service).candidate == label), None)
 
 
 def _still_drains(draft: Draft, target: e.TargetEntry, label: str) -> e.Rollout | None:

@@ -1,4 +1,4 @@
-"""What operators say: one function per verb, each idempotent by id, each leaving a reason with who and why.
+"""What operators say: one function per verb, each idempotent by id and scope, each leaving a reason with who and why.
 
 ``abort``, ``pause`` and ``freeze`` are never refused. ``force`` and ``skip`` pass over gates only, loudly; what would break
 make-before-break needs ``unsafe`` besides. A scope is a rollout, a service, or with neither of them the whole environment.
@@ -32,21 +32,20 @@ from ctrlplane_stream.decision.holds import (
 )
 from ctrlplane_stream.decision.notices import control, notify
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, FORWARD, GATED, Event, Phase
-from ctrlplane_stream.decision.said import IDLE, REFUSED, Answered, absent, in_scope, noted, scope_of
+from ctrlplane_stream.decision.said import IDLE, REFUSED, Answered, absent, in_scope, known_as, noted, scope_of
 from ctrlplane_stream.decision.targets import retires, tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
 from ctrlplane_stream.model.policy import Unsure
 
 OVERRIDES_KEPT = 256
-"""Ids of overrides that an environment remembers. One that is said again after so many others is carried out again: nothing in it tells a
+"""Overrides that an environment remembers. One that is said again after so many others is carried out again: nothing in it tells a
 person who means it anew from one who repeats himself, and no state can hold every id for ever."""
 
 
 def on_override(draft: Draft, fact: OverrideRequested) -> bool:
     """Carry an override out; whether it applied."""
-    before = draft.find(f"override/{fact.id}", e.OverrideEntry)
-    if before is not None:
+    if (before := _said_before(draft, fact)) is not None:
         said = f"ignored: {fact.verb} {fact.id} of {before.who} was answered before: {before.result}"
         draft.because("override-repeated" if _changed(before.result) else "override-repeated-in-vain", said)
         return False
@@ -58,14 +57,20 @@ def on_override(draft: Draft, fact: OverrideRequested) -> bool:
     return applied
 
 
+def _said_before(draft: Draft, fact: OverrideRequested) -> e.OverrideEntry | None:
+    """The same override, where it is remembered; older states knew it by its id alone."""
+    older = draft.find(f"override/{fact.id}", e.OverrideEntry)
+    return draft.find(f"override/{known_as(fact)}", e.OverrideEntry) or (older if older is not None and older.verb == fact.verb else None)
+
+
 def _changed(result: str) -> bool:
     """Whether an override that had this result changed anything."""
     return not result.startswith((REFUSED, IDLE))
 
 
 def _remember(draft: Draft, fact: OverrideRequested, result: str) -> None:
-    draft.put(f"override/{fact.id}", e.OverrideEntry(fact.verb, fact.who, fact.why, draft.clock.now_ms, result))
-    kept = (*draft.index.overrides, fact.id)
+    draft.put(f"override/{known_as(fact)}", e.OverrideEntry(fact.verb, fact.who, fact.why, draft.clock.now_ms, result))
+    kept = (*draft.index.overrides, known_as(fact))
     for old in kept[:-OVERRIDES_KEPT]:
         draft.remove(f"override/{old}")
     draft.put("index", replace(draft.index, overrides=kept[-OVERRIDES_KEPT:]))
@@ -217,8 +222,9 @@ def _skip(draft: Draft, fact: OverrideRequested) -> Answered:
 def _freeze(draft: Draft, fact: OverrideRequested) -> Answered:
     if fact.expires_ms is not None and fact.expires_ms <= draft.clock.now_ms:
         return True, f"{IDLE}this was to end at {stamp(fact.expires_ms)}, and it is {stamp(draft.clock.now_ms)} by the log's time"
-    draft.put(f"freeze/{fact.id}", e.FreezeEntry(fact.id, fact.service, fact.who, fact.why, draft.clock.now_ms, fact.expires_ms))
-    draft.put("index", replace(draft.index, freezes=(*draft.index.freezes, fact.id)))
+    freeze = e.FreezeEntry(fact.id, fact.service, fact.who, fact.why, draft.clock.now_ms, fact.expires_ms)
+    draft.put(f"freeze/{known_as(fact)}", freeze)
+    draft.put("index", replace(draft.index, freezes=(*draft.index.freezes, known_as(fact))))
     return True, f"{fact.service or draft.environment} is frozen"
 
 

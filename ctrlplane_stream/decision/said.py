@@ -23,6 +23,11 @@ def in_scope(draft: Draft, fact: OverrideRequested) -> list[e.Rollout]:
     ]
 
 
+def known_as(fact: OverrideRequested) -> str:
+    """What an override is known by: its id with its verb and scope, since whoever takes ids from tickets says several things by one."""
+    return f"{fact.verb}/{fact.rollout or fact.service or ''}/{fact.id}"
+
+
 def scope_of(draft: Draft, fact: OverrideRequested) -> str:
     """What the override is about, by the name that was said of it."""
     return fact.rollout or fact.service or draft.environment

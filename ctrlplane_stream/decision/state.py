@@ -7,7 +7,7 @@ JSON, or ``null`` where it went away. Folding deltas in order gives the state ag
 Keys: ``clock``, ``index``, ``telemetry``, ``catalog``, ``service/<name>``, ``origin/<topic>/<partition>``,
 ``edge/<kind>/<caller>|<callee>``, ``traffic/<service>``, ``arrivals/<service>``, ``version/<service>/<label>``,
 ``pair/<service>/<digest>/<manifest hash>``, ``offered/<service>/<digest>``, ``target/<service>``, ``set/<rollout>``,
-``rollout/<rollout>``, ``freeze/<id>``, ``override/<id>``, ``release/<id>``, ``advised/<service>``, ``gone/<service>``.
+``rollout/<rollout>``, ``freeze/<override>``, ``override/<override>``, ``release/<id>``, ``advised/<service>``, ``gone/<service>``.
 
 Entries that come from a log or a snapshot stay bytes until somebody asks for them, so that recovery costs a map, not a
 parse.

@@ -133,7 +133,7 @@ class OverrideVerb(StrEnum):
 
 
 class OverrideRequested(msgspec.Struct, frozen=True, tag_field="type", tag="override-requested"):
-    """An operator overrules the engine. ``id`` makes it idempotent; ``who`` is what the message claims.
+    """An operator overrules the engine. ``id`` makes it idempotent, with its verb and scope; ``who`` is what the message claims.
 
     ``rollout`` or ``service`` (or neither: the whole environment) is its scope. ``version`` is the label to pin or
     revert to; ``all_steps`` promotes through; ``unsafe`` permits what would break make-before-break; ``fact_offset``

@@ -557,6 +557,43 @@ def test_what_was_done_is_told_as_done_when_it_is_repeated() -> None:
     assert codes == ["override:freeze", "override-repeated"]
 
 
+def test_one_id_may_say_several_things_each_of_which_is_known_when_it_is_repeated() -> None:
+    """As whoever takes ids from tickets does it: no abort is taken for the pause before it, nor for that of another service."""
+    loop = shop()
+    for name in ("cart", "island"):
+        loop.push(name, 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    said = [
+        OverrideRequested("CHG-7", verb, "ada", "because", service=name) for verb in (Say.PAUSE, Say.ABORT) for name in ("cart", "island")
+    ]
+    for _ in range(2):
+        codes = [decision.reasons[0].code for each in said if (decision := loop.hear(each))]
+    assert codes == ["override-repeated"] * 4
+    until(loop, "island/2", Phase.REVERTED)
+    until(loop, "cart/2", Phase.REVERTED)
+
+
+def test_freezes_of_two_scopes_by_one_id_are_two() -> None:
+    loop = shop()
+    for name in ("cart", "pay"):
+        loop.hear(OverrideRequested("CHG-7", Say.FREEZE, "ada", "because", service=name))
+    loop.say(Say.UNFREEZE, service="cart")
+    for name in ("cart", "pay"):
+        loop.push(name, 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert phase(loop, "pay/2") is Phase.QUEUED
+
+
+def test_a_revert_that_is_said_twice_is_told_as_done() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+    said = [decision.reasons[0] for _ in range(2) if (decision := loop.say(Say.REVERT, service="cart"))]
+    assert [each.code for each in said[1:]] == ["override:revert"]
+    assert "cart returns to #1 already: production/cart/1 (" in said[1].text
+    until(loop, "cart/1", Phase.COMPLETED)
+
+
 def test_a_revert_while_a_newer_version_climbs_stops_that_one_first() -> None:
     loop = shop()
     loop.push("cart", 2)
@@ -597,7 +634,7 @@ def test_an_abort_that_asks_a_parked_version_back_asks_again_where_its_actuator_
     assert weights(loop, "cart")["#1"] == 100
 
 
-@pytest.mark.parametrize(("others", "frozen"), [(OVERRIDES_KEPT - 1, ()), (OVERRIDES_KEPT, ("K",))])
+@pytest.mark.parametrize(("others", "frozen"), [(OVERRIDES_KEPT - 1, ()), (OVERRIDES_KEPT, ("freeze//K",))])
 def test_an_id_is_remembered_as_long_as_the_documents_say(others: int, frozen: tuple[str, ...]) -> None:
     """Somebody who says it again after so many others means it again: no state can hold every id for ever."""
     driver = Driver()

@@ -41,6 +41,10 @@ class Hand(msgspec.Struct, frozen=True):
     edit: bool
 
 
+Said = tuple[OverrideVerb, str | None, str | None, str]
+"""An override: its verb, rollout, service and id."""
+
+
 class Books:
     """What the monitor noted of the past, per environment."""
 
@@ -83,10 +87,10 @@ class Books:
         """(service, label) to what that version was told to be made from."""
         self.events: dict[tuple[str, str], tuple[str, ...]] = {}
         """(service, digest) to the ids of the last events that offered it, so many as are remembered for sure."""
-        self.overrides: dict[str, None] = {}
-        """Ids of what people said, in the order in which it was first carried out; so many as are remembered for sure."""
-        self.freezes: dict[str, tuple[str | None, int | None]] = {}
-        """Freezes in force by id: the service (None: all) and when it ends."""
+        self.overrides: dict[Said, None] = {}
+        """What people said, in the order in which it was first carried out; so many as are remembered for sure."""
+        self.freezes: dict[Said, tuple[str | None, int | None]] = {}
+        """Freezes in force: the service (None: all) and when it ends."""
         self.weighted: set[tuple[str, int, str, str]] = set()
         """(rollout, attempt, service, label) of what had weight under it, by its word or a hand: each attempt makes its own instances."""
         self.mover: dict[str, tuple[str, int]] = {}
@@ -193,15 +197,21 @@ OVERRIDES_REMEMBERED = 256
 """After so many others in the environment what somebody said may be carried out again, as the documents say."""
 
 
+def said_as(fact: OverrideRequested) -> Said:
+    """What is one override, however often it is said: its id may be that of something else, too."""
+    return fact.verb, fact.rollout, fact.service, fact.id
+
+
 def note_override(books: Books, fact: OverrideRequested) -> None:
     """Note the freezes that people say and lift."""
-    if fact.id in books.overrides:
+    said = said_as(fact)
+    if said in books.overrides:
         return
-    books.overrides[fact.id] = None
+    books.overrides[said] = None
     if len(books.overrides) > OVERRIDES_REMEMBERED:
         del books.overrides[next(iter(books.overrides))]
     if fact.verb is OverrideVerb.FREEZE:
-        books.freezes[fact.id] = (fact.service, fact.expires_ms)
+        books.freezes[said] = (fact.service, fact.expires_ms)
     elif fact.verb is OverrideVerb.UNFREEZE:
         books.freezes = {id_: freeze for id_, freeze in books.freezes.items() if freeze[0] != fact.service}
 

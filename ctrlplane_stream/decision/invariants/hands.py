@@ -12,6 +12,7 @@ from ctrlplane_stream.decision.invariants.books import (
     commands_of,
     is_advised,
     rollout_of,
+    said_as,
     says_what_is_there,
 )
 from ctrlplane_stream.decision.phases import FORWARD, MOVING, Phase
@@ -122,9 +123,13 @@ def _way_back(waiting: dict[str, tuple[str, ...]], first: str) -> tuple[str, ...
     return None
 
 
+_ANSWERS = (OverrideVerb.RESUME, OverrideVerb.ABORT)
+"""What ends that a target is left as a hand has it."""
+
+
 def _note_hands(books: Books, fact: Fact, before: State, decision: Decision) -> None:
     """Note whose target is in a hand, and let go of what a person answered or what is as it was wanted."""
-    if isinstance(fact, OverrideRequested) and fact.id not in books.overrides and fact.verb in (OverrideVerb.RESUME, OverrideVerb.ABORT):
+    if isinstance(fact, OverrideRequested) and fact.verb in _ANSWERS and said_as(fact) not in books.overrides:
         for service in [name for name in books.hands if _answers(fact, before, name)]:
             del books.hands[service]
     if not isinstance(fact, OutcomeReported | WorldChanged) or fact.observed is None or decision.disposition is not Disposition.APPLIED:

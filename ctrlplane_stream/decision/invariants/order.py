@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, numbered, rollout_of
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, numbered, rollout_of, said_as
 from ctrlplane_stream.decision.phases import MOVING, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Command, Verb
@@ -26,7 +26,7 @@ def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decis
 
 def once_for_ever(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """9: an artifact with a configuration has one number for ever, a number is made from one thing for ever, and an event of an artifact
-    is taken and a word of an operator carried out once, by its id."""
+    is taken and a word of an operator carried out once, by its id and scope."""
     for service, version in numbered(decision):
         label = books.numbers.get((service, version.artifact, version.manifest_hash), version.label)
         if label != version.label:
@@ -38,7 +38,7 @@ def once_for_ever(books: Books, fact: Fact, before: State, decision: Decision) -
                 yield Violation(
                     9, f"{command.id}: {command.target} {wanted.label} is to be made from {wanted.made_from}, and was from {made}"
                 )
-    if isinstance(fact, OverrideRequested) and fact.id in books.overrides and decision.disposition is Disposition.APPLIED:
+    if isinstance(fact, OverrideRequested) and said_as(fact) in books.overrides and decision.disposition is Disposition.APPLIED:
         yield Violation(9, f"{fact.verb} {fact.id} by {fact.who} is carried out again")
     if isinstance(fact, ArtifactPushed) and decision.disposition is Disposition.APPLIED:
         if fact.event_id in books.events.get((fact.artifact.service, fact.artifact.digest), ()):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.engine import Decision
-from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, says_what_is_there
+from ctrlplane_stream.decision.invariants.books import Books, Violation, commands_of, rollout_of, said_as, says_what_is_there
 from ctrlplane_stream.decision.invariants.proof import went_forward
 from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.decision.state import State
@@ -81,7 +81,7 @@ def _stepped_though_frozen(books: Books, fact: Fact, rollout: e.Rollout, state: 
     clock = state.find("clock", e.Clock)
     if clock is None or isinstance(fact, OverrideRequested):
         return
-    for id_, (service, until_ms) in books.freezes.items():
+    for (*_, id_), (service, until_ms) in books.freezes.items():
         covers = service is None or any(unit.service == service for unit in rollout.units)
         if covers and (until_ms is None or until_ms > clock.now_ms):
             yield Violation(8, f"{rollout.id} went forward though {id_} freezes {service or 'everything'}")
@@ -90,7 +90,7 @@ def _stepped_though_frozen(books: Books, fact: Fact, rollout: e.Rollout, state: 
 def never_refused(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """8: abort, pause and freeze are never refused."""
     if isinstance(fact, OverrideRequested) and fact.verb in (OverrideVerb.ABORT, OverrideVerb.PAUSE, OverrideVerb.FREEZE):
-        repeated = fact.id in books.overrides or any(r.code == "repeated" for r in decision.reasons)
+        repeated = said_as(fact) in books.overrides or any(r.code == "repeated" for r in decision.reasons)
         if decision.disposition is not Disposition.APPLIED and not repeated:
             yield Violation(8, f"{fact.verb} {fact.id} was refused")
         if fact.verb is OverrideVerb.ABORT and not repeated:

@@ -540,6 +540,13 @@ def test_a_job_that_counts_what_is_said_late_is_seen() -> None:
         loop.run(20)
 
 
+def test_an_override_that_is_taken_for_another_of_the_same_id_is_seen() -> None:
+    """As rare: the simulation's people never use an id twice."""
+    by_id = planted([(overrides, "known_as", lambda fact: fact.id)])
+    with by_id, pytest.raises(InvariantBroken, match="invariant 8: pause CHG-7 was refused"):
+        test_operators.test_one_id_may_say_several_things_each_of_which_is_known_when_it_is_repeated()
+
+
 @pytest.mark.parametrize(
     ("case", "left"),
     [
