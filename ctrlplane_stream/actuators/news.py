@@ -5,7 +5,7 @@ import msgspec
 from ctrlplane_stream.actuators.wanted import retreats
 from ctrlplane_stream.model.facts import WorldCause
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.model.world import ObservedVersion, TargetObserved, TargetWanted
+from ctrlplane_stream.model.world import Cursor, ObservedVersion, TargetObserved, TargetWanted
 
 
 class News(msgspec.Struct, frozen=True):
@@ -15,13 +15,15 @@ class News(msgspec.Struct, frozen=True):
     detail: str
 
 
-def news(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted) -> News | None:
+def news(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted, latest: Cursor) -> News | None:
     """What changed since ``told`` (None: nothing was told since we started), or None where nothing did.
+
+    ``wanted`` is what the latest command says, and ``latest`` its cursor, whether or not the target has taken it.
 
     Whatever else changed travels in the observation itself; a person's hand outranks the lease, the lease outranks
     drift, and drift outranks readiness.
     """
-    return _by_hand(told, seen) or _by_lease(told, seen) or _by_drift(told, seen, wanted) or _by_readiness(told, seen, wanted)
+    return _by_hand(told, seen) or _by_lease(told, seen) or _by_drift(told, seen, wanted, latest) or _by_readiness(told, seen, wanted)
 
 
 def told_by_outcome(told: TargetObserved | None, seen: TargetObserved) -> TargetObserved | None:
@@ -65,17 +67,21 @@ def _by_lease(told: TargetObserved | None, seen: TargetObserved) -> News | None:
     return None
 
 
-def _by_drift(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted) -> News | None:
+def _by_drift(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted, latest: Cursor) -> News | None:
+    """What the target does on a command of ours is none, be it one before the latest: it had taken that, and the answer did not arrive."""
     if told is None:
         return None
     if told.edited is not None and seen.edited is None:
         return News(WorldCause.DRIFT, "the hand edit was released on the target")
     if told.cursor != seen.cursor:
-        return News(WorldCause.DRIFT, "the target took a command that is not the last one known here")
+        went_on = seen.cursor is not None and (told.cursor is None or told.cursor < seen.cursor) and seen.cursor <= latest
+        return None if went_on else News(WorldCause.DRIFT, "the target took a command that is not the last one known here")
     if _digests(told) != _digests(seen):
         return News(WorldCause.DRIFT, f"versions are now {', '.join(sorted(_digests(seen))) or 'none'}")
     if wanted.in_place and any(version.ready < version.instances for version in seen.versions):
         return None  # Weights in place are shares of what is ready, and that is readiness.
+    if seen.cursor is not None and seen.cursor < latest:
+        return None  # They follow an earlier command, since it has not taken, or has refused, the latest.
     strayed = [
         f"{after.label} went from {before.weight} to {after.weight} instead of {wanted.weight(after.label)}"
         for after in seen.versions

@@ -179,7 +179,7 @@ class Reconciler:
             log.exception("%s: not observed: the actuator %s has a fault", self.target, self._actuator.name)
             return True  # Asked again soon it would only have it again.
         wanted = self._latest.command.wanted
-        new = news(self._told, seen, wanted)
+        new = news(self._told, seen, wanted, self._latest.cursor)
         if new is not None:
             self._post(WorldChanged(self.target, new.cause, seen, new.detail))
         self._told = told_by_fact(new, self._told, seen)

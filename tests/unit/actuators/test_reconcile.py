@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ctrlplane_stream.actuators.dry_run import DryRun
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.actuators.reconcile import Pace, Reconciler
+from ctrlplane_stream.actuators.wanted import is_abort
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeReported, OutcomeStatus, WorldCause, WorldChanged
 from ctrlplane_stream.model.world import Cursor
@@ -122,6 +123,32 @@ def test_commands_overtaken_while_waiting_are_superseded():
             await asyncio.sleep(20)
             assert sorted(stage.outcomes) == [("c1", APPLIED), ("c2", SUPERSEDED), ("c3", APPLIED)]
             assert stage.world.begun == ["c1", "c3"]
+
+    run(play())
+
+
+class Silent(Slow):
+    """Takes what is not an abort and never answers, and refuses the abort."""
+
+    async def apply(self, given, cursor):
+        if is_abort(given) and self.begun:
+            return Outcome(REFUSED, "forbidden")
+        outcome = await super().apply(given, cursor)
+        await asyncio.sleep(3_600 if cursor.sequence > 1 else 0)
+        return outcome
+
+
+def test_what_an_abort_overtook_is_no_drift_where_the_target_had_taken_it_and_the_abort_is_refused():
+    async def play():
+        async with Stage(Silent(), call_seconds=7_200) as stage:
+            stage.submit(1, STABLE)
+            await asyncio.sleep(1)
+            stage.submit(2, share(25))
+            await asyncio.sleep(1)
+            stage.submit(3, STABLE)
+            await asyncio.sleep(30)
+            assert stage.outcomes == [("c1", APPLIED), ("c2", SUPERSEDED), ("c3", REFUSED)]
+            assert stage.causes == [WorldCause.READINESS, WorldCause.READINESS]
 
     run(play())
 
