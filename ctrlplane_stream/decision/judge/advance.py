@@ -1,5 +1,7 @@
 """One more window into the state of a step: pure, in the order of the guards, every question once."""
 
+import math
+
 import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
@@ -18,7 +20,7 @@ from ctrlplane_stream.decision.judge.checks import (
 from ctrlplane_stream.decision.judge.harming import touched_after
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, budget_of, groups, needed
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_assignment, budget_of, groups, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.sampling import Kept, sampled_as, sampling_after
 from ctrlplane_stream.decision.judge.state import (
@@ -192,7 +194,8 @@ def _arrivals_and_limits(
     key = arrivals_key(change)
     if change.stable is not None and not assignment.baking:
         before = checks.get(key, CheckState())
-        checks[key] = check_arrivals(before, candidate.requests, stable.requests, assignment.weight, policy.sample_ratio_tolerance)
+        weight, wanted = assignment.weight, -math.log(alpha_of_assignment(assignment))
+        checks[key] = check_arrivals(before, candidate.requests, stable.requests, weight, policy.sample_ratio_tolerance, wanted)
     kept = sampled_as((change.service,), state, sampling)
     for limit in (limit for limit in policy.limits if limit.metric in LIMITED_METRICS):
         share = limit_share(limit.metric, limit.maximum)

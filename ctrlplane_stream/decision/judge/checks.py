@@ -1,6 +1,7 @@
 """One question, one more window: the arms become counts, the counts become evidence. Everything chosen comes from earlier windows."""
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow
 from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals
@@ -14,7 +15,7 @@ from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Ed
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.betting import Thinned
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
-from ctrlplane_stream.decision.stats.harm import Past, weigh_against
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, clipped, weigh_against
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.model.sketch import bucket_index
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric
@@ -29,6 +30,8 @@ _THINNED = 2.0
 """A success must stand for so many times as many as a failure does to be weighed as thinned: less is a matter of how that was estimated."""
 _GUESSED = 10.0
 """Kept successes that the weight is worth as a guess of the proportion of requests."""
+_BEYOND = 5.0
+"""Nats: what the mixture of four bets and the choice of two sides cost, and some that a quiet window does not take at once."""
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -177,14 +180,20 @@ def check_limit(state: CheckState, candidate: Counts, stable: Counts, maximum: f
     return next_check(state, evidence, candidate, stable, residual_of_share(candidate.events, candidate.total, c.events, c.total), effect)
 
 
-def check_arrivals(state: CheckState, candidate: float, stable: float, weight: float, tolerance: float) -> CheckState:
-    """Whether requests arrive in the proportion of the weights, give or take a factor."""
+def check_arrivals(state: CheckState, candidate: float, stable: float, weight: float, tolerance: float, wanted: float) -> CheckState:
+    """Whether requests arrive in the proportion of the weights, give or take a factor.
+
+    Routes may take up a weight late, and what is over holds nobody: no capital is kept much beyond the ``wanted`` nats that tell
+    of one, so that arrivals which follow by now outweigh it about as soon as it was seen.
+    """
     total = candidate + stable
     if total <= 0 or not 0.0 < weight < 1.0:
         return state
     most = weight * tolerance / (weight * tolerance + 1 - weight)
     least = weight / (weight + (1 - weight) * tolerance)
-    return weigh_two_sided(state, Counts(candidate, total), stable, most, least, UNSCATTERED)
+    after = weigh_two_sided(state, Counts(candidate, total), stable, most, least, UNSCATTERED)
+    kept = wanted + _BEYOND
+    return replace(after, evidence=clipped(after.evidence, kept), opposite=clipped(after.opposite or Evidence(), kept))
 
 
 def limit_counts(arm: ArmWindow, metric: Metric, maximum: float, kept: Kept, before: Counts) -> Counts:

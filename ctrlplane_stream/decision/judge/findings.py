@@ -258,7 +258,7 @@ def _of_change(change: Change, state: StepState, assignment: Assignment, alpha: 
 
 
 def _sample_ratio(change: Change, check: CheckState, assignment: Assignment) -> MetricEvidence:
-    log_e, alpha = harm_of(check), alpha_of_assignment(assignment)
+    log_e, alpha = max(0.0, _standing(check)), alpha_of_assignment(assignment)
     share = check.candidate.events / check.candidate.total if check.candidate.total else None
     return MetricEvidence(
         name=Metric.SAMPLE_RATIO,

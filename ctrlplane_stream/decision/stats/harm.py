@@ -19,6 +19,7 @@ from functools import partial
 from operator import add
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision.stats.betting import (
     Sample,
@@ -191,6 +192,15 @@ def shifted(evidence: Evidence, nats: float) -> Evidence:
     a, b, c, d = evidence.harm
     harm = a + nats, b + nats, c + nats, d + nats
     return Evidence(harm, evidence.safety, _mixture(harm, _LOG_WEIGHTS), evidence.best_safety)
+
+
+def clipped(evidence: Evidence, most: float) -> Evidence:
+    """The evidence with no more than ``most`` nats of capital in a harm bet, so that it is lost as soon as the harm is over.
+
+    Capital that is given away leaves an e-process one: what is left is worth no more than what was.
+    """
+    a, b, c, d = [min(nats, most) for nats in evidence.harm]
+    return replace(evidence, harm=(a, b, c, d))
 
 
 def carried(evidence: Evidence, part: float) -> Evidence:

@@ -257,6 +257,19 @@ def test_arrivals_far_from_the_weight_do_not_pass(shop: Any, traffic: Any) -> No
     assert verdicts[-1].contradicted
 
 
+@pytest.mark.parametrize("late", [1, 6, 20])
+def test_a_route_that_takes_up_its_weight_late_is_held_no_longer_than_it_is_late(late: int, shop: Any, traffic: Any) -> None:
+    """Load balancers and connections that last follow some windows after the object says so."""
+    assignment = shop.assignment()
+    state, contradicted = begin(assignment, shop.baseline()), list[bool]()
+    for number in range(late + 8):
+        given = traffic(stable=400, candidate=400) if number < late else traffic(stable=720, candidate=80)
+        state, verdict = judge_window(state, assignment, shop.window((30 + number) * 10, given))
+        contradicted.append(verdict.contradicted)
+    assert contradicted[late - 1]
+    assert not any(contradicted[late + 3 :])
+
+
 def test_low_traffic_says_what_it_cannot_prove_and_soaks(shop: Any, traffic: Any) -> None:
     """One request a second, 10% of it: an honest number, then PASS marked unproven."""
     _, verdicts = shop.judge(traffic(stable=9, candidate=1), baseline=shop.baseline(traffic=traffic(stable=10, candidate=0)))
