@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.wire.cloudevents import Unreadable
-from ctrlplane_stream.wire.dead_letters import TOPIC, letter_headers, read_letter
+from ctrlplane_stream.wire.dead_letters import TOPIC, letter_headers, letter_value, read_letter
 
 log = logging.getLogger("ctrlplane_stream.stream")
 
@@ -66,4 +66,5 @@ def dead_letter(found: Record, why: Unreadable, now_ms: int, partitions: int) ->
     headers = letter_headers(
         found.topic, found.partition, found.offset, why.reason, now_ms, key=found.key, headers=((k, v or b"") for k, v in found.headers)
     )
-    return Letter(TOPIC, found.partition % partitions, found.topic.encode(), found.value, headers)
+    value, kept_as = letter_value(found.value)
+    return Letter(TOPIC, found.partition % partitions, found.topic.encode(), value, (*headers, *kept_as))

@@ -6,7 +6,10 @@ of every length-prefixed request, as the exporter compresses; a single JSON or p
 
 import gzip
 import io
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +39,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 def read(path: Path) -> Iterator[Recorded]:
     """The records of a file, in order. A broken end is a last, unreadable record. Raises OSError where the file cannot be opened."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         stream: io.BufferedReader[_Unpacked] = io.BufferedReader(_Unpacked(_unpacked(file)))
         number = 0
         try:
@@ -44,6 +47,19 @@ def read(path: Path) -> Iterator[Recorded]:
                 yield Recorded(number, value, file.tell())
         except _BROKEN as error:
             yield Recorded(number + 1, Unreadable(f"the file breaks off: {error}"), file.tell())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file, or a copy of what a pipe holds: a form is told by the beginning, and how far one has come by the place."""
+    with path.open("rb") as file:
+        if file.seekable():
+            yield file
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            yield copy
 
 
 class _Unpacked(io.RawIOBase):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
 from ctrlplane_stream.local.processes import free_port
@@ -136,6 +137,9 @@ async def _send(settings: Settings) -> None:
         for i, value in enumerate(distorter.big()):
             await client.send_and_wait(settings.topic(_TOPIC), value, key=b"k", partition=i % settings.partitions)
         await client.flush()
+    packing = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, compression_type="zstd", max_request_size=3 * BIG)
+    async with packing:  # small enough for the topic as it travels, and larger than any record once it is unpacked
+        await packing.send_and_wait(settings.topic(_TOPIC), b'{"resourceSpans": [' + b" " * 2 * BIG, key=b"k", partition=0)
 
 
 async def _held(settings: Settings) -> dict[Place, tuple[bytes | None, int]]:

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import re
+import threading
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +78,18 @@ def test_every_form_of_the_same_spans_gives_the_same_windows(tmp_path: Path, for
     assert found.unreadable == ()
     assert (found.parts, found.spans, found.skipped) == (expected.parts, expected.spans, expected.skipped)
     assert found.spans == sum(len(random_spans(seed)) for seed in range(6))
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+    """As from `<(kubectl exec ...)`, which cannot be read twice."""
+    reference, pipe = tmp_path / "reference", tmp_path / "pipe"
+    reference.write_bytes(LENGTHS)
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(zstandard.compress(LINES),), daemon=True)
+    writer.start()
+    expected, found = windows_of([reference]), windows_of([pipe])
+    writer.join()
+    assert (found.parts, found.spans, found.unreadable) == (expected.parts, expected.spans, ())
 
 
 def test_what_protobufs_own_json_leaves_out_or_calls_null_is_empty(tmp_path: Path) -> None:

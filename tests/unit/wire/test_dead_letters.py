@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlplane_stream.wire.dead_letters import MAX_REASON_BYTES, letter_headers, read_letter
+from ctrlplane_stream.wire.dead_letters import MAX_REASON_BYTES, MOST_BYTES, letter_headers, letter_value, read_letter
 
 _names = st.text(min_size=1, max_size=20)
 
@@ -48,3 +48,17 @@ def test_a_long_reason_is_cut() -> None:
     """A reason that quotes ten megabytes does not double them."""
     letter = read_letter(0, 0, None, letter_headers("control", 0, 0, "ä" * 10_000, 1))
     assert len(letter.reason.encode(errors="replace")) <= MAX_REASON_BYTES + 3
+
+
+def test_a_value_that_is_larger_than_a_letter_is_kept_packed_and_read_as_it_was() -> None:
+    """What a topic allows is counted as it was compressed, and a letter that no broker takes would end its role at every start."""
+    large = b'{"resourceSpans": [' + b" " * 2 * MOST_BYTES
+    value, kept_as = letter_value(large)
+    assert value is not None
+    assert len(value) < MOST_BYTES
+    assert read_letter(0, 0, value, (*letter_headers("otlp_spans", 0, 0, "cut short", 1), *kept_as)).value == large
+    assert letter_value(large[:100]) == (large[:100], ())
+
+
+def test_a_value_that_only_says_that_it_is_packed_is_kept_as_it_is() -> None:
+    assert read_letter(0, 0, b"no frame", [("packed", b"zstd")]).value == b"no frame"
