@@ -16,7 +16,7 @@ from ctrlplane_stream.model.world import Cursor, TargetWanted
 _THEN = "; then "
 _EDITS_NAMED = 5
 RELEASED_LEASE_SECONDS = 300.0
-"""The lease of a partial weight that an operator hands back, where no command ever named one: the policy's default."""
+"""The lease of a partial weight that no command named one for, as of one that an operator hands back: the policy's default."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -30,8 +30,8 @@ class Ledger(msgspec.Struct, frozen=True):
     """The memory of one target, kept in the target itself.
 
     ``goal`` are the weights to be reached, ``weights`` those in force, both in percent by label: they differ only while
-    a version that is to gain is not ready for it. ``lease_until`` is in seconds since 1970. The three last fields are
-    what happened other than by our command, each in words, until a command agrees with it.
+    a version that is to gain is not ready for it. ``lease_until`` is in seconds since 1970: of weights that are not whole, or on their
+    way. The three last fields are what happened other than by our command, each in words, until a command agrees with it.
     """
 
     wanted: TargetWanted | None = None
@@ -44,8 +44,9 @@ class Ledger(msgspec.Struct, frozen=True):
     broken_glass: str | None = None
 
 
-def take(ledger: Ledger, command: Command, cursor: Cursor, now: float) -> Ledger | Refusal:
-    """The ledger after a command, or why it is refused; ``now`` in seconds since 1970.
+def take(ledger: Ledger, command: Command, cursor: Cursor, now: float, seen: Mapping[str, int] | None = None) -> Ledger | Refusal:
+    """The ledger after a command, or why it is refused; ``now`` in seconds since 1970, ``seen`` the weights in force where those that were
+    given away count until they are gone.
 
     Refused are: what is malformed, a cursor that is not greater, a target edited by hand (unless ``over_edit`` names
     that edit), a change of an immutable version, and after an expired lease or a broken glass anything that would
@@ -55,19 +56,42 @@ def take(ledger: Ledger, command: Command, cursor: Cursor, now: float) -> Ledger
     if refusal is not None:
         return refusal
     wanted = command.wanted
-    return Ledger(
-        wanted=wanted,
-        cursor=cursor,
-        goal={version.label: version.weight for version in wanted.versions},
-        weights=ledger.weights,
-        lease_until=None if wanted.lease_seconds is None else now + wanted.lease_seconds,
-    )
+    goal = {version.label: version.weight for version in wanted.versions}
+    taken = Ledger(wanted=wanted, cursor=cursor, goal=goal, weights=ledger.weights)
+    in_force = taken if seen is None else msgspec.structs.replace(taken, weights=dict(seen))
+    return msgspec.structs.replace(taken, lease_until=_lease(ledger, in_force, now))
+
+
+def _lease(before: Ledger, taken: Ledger, now: float) -> float | None:
+    """Until when weights stand that are not whole or not there yet. A command that names no lease keeps the one that runs: it is about
+    what is in force, which no wish ends."""
+    if is_whole(taken):
+        return None
+    named = taken.wanted.lease_seconds if taken.wanted is not None else None
+    if named is not None:
+        return now + named
+    if not _is_partial(taken.weights):
+        return None
+    return before.lease_until if before.lease_until is not None else now + RELEASED_LEASE_SECONDS
+
+
+def is_whole(ledger: Ledger) -> bool:
+    """Whether one version has all of the traffic, or none has any, and that is what was wanted: nothing is left to be judged."""
+    given, wanted = ({label: weight for label, weight in each.items() if weight} for each in (ledger.weights, ledger.goal))
+    return given == wanted and not _is_partial(given)
+
+
+def _is_partial(weights: Mapping[str, int]) -> bool:
+    return any(0 < weight < 100 for weight in weights.values())
 
 
 def expire(ledger: Ledger, now: float) -> Ledger:
-    """The ledger with its lease honoured: unchanged, or on its way to stable because nobody renewed in time."""
+    """The ledger, with the weights that are in force, with its lease honoured: unchanged; or without it, since the weights are whole by
+    now; or on its way to stable because nobody renewed in time."""
     if ledger.lease_until is None or now < ledger.lease_until:
         return ledger
+    if is_whole(ledger):
+        return msgspec.structs.replace(ledger, lease_until=None)
     return msgspec.structs.replace(ledger, goal=fallback(ledger), lease_until=None, lease_expired=True)
 
 
@@ -96,7 +120,7 @@ def release(ledger: Ledger, now: float) -> Ledger | Refusal:
     if ledger.edited is None:
         return Refusal("nothing to release: the target was not edited by hand")
     named = ledger.wanted.lease_seconds if ledger.wanted is not None else None
-    partial = any(0 < weight < 100 for weight in ledger.goal.values())
+    partial = _is_partial(ledger.goal) or _is_partial(ledger.weights)
     until = now + (named or RELEASED_LEASE_SECONDS) if partial else None
     return msgspec.structs.replace(ledger, edited=None, lease_until=until)
 

@@ -16,7 +16,7 @@ from ctrlplane_stream.decision.graph import edge_key
 from ctrlplane_stream.decision.holds import LEASE_EXPIRED, Condition, hold, lifted
 from ctrlplane_stream.decision.notices import notify, notify_of_target
 from ctrlplane_stream.decision.phases import ADOPTION, QUEUED, Event, Phase
-from ctrlplane_stream.decision.targets import impostor, is_as_left, is_shown, takes_requests, tell_again
+from ctrlplane_stream.decision.targets import impostor, is_as_left, is_partial, is_shown, takes_requests, tell_again
 from ctrlplane_stream.decision.transitions import move
 from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
@@ -144,7 +144,8 @@ def _settled(draft: Draft, target: e.TargetEntry) -> e.TargetEntry:
         target = replace(target, strayed=None, zero_since={**begun, **target.zero_since})
     if target.in_flight is not None and is_shown(draft, target):
         edited = None if target.edited == target.over_edit else target.edited  # another edit has come since, and stands
-        return replace(target, in_flight=None, over_edit=None, edited=edited)
+        leased_ms = target.leased_ms if is_partial(target) else None
+        return replace(target, in_flight=None, over_edit=None, edited=edited, leased_ms=leased_ms)
     return target
 
 

@@ -185,11 +185,15 @@ def grows(draft: Draft, target: e.TargetEntry) -> bool:
     return began is not None and target.service in began.by_weight
 
 
+def is_taken(target: e.TargetEntry) -> bool:
+    """Whether the target is seen to have taken the last command, which is not in force yet."""
+    flight = target.in_flight
+    return flight is not None and flight.trouble is None and target.observed_sequence >= flight.sequence
+
+
 def goes_on(draft: Draft, target: e.TargetEntry) -> bool:
     """Whether the actuator has taken the last command and starts or exchanges instances by it, which takes its time."""
-    flight = target.in_flight
-    taken = flight is not None and flight.trouble is None and target.observed_sequence >= flight.sequence
-    return taken and (exchanges(draft, target) or grows(draft, target))
+    return is_taken(target) and (exchanges(draft, target) or grows(draft, target))
 
 
 def _same_share(wanted: int, seen: int, kind: ServiceKind, granularity: int) -> bool:
@@ -206,8 +210,7 @@ def kind_of(draft: Draft, service: str) -> ServiceKind:
 
 
 def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:
-    """The whole desired state of a target, with a lease wherever a weight is partial."""
-    partial = any(0 < v.weight < 100 for v in target.live)
+    """The whole desired state of a target, with a lease wherever a weight is partial, or may be until this is in force."""
     entry = draft.service_as_known(target.service)
     in_place = exchanges(draft, target)
     return TargetWanted(
@@ -215,12 +218,28 @@ def desired(draft: Draft, target: e.TargetEntry) -> TargetWanted:
         kind=kind_of(draft, target.service),
         versions=tuple(_wanted_version(draft, target.service, v) for v in target.live),
         stable=target.stable,
-        lease_seconds=lease_seconds(draft, target) if partial else None,
+        lease_seconds=lease_seconds(draft, target) if _is_on_lease(target) else None,
         actuator=entry.actuator if entry is not None else "",
         in_place=in_place,
         surplus_percent=_surplus_percent(draft, target) if in_place else 0,
         unsafe=_is_unsafe(draft, target),
     )
+
+
+def is_partial(target: e.TargetEntry) -> bool:
+    """Whether any weight that is wanted lies strictly between 0 and 100."""
+    return any(0 < v.weight < 100 for v in target.live)
+
+
+def _is_on_lease(target: e.TargetEntry) -> bool:
+    """Whether somebody must go on judging: of weights that are whole until they are known to be in force, where another version has any.
+
+    What was last told on a lease may be in force by now, whatever was seen before.
+    """
+    if target.leased_ms is not None or is_partial(target):
+        return True
+    seen = [(v.label, v.weight) for v in target.observed if v.weight]
+    return bool(seen) and seen != [(v.label, v.weight) for v in target.live if v.weight]
 
 
 def _wanted_version(draft: Draft, service: str, live: e.LiveVersion) -> WantedVersion:
@@ -344,9 +363,12 @@ def _commanded(draft: Draft, target: e.TargetEntry, telling: Telling, id_: str, 
         id_, telling.verb, draft.clock.sequence, steady, tries, stays=telling.weights is not None and telling.verb is not Verb.RENEW
     )
     renewed = flight is not None and telling.verb is Verb.RENEW
+    if renewed and flight is not None:
+        anew = flight.verb == Verb.RENEW or goes_on(draft, target)  # else what it renews is waited for no longer than without it
+        told = replace(told, verb=flight.verb, tries=flight.tries, issued_steady=steady if anew else flight.issued_steady)
     return replace(
         target,
-        in_flight=replace(told, verb=flight.verb, tries=flight.tries) if renewed and flight is not None else told,
+        in_flight=told,
         moved_steady=target.moved_steady if renewed else steady,
         commanded_sequence=draft.clock.sequence,
         zero_since={label: since for label, since in target.zero_since.items() if label not in given},

@@ -9,7 +9,7 @@ from ctrlplane_stream.decision.observing import lease_lapsed
 from ctrlplane_stream.decision.overrides import drop_freezes
 from ctrlplane_stream.decision.phases import QUEUED
 from ctrlplane_stream.decision.retiring import retire
-from ctrlplane_stream.decision.targets import exchanges, goes_on, lease_seconds
+from ctrlplane_stream.decision.targets import exchanges, is_partial, is_taken, lease_seconds
 from ctrlplane_stream.decision.versioning import releases_due
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import LOOKS_EVERY_SECONDS
@@ -41,10 +41,11 @@ def _is_over(draft: Draft, freeze: e.FreezeEntry) -> bool:
 
 
 def _leases_lost(draft: Draft) -> None:
-    """A lease that must have expired is not renewed: the target has gone to stable, or will."""
+    """A lease that must have expired is not renewed: the target has gone to stable, or will. Where all of the traffic was to go to one
+    version that may be so by now, and the lease over with that: the target says which."""
     for target, leased_ms in _leased(draft):
         seconds = (draft.clock.now_ms - leased_ms) / 1000
-        if target.edited is None and seconds > lease_seconds(draft, target):
+        if target.edited is None and is_partial(target) and seconds > lease_seconds(draft, target):
             lease_lapsed(draft, target.service, f"nobody renewed the lease on {target.service} for {seconds:.0f} s")
 
 
@@ -54,7 +55,7 @@ def renew(draft: Draft) -> None:
         if target.edited is not None or (target.service in draft.telling and target.strayed is None):
             continue
         due = leased_ms + lease_seconds(draft, target) * 1000 / 3
-        if leased_ms <= draft.clock.now_ms < due or not _may_be_told(draft, target):
+        if leased_ms <= draft.clock.now_ms < due or not _may_be_told(target):
             continue
         if target.strayed is None:
             draft.tell(target.service, Telling(Verb.RENEW, "the lease is renewed while the rollout is watched", target.rollout))
@@ -83,9 +84,10 @@ def _leased(draft: Draft) -> Iterator[tuple[e.TargetEntry, int]]:
                 yield target, target.leased_ms
 
 
-def _may_be_told(draft: Draft, target: e.TargetEntry) -> bool:
-    """Not while a command is under way, whose outcome would be lost in the renewal, unless it was taken and goes on for long."""
-    return target.in_flight is None or target.in_flight.verb == Verb.RENEW or goes_on(draft, target)
+def _may_be_told(target: e.TargetEntry) -> bool:
+    """Not while a command is under way, whose outcome would be lost in the renewal, unless it was taken and waits for instances."""
+    flight = target.in_flight
+    return flight is None or flight.verb == Verb.RENEW or (is_taken(target) and not flight.stays)
 
 
 def wake_at_ms(draft: Draft) -> int | None:

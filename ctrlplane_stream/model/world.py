@@ -52,7 +52,8 @@ class TargetWanted(msgspec.Struct, frozen=True):
     """The whole desired state of a target; a version that is not listed is to be deleted once it takes no traffic.
 
     Weights sum to 100, or to 0 where nothing was ever stable. ``stable`` is where a lease that expires falls back to
-    (None: to weight 0 for all). ``lease_seconds`` is set whenever a weight lies strictly between 0 and 100.
+    (None: to weight 0 for all). ``lease_seconds`` is set whenever a weight lies strictly between 0 and 100, or may do so until these
+    weights are in force.
     """
 
     target: Target

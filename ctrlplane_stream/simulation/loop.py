@@ -32,7 +32,7 @@ from ctrlplane_stream.model.identity import Artifact, EdgeKey, EdgeKind, Service
 from ctrlplane_stream.model.policy import Policy, Step
 from ctrlplane_stream.simulation.judge import SimulatedJudge
 from ctrlplane_stream.simulation.world import World
-from ctrlplane_stream.testing import Driver
+from ctrlplane_stream.testing import Driver, InvariantBroken
 
 WINDOW_SECONDS = 10
 
@@ -218,6 +218,8 @@ class Loop:
             self.tell_world(name, WorldCause.READINESS, "weights followed the instances")
         for name in self.world.expire_leases(self.now_ms):
             self.tell_world(name, WorldCause.LEASE_EXPIRED, "nobody renewed")
+        if left := self.world.unleased:
+            raise InvariantBroken(f"invariant 11: the weights of {', '.join(left)} are partial, and no lease ends them")
         self._looked_at_ms = self.now_ms
         wake = self.driver.wake_at_ms
         if wake is not None and wake <= self.now_ms + self.skew_ms and not self.engine_down:

@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus, with_vacancy
-from ctrlplane_stream.actuators.ledger import Ledger, Refusal, take
+from ctrlplane_stream.actuators.ledger import Ledger, Refusal, expire, is_whole, take
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OutcomeReported, OutcomeStatus
@@ -136,32 +136,25 @@ class World:
         service = command.target.service
         target = self.target(service)
         cursor = Cursor(1, command.sequence)
-        refusal = self._refusal(target, command, cursor)
+        taken = self._taken(target, command, cursor, now_ms)
+        refusal = taken if isinstance(taken, str) else None
         if refusal is not None and command.verb is not Verb.LEAVE and (target.cursor is None or cursor > target.cursor):
             self._note_forgotten(target, command)
         if service in self.broken:
             return self._outcome(command, cursor, OutcomeStatus.FAILED, "the cluster does not answer", now_ms)
         if refusal is not None:
             return self._outcome(command, cursor, OutcomeStatus.REFUSED, refusal, now_ms)
-        if service not in self.liars:
+        if isinstance(taken, Ledger) and service not in self.liars:
+            target.lease_until_ms = _ms(taken.lease_until)
             self._carry_out(target, command, now_ms)
             target.cursor = cursor
         return self._outcome(command, cursor, OutcomeStatus.APPLIED, "taken", now_ms)
 
-    def _refusal(self, target: WorldTarget, command: Command, cursor: Cursor) -> str | None:
-        weights = {label: version.weight for label, version in target.versions.items()}
-        known = Ledger(
-            target.wanted,
-            target.cursor,
-            weights,
-            weights,
-            lease_expired=target.lease_expired,
-            edited=target.edited,
-            broken_glass=target.broken_glass,
-        )
-        if isinstance(refusal := take(known, command, cursor, 0.0), Refusal):
-            return refusal.reason
-        return self._nothing_to_adopt(target, command) if command.verb is Verb.ADOPT else None
+    def _taken(self, target: WorldTarget, command: Command, cursor: Cursor, now_ms: int) -> Ledger | str:
+        """What the target remembers after the command, or why that is refused."""
+        if isinstance(taken := take(_ledger(target), command, cursor, now_ms / 1000), Refusal):
+            return taken.reason
+        return (self._nothing_to_adopt(target, command) if command.verb is Verb.ADOPT else None) or taken
 
     def _nothing_to_adopt(self, target: WorldTarget, command: Command) -> str | None:
         wanted, there = _to_adopt(command), self.running.get(command.target.service)
@@ -197,7 +190,7 @@ class World:
             now.ends_ms = now.ends_ms if instances else ()
         target.rising = {label: version.weight for label, version in wanted.items()}
         self._rise(target, now_ms, at_once=command.wanted.unsafe)
-        self._noted(target, command, now_ms)
+        self._noted(target, command)
 
     def _watch_over_owned(self, target: WorldTarget, command: Command) -> None:
         """Note where what ran before us loses its instances while it has traffic, or nothing else has all of it.
@@ -240,10 +233,8 @@ class World:
         return True
 
     @staticmethod
-    def _noted(target: WorldTarget, command: Command, now_ms: int) -> None:
+    def _noted(target: WorldTarget, command: Command) -> None:
         target.wanted = command.wanted
-        lease = command.wanted.lease_seconds
-        target.lease_until_ms = now_ms + round(lease * 1000) if lease is not None else None
         target.lease_expired = False
         target.edited = target.broken_glass = None
         target.strayed = False
@@ -254,7 +245,7 @@ class World:
         target.versions = {label: kept.get(label) or Instance(v.artifact.digest, 0, 0) for label, v in sorted(wanted.items())}
         for label, known in target.versions.items():
             known.digest = wanted[label].artifact.digest
-        self._noted(target, command, now_ms)
+        self._noted(target, command)
         target.surplus = surplus(command.wanted, INSTANCES)
         target.rising = None
         target.goal = {label: v.weight for label, v in wanted.items()}
@@ -369,15 +360,30 @@ class World:
         return any(v.instances and since_ms < v.ready_at_ms <= now_ms for v in self.target(service).versions.values())
 
     def expire_leases(self, now_ms: int) -> list[str]:
-        """Send the targets whose lease has run out to stable; their names."""
+        """Send the targets whose lease has run out to stable, as soon as that is ready; their names."""
         gone: list[str] = []
         for service, target in sorted(self.targets.items()):
-            if target.lease_until_ms is not None and now_ms >= target.lease_until_ms:
-                self._steer(target, target.fallback)
-                target.lease_until_ms = None
+            before = _ledger(target)
+            after = expire(before, now_ms / 1000)
+            # Let go at once, so that it does not run out on what strays later; in place weights may be whole while instances are to come.
+            target.lease_until_ms = _ms(after.lease_until) if target.goal is not None or not is_whole(before) else None
+            if after.lease_expired and not target.lease_expired:
                 target.lease_expired = True
+                self._fall(target, now_ms)
                 gone.append(service)
         return gone
+
+    def _fall(self, target: WorldTarget, now_ms: int) -> None:
+        if target.goal is not None:
+            target.goal = target.fallback
+            return
+        target.rising = target.fallback
+        self._rise(target, now_ms)
+
+    @property
+    def unleased(self) -> list[str]:
+        """The targets whose weights are partial by our word, with nothing that would ever end that without us."""
+        return [service for service, target in sorted(self.targets.items()) if _is_unleased(target)]
 
     def edit(self, service: str, weights: dict[str, int], words: str) -> None:
         """Somebody changes weights by hand; what is parked has instances for its weight then, as the port gives it."""
@@ -410,7 +416,7 @@ class World:
         """Whoever changed weights by hand hands the target back; a partial weight is on a lease again."""
         target = self.target(service)
         target.edited, target.strayed = None, True
-        if any(0 < version.weight < 100 for version in target.versions.values()):
+        if any(0 < weight < 100 for weight in (*(target.goal or {}).values(), *(v.weight for v in target.versions.values()))):
             target.lease_until_ms = now_ms + RELEASED_LEASE_MS
 
     @staticmethod
@@ -422,6 +428,33 @@ class World:
         target.rising = None
         for label, version in target.versions.items():
             version.weight = weights[label]
+
+
+def _ledger(target: WorldTarget) -> Ledger:
+    """What the target remembers, by the port's own record."""
+    weights = {label: version.weight for label, version in target.versions.items()}
+    wanted = {label: target.wanted.weight(label) if target.wanted is not None else weight for label, weight in weights.items()}
+    return Ledger(
+        target.wanted,
+        target.cursor,
+        next((goal for goal in (target.goal, target.rising) if goal is not None), wanted),
+        weights,
+        target.lease_until_ms / 1000 if target.lease_until_ms is not None else None,
+        target.lease_expired,
+        target.edited,
+        target.broken_glass,
+    )
+
+
+def _is_unleased(target: WorldTarget) -> bool:
+    partial = any(0 < version.weight < 100 for version in target.versions.values())
+    by_hand = target.strayed or target.edited is not None
+    falls = target.lease_expired or target.broken_glass is not None
+    return partial and not by_hand and not falls and target.lease_until_ms is None
+
+
+def _ms(seconds: float | None) -> int | None:
+    return round(seconds * 1000) if seconds is not None else None
 
 
 def _to_adopt(command: Command) -> WantedVersion:

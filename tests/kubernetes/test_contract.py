@@ -170,6 +170,7 @@ class TestBehindService(_OnTheCluster):
     "test_a_killed_instance_comes_back",
     "test_a_drained_version_is_parked_and_comes_back",
     "test_a_lease_that_nobody_renews_ends_on_stable",
+    "test_a_lease_is_of_the_weights_in_force_and_not_of_the_wish",
     "test_broken_glass_ends_on_stable_at_once",
 )
 class TestAsConsumer(_OnTheCluster):

@@ -458,6 +458,46 @@ def test_a_lease_brings_a_target_to_stable_with_nobody_else_at_work_however_long
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("goal", [100, 0])
+def test_a_command_that_is_not_in_force_leaves_no_partial_weight_for_ever_where_its_worker_is_gone(lab, namespace, goal, in_place):
+    """An abort and a promotion that were taken and wait for Pods: no wish ends the lease of what is in force until then."""
+    more = {"in_place": True} if in_place else {}
+    waits_for = "shop-cart-v1" if goal else "shop-cart-v2"
+
+    async def weights(admin):
+        (rule,) = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
+        return [each["weight"] for each in rule["backendRefs"]]
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE, replicas=4)))
+            await actuator.apply(*command(TARGET, 1, *pair(100), **more))
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            await actuator.apply(*command(TARGET, 2, *pair(50), lease=1_000.0, **more))
+            await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+            lab.kubelet.set_ready(waits_for, ready=in_place)
+            async with asyncio.timeout(30.0):
+                while (await admin.get(Kind.DEPLOYMENT, namespace, waits_for))["status"].get("readyReplicas", 0) and not in_place:
+                    await asyncio.sleep(0.05)
+            await actuator.apply(*command(TARGET, 3, *pair(goal), **more))
+            assert await weights(admin) not in ([100, 0], [0, 100])
+            watching = asyncio.create_task(watch_leases(cluster, namespace, lambda: time.time() + 2_000.0))
+            try:
+                await asyncio.sleep(0.5)
+                lab.kubelet.set_ready("shop-cart-v1", ready=True)
+                async with asyncio.timeout(60.0):
+                    while await weights(admin) != [100, 0]:
+                        await asyncio.sleep(0.1)
+                    while (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]["replicas"] < 4:
+                        await asyncio.sleep(0.1)
+            finally:
+                watching.cancel()
+                lab.kubelet.set_ready(waits_for, ready=True)
+
+    asyncio.run(run())
+
+
 class Broken(HttpTransport):
     """Changes of the route ``shop-bag`` end in that error before they are made."""
 

@@ -205,7 +205,7 @@ def test_what_takes_requests_is_not_deleted_while_an_earlier_deletion_is_under_w
     while loop.driver.commands[-1].verb is not Verb.DELETE:
         loop.run(1)
     loop.world.edit("cart", {"#2": 100}, "weight 100")
-    loop.world.target("cart").edited = None
+    loop.world.release("cart", loop.now_ms)
     loop.tell_world("cart", WorldCause.READINESS, "looked at")
     loop.run(300)
     assert "cart #2 has drained again, and is parked" in reasons(loop)

@@ -31,6 +31,46 @@ def test_an_engine_that_is_down_for_longer_than_the_lease_ends_on_stable(answer:
     assert any(n.event == "lease-expired" for n in loop.driver.notices)
 
 
+def at_the_last_step(policy: Policy) -> Loop:
+    """Cart #2 at half of the traffic is told to take all of it, and half of its instances are made anew just then."""
+    loop = shop(policy=policy)
+    loop.push("cart", 2)
+    while not any(command.wanted.weight("#2") == 100 for command in loop.driver.commands):
+        loop.actuation_seconds = 2
+        loop.run(1)
+    candidate = loop.world.target("cart").versions["#2"]
+    candidate.fresh, candidate.ready_at_ms = 2, loop.now_ms + 70_000
+    loop.run(4)
+    assert weights(loop, "cart") == {"#1": 50, "#2": 50}
+    return loop
+
+
+def test_a_last_step_that_is_not_in_force_when_the_engine_goes_down_ends_on_stable() -> None:
+    loop = at_the_last_step(QUICK)
+    loop.world.target("cart").versions["#2"].ready_at_ms = 2**62
+    loop.engine_down = True
+    loop.run(200)
+    assert weights(loop, "cart") == {"#1": 100}
+    loop.engine_down = False
+    until(loop, "cart/2", Phase.REVERTED)
+
+
+def test_a_last_step_that_came_into_force_while_the_engine_was_down_stays_and_goes_on() -> None:
+    loop = at_the_last_step(QUICK)
+    loop.engine_down = True
+    loop.run(200)
+    assert weights(loop, "cart") == {"#2": 100}
+    loop.engine_down = False
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert "the lease on cart" not in reasons(loop)
+
+
+def test_the_lease_of_a_last_step_is_renewed_for_as_long_as_it_waits_for_instances() -> None:
+    loop = at_the_last_step(replace(QUICK, lease_seconds=30, lost_actuator_seconds=100))
+    until(loop, "cart/2", Phase.COMPLETED)
+    assert "the lease on cart" not in reasons(loop)
+
+
 def test_a_rollout_whose_lease_expired_waits_at_weight_0_for_a_person_whatever_telemetry_says() -> None:
     loop = shop(policy=replace(QUICK, on_lease_expired=Unsure.HOLD))
     loop.push("cart", 2)
@@ -466,7 +506,7 @@ def test_a_target_that_an_edit_was_released_on_and_that_does_not_return_is_repor
     loop.world.edit("cart", {"#1": 78}, "weight 78")
     loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 78")
     loop.world.broken.add("cart")
-    loop.world.target("cart").edited = None
+    loop.world.release("cart", loop.now_ms)
     loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
     loop.run(5)
     assert "could not be restored (the cluster does not answer)" in loop.driver.notices[-1].text
@@ -490,7 +530,7 @@ def test_nothing_is_deleted_from_a_target_that_strayed_since_that_would_restore_
     loop = shop()
     loop.push("cart", 2)
     until(loop, "cart/2", Phase.COMPLETED)
-    loop.world.target("cart").versions["#2"].weight = 40
+    loop.world.stray("cart", {"#2": 40})
     loop.tell_world("cart", WorldCause.DRIFT, "#2 went from 100 to 40")
     loop.run(700)
     assert weights(loop, "cart") == {"#2": 40}
@@ -552,7 +592,7 @@ def test_whoever_hands_back_an_edit_does_not_answer_a_drift_besides() -> None:
     loop.world.edit("cart", {"#1": 78}, "weight 78")
     loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 78")
     stray(loop)
-    loop.world.target("cart").edited = None
+    loop.world.release("cart", loop.now_ms)
     loop.tell_world("cart", WorldCause.DRIFT, "the hand edit was released on the target")
     loop.run(5)
     assert weights(loop, "cart") == {"#1": 40}
@@ -767,7 +807,7 @@ def test_an_edit_that_was_released_before_its_target_is_looked_at_again_is_over(
     loop.run(5)
     assert held(loop, "cart/2") == ["hand-edit"]
     loop.world.edit("cart", {"#1": 90, "#2": 10}, "as it was")
-    loop.world.target("cart").edited = None
+    loop.world.release("cart", loop.now_ms)
     loop.tell_world("cart", WorldCause.READINESS, "#1 4/4 ready at 90%")
     loop.run(1)
     assert held(loop, "cart/2") == []

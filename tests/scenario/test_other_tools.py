@@ -278,7 +278,7 @@ def test_a_hand_that_lets_go_of_what_was_handed_over_moves_nothing() -> None:
     loop.world.edit("cart", {"#1": 30, "#2": 70}, "weight 30")
     loop.tell_world("cart", WorldCause.HAND_EDIT, "weight 30")
     loop.run(20)
-    loop.world.target("cart").edited = None
+    loop.world.release("cart", loop.now_ms)
     loop.tell_world("cart", WorldCause.DRIFT, "released")
     loop.run(1)
     assert "cart was released by whoever edited it by hand" in reasons(loop)

@@ -305,6 +305,29 @@ class ActuatorContract:
         assert 0 < seen.lease_remaining_seconds <= lease, seen
 
     @clause
+    async def test_a_lease_is_of_the_weights_in_force_and_not_of_the_wish(self, play: Play) -> None:
+        """A command to all or nothing that waits leaves a partial weight as it is: when nobody renews, that goes to stable all the same."""
+        if not play.knows_leases or not play.sees_instances:
+            return
+        await play.stable_and_candidate(25, lease=play.world.lease_seconds)
+        never = play.version(3, 100, behaviour=Behaviour.NEVER_READY)
+        accepted(await play.command(play.wanted(play.version(1, 0), play.version(2, 0), never)))
+        await play.world.pass_time(play.world.lease_seconds)
+        await play.see("the lease expired", lambda seen: seen.lease_expired)
+        await play.see("#1 has all of it", lambda seen: weights_of(seen) == {"#1": 100, "#2": 0, "#3": 0})
+
+    @clause
+    async def test_no_lease_ends_whole_weights_that_are_in_force(self, play: Play) -> None:
+        """A command that is to come into force is on a lease until it is; what one version has all of stays, whoever looks."""
+        await play.stable_and_candidate(play.some, lease=play.world.lease_seconds)
+        whole = play.wanted(play.version(1, 0), play.version(2, 100))
+        accepted(await play.command(msgspec.structs.replace(whole, lease_seconds=play.world.lease_seconds)))
+        await play.see_weights(v1=0, v2=100)
+        await play.world.pass_time(2 * play.world.lease_seconds)
+        seen = await play.see_weights(v1=0, v2=100)
+        assert not seen.lease_expired, seen
+
+    @clause
     async def test_a_hand_edit_stands_until_an_operator_says_otherwise(self, play: Play) -> None:
         """A weight set by hand is reported, commands are refused and no lease undoes it; naming the edit goes over it."""
         hand = play.world.by_hand

@@ -189,7 +189,7 @@ class Kubernetes:
             await hands.remember(right, sight.revision)
             raise Conflict("what time or people did had to be noted first")
         ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight) if sight.memory is not None else {})
-        taken = take(ledger, command, cursor, now)
+        taken = take(ledger, command, cursor, now, as_seen(sight))
         if isinstance(taken, Refusal):
             return taken
         prepared = await prepare(self._cluster_of(place), hands, sight, memory, command, place)

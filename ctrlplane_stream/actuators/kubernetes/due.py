@@ -99,10 +99,15 @@ def has_arrived(sight: Sight) -> bool:
     memory = sight.memory
     if memory is None or memory.ledger.wanted is None or (memory.ledger.edited is not None and memory.hands_off):
         return True
-    ledger, wanted, weights = memory.ledger, memory.ledger.wanted, as_seen(sight)
-    sizes = shares(ledger.goal, wanted, sight.full) if wanted.in_place else {}
-    whole = all(replicas(sight.serving(label)) == size for label, size in sizes.items())
-    return whole and not memory.replaced and all(weights.get(label, 0) == weight for label, weight in ledger.goal.items())
+    ledger, weights = memory.ledger, as_seen(sight)
+    arrived = all(weights.get(label, 0) == weight for label, weight in ledger.goal.items())
+    return arrived and not memory.replaced and _has_its_sizes(sight, ledger)
+
+
+def _has_its_sizes(sight: Sight, ledger: Ledger) -> bool:
+    """Whether each version of an exchange has as many Pods as it is to end with."""
+    sizes = shares(ledger.goal, ledger.wanted, sight.full) if ledger.wanted is not None and ledger.wanted.in_place else {}
+    return all(replicas(sight.serving(label)) == size for label, size in sizes.items())
 
 
 def _weighed(sight: Sight, ledger: Ledger, wanted: TargetWanted) -> tuple[Steps, Steps, Steps]:
@@ -127,11 +132,19 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
     listed = {version.label for version in sight.listed}
     return msgspec.structs.replace(
         pruned(memory, listed),
-        ledger=expire(memory.ledger, now),
+        ledger=_honoured(sight, memory.ledger, now),
         made=tuple(each for each in memory.made if each in listed),
         adopted={each: name for each, name in memory.adopted.items() if each in listed or name in sight.workloads},
         accepted={name: there[name] for name in memory.accepted if name in there},
     )
+
+
+def _honoured(sight: Sight, ledger: Ledger, now: float) -> Ledger:
+    """The ledger with its lease honoured, by the weights as seen; those of an exchange once all Pods are there that it ends with."""
+    if ledger.lease_until is None or now < ledger.lease_until:
+        return ledger
+    there = as_seen(sight) if _has_its_sizes(sight, ledger) else {}
+    return msgspec.structs.replace(expire(msgspec.structs.replace(ledger, weights=there), now), weights=ledger.weights)
 
 
 def _is_going(sight: Sight, step: Step) -> bool:

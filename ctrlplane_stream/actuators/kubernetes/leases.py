@@ -1,7 +1,8 @@
 """Leases honoured without the engine, without Kafka and without the placement file: by the memories in a namespace alone.
 
-A partial weight that nobody renews in time goes to stable. Run it apart from the workers (``ctrlplane-stream leases``),
-so that it survives whatever they die of; several may run, and a worker may be faster: compare-and-set sees to that.
+A partial weight that nobody renews in time goes to stable, whatever was wanted of it. Run it apart from the workers
+(``ctrlplane-stream leases``), so that it survives whatever they die of; several may run, and a worker may be faster:
+compare-and-set sees to that.
 """
 
 import asyncio
@@ -90,7 +91,7 @@ class _Expiry:
                 log.exception("%s", memory.target)
                 failed.append(WorldUnreachable(f"{memory.target}: {error!r}"))
                 continue
-            if over:
+            if over and sight.memory is not None and sight.memory.ledger.lease_expired:
                 expired.append(memory.target)
                 log.warning("%s: nobody renewed the lease in time, so it goes to stable", memory.target)
         if failed:

@@ -67,7 +67,7 @@ class TargetEntry(msgspec.Struct, frozen=True):
     in_flight: InFlight | None = None
     commanded_sequence: int = 0
     leased_ms: int | None = None
-    """When the lease of a partial weight was last granted or renewed; None where there is none."""
+    """When the lease of weights that are partial, or may be until others are in force, was last granted or renewed; None where none is."""
     rollout: str | None = None
     pinned: str | None = None
     pinned_by: str | None = None

@@ -42,6 +42,7 @@ from ctrlplane_stream.decision.invariants.order import (
     nothing_sleeps,
     once_for_ever,
     one_mover_per_target,
+    partial_weights_are_leased,
     told_by_one,
 )
 from ctrlplane_stream.decision.invariants.people import drift_is_left, never_refused, pauses_pause, reverts_go_first
@@ -88,6 +89,7 @@ CHECKS: tuple[Check, ...] = (
     told_by_one,
     advice_is_no_command,
     nothing_sleeps,
+    partial_weights_are_leased,
     whoever_waits_is_held,
     nobody_waits_in_a_circle,
 )

@@ -74,6 +74,16 @@ def one_mover_per_target(books: Books, fact: Fact, before: State, decision: Deci
     yield from _one_step_a_window(books, before, decision.state)
 
 
+def partial_weights_are_leased(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """11: what is told while a weight is partial, or is to be, is told on a lease, so that the target ends on stable without us."""
+    for command in commands_of(decision):
+        seen = books.observed.get(command.target.service)
+        weights = [version.weight for version in command.wanted.versions]
+        weights += [version.weight for version in seen.versions] if seen is not None else []
+        if command.wanted.lease_seconds is None and any(0 < weight < 100 for weight in weights):
+            yield Violation(11, f"{command.id}: {command.target} is told on no lease while a weight is partial")
+
+
 def told_by_one(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """10: for as long as anything of a target is there, it is told by one actuator, as of one kind."""
     for command in commands_of(decision):

@@ -101,15 +101,15 @@ def command(
     *versions: WantedVersion,
     verb: Verb = Verb.SHIFT,
     stable: str | None = "#1",
-    lease: float | None = 60.0,
+    lease: float | None = None,
     kind: ServiceKind = ServiceKind.ROUTED,
     over_edit: str | None = None,
     in_place: bool = False,
     surplus_percent: int = 0,
 ) -> tuple[Command, Cursor]:
-    """A command and its cursor, in epoch 1."""
+    """A command and its cursor, in epoch 1; on a lease of a minute where a weight is partial and none is named."""
     partial = any(0 < each.weight < 100 for each in versions)
-    seconds = lease if partial else None
+    seconds = lease if lease is not None or not partial else 60.0
     wanted = TargetWanted(target, kind, versions, stable, seconds, in_place=in_place, surplus_percent=surplus_percent)
     return Command(f"c{sequence}", verb, target, sequence, wanted, "the test", over_edit=over_edit), Cursor(1, sequence)
 

@@ -351,6 +351,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
     "a set leaves out the steps of its other services": (5, lambda: [(composing, "strictest", _by_the_first_ladder)]),
     "a person's word is not waited for": (5, lambda: [(holds, "needs_approval", lambda *args: False)]),
     "what a hand gave traffic goes undrained": (4, lambda: [(observing, "_given_by_others", lambda draft, target: None)]),
+    "a partial weight is left without a lease on the last step": (11, lambda: [(targets, "_is_on_lease", targets.is_partial)]),
     "a lease is renewed over a drift": (8, lambda: [(timers, "_shown_weights", _as_wanted)]),
     "who waits in the queue waits for who came later too": (11, lambda: [(admission, "QUEUED", None), (admission, "COUPLINGS", _FOR_ALL)]),
     "chance has a say": (9, lambda: [(gate, "read", _by_chance)]),
@@ -481,7 +482,7 @@ def test_a_parked_version_that_is_deleted_while_it_has_weight_is_seen() -> None:
     """As rare: a hand gives it some, and nobody takes that for a drift."""
     loop = parked_beside_stable(retention_seconds=60)
     loop.world.edit("cart", {"#1": 25, "#2": 75}, "weight 25")
-    loop.world.target("cart").edited = None
+    loop.world.target("cart").edited, loop.world.target("cart").strayed = None, True
     loop.tell_world("cart", WorldCause.READINESS, "looked at")
     careless = planted([(retiring, "has_weight", lambda *args: False), (observing, "strays", lambda *args: False)])
     with careless, pytest.raises(InvariantBroken, match=r"invariant 4: .* #1 of .*cart is deleted, and is seen with 25% of the traffic"):
@@ -571,7 +572,7 @@ def test_a_target_at_rest_that_nobody_watches_is_seen() -> None:
     """As rare: a target that drifts at rest while its actuator lies, under a policy that restores."""
     loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE))
     loop.world.liars.add("cart")
-    loop.world.target("cart").versions["#1"].weight = 40
+    loop.world.stray("cart", {"#1": 40})
     loop.tell_world("cart", WorldCause.DRIFT, "#1 went from 100 to 40")
     unwatched = planted([(timers, "watch_at_rest", lambda draft: None)])
     with unwatched, pytest.raises(InvariantBroken, match=r"invariant 7: .* cart does not show it at rest, and nobody is told"):

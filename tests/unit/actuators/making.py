@@ -16,8 +16,7 @@ def wanted(stable: str | None = "#1", lease: float | None = 300.0, kind: Service
     versions = tuple(
         WantedVersion(f"#{label[1:]}", artifact(int(label[1:])), {}, Capacity.FULL, weight) for label, weight in weights.items()
     )
-    partial = any(0 < weight < 100 for weight in weights.values())
-    return TargetWanted(TARGET, kind, versions, stable, lease if partial else None)
+    return TargetWanted(TARGET, kind, versions, stable, lease)
 
 
 def command(sequence: int, want: TargetWanted, verb: Verb = Verb.SHIFT, over_edit: str | None = None) -> Command:

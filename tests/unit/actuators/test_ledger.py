@@ -27,10 +27,33 @@ def refused(ledger: Ledger, *, sequence: int = 9, over_edit: str | None = None, 
     return after.reason
 
 
-def test_a_partial_weight_starts_a_lease_and_a_whole_one_ends_it():
+def test_a_partial_weight_starts_a_lease_and_a_whole_one_that_is_in_force_ends_it():
     partial = taken(Ledger(), lease=60.0, v1=75, v2=25)
     assert partial.lease_until == NOW + 60
-    assert taken(partial, sequence=2, v1=0, v2=100).lease_until is None
+    whole = taken(partial, sequence=2, lease=90.0, v1=0, v2=100)
+    assert whole.lease_until == NOW + 90
+    assert expire(whole, NOW + 89) == whole
+    assert expire(whole, NOW + 90) == msgspec.structs.replace(whole, lease_until=None)
+    assert taken(whole, sequence=3, lease=90.0, v1=0, v2=100).lease_until is None
+
+
+@pytest.mark.parametrize("wish", [{"v1": 100, "v2": 0}, {"v1": 0, "v2": 100}])
+def test_a_wish_that_is_not_in_force_ends_on_stable_when_nobody_renews(wish):
+    """The Pods that it waits for may never be ready, and nobody judges what is in force until then."""
+    partial = taken(Ledger(), lease=60.0, v1=75, v2=25)
+    waiting = msgspec.structs.replace(taken(partial, sequence=2, lease=90.0, **wish), weights=partial.weights)
+    expired = expire(waiting, NOW + 90)
+    assert (expired.goal, expired.weights, expired.lease_expired) == ({"#1": 100, "#2": 0}, partial.weights, True)
+
+
+def test_a_command_without_a_lease_keeps_that_of_the_partial_weights_in_force():
+    partial = taken(Ledger(), lease=60.0, v1=75, v2=25)
+    later = take(partial, command(2, wanted(lease=None, v1=100, v2=0)), Cursor(1, 2), NOW + 30)
+    assert isinstance(later, Ledger)
+    assert later.lease_until == NOW + 60
+    agreed = take(expire(partial, NOW + 60), command(2, wanted(lease=None, v1=100, v2=0)), Cursor(1, 2), NOW + 70)
+    assert isinstance(agreed, Ledger)
+    assert agreed.lease_until == NOW + 70 + RELEASED_LEASE_SECONDS
 
 
 def test_an_equal_cursor_is_in_place_and_a_smaller_one_is_stale():

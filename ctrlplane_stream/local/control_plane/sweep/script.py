@@ -31,13 +31,13 @@ def script(target: Target, way: Way, *, promotes: bool) -> tuple[Assigned, ...]:
     if promotes:
         return (
             *begin,
-            *(() if way is Way.JOB else (give(60, one(0), two(100)),)),
+            *(() if way is Way.JOB else (give(60, one(0), two(100), lease=LEASE_SECONDS),)),
             give(70, one(0, Capacity.PARKED), two(100), verb=Verb.PARK, stable="#2"),
             give(80, two(100), verb=Verb.DELETE, stable="#2"),
         )
     return (
         *begin,
-        give(60, one(100), two(0)),
+        give(60, one(100), two(0), lease=LEASE_SECONDS),
         give(70, one(100), two(0, Capacity.PARKED), verb=Verb.PARK),
         give(80, one(100), verb=Verb.DELETE),
     )

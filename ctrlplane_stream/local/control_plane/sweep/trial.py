@@ -15,7 +15,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport, Request
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
-from ctrlplane_stream.actuators.wanted import is_partial
+from ctrlplane_stream.actuators.wanted import retreats
 from ctrlplane_stream.local.control_plane.lab import Lab
 from ctrlplane_stream.local.control_plane.sweep.ending import ending
 from ctrlplane_stream.local.control_plane.sweep.faults import FaultyTransport
@@ -145,8 +145,8 @@ class Trial:
 
     async def _settled(self, assigned: Assigned) -> None:
         wanted = shown(self._plan.way, assigned)
-        partial = is_partial(assigned[0].wanted)
-        await self._until(f"{assigned[0].id}: {wanted}", lambda seen: (seen.lease_expired and partial) or self._is_settled(seen, wanted))
+        falls = not retreats(assigned[0].wanted)
+        await self._until(f"{assigned[0].id}: {wanted}", lambda seen: (seen.lease_expired and falls) or self._is_settled(seen, wanted))
 
     async def _until(self, what: str, holds: Callable[[TargetObserved], bool]) -> None:
         """Look until it holds of what is seen, as the reconcile loop does."""
