@@ -25,14 +25,16 @@ def attributes() -> str:
         ("its namespace", peers.PEER_NAMESPACE),
         ("host", peers.HOSTS),
         ("port", peers.PORTS),
-        ("host and port, where none is set", peers.URLS),
+        ("host and port, where no host is set", peers.URLS),
+        ("host, where no URL is either: where the connection led", peers.CONNECTED),
+        ("its port", peers.CONNECTED_PORTS),
         ("database system", peers.DATABASES),
         ("database", peers.NAMESPACES),
         ("messaging system", ("messaging.system",)),
         ("destination", peers.DESTINATIONS),
         ("the destination is temporary", peers.EPHEMERAL),
         ("what was done with a message", peers.OPERATIONS),
-        ("the last resort", ("rpc.service",)),
+        ("the RPC service: the last resort for a name", ("rpc.service",)),
         ("a client's error", ("error.type",)),
     ]
     missing = peers.KEYS - {key for _, keys in rows for key in keys}

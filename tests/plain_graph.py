@@ -4,6 +4,7 @@ No windows, no columns, no memory bounds, no order: what the engine must come to
 uses only how attributes name a peer.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -183,7 +184,9 @@ class PlainGraph:
 
     def _learn(self, caller: Plain, callee: Plain) -> None:
         if caller.peer is not None:
-            self._behind.setdefault((*caller.place, caller.peer.key), set()).add(callee.place[1])
+            said = caller.peer.said if caller.peer.name != callee.place[1] else ""
+            for name in (caller.peer.key, *filter(None, (said, caller.peer.rpc))):
+                self._behind.setdefault((*caller.place, name), set()).add(callee.place[1])
             if caller.peer.kind is PeerKind.DESTINATION:
                 self._producers.setdefault((callee.place[0], caller.peer.key), set()).add(caller.place[1])
 
@@ -259,7 +262,11 @@ class PlainGraph:
 
     def _called(self, caller: Plain) -> str | None:
         peer = caller.peer
-        return self._service(caller, peer) if peer and peer.kind is not PeerKind.DESTINATION else None
+        if not peer or peer.kind is PeerKind.DESTINATION:
+            return None
+        also = (peer.said, peer.rpc) if is_address(peer.address) else (peer.said,)
+        named = [self._behind.get((*caller.place, name), set()) for name in also if name]
+        return self._service(caller, peer) or next((min(found) for found in named if len(found) == 1), None)
 
     def _service(self, caller: Plain, peer: Peer) -> str | None:
         """The service of the environment that a peer is: by the name it is given, by its address, by its host on any port, by its host."""
@@ -305,6 +312,11 @@ class PlainGraph:
     def _unanswered(self, caller: Plain, callee: str, kind: str) -> None:
         self._answered.add(id(caller))
         self.count.call(caller.place[1], callee, kind, caller.failed)
+
+
+def is_address(address: str) -> bool:
+    """Whether an address of the traces is an IP address, with a port or without."""
+    return re.fullmatch(r"[\d.]+(:\d+)?", address) is not None
 
 
 def links_of(span: Plain) -> list[Plain]:

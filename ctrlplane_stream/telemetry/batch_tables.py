@@ -44,7 +44,8 @@ def encode_origin(origin: Origin) -> bytes:
 @lru_cache(maxsize=_MOST_ENTRIES)
 def encode_peer(peer: Peer) -> bytes:
     """The tables of one peer."""
-    encoded: bytes = Tables(peers=[PeerEntry(kind=peer.kind.name, name=peer.name, address=peer.address)]).SerializeToString()
+    entry = PeerEntry(kind=peer.kind.name, name=peer.name, address=peer.address, said=peer.said, rpc=peer.rpc)
+    encoded: bytes = Tables(peers=[entry]).SerializeToString()
     return encoded
 
 
@@ -85,7 +86,7 @@ def _origin(entry: OriginEntry) -> Origin:
 
 
 def _peer(entry: PeerEntry) -> Peer:
-    return Peer(PeerKind(entry.kind), entry.name, entry.address)
+    return Peer(PeerKind(entry.kind), entry.name, entry.address, entry.said, entry.rpc)
 
 
 @lru_cache(maxsize=_MOST_ENTRIES)

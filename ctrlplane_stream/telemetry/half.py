@@ -54,11 +54,16 @@ class PeerKind(IntEnum):
 
 
 class Peer(msgspec.Struct, frozen=True, order=True, cache_hash=True):
-    """The other side by a caller's attributes: ``name`` for people (few), ``address`` to recognise a service by (many)."""
+    """The other side by a caller's attributes: ``name`` for people (few), ``address`` to recognise a service by (many).
+
+    ``said`` and ``rpc`` are names of it that a service is recognised by as well: how its service was called, and which RPC service was.
+    """
 
     kind: PeerKind
     name: str
     address: str = ""
+    said: str = ""
+    rpc: str = ""
 
     @property
     def key(self) -> str:

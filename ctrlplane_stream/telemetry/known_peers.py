@@ -14,7 +14,7 @@ What is forgotten depends on what was seen in which window, never on the order w
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import attrgetter
 
 import msgspec
@@ -202,19 +202,34 @@ class KnownPeers:
         """The service that a caller's peer is, as known when ``window`` closed, or None."""
         if peer is None:
             return None
-        for name in (peer.name, peer.address, _host(peer.address)):
+        also = (peer.said, peer.rpc) if _is_nameless(peer.address) else (peer.said,)
+        for name in (peer.name, peer.address, _host(peer.address), *also):
             if name and name in self.catalog:
                 return self.catalog[name]
         if peer.kind is PeerKind.DESTINATION:
             return None
+        found = self._at_address(caller, peer, window)
+        if found is None:
+            named = (self._one(self._known((caller.environment, caller.service, name), window)) for name in also if name)
+            found = next((service for service in named if service is not None), None)
+        return found
+
+    def _at_address(self, caller: Origin, peer: Peer, window: int) -> str | None:
+        """The service that a caller's peer is by its address, or by its name where a service is called so."""
         named = self._named(caller, peer, window)
         if named is not None and peer.name != _host(peer.address):
             return named
         key = _key(caller, peer)
         found = [service for service in self._known(key, window) if service != _OUTSIDE]
         if found or peer.kind is PeerKind.DATABASE:
-            return found[0] if len(found) == 1 else None
+            return self._one(found)
         return self._on_host(caller, peer, window) or named
+
+    @staticmethod
+    def _one(services: Collection[str]) -> str | None:
+        """The only service of some, outsiders aside."""
+        found = [service for service in services if service != _OUTSIDE]
+        return found[0] if len(found) == 1 else None
 
     def _on_host(self, caller: Origin, peer: Peer, window: int) -> str | None:
         """The one service known on a peer's host: on any port where the peer has none; else where it answered without one, if this port
@@ -254,8 +269,7 @@ class KnownPeers:
         """The one service known to produce to a consumer's destination, or None where there is none or several."""
         if peer is None or peer.kind is not PeerKind.DESTINATION:
             return None
-        found = [name for name in self._known(_of_destination(consumer, peer), window) if name != _OUTSIDE]
-        return found[0] if len(found) == 1 else None
+        return self._one(self._known(_of_destination(consumer, peer), window))
 
     def learn_consumer(self, consumer: Origin, peer: Peer | None, window: int) -> Seen | None:
         """Remember from a consumer's span that somebody of ours consumes of its destination; returns as :meth:`learn_pair`."""
@@ -264,7 +278,7 @@ class KnownPeers:
         return self._remember(_of_destination(consumer, peer), _OUTSIDE, window)
 
     def learn_pair(self, caller: Origin, peer: Peer | None, callee: Origin, window: int) -> Seen | None:
-        """Remember from a matched pair who stands behind the caller's address, and who produces to its destination.
+        """Remember from a matched pair who stands behind the caller's address and what else it names, and who produces to its destination.
 
         Where that is one thing, it is returned: as long as it is not ``dropped``, to learn the pair again is to put its ``last`` forward.
         """
@@ -272,7 +286,10 @@ class KnownPeers:
             return None
         seen = self._remember(_key(caller, peer), callee.service, window)
         if peer.kind is not PeerKind.DESTINATION:
-            return seen
+            also = [name for name in (peer.said if peer.name != callee.service else "", peer.rpc) if name]
+            for name in also:
+                self._remember((caller.environment, caller.service, name), callee.service, window)
+            return None if also else seen
         self._remember(_of_destination(callee, peer), caller.service, window)
         return None
 
@@ -344,6 +361,12 @@ def _displace(of_key: Mapping[str, Seen], window: int, longest: int) -> None:
 def _host(address: str) -> str:
     """The host of an address with or without a port."""
     return address.rpartition(":")[0] or address
+
+
+def _is_nameless(address: str) -> bool:
+    """Whether an address is an instance's, an IP address or a socket, and no name: one that never answered has its own."""
+    host = address if address.count(":") > 1 else _host(address)
+    return bool(host) and ("/" in host or ":" in host or not host.rpartition(".")[2].strip("0123456789"))
 
 
 def _key(caller: Origin, peer: Peer) -> _Key:

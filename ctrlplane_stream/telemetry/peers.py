@@ -18,8 +18,11 @@ from ctrlplane_stream.telemetry.origins import text
 
 NAMES = ("service.peer.name", "peer.service")
 PEER_NAMESPACE = ("service.peer.namespace",)
-HOSTS = ("server.address", "net.peer.name", "net.sock.peer.name", "http.host", "network.peer.address", "net.peer.ip", "net.sock.peer.addr")
-PORTS = ("server.port", "net.peer.port", "network.peer.port", "net.sock.peer.port")
+HOSTS = ("server.address", "net.peer.name", "net.sock.peer.name", "http.host")
+PORTS = ("server.port", "net.peer.port")
+CONNECTED = ("network.peer.address", "net.peer.ip", "net.sock.peer.addr")
+"""Where a connection led, if one was made. So any name that is there already before goes first: a call that failed has no other."""
+CONNECTED_PORTS = ("network.peer.port", "net.sock.peer.port")
 DATABASES = ("db.system.name", "db.system")
 NAMESPACES = ("db.namespace", "db.name")
 DESTINATIONS = ("messaging.destination.template", "messaging.destination.name", "messaging.destination")
@@ -28,7 +31,8 @@ EPHEMERAL = ("messaging.destination.temporary", "messaging.destination.anonymous
 OTHERS = ("rpc.service", "messaging.system", "error.type")
 URLS = ("url.full", "http.url")
 
-KEYS = frozenset(NAMES + PEER_NAMESPACE + HOSTS + PORTS + DATABASES + NAMESPACES + DESTINATIONS + OPERATIONS + EPHEMERAL + OTHERS + URLS)
+_OF_HOSTS = HOSTS + PORTS + URLS + CONNECTED + CONNECTED_PORTS
+KEYS = frozenset(NAMES + PEER_NAMESPACE + _OF_HOSTS + DATABASES + NAMESPACES + DESTINATIONS + OPERATIONS + EPHEMERAL + OTHERS)
 """Every attribute that the engine reads of a span."""
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -86,8 +90,9 @@ def peer_of(attributes: Mapping[str, str]) -> Peer | None:
     address = f"{host}:{port}" if host and port else host
     said = _service_name(attributes)
     named = _shown(said)
-    if named != said and "@" not in said and "://" not in said:
-        address = address or said
+    exact = said if "@" not in said and "://" not in said else named
+    if exact != named:
+        address = address or exact
     database = _first(attributes, DATABASES)
     if database:
         return Peer(PeerKind.DATABASE, named or _database_name(_plain(database), attributes, host), address)
@@ -95,8 +100,10 @@ def peer_of(attributes: Mapping[str, str]) -> Peer | None:
     if system or _first(attributes, DESTINATIONS):
         destination = _destination_name(system, attributes)
         return Peer(PeerKind.DESTINATION, destination, destination)
-    name = named or _host_name(host) or _shown(attributes.get("rpc.service", ""))
-    return Peer(PeerKind.EXTERNAL, name[:_LONGEST], address) if name else None
+    rpc = _shown(attributes.get("rpc.service", ""))
+    name = (named or _host_name(host) or rpc)[:_LONGEST]
+    key = address or name
+    return Peer(PeerKind.EXTERNAL, name, address, exact if exact != key else "", rpc if rpc != key else "") if name else None
 
 
 def _first(attributes: Mapping[str, str], keys: Iterable[str]) -> str:
@@ -110,10 +117,15 @@ def _service_name(attributes: Mapping[str, str]) -> str:
 
 
 def _host_and_port(attributes: Mapping[str, str]) -> tuple[str, str]:
-    host = _first(attributes, HOSTS)
-    port = _first(attributes, PORTS)
+    host, port = _first(attributes, HOSTS), _first(attributes, PORTS)
+    if not host:
+        of_url = _from_url(_first(attributes, URLS), port)
+        if of_url[0]:
+            return of_url
+        host = _first(attributes, CONNECTED)
+    port = port or _first(attributes, CONNECTED_PORTS)
     if not host or _is_url(host.removeprefix("unix://")):
-        return _from_url(host or _first(attributes, URLS), port)
+        return _from_url(host, port)
     host, *options = re.split(r"[?#;=\s]", host, maxsplit=1)
     if any("@" in option for option in options):
         return "", ""

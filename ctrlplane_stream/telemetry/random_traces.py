@@ -26,6 +26,9 @@ _ATTRIBUTES: tuple[Mapping[str, str | int], ...] = (
     {"messaging.system": "kafka", "messaging.destination.name": "orders", "messaging.operation.type": "settle"},
     {"service.peer.name": "stock", "service.peer.namespace": "shop"},
     {"unrelated": "x" * 20, "rpc.service": "Ledger", "server.address": "10.0.0.7"},
+    {"rpc.service": "Ledger", "peer.service": "ledger", "net.peer.ip": "10.0.0.8", "net.sock.peer.port": 80},
+    {"http.url": "http://cart:8080/2", "net.peer.ip": "10.0.0.9"},
+    {"http.url": "/3", "network.peer.address": "10.0.0.9"},
 )
 
 
@@ -76,6 +79,12 @@ def _call(
         kind, attributes = Kind.PRODUCER, {"messaging.system": "kafka", "messaging.destination.name": callee}
     elif chance < 0.5:
         attributes = {"server.address": "bank.example"}
+    elif chance < 0.53 or chance > 0.9:
+        attributes = {"http.url": f"http://{callee}:80/{depth}"}
+        if chance > 0.9:
+            attributes["net.peer.ip"] = "10.0.0.7"
+    elif chance < 0.55 or chance > 0.8:
+        attributes = {"rpc.service": f"shop.{callee}", "net.peer.ip": "10.0.0.8" if chance > 0.8 else "10.0.0.9"}
     answered = chance >= 0.3 and not 0.4 <= chance < 0.55
     client = make.span(service, kind, served, end_ms=end_ms, error=not answered and rng.random() < 0.5, attributes=attributes, **common)
     spans.append(client)

@@ -72,7 +72,7 @@ class Origin(_message.Message):
     def __init__(self, environment: _Optional[str] = ..., service: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("kind", "name", "address")
+    __slots__ = ("kind", "name", "address", "said", "rpc")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         EXTERNAL: _ClassVar[Peer.Kind]
@@ -84,10 +84,14 @@ class Peer(_message.Message):
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SAID_FIELD_NUMBER: _ClassVar[int]
+    RPC_FIELD_NUMBER: _ClassVar[int]
     kind: Peer.Kind
     name: str
     address: str
-    def __init__(self, kind: _Optional[_Union[Peer.Kind, str]] = ..., name: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+    said: str
+    rpc: str
+    def __init__(self, kind: _Optional[_Union[Peer.Kind, str]] = ..., name: _Optional[str] = ..., address: _Optional[str] = ..., said: _Optional[str] = ..., rpc: _Optional[str] = ...) -> None: ...
 
 class Watermark(_message.Message):
     __slots__ = ("source", "time_ms", "idle", "written_at_ms", "environments")

@@ -15,7 +15,9 @@ from ctrlplane_stream.telemetry.native.pairing import PairingLibrary
 from ctrlplane_stream.telemetry.native.structures import Names
 
 _ORIGINS = [Origin("prod", service, version) for service in ("shop", "cart") for version in ("1", "2")]
-_PEERS = [None, *(Peer(kind, "name", f"10.0.0.{i}:80") for i in range(8) for kind in (PeerKind.EXTERNAL, PeerKind.DESTINATION))]
+_KINDS = (PeerKind.EXTERNAL, PeerKind.DESTINATION)
+_NAMED = [Peer(PeerKind.EXTERNAL, "name", f"10.0.1.{i}:80", said, "shop.Cart") for i in range(2) for said in ("", "cart")]
+_PEERS = [None, *(Peer(kind, "name", f"10.0.0.{i}:80") for i in range(8) for kind in _KINDS), *_NAMED]
 _CALLS = st.tuples(st.sampled_from([0, 1, 2, 3, NOBODY]), st.integers(0, 3), st.integers(0, len(_PEERS) - 1))
 MOST, KEEP = 4, 3
 

@@ -10,7 +10,7 @@ from ctrlplane_stream.wire.gen.halves_pb2 import Tables
 
 _TEXT = st.text(max_size=6) | st.just("v" * 200)
 _ORIGINS = st.lists(st.builds(Origin, _TEXT, _TEXT, _TEXT), max_size=4)
-_PEERS = st.lists(st.builds(Peer, st.sampled_from(PeerKind), _TEXT, _TEXT), max_size=4)
+_PEERS = st.lists(st.builds(Peer, st.sampled_from(PeerKind), _TEXT, _TEXT, _TEXT, _TEXT), max_size=4)
 _WEIGHTS = st.lists(st.sampled_from([1.0, 2.0, 16.5]), max_size=3)
 
 
@@ -18,7 +18,7 @@ def _at_once(value: bytes) -> BatchTables:
     tables = Tables.FromString(value)
     return BatchTables(
         tuple(Origin(o.environment, o.service, o.version) for o in tables.origins),
-        (None, *(Peer(PeerKind(p.kind), p.name, p.address) for p in tables.peers)),
+        (None, *(Peer(PeerKind(p.kind), p.name, p.address, p.said, p.rpc) for p in tables.peers)),
         tuple(tables.weights),
     )
 

@@ -8,6 +8,7 @@ import pytest
 
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ServiceWindow
 from ctrlplane_stream.telemetry.batches import Watch
+from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.in_memory import CallCounts, InMemoryChain, call_counts
 from ctrlplane_stream.telemetry.reasons import Skip
@@ -288,6 +289,57 @@ def test_a_failed_call_to_a_service_is_wrapped_only_by_what_explains_it(
     failures = [(edge.callee_version, edge.errors) for edge in outcome.edges if edge.callee == "cart" and edge.errors]
     assert failures == ([("unknown", 1)] if counts or attributes == TO_CART else [])
     assert outcome.skipped.get(Skip.WRAPPED_CLIENT, 0) == (not counts)
+
+
+URL, RPC = {"http.url": "http://cart.local:8080/items/1"}, {"rpc.system": "grpc", "rpc.service": "shop.Cart"}
+BY_PERSON = {"peer.service": "the-cart"}
+
+
+@pytest.mark.parametrize(
+    ("answered", "failed"),
+    [
+        (URL | {"net.peer.ip": "10.0.0.5"}, URL),
+        (URL | {"net.sock.peer.addr": "10.0.0.5", "net.sock.peer.port": 8080}, URL),
+        (RPC | {"net.peer.ip": "10.0.0.5", "net.peer.port": 8080}, RPC),
+        (RPC | {"server.address": "10.0.0.5", "server.port": 8080}, RPC | {"server.address": "10.0.0.9", "server.port": 8080}),
+        (RPC | {"network.peer.address": "fd00::5"}, RPC | {"network.peer.address": "fd00::9"}),
+        (RPC | {"server.address": "cart.local"}, RPC),
+        (BY_PERSON | {"server.address": "10.0.0.5"}, BY_PERSON),
+        (BY_PERSON | {"server.address": "cart-1.local"}, BY_PERSON | {"server.address": "cart-2.local"}),
+    ],
+)
+@pytest.mark.parametrize("engine", [REFERENCE, columnar(always=True), columnar(always=True, compiled=False)], ids=["plain", "c", "columns"])
+def test_who_answered_is_known_by_all_that_a_call_names_also_where_none_was_connected(
+    traces: SampleTraces, engine: Engine, answered: dict[str, Any], failed: dict[str, Any]
+) -> None:
+    """A candidate that dies takes no connection, or its instance has an address that never answered: its calls must not become external."""
+    client = traces.span("shop", CLIENT, attributes=answered)
+    chain = InMemoryChain(SETTINGS, engine)
+    for spans, seconds in (
+        ([client, traces.span("cart", SERVER, client)], 12),
+        ([traces.span("shop", CLIENT, error=True, end_ms=BEGINNING_MS + 31_000, attributes=failed)], 42),
+    ):
+        chain.receive([request(spans)], BEGINNING_MS + seconds * 1_000)
+        chain.advance(BEGINNING_MS + (seconds + 20) * 1_000)
+    assert call_counts(chain.parts) == {("shop", "cart", "call"): (2, 1)}
+
+
+@pytest.mark.parametrize(
+    ("answered", "other"),
+    [
+        (RPC | {"server.address": "cart.local"}, RPC | {"server.address": "partner.example"}),
+        (URL | {"net.peer.ip": "127.0.0.1"}, {"http.url": "http://partner.example/", "net.peer.ip": "127.0.0.1"}),
+        (RPC | {"net.peer.ip": "10.0.0.5"}, {"rpc.service": "other.Cart", "net.peer.ip": "10.0.0.9"}),
+    ],
+    ids=["host", "proxy", "service"],
+)
+def test_what_has_another_name_is_not_the_service_that_shares_a_lesser_one(
+    traces: SampleTraces, answered: dict[str, Any], other: dict[str, Any]
+) -> None:
+    client = traces.span("shop", CLIENT, attributes=answered)
+    spans = [client, traces.span("cart", SERVER, client), traces.span("shop", CLIENT, end_ms=BEGINNING_MS + 11_000, attributes=other)]
+    (calls, elsewhere) = sorted(Outcome(spans).calls.items())
+    assert (calls, elsewhere[0][2]) == ((("shop", "cart", "call"), (1, 0)), "external")
 
 
 def test_an_answer_that_comes_late_inside_a_call_that_was_counted_adds_none(traces: SampleTraces) -> None:
