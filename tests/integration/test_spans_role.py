@@ -59,13 +59,18 @@ def round_of_traces(traces: SampleTraces) -> tuple[bytes, bytes]:
     return request(callers), request(callees)
 
 
+async def send_round(client: AIOKafkaProducer, settings: Settings, traces: SampleTraces, number: int) -> None:
+    """One round, callers' and callees' halves on partitions that follow each other, and the time that it stands for."""
+    for place, value in enumerate(round_of_traces(traces)):
+        await client.send_and_wait(settings.topic("otlp_spans"), value, partition=(number + place) % PARTITIONS)
+    await asyncio.sleep(0.25)
+
+
 async def drive(settings: Settings, workers: Workers) -> None:
     """Send traffic as it happens: the only worker is killed and comes back, two join it, and one of those is killed for good."""
     traces = SampleTraces()
     async with producer(settings) as client:
         for i in range(ROUNDS):
-            for place, value in enumerate(round_of_traces(traces)):
-                await client.send_and_wait(settings.topic("otlp_spans"), value, partition=(i + place) % PARTITIONS)
             if i == RESTART_AT:
                 workers.kill("one")
                 workers.start(settings, "spans", "one")
@@ -74,7 +79,7 @@ async def drive(settings: Settings, workers: Workers) -> None:
                 workers.start(settings, "spans", "three")
             if i == LEAVE_AT:
                 workers.kill("two")
-            await asyncio.sleep(0.25)
+            await send_round(client, settings, traces, i)
 
 
 async def windows(settings: Settings) -> tuple[Parts, dict[int, int]]:
@@ -191,9 +196,7 @@ async def send_rounds(settings: Settings, rounds: int) -> float:
     traces = SampleTraces()
     async with producer(settings) as client:
         for i in range(rounds):
-            for place, value in enumerate(round_of_traces(traces)):
-                await client.send_and_wait(settings.topic("otlp_spans"), value, partition=(i + place) % PARTITIONS)
-            await asyncio.sleep(0.25)
+            await send_round(client, settings, traces, i)
     return time.time()
 
 
