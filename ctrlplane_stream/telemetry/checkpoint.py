@@ -32,7 +32,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     Seek to ``restart.offset``. Everything up to and including ``through`` has been published: the stage repeats it in
     silence. ``closed_through`` is the end (seconds) of the last closed window, None where none was closed. The memory
-    (``sightings``, ``names``, ``environments`` with the second in which they were heard of last, ``watches``) is that of ``through``.
+    (``sightings``, ``names``, ``environments`` with the second in which they were heard of last, ``watches``, ``read``) is that of ``through``.
     One that an older build wrote names the environments only.
     """
 
@@ -44,6 +44,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     watches: tuple[Watch, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
+    read: tuple[tuple[int, int], ...] = ()
+    """Each source partition with the last offset seen of it."""
 
 
 def on_other_logs(checkpoint: Checkpoint, sources: Mapping[int, int], halves: int) -> Checkpoint | None:
@@ -55,7 +57,7 @@ def on_other_logs(checkpoint: Checkpoint, sources: Mapping[int, int], halves: in
     """
     if checkpoint.through >= halves:
         return replace(checkpoint, restart=Mark(0, checkpoint.closed_through), through=-1)
-    if any(source.through >= sources.get(source.source, 0) for source in checkpoint.restart.sources):
+    if any(through >= sources.get(source, 0) for source, through in checkpoint.read):
         return replace(checkpoint, restart=Mark(checkpoint.through + 1, checkpoint.closed_through))
     return None
 

@@ -292,6 +292,7 @@ class PairStage:
             tuple(self._watches[key] for key in sorted(self._watches)),
             self._peers.sightings,
             self._names.admitted,
+            tuple((source, self._sources[source].through) for source in sorted(self._sources)),
         )
 
 

@@ -162,8 +162,8 @@ def test_windows_of_two_seconds_and_a_second_of_lateness_close_three_seconds_aft
 
 def test_a_checkpoint_goes_on_where_its_logs_are_what_they_were_and_else_begins_with_those_that_are_there() -> None:
     """Logs only grow: one that ends below what was read of it is another."""
-    mark = Mark(40, 90, (SourceState(0, 100), SourceState(1, 200)))
-    known = Checkpoint(3, mark, 49, 90, (("prod", 80),), names=(("prod", "db"),))
+    mark = Mark(40, 90, (SourceState(0, 10), SourceState(1, 20)))
+    known = Checkpoint(3, mark, 49, 90, (("prod", 80),), names=(("prod", "db"),), read=((0, 100), (1, 200)))
     assert on_other_logs(known, {0: 101, 1: 201}, 50) is None
     other = on_other_logs(known, {0: 101, 1: 200}, 50)
     assert other == replace(known, restart=Mark(50, 90))
