@@ -26,7 +26,7 @@ from ctrlplane_stream.telemetry.columns import (
     words,
     words_of,
 )
-from ctrlplane_stream.telemetry.describing import Described, Describer, Numbering, number_of, peer_by_all
+from ctrlplane_stream.telemetry.describing import Describer, Numbering, number_of, shortened
 from ctrlplane_stream.telemetry.durations import LONGEST_US
 from ctrlplane_stream.telemetry.half import ERROR, LINK, LINKED, Kind
 from ctrlplane_stream.telemetry.half_columns import falses
@@ -143,10 +143,14 @@ class ColumnarSource:
         callers = (kind >= Kind.CLIENT).arg_true()
         if not len(callers):
             return flags, peer
-        index, described, urls = self._attributes(columns, callers)
+        index, combined, urls = self._attributes(columns, callers)
+        described = [self._describer.describe(combination) for combination in combined]
         peers = _looked_up([numbers.peer_number(one.peer) for one in described], pl.UInt32, index)
-        for at in urls.row.filter(_looked_up([one.homeless for one in described], pl.Boolean, index)[urls.row]).unique():
-            peers[at] = numbers.peer_number(peer_by_all(columns.field("attributes")[callers[at]].as_py()))
+        by_row: dict[int, tuple[bytes, ...]] = {}
+        for row, raw in urls.only(_looked_up([one.homeless for one in described], pl.Boolean, index)[urls.row]).items():
+            by_row[row] = by_row.get(row, ()) + shortened(raw)
+        for row, found in by_row.items():
+            peers[row] = numbers.peer_number(self._describer.describe(combined[index[row]] + found).peer)
         fails = _looked_up([one.failed for one in described], pl.Boolean, index) & (kind[callers] != Kind.CONSUMER)
         fetches = _looked_up([one.fetch for one in described], pl.UInt8, index)
         own = flags[callers]
@@ -154,12 +158,12 @@ class ColumnarSource:
         own = own.zip_with(fetches == 0, (own & ERROR) | fetches)
         return flags.scatter(callers, own), peer.scatter(callers, peers)
 
-    def _attributes(self, columns: SpanColumns, callers: pl.Series) -> tuple[pl.Series, list[Described], FlatLists]:
-        """For each caller the index of what its attributes say, URLs left aside; and the URLs, each of which is seldom seen twice."""
+    def _attributes(self, columns: SpanColumns, callers: pl.Series) -> tuple[pl.Series, list[tuple[bytes, ...]], FlatLists]:
+        """For each caller the index of its combination of attributes, URLs left aside; and the URLs, each of which is seldom seen twice."""
         found = _KEY_FILTER.find(flattened(columns.field("attributes"), callers))
         urls, plain = found.split(_URL_TAILS)
         index, combined = combinations(plain, len(callers))
-        return index, [self._describer.describe(combination) for combination in combined], urls
+        return index, combined, urls
 
     def _weights(self, columns: SpanColumns, weights: dict[float, int]) -> pl.Series:
         default = self._settings.sampling_multiplier

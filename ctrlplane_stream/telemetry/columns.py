@@ -115,6 +115,14 @@ class FlatLists:
     element: pl.Series
     row: pl.Series
 
+    def only(self, mask: pl.Series) -> "FlatLists":
+        """The elements where ``mask`` is true."""
+        return FlatLists(self.elements, self.element.filter(mask), self.row.filter(mask))
+
+    def items(self) -> Iterable[tuple[int, bytes]]:
+        """Row and bytes of each element."""
+        return zip(self.row, pc.take(self.elements, self.element.to_arrow()).to_pylist(), strict=True)
+
 
 def flattened(lists: Any, rows: pl.Series) -> FlatLists:
     """The elements of some rows of a list array, without copying any."""
@@ -166,10 +174,7 @@ class FoundKeys:
     def split(self, tails: pl.Series) -> tuple[FlatLists, FlatLists]:
         """The elements whose key's tail is marked in ``tails`` (see :func:`tails_of`), and the others; unusual ones are among both."""
         among = tails[self.tail]
-        return self._only(among | self.odd), self._only(~among | self.odd)
-
-    def _only(self, mask: pl.Series) -> FlatLists:
-        return FlatLists(self.flat.elements, self.flat.element.filter(mask), self.flat.row.filter(mask))
+        return self.flat.only(among | self.odd), self.flat.only(~among | self.odd)
 
 
 _KEY_TAG = 0x0A

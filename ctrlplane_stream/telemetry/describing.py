@@ -1,7 +1,7 @@
 """What the attributes of callers and consumers say, understood once for each distinct combination; and what rows of a batch point to."""
 
 from array import array
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import compress, islice
 from typing import Any
 
@@ -15,7 +15,7 @@ from ctrlplane_stream.telemetry.peers import HOSTS, URLS, attribute, collect, fe
 
 class Described(msgspec.Struct, frozen=True):
     """What a combination of attributes says. ``fetch``: kind and mark of a span that fetched or settled messages, else 0.
-    ``homeless``: none names a host, so that a URL, if there is one, decides."""
+    ``homeless``: none names a host, so that a URL, if there is one besides, decides."""
 
     peer: Peer | None
     fetch: int
@@ -32,7 +32,7 @@ class Describer:
         self._described: dict[tuple[bytes, ...], Described] = {}
 
     def describe(self, combination: tuple[bytes, ...]) -> Described:
-        """What a combination says, URLs left aside: each of them is seldom seen twice."""
+        """What a combination says: KeyValues, or where one is a URL its key and then its host."""
         described = self._described.get(combination)
         if described is None:
             if len(self._described) >= self._MOST_CACHED:
@@ -44,7 +44,7 @@ class Describer:
 
 
 def _described(combination: tuple[bytes, ...]) -> Described:
-    attributes = {key: value for key, value in collect(map(attribute, combination)).items() if key not in URLS}
+    attributes = collect(_pairs(combination))
     kind = fetch_kind(attributes)
     fetch = 0 if kind is None else kind | RECEIVE
     homeless = kind is not Kind.INTERNAL and not any(host in attributes for host in HOSTS)
@@ -52,9 +52,20 @@ def _described(combination: tuple[bytes, ...]) -> Described:
     return Described(peer, fetch, "error.type" in attributes, homeless)
 
 
-def peer_by_all(attributes: Sequence[bytes]) -> Peer | None:
-    """The peer that all attributes of a span name, its URLs among them."""
-    return peer_of(collect(map(attribute, attributes)))
+def _pairs(combination: Iterable[bytes]) -> Iterator[tuple[str, str] | None]:
+    rest = iter(combination)
+    for one in rest:
+        yield (_URL_KEYS[one], f"//{next(rest, b'').decode()}") if one in _URL_KEYS else attribute(one)
+
+
+def shortened(raw: bytes) -> tuple[bytes, ...]:
+    """A KeyValue as :meth:`Describer.describe` takes it: of a URL its key and its host, where that is plain."""
+    if raw[2:10] not in _URL_KEYS or (found := attribute(raw)) is None or not found[1].startswith("//"):
+        return (raw,)
+    return found[0].encode(), found[1][2:].encode()
+
+
+_URL_KEYS = {key.encode(): key for key in URLS}
 
 
 class Numbering(msgspec.Struct):

@@ -1,6 +1,6 @@
 """From OTLP to halves in C: rows of a chunk of records are read, completed and written by destination without an object for each.
 
-What attributes and resources mean is asked of Python once per distinct content; so are the few spans whose URL decides or that have
+What attributes and resources mean is asked of Python once per distinct content, of URLs their hosts; so are the few consumers that have
 links. What the reader in C declines is read by columns (:class:`~ctrlplane_stream.telemetry.columnar_source.ColumnarSource`).
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from google.protobuf.message import DecodeError
 
 from ctrlplane_stream.telemetry.columnar_source import ColumnarSource
-from ctrlplane_stream.telemetry.describing import Describer, EncodedTables, Numbering, number_of, peer_by_all
+from ctrlplane_stream.telemetry.describing import Describer, EncodedTables, Numbering, number_of
 from ctrlplane_stream.telemetry.half import LINK, LINKED
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
-from ctrlplane_stream.telemetry.native import FAILED, HOMELESS, LINKS, ROW, URL, Body, Read, RowsToHalves, SpanReader
+from ctrlplane_stream.telemetry.native import FAILED, ROW, Body, Read, RowsToHalves, SpanReader
 from ctrlplane_stream.telemetry.origins import Origins
 from ctrlplane_stream.telemetry.peers import KEYS, URLS
 from ctrlplane_stream.telemetry.reading import LATEST_US, copy_id, links_of
@@ -26,8 +26,8 @@ from ctrlplane_stream.wire.gen.halves_pb2 import HalfRecord
 from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Span
 from ctrlplane_stream.wire.varints import varint
 
-_PEER, _FLAGS = 12, 13
-"""Places in a row."""
+_FLAGS = 13
+"""Its place in a row."""
 
 _TABLES = b"\x2a"
 """Field 5 of a HalfBatch. Tables of a thousand services are not copied once more for protobuf, and once more by it."""
@@ -54,7 +54,7 @@ class _Meanings:
             self._forget()
         self.numbers.origins += [self._origins.of(resource) for resource in read.resources]
         for one in map(self._describer.describe, read.combinations):
-            self.meaning.append(one.fetch | FAILED * one.failed | HOMELESS * one.homeless)
+            self.meaning.append(one.fetch | FAILED * one.failed)
             self.peer.append(self.numbers.peer_number(one.peer))
 
     def tables(self, resources: bytes, peers: bytes, weights: tuple[float, ...]) -> EncodedTables:
@@ -118,15 +118,12 @@ class NativeSource(ColumnarSource):
         copies: list[bytes] = []
         for at in special:
             row = list(ROW.unpack_from(read.memory, at * ROW.size))
-            record, start, size, marks = row[6], row[7], row[8], row[14]
+            record, start, size = row[6], row[7], row[8]
             span = Span.FromString(values[record][start : start + size])
-            if marks & URL:
-                row[_PEER] = meanings.numbers.peer_number(peer_by_all(span.attributes))
-            if marks & LINKS:
-                found = links_of(span.links, span.trace_id, span.parent_span_id, self._settings.max_links, skipped)
-                name = copy_id(span.trace_id, span.span_id)
-                copies += [_copy(row, name, trace, producer, self._settings.partitions) for trace, producer in found]
-                row[_FLAGS] |= LINKED if found else 0
+            found = links_of(span.links, span.trace_id, span.parent_span_id, self._settings.max_links, skipped)
+            name = copy_id(span.trace_id, span.span_id)
+            copies += [_copy(row, name, trace, producer, self._settings.partitions) for trace, producer in found]
+            row[_FLAGS] |= LINKED if found else 0
             ROW.pack_into(read.memory, at * ROW.size, *row)
         if copies:
             read.memory = bytearray(read.memory[: read.rows * ROW.size]) + b"".join(copies)

@@ -54,6 +54,8 @@ _TARGET = re.compile(
     re.IGNORECASE,
 )
 """A target as gRPC's channels are given one (``dns:///host:port``): the host is no authority, but behind it."""
+_URL = re.compile(r"(?:https?:)?//(?:[^/?#]*@)?([^/?#]*)|/")
+"""A usual URL, or a path alone."""
 _TOPIC_SCHEMES = ("persistent://", "non-persistent://")
 """What Pulsar's topics begin with: tenant, namespace and name follow, and no host."""
 _LONGEST = 120
@@ -67,7 +69,16 @@ def attribute(raw: bytes) -> tuple[str, str] | None:
         pair = KeyValue.FromString(raw)
     except DecodeError:
         return None
-    return (pair.key, text(pair.value)) if pair.key in KEYS else None
+    if pair.key not in KEYS:
+        return None
+    said = text(pair.value)
+    return pair.key, host_of_url(said) if pair.key in URLS else said
+
+
+def host_of_url(url: str) -> str:
+    """A URL without all that does not name its host, where it is a usual one: what is left has few values."""
+    found = _URL.match(url)
+    return url if found is None else f"//{found[1] or ''}"
 
 
 def collect(pairs: Iterable[tuple[str, str] | None]) -> dict[str, str]:

@@ -29,6 +29,11 @@ _ATTRIBUTES: tuple[Mapping[str, str | int], ...] = (
     {"rpc.service": "Ledger", "peer.service": "ledger", "net.peer.ip": "10.0.0.8", "net.sock.peer.port": 80},
     {"http.url": "http://cart:8080/2", "net.peer.ip": "10.0.0.9"},
     {"http.url": "/3", "network.peer.address": "10.0.0.9"},
+    {"http.url": "https://me:secret@cart:8080?a=b@c", "url.full": "stock"},
+    {"url.full": "HTTP://stock/4", "http.url": "http://cart/4"},
+    {"url.full": "//stock:80#é", "messaging.operation": "receive"},
+    {"http.url": "http://" + "s" * 193 + "/5", "error.type": "timeout"},
+    {"http.url": "http://[::1]:80/6"},
 )
 
 

@@ -6,19 +6,16 @@ there is none, and all goes as without.
 """
 
 from ctrlplane_stream.telemetry.native.batches import COLUMNS, BatchReader, FoundBatch
-from ctrlplane_stream.telemetry.native.halves import FAILED, HOMELESS, Body, RowsToHalves
+from ctrlplane_stream.telemetry.native.halves import FAILED, Body, RowsToHalves
 from ctrlplane_stream.telemetry.native.library import library, why_no_library
 from ctrlplane_stream.telemetry.native.pairing import NOBODY, Counted, Halves, PairingLibrary, Settled
-from ctrlplane_stream.telemetry.native.reading import LINKS, ROW, URL, Read, SpanReader
+from ctrlplane_stream.telemetry.native.reading import ROW, Read, SpanReader
 
 __all__ = [
     "COLUMNS",
     "FAILED",
-    "HOMELESS",
-    "LINKS",
     "NOBODY",
     "ROW",
-    "URL",
     "BatchReader",
     "Body",
     "Counted",

@@ -1,10 +1,10 @@
 /* From rows to the columns of ``span-halves``, by destination: halves.proto says what the columns are. No state, no allocation. */
 #include "rows.h"
 
-enum { FAILED = 128, HOMELESS = 256, HEADER = 8 };
+enum { FAILED = 128, HEADER = 8 };
 
 /* Completes rows by what their attributes mean. ``meaning`` and ``peer`` are by combination (0: none): the lower seven bits are the
- * flags of a span that fetched or settled messages, else 0; FAILED and HOMELESS as ``Described`` in describing.py. Returns
+ * flags of a span that fetched or settled messages, else 0; FAILED as ``Described`` in describing.py. Returns
  * how many rows Python has to look at, and puts their numbers into ``special``. */
 int64_t understand(Row *row, int64_t rows, const uint16_t *meaning, const uint32_t *peer, uint64_t partitions, uint32_t *special) {
   int64_t found = 0;
@@ -17,7 +17,7 @@ int64_t understand(Row *row, int64_t rows, const uint16_t *meaning, const uint32
     r->peer = peer[r->combination];
     uint64_t folded = r->high ^ r->low;
     r->to = (uint16_t)(mask || partitions == 1 ? folded & mask : folded % partitions);
-    r->marks &= (uint8_t)((said & HOMELESS ? MARK_URL : 0) | ((r->flags & KIND) == CONSUMER ? MARK_LINKS : 0));
+    r->marks &= (uint8_t)((r->flags & KIND) == CONSUMER ? MARK_LINKS : 0);
     if (r->marks) special[found++] = (uint32_t)i;
   }
   return found;

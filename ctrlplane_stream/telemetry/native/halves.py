@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ctrlplane_stream.telemetry.native.library import address, address_of
 
-FAILED, HOMELESS = 128, 256
+FAILED = 128
 """Marks of what a combination of attributes means; below them are the flags of a span that fetched or settled messages."""
 
 MOST_PARTITIONS = 1 << 16

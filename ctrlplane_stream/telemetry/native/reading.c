@@ -6,7 +6,7 @@
  */
 #include "rows.h"
 
-enum { MOST_SLICES = 32, MOST_ATTRIBUTES = 128, AHEAD = 1024 };
+enum { MOST_SLICES = 32, MOST_ATTRIBUTES = 128, AHEAD = 1024, LONGEST_TEXT = 200 };
 
 /* Distinct sequences of slices, numbered in order of appearance, with bytes of their own: numbers stay from one call to the next. */
 typedef struct {
@@ -86,19 +86,53 @@ typedef struct {
   Distinct resources, states, combinations;
 } Reading;
 
-/* Which attributes of a caller matter; false where one is written in an unusual way. */
-static int attribute(const Keys *keys, Slice raw, Slice *found, int64_t *count, uint8_t *marks) {
+static int is_ascii(Slice s) {
+  uint64_t all = 0, word;
+  for (; s.size >= 8; s.at += 8, s.size -= 8) {
+    memcpy(&word, s.at, 8);
+    all |= word;
+  }
+  for (; s.size; s.at++, s.size--) all |= *s.at;
+  return (all & 0x8080808080808080u) == 0;
+}
+
+/* The part of a URL that names a host, as ``host_of_url`` of peers.py has it: most URLs are seen once, and lead to few hosts. False
+ * where that is not plain. */
+static int host_of_url(Slice value, Slice *host) {
+  Cursor c = {value.at, value.at + value.size};
+  Slice url;
+  if (c.at == c.end || *c.at++ != 0x0A || !slice(&c, &url) || c.at != c.end || !is_ascii(url)) return 0;
+  const uint8_t *at = url.at, *end = at + (url.size < LONGEST_TEXT ? url.size : LONGEST_TEXT);
+  if (end - at >= 5 && memcmp(at, "http", 4) == 0) {
+    at += at[4] == 's' ? 5 : 4;
+    if (end - at < 3 || memcmp(at, "://", 3) != 0) return 0;
+    at++;
+  }
+  if (at == end || *at != '/') return 0;
+  at++;
+  *host = (Slice){at, 0};
+  if (at == end || *at != '/') return 1;
+  host->at = ++at;
+  for (; at < end && *at != '/' && *at != '?' && *at != '#'; at++)
+    if (*at == '@') host->at = at + 1;
+  host->size = (uint64_t)(at - host->at);
+  return 1;
+}
+
+/* Which attributes of a caller matter; false where one is written in an unusual way. Of a URL its key and its host are found. */
+static int attribute(const Keys *keys, Slice raw, Slice *found, int64_t *count) {
   Cursor c = {raw.at, raw.at + raw.size};
-  Slice key, value;
+  Slice key, value = {raw.at, 0}, host;
   if (raw.size == 0) return 1;
   if (*c.at++ != 0x0A || !slice(&c, &key)) return 0;
   if (c.at < c.end && (*c.at++ != 0x12 || !slice(&c, &value) || c.at != c.end)) return 0;
   if (key.size == 0) return 1;
   for (int32_t i = keys->chain[bucket(key.at, key.size)]; i != 0; i = keys->chain[256 + i - 1]) {
     if (keys->size[i - 1] != key.size || memcmp(keys->key[i - 1], key.at, key.size) != 0) continue;
-    if (keys->url[i - 1]) { *marks |= MARK_URL; return 1; }
-    if (*count >= MOST_SLICES) return 0;
-    found[(*count)++] = raw;
+    if (*count + 2 > MOST_SLICES) return 0;
+    int shortened = keys->url[i - 1] && host_of_url(value, &host);
+    found[(*count)++] = shortened ? key : raw;
+    if (shortened) found[(*count)++] = host;
     return 1;
   }
   return 1;
@@ -157,11 +191,11 @@ static int fields(Slice raw, Fields *f, Slice *attributes) {
 }
 
 /* The number of what a caller's attributes say, as far as it matters. */
-static int64_t combination(Reading *r, const Slice *all, int64_t count, uint8_t *marks) {
+static int64_t combination(Reading *r, const Slice *all, int64_t count) {
   Slice found[MOST_SLICES];
   int64_t matter = 0;
   for (int64_t i = 0; i < count; i++)
-    if (!attribute(&r->keys, all[i], found, &matter, marks)) return DECLINED;
+    if (!attribute(&r->keys, all[i], found, &matter)) return DECLINED;
   return numbered(&r->combinations, found, matter);
 }
 
@@ -187,7 +221,7 @@ static int64_t one_span(Reading *r, const uint8_t *const *values, uint32_t recor
   int32_t kind = (int32_t)f.kind;
   uint8_t marks = f.links ? MARK_LINKS : 0;
   if (kind < 0 || kind > CONSUMER) kind = 0;
-  if (kind >= CLIENT && (combined = combination(r, attributes, f.attributes, &marks) + 1) <= 0) return DECLINED;
+  if (kind >= CLIENT && (combined = combination(r, attributes, f.attributes) + 1) <= 0) return DECLINED;
   if (f.state.size && (state = numbered(&r->states, &f.state, 1) + 1) <= 0) return DECLINED;
   Row *made = &r->row[row];
   memcpy(&made->high, f.trace.at, 8);

@@ -9,9 +9,6 @@ from itertools import pairwise
 from ctrlplane_stream.telemetry.durations import LONGEST_US
 from ctrlplane_stream.telemetry.native.library import address
 
-URL, LINKS = 1, 2
-"""Marks of a row: it has an attribute that holds a URL; it has span links."""
-
 _TOO_SMALL = -2
 _MOST_ITEMS, _MOST_SLICES, _MOST_BYTES = 1 << 15, 1 << 17, 4 << 20
 _TYPICAL_BYTES, _LEAST_BYTES = 160, 37
@@ -80,7 +77,7 @@ class SpanReader:
     """Reads requests with memory that is kept from one to the next. Not thread-safe."""
 
     def __init__(self, found: ctypes.CDLL, keys: Sequence[str], urls: frozenset[str]) -> None:
-        """``keys`` are the attributes that matter; of ``urls`` among them only is marked that they are there."""
+        """``keys`` are the attributes that matter; of ``urls`` among them the key and the host, where that is plain."""
         self._read_spans = found.read_spans
         self._reading = _Reading()
         self._reading.longest_us = LONGEST_US

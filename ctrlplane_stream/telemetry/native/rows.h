@@ -4,7 +4,7 @@
 
 #include "wire.h"
 
-enum { MARK_URL = 1, MARK_LINKS = 2 };
+enum { MARK_LINKS = 1 };
 
 typedef struct {
   uint64_t high, low, span, parent;  /* ids as on the wire; parent 0: none */
