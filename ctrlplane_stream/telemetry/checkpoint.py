@@ -32,8 +32,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     Seek to ``restart.offset``. Everything up to and including ``through`` has been published: the stage repeats it in
     silence. ``closed_through`` is the end (seconds) of the last closed window, None where none was closed. The memory
-    (``sightings``, ``names``, ``environments`` with the second in which they were heard of last, ``watches``, ``read``) is that of ``through``.
-    One that an older build wrote names the environments only.
+    (``sightings``, ``names``, ``environments`` with the second in which they were heard of last, ``watches``, ``read``) is that of
+    ``through``. One that an older build wrote names the environments only.
     """
 
     partition: int
