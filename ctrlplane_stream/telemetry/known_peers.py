@@ -202,7 +202,7 @@ class KnownPeers:
         """The service that a caller's peer is, as known when ``window`` closed, or None."""
         if peer is None:
             return None
-        also = (peer.said, peer.rpc) if _is_nameless(peer.address) else (peer.said,)
+        also = (peer.said, peer.rpc) if peer.rpc and _is_nameless(peer.address) else (peer.said,)
         for name in (peer.name, peer.address, _host(peer.address), *also):
             if name and name in self.catalog:
                 return self.catalog[name]

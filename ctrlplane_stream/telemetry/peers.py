@@ -189,6 +189,8 @@ def _host_name(host: str) -> str:
 
 def _shown(name: str) -> str:
     """A name that somebody gave, fit to be shown: of a URL its host, else without what looks generated in it."""
+    if not name:
+        return ""
     return _host_name(_from_url(name, "")[0]) if _is_url(name) else _plain(name)[:_LONGEST]
 
 
