@@ -11,7 +11,16 @@ import click
 import msgspec
 
 from ctrlplane_stream.commands.groups import Group
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import (
+    BROKER_TROUBLE,
+    broker_failed,
+    fail,
+    on_one_line,
+    print_json,
+    require_broker,
+    takes_json,
+    takes_settings,
+)
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.settings import Settings
@@ -232,5 +241,5 @@ def _age(letter: DeadLetter) -> tuple[int, tuple[int, int]]:
 def _line(letter: DeadLetter) -> str:
     at = datetime.fromtimestamp(letter.at_ms / 1000, UTC).isoformat(sep=" ", timespec="seconds") if letter.at_ms else "no time"
     excerpt = repr(letter.value[:_EXCERPT_BYTES])[2:-1] if letter.value is not None else "(no value)"
-    place, origin = _named(letter.place), _named(letter.origin)
-    return f"{place}  {at}  {letter.topic}[{origin}]  {letter.reason}\n    {counted(len(letter.value or b''), 'byte')}: {excerpt}"
+    place, origin, reason = _named(letter.place), _named(letter.origin), on_one_line(letter.reason)
+    return f"{place}  {at}  {letter.topic}[{origin}]  {reason}\n    {counted(len(letter.value or b''), 'byte')}: {excerpt}"

@@ -21,6 +21,7 @@ from ctrlplane_stream.commands.groups import SettingOption
 from ctrlplane_stream.settings import SETTINGS, Setting, Settings, SettingsError, flag, load
 from ctrlplane_stream.wire.kafka_clients import NoBroker
 
+_MOST_SHOWN = 2_000
 _JSON_WANTED, _JSON_PRINTED = "ctrlplane_stream.json_wanted", "ctrlplane_stream.json_printed"
 """Keys of click's meta, which a command and the groups above it share."""
 
@@ -84,6 +85,12 @@ def print_json(value: object) -> None:
     if (context := click.get_current_context(silent=True)) is not None:
         context.meta[_JSON_PRINTED] = True
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def on_one_line(text: str) -> str:
+    """What others said, as a line of a terminal: nothing in it moves the cursor or begins a line, and what is very long is cut."""
+    shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}… ({len(text)} characters; --json has all)"
+    return shown if shown.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
 
 
 def fail(reason: str) -> NoReturn:

@@ -17,7 +17,16 @@ from ctrlplane_stream.commands.as_of_now import as_of_now, began_by, time_of_day
 from ctrlplane_stream.commands.catalog_in_force import unknown_environment
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.next_command import next_command, retry_command, stop_command
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fail, print_json, require_broker, takes_json, takes_settings
+from ctrlplane_stream.commands.options import (
+    BROKER_TROUBLE,
+    broker_failed,
+    fail,
+    on_one_line,
+    print_json,
+    require_broker,
+    takes_json,
+    takes_settings,
+)
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import step_count
@@ -119,7 +128,7 @@ def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
     if as_json:
         print_json(explanation)
     else:
-        click.echo("\n".join(words(explanation)))
+        click.echo("\n".join(on_one_line(line) for line in words(explanation)))
 
 
 def explained(
@@ -247,7 +256,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     most = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for row in rows:
-        line = "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        line = on_one_line("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
         click.echo(line if most is None or len(line) <= most else line[: most - 1] + "…")
 
 

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, NodeNotRead
 from click.testing import CliRunner, Result
 
 from ctrlplane_stream.commands.groups import Command
-from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, takes_json, takes_settings
+from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, on_one_line, takes_json, takes_settings
 from ctrlplane_stream.settings import SETTINGS, Settings
 
 
@@ -77,3 +77,10 @@ def test_a_broker_that_goes_away_is_said_in_one_line_however_the_client_puts_it(
     assert isinstance(error, BROKER_TROUBLE)
     with pytest.raises(click.ClickException, match="no broker answers at kafka:9092: see that it runs"):
         broker_failed(Settings(kafka_bootstrap_servers="kafka:9092"), error)
+
+
+def test_what_others_said_is_one_line_of_a_terminal() -> None:
+    """A judge from outside, or a writer of dead letters, can neither move the cursor nor fill the screen."""
+    assert on_one_line("fünf Prozent mehr, ☃") == "fünf Prozent mehr, ☃"
+    assert on_one_line("fine\n\x1b[2Jgates: PASS") == "fine\ufffd\ufffd[2Jgates: PASS"
+    assert on_one_line("x" * 500_000).endswith("x… (500000 characters; --json has all)")
