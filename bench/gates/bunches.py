@@ -23,7 +23,7 @@ from ctrlplane_stream.decision.stats.dispersion import (
     residual_of_shares,
     side_by_side,
 )
-from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, released, weigh
 
 SHARE, CANDIDATE, STABLE, WINDOWS, PAST_WINDOWS = 0.02, 40, 360, 25, 45
 LEVELS = (0.05, 0.01 / (72 * 4))
@@ -76,10 +76,11 @@ def crossings(bunches: Bunches, effect: Callable[[Dispersion, Dispersion], float
 def _run(bunches: Bunches, effect: Callable[[Dispersion, Dispersion], float], rng: np.random.Generator) -> float:
     evidence, known, scatter = Evidence(), Past(), Dispersion()
     past = _past(bunches, rng) if effect is _with_past else Dispersion()
-    for _ in range(WINDOWS):
+    for window in range(WINDOWS):
         x, y = bunches.failures(rng, CANDIDATE), bunches.failures(rng, STABLE)
         before = (known.candidate_events, known.candidate_total), (known.stable_events, known.stable_total)
-        evidence = weigh(evidence, Sample(x, CANDIDATE, y, STABLE), known, 0.0, effect(scatter, past), proof=False)
+        staked = released(evidence, window)
+        evidence = weigh(staked, Sample(x, CANDIDATE, y, STABLE), known, 0.0, effect(scatter, past), proof=False)
         scatter = scatter.after(residual_of_shares((x, CANDIDATE), (y, STABLE), *before))
         known = Past(before[0][0] + x, before[0][1] + CANDIDATE, before[1][0] + y, before[1][1] + STABLE)
     return evidence.best_harm

@@ -12,7 +12,7 @@ from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
 from ctrlplane_stream.decision.judge.state import CheckState, Counts, name_of_edge
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate
-from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh_low_rate, weigh_rate
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, released, weigh_low_rate, weigh_rate
 from ctrlplane_stream.decision.stats.intervals import lower_rate, upper_rate
 from ctrlplane_stream.model.identity import EdgeKey
 from ctrlplane_stream.model.sums import in_order
@@ -39,13 +39,13 @@ def check_calls(state: CheckState, pair: Pair, edge: EdgeKey, frame: Frame, scat
     ratio = 1.0 + frame.policy.calls_margin * frame.factor
     effect = design_effect(state.scatter, scatter) * noise
     past = Past(state.candidate.events, state.candidate.total)
-    evidence = weigh_rate(state.evidence, calls, requests, past, upper_rate(*known) * ratio, effect)
+    evidence = weigh_rate(released(state.evidence, state.windows), calls, requests, past, upper_rate(*known) * ratio, effect)
     residual = quieted(residual_of_rate(calls, requests, state.candidate.events, state.candidate.total), noise)
     after = next_check(state, evidence, Counts(calls, requests), None, residual, effect, Counts(before, frame.past.estimated))
     least = lower_rate(*known) / ratio
     if not missing or least <= 0:
         return after
-    return replace(after, opposite=weigh_low_rate(state.opposite or Evidence(), calls, requests, past, least, effect))
+    return replace(after, opposite=weigh_low_rate(_fewer(state), calls, requests, past, least, effect))
 
 
 def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, frame: Frame, scatter: Dispersion) -> CheckState:
@@ -57,7 +57,13 @@ def _race(state: CheckState, ours: ArmWindow, theirs: ArmWindow, edge: EdgeKey, 
     if m <= 0 or n <= 0:
         return state
     noise = _counting_noise(state, edge, frame.past, scatter, ours, theirs)
+    state = replace(state, evidence=released(state.evidence, state.windows), opposite=_fewer(state))
     return weigh_race(state, Counts(x, m), Counts(y, n), 1.0 + frame.policy.calls_margin, noise, scatter)
+
+
+def _fewer(state: CheckState) -> Evidence:
+    """The evidence of too few calls, with what is staked from the next window on."""
+    return released(Evidence(), 0) if state.opposite is None else released(state.opposite, state.windows)
 
 
 def _calls_each(edge: EdgeKey, *arms: ArmWindow) -> float:

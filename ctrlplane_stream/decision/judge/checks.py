@@ -8,14 +8,14 @@ from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals
 from ctrlplane_stream.decision.judge.evidence import next_check, weigh_two_arms, weigh_two_sided
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
-from ctrlplane_stream.decision.judge.past_shares import known_by, weigh_against_past, weigh_as_events
+from ctrlplane_stream.decision.judge.past_shares import known_by, restaked, weigh_against_past, weigh_as_events
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
 from ctrlplane_stream.decision.judge.sampling import Kept
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Tail, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.betting import Thinned
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
-from ctrlplane_stream.decision.stats.harm import Evidence, Past, clipped, weigh_against
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, clipped, released, weigh_against
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.model.sketch import bucket_index
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric
@@ -60,10 +60,12 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersio
     margin = frame.policy.error_margin * frame.factor
     if pair.stable is None:
         state = known_by(state, _past_failures(frame), margin, (frame.alpha, frame.policy.false_pass), scatter)
-        return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
+        return weigh_as_events(state, candidate, frame.alpha, scatter, proof, late=True)
     stable = _failures(pair.stable, frame.kept, state.stable)
     known, edges = _capped(_past_failures(frame)), _blamed(state, pair)
     thinned = _thinned(state, pair.candidate, pair.stable, frame)
+    if candidate.total > 0 and stable.total > 0:
+        state = replace(state, evidence=released(state.evidence, state.windows))
     return weigh_two_arms(state, candidate, stable, margin, known, scatter, None, proof, edges, thinned)
 
 
@@ -79,7 +81,11 @@ def _thinned(state: CheckState, candidate: ArmWindow, stable: ArmWindow, frame: 
 
 
 def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scatter: Dispersion, proof: bool) -> CheckState:
-    """Latencies above the point where slow begins. The point is chosen anew whenever the number of windows has doubled."""
+    """Latencies above the point where slow begins. The point is chosen anew whenever the number of windows has doubled.
+
+    Bets on harm are staked from the first window on only: machines are slow for some minutes now and then, and of a late beginning one
+    such time would be enough.
+    """
     gap = metric is Metric.NETWORK_GAP
     if state.tail is None:
         state = _choose_tail(state, frame, metric, scatter, alone=pair.stable is None)
@@ -88,7 +94,7 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scat
         return state
     candidate = _slow(pair.candidate, tail.candidate, gap, tail.part)
     if pair.stable is None:
-        return weigh_as_events(state, candidate, frame.alpha, scatter, proof)
+        return weigh_as_events(state, candidate, frame.alpha, scatter, proof, late=False)
     stable = _slow(pair.stable, tail.stable, gap, tail.part)
     after = weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, _expected(tail, state.stable), proof, None, None)
     if after.windows & (after.windows - 1):
@@ -126,7 +132,8 @@ def check_lost(state: CheckState, lost: float, called: float, weight: float, fra
     past = Counts(frame.past.lost, frame.past.called)
     margin = frame.policy.lost_margin * min(1.0, weight)
     state = known_by(state, past, margin, (frame.alpha, frame.policy.false_pass), scatter)
-    return weigh_against_past(state, Counts(lost, called), scatter, proof)
+    counts = Counts(lost, called)
+    return weigh_against_past(restaked(state, counts), counts, scatter, proof)
 
 
 def _failures(arm: ArmWindow, kept: Kept, before: Counts) -> Counts:

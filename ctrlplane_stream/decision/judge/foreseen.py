@@ -21,6 +21,7 @@ from ctrlplane_stream.decision.judge.past_shares import known_by, weigh_as_event
 from ctrlplane_stream.decision.judge.questions import log_threshold
 from ctrlplane_stream.decision.judge.state import CheckState, Counts
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion
+from ctrlplane_stream.decision.stats.harm import released
 from ctrlplane_stream.model.verdicts import Comparison
 
 _UNLUCKY = 1.75
@@ -97,9 +98,10 @@ def _found_after(first: Rise, rise: Rise, alpha: float, scatter: Dispersion) -> 
         counts = _counts(now.candidate, (end - begun) * now.candidate_requests)
         if beside:
             stable = _counts(now.stable, (end - begun) * now.stable_requests)
+            state = replace(state, evidence=released(state.evidence, state.windows))
             state = weigh_two_arms(state, counts, stable, rise.margin, past, scatter, None, False, None, None)
         else:
-            state = weigh_as_events(state, counts, alpha, scatter, False)
+            state = weigh_as_events(state, counts, alpha, scatter, False, late=True)
         if state.evidence.best_harm >= wanted:
             return float(end)
         # Counts that are to be expected do not scatter; requests do.

@@ -5,8 +5,9 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.judge.evidence import weigh_one_arm
 from ctrlplane_stream.decision.judge.questions import log_threshold
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Joint
+from ctrlplane_stream.decision.stats.betting import log_capital_against
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect
-from ctrlplane_stream.decision.stats.harm import COST_OF_MIXING, at_most, shifted
+from ctrlplane_stream.decision.stats.harm import COST_OF_MIXING, COST_OF_PATIENCE, at_most, released, shifted
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.decision.stats.thin_past import MOST_TRIALS, correction
 from ctrlplane_stream.model.verdicts import Comparison
@@ -32,6 +33,21 @@ def known_by(state: CheckState, past: Counts, margin: float, levels: Levels, sca
     return replace(state, bounds=Bounds(low, expected, upper_share(events, total, alpha / 2) + margin), stable=past)
 
 
+def restaked(state: CheckState, counts: Counts) -> CheckState:
+    """The check before one more window of these counts, with what its bets on harm stake from there on.
+
+    What was not staked yet is kept; but against a thin past, whose correction takes the likeliest share for granted, it bets on the
+    expected one.
+    """
+    joint, bounds = state.joint, state.bounds
+    if counts.total <= 0 or bounds is None or bounds.limit >= 1.0:
+        return state
+    idle = 0.0
+    if joint is not None:
+        idle = log_capital_against(joint.events, joint.total, bounds.expected, bounds.limit) + joint.correction
+    return replace(state, evidence=released(state.evidence, state.windows, idle))
+
+
 def weigh_against_past(state: CheckState, counts: Counts, scatter: Dispersion, proof: bool) -> CheckState:
     """The check after one more window of these counts."""
     joint, bounds = state.joint, state.bounds
@@ -49,10 +65,12 @@ def weigh_against_past(state: CheckState, counts: Counts, scatter: Dispersion, p
     return replace(after, evidence=replace(evidence, best_harm=max(state.evidence.best_harm, evidence.best_harm)), joint=Joint(*now, added))
 
 
-def weigh_as_events(state: CheckState, counts: Counts, alpha: float, scatter: Dispersion, proof: bool) -> CheckState:
+def weigh_as_events(state: CheckState, counts: Counts, alpha: float, scatter: Dispersion, proof: bool, late: bool) -> CheckState:
     """As `weigh_against_past`, no window worth more than its part of a finding: what a machine does to one window, it does to all
-    requests of it at once, and that is one event however many they are."""
+    requests of it at once, and that is one event however many they are. ``late`` says whether harm may begin in any window."""
+    most = (log_threshold(Comparison.BASELINE, alpha) + COST_OF_MIXING + (COST_OF_PATIENCE if late else 0.0)) / WINDOWS_OF_HARM
+    if late:
+        state = restaked(state, counts)
     after = weigh_against_past(state, counts, scatter, proof)
-    most = (log_threshold(Comparison.BASELINE, alpha) + COST_OF_MIXING) / WINDOWS_OF_HARM
     evidence = at_most(state.evidence, after.evidence, most)
     return after if evidence is after.evidence else replace(after, evidence=evidence)

@@ -5,6 +5,9 @@ Harm is a mixture of four bets (one on the candidate's own past, three on fixed 
 the best of them. Safety is a mixture of two: that the candidate is like stable, and that it is like its own past, so that a harmless
 difference passes too. All alternatives come from earlier windows only.
 
+Harm may begin late, when a bet staked from the first window on is bankrupt. So a bet on harm may be a mixture over the windows in which it
+may begin, too: a part of its capital is staked at first, some of the rest before each window (`released`), whatever was lost by then.
+
 Requests of one arm that fail together (autocorrelation, bursts) carry less evidence than their number: the log capital of a window is
 divided by the design effect estimated from earlier windows (`dispersion`). Dividing by at least 1 keeps an exact e-value an e-value
 (Jensen, given the windows before, which fix the divisor). So does dividing the bet on the candidate's own past further where the window is
@@ -34,6 +37,13 @@ _SMALL, _MEDIUM, _LARGE = 0.03, 0.15, 0.5
 _LOG_WEIGHTS = (math.log(0.4), math.log(0.2), math.log(0.2), math.log(0.2))
 COST_OF_MIXING = -_LOG_WEIGHTS[-1]
 """By how many nats a bet on harm must exceed what is wanted, at most, so that the mixture has it."""
+_AT_FIRST = 0.75
+"""What of its capital a bet on harm that may begin late stakes from a step's first window on."""
+_LOG_AT_FIRST = math.log(_AT_FIRST)
+COST_OF_PATIENCE = -_LOG_AT_FIRST
+"""By how many nats such a bet must exceed what is wanted if harm was there from the beginning."""
+_PATIENCE = 10.0
+"""Windows in which half of the rest is staked, the other half ever more slowly: harm may begin at any time, and pays by a logarithm."""
 _SAFETY_WEIGHTS = (math.log(0.75), math.log(0.25))
 _SMALLEST = 1e-4
 """Shares are kept this far from 0 and 1: nothing is known to be impossible."""
@@ -175,6 +185,21 @@ def weigh_low_rate(evidence: Evidence, events: float, exposure: float, past: Pas
         for log, rate, divisor in zip(evidence.harm, alternatives, _divisors(design_effect, exposure, past), strict=True)
     ]
     return _record(evidence, (a, b, c, d), evidence.safety)
+
+
+def released(evidence: Evidence, windows: int, idle: float = 0.0) -> Evidence:
+    """The evidence before a step's next window, after so many: each bet on harm with what is staked from that window on.
+
+    What is staked in all windows adds up to the whole capital, so that the bets stay an e-process. ``idle`` is the log of what capital has
+    come to that was not staked yet, where it was not merely kept.
+    """
+    if windows:
+        fresh = math.log((1.0 - _AT_FIRST) * _PATIENCE / ((_PATIENCE + windows - 1.0) * (_PATIENCE + windows))) + idle
+        exp, log1p = math.exp, math.log1p
+        a, b, c, d = [log + log1p(exp(fresh - log)) if log > fresh else fresh + log1p(exp(log - fresh)) for log in evidence.harm]
+    else:
+        a, b, c, d = [log + _LOG_AT_FIRST for log in evidence.harm]
+    return Evidence((a, b, c, d), evidence.safety, evidence.best_harm, evidence.best_safety)
 
 
 def at_most(before: Evidence, after: Evidence, nats: float) -> Evidence:

@@ -13,7 +13,7 @@ import pytest
 from ctrlplane_stream.decision.stats import multinomial_test
 from ctrlplane_stream.decision.stats.betting import Sample
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_shares
-from ctrlplane_stream.decision.stats.harm import Evidence, Past, weigh
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, released, weigh
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, lower_share, upper_share
 
 ALPHA = 0.05
@@ -35,7 +35,8 @@ def crossings(
             stable, candidate = shares(window)
             x = sum(bunch * (rng.random() < candidate) for _ in range(20 // bunch))
             y = sum(bunch * (rng.random() < stable) for _ in range(60 // bunch))
-            evidence = weigh(evidence, Sample(x, 20, y, 60), past, margin, design_effect(dispersion) if corrected else 1.0)
+            effect = design_effect(dispersion) if corrected else 1.0
+            evidence = weigh(released(evidence, window), Sample(x, 20, y, 60), past, margin, effect)
             residual = residual_of_shares(
                 (x, 20), (y, 60), (past.candidate_events, past.candidate_total), (past.stable_events, past.stable_total)
             )
@@ -64,6 +65,12 @@ def test_a_rate_that_drifts_for_both_arms_alike_is_no_harm() -> None:
     harm, safety = crossings(wave, 0.05, seed=12)
     assert harm <= at_most(ALPHA, 250)
     assert safety <= at_most(ALPHA, 250)
+
+
+def test_harm_that_begins_late_is_found() -> None:
+    """After fifteen windows without any, which ruin a bet that was there from the first on."""
+    harm, _ = crossings(lambda window: (0.02, 0.02 if window < 15 else 0.4), 0.05, seed=13)
+    assert harm >= 0.95
 
 
 def test_harm_beyond_the_margin_is_found() -> None:

@@ -400,6 +400,33 @@ def test_at_full_weight_the_candidate_is_held_against_the_past(shop: Any, traffi
     assert harmed[-1].culprit.metric is Metric.ERROR_RATIO
 
 
+@pytest.mark.parametrize("past", [30, 10])
+@pytest.mark.parametrize("good", [0, 6, 24, 60])
+def test_harm_that_begins_late_in_a_bake_is_found_and_does_not_pass_on(good: int, past: int, shop: Any, traffic: Any) -> None:
+    """Against a past that bounds tell of, and one too thin for them."""
+    assignment = shop.assignment(weight=1.0, baking=True, step=4, attempt=5)
+    state = begin(assignment, shop.baseline(past, traffic(stable=400, candidate=0, stable_errors=2)))
+    said = []
+    for number in range(good + 8):
+        errors = 2 if number < good else 120
+        window = shop.window((100 + number) * 10, traffic(stable=0, candidate=400, candidate_errors=errors))
+        state, verdict = judge_window(state, assignment, window)
+        said.append(verdict.status)
+    assert VerdictStatus.FAIL not in said[:good]
+    assert VerdictStatus.PASS not in said[good + 3 :]
+    assert said[-1] is VerdictStatus.FAIL
+
+
+def test_harm_that_begins_late_beside_stable_is_found(shop: Any, traffic: Any) -> None:
+    assignment = shop.assignment(weight=0.5)
+    state = begin(assignment, shop.baseline())
+    for number in range(24 + 6):
+        errors = 1 if number < 24 else 16
+        window = shop.window((100 + number) * 10, traffic(stable=200, candidate=200, stable_errors=1, candidate_errors=errors))
+        state, verdict = judge_window(state, assignment, window)
+    assert verdict.status is VerdictStatus.FAIL
+
+
 @pytest.mark.parametrize("calls", [0.0, 1.0, 6.0])
 def test_at_full_weight_calls_that_multiply_or_are_no_longer_made_are_found(shop: Any, traffic: Any, calls: float) -> None:
     """Two calls to the database per request before the rollout, and now none, half of them or three times as many."""
@@ -408,6 +435,18 @@ def test_at_full_weight_calls_that_multiply_or_are_no_longer_made_are_found(shop
     assert verdicts[-1].status is VerdictStatus.FAIL
     assert verdicts[-1].culprit.metric is Metric.CALLS_PER_REQUEST
     assert verdicts[-1].culprit.edge == EdgeKey("cart", "db", EdgeKind.DATABASE)
+
+
+@pytest.mark.parametrize("calls", [0.0, 6.0])
+@pytest.mark.parametrize("weight", [0.5, 1.0])
+def test_calls_that_multiply_or_are_no_longer_made_late_are_found(shop: Any, traffic: Any, weight: float, calls: float) -> None:
+    assignment = shop.assignment(weight=weight, step=3, guards=shop.assignment().guards[:1])
+    state, stable = begin(assignment, shop.baseline()), 0 if weight == 1.0 else 100
+    for number in range(20 + 5):
+        made = 2.0 if number < 20 else calls
+        window = shop.window((30 + number) * 10, traffic(stable=stable, candidate=100, candidate_calls=made))
+        state, verdict = judge_window(state, assignment, window)
+    assert verdict.status is VerdictStatus.FAIL
 
 
 def test_a_first_version_has_nothing_to_be_compared_with_and_soaks(shop: Any, traffic: Any) -> None:

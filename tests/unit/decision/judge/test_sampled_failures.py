@@ -17,6 +17,7 @@ from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.sampling import Kept
 from ctrlplane_stream.decision.judge.state import CheckState, Counts
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED
+from ctrlplane_stream.decision.stats.harm import Evidence, released
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Limit, Metric, VerdictStatus
@@ -186,4 +187,5 @@ def test_what_is_not_sampled_by_its_outcome_is_weighed_as_ever(each: float) -> N
     frame = Frame(GatePolicy(), 0.001, Totals(), nothing, nothing, Kept(each), weight=0.1)
     after = check_errors(CheckState(), Pair(candidate, stable), frame, UNSCATTERED, True)
     counts = Counts(2.0, 40.0), Counts(5.0, 360.0)
-    assert after == two_arms(CheckState(), *counts, frame.policy.error_margin, Counts(), UNSCATTERED, None, True, {}, None)
+    state = CheckState(evidence=released(Evidence(), 0))
+    assert after == two_arms(state, *counts, frame.policy.error_margin, Counts(), UNSCATTERED, None, True, {}, None)

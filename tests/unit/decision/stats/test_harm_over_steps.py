@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ctrlplane_stream.decision.stats.harm import Evidence, at_most, carried, log_harm, shifted
+from ctrlplane_stream.decision.stats.harm import Evidence, at_most, carried, log_harm, released, shifted
 
 BEFORE = Evidence((0.5, -2.0, 3.0, -29.0), (1.0, 2.0), 2.5, 1.5)
 
@@ -31,6 +31,27 @@ def test_a_step_begins_with_a_part_of_each_bets_capital_and_the_rest_fresh(part:
 
 def test_a_step_that_lost_all_its_bets_leaves_the_next_one_most_of_a_fresh_start() -> None:
     assert min(carried(Evidence((-30.0,) * 4), 1 / 3).harm) == pytest.approx(math.log(2 / 3))
+
+
+def test_what_a_bet_stakes_in_all_windows_together_is_its_capital() -> None:
+    """Where every window leaves a bet what it has, it comes to 1 as the windows go on, and never to more."""
+    evidence, staked = Evidence(), []
+    for window in range(5000):
+        evidence = released(evidence, window)
+        staked.append(math.exp(evidence.harm[0]))
+    assert staked == sorted(staked)
+    assert 0.999 < staked[-1] < 1.0
+
+
+@pytest.mark.parametrize("window", [1, 24, 400])
+def test_a_bet_that_lost_all_is_staked_on_anew(window: int) -> None:
+    after = released(Evidence((-5000.0, -30.0, 0.0, 9.0)), window)
+    assert after.harm[0] == pytest.approx(math.log(2.5 / ((9 + window) * (10 + window))))
+    assert after.harm[3] == pytest.approx(9.0, abs=1e-4)
+
+
+def test_what_idle_capital_came_to_is_staked() -> None:
+    assert released(Evidence((-5000.0,) * 4), 24, 800.0).harm[0] == pytest.approx(800.0 + math.log(2.5 / (33 * 34)))
 
 
 def test_evidence_is_shifted_there_and_back() -> None:
