@@ -6,6 +6,7 @@ A trace is translated for Zipkin; each intended difference is one function on th
 import random
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -52,6 +53,8 @@ def remote(span: SampleSpan) -> str | None:
     attributes = dict(span.attributes)
     if "db.system" in attributes:
         return f"{attributes['db.system']}/{attributes['db.name']}"
+    if "http.url" in attributes:
+        return urlsplit(str(attributes["http.url"])).hostname
     return str(attributes["server.address"]) if "server.address" in attributes else None
 
 
@@ -170,6 +173,7 @@ def shape(seed: int) -> list[SampleSpan]:
     spans = [replaced(span, end_ms=BEGINNING_MS + 5_000 + span.end_ms % 1_000) for span in tidy_spans(seed, traces=110)]
     spans = [replaced(span, resource=(span.resource[0], span.resource[1], ("deployment.environment.name", "prod"))) for span in spans]
     spans = [replaced(span, error=span.error or (span.kind is Kind.CLIENT and rng.random() < 0.05)) for span in spans]
+    spans = [replaced(span, attributes=named_by_host(span)) for span in spans]
     extra = []
     make = SampleTraces(seed % 1_000 + 5_000)
     for span in spans:
@@ -179,6 +183,12 @@ def shape(seed: int) -> list[SampleSpan]:
         if rng.random() < 0.05 and span.kind is Kind.SERVER:
             extra.append(make.span(service, Kind.SERVER, span, end_ms=span.end_ms))
     return disturbed(rng, with_attempts(rng, make, [*spans, *extra]))
+
+
+def named_by_host(span: SampleSpan) -> tuple[tuple[str, Any], ...]:
+    """Attributes in which a callee has one name at most: Zipkin knows of no RPC service, and would not tell it from an address."""
+    rpc = dict(span.attributes).get("rpc.service")
+    return span.attributes if rpc is None else (("server.address", str(rpc).removeprefix("shop.")),)
 
 
 def with_attempts(rng: random.Random, make: SampleTraces, spans: list[SampleSpan]) -> list[SampleSpan]:
