@@ -4,13 +4,15 @@ The stream processor has its own consumers (``stream/``); these here read from t
 nothing, so a look never disturbs a worker.
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaTimeoutError
 
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.settings import Settings
@@ -19,6 +21,10 @@ from ctrlplane_stream.wire.topics import topic_names
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """The largest request of any client of ours: as much as the largest topic takes."""
+_WRITE_SECONDS = 60.0
+"""Half as long again as a request may take. An idempotent producer whose broker went as it began asks for its number for ever."""
+_STOP_SECONDS = 20.0
+"""To send what is left; a producer waits for its broker for ever there, too."""
 
 
 class NoBroker(RuntimeError):
@@ -56,11 +62,24 @@ async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     try:
         yield client
     finally:
-        await client.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await client.stop()
 
 
 async def publish(settings: Settings, topic: str, value: bytes, environment: str | None = None, key: str | None = None) -> ConsumerRecord:
-    """Write one record and return its metadata once the broker has it. With an environment: to that one's partition."""
+    """Write one record and return its metadata once the broker has it. With an environment: to that one's partition.
+
+    Raises KafkaTimeoutError where the broker does not take it for a minute.
+    """
+    try:
+        async with asyncio.timeout(_WRITE_SECONDS):
+            return await _published(settings, topic, value, environment, key)
+    except TimeoutError:
+        raise KafkaTimeoutError from None
+
+
+async def _published(settings: Settings, topic: str, value: bytes, environment: str | None, key: str | None) -> ConsumerRecord:
     async with producer(settings) as client:
         name = settings.topic(topic)
         partition = None
