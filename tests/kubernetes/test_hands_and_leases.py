@@ -57,6 +57,14 @@ async def kubectl(admin, kind, namespace, name, path, value, *more):
             await asyncio.sleep(0.01)
 
 
+async def settled_edit(actuator, after=None):
+    """Look until an edit is told, another than ``after``: the API server's cache may not have it at once."""
+    async with asyncio.timeout(30.0):
+        while (seen := await actuator.observe(TARGET)).edited == after:
+            await asyncio.sleep(0.02)
+    return seen
+
+
 def test_a_weight_edited_with_kubectl_is_reported_and_stands(lab, namespace):
     """The edit is seen in percent and in words; commands are refused until one names it, and no lease undoes it."""
 
@@ -64,7 +72,7 @@ def test_a_weight_edited_with_kubectl_is_reported_and_stands(lab, namespace):
         async with at_weights(lab, namespace, 90, lease=2.0) as (actuator, _, admin):
             backends = [{"name": "shop-cart-v1", "port": 80, "weight": 1}, {"name": "shop-cart-v2", "port": 80, "weight": 3}]
             await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/backendRefs", backends)
-            seen = await actuator.observe(TARGET)
+            seen = await settled_edit(actuator)
             assert {v.label: v.weight for v in seen.versions} == {"#1": 25, "#2": 75}
             assert "HTTPRoute shop-cart rule main has weights shop-cart-v1=1 shop-cart-v2=3" in seen.edited
             await asyncio.sleep(2.5)
@@ -85,10 +93,9 @@ def test_a_second_edit_is_another_edit(lab, namespace):
     async def run() -> None:
         async with at_weights(lab, namespace, 90) as (actuator, _, admin):
             await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/backendRefs/0/weight", 40)
-            first = (await actuator.observe(TARGET)).edited
+            first = (await settled_edit(actuator)).edited
             await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/backendRefs/0/weight", 41)
-            second = (await actuator.observe(TARGET)).edited
-            assert None not in (first, second)
+            second = (await settled_edit(actuator, first)).edited
             assert second.startswith(f"{first}; then ")
             refused = await actuator.apply(*command(TARGET, 3, *pair(100), over_edit=first))
             assert refused.status is OutcomeStatus.REFUSED
@@ -102,7 +109,7 @@ def test_replicas_scaled_by_hand_and_a_deleted_deployment_are_edits(lab, namespa
     async def run() -> None:
         async with at_weights(lab, namespace, 90) as (actuator, _, admin):
             await kubectl(admin, Kind.DEPLOYMENT, namespace, "shop-cart-v2", "/spec/replicas", 5)
-            seen = await actuator.observe(TARGET)
+            seen = await settled_edit(actuator)
             assert "Deployment shop-cart-v2 has 5 replicas instead of 2" in seen.edited
             await actuator.apply(*command(TARGET, 3, *pair(80), over_edit=seen.edited))
             await settled(actuator, TARGET, {"#1": 80, "#2": 20})
@@ -114,11 +121,7 @@ def test_replicas_scaled_by_hand_and_a_deleted_deployment_are_edits(lab, namespa
                     break
                 except Conflict:
                     metadata = (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2"))["metadata"]
-            for _ in range(100):
-                seen = await actuator.observe(TARGET)
-                if seen.edited:
-                    break
-                await asyncio.sleep(0.05)
+            seen = await settled_edit(actuator)
             assert "Deployment shop-cart-v2 is gone" in seen.edited
             assert await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v2") is None
             await actuator.apply(*command(TARGET, 4, *pair(100), over_edit=seen.edited))
@@ -219,14 +222,6 @@ def test_of_several_edits_each_is_named_with_who_made_it(lab, namespace):
             assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
 
     asyncio.run(run())
-
-
-async def settled_edit(actuator):
-    """Look until an edit is told: the API server's cache may not have it at once."""
-    async with asyncio.timeout(30.0):
-        while (seen := await actuator.observe(TARGET)).edited is None:
-            await asyncio.sleep(0.02)
-    return seen
 
 
 def test_a_backend_that_somebody_sends_elsewhere_is_an_edit_though_every_weight_is_as_it_was(lab, namespace):
