@@ -293,9 +293,10 @@ def test_a_file_that_is_not_utf_8_is_refused_in_words(call: tuple[str, ...], tmp
 @pytest.mark.parametrize("role", ["all", "engine"])
 def test_a_port_for_metrics_that_is_taken_is_named_with_its_setting(role: str) -> None:
     """Of every role: one that could not begin for that would be started again without end."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        around = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "CTRLPLANE_METRICS_PORT": str(port - 1 if role == "all" else port)}
+    first = free_port()  # of those that the kernel gives to nobody: the ports of roles follow each other
+    port = first + 1 if role == "all" else first
+    with socket.create_server(("127.0.0.1", port)):
+        around = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "CTRLPLANE_METRICS_PORT": str(first)}
         command = [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", role]
         shown = subprocess.run(command, env={**os.environ, **around}, capture_output=True, text=True, timeout=60, check=False)
     assert shown.returncode == 1
