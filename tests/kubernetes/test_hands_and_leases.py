@@ -36,16 +36,22 @@ def pair(stable: int):
 
 
 @asynccontextmanager
-async def at_weights(lab, namespace, stable: int, lease: float = 60.0):
-    """The actuator at these weights, its client, and the administrator's."""
+async def at_weights(lab, namespace, stable: int, lease: float = 60.0, replicas: int = 2, **how):
+    """The actuator at these weights, its client, and the administrator's; ``how`` instances are exchanged is the commands'."""
     async with lab.product() as cluster, lab.admin() as admin:
-        actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE)))
-        await actuator.apply(*command(TARGET, 1, *pair(100)))
+        actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE, replicas=replicas)))
+        await actuator.apply(*command(TARGET, 1, *pair(100), **how))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
         if stable != 100:
-            await actuator.apply(*command(TARGET, 2, *pair(stable), lease=lease))
+            await actuator.apply(*command(TARGET, 2, *pair(stable), lease=lease, **how))
             await settled(actuator, TARGET, {"#1": stable, "#2": 100 - stable})
         yield actuator, cluster, admin
+
+
+async def weights(admin, namespace, name="shop-cart"):
+    """What the route gives to #1 and #2."""
+    (rule,) = (await admin.get(Kind.HTTP_ROUTE, namespace, name))["spec"]["rules"]
+    return [each["weight"] for each in rule["backendRefs"]]
 
 
 async def kubectl(admin, kind, namespace, name, path, value, *more):
@@ -78,8 +84,7 @@ def test_a_weight_edited_with_kubectl_is_reported_and_stands(lab, namespace):
             await asyncio.sleep(2.5)
             refused = await actuator.apply(*command(TARGET, 3, *pair(100)))
             assert refused.status is OutcomeStatus.REFUSED
-            rules = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
-            assert [each["weight"] for each in rules[0]["backendRefs"]] == [1, 3]
+            assert await weights(admin, namespace) == [1, 3]
             assert (await actuator.observe(TARGET)).edited == seen.edited
             await actuator.apply(*command(TARGET, 4, *pair(100), over_edit=seen.edited))
             assert (await settled(actuator, TARGET, {"#1": 100, "#2": 0})).edited is None
@@ -406,8 +411,7 @@ def test_a_lease_is_honoured_with_nothing_but_the_api(lab, namespace):
             assert await expire_leases(cluster, namespace) == ()
             watching = asyncio.create_task(watch_leases(cluster, namespace))
             for _ in range(200):
-                rules = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
-                if [each["weight"] for each in rules[0]["backendRefs"]] == [100, 0]:
+                if await weights(admin, namespace) == [100, 0]:
                     break
                 await asyncio.sleep(0.1)
             watching.cancel()
@@ -422,17 +426,8 @@ def test_a_lease_brings_a_target_to_stable_with_nobody_else_at_work_however_long
     """Stable is not ready when the lease ends, and is a while after; in place its Pods are made one after the other."""
     more = {"in place": {"in_place": True}, "exchanged in portions": {"in_place": True, "surplus_percent": 25}}.get(way, {})
 
-    async def weights(admin):
-        (rule,) = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
-        return [each["weight"] for each in rule["backendRefs"]]
-
     async def run() -> None:
-        async with lab.product() as cluster, lab.admin() as admin:
-            actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE, replicas=4)))
-            await actuator.apply(*command(TARGET, 1, *pair(100), **more))
-            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
-            await actuator.apply(*command(TARGET, 2, *pair(50), lease=1_000.0, **more))
-            await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        async with at_weights(lab, namespace, 50, lease=1_000.0, replicas=4, **more) as (_, cluster, admin):
             lab.kubelet.set_ready("shop-cart-v1", ready=bool(more))
             async with asyncio.timeout(30.0):
                 while (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["status"].get("readyReplicas", 0) and not more:
@@ -443,7 +438,7 @@ def test_a_lease_brings_a_target_to_stable_with_nobody_else_at_work_however_long
                     while 'lease_expired":true' not in str((await admin.get(Kind.CONFIG_MAP, namespace, "ctrlplane-shop-cart"))["data"]):
                         await asyncio.sleep(0.05)
                     lab.kubelet.set_ready("shop-cart-v1", ready=True)
-                    while await weights(admin) != [100, 0]:
+                    while await weights(admin, namespace) != [100, 0]:
                         await asyncio.sleep(0.1)
                     while more and (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]["replicas"] < 4:
                         await asyncio.sleep(0.1)
@@ -460,29 +455,20 @@ def test_a_command_that_is_not_in_force_leaves_no_partial_weight_for_ever_where_
     more = {"in_place": True} if in_place else {}
     waits_for = "shop-cart-v1" if goal else "shop-cart-v2"
 
-    async def weights(admin):
-        (rule,) = (await admin.get(Kind.HTTP_ROUTE, namespace, "shop-cart"))["spec"]["rules"]
-        return [each["weight"] for each in rule["backendRefs"]]
-
     async def run() -> None:
-        async with lab.product() as cluster, lab.admin() as admin:
-            actuator = kubernetes(cluster, (TARGET, routed_place(namespace, SERVICE, replicas=4)))
-            await actuator.apply(*command(TARGET, 1, *pair(100), **more))
-            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
-            await actuator.apply(*command(TARGET, 2, *pair(50), lease=1_000.0, **more))
-            await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        async with at_weights(lab, namespace, 50, lease=1_000.0, replicas=4, **more) as (actuator, cluster, admin):
             lab.kubelet.set_ready(waits_for, ready=in_place)
             async with asyncio.timeout(30.0):
                 while (await admin.get(Kind.DEPLOYMENT, namespace, waits_for))["status"].get("readyReplicas", 0) and not in_place:
                     await asyncio.sleep(0.05)
             await actuator.apply(*command(TARGET, 3, *pair(goal), **more))
-            assert await weights(admin) not in ([100, 0], [0, 100])
+            assert await weights(admin, namespace) not in ([100, 0], [0, 100])
             watching = asyncio.create_task(watch_leases(cluster, namespace, lambda: time.time() + 2_000.0))
             try:
                 await asyncio.sleep(0.5)
                 lab.kubelet.set_ready("shop-cart-v1", ready=True)
                 async with asyncio.timeout(60.0):
-                    while await weights(admin) != [100, 0]:
+                    while await weights(admin, namespace) != [100, 0]:
                         await asyncio.sleep(0.1)
                     while (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["spec"]["replicas"] < 4:
                         await asyncio.sleep(0.1)
@@ -514,10 +500,6 @@ def test_a_lease_that_could_not_be_honoured_keeps_no_other_from_it_and_is_honour
     bag = Target("staging", "shop/bag")
     places = [(target, routed_place(namespace, target.service)) for target in (bag, TARGET)]
 
-    async def weights(admin, name):
-        rules = (await admin.get(Kind.HTTP_ROUTE, namespace, name))["spec"]["rules"]
-        return [each["weight"] for each in rules[0]["backendRefs"]]
-
     async def run() -> None:
         async with lab.product() as cluster, lab.product(Broken(lab.product_access, error)) as broken, lab.admin() as admin:
             actuator = kubernetes(cluster, *places)
@@ -529,9 +511,9 @@ def test_a_lease_that_could_not_be_honoured_keeps_no_other_from_it_and_is_honour
             with pytest.raises(ExceptionGroup) as failed:
                 await expire_leases(broken, namespace, lambda: time.time() + 100)
             assert [str(each).split(":")[1] for each in failed.value.exceptions] == ["shop/bag"]
-            assert (await weights(admin, "shop-bag"), await weights(admin, "shop-cart")) == ([90, 10], [100, 0])
+            assert (await weights(admin, namespace, "shop-bag"), await weights(admin, namespace)) == ([90, 10], [100, 0])
             await expire_leases(cluster, namespace, lambda: time.time() + 100)
-            assert await weights(admin, "shop-bag") == [100, 0]
+            assert await weights(admin, namespace, "shop-bag") == [100, 0]
 
     asyncio.run(run())
 
