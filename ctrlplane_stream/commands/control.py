@@ -41,7 +41,8 @@ _OPTIONS: dict[str, Callable[[_Command], _Command]] = {
 _STATUSES = {
     DONE: "the engine did it (with --wait 0: the broker has it); also where the same --id had been done before",
     FAILED: "nothing was changed, and why: refused, nothing there to do it with (as where the rollout has ended), or no broker took it",
-    DIFFERENT: "the broker has it, and no engine answered within --wait seconds: the first that runs acts on it",
+    DIFFERENT: "the broker has it, and it was not acted on within --wait seconds: no engine runs (the first that does acts on it), or "
+    "the environment stands still (the command says why, and what to type)",
 }
 
 

@@ -14,6 +14,7 @@ from ctrlplane_stream.commands.checkup import (
     check_telemetry,
     check_topics,
 )
+from ctrlplane_stream.commands.checkup_environments import check_environments
 from ctrlplane_stream.commands.checkup_letters import check_dead_letters
 from ctrlplane_stream.commands.checkup_roles import check_role
 from ctrlplane_stream.commands.checkup_variables import check_variables
@@ -35,7 +36,9 @@ from ctrlplane_stream.wire.topic_admin import admin_client
 @click.pass_context
 @ends({DONE: "nothing is wrong", DIFFERENT: "something is, be it that no broker answers: each line names the remedy"})
 def doctor(context: click.Context, settings: Settings, as_json: bool) -> None:
-    """Check settings, broker, topics, clocks, roles and their lag, dead letters, and whether spans come in time and tell versions apart.
+    """Check settings, broker, topics, clocks, roles and their lag, environments that stand still, dead letters, and spans.
+
+    Of spans, whether they come in time and tell versions apart.
 
     Where targets live on Kubernetes: whether we may do there what we must, whether there are ways for weights that gateways go by,
     whether Argo CD and Flux leave alone what is ours, and whether the placement file has the templates that the catalog names.
@@ -77,6 +80,7 @@ async def examine(settings: Settings) -> list[Finding]:
                 findings += await findings_or_why_not(check, asked(client, settings))
             roles = (findings_or_why_not(f"worker {role}", check_role(client, settings, role)) for role in ROLES)
             findings += [finding for found in await asyncio.gather(*roles) for finding in found]
+        findings += await findings_or_why_not("environments", check_environments(settings))
         findings += await findings_or_why_not("dead letters", check_dead_letters(settings))
         findings += await findings_or_why_not("telemetry", check_telemetry(settings))
         if settings.kubernetes_placement:

@@ -12,8 +12,10 @@ import msgspec
 
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, Finite, broker_failed, fail, print_json, require_broker
 from ctrlplane_stream.commands.statuses import DONE, FAILED, end
+from ctrlplane_stream.decision.standstill import Standstill
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.answers import Answer, Listening
+from ctrlplane_stream.stream.looking import look_for_standstills
 from ctrlplane_stream.wire.kafka_clients import publish
 
 SOURCE = "ctrlplane-stream/cli"
@@ -23,6 +25,7 @@ class Told(msgspec.Struct, frozen=True):
     """Where a record was written, and what the engine made of it (nothing: nobody said in time, or was asked).
 
     ``error`` is why nothing came of it, None where something did or nobody said; ``status`` the exit status of the command.
+    ``standstills``: where nobody said, environments that stand still, so that it waits there.
     """
 
     what: str
@@ -32,6 +35,7 @@ class Told(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...] = ()
     error: str | None = None
     status: int = DONE
+    standstills: tuple[Standstill, ...] = ()
 
 
 def new_id() -> str:
@@ -72,7 +76,8 @@ async def _sent(settings: Settings, topic: str, value: bytes, what: str, environ
     async with Listening(settings, environment) as listening:
         done = await publish(settings, topic, value, environment=environment, key=key)
         answers = await listening.answers(topic, done.partition, done.offset, wait)
-    return Told(what, done.topic, done.partition, done.offset, answers)
+    standstills = () if answers else tuple(await look_for_standstills(settings, environment))
+    return Told(what, done.topic, done.partition, done.offset, answers, standstills=standstills)
 
 
 def report(told: Told, as_json: bool, *, waited: float = 0, wrong: str | None = None, unanswered: int = DONE) -> NoReturn:
@@ -95,6 +100,8 @@ def report(told: Told, as_json: bool, *, waited: float = 0, wrong: str | None = 
 
 def _words(told: Told, waited: float) -> list[str]:
     place = f"{told.what}: written to {told.topic}, partition {told.partition}, offset {told.offset}"
+    if told.standstills:
+        return [f"{place}; it is acted on once that goes on:", *(f"  {still.text}; {still.remedy}" for still in told.standstills)]
     if waited and not told.answers:
         return [f"{place}; no engine answered within {waited:g} s: the first that runs acts on it; `ctrlplane-stream doctor` looks closer"]
     said = [f"  {answer.environment}: {text}" for answer in told.answers if not answer.in_vain for text in answer.reasons]

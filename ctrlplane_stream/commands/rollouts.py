@@ -33,6 +33,7 @@ from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.holds import ends_by_time
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
+from ctrlplane_stream.decision.standstill import Standstill
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.counted import counted
@@ -78,6 +79,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """What to type to end it where it goes on by itself."""
     held: tuple[str, ...] = ()
     """Why it is held, and what becomes of it where nobody ends that."""
+    standstill: Standstill | None = None
+    """Why nothing of its environment goes on, where that is so: then ``next_command`` and ``stop_command`` are those of it."""
 
 
 @click.command(cls=Command)
@@ -89,7 +92,9 @@ class Explanation(msgspec.Struct, frozen=True):
 def rollouts(settings: Settings, as_json: bool, environment: str, everything: bool) -> None:
     """List the rollouts of ENVIRONMENT: what is under way, and with --all what ended lately."""
     looked = _looked(settings, environment)
-    found = [as_of_now(looked.state, r) for r in all_rollouts(looked.state) if everything or r.phase not in ENDED]
+    found = [_as_of_now(looked, r) for r in all_rollouts(looked.state) if everything or r.phase not in ENDED]
+    if looked.standstill is not None:
+        click.echo(on_one_line(f"{looked.standstill.text}; {looked.standstill.remedy}"), err=as_json)
     if as_json:
         print_json(found)
     elif not looked.decisions:
@@ -122,9 +127,9 @@ def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
         if r.rollout == rollout_id
     )
     chosen = looked.state.find(f"set/{rollout_id}", e.VersionSet)
-    found = as_of_now(looked.state, found)
+    found = _as_of_now(looked, found)
     verdict = _last_verdict(settings, rollout_id) if found.attempt == 1 or found.history else None  # not of an earlier attempt
-    explanation = explained(found, looked.state, chosen, reasons, verdict)
+    explanation = explained(found, looked.state, chosen, reasons, verdict, looked.standstill)
     if as_json:
         print_json(explanation)
     else:
@@ -132,14 +137,29 @@ def rollout(settings: Settings, as_json: bool, rollout_id: str) -> None:
 
 
 def explained(
-    rollout: e.Rollout, state: State, chosen: e.VersionSet | None, reasons: tuple[Why, ...], verdict: Verdict | None
+    rollout: e.Rollout,
+    state: State,
+    chosen: e.VersionSet | None,
+    reasons: tuple[Why, ...],
+    verdict: Verdict | None,
+    standstill: Standstill | None = None,
 ) -> Explanation:
     """What there is to say, with what to type next."""
     following, began = next_command(rollout, state), began_by(state, rollout)
     stop = stop_command(rollout) if following is None else None
     draft = Draft.as_of(state)
     held = tuple(_held(hold, ends_by_time(draft, rollout, hold)) for hold in rollout.holds)
+    if standstill is not None:
+        typed = (standstill.skip_command, began, None, standstill.abort_command)
+        return Explanation(rollout, chosen, reasons, verdict, *typed, held, standstill)
     return Explanation(rollout, chosen, reasons, verdict, following, began, retry_command(rollout), stop, held)
+
+
+def _as_of_now(looked: LookedAt, rollout: e.Rollout) -> e.Rollout:
+    """As it is now, which is that it waits for a parked fact where its environment does."""
+    if looked.standstill is None or rollout.phase in ENDED:
+        return as_of_now(looked.state, rollout)
+    return msgspec.structs.replace(rollout, waiting_for=looked.standstill.text)
 
 
 def _held(hold: e.Hold, ends: bool) -> str:
@@ -162,9 +182,10 @@ def words(of: Explanation) -> list[str]:
     lines += [f"  {of.began_by}"] if _is_told_apart(found) else []
     lines += [f"  {u.service}: {u.stable or 'nothing'} -> {u.candidate}, now {_weights(found, u.service)}" for u in found.units]
     lines += [f"  another tool moves it; we would {found.advice.word}: {found.advice.text}"] if found.advice is not None else []
+    lines += [f"  {of.standstill.text}"] if of.standstill is not None else []
     lines += [f"  held: {said}" for said in of.held]
     lines += [f"  stopped because {found.stopped_because}"] if found.stopped_because else []
-    lines += [f"  now: {found.waiting_for}"] if _waits(found) else []
+    lines += [f"  now: {found.waiting_for}"] if of.standstill is None and _waits(found) else []
     if of.version_set is not None:
         adopted = found.cause == "adoption"
         lines += [f"  {said}" for said in of.version_set.explanation] if adopted else []
@@ -177,6 +198,8 @@ def words(of: Explanation) -> list[str]:
         lines += _evidence(of.verdict)
     outside = [heard for name, heard in sorted(found.heard.items()) if name not in _OURS]
     lines += [f"last verdict of {heard.judge}, on step {heard.step + 1}: {heard.status}, {heard.reason}" for heard in outside]
+    if of.standstill is not None:
+        return [*lines, f"next: {of.standstill.remedy}"]
     if of.next_command is None:
         lines.append("next: nothing to type, it goes on by itself" + (" once what holds it is mended" if found.holds else ""))
         return [*lines, *([f"  to end it before: {of.stop_command}"] if of.stop_command is not None else [])]

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ctrlplane_stream.model.commands import Output
+from ctrlplane_stream.model.commands import Notify, Output
 
 
 class Disposition(StrEnum):
@@ -68,13 +68,17 @@ class Claim(msgspec.Struct, frozen=True, tag_field="type", tag="claim"):
 
 
 class Parked(msgspec.Struct, frozen=True, tag_field="type", tag="parked"):
-    """This fact made ``decide`` raise; later facts of the environment wait until a mended build or a skip."""
+    """This fact made ``decide`` raise; later facts of the environment wait until a mended build or a skip.
+
+    ``notice`` is what people are told of it (None where the state does not say even that).
+    """
 
     environment: str
     epoch: int
     fact_offset: int
     build: str
     error: str
+    notice: Notify | None = None
 
 
 DecisionRecord = Decided | Claim | Parked

@@ -9,6 +9,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision.standstill import Standstill
 from ctrlplane_stream.model.decisions import Decided, Parked
 from ctrlplane_stream.model.facts import Origin
 from ctrlplane_stream.settings import Settings
@@ -126,7 +127,7 @@ class Listening:
 
 def _answer(record: Decided | Parked, partition: int, offset: int) -> Answer:
     if isinstance(record, Parked):
-        parked = f"parked, since `decide` raised {record.error}: see docs/operations.md"
-        return Answer(record.environment, True, (parked,), TOPIC, partition, offset)
+        still = Standstill(record.environment, record.fact_offset, record.error)
+        return Answer(record.environment, True, (still.text, still.remedy), TOPIC, partition, offset)
     codes, reasons = {r.code for r in record.reasons}, tuple(r.text for r in record.reasons)
     return Answer(record.environment, bool(codes & _REFUSALS), reasons, TOPIC, partition, offset, bool(codes & _IDLE))

@@ -13,8 +13,9 @@ import msgspec
 from ctrlplane_stream.decision import engine as core
 from ctrlplane_stream.decision.engine import Decision, Moment
 from ctrlplane_stream.decision.entities import Clock
+from ctrlplane_stream.decision.standstill import Standstill, notice_of
 from ctrlplane_stream.decision.state import State, encode_entry
-from ctrlplane_stream.model.commands import Output
+from ctrlplane_stream.model.commands import Notify, Output
 from ctrlplane_stream.model.decisions import Decided, Disposition, Lane, Parked, Reason
 from ctrlplane_stream.model.facts import Fact, FactRecord, OverrideRequested, OverrideVerb
 from ctrlplane_stream.stream.decision_log import write_decision
@@ -25,6 +26,7 @@ from ctrlplane_stream.wire.kafka_clients import partition_of
 
 MAX_DECISION_BYTES = 8_000_000
 """A larger record would be refused by the broker (``topics/decisions.yaml``), so its fact is parked instead."""
+_MOST_OF_AN_ERROR = 2_000
 SKIPPED = "skipped"
 """Reason code of a parked fact that an operator skipped: recorded by the shell, derived by no rule."""
 
@@ -179,8 +181,10 @@ class Decider:
         if lane is not Lane.TURN:
             line.stalled = found.offset
             return Settled(waiting=True)
-        line.parked, line.stalled = found.offset, None
-        record = Parked(line.state.environment, self.epoch, found.offset, self.build, error[:2000])
+        error = error[:_MOST_OF_AN_ERROR]
+        notice = _notice(Standstill(line.state.environment, found.offset, error), line.state)
+        record = Parked(line.state.environment, self.epoch, found.offset, self.build, error, notice)
+        line.park(record)
         return Recorded(record.environment, record, write_decision(record))
 
     def _while_parked(self, line: Line, fact: FactRecord, found: Record) -> Answer:
@@ -240,6 +244,14 @@ class Decider:
             lane=lane,
         )
         return Recorded(record.environment, record, write_decision(record))
+
+
+def _notice(still: Standstill, state: State) -> Notify | None:
+    """What people are told of a parked fact; nothing where that fails too, since the fact must be parked all the same."""
+    try:
+        return notice_of(still, state)
+    except Exception:  # the state may be what is broken: then the log, the metric and `doctor` say it
+        return None
 
 
 Clockwork = Callable[[], int]

@@ -7,6 +7,7 @@ earlier fact is parked.
 
 import msgspec
 
+from ctrlplane_stream.decision.standstill import Standstill
 from ctrlplane_stream.decision.state import State, fold
 from ctrlplane_stream.model.decisions import Decided, Lane, Parked
 
@@ -30,6 +31,13 @@ class Line(msgspec.Struct):
     stalled: int | None = None
     """An override that raised when it was tried ahead of its turn: later ones must not overtake it, or they would outrun its
     origin and it would count as a repetition. Known in memory only; in its turn it is parked."""
+    error: str = ""
+    """What was raised on the parked fact, where one is."""
+
+    @property
+    def standstill(self) -> Standstill | None:
+        """That the environment stands still, and why; None where it goes on."""
+        return None if self.parked is None else Standstill(self.state.environment, self.parked, self.error)
 
     def has_decided(self, offset: int) -> bool:
         """Whether the fact at this offset needs no decision any more."""
@@ -39,11 +47,15 @@ class Line(msgspec.Struct):
         """Fold a record that counts, standing at offset ``at`` of ``decisions``. A repetition changes nothing."""
         self.decided_at = at
         if isinstance(record, Parked):
-            self.parked = record.fact_offset
+            self.park(record)
         elif record.lane is Lane.BESIDE:
             self.beside = max(self.beside, record.fact_offset)
         elif not self.has_decided(record.fact_offset):
             self.advance(record, fold(self.state, record))
+
+    def park(self, record: Parked) -> None:
+        """Wait at a fact that cannot be decided."""
+        self.parked, self.error, self.stalled = record.fact_offset, record.error, None
 
     def advance(self, record: Decided, state: State) -> None:
         """Go on to the state after a decision."""

@@ -2,10 +2,12 @@
 
 import msgspec
 
+from ctrlplane_stream.decision.standstill import Standstill
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.decisions import Decided
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted
+from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.recovery import fold_lines
 from ctrlplane_stream.stream.snapshots import load_snapshot
@@ -13,11 +15,12 @@ from ctrlplane_stream.wire.kafka_clients import partition_of
 
 
 class LookedAt(msgspec.Struct, frozen=True):
-    """The environment's state, and every decision of it that the log still holds, with offsets."""
+    """The environment's state, every decision of it that the log still holds, with offsets, and whether it stands still."""
 
     partition: int
     state: State
     decisions: tuple[tuple[int, Decided], ...]
+    standstill: Standstill | None = None
 
 
 async def look_at_state(settings: Settings, environment: str) -> State:
@@ -25,7 +28,7 @@ async def look_at_state(settings: Settings, environment: str) -> State:
     partition = partition_of(environment, settings.partitions)
     reader = KafkaLogReader(settings)
     try:
-        return (await _state(reader, environment, partition))[0]
+        return (await _line(reader, environment, partition))[0].state
     finally:
         await reader.close()
 
@@ -35,18 +38,36 @@ async def look(settings: Settings, environment: str) -> LookedAt:
     partition = partition_of(environment, settings.partitions)
     reader = KafkaLogReader(settings)
     try:
-        state, end = await _state(reader, environment, partition)
+        line, end = await _line(reader, environment, partition)
         records = admitted(reader, partition, 0, end, Fence())
         decisions = tuple([(offset, r) async for offset, _, r in records if isinstance(r, Decided) and r.environment == environment])
     finally:
         await reader.close()
-    return LookedAt(partition, state, decisions)
+    return LookedAt(partition, line.state, decisions, line.standstill)
 
 
-async def _state(reader: KafkaLogReader, environment: str, partition: int) -> tuple[State, int]:
-    """The state, and the end of the log that it is as of: never before the snapshot, which is read first."""
+async def look_for_standstills(settings: Settings, environment: str | None = None) -> list[Standstill]:
+    """The environments that stand still, sorted; where one is named, whether that does. Raises as ``look`` does."""
+    partitions = range(settings.partitions) if environment is None else (partition_of(environment, settings.partitions),)
+    found: dict[str, Standstill] = {}
+    reader = KafkaLogReader(settings)
+    try:
+        for partition in partitions:
+            lines, _ = await _lines(reader, partition)
+            found.update((name, line.standstill) for name, line in lines.items() if line.standstill is not None)
+    finally:
+        await reader.close()
+    return [still for name, still in sorted(found.items()) if environment in (None, name)]
+
+
+async def _line(reader: KafkaLogReader, environment: str, partition: int) -> tuple[Line, int]:
+    lines, end = await _lines(reader, partition)
+    return lines.get(environment) or Line(State.empty(environment)), end
+
+
+async def _lines(reader: KafkaLogReader, partition: int) -> tuple[dict[str, Line], int]:
+    """Every environment's line, and the end of the log that they are as of: never before the snapshot, which is read first."""
     snapshot, lines = await load_snapshot(reader, partition)
     end = await reader.end(TOPIC, partition)
     await fold_lines(reader, partition, lines, Fence(snapshot.epoch), snapshot.next_offset, end)
-    line = lines.get(environment)
-    return (line.state if line is not None else State.empty(environment)), end
+    return lines, end

@@ -67,7 +67,14 @@ LEFT_OUT = Family(
     ("reason",),
     "`no tag` grows where an image should have been offered",
 )
-FAMILIES: tuple[Family, ...] = (LAG, COMMIT_AGE, CONSUMED, PRODUCED, SKIPPED, UNPAIRED, DEAD_LETTERS, LEFT_OUT)
+PARKED = Family(
+    "ctrlplane_parked_environments",
+    False,
+    "Environments that stand still, since a fact of theirs cannot be decided",
+    (),
+    "any: `doctor` names them and what to type",
+)
+FAMILIES: tuple[Family, ...] = (LAG, COMMIT_AGE, CONSUMED, PRODUCED, SKIPPED, UNPAIRED, DEAD_LETTERS, LEFT_OUT, PARKED)
 """Every family, in the order of the page on them."""
 
 
@@ -116,6 +123,10 @@ class Metrics:
     def commit_age(self, topic: str, seconds: float) -> None:
         """How long ago the topic's position was last committed."""
         self._measured(COMMIT_AGE, topic).set(seconds)
+
+    def parked(self, environments: int) -> None:
+        """So many environments of ours stand still."""
+        self._measured(PARKED).set(environments)
 
     def serve(self, port: int) -> None:
         """Listen on loopback; OSError that says what to do where the port is taken."""

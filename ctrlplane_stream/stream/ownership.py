@@ -6,12 +6,14 @@ process ends before it acknowledges anything.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
-from ctrlplane_stream.model.decisions import Claim
+from ctrlplane_stream.decision.standstill import Standstill
+from ctrlplane_stream.model.decisions import Claim, Parked
 from ctrlplane_stream.model.facts import BuildChanged, FactRecord, TimePassed
 from ctrlplane_stream.stream.deciding import Answer, Clockwork, Decider, Recorded, Resumed
 from ctrlplane_stream.stream.decision_log import CLAIM_AT_LEAST_EVERY, TOPIC, write_decision
@@ -20,6 +22,8 @@ from ctrlplane_stream.stream.line import restart_offset
 from ctrlplane_stream.stream.ports import Fenced, Letter, LogReader, Outbox, Record
 from ctrlplane_stream.stream.snapshots import EMPTY, Manifest, take_snapshot
 from ctrlplane_stream.wire.cloudevents import Unreadable
+
+log = logging.getLogger(__name__)
 
 FACTS = "facts"
 
@@ -87,6 +91,11 @@ class OwnedPartition:
             if facts:
                 self.position = max(self.position, facts[-1].offset + 1)
             await self._maybe_snapshot()
+
+    @property
+    def parked(self) -> int:
+        """How many of the partition's environments stand still."""
+        return sum(line.parked is not None for line in self.decider.lines.values())
 
     async def tick(self, now_ms: int) -> None:
         """Append ``TimePassed`` to ``facts`` for every environment whose time has come."""
@@ -166,9 +175,16 @@ class OwnedPartition:
         for answer, written in zip(recorded, await self._outbox.send(letters), strict=True):
             self._stands_at(written.offset)
             self.decider.lines[answer.environment].decided_at = written.offset
+            if isinstance(answer.record, Parked):
+                self._say_parked(answer.record)
         self.decided += len(recorded)
         self._since_claim += len(recorded)
         self._since_snapshot += len(recorded)
+
+    def _say_parked(self, record: Parked) -> None:
+        still = Standstill(record.environment, record.fact_offset, record.error)
+        where = {"topic": FACTS, "partition": self.partition, "offset": record.fact_offset}
+        log.error("%s; %s", still.text, still.remedy, extra={"fields": where})
 
     def _stands_at(self, offset: int) -> None:
         if offset != self._next_offset:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ctrlplane_stream.model.commands import Announce, Declare
-from ctrlplane_stream.model.decisions import Decided, Reason
+from ctrlplane_stream.model.commands import Announce, Declare, Notify
+from ctrlplane_stream.model.decisions import Decided, DecisionRecord, Parked, Reason
 from ctrlplane_stream.stream.ports import Letter
 from ctrlplane_stream.wire import cloudevents
 from ctrlplane_stream.wire.artifacts import PUSHED, PushedData
@@ -47,6 +47,13 @@ def letters_of(decided: Decided, partitions: int) -> Iterator[Letter]:
             yield Letter("artifacts", partition_of(output.environment, partitions), output.artifact.image.encode(), _announcement(output))
         elif isinstance(output, Declare):
             yield Letter("health-verdicts", partition, key, write_verdict(output.id, SOURCE, output.verdict))
+
+
+def notices_of(record: DecisionRecord) -> tuple[Notify, ...]:
+    """What people are told by a record, in its order."""
+    if isinstance(record, Parked):
+        return () if record.notice is None else (record.notice,)
+    return tuple(output for output in record.outputs if isinstance(output, Notify)) if isinstance(record, Decided) else ()
 
 
 def _event(decided: Decided, name: str, type_: str, value: msgspec.Raw) -> bytes:

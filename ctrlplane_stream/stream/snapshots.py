@@ -34,6 +34,7 @@ class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     wake_at_ms: int | None = None
     build: str | None = None
     decided_at: int = -1
+    error: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -75,8 +76,9 @@ def take_snapshot(
         slot = 1 - old.slot if old is not None else 0
         letters = _chunk_letters(partition, environment, slot, id_, line.state)
         stored[environment] = Stored(
-            slot, id_, len(letters), line.through, line.ahead, line.parked, line.beside, line.wake_at_ms, line.build, line.decided_at
-        )
+            slot, id_, len(letters), line.through, line.ahead, line.parked, line.beside, line.wake_at_ms, line.build, line.decided_at,
+            line.error if line.parked is not None else "",
+        )  # fmt: skip
         yield letters, None
     manifest = Manifest(id_, epoch, next_offset, stored)
     yield [Letter(TOPIC, partition, _manifest_key(partition), msgspec.json.encode(manifest))], manifest
@@ -126,4 +128,7 @@ def _line(latest: Mapping[bytes, bytes], environment: str, stored: Stored) -> Li
             raise KeyError(chunk.id)
         entries.extend((key, bytes(raw)) for key, raw in chunk.entries)
     state = State.from_entries(environment, entries)
-    return Line(state, stored.through, stored.ahead, stored.parked, stored.beside, stored.wake_at_ms, stored.build, stored.decided_at)
+    return Line(
+        state, stored.through, stored.ahead, stored.parked, stored.beside, stored.wake_at_ms, stored.build, stored.decided_at,
+        error=stored.error,
+    )  # fmt: skip

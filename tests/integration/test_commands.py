@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -189,6 +190,66 @@ def test_a_release_from_push_to_force(
     (other,) = json.loads(run("replay", "--policy", str(policy), "--json").stdout)
     assert other["rollouts"][0]["recorded"]["phase"] == "completed"
     assert "on_unknown_service: hold -> soak" in other["differences"]["shop/cart"], "why it may end otherwise"
+
+
+POISONED = """
+from ctrlplane_stream.decision import engine
+decide = engine.decide
+def poisoned(state, fact, moment):
+    if getattr(fact, "why", None) == "poison":
+        raise ValueError("poisoned")
+    return decide(state, fact, moment)
+engine.decide = poisoned
+from ctrlplane_stream.cli import main
+main()
+"""
+"""A program whose engine raises on an override that gives this reason."""
+
+
+def test_an_environment_that_stands_still_is_told_wherever_people_look(
+    run: Run, environ: dict[str, str], metrics_port: int, tmp_path: Path, webhook: str
+) -> None:
+    """With the offset, what was raised and what to type; nothing is found any more once the fact is passed over."""
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(CATALOG.replace("NOTIFY", webhook))
+    alone = [sys.executable, "-c", POISONED, "worker", "--role", "engine", "--metrics-port", str(metrics_port)]
+    with (
+        ChildProcess("engine", alone, log=tmp_path / "engine.log", environ=environ) as engine,
+        ChildProcess("project", [sys.executable, "-m", "ctrlplane_stream", "worker", "--role", "project"], log=tmp_path / "project.log",
+                     environ=environ),
+    ):  # fmt: skip
+        assert run("catalog", "apply", str(catalog), "--wait", "60").returncode == 0, engine.log_tail()
+        assert run("artifact", "push", f"{IMAGE}@sha256:{'1' * 64}", "--wait", "60").returncode == 0, engine.log_tail()
+        parked = run("control", "freeze", "lab", "--why", "poison", "--wait", "60", "--json")
+        said = json.loads(parked.stdout)
+        assert (parked.returncode, "(ValueError: poisoned)" in said["error"]) == (1, True), parked.stdout
+        skip = said["error"].partition("pass over the fact: `ctrlplane-stream ")[2].partition(" --why REASON")
+        offset = skip[2].partition("--fact-offset ")[2].partition("`")[0]
+        still = f"lab stands still: fact {offset} cannot be decided (ValueError: poisoned)"
+
+        waits = run("control", "pause", "lab", "--why", "y", "--wait", "2")
+        assert (waits.returncode, still in waits.stdout, "control abort lab" in waits.stdout) == (3, True, True), waits.stdout
+        doctor = {found["check"]: found for found in json.loads(run("doctor", "--json").stdout)}["environments"]
+        assert (doctor["health"], still in doctor["what"], f"--fact-offset {offset}" in doctor["remedy"]) == ("wrong", True, True)
+        assert still in run("rollouts", "lab").stdout.splitlines()[0]
+        listed = run("rollouts", "lab", "--json")
+        assert (still in listed.stderr, still in json.loads(listed.stdout)[0]["waiting_for"]) == (True, True), listed.stdout
+        told = json.loads(run("rollout", ROLLOUT, "--json").stdout)
+        assert (told["standstill"]["fact_offset"], told["next_command"].split()[2]) == (int(offset), "skip")
+        assert still in (tmp_path / "engine.log").read_text()
+        _wait(lambda: any(event["data"]["event"] == "parked" for event in Webhook.told), engine)
+        assert _parked(metrics_port) == 1.0
+
+        assert run(*skip[0].split(), "--fact-offset", offset, "--why", "y", "--wait", "60").returncode == 0
+        doctor = {found["check"]: found for found in json.loads(run("doctor", "--json").stdout)}["environments"]
+        assert (doctor["health"], doctor["what"]) == ("ok", "none stands still")
+        assert _parked(metrics_port) == 0.0
+
+
+def _parked(port: int) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith("ctrlplane_parked_environments{"))
 
 
 def test_a_mistyped_actuator_is_asked_by_its_right_name_as_soon_as_the_catalog_has_that(

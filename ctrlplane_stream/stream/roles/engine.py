@@ -93,3 +93,4 @@ class Engine(Duty):
         now_ms = wall_clock_ms()
         for owned in list(self._owned.values()):
             await owned.tick(now_ms)
+        self.metrics.parked(sum(owned.parked for owned in self._owned.values()))

@@ -9,7 +9,7 @@ from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.notifying import Notifier, body_of
 from ctrlplane_stream.stream.ports import Letter, Record
-from ctrlplane_stream.stream.projecting import letters_of
+from ctrlplane_stream.stream.projecting import letters_of, notices_of
 from ctrlplane_stream.stream.refusals import dead_letter
 from ctrlplane_stream.stream.showing import RedisView
 from ctrlplane_stream.wire.cloudevents import Unreadable
@@ -43,16 +43,19 @@ class Project(Duty):
 
     async def _take(self, records: list[Record]) -> None:
         counted: list[tuple[Record, Decided]] = []
+        told: list[tuple[Record, Notify]] = []
         letters: list[Letter] = []
         for found in records:
             record = read_decision(found.value)
             if isinstance(record, Unreadable):
                 letters += await self.refuse(found, record)
-            elif await self._counts(found, record) and isinstance(record, Decided):
-                counted.append((found, record))
+            elif await self._counts(found, record):
+                if isinstance(record, Decided):
+                    counted.append((found, record))
+                told += [(found, notice) for notice in notices_of(record)]
         letters += [letter for _, record in counted for letter in letters_of(record, self.settings.partitions)]
         self.metrics.produced(Product.PROJECTIONS, sum(letter.topic != DEAD_LETTERS for letter in letters))
-        letters += await self._notify([(f, o) for f, r in counted for o in r.outputs if isinstance(o, Notify)])
+        letters += await self._notify(told)
         await self.outbox.send(letters)
         await self._show(counted)
 

@@ -13,6 +13,7 @@ from ctrlplane_stream.commands.rollouts import Why, all_rollouts, explained, tab
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.entities import VersionSet
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.decision.standstill import Standstill, notice_of
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Verdict, VerdictStatus
 from ctrlplane_stream.settings import Settings
@@ -81,6 +82,22 @@ def said(loop: Loop, id_: str) -> list[str]:
     reasons = tuple(Why(0, at, loop.driver.now_ms, r.code, r.text) for at, r in enumerate(loop.driver.reasons) if r.rollout == found.id)
     chosen = state.find(f"set/{found.id}", VersionSet)
     return words(explained(found, state, chosen, reasons, None))
+
+
+def test_one_whose_environment_stands_still_says_so_and_what_to_type() -> None:
+    """And not that it goes on by itself, nor what its own state asks for."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    state, still = loop.driver.state, Standstill("production", 71, "ValueError: x")
+    found = loop.driver.rollout("production/cart/2")
+    assert found is not None
+    told = explained(found, state, None, (), None, still)
+    assert (told.next_command, told.stop_command) == (still.skip_command, still.abort_command)
+    lines = words(told)
+    assert (f"  {still.text}" in lines, lines[-1]) == (True, f"next: {still.remedy}")
+    assert not any("by itself" in line or "now:" in line for line in lines)
+    assert notice_of(still, state).weights == {"cart": loop.driver.target("cart").weights}
 
 
 def in_table(loop: Loop, id_: str) -> tuple[str, ...]:

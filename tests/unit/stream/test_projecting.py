@@ -4,12 +4,12 @@ import json
 
 import msgspec
 
-from ctrlplane_stream.model.commands import Announce, Declare
-from ctrlplane_stream.model.decisions import GONE, Decided, Disposition, Reason
+from ctrlplane_stream.model.commands import Announce, Declare, Notify
+from ctrlplane_stream.model.decisions import GONE, Claim, Decided, Disposition, Parked, Reason
 from ctrlplane_stream.model.facts import Provenance
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, Verdict, VerdictStatus
-from ctrlplane_stream.stream.projecting import letters_of
+from ctrlplane_stream.stream.projecting import letters_of, notices_of
 from ctrlplane_stream.wire.artifacts import read_artifact
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
@@ -70,3 +70,12 @@ def test_a_verdict_without_a_judge_is_said_where_all_are_and_ingest_reads_it() -
     assert (said.topic, said.partition, said.key) == ("health-verdicts", partition_of("staging", 8), b"staging")
     assert read_verdict(said.value) == FAILED
     assert again == (said,)
+
+
+def test_people_are_told_by_decisions_and_by_facts_that_are_parked() -> None:
+    """By the records of earlier builds too, whose parked facts tell nothing."""
+    told = Notify("n", "held", "", None, {}, "")
+    decided = msgspec.structs.replace(_decided(), outputs=(*_decided().outputs, told))
+    parked = Parked("staging", 3, 9, "b", "KeyError: 'x'")
+    records = (decided, parked, msgspec.structs.replace(parked, notice=told), Claim("w", "b"))
+    assert [notices_of(record) for record in records] == [(told,), (), (told,), ()]

@@ -10,6 +10,7 @@ import pytest
 from ctrlplane_stream.commands.control import not_skipped
 from ctrlplane_stream.decision import engine as core
 from ctrlplane_stream.decision.engine import Decision, Moment
+from ctrlplane_stream.decision.standstill import Standstill
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.commands import Notify, Output
 from ctrlplane_stream.model.decisions import Claim, Decided, Disposition, Lane, Parked
@@ -21,6 +22,7 @@ from ctrlplane_stream.stream.ports import Fenced, Letter, Record
 from ctrlplane_stream.stream.recovery import Taker
 from ctrlplane_stream.stream.refusals import dead_letter
 from ctrlplane_stream.stream.replaying import Problem, Replay
+from ctrlplane_stream.stream.snapshots import load_snapshot
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
 
@@ -175,6 +177,37 @@ def test_a_fact_that_makes_decide_raise_parks_its_environment_and_no_other(bench
     assert bench.offsets() == [2]
     parked = next(r for r in bench.log() if isinstance(r, Parked))
     assert (parked.fact_offset, parked.error) == (0, "ValueError: poisoned")
+
+
+def test_a_parked_fact_is_told_in_the_log_and_to_people_with_what_to_type(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """With its offset and what was raised, also by whoever reads a snapshot; and no more once it is passed over."""
+    bench.fact("bad", "p")
+    owned = bench.take(Rules("p"))
+    bench.work(owned)
+    still = Standstill("bad", 0, "ValueError: poisoned")
+    notice = next(r for r in bench.log() if isinstance(r, Parked)).notice
+    assert (notice.event, notice.next_command) == ("parked", "ctrlplane-stream control skip bad --why REASON --fact-offset 0")
+    for told in (notice.text, caplog.text):
+        assert f"{still.text}; {still.remedy}" in told
+    assert (owned.parked, owned.decider.lines["bad"].standstill) == (1, still)
+    asyncio.run(owned.snapshot())
+    _, lines = asyncio.run(load_snapshot(bench.broker, 0))
+    assert lines["bad"].standstill == still
+    bench.fact("bad", "right", OverrideVerb.SKIP, fact_offset=0)
+    bench.work(owned)
+    assert (owned.parked, owned.decider.lines["bad"].standstill) == (0, None)
+
+
+def test_a_fact_is_parked_though_nobody_can_be_told_of_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state may be what is broken."""
+
+    def raises(*_: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("ctrlplane_stream.stream.deciding.notice_of", raises)
+    bench.fact("bad", "p")
+    bench.work(bench.take(Rules("p")))
+    assert [r.notice for r in bench.log() if isinstance(r, Parked)] == [None]
 
 
 def test_a_mended_build_decides_what_waited_in_order(bench: Bench) -> None:
