@@ -126,8 +126,15 @@ class Driver:
     @property
     def rollouts(self) -> list[e.Rollout]:
         """Every rollout that the state knows, ended ones first, each in order of arrival."""
+        return self._rollouts(*self._ids)
+
+    @property
+    def _ids(self) -> tuple[str, ...]:
         index = self.state.find("index", e.Index) or e.Index()
-        return [r for id_ in (*index.ended, *index.rollouts) if (r := self.rollout(id_)) is not None]
+        return (*index.ended, *index.rollouts)
+
+    def _rollouts(self, *ids: str) -> list[e.Rollout]:
+        return [r for id_ in ids if (r := self.rollout(id_)) is not None]
 
     def rollout(self, id_: str) -> e.Rollout | None:
         """A rollout by id."""
@@ -169,7 +176,7 @@ class Driver:
             Row(
                 seconds=(moment.at_ms - self.start_ms) / 1000,
                 fact=_fact_in_short(fact),
-                phases=", ".join(_phase_in_short(r) for r in self.rollouts[-4:]),
+                phases=", ".join(_phase_in_short(r) for r in self._rollouts(*self._ids[-4:])),
                 commands=", ".join(_command_in_short(o) for o in decision.outputs if isinstance(o, Command)),
                 reasons="; ".join(r.text for r in decision.reasons),
             )

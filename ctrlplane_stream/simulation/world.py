@@ -363,6 +363,8 @@ class World:
         """Send the targets whose lease has run out to stable, as soon as that is ready; their names."""
         gone: list[str] = []
         for service, target in sorted(self.targets.items()):
+            if target.lease_until_ms is None:
+                continue
             before = _ledger(target)
             after = expire(before, now_ms / 1000)
             # Let go at once, so that it does not run out on what strays later; in place weights may be whole while instances are to come.

@@ -159,9 +159,10 @@ def _second_thoughts(stage: Stage, act: Act) -> None:
 def _too_late(stage: Stage, act: Act) -> None:
     """As soon as an old version is being parked: abort the rollout that no longer needs it, half of the time without waiting for it."""
     for rollout in stage.loop.driver.rollouts:
+        if rollout.phase is not Phase.DRAINING or not rollout.promoted:
+            continue
         old = [(stage.loop.driver.target(u.service), u.stable) for u in rollout.units if u.stable is not None]
-        parks = any((v := target.wanted(label)) is not None and v.capacity is Capacity.PARKED for target, label in old)
-        if rollout.phase is Phase.DRAINING and rollout.promoted and parks:
+        if any((v := target.wanted(label)) is not None and v.capacity is Capacity.PARKED for target, label in old):
             stage.loop.say(OverrideVerb.ABORT, rollout=rollout.id, unsafe=act.flag)
             return
     if not calm_comes(stage):
