@@ -7,6 +7,8 @@
 # Two processes share the first, TEST_WORKERS the second, which mostly waits (tests/spreading.py); PYTEST_ARGS="-n0 --pdb" is for looking.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+# Images of Python often forbid bytecode: each process that a test starts would compile every module anew, and each run every test.
+unset PYTHONDONTWRITEBYTECODE
 read -ra arguments <<<"${PYTEST_ARGS:-}"
 first=(tests/unit tests/property tests/scenario tests/simulation)
 first_limit_seconds=300
