@@ -17,9 +17,8 @@ class Arrivals:
         self.rows = 0
         self._batches: list[Arrived] = []
 
-    def add(self, batch: Batch, offset: int, after: int, skipped: Counter[Skip]) -> bool:
-        """Take in the rows above source offset ``after``, count the others as redelivered; whether there were any to take in."""
-        first = sum(rows for at, rows in batch.runs if at <= after)
+    def add(self, batch: Batch, offset: int, first: int, skipped: Counter[Skip]) -> bool:
+        """Take in the rows from the ``first`` on, count the others as redelivered; whether there were any to take in."""
         if first:
             count_redelivered(skipped, batch, first)
         if first == batch.rows:

@@ -38,7 +38,8 @@ class Watch(msgspec.Struct, frozen=True):
     versions: tuple[str, ...]
 
 
-_WIDTHS = dict.fromkeys(COLUMNS, 8) | {"flags": 1, "origin": 4, "peer": 4, "weight": 4}
+WIDTHS = dict.fromkeys(COLUMNS, 8) | {"flags": 1, "origin": 4, "peer": 4, "weight": 4}
+"""Bytes a row of each column."""
 
 
 class HalfColumns(msgspec.Struct, frozen=True):
@@ -51,13 +52,14 @@ class HalfColumns(msgspec.Struct, frozen=True):
     def column(self, name: str) -> bytes:
         """A column as halves.proto has it; empty where weights are all alike."""
         start = self.start[COLUMNS.index(name)]
-        return self.value[start : start + _WIDTHS[name] * self.rows] if start >= 0 else b""
+        return self.value[start : start + WIDTHS[name] * self.rows] if start >= 0 else b""
 
 
 class Batch(msgspec.Struct, frozen=True):
     """Halves of one source partition for one ``span-halves`` partition, as columns.
 
-    ``through`` is the last source offset that went in; ``runs`` names (source offset, rows) in order, adding up to ``rows``.
+    ``through`` is the last source offset that went in whole, -1 before the first; ``runs`` names (source offset, rows) in order, adding up
+    to ``rows``. The first run goes on with its record after ``before`` rows of it, which an earlier batch brought.
     """
 
     source: int
@@ -65,6 +67,7 @@ class Batch(msgspec.Struct, frozen=True):
     runs: tuple[tuple[int, int], ...]
     columns: HalfColumns
     tables: BatchTables
+    before: int = 0
 
     @property
     def rows(self) -> int:
@@ -169,7 +172,8 @@ def _batch(columns: HalfBatch) -> Batch | Unreadable:
         return _broken(error)
     if len(columns.offsets) != len(columns.rows) or not _hold(tables, columns):
         return _HOLDS_NOT
-    return Batch(columns.source, columns.through, tuple(zip(columns.offsets, columns.rows, strict=True)), _joined(columns), tables)
+    runs = tuple(zip(columns.offsets, columns.rows, strict=True))
+    return Batch(columns.source, columns.through, runs, _joined(columns), tables, columns.before)
 
 
 def _joined(batch: HalfBatch) -> HalfColumns:
@@ -207,11 +211,10 @@ def _below(rows: bytes, limit: int) -> bool:
     return max(memoryview(rows).cast("I"), default=0) < limit
 
 
-def halves(batch: Batch, after: int) -> list[Half]:
-    """The rows of a batch whose source offset is above ``after``, in order."""
+def halves(batch: Batch, first: int = 0) -> list[Half]:
+    """The rows of a batch from the ``first`` on, in order."""
     column = batch.columns.column
     high, low, spans, parents = column("high"), column("low"), column("span"), column("parent")
-    first = sum(rows for offset, rows in batch.runs if offset <= after)
     origins, peers, weights = batch.tables.origins, batch.tables.peers, batch.tables.weights
     weight_rows = memoryview(column("weight")).cast("I") if column("weight") else None
     ends, durations = memoryview(column("end")).cast("q"), memoryview(column("duration")).cast("q")

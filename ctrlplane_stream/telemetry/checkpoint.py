@@ -5,18 +5,46 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from ctrlplane_stream.telemetry.batches import Watch
+from ctrlplane_stream.telemetry.batches import Batch, Watch
 from ctrlplane_stream.telemetry.known_peers import Sighting
 
 
 class SourceState(msgspec.Struct, frozen=True):
-    """What is known of one source partition: the last offset seen of it, its watermark, and whether it was idle."""
+    """What is known of one source partition: the last offset seen of it, its watermark, and whether it was idle; and of a record whose rows
+    did not come all yet, the offset and how many of them did.
+
+    The rows of a record are the same in the same order whenever it is read, so what comes again is known by its number, however it is cut.
+    """
 
     source: int
     through: int = -1
     time_ms: int | None = None
     written_at_ms: int = 0
     idle: bool = False
+    begun: int = -1
+    rows: int = 0
+
+    def known(self, batch: Batch) -> int:
+        """How many rows of a batch came before: they are its first, since offsets ascend."""
+        if batch.runs and batch.runs[0][0] > max(self.through, self.begun):
+            return 0
+        return sum(self._known(offset, batch.before if at == 0 else 0, rows) for at, (offset, rows) in enumerate(batch.runs))
+
+    def _known(self, offset: int, before: int, rows: int) -> int:
+        if offset <= self.through:
+            return rows
+        return min(rows, max(0, self.rows - before)) if offset == self.begun else 0
+
+    def having(self, batch: Batch) -> "SourceState":
+        """The state once a batch was taken in."""
+        through, begun, rows = max(self.through, batch.through), self.begun, self.rows
+        offset, last = batch.runs[-1] if batch.runs else (-1, 0)
+        if offset > through:
+            came = last + (batch.before if len(batch.runs) == 1 else 0)
+            begun, rows = offset, max(came, rows if offset == begun else 0)
+        if begun <= through:
+            begun, rows = -1, 0
+        return SourceState(self.source, through, self.time_ms, self.written_at_ms, self.idle, begun, rows)
 
 
 class Mark(msgspec.Struct, frozen=True):

@@ -79,9 +79,9 @@ class FastPairing(ABC, Generic[KeptT]):
         found = [self._slow.oldest_offset(), self._arrivals.oldest_offset(), self._oldest_waiting()]
         return min((offset for offset in (*found, *(kept.first_offset for kept in self._kept)) if offset is not None), default=None)
 
-    def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
-        """Take in the rows of a batch above source offset ``after``; they are looked at when a window closes."""
-        if self._arrivals.add(batch, offset, after, self.skipped):
+    def add(self, batch: Batch, offset: int, first: int, line: int | None) -> None:
+        """Take in the rows of a batch from the ``first`` on; they are looked at when a window closes."""
+        if self._arrivals.add(batch, offset, first, self.skipped):
             self._evict()
 
     def close(self, window: int, fold: Fold, watched: Watched) -> None:

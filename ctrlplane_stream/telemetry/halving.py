@@ -1,4 +1,5 @@
-"""The first stage: records of ``otlp_spans`` in, records of ``span-halves`` out, one per source and destination partition.
+"""The first stage: records of ``otlp_spans`` in, records of ``span-halves`` out, one per source and destination partition
+(several where it were larger than a record may be).
 
 A half goes to the partition of its trace, so that both halves of a call meet there whoever sent them.
 """
@@ -11,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from ctrlplane_stream.telemetry.batch_encoding import encode_batch
+from ctrlplane_stream.telemetry.batch_pieces import in_pieces
 from ctrlplane_stream.telemetry.batches import Watermark, encode_watermark
 from ctrlplane_stream.telemetry.environments import Environments
 from ctrlplane_stream.telemetry.half import Half
@@ -109,6 +111,10 @@ def _encoded(source: int, through: int, partition: int, rows: list[tuple[int, Ha
     return HalvesRecordOut(partition, encode_batch(source, through, runs, [half for _, half in rows]))
 
 
+def _fitting(record: HalvesRecordOut) -> list[HalvesRecordOut]:
+    return [HalvesRecordOut(record.partition, value) for value in in_pieces(record.value)]
+
+
 class HalvesStage:
     """Turns records of ``otlp_spans`` into records of ``span-halves`` and writes the watermarks of its source partitions.
 
@@ -136,7 +142,7 @@ class HalvesStage:
         skipped: Counter[Skip] = Counter()
         results = [self._process(source, found, skipped) for source, found in by_source.items()]
         return Halved(
-            tuple(record for result in results for record in result.encoded),
+            tuple(piece for result in results for record in result.encoded for piece in _fitting(record)),
             tuple(record for result in results for record in result.unreadable),
             sum(result.spans for result in results),
             dict(sorted(skipped.items())),

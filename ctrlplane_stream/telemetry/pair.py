@@ -51,8 +51,8 @@ class Pairing(Protocol):
         """The oldest record that a half in memory came from."""
         ...
 
-    def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
-        """Take in the rows of a batch above source offset ``after``."""
+    def add(self, batch: Batch, offset: int, first: int, line: int | None) -> None:
+        """Take in the rows of a batch from the ``first`` on; the others came before."""
         ...
 
     def close(self, window: int, fold: Fold, watched: Watched) -> None:
@@ -178,8 +178,8 @@ class PairStage:
 
     def _take(self, offset: int, batch: Batch) -> list[_Drained]:
         state = self._source(batch.source)
-        self._pairing.add(batch, offset, state.through, self._line)
-        self._sources[batch.source] = _replaced(state, through=max(state.through, batch.through))
+        self._pairing.add(batch, offset, state.known(batch), self._line)
+        self._sources[batch.source] = state.having(batch)
         return []
 
     def _watch(self, watch: Watch) -> list[_Drained]:
@@ -204,7 +204,8 @@ class PairStage:
     def _advance(self, offset: int, mark: Watermark) -> list[_Drained]:
         state = self._source(mark.source)
         time_ms = mark.time_ms if state.time_ms is None else max(state.time_ms, mark.time_ms)
-        self._sources[mark.source] = SourceState(mark.source, state.through, time_ms, mark.written_at_ms, mark.idle)
+        told = {"time_ms": time_ms, "written_at_ms": mark.written_at_ms, "idle": mark.idle}
+        self._sources[mark.source] = msgspec.structs.replace(state, **told)
         seconds = time_ms // 1000
         self._hear(mark.environments, seconds, seconds - 2 * self._settings.window_seconds)
         line = self._line_now()
@@ -294,7 +295,3 @@ class PairStage:
             self._names.admitted,
             tuple((source, self._sources[source].through) for source in sorted(self._sources)),
         )
-
-
-def _replaced(state: SourceState, through: int) -> SourceState:
-    return SourceState(state.source, through, state.time_ms, state.written_at_ms, state.idle)

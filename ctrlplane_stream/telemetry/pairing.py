@@ -72,11 +72,11 @@ class ReferencePairing:
         pending = [offset for visible in (*self._buckets.values(), self._late) for offset, _ in visible[:1]]
         return min((*pending, *(trace.first_offset for trace in self._traces.all)), default=None)
 
-    def add(self, batch: Batch, offset: int, after: int, line: int | None) -> None:
-        """Take in the rows of a batch above source offset ``after``; ``line`` is the first window not closed yet."""
-        found = halves(batch, after)
-        if len(found) < batch.rows:
-            count_redelivered(self.skipped, batch, batch.rows - len(found))
+    def add(self, batch: Batch, offset: int, first: int, line: int | None) -> None:
+        """Take in the rows of a batch from the ``first`` on, the others came before; ``line`` is the first window not closed yet."""
+        found = halves(batch, first)
+        if first:
+            count_redelivered(self.skipped, batch, first)
         for half in found:
             window = self._window_of(half)
             if line is not None and window < line:

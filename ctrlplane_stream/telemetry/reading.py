@@ -1,7 +1,7 @@
 """From OTLP to halves, span by span: the reference for the columnar reader, and the fallback where that cannot run."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from google.protobuf.message import DecodeError
@@ -34,7 +34,7 @@ class Reader:
         self._attributes: dict[bytes, tuple[str, str] | None] = {}
 
     def read(self, value: bytes | None, received_ms: int | None, skipped: Counter[Skip]) -> tuple[int, list[Half]] | Unreadable:
-        """How many spans a record holds, and their halves in order; what gives none is counted in ``skipped``.
+        """How many spans a record holds, and their halves in order, copies for links last; what gives none is counted in ``skipped``.
 
         A span that ends after ``received_ms`` (a clock ahead of ours) is taken to have ended then; its duration stays.
         """
@@ -43,6 +43,7 @@ class Reader:
             return request
         latest_us = LATEST_US if received_ms is None else received_ms * 1000
         found: list[Half] = []
+        copies: list[Half] = []
         passed: Counter[Skip] = Counter()
         spans = 0
         try:
@@ -51,19 +52,19 @@ class Reader:
                 for scope_spans in resource_spans.scope_spans:
                     spans += len(scope_spans.spans)
                     for span in scope_spans.spans:
-                        found.extend(self._halves(span, origin, latest_us, passed))
+                        found += self._half(span, origin, latest_us, copies, passed)
         except DecodeError as error:
             return Unreadable(f"not an OTLP trace request: {error}")
         if not spans:
             return NO_SPAN
         skipped.update(passed)
-        return spans, found
+        return spans, found + copies
 
-    def _halves(self, span: Span, origin: Origin, latest_us: int, skipped: Counter[Skip]) -> Iterator[Half]:
+    def _half(self, span: Span, origin: Origin, latest_us: int, copies: list[Half], skipped: Counter[Skip]) -> tuple[Half, ...]:
         reason = unusable(span.trace_id, span.span_id, span.end_time_unix_nano)
         if reason is not None:
             skipped[reason] += 1
-            return
+            return ()
         kind = Kind(span.kind) if 0 <= span.kind <= Kind.CONSUMER else Kind.UNSPECIFIED
         attributes = self._collected(span) if kind >= Kind.CLIENT else {}
         fetch = fetch_kind(attributes)
@@ -87,9 +88,8 @@ class Reader:
             linked=bool(links),
             receive=fetch is not None,
         )
-        yield half
-        for trace, producer in links:
-            yield linked_copy(half, trace, producer)
+        copies += [linked_copy(half, trace, producer) for trace, producer in links]
+        return (half,)
 
     def _collected(self, span: Span) -> dict[str, str]:
         return collect([self._attribute(raw) for raw in span.attributes])

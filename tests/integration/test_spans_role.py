@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, TracesData
 
 from ctrlplane_stream.local.kafka import EmbeddedKafka, NamedKafka
 from ctrlplane_stream.local.workers import Workers
@@ -250,6 +251,33 @@ async def one_call_to_each(settings: Settings, callees: list[str]) -> float:
                 spans += [call, traces.span(callee, Kind.SERVER, call, end_ms=now_ms, milliseconds=10)]
             await client.send_and_wait(settings.topic("otlp_spans"), request(spans), partition=0)
     return now_ms / 1000
+
+
+@pytest.mark.timeout(240)
+def test_a_runaway_trace_takes_nobody_down_and_others_are_counted(settings: Settings, workers: Workers) -> None:
+    """Its halves all go to one partition, and are more bytes than a record of ``span-halves`` takes."""
+    end = asyncio.run(runaway_trace_and_a_call(settings))
+    workers.start(settings, "spans", "spans")
+    found = asyncio.run(closed_through(settings, end, workers))
+    assert call_counts(found.values()) == {("front", "cart", "call"): (TRACES_A_ROUND, 0)}
+    written = asyncio.run(records_once(settings, workers, "span-halves", lambda value: len(value) > 1_000_000))
+    assert sum(len(value) for value in written) > 12_582_912 > 1.5 * max(len(value) for value in written)
+
+
+async def runaway_trace_and_a_call(settings: Settings) -> float:
+    """250,000 short spans of one trace, all on the topic before anybody reads them, then ordinary ones; when those ended."""
+    async with producer(settings) as client:
+        traces, end_ns = SampleTraces(), time.time_ns()
+        step = Span(trace_id=b"runaway trace...", kind=Span.SPAN_KIND_INTERNAL, name="s", end_time_unix_nano=end_ns)
+        for first in range(1, 250_001, 10_000):
+            data = TracesData(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans()])])
+            for number in range(first, first + 10_000):
+                step.span_id = number.to_bytes(8, "big")
+                data.resource_spans[0].scope_spans[0].spans.append(step)
+            await client.send_and_wait(settings.topic("otlp_spans"), data.SerializeToString(), partition=0)
+        for value in round_of_traces(traces):
+            await client.send_and_wait(settings.topic("otlp_spans"), value, partition=0)
+    return time.time()
 
 
 async def records_once(settings: Settings, workers: Workers, topic: str, is_last: Callable[[bytes], bool]) -> list[bytes]:

@@ -18,12 +18,13 @@ class HalfRecord(_message.Message):
     def __init__(self, batch: _Optional[_Union[HalfBatch, _Mapping]] = ..., watermark: _Optional[_Union[Watermark, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ...) -> None: ...
 
 class HalfBatch(_message.Message):
-    __slots__ = ("source", "through", "offsets", "rows", "tables", "traces_high", "traces_low", "spans", "parents", "ends", "durations", "flags", "origin_rows", "peer_rows", "weight_rows")
+    __slots__ = ("source", "through", "offsets", "rows", "tables", "before", "traces_high", "traces_low", "spans", "parents", "ends", "durations", "flags", "origin_rows", "peer_rows", "weight_rows")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     THROUGH_FIELD_NUMBER: _ClassVar[int]
     OFFSETS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     TABLES_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
     TRACES_HIGH_FIELD_NUMBER: _ClassVar[int]
     TRACES_LOW_FIELD_NUMBER: _ClassVar[int]
     SPANS_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +40,7 @@ class HalfBatch(_message.Message):
     offsets: _containers.RepeatedScalarFieldContainer[int]
     rows: _containers.RepeatedScalarFieldContainer[int]
     tables: bytes
+    before: int
     traces_high: bytes
     traces_low: bytes
     spans: bytes
@@ -49,7 +51,7 @@ class HalfBatch(_message.Message):
     origin_rows: bytes
     peer_rows: bytes
     weight_rows: bytes
-    def __init__(self, source: _Optional[int] = ..., through: _Optional[int] = ..., offsets: _Optional[_Iterable[int]] = ..., rows: _Optional[_Iterable[int]] = ..., tables: _Optional[bytes] = ..., traces_high: _Optional[bytes] = ..., traces_low: _Optional[bytes] = ..., spans: _Optional[bytes] = ..., parents: _Optional[bytes] = ..., ends: _Optional[bytes] = ..., durations: _Optional[bytes] = ..., flags: _Optional[bytes] = ..., origin_rows: _Optional[bytes] = ..., peer_rows: _Optional[bytes] = ..., weight_rows: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, source: _Optional[int] = ..., through: _Optional[int] = ..., offsets: _Optional[_Iterable[int]] = ..., rows: _Optional[_Iterable[int]] = ..., tables: _Optional[bytes] = ..., before: _Optional[int] = ..., traces_high: _Optional[bytes] = ..., traces_low: _Optional[bytes] = ..., spans: _Optional[bytes] = ..., parents: _Optional[bytes] = ..., ends: _Optional[bytes] = ..., durations: _Optional[bytes] = ..., flags: _Optional[bytes] = ..., origin_rows: _Optional[bytes] = ..., peer_rows: _Optional[bytes] = ..., weight_rows: _Optional[bytes] = ...) -> None: ...
 
 class Tables(_message.Message):
     __slots__ = ("origins", "peers", "weights")
