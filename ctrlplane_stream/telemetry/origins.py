@@ -6,11 +6,12 @@ What our actuators inject outranks the rest, and ``service.version`` comes last 
 
 from collections.abc import Mapping
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, VERSION_ATTRIBUTE
 from ctrlplane_stream.telemetry.half import Origin
+from ctrlplane_stream.wire.gen.otlp_trimmed_pb2 import Attributes, RawAttribute
 
 UNKNOWN_SERVICE = "unknown_service"
 """What OpenTelemetry's resource conventions call a service without a name."""
@@ -83,6 +84,16 @@ VERSIONS = (_injected, _digest, _template_hash, _declared)
 """What a version is taken from, in order."""
 
 
+def _key_and_text(raw: bytes) -> tuple[str, str]:
+    """Key and text of a serialized KeyValue. Nobody before us checks that text is UTF-8, and some cut it within a character."""
+    try:
+        pair = KeyValue.FromString(raw)
+    except DecodeError:
+        broken = RawAttribute.FromString(raw)
+        return broken.key.decode(errors="replace"), broken.value.string_value.decode(errors="replace")[:_LONGEST]
+    return pair.key, text(pair.value)
+
+
 class Origins:
     """Origins by the bytes of their resource: a resource is decoded once, however many spans carry it."""
 
@@ -99,8 +110,8 @@ class Origins:
             if len(self._known) >= self._MOST:
                 self._known.clear()
             attributes: dict[str, str] = {}
-            for pair in Resource.FromString(resource).attributes:
-                attributes.setdefault(pair.key, text(pair.value))
+            for raw in Attributes.FromString(resource).attributes:
+                attributes.setdefault(*_key_and_text(raw))
             origin = origin_of(attributes, self._default_environment)
             if len(resource) <= LONGEST_KEY_BYTES:
                 self._known[resource] = origin

@@ -43,9 +43,17 @@ def request_bytes(value: bytes | None) -> bytes | Unreadable:
     if not is_json(value):
         return value
     try:
-        return _request_from_json(msgspec.json.decode(value.removeprefix(b"\xef\xbb\xbf"))).SerializeToString()
+        return _request_from_json(_document(value.removeprefix(b"\xef\xbb\xbf"))).SerializeToString()
     except (ValueError, ProtobufError, RecursionError) as error:  # the last two: values in values, too deep
         return Unreadable(f"not an OTLP/JSON trace request: {error}")
+
+
+def _document(value: bytes) -> Any:
+    """JSON; where a text in it is no UTF-8, as text is that was cut within a character, with that replaced."""
+    try:
+        return msgspec.json.decode(value)
+    except UnicodeDecodeError:
+        return msgspec.json.decode(value.decode(errors="replace"))
 
 
 def is_json(beginning: bytes) -> bool:

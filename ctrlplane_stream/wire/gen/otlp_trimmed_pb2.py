@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12otlp_trimmed.proto\x12\x0e\x63trlplane.otlp\"E\n\x0cTraceRequest\x12\x35\n\x0eresource_spans\x18\x01 \x03(\x0b\x32\x1d.ctrlplane.otlp.ResourceSpans\"R\n\rResourceSpans\x12\x10\n\x08resource\x18\x01 \x01(\x0c\x12/\n\x0bscope_spans\x18\x02 \x03(\x0b\x32\x1a.ctrlplane.otlp.ScopeSpans\"1\n\nScopeSpans\x12#\n\x05spans\x18\x02 \x03(\x0b\x32\x14.ctrlplane.otlp.Span\"\xe9\x01\n\x04Span\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x13\n\x0btrace_state\x18\x03 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\x12\x0c\n\x04kind\x18\x06 \x01(\x05\x12\x1c\n\x14start_time_unix_nano\x18\x07 \x01(\x06\x12\x1a\n\x12\x65nd_time_unix_nano\x18\x08 \x01(\x06\x12\x12\n\nattributes\x18\t \x03(\x0c\x12\r\n\x05links\x18\r \x03(\x0c\x12&\n\x06status\x18\x0f \x01(\x0b\x32\x16.ctrlplane.otlp.Status\"\x16\n\x06Status\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\")\n\x04Link\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12otlp_trimmed.proto\x12\x0e\x63trlplane.otlp\"E\n\x0cTraceRequest\x12\x35\n\x0eresource_spans\x18\x01 \x03(\x0b\x32\x1d.ctrlplane.otlp.ResourceSpans\"R\n\rResourceSpans\x12\x10\n\x08resource\x18\x01 \x01(\x0c\x12/\n\x0bscope_spans\x18\x02 \x03(\x0b\x32\x1a.ctrlplane.otlp.ScopeSpans\"1\n\nScopeSpans\x12#\n\x05spans\x18\x02 \x03(\x0b\x32\x14.ctrlplane.otlp.Span\"\xe9\x01\n\x04Span\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x12\x13\n\x0btrace_state\x18\x03 \x01(\x0c\x12\x16\n\x0eparent_span_id\x18\x04 \x01(\x0c\x12\x0c\n\x04kind\x18\x06 \x01(\x05\x12\x1c\n\x14start_time_unix_nano\x18\x07 \x01(\x06\x12\x1a\n\x12\x65nd_time_unix_nano\x18\x08 \x01(\x06\x12\x12\n\nattributes\x18\t \x03(\x0c\x12\r\n\x05links\x18\r \x03(\x0c\x12&\n\x06status\x18\x0f \x01(\x0b\x32\x16.ctrlplane.otlp.Status\"\x16\n\x06Status\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\" \n\nAttributes\x12\x12\n\nattributes\x18\x01 \x03(\x0c\"C\n\x0cRawAttribute\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.ctrlplane.otlp.RawText\"\x1f\n\x07RawText\x12\x14\n\x0cstring_value\x18\x01 \x01(\x0c\")\n\x04Link\x12\x10\n\x08trace_id\x18\x01 \x01(\x0c\x12\x0f\n\x07span_id\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPAN']._serialized_end=478
   _globals['_STATUS']._serialized_start=480
   _globals['_STATUS']._serialized_end=502
-  _globals['_LINK']._serialized_start=504
-  _globals['_LINK']._serialized_end=545
+  _globals['_ATTRIBUTES']._serialized_start=504
+  _globals['_ATTRIBUTES']._serialized_end=536
+  _globals['_RAWATTRIBUTE']._serialized_start=538
+  _globals['_RAWATTRIBUTE']._serialized_end=605
+  _globals['_RAWTEXT']._serialized_start=607
+  _globals['_RAWTEXT']._serialized_end=638
+  _globals['_LINK']._serialized_start=640
+  _globals['_LINK']._serialized_end=681
 # @@protoc_insertion_point(module_scope)

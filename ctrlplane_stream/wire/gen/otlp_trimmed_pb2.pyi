@@ -56,6 +56,26 @@ class Status(_message.Message):
     code: int
     def __init__(self, code: _Optional[int] = ...) -> None: ...
 
+class Attributes(_message.Message):
+    __slots__ = ("attributes",)
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    attributes: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, attributes: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RawAttribute(_message.Message):
+    __slots__ = ("key", "value")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    value: RawText
+    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[_Union[RawText, _Mapping]] = ...) -> None: ...
+
+class RawText(_message.Message):
+    __slots__ = ("string_value",)
+    STRING_VALUE_FIELD_NUMBER: _ClassVar[int]
+    string_value: bytes
+    def __init__(self, string_value: _Optional[bytes] = ...) -> None: ...
+
 class Link(_message.Message):
     __slots__ = ("trace_id", "span_id")
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]

@@ -1,7 +1,13 @@
 """Which service, environment and version a resource speaks for."""
 
-import pytest
+import json
+from base64 import b64decode
 
+import pytest
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain
 from ctrlplane_stream.telemetry.origins import origin_of
@@ -57,6 +63,33 @@ def test_a_version_where_some_are_set(attributes: dict[str, str], expected: str)
 def test_a_service_and_its_environment(attributes: dict[str, str], environment: str, service: str) -> None:
     origin = origin_of(attributes, "default")
     assert (origin.environment, origin.service) == (environment, service)
+
+
+@pytest.mark.parametrize(
+    "engine", [REFERENCE, columnar(always=True), columnar(always=True, compiled=False)], ids=lambda engine: engine.name
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_text_that_is_no_utf_8_takes_nothing_but_itself(as_json: bool, engine: Engine) -> None:
+    """A Collector cuts texts within a character and checks none; a batch holds the spans of many services."""
+    traces = SampleTraces()
+    client = traces.span("shop", Kind.CLIENT)
+    spans = [client, traces.span("cart", Kind.SERVER, client), traces.span("batch-XX", Kind.SERVER, version="XX")]
+    value = request(spans)
+    if as_json:
+        value = otlp_json(value)
+    chain = InMemoryChain(SpanSettings(partitions=1), engine)
+    assert chain.receive([value.replace(b"XX", b"\xc3(")], BEGINNING_MS + 2_000) == []
+    chain.advance(BEGINNING_MS + 30_000)
+    assert {(edge.caller, edge.callee) for part in chain.parts for edge in part.edges} == {("shop", "cart")}
+    assert {(row.service, row.version) for part in chain.parts for row in part.services} == {("cart", "1"), ("batch-\ufffd(", "\ufffd(")}
+
+
+def otlp_json(value: bytes) -> bytes:
+    """A request in the other encoding."""
+    document = MessageToDict(TracesData.FromString(value), use_integers_for_enums=True)
+    for span in (span for spans in document["resourceSpans"] for span in spans["scopeSpans"][0]["spans"]):
+        span.update({name: b64decode(span[name]).hex() for name in ("traceId", "spanId", "parentSpanId") if name in span})
+    return json.dumps(document).encode()
 
 
 @pytest.mark.parametrize(
