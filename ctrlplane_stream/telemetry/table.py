@@ -20,7 +20,7 @@ from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord, ServiceRecord, share_class
 from ctrlplane_stream.telemetry.heard import Heard, Partitions
-from ctrlplane_stream.telemetry.telling import in_records
+from ctrlplane_stream.telemetry.telling import few_enough, in_records
 
 TableFact = EdgesObserved | EdgesFaded | ArrivalsObserved
 _LONGEST_GAP = 10_000
@@ -223,7 +223,8 @@ class DependencyTable:
         if change.faded:
             facts += in_records(EdgesFaded(window, tuple(sorted(change.faded))))
         if told := self._told(window, parts):
-            facts.append(ArrivalsObserved(window, float(self._settings.window_seconds), _arrivals(told, window, parts)))
+            arrivals = few_enough(_arrivals(told, window, parts))
+            facts.append(ArrivalsObserved(window, float(self._settings.window_seconds), arrivals))
         if self._head.digest is None or window - self._head.digest >= self._settings.digest_windows * self._settings.window_seconds:
             self._head.digest = window
             facts += in_records(self.digest(window))

@@ -1,5 +1,7 @@
 """The dependency table: what it says and when, and that a crash between two of its writes does no harm."""
 
+import msgspec
+
 from ctrlplane_stream.model.facts import ArrivalsObserved, EdgesFaded, EdgesObserved
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, WindowPart, WindowRecord
@@ -93,6 +95,16 @@ def test_arrivals_are_said_while_versions_change_by_whoevers_hand_and_for_a_minu
     told = [log.write(window(at, service("cart", "2", 7)), *closed(at)) for at in range(110, 200, 10)]
     arrived = [[fact.arrivals for fact in facts if isinstance(fact, ArrivalsObserved)] for facts in told]
     assert arrived == [[{"cart": {"2": 7}}]] * 6 + [[]] * 3
+
+
+def test_a_version_for_each_request_makes_no_fact_that_is_larger_than_a_record() -> None:
+    log = Log()
+    log.write(window(100, service("cart", "#1")), *closed(100))
+    facts = log.write(window(110, service("cart", "#1"), *(service("cart", f"{n:0100}", 1) for n in range(50_000))), *closed(110))
+    assert max(len(msgspec.json.encode(fact)) for fact in facts) < 4_194_304
+    ((arrived,),) = [fact.arrivals.values() for fact in facts if isinstance(fact, ArrivalsObserved)]
+    assert arrived["#1"] == 10
+    assert sum(arrived.values()) == 50_010
 
 
 def test_spans_without_a_version_are_no_other_version() -> None:
