@@ -117,14 +117,15 @@ def _live(settings: Settings, environment: str, minutes: float) -> GraphDocument
 
 
 async def _windows(settings: Settings, environment: str, since: float) -> list[WindowPart]:
-    found: list[WindowPart] = []
+    """Each part once: whoever goes on with a partition from its checkpoint writes again what was written since that."""
+    found: dict[tuple[int, tuple[int, ...]], WindowPart] = {}
     place = partition_of(environment, settings.partitions)
     async for record in read_since(settings, "telemetry-windows", place, round(since * 1000)):
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
             window: WindowRecord = _decoder.decode(record.value or b"")
             if isinstance(window, WindowPart) and window.environment == environment and window.window >= since:
-                found.append(window)
-    return found
+                found.setdefault((window.partition, window.name), window)
+    return [*found.values()]
 
 
 def _recording(paths: tuple[Path, ...], environment: str | None, progress: bool, before: Recording | None = None) -> Recording:
