@@ -15,10 +15,11 @@ from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.rollout import renew_set
 from ctrlplane_stream.decision.superseding import make_way, starts_over, with_withdrawn
 from ctrlplane_stream.decision.transitions import move
-from ctrlplane_stream.decision.versioning import group_of, number, only_numbered
+from ctrlplane_stream.decision.versioning import VERSIONS_KEPT, group_of, number, only_numbered
 from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import CatalogApplied
+from ctrlplane_stream.model.identity import version_label
 
 
 def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
@@ -34,7 +35,7 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             draft.remove(f"service/{name}")
             draft.because("service-removed", f"{name} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
-    together: dict[str, dict[str, str]] = {}
+    services: list[ServiceInEnvironment] = []
     for entry in sorted(catalog.services, key=lambda s: s.service):
         service = _as_it_is_there(draft, entry)
         advised = draft.is_advised(service.service)
@@ -42,13 +43,30 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
         draft.remove(f"gone/{service.service}")
         if advised and not draft.is_advised(service.service):
             returned(draft, service.service)
+        services.append(service)
+    _roll_out(draft, services)
+    _rule_anew(draft)
+    return True
+
+
+def configured_anew(draft: Draft, moved: list[str]) -> bool:
+    """Look again at what the catalog in force says of the services that a rollout of ``moved`` has gone back with: a configuration that
+    came while it climbed was numbered on what it brought, and not on what serves. Whether anything queues for that."""
+    back = (r for id_ in dict.fromkeys(moved) if (r := draft.rollout(id_)) is not None and r.is_gone_back and r.advice is None)
+    names = sorted({unit.service for rollout in back for unit in rollout.units})
+    return _roll_out(draft, [service for name in names if (service := draft.service(name)) is not None])
+
+
+def _roll_out(draft: Draft, services: list[ServiceInEnvironment]) -> bool:
+    """Queue what the catalog has configured otherwise than it is, what moves together as one set; whether there was any."""
+    together: dict[str, dict[str, str]] = {}
+    for service in services:
         if (label := _reconfigure(draft, service)) is not None:
             together.setdefault(group_of(service) or service.service, {})[service.service] = label
         _reconfigure_collected(draft, service)
     for members in together.values():
         enqueue(draft, members, "configuration")
-    _rule_anew(draft)
-    return True
+    return bool(together)
 
 
 def _rule_anew(draft: Draft) -> None:
@@ -85,8 +103,8 @@ def _as_it_is_there(draft: Draft, entry: ServiceInEnvironment) -> ServiceInEnvir
 
 
 def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> str | None:
-    """The version to roll out, since it is configured otherwise than what serves or climbs; or None. What was gone back from, by a verdict
-    or by a person, is not brought back by a catalog that says it once more."""
+    """The version to roll out, since it is configured otherwise than what serves or climbs; or None. A configuration that was gone back
+    from, by a verdict or by a person, is not brought back by a catalog that says it once more, nor with another artifact."""
     current, wanted = _current(draft, service.service), manifest_hash(service)
     if current is None:
         return None
@@ -94,10 +112,11 @@ def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> str | None:
         _acted_on(draft, service.service, wanted)
         return None
     label, new = number(draft, service, current.artifact, current.provenance)
-    version = draft.version(service.service, label)
-    if version is not None and version.gone_back and draft.target(service.service).configured == wanted:
-        hint = f"`ctrlplane-stream control retry {draft.environment}:{service.service} --version '{label}' --why REASON` tries it again"
-        text = f"{service.service} is not as the catalog has it, since {label} was gone back from; {hint}"
+    gone = _gone_back_from(draft, service.service, wanted) if draft.target(service.service).configured == wanted else []
+    if gone:
+        since, tried = (label, "tries it again") if label in gone else (f"{gone[-1]}, configured so,", f"rolls {label} out all the same")
+        hint = f"`ctrlplane-stream control retry {draft.environment}:{service.service} --version '{label}' --why REASON` {tried}"
+        text = f"{service.service} is not as the catalog has it, since {since} was gone back from; {hint}"
         draft.because("gone-back-from", text)
         return None
     text = f"{service.service}: the {_otherwise(current, service)} changed, so {current.artifact.digest[:19]} with it is version {label}"
@@ -106,6 +125,14 @@ def _reconfigure(draft: Draft, service: ServiceInEnvironment) -> str | None:
         return None
     _acted_on(draft, service.service, wanted)
     return label if _is_to_move(draft, service.service, label) else None
+
+
+def _gone_back_from(draft: Draft, service: str, wanted: str) -> list[str]:
+    """The versions of this configuration that were gone back from, or are just being, the oldest first."""
+    going = {u.candidate for r in draft.rollouts() if r.goes_back for u in r.units if u.service == service}
+    newest = draft.target(service).newest
+    versions = (draft.version(service, version_label(count)) for count in range(max(1, newest - VERSIONS_KEPT + 1), newest + 1))
+    return [v.label for v in versions if v is not None and v.manifest_hash == wanted and (v.gone_back or v.label in going)]
 
 
 def _acted_on(draft: Draft, service: str, wanted: str) -> None:
@@ -140,8 +167,11 @@ def _current(draft: Draft, service: str) -> e.VersionEntry | None:
     target = draft.target(service)
     label = target.stable
     for rollout in draft.rollouts():
-        if rollout.stopped_because is None:
-            label = _candidate(rollout, service) or label
+        unit = next((u for u in rollout.units if u.service == service), None)
+        if unit is not None and rollout.stopped_because is None:
+            label = unit.candidate
+        elif unit is not None and label == unit.candidate:
+            label = unit.stable  # it has baked, and is gone back from all the same
     if label is None:
         return None
     return draft.version(service, label)

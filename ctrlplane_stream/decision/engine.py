@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision import observing, timers
-from ctrlplane_stream.decision.configuring import on_catalog
+from ctrlplane_stream.decision.configuring import configured_anew, on_catalog
 from ctrlplane_stream.decision.draft import Draft, Telling, delta_of
 from ctrlplane_stream.decision.falling import owns, stays, with_stable
 from ctrlplane_stream.decision.hearing import on_verdict
@@ -83,11 +83,21 @@ def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     if time_told:
         timers.expire(draft)
     applied = _absorb(draft, fact)
-    settle(draft, None if time_told else _about(draft, fact))
+    _settle(draft, None if time_told else _about(draft, fact))
     if time_told:
         timers.renew(draft)
     emit_commands(draft)
     return _finish(draft, Disposition.APPLIED if applied else Disposition.IGNORED)
+
+
+def _settle(draft: Draft, about: tuple[str, ...] | None) -> None:
+    """Move rollouts as far as they can go now, with what the catalog asks for again where one of them has gone back."""
+    settle(draft, about)
+    seen = 0
+    while seen < len(draft.moved):
+        moved, seen = draft.moved[seen:], len(draft.moved)
+        if configured_anew(draft, moved) or len(draft.moved) > seen:
+            settle(draft, ())
 
 
 def _about(draft: Draft, fact: Fact) -> tuple[str, ...] | None:

@@ -27,7 +27,7 @@ from ctrlplane_stream.decision.stuck import watch_targets
 from ctrlplane_stream.decision.taking_over import await_adoption, await_answer
 from ctrlplane_stream.decision.targets import is_astray, is_shown, weights_of
 from ctrlplane_stream.decision.transitions import move, watched, window_now
-from ctrlplane_stream.decision.wanted import unwanted
+from ctrlplane_stream.decision.wanted import given_up_with, unwanted
 
 MAX_ROUNDS = 10_000
 """Rounds of the fixed point; a rollout moves at most a dozen times in one decision, so more is a programming error."""
@@ -144,6 +144,13 @@ def _may_fail(rollout: e.Rollout) -> bool:
 
 
 def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
+    if given_up := {u: text for u in rollout.units if (text := given_up_with(draft, rollout, u)) is not None}:
+        texts = "; ".join(given_up.values())
+        if len(given_up) == len(rollout.units):
+            return Event.STOP, f"{e.NOT_BEGUN}{texts}"
+        rollout = replace(rollout, units=tuple(u for u in rollout.units if u not in given_up))
+        draft.put_rollout(rollout)
+        draft.because("stays-behind", f"{rollout.id} goes on without what is given up: {texts}", rollout.id)
     found = [u for u in rollout.units if _is_there(draft, rollout, u)]
     there = [f"{u.service} {u.candidate}" for u in found]
     if len(there) == len(rollout.units):

@@ -3,12 +3,13 @@
 import pytest
 from msgspec.structs import replace
 
+from ctrlplane_stream.decision.entities import VersionEntry
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
 from ctrlplane_stream.model.policy import Mode, Policy, Supersede
-from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
-from tests.scenario.shop import SHOP, phase, reasons, shop, until, weights
+from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, digest, service
+from tests.scenario.shop import SHOP, old_version_being_parked, phase, reasons, shop, until, weights
 
 
 def _configure(loop: Loop, policy: Policy = QUICK, **configuration: str) -> None:
@@ -225,3 +226,77 @@ def test_configurations_of_what_moves_together_are_one_set_that_goes_back_whole(
     assert [(u.service, u.wave) for u in loop.driver.rollout("production/cart/2").units] == [("pay", 0), ("cart", 1)]  # type: ignore[union-attr]
     until(loop, "cart/2", Phase.REVERTED)
     assert (weights(loop, "cart"), weights(loop, "pay")) == ({"#1": 100}, {"#1": 100})
+
+
+@pytest.mark.parametrize("supersede", [Supersede.FINISH, Supersede.QUEUE_LATEST])
+@pytest.mark.parametrize("aborted", [False, True])
+def test_a_configuration_that_came_while_a_version_climbed_which_goes_back_is_rolled_out_with_what_serves(
+    supersede: Supersede, aborted: bool
+) -> None:
+    """It was numbered on what climbed. To begin that would bring what was just gone back from to users again, by nobody's word."""
+    policy = replace(QUICK, supersede=supersede)
+    loop = shop(policy=policy)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    _configure(loop, policy, limit="5")
+    assert phase(loop, "cart/3") is Phase.QUEUED
+    if aborted:
+        loop.say(OverrideVerb.ABORT, rollout="production/cart/2")
+    loop.judge.faulty.add(("cart", "#2"))
+    until(loop, "cart/2", Phase.REVERTED)
+    assert phase(loop, "cart/3") is Phase.REVERTED
+    assert "production/cart/2 goes back from the artifact of cart #3; control retry reruns this" in reasons(loop)
+    until(loop, "cart/4", Phase.COMPLETED)
+    version = loop.driver.state.find("version/cart/#4", VersionEntry)
+    assert version is not None
+    assert (version.artifact.digest, version.configuration) == (digest(1), {"limit": "5"})
+    assert not any("#3" in {v.label for v in command.wanted.versions} for command in loop.driver.commands)
+
+
+def test_a_configuration_that_was_aborted_with_the_version_it_waited_for_is_brought_back_by_nobody() -> None:
+    """An abort of all that moves a service is a word against what waits, too."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    _configure(loop, limit="5")
+    loop.say(OverrideVerb.ABORT, service="cart")
+    until(loop, "cart/2", Phase.REVERTED)
+    assert "cart is not as the catalog has it, since #3, configured so, was gone back from" in reasons(loop)
+    loop.run(300)
+    assert (weights(loop, "cart"), loop.driver.rollout("production/cart/4")) == ({"#1": 100}, None)
+    loop.say(OverrideVerb.RETRY, service="cart", version="#4")
+    until(loop, "cart/4", Phase.COMPLETED)
+
+
+def test_a_configuration_that_comes_while_what_has_baked_goes_back_is_rolled_out_with_what_it_goes_back_to() -> None:
+    loop = old_version_being_parked()
+    loop.say(OverrideVerb.ABORT, rollout="production/cart/2")
+    assert loop.driver.target("cart").stable == "#2"  # until #1 is ready again
+    _configure(loop, limit="5")
+    version = loop.driver.state.find("version/cart/#3", VersionEntry)
+    assert version is not None
+    assert version.artifact.digest == digest(1)
+    until(loop, "cart/3", Phase.COMPLETED)
+
+
+def test_a_configuration_that_is_just_going_back_is_not_brought_back_by_a_catalog_that_says_it_once_more() -> None:
+    loop = shop()
+    _configure(loop, limit="5")
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.actuation_seconds = 20
+    loop.say(OverrideVerb.ABORT, rollout="production/cart/2")
+    entries = [service(name, configuration={"limit": "5"} if name == "cart" else {}) for name in (*SHOP, "island", "new")]
+    loop.give(CatalogApplied(catalog(*entries), "another", "ada"))
+    loop.run(400)
+    assert (weights(loop, "cart"), loop.driver.rollout("production/cart/2-again")) == ({"#1": 100}, None)
+
+
+def test_a_configuration_that_mends_another_one_which_fails_is_begun_after_that() -> None:
+    """It is of the artifact that serves, of which nothing was found."""
+    loop = shop()
+    _configure(loop, limit="5")
+    until(loop, "cart/2", Phase.VERIFYING)
+    _configure(loop, limit="6")
+    loop.judge.faulty.add(("cart", "#2"))
+    until(loop, "cart/3", Phase.COMPLETED)
+    assert phase(loop, "cart/2") is Phase.REVERTED

@@ -214,6 +214,12 @@ class Rollout(msgspec.Struct, frozen=True):
         return self.phase is Phase.REVERTED and not (self.stopped_because or "").startswith((SUPERSEDED, NOT_BEGUN))
 
     @property
+    def goes_back(self) -> bool:
+        """Whether it is on its way back, or is back, for what was found of it, or since a person said so."""
+        stopped = self.stopped_because if self.advice is None else None
+        return stopped is not None and not stopped.startswith((SUPERSEDED, NOT_BEGUN))
+
+    @property
     def forced_unsafe(self) -> bool:
         """Whether somebody forced it and said unsafe, so that it waits for no instance and no drain."""
         return self.unsafe and self.forced

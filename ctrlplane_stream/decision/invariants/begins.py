@@ -11,12 +11,13 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, Fact, OverrideRequested
+from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Mode
 
 
 def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """8: no push and no configuration moves what somebody has pinned to another version, however long it waited; and a catalog that says
-    what was said before does not bring back what was gone back from."""
+    """8: no push and no configuration moves what somebody has pinned to another version, however long it waited; a catalog that says what
+    was said before does not bring back what was gone back from; and nor does a configuration that was waiting as that went back."""
     if isinstance(fact, CatalogApplied) and decision.disposition is Disposition.APPLIED:
         yield from _brought_back(books, before, decision.state)
         _note_said(books, decision.state, fact)
@@ -25,6 +26,33 @@ def nothing_unwanted_begins(books: Books, fact: Fact, before: State, decision: D
             target = decision.state.find(f"target/{unit.service}", e.TargetEntry)
             if target is not None and target.pinned not in (None, unit.candidate):
                 yield Violation(8, f"{rollout.id} begins to move {unit.service} to {unit.candidate}, which is pinned to {target.pinned}")
+            if (rollout.id, rollout.attempt, unit.service) in books.left_waiting:
+                yield Violation(8, f"{rollout.id} begins, though {unit.service} just went back from the artifact of {unit.candidate}")
+    books.left_waiting.update(_given_up(before, decision.state))
+
+
+def _given_up(before: State, after: State) -> Iterator[tuple[str, int, str]]:
+    """What waited, as its artifact began to go back to another one, to bring that with another configuration."""
+    for rollout in after.rollouts:
+        past = rollout_of(before, rollout.id)
+        if past is None or past.attempt != rollout.attempt or past.stopped_because is not None or not rollout.goes_back:
+            continue
+        for unit in rollout.units:
+            target = before.find(f"target/{unit.service}", e.TargetEntry)
+            serves = unit.stable if past.promoted or target is None else target.stable
+            gone = _artifact(before, unit.service, unit.candidate)
+            if gone is None or gone == _artifact(before, unit.service, serves):
+                continue
+            for waits in before.rollouts:
+                other = next((u.candidate for u in waits.units if u.service == unit.service), unit.candidate)
+                same = other != unit.candidate and _artifact(before, unit.service, other) == gone
+                if same and waits.phase is Phase.QUEUED and not waits.by_a_person:
+                    yield waits.id, waits.attempt, unit.service
+
+
+def _artifact(state: State, service: str, label: str | None) -> Artifact | None:
+    version = state.find(f"version/{service}/{label}", e.VersionEntry)
+    return version.artifact if version is not None else None
 
 
 def what_comes_has_come(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
