@@ -95,7 +95,8 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
     OverrideVerb.RETRY: Meaning(
         "Roll a version out again that was reverted.",
         "A new rollout, step by step, of what was reverted (by its rollout's id), or of a service's newest version, which a pin or a newer "
-        "push kept back, or of --version.",
+        "push kept back, or of --version. Refused while something moves the service, or waits to: what is tried again "
+        "takes nobody's place.",
         options=("--version",),
     ),
     OverrideVerb.REVERT: Meaning(

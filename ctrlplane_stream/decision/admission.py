@@ -9,6 +9,8 @@ A revert that a person wants waits for its own service alone, which is free at o
 and no neighbour keeps it. A neighbour that climbs stands still beside it.
 """
 
+from itertools import chain, count
+
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import judged_on
 from ctrlplane_stream.decision.composing import compose, incompatible_cycle, steps_for, steps_now, with_reach
@@ -76,12 +78,12 @@ def _id_of(draft: Draft, members: dict[str, str], wanted: dict[str, str], cause:
 
 
 def rollout_id(draft: Draft, service: str, label: str) -> str:
-    """``environment/service/number``, the slashes of the service's name as dashes."""
+    """``environment/service/number``, the slashes of the service's name as dashes; with the number of the slashes, and then a count, where
+    another service has that, whose name differs in them alone."""
     base = f"{draft.environment}/{service.replace('/', '-')}/{version_number(label) or plain(label)}"
-    other = draft.rollout(base)
-    if other is not None and all(unit.service != service for unit in other.units):
-        return f"{base}-{service.count('/')}"
-    return base
+    slashes = f"{base}-{service.count('/')}"
+    ids = chain((base, slashes), (f"{slashes}-{number}" for number in count(2)))
+    return next(id_ for id_ in ids if (other := draft.rollout(id_)) is None or any(unit.service == service for unit in other.units))
 
 
 def plain(label: str) -> str:

@@ -43,18 +43,26 @@ def _to_retry(draft: Draft, fact: OverrideRequested) -> dict[str, str] | str:
     if ended is not None and ended.advice is None:
         if ended.cause == "adoption":  # retry would make what runs there
             return f"{ended.id} took over what runs there, which is adopted again, not tried"
-        reverted = {u.service: u.candidate for u in ended.units} if ended.phase is Phase.REVERTED else None
-        return reverted or f"{ended.id} is {ended.phase}, and tried again is only what was reverted"
+        if ended.phase is not Phase.REVERTED:
+            return f"{ended.id} is {ended.phase}, and tried again is only what was reverted"
+        reverted = {u.service: u.candidate for u in ended.units}
+        return next((busy for name in reverted if (busy := _is_moved(draft, name)) is not None), reverted)
     if fact.service is None:
         unnamed = "retry needs a service, or a rollout that was reverted" if fact.rollout is None else absent(draft, fact)
         return unnamed if ended is None else f"another tool moves what {ended.id} is about"
     target = draft.target(fact.service)
     label = fact.version or version_label(target.newest)
-    if moving := under_way(draft, fact.service):
-        return f"{fact.service} is moved by {' and '.join(r.id for r in moving)}: tried again is only what nothing moves"
+    if (busy := _is_moved(draft, fact.service)) is not None:
+        return busy
     if label == target.stable:
         return f"{fact.service} serves {label} already"
     return {fact.service: label} if draft.version(fact.service, label) is not None else f"{fact.service} has no version {label}"
+
+
+def _is_moved(draft: Draft, service: str) -> str | None:
+    """That something moves the service or waits to, for which an older version would only be in the way; None where nothing does."""
+    moving = " and ".join(r.id for r in under_way(draft, service))
+    return f"{service} is moved by {moving}: tried again is only what nothing moves" if moving else None
 
 
 def revert(draft: Draft, fact: OverrideRequested) -> Answered:

@@ -143,7 +143,7 @@ def _note_gone_back(draft: Draft, service: str, label: str, *, gone: bool = True
 
 
 def _freed(draft: Draft, rollout: e.Rollout, target: e.TargetEntry) -> e.TargetEntry:
-    moved_back = rollout.phase is Phase.REVERTED and rollout.cause != "adoption"
+    moved_back = rollout.is_gone_back and rollout.cause != "adoption"  # what gave way to a newer version was not found bad
     wait = draft.version_set(rollout.id).policy.hold_after_revert_seconds if moved_back else 0.0
     until = draft.clock.steady + int(wait * 1000) if wait else target.blocked_until_steady
     draft.remove(f"arrivals/{target.service}")

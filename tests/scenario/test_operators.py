@@ -701,3 +701,21 @@ def test_a_version_that_was_pinned_once_is_deleted_after_its_retention_as_any_ot
     loop.say(Say.UNPIN, service="cart")
     loop.run(300)
     assert list(loop.world.target("cart").versions) == ["#2"]
+
+
+@pytest.mark.parametrize("supersede", list(Supersede))
+def test_a_retry_of_an_older_version_does_not_take_the_place_of_a_newer_one_that_waits(supersede: Supersede) -> None:
+    """Said of the service it was refused; said of the rollout that had brought it the newest version left the queue for good."""
+    loop = shop(policy=replace(QUICK, supersede=supersede))
+    loop.judge.faulty.add(("cart", "#2"))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.REVERTED)
+    loop.push("cart", 3)
+    until(loop, "cart/3", Phase.VERIFYING)
+    loop.actuation_seconds = 10
+    loop.push("cart", 4)
+    loop.say(Say.RETRY, rollout="production/cart/2")
+    moving = "cart is moved by production/cart/3 and production/cart/4: tried again is only what nothing moves"
+    assert f"refused: {moving}" in reasons(loop)
+    until(loop, "cart/4", Phase.COMPLETED)
+    assert weights(loop, "cart") == {"#4": 100}

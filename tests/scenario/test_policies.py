@@ -7,7 +7,7 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, VerdictGiven, WorldCause
 from ctrlplane_stream.model.facts import OverrideVerb as Say
-from ctrlplane_stream.model.policy import MaintenanceWindow, OnDrift, Policy, Step, Unsure
+from ctrlplane_stream.model.policy import MaintenanceWindow, OnDrift, Policy, Step, Supersede, Unsure
 from ctrlplane_stream.model.verdicts import (
     OUR_JUDGE,
     GatePolicy,
@@ -538,3 +538,10 @@ def test_what_queues_begins_by_the_policy_of_now_and_what_climbs_keeps_its_own()
     loop.run(200)
     assert phase(loop, "cart/2") is Phase.QUEUED
     assert "outside the maintenance windows" in (loop.driver.rollout("production/cart/2").waiting_for or "")  # type: ignore[union-attr]
+
+
+def test_what_starts_over_for_a_newer_version_was_not_found_bad_so_that_waits_for_no_hold_after_a_revert() -> None:
+    loop = climbing(replace(QUICK, supersede=Supersede.RESTART, hold_after_revert_seconds=3_000))
+    loop.push("cart", 3)
+    until(loop, "cart/2", Phase.REVERTED)
+    until(loop, "cart/3", Phase.COMPLETED, 300)

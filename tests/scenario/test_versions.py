@@ -226,3 +226,15 @@ def test_a_configuration_that_was_forgotten_is_rolled_out_under_the_number_that_
         loop.give(CatalogApplied(catalog(entries[n], *[service(name) for name in ("front", "pay", "stock", "island")]), f"h{n}", "ada"))
         loop.run(10 if n == 1 else 700)
     assert (loop.driver.target("cart").stable, loop.driver.target("cart").newest) == ("#2", 5)
+
+
+def test_services_whose_names_differ_only_in_where_the_slash_stands_have_rollouts_of_their_own() -> None:
+    """An id has dashes for slashes; the third took the second's, and what was pushed of it was ignored as under way."""
+    names = ("a/b-c-d", "a-b/c-d", "a-b-c/d", "a/b/c-d", "a-b-c-d")
+    loop = Loop.of(catalog(*(service(name) for name in names)))
+    for number in (1, 2):
+        for name in names:
+            loop.push(name, number)
+        loop.run(300)
+    assert {name: loop.driver.target(name).stable for name in names} == dict.fromkeys(names, "#2")
+    assert len({rollout.id for rollout in loop.driver.rollouts}) == 2 * len(names)
