@@ -428,6 +428,8 @@ _SHOWN_BY: dict[str, int] = {
     "what is pinned is not counted as come": 18,
     "an artifact is announced twice": 12,
     "a queued rollout takes what another moves": 697,
+    "what waits brings back what has gone back": 78,
+    "what came on a climb is forgotten as that goes back": 102,
     "two rollouts step in one window": 5,
     "a silent actuator is never told again": 12,
     "a wave of jobs takes steps at which it has no run": 34,
