@@ -61,7 +61,7 @@ class EnvironmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     before it that does; and where none does, at the push.
 
     ``edges_fade_days``: a dependency is forgotten when its caller was heard of for so long, in windows put end to end, without using
-    it; unset: a week. An edge never fades because its caller is silent.
+    it; unset: a week. An edge never fades because its caller is silent. The judge remembers a silent service for twice as long.
     """
 
     actuator: str = "dry-run"

@@ -1,26 +1,21 @@
 """The judge's bench for one environment: what is assigned, what is known of the past, and the evidence so far.
 
-What the bench knows is one record (``Docket``); a verdict is derived from it, so the record is written first, and after a
-crash the verdict can be given again. The judgement itself is ``decision.judge``.
+A verdict is derived from what the bench knows (``judge_records``), so that is written first, and after a crash the verdict can be given
+again. The judgement itself is ``decision.judge``.
 """
 
 import msgspec
 
-from ctrlplane_stream.decision.judge import ClosedWindow, EnvironmentState, StepState, begin, judge_environment, late_verdict, verdict_of
+from ctrlplane_stream.decision.judge import ClosedWindow, StepState, begin, judge_environment, late_verdict, verdict_of
+from ctrlplane_stream.decision.judge.environment import REMEMBERED_SECONDS
 from ctrlplane_stream.model.commands import Command, JudgeAssigned, JudgeReleased, Output
-from ctrlplane_stream.model.verdicts import Assignment, Verdict
+from ctrlplane_stream.model.verdicts import OUR_JUDGE, Assignment, NoDataCause, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity
-from ctrlplane_stream.stream.window_line import Place, WindowLine
+from ctrlplane_stream.stream.judge_records import Docket
+from ctrlplane_stream.stream.window_line import WindowLine
 
 _PATIENCE_WINDOWS = 3
 _PATIENCE_SECONDS = 5.0
-
-
-class Docket(msgspec.Struct):
-    """Everything that the judge knows of an environment: where it stands in the windows, and what it has made of them."""
-
-    place: Place = msgspec.field(default_factory=Place)
-    known: EnvironmentState = EnvironmentState()
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -32,7 +27,8 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class Bench:
-    """Judges one environment. Feed it outputs of decisions, and windows."""
+    """Judges one environment. Feed it outputs of decisions, and windows. ``remembered_seconds`` may be set at any time: how long a service
+    that is silent is remembered."""
 
     def __init__(self, timing: Timing, docket: Docket | None = None) -> None:
         found = docket or Docket()
@@ -40,11 +36,12 @@ class Bench:
         self._known = found.known
         self._assigned: dict[str, Assignment] = {}
         self._in_motion: dict[str, bool] = {}
+        self.remembered_seconds = REMEMBERED_SECONDS
         self.line = WindowLine(timing.partitions, timing.window_seconds, found.place)
 
     @property
     def docket(self) -> Docket:
-        """What to write down."""
+        """What to keep."""
         return Docket(self.line.place, self._known)
 
     @property
@@ -68,7 +65,7 @@ class Bench:
 
     def judge(self, closed: ClosedWindow) -> list[Verdict]:
         """The verdict of every open step after one more window."""
-        self._known, verdicts = judge_environment(self._known, self._open(), closed)
+        self._known, verdicts = judge_environment(self._known, self._open(), closed, self.remembered_seconds)
         return list(verdicts)
 
     def again(self) -> list[Verdict]:
@@ -85,6 +82,22 @@ class Bench:
             if lag_seconds > _PATIENCE_WINDOWS * self._timing.window_seconds + _PATIENCE_SECONDS:
                 verdicts.append(late_verdict(self._state(assignment), assignment, lag_seconds))
         return verdicts
+
+    def unable(self, why: str) -> list[Verdict]:
+        """What to say of every open step where this bench judges no more."""
+        return [
+            Verdict(
+                judge=OUR_JUDGE,
+                environment=a.environment,
+                rollout=a.rollout,
+                step=a.step,
+                attempt=a.attempt,
+                status=VerdictStatus.NO_DATA,
+                reason=why,
+                no_data=NoDataCause.PIPELINE_LATE,
+            )
+            for a in self._open()
+        ]
 
     def _open(self) -> tuple[Assignment, ...]:
         return tuple(assignment for _, assignment in sorted(self._assigned.items()))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
@@ -57,12 +58,14 @@ _SCATTERS = {Metric.LATENCY_P50: "median", Metric.LATENCY_P99: "tail", Metric.NE
 
 
 class ServicePast(msgspec.Struct, frozen=True, gc=False):
-    """Two generations of totals, the scatter of the error share between windows, and that of everything else."""
+    """Two generations of totals, the scatter of the error share between windows, and that of everything else; ``heard`` is the last window
+    of its environment in which the service was heard of, whether or not it stood still."""
 
     older: Totals = Totals()
     newer: Totals = Totals()
     scatter: Dispersion = Dispersion()
     scatters: Scatters = Scatters()
+    heard: int | None = None
 
     def scatter_of(self, metric: Metric) -> Dispersion:
         """How much a metric scatters between windows beyond what independent requests would."""
@@ -98,6 +101,23 @@ def observe(baseline: Baseline, rows: Rows, moving: Collection[str]) -> Baseline
     for service in seen:
         if service not in moving:
             services[service] = _after(services.get(service, ServicePast()), _window_totals(rows, service))
+    return Baseline(services)
+
+
+def holding(baseline: Baseline, window: int) -> frozenset[str]:
+    """The services whose past holds a window already, or a later one: what is read again after a crash is not added twice."""
+    return frozenset(name for name, past in baseline.services.items() if past.heard is not None and past.heard >= window)
+
+
+def remembered(baseline: Baseline, rows: Rows, window: int, kept: Collection[str], seconds: float) -> Baseline:
+    """The baseline with the services of a window's rows noted as heard of in it, and without those that were silent for more than
+    ``seconds``, unless they are among the ``kept``."""
+    services: dict[str, ServicePast] = {}
+    for name, past in baseline.services.items():
+        if name in rows.services or name in rows.incoming:
+            services[name] = past if past.heard is not None and past.heard >= window else replace(past, heard=window)
+        elif name in kept or past.heard is None or window - past.heard <= seconds:
+            services[name] = past
     return Baseline(services)
 
 

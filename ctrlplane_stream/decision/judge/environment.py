@@ -1,15 +1,17 @@
 """All the judge knows of one environment, folded window by window: the past of everything, and a state for each step under way.
 
-This is what a shell keeps: one record, written before the verdicts, from which they follow again. A step that is new begins with the past
-as it was before its rollout: what a rollout watches is frozen while any assignment names it, and a later step or attempt takes over what
-the earlier one held.
+This is what a shell keeps, and writes before the verdicts, which follow from it again. Steps and pasts may be written apart: each step
+knows the last window that it was judged by, each past the last that it was heard of in, and neither takes a window twice.
+
+A step that is new begins with the past as it was before its rollout: what a rollout watches is frozen while any assignment names it, and a
+later step or attempt takes over what the earlier one held. A service that nothing watches and that was silent for long is forgotten.
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
-from ctrlplane_stream.decision.judge.baseline import Baseline, observe
+from ctrlplane_stream.decision.judge.baseline import Baseline, holding, observe, remembered
 from ctrlplane_stream.decision.judge.fold import begin, follow, judge_window
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.state import StepState
@@ -17,6 +19,9 @@ from ctrlplane_stream.model.verdicts import Assignment, Verdict
 
 _KEPT_SECONDS = 600
 """How long a step that nobody assigns is kept, so that a pause between two steps does not cost the past from before the rollout."""
+
+REMEMBERED_SECONDS = 14 * 86_400.0
+"""How long a service that is silent is remembered unless said: a weekly job is heard of twice in it."""
 
 
 class EnvironmentState(msgspec.Struct, frozen=True):
@@ -28,12 +33,12 @@ class EnvironmentState(msgspec.Struct, frozen=True):
 
 
 def judge_environment(
-    state: EnvironmentState, assignments: Sequence[Assignment], closed: ClosedWindow
+    state: EnvironmentState, assignments: Sequence[Assignment], closed: ClosedWindow, remembered_seconds: float = REMEMBERED_SECONDS
 ) -> tuple[EnvironmentState, tuple[Verdict, ...]]:
     """The state and the verdicts, one for each assignment in its order, after a closed window of the environment.
 
     ``assignments`` are those in force, at most one a rollout. A window at or before the last one changes nothing and gives the same
-    verdicts again.
+    verdicts again. A service that was not heard of for ``remembered_seconds``, in time of windows, is forgotten unless it is watched.
     """
     steps = {name: step for name, step in state.steps.items() if closed.window - step.last_window <= _KEPT_SECONDS}
     verdicts: list[Verdict] = []
@@ -43,7 +48,9 @@ def judge_environment(
         verdicts.append(verdict)
     if closed.window <= state.window:
         return msgspec.structs.replace(state, steps=steps), tuple(verdicts)
-    baseline = observe(state.baseline, sort_rows(closed, 0), watched(assignments))
+    rows, still = sort_rows(closed, 0), watched(assignments)
+    baseline = observe(state.baseline, rows, still | holding(state.baseline, closed.window))
+    baseline = remembered(baseline, rows, closed.window, still, remembered_seconds)
     return EnvironmentState(baseline, steps, closed.window), tuple(verdicts)
 
 

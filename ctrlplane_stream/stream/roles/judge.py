@@ -1,11 +1,14 @@
 """The judge role: windows to the dependency graph, and to verdicts about the steps under way.
 
-Order of writing, each awaited: facts of the graph, then the graph's own records; the judge's record, then the verdicts
-that follow from it. Whatever a crash cuts short is read and written again, and known as a repetition by whoever reads it.
+Order of writing, each awaited: facts of the graph, then the graph's own records; the judge's records, the head of them last, then the
+verdicts that follow from them. Whatever a crash cuts short is read and written again, and known as a repetition by whoever reads it.
+
+An environment that cannot be judged, or whose records cannot be written, is set aside and says so; the others go on. What comes for it is
+read again by the process that is started next.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -17,16 +20,19 @@ from ctrlplane_stream.model.windows import WindowRecord
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted, read_decision
-from ctrlplane_stream.stream.duty import Duty
+from ctrlplane_stream.stream.duty import Duty, log
 from ctrlplane_stream.stream.ingest import FACTS, fact_letter
-from ctrlplane_stream.stream.judging import Bench, Docket, Timing
+from ctrlplane_stream.stream.judge_records import Docket, JudgeRecords, environment_of
+from ctrlplane_stream.stream.judging import Bench, Timing
 from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
+from ctrlplane_stream.stream.window_line import Place
 from ctrlplane_stream.telemetry.table import DependencyTable, TableSettings
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
+from ctrlplane_stream.wire.topics import topic_specs
 from ctrlplane_stream.wire.verdicts import write_verdict
 
 WINDOWS, TABLE, STATE, VERDICTS = "telemetry-windows", "dependency-table", "judge-state", "health-verdicts"
@@ -34,15 +40,21 @@ SOURCE = "ctrlplane-stream/judge"
 _LATE_SECONDS = 5.0
 _CATALOG_SECONDS = 15.0
 _DAY_SECONDS = 86_400
+_REMEMBERED = 2
+"""How many times as long as an edge that is not used a silent service is remembered: what comes once a week comes late at times."""
+_ENVELOPE_BYTES = 1_000
+"""Of what a topic takes, left for the key and what Kafka puts around a record."""
 
 _windows: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
 
 
 class Court(msgspec.Struct):
-    """One environment: its dependency table, its bench, and the offset from which each has to read."""
+    """One environment: its dependency table, its bench with the records of it, and why it was set aside, if it was."""
 
     table: DependencyTable
     bench: Bench
+    records: JudgeRecords
+    aside: str | None = None
 
     @property
     def restart(self) -> int:
@@ -56,6 +68,7 @@ class Judge(Duty):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, "judge")
         self._timing = Timing(settings.partitions, settings.window_seconds, settings.lateness_seconds)
+        self._most_bytes = {spec.name: spec.max_message_bytes - _ENVELOPE_BYTES for spec in topic_specs()}
         self._courts: dict[int, dict[str, Court]] = {}
         self._fences: dict[int, Fence] = {}
         self._next: dict[tuple[str, int], int] = {}
@@ -74,7 +87,7 @@ class Judge(Duty):
 
     async def _take_windows(self, records: list[Record]) -> None:
         facts: list[Letter] = []
-        verdicts: list[tuple[str, Verdict]] = []
+        verdicts: dict[str, list[Letter]] = {}
         touched: dict[str, Court] = {}
         for found in records:
             record = self._read(found)
@@ -84,10 +97,15 @@ class Judge(Duty):
             court = self._court(found.partition, record.environment)
             if court is None:
                 continue
-            facts += self._facts(found, record.environment, self._graph(court, found.offset, record))
-            for closed in court.bench.line.feed(found.offset, record):
-                touched[record.environment] = court
-                verdicts += [(f"{closed.window}", verdict) for verdict in court.bench.judge(closed)]
+            if court.aside is None:
+                try:
+                    facts += self._facts(found, record.environment, self._graph(court, found.offset, record))
+                    for closed in court.bench.line.feed(found.offset, record):
+                        touched[record.environment] = court
+                        told = [self._verdict(verdict, f"{closed.window}") for verdict in court.bench.judge(closed)]
+                        verdicts.setdefault(record.environment, []).extend(told)
+                except Exception as error:  # pure code: it would fail at this record again, in this process or the next
+                    self._set_aside(court, f"{type(error).__name__}: {error}", error)
             self._next[self.settings.topic(WINDOWS), found.partition] = found.offset + 1
         await self._write(facts, touched, verdicts)
 
@@ -95,15 +113,39 @@ class Judge(Duty):
         court.table.in_motion = court.bench.in_motion
         return court.table.feed(offset, record)
 
-    async def _write(self, facts: list[Letter], touched: Mapping[str, Court], verdicts: list[tuple[str, Verdict]]) -> None:
-        n = self.settings.partitions
-        await self.outbox.send(facts)
-        dirty = [(environment, key, value) for environment, court in touched.items() for key, value in court.table.dirty()]
-        await self.outbox.send([Letter(TABLE, partition_of(environment, n), key.encode(), value) for environment, key, value in dirty])
-        await self.outbox.send([_docket(environment, court.bench.docket, n) for environment, court in touched.items()])
-        await self.outbox.send([self._verdict(verdict, window) for window, verdict in verdicts])
+    def _set_aside(self, court: Court, why: str, error: BaseException | None = None) -> None:
+        """Judge the environment no more, and write nothing of it: whoever is started next begins where it stood."""
+        if isinstance(error, MemoryError):
+            raise error
+        court.aside = why
+        log.critical("%s is not judged any more: %s", court.table.environment, why, exc_info=error)
+
+    async def _write(self, facts: list[Letter], touched: Mapping[str, Court], verdicts: Mapping[str, list[Letter]]) -> None:
+        tables: list[Letter] = []
+        bodies: list[Letter] = []
+        heads: list[Letter] = []
+        for environment, court in touched.items():
+            if court.aside is not None:
+                continue
+            table = self._letters(environment, TABLE, court.table.dirty())
+            body, head = (self._letters(environment, STATE, values) for values in court.records.changed(court.bench.docket))
+            if (large := self._too_large([*table, *body, *head])) is not None:
+                self._set_aside(court, large)
+                continue
+            tables, bodies, heads = tables + table, bodies + body, heads + head
+        told = [letter for environment, letters in verdicts.items() if touched[environment].aside is None for letter in letters]
+        for letters in (facts, tables, bodies, heads, told):
+            await self.outbox.send(letters)
         self.metrics.produced(Product.FACTS, sum(letter.topic == FACTS for letter in facts))
-        self.metrics.produced(Product.VERDICTS, len(verdicts))
+        self.metrics.produced(Product.VERDICTS, len(told))
+
+    def _too_large(self, letters: Sequence[Letter]) -> str | None:
+        """Of which record the broker would take no more, in words; None where it takes all."""
+        for letter in letters:
+            size, most = len(letter.value or b""), self._most_bytes[letter.topic]
+            if size > most:
+                return f"record {(letter.key or b'').decode()} of {letter.topic} has {size} bytes, and the topic takes {most}"
+        return None
 
     async def _take_decisions(self, records: list[Record]) -> None:
         for found in records:
@@ -123,7 +165,7 @@ class Judge(Duty):
 
     async def _say_late(self) -> None:
         now_ms = wall_clock_ms()
-        late = [v for courts in self._courts.values() for court in courts.values() for v in court.bench.late(now_ms)]
+        late = [v for courts in self._courts.values() for court in courts.values() for v in _late(court, now_ms)]
         await self.outbox.send([self._verdict(verdict, f"late-{now_ms}") for verdict in late])
 
     # What is written.
@@ -136,6 +178,10 @@ class Judge(Duty):
         name = f"{verdict.rollout}/{verdict.step}/{verdict.attempt}/{window}"
         place = partition_of(verdict.environment, self.settings.partitions)
         return Letter(VERDICTS, place, verdict.environment.encode(), write_verdict(name, SOURCE, verdict))
+
+    def _letters(self, environment: str, topic: str, values: Iterable[tuple[str, bytes | None]]) -> list[Letter]:
+        place = partition_of(environment, self.settings.partitions)
+        return [Letter(topic, place, key.encode(), value) for key, value in values]
 
     @staticmethod
     def _read(found: Record) -> WindowRecord | Unreadable:
@@ -152,15 +198,24 @@ class Judge(Duty):
         if courts is None or partition_of(environment, self.settings.partitions) != partition:
             return None
         if environment not in courts:
-            courts[environment] = self._new_court(environment, {}, None)
+            courts[environment] = self._new_court(environment, {}, {})
         return courts[environment]
 
-    def _new_court(self, environment: str, table: Mapping[str, bytes], docket: Docket | None) -> Court:
+    def _new_court(self, environment: str, table: Mapping[str, bytes], state: Mapping[str, bytes]) -> Court:
         told = TableSettings(partitions=self.settings.partitions, window_seconds=self.settings.window_seconds)
-        made = DependencyTable(environment, told)
-        made.fade_windows = self._fade_windows(environment)
+        made, records = DependencyTable(environment, told), JudgeRecords(environment)
         made.restore(table.items())
-        return Court(made, Bench(self._timing, docket))
+        docket = records.restore(state)
+        if docket is None and state:  # unreadable, or cut short at the very first: begin where the table stands, not with all windows
+            docket = Docket(Place(made.restart_offset))
+        court = Court(made, Bench(self._timing, docket), records)
+        self._told_to_forget(court)
+        return court
+
+    def _told_to_forget(self, court: Court) -> None:
+        windows = self._fade_windows(court.table.environment)
+        court.table.fade_windows = windows
+        court.bench.remembered_seconds = _REMEMBERED * windows * self.settings.window_seconds
 
     def _fade_windows(self, environment: str) -> int:
         """How many windows of its caller an edge lives unused in an environment, by the catalog in force."""
@@ -170,11 +225,11 @@ class Judge(Duty):
         return max(1, round(days * _DAY_SECONDS / self.settings.window_seconds))
 
     async def _read_catalog(self) -> None:
-        """Take over how long edges live where the catalog says otherwise by now."""
+        """Take over how long edges live, and services are remembered, where the catalog says otherwise by now."""
         async with self._taking:
             await self._catalog.refresh()
         for court in (court for courts in self._courts.values() for court in courts.values()):
-            court.table.fade_windows = self._fade_windows(court.table.environment)
+            self._told_to_forget(court)
 
     async def _positions(self, assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Restore newly assigned partitions from what was written of them, then go on where that ends."""
@@ -190,9 +245,11 @@ class Judge(Duty):
         tables: dict[str, dict[str, bytes]] = {}
         for key, value in (await self._latest(TABLE, partition)).items():
             tables.setdefault(key.rpartition("/")[0], {})[key] = value
-        dockets = {key: msgspec.json.decode(value, type=Docket) for key, value in (await self._latest(STATE, partition)).items()}
-        names = sorted({*tables, *dockets})
-        self._courts[partition] = {name: self._new_court(name, tables.get(name, {}), dockets.get(name)) for name in names}
+        states: dict[str, dict[str, bytes]] = {}
+        for key, value in (await self._latest(STATE, partition)).items():
+            states.setdefault(environment_of(key), {})[key] = value
+        names = sorted({*tables, *states})
+        self._courts[partition] = {name: self._new_court(name, tables.get(name, {}), states.get(name, {})) for name in names}
         end, fence = await self.reader.end(TOPIC, partition), Fence()
         async for _, _, record in admitted(self.reader, partition, 0, end, fence):
             if isinstance(record, Decided):
@@ -201,14 +258,25 @@ class Judge(Duty):
         self._next[self.settings.topic(TOPIC), partition] = end
         courts = self._courts[partition].values()
         self._next[self.settings.topic(WINDOWS), partition] = min((court.restart for court in courts), default=0)
-        await self.outbox.send([self._verdict(v, f"{v.window}") for court in courts for v in court.bench.again()])
+        await self.outbox.send([self._verdict(v, f"{v.window}") for court in courts for v in self._again(court)])
+
+    def _again(self, court: Court) -> list[Verdict]:
+        try:
+            return court.bench.again()
+        except Exception as error:  # as when a window is judged
+            self._set_aside(court, f"{type(error).__name__}: {error}", error)
+            return []
 
     async def _latest(self, topic: str, partition: int) -> dict[str, bytes]:
         """The last value of each key of a compacted partition."""
         found: dict[str, bytes] = {}
         async for record in self.reader.read(topic, partition, 0):
-            if record.key is not None and record.value is not None:
+            if record.key is None:
+                continue
+            if record.value is not None:
                 found[record.key.decode()] = record.value
+            else:
+                found.pop(record.key.decode(), None)
         return found
 
     async def _on_revoked(self, *_: object, **__: object) -> None:
@@ -217,5 +285,7 @@ class Judge(Duty):
         self._next.clear()
 
 
-def _docket(environment: str, docket: Docket, partitions: int) -> Letter:
-    return Letter(STATE, partition_of(environment, partitions), environment.encode(), msgspec.json.encode(docket))
+def _late(court: Court, now_ms: int) -> list[Verdict]:
+    if court.aside is None:
+        return court.bench.late(now_ms)
+    return court.bench.unable(f"{court.table.environment} is not judged any more: {court.aside}; mend that, then start the judge again")

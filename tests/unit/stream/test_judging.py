@@ -8,7 +8,8 @@ from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole, NoDataCause, VerdictStatus
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.model.world import Capacity, TargetWanted, WantedVersion
-from ctrlplane_stream.stream.judging import Bench, Docket, Timing
+from ctrlplane_stream.stream.judge_records import Docket
+from ctrlplane_stream.stream.judging import Bench, Timing
 from ctrlplane_stream.stream.roles.actuate import watch_of, watches_elsewhere
 
 TIMING = Timing(1, 10, 10.0)

@@ -1,10 +1,10 @@
-"""One record for a whole environment: the past goes on for those at rest and stands still for those who are watched."""
+"""All that is known of an environment: the past goes on for those at rest and stands still for those who are watched."""
 
 from typing import Any
 
 import msgspec
 
-from ctrlplane_stream.decision.judge import EnvironmentState, judge_environment
+from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, EnvironmentState, judge_environment
 from ctrlplane_stream.model.verdicts import VerdictStatus
 
 
@@ -18,11 +18,11 @@ def quiet(shop: Any, traffic: Any, windows: int = 30) -> EnvironmentState:
 
 def test_a_rollout_is_judged_from_the_past_that_was_there_before_it(shop: Any, traffic: Any) -> None:
     state = quiet(shop, traffic)
-    before = state.baseline.of("cart")
+    before = state.baseline.of("cart").frozen()
     for number in range(30, 34):
         state, (verdict,) = judge_environment(state, (shop.assignment(),), shop.window(number * 10, traffic(candidate_errors=0)))
     assert verdict.windows_judged == 4
-    assert state.baseline.of("cart") == before
+    assert state.baseline.of("cart").frozen() == before
 
 
 def test_the_next_step_keeps_the_past_from_before_the_rollout(shop: Any, traffic: Any) -> None:
@@ -50,6 +50,44 @@ def test_a_finished_rollout_leaves_the_record(shop: Any, traffic: Any) -> None:
     state, _ = judge_environment(state, (shop.assignment(weight_confirmed_at_ms=0),), shop.window(50, traffic()))
     state, _ = judge_environment(state, (), shop.window(660, traffic()))
     assert state.steps == {}
+
+
+def test_a_service_that_was_silent_for_long_is_forgotten_and_any_other_is_not(shop: Any, traffic: Any) -> None:
+    """Names that come and go, as of jobs or Pods, would fill what is kept."""
+    state = quiet(shop, traffic, 5)
+    names = set(state.baseline.services)
+    state, _ = judge_environment(state, (), ClosedWindow(1_040, ()), remembered_seconds=1_000)
+    assert set(state.baseline.services) == names
+    state, _ = judge_environment(state, (), shop.window(1_050, traffic(stable=400, candidate=0)), remembered_seconds=1_000)
+    assert set(state.baseline.services) == names
+    state, _ = judge_environment(state, (), ClosedWindow(2_060, ()), remembered_seconds=1_000)
+    assert state.baseline.services == {}
+
+
+def test_what_a_rollout_watches_is_not_forgotten_however_long_it_is_silent(shop: Any, traffic: Any) -> None:
+    state = quiet(shop, traffic, 5)
+    before = state.baseline.of("cart")
+    state, _ = judge_environment(state, (shop.assignment(),), ClosedWindow(5_000_000, ()))
+    assert state.baseline.of("cart") == before
+
+
+def test_a_service_that_a_long_rollout_watched_is_remembered_after_it(shop: Any, traffic: Any) -> None:
+    """Its past stood still, but it was heard of all the time."""
+    state = quiet(shop, traffic, 5)
+    for window in (50, 900, 1_800):
+        state, _ = judge_environment(state, (shop.assignment(),), shop.window(window, traffic()), remembered_seconds=1_000)
+    state, _ = judge_environment(state, (), ClosedWindow(1_810, ()), remembered_seconds=1_000)
+    assert state.baseline.of("cart").totals().windows == 5
+
+
+def test_pasts_that_are_ahead_of_the_rest_take_no_window_twice(shop: Any, traffic: Any) -> None:
+    """As a crash leaves them: some of what was kept holds a window more."""
+    behind = quiet(shop, traffic, 5)
+    window = shop.window(50, traffic(stable=300, candidate=0))
+    ahead, _ = judge_environment(behind, (), window)
+    mixed = {**behind.baseline.services, "cart": ahead.baseline.of("cart")}
+    again, _ = judge_environment(EnvironmentState(Baseline(mixed), {}, behind.window), (), window)
+    assert again == ahead
 
 
 def test_the_record_survives_json(shop: Any, traffic: Any) -> None:
