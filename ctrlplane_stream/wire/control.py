@@ -1,6 +1,7 @@
 """What operators say on ``control``: a CloudEvent whose data is the override, and whose id makes it idempotent."""
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.model.facts import OverrideRequested, OverrideVerb
 from ctrlplane_stream.wire import cloudevents
@@ -8,6 +9,10 @@ from ctrlplane_stream.wire.artifacts import named_wrongly
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
 OVERRIDE = "stream.ctrlplane.control.v1"
+
+
+_MOST_WHO, _MOST_WHY = 200, 2_000
+"""Characters. Every rollout, reason and notice that an override of an environment touches repeats them, and one decision keeps all."""
 
 
 class OverrideData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -51,9 +56,18 @@ def read_control(value: bytes | None) -> ControlEvent | Unreadable:
         return Unreadable(f"adopt needs image and digest of what runs: {wrong}")
     if data.verb in (OverrideVerb.FREEZE, OverrideVerb.UNFREEZE) and data.rollout is not None:
         return Unreadable(f"{data.verb} is of an environment or of a service of it, not of a rollout: pause {data.rollout} instead")
+    data = replace(data, who=_cut(data.who, _MOST_WHO), why=_cut(data.why, _MOST_WHY))
     fields = msgspec.structs.asdict(data)
     environment = fields.pop("environment")
     return ControlEvent(environment, OverrideRequested(id=event.id, **fields))
+
+
+def _cut(text: str, most: int) -> str:
+    """At most so much of it, and that it is not all: nobody may be refused a pause for saying too much."""
+    if len(text) <= most:
+        return text
+    of = f" … ({len(text)} characters)"
+    return text[: most - len(of)] + of
 
 
 def write_control(event_id: str, source: str, data: OverrideData) -> bytes:

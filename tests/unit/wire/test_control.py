@@ -61,3 +61,14 @@ def test_an_unknown_verb_is_refused_by_name() -> None:
     found = read_control(json.dumps(event).encode())
     assert isinstance(found, Unreadable)
     assert "explode" in found.reason
+
+
+def test_a_long_reason_is_cut_and_its_override_taken() -> None:
+    """Each of many rollouts would repeat it, and one decision keeps all: a pause is never refused, for that neither."""
+    data = OverrideData(OverrideVerb.PAUSE, "production", "ada" * 100, "because " * 10_000)
+    found = read_control(write_control("o-1", "cli", data))
+    assert isinstance(found, ControlEvent)
+    assert len(found.override.why) == 2_000
+    assert found.override.why.startswith("because because ")
+    assert found.override.why.endswith(" … (80000 characters)")
+    assert len(found.override.who) == 200
