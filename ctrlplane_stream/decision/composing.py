@@ -190,7 +190,8 @@ def _explanation(draft: Draft, walked: vs.Walk, units: tuple[e.ChangedUnit, ...]
     if len({u.wave for u in units}) > 1:
         lines.append(f"in waves, {order.replace('-', ' ')}: " + " then ".join(_wave_names(units)))
     if outside:
-        lines.append(f"{outside} neighbours are not watched, since no change can reach them by a known edge")
+        some = "at least " if len(walked.found) > vs.LEFT_OUT_SCANNED else ""
+        lines.append(f"{some}{outside} neighbours are not watched, since no change can reach them by a known edge")
     return tuple(lines)
 
 
