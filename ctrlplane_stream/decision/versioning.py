@@ -4,6 +4,8 @@ A version is an artifact with the hash of what it is made from besides. The same
 a new artifact; a changed configuration of the current artifact is a new version of it (``configuring.py``).
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
@@ -198,6 +200,12 @@ def group_of(service: ServiceInEnvironment) -> str | None:
     return f"group {service.moves_together}" if service.moves_together else None
 
 
+def _is_group(draft: Draft, name: str, members: Iterable[str]) -> bool:
+    """Whether what is collected under this name is what moves together, and no release that somebody called so."""
+    known = (draft.service_as_known(member) for member in members)
+    return any(service is not None and group_of(service) == name for service in known)
+
+
 def group_size(draft: Draft, service: ServiceInEnvironment) -> int | None:
     """How many services move together with this one, itself counted; None where the release is of no known size."""
     if service.moves_together is None:
@@ -211,7 +219,7 @@ def _collect(draft: Draft, name: str, service: str, label: str, size: int | None
     before = draft.find(f"release/{name}", e.ReleaseEntry)
     members = {**(before.members if before is not None else {}), service: label}
     whole = size if size is not None else (before.size if before is not None else None)
-    declared = whole is not None and not name.startswith("group ")
+    declared = whole is not None and not _is_group(draft, name, members)
     wait = (RELEASE_WAIT_SECONDS if declared else RELEASE_QUIET_SECONDS) * 1000
     known = {*(before.again if before is not None else ())} - {service} | ({service} if again else set())
     entry = e.ReleaseEntry(name, whole, dict(sorted(members.items())), order, draft.clock.steady + wait, again=tuple(sorted(known)))
@@ -304,7 +312,7 @@ def releases_due(draft: Draft) -> None:
         if not (new := _new_of(draft, entry)):
             _forget_release(draft, name)
             _say_nothing_new(draft, entry)
-        elif entry.size is not None and len(entry.members) < entry.size and not name.startswith("group "):
+        elif entry.size is not None and len(entry.members) < entry.size and not _is_group(draft, name, entry.members):
             _forget_release(draft, name)
             _turn_down(draft, new)
             came = " and ".join(f"{service} {label}" for service, label in sorted(entry.members.items()))

@@ -224,6 +224,18 @@ def test_a_group_that_moves_together_is_one_set() -> None:
     assert [u.service for u in loop.driver.rollouts[0].units] == ["cart", "pay"]
 
 
+def test_a_declared_release_is_waited_for_whatever_its_name() -> None:
+    """Also one that is called as what moves together is collected by."""
+    loop = shop()
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="group payments v5", release_size=3)
+    loop.run(60)
+    assert loop.driver.rollout("production/cart/2") is None
+    loop.push("stock", 2, release="group payments v5", release_size=3)
+    loop.run(5)
+    assert phase(loop, "cart/2") is not Phase.QUEUED
+
+
 def test_a_declared_cycle_climbs_as_one_wave() -> None:
     loop = shop(in_cycle_compatible=True)
     loop.edges("pay>cart")
