@@ -23,20 +23,40 @@ from ctrlplane_stream.model.identity import version_label
 
 
 def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
-    """Another catalog is in force: note what changed, and roll out new configurations of current artifacts."""
+    """Another catalog is in force: note what changed, and roll out new configurations of current artifacts.
+
+    Of a catalog that comes in parts each configures its services as it comes; what is gone, and what is said of the whole environment,
+    the last one tells.
+    """
+    if fact.more:
+        draft.because("catalog-part", f"catalog {fact.hash} by {fact.who}: {len(fact.catalog.services)} of its services, others follow")
+    else:
+        _put_in_force(draft, fact)
+    _configure(draft, fact.catalog.services)
+    _rule_anew(draft)
+    return True
+
+
+def _put_in_force(draft: Draft, fact: CatalogApplied) -> None:
+    """What a catalog says of the whole environment, and the services that it does not have any more."""
     catalog = fact.catalog
     before = draft.find("catalog", e.CatalogEntry)
-    names = tuple(sorted(s.service for s in catalog.services))
+    names = tuple(sorted(fact.names if fact.names is not None else (s.service for s in catalog.services)))
     in_force = e.CatalogEntry(fact.hash, names, catalog.promote_from, catalog.promotes_to, catalog.notify, catalog.onward)
     draft.put("catalog", in_force)
+    stays = frozenset(names)
     for name in before.services if before is not None else ():
-        if name not in names and (gone := draft.service(name)) is not None:
+        if name not in stays and (gone := draft.service(name)) is not None:
             draft.put(f"gone/{name}", gone)
             draft.remove(f"service/{name}")
             draft.because("service-removed", f"{name} is no longer in the catalog: what runs of it stays, nothing new starts")
     draft.because("catalog", f"catalog {fact.hash} by {fact.who}: {len(names)} services")
+
+
+def _configure(draft: Draft, entries: tuple[ServiceInEnvironment, ...]) -> None:
+    """Each of these services as the catalog has it; what is configured otherwise than what serves or climbs is rolled out."""
     services: list[ServiceInEnvironment] = []
-    for entry in sorted(catalog.services, key=lambda s: s.service):
+    for entry in sorted(entries, key=lambda s: s.service):
         service = _as_it_is_there(draft, entry)
         advised = draft.is_advised(service.service)
         draft.put(f"service/{service.service}", service)
@@ -45,8 +65,6 @@ def on_catalog(draft: Draft, fact: CatalogApplied) -> bool:
             returned(draft, service.service)
         services.append(service)
     _roll_out(draft, services)
-    _rule_anew(draft)
-    return True
 
 
 def configured_anew(draft: Draft, moved: list[str]) -> bool:

@@ -34,12 +34,18 @@ class Provenance(msgspec.Struct, frozen=True):
 
 
 class CatalogApplied(msgspec.Struct, frozen=True, tag_field="type", tag="catalog-applied"):
-    """This environment's part of the catalog, whole, as it is from now on."""
+    """This environment's part of the catalog as it is from now on; of one too large for a record, so much of it.
+
+    Of such a one each fact tells some ``services`` of ``catalog``, those that move together in one. ``more``: others follow, and until
+    the last nothing is taken away. ``names``: in the last, all services of the environment; None where ``catalog`` has them all.
+    """
 
     catalog: EnvironmentCatalog
     hash: str
     who: str
     why: str = ""
+    more: bool = False
+    names: tuple[str, ...] | None = None
 
 
 class ReleaseOrder(StrEnum):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.standstill import Standstill
 from ctrlplane_stream.model.decisions import Decided, Parked
-from ctrlplane_stream.model.facts import Origin
+from ctrlplane_stream.model.facts import CatalogApplied, FactRecord, Origin
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.decision_log import TOPIC, admitted, fence_at
@@ -60,6 +60,8 @@ class Listening:
         self._decisions = dict.fromkeys(self._partitions, 0)
         self._reader = KafkaLogReader(settings)
         self._decided: dict[tuple[str, int], Answer] = {}
+        self._parts: set[tuple[str, int]] = set()
+        self._unfinished: set[str] = set()
 
     async def __aenter__(self) -> Self:
         """Note the ends: write the record after that."""
@@ -87,8 +89,8 @@ class Listening:
                         return (letter,)
                     facts |= await self._facts_of(topic, partition, offset)
                     await self._listen()
-                    if facts and facts <= self._decided.keys():
-                        return tuple(self._decided[fact] for fact in sorted(facts))
+                    if facts and not self._unfinished and facts <= self._decided.keys():
+                        return tuple(self._decided[fact] for fact in sorted(facts) if self._is_worth_telling(fact))
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             return ()
@@ -110,7 +112,19 @@ class Listening:
                 fact = read_fact(record.value)
                 if not isinstance(fact, Unreadable) and fact.origin is not None and replace(fact.origin, index=0) == origin:
                     found.add((fact.environment, record.offset))
+                    self._note_part(fact, record.offset)
         return found
+
+    def _note_part(self, record: FactRecord, offset: int) -> None:
+        """Remember a part of a large catalog, and that others are to come: the answer to the last is that to all, where none is refused."""
+        if isinstance(record.fact, CatalogApplied) and record.fact.more:
+            self._parts.add((record.environment, offset))
+            self._unfinished.add(record.environment)
+        else:
+            self._unfinished.discard(record.environment)
+
+    def _is_worth_telling(self, fact: tuple[str, int]) -> bool:
+        return fact not in self._parts or self._decided[fact].refused
 
     async def _listen(self) -> None:
         """Take in what was decided since, whatever it is about: a fact is seen after its decision where both come at once."""

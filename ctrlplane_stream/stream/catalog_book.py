@@ -4,12 +4,16 @@ A record is accepted only if it is based on the catalog in force, so two people 
 unawares. The topic is compacted: what is read first is accepted, whatever it says it is based on.
 """
 
+from collections.abc import Iterator
+
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.model.catalog import Catalog, EnvironmentCatalog
 from ctrlplane_stream.model.facts import CatalogApplied
 from ctrlplane_stream.stream.ports import LogReader, Record
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, overwrites_unawares, read_catalog_record
+from ctrlplane_stream.wire.catalog_parts import parts_of
 from ctrlplane_stream.wire.cloudevents import Unreadable
 
 TOPIC = "catalog"
@@ -74,9 +78,17 @@ class CatalogBook:
 
 
 def facts_of(edition: Edition) -> list[tuple[str, CatalogApplied]]:
-    """What each environment is told, in order of name: its part, also where the new catalog has nothing left of it."""
+    """What each environment is told, in order of name, also where the new catalog has nothing left of it; a large one in several facts."""
     record = edition.record
     gone = set(edition.before.environments) - set(record.catalog.environments) if edition.before is not None else set()
     views = [record.catalog.view(name) for name in record.catalog.environments]
     views += [EnvironmentCatalog(name, ()) for name in gone]
-    return [(v.environment, CatalogApplied(v, record.hash, record.who, record.why)) for v in sorted(views, key=lambda v: v.environment)]
+    return [(v.environment, fact) for v in sorted(views, key=lambda v: v.environment) for fact in _told(v, record)]
+
+
+def _told(view: EnvironmentCatalog, record: CatalogRecord) -> Iterator[CatalogApplied]:
+    *first, last = parts_of(view)
+    for part in first:
+        yield CatalogApplied(EnvironmentCatalog(view.environment, part), record.hash, record.who, record.why, more=True)
+    names = tuple(s.service for s in view.services) if first else None
+    yield CatalogApplied(replace(view, services=last), record.hash, record.who, record.why, names=names)

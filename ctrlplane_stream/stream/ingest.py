@@ -27,6 +27,8 @@ from ctrlplane_stream.wire.registry import LeftOut, is_notification, read_notifi
 from ctrlplane_stream.wire.verdicts import read_verdict
 
 FACTS = "facts"
+MAX_FACT_BYTES = 4_000_000
+"""A larger one would be refused by the broker (``topics/facts.yaml``), again after each start: its record is a dead letter instead."""
 NO_CATALOG = Unreadable("no catalog is applied yet; run `ctrlplane-stream catalog apply` and replay this record")
 
 Facts = list[tuple[str, Fact]]
@@ -87,6 +89,8 @@ class Ingest:
     async def _taken_in(self, found: Record) -> TakenIn:
         told = await self._readers[found.topic](found)
         own = [self._letter(Origin(found.topic, found.partition, found.offset, i), *fact) for i, fact in enumerate(told.facts)]
+        if (largest := max((len(letter.value or b"") for letter in own), default=0)) > MAX_FACT_BYTES:
+            own, told = [], Told(refused=Unreadable(f"what it tells has {largest} bytes, more than the {MAX_FACT_BYTES} of a fact"))
         ahead = self._untold() if own and found.topic != CATALOG else []
         return TakenIn([*ahead, *own], told.refused, told.left_out)
 

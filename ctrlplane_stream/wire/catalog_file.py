@@ -21,6 +21,7 @@ from ctrlplane_stream.model import policy as policies
 from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.wire import cloudevents
+from ctrlplane_stream.wire.catalog_parts import too_large
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.gate_values import gate_problems
 from ctrlplane_stream.wire.templates import ContentsOf, resolved, template_problems, unresolved
@@ -72,7 +73,8 @@ def read_catalog_record(value: bytes | None) -> CatalogRecord | Unreadable:
         return record
     if record.hash != catalog_hash(record.catalog):
         return Unreadable("the catalog does not match its hash; use `ctrlplane-stream catalog apply`")
-    wrong = [text for _, text in (*_semantic_problems(record.catalog), *unresolved(record.catalog))]
+    problems = [*_semantic_problems(record.catalog), *unresolved(record.catalog)]
+    wrong = [text for _, text in problems or too_large(record.catalog)]
     return Unreadable("; ".join(wrong[:5])) if wrong else record
 
 
@@ -86,8 +88,15 @@ def read_catalog_file(text: str, contents_of: ContentsOf = lambda _: None) -> Ca
         yield from _semantic_problems(catalog)
         yield from template_problems(catalog, contents_of)
 
-    found = _read(text, Catalog, problems, "a catalog has `environments` and `services`, as examples/catalog.yaml shows")
-    return resolved(found, contents_of) if isinstance(found, Catalog) else found
+    shape = "a catalog has `environments` and `services`, as examples/catalog.yaml shows"
+    found = _read(text, Catalog, problems, shape)
+    if not isinstance(found, Catalog):
+        return found
+    whole = resolved(found, contents_of)
+    if large := list(too_large(whole)):
+        lines = _Lines(yaml.compose(text, Loader=yaml.SafeLoader))
+        return _by_line(Problem(lines.of(path), said) for path, said in large)
+    return whole
 
 
 def read_policy_file(text: str) -> Policy | tuple[Problem, ...]:

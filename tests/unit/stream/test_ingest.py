@@ -3,21 +3,25 @@
 import asyncio
 import json
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
 from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, ServiceEntry, ServiceOverride
-from ctrlplane_stream.model.facts import ArtifactPushed
+from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, OverrideVerb
 from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.stream.ingest import Ingest, TakenIn
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.control import OVERRIDE, OverrideData
 from ctrlplane_stream.wire.registry import LeftOut
 from tests.unit.stream.conftest import MemoryBroker
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+DATA = OverrideData(OverrideVerb.PAUSE, "production", "ada", "errors in the till")
 
 
 def _catalog(*names: str) -> CatalogRecord:
@@ -72,3 +76,29 @@ def test_an_envelope_before_any_catalog_is_refused_with_the_remedy() -> None:
     taken = _taken_in(MemoryBroker(), _pushed("cart", 1))
     assert taken.refused is not None
     assert "catalog apply" in taken.refused.reason
+
+
+def test_a_large_catalog_is_told_in_facts_that_a_record_holds() -> None:
+    """One fact of all of them would be larger than ``facts`` takes, and ingest would end by it again and again."""
+    broker = _with(*(f"s{i:05d}" for i in range(4_000)))
+    record = Record("catalog", 0, 0, 0, b"catalog", broker.logs["catalog", 0][0].value)
+    taken = asyncio.run(Ingest(CatalogBook(broker, 1), 1).batch([record]))[0]
+    facts = [f for letter in taken.letters if not isinstance(f := read_fact(letter.value), Unreadable)]
+    told = [f.fact for f in facts if isinstance(f.fact, CatalogApplied)]
+    assert max(len(letter.value or b"") for letter in taken.letters) < 1_100_000
+    assert [f.origin.index for f in facts if f.origin is not None] == list(range(len(told)))
+    assert [fact.more for fact in told] == [True] * (len(told) - 1) + [False]
+    assert told[-1].names == tuple(sorted(s.service for fact in told for s in fact.catalog.services))
+    assert len(told[-1].names) == 4_000
+
+
+def test_what_tells_more_than_a_fact_may_have_is_a_dead_letter() -> None:
+    """Whatever it is: the broker would refuse the fact, and ingest would begin with its record again and again."""
+    broker = _with("cart")
+    event = {"specversion": "1.0", "id": "e1", "source": "/tests", "type": OVERRIDE, "data": msgspec.to_builtins(DATA)}
+    record = Record("control", 0, 0, 0, None, json.dumps(event).encode())
+    with patch("ctrlplane_stream.stream.ingest.MAX_FACT_BYTES", 100):
+        taken = asyncio.run(Ingest(CatalogBook(broker, 1), 1).batch([record]))[0]
+    assert taken.letters == []
+    assert taken.refused is not None
+    assert "more than the 100 of a fact" in taken.refused.reason
