@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.telemetry.batches import Batch, Watch
 from ctrlplane_stream.telemetry.known_peers import Sighting
+from ctrlplane_stream.wire.packing import packed, unpacked
 
 
 class SourceState(msgspec.Struct, frozen=True):
@@ -91,10 +92,10 @@ def on_other_logs(checkpoint: Checkpoint, sources: Mapping[int, int], halves: in
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """A checkpoint as JSON."""
-    return msgspec.json.encode(checkpoint)
+    """A checkpoint as JSON, packed where it is large."""
+    return packed(msgspec.json.encode(checkpoint))
 
 
 def decode(value: bytes) -> Checkpoint:
-    """A checkpoint from JSON. Raises msgspec.DecodeError where the bytes hold none."""
-    return msgspec.json.decode(value, type=Checkpoint)
+    """A checkpoint from what :func:`encode` gave. Raises msgspec.DecodeError where the bytes hold none."""
+    return msgspec.json.decode(unpacked(value), type=Checkpoint)

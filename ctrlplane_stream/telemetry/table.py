@@ -21,6 +21,7 @@ from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, Wi
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord, ServiceRecord, share_class
 from ctrlplane_stream.telemetry.heard import Heard, Partitions
 from ctrlplane_stream.telemetry.telling import few_enough, in_records
+from ctrlplane_stream.wire.packing import packed, unpacked
 
 TableFact = EdgesObserved | EdgesFaded | ArrivalsObserved
 _LONGEST_GAP = 10_000
@@ -255,7 +256,7 @@ class DependencyTable:
         if not self._stepped:
             return []
         self._stepped = False
-        records = [(f"{self.environment}/{number}", msgspec.json.encode(self._shards[number])) for number in sorted(self._dirty)]
+        records = [(f"{self.environment}/{number}", packed(msgspec.json.encode(self._shards[number]))) for number in sorted(self._dirty)]
         self._dirty.clear()
         return [*records, (f"{self.environment}/head", msgspec.json.encode(self._head))]
 
@@ -267,7 +268,7 @@ class DependencyTable:
                 self._head = msgspec.json.decode(value, type=Head)
                 self._read = Partitions(self._head.progress)
             else:
-                self._shards[int(number)] = msgspec.json.decode(value, type=Shard)
+                self._shards[int(number)] = msgspec.json.decode(unpacked(value), type=Shard)
 
 
 def _arrivals(told: frozenset[str], window: int, parts: list[WindowPart]) -> dict[str, dict[str, int]]:

@@ -97,6 +97,20 @@ def test_arrivals_are_said_while_versions_change_by_whoevers_hand_and_for_a_minu
     assert arrived == [[{"cart": {"2": 7}}]] * 6 + [[]] * 3
 
 
+def test_the_edges_of_a_caller_of_many_over_many_versions_fit_a_record_and_are_read_again() -> None:
+    """A webhook sender that was deployed 32 times, each time under another digest."""
+    log = Log()
+    digests = [f"sha256:{number:064}" for number in range(32)]
+    for at, digest in enumerate(digests):
+        rows = [EdgeWindow("hooks", f"{n:04}.customer.example", EdgeKind.EXTERNAL, digest, "unknown", 7, 1, 7.0, 1.0) for n in range(2_200)]
+        log.write(window(100 + 10 * at, *rows), *closed(100 + 10 * at))
+    written = log.table.dirty()
+    assert sum(len(msgspec.json.encode(edge)) for edge in log.table.edges()) > 12_582_912 > 2 * max(len(value) for _, value in written)
+    again = DependencyTable("prod", SETTINGS)
+    again.restore(written)
+    assert list(again.edges()) == list(log.table.edges())
+
+
 def test_a_version_for_each_request_makes_no_fact_that_is_larger_than_a_record() -> None:
     log = Log()
     log.write(window(100, service("cart", "#1")), *closed(100))
