@@ -31,6 +31,9 @@ from ctrlplane_stream.model.facts import (
 from ctrlplane_stream.model.policy import Unsure
 from ctrlplane_stream.model.world import TargetObserved
 
+_MOST_MET = 1_000
+"""Versions of which it is remembered when they were last met: a service may give each request one of its own."""
+
 
 def on_outcome(draft: Draft, fact: OutcomeReported) -> bool:
     """Take note of how a command ended."""
@@ -296,7 +299,7 @@ def on_arrivals(draft: Draft, fact: ArrivalsObserved) -> bool:
 def _arrived(draft: Draft, service: str, fact: ArrivalsObserved) -> None:
     before = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
     counts = _by_our_labels(draft, service, fact.arrivals.get(service, {}))
-    met = _met(before.last_met if before is not None else {}, counts, fact)
+    met = _met(draft, service, before.last_met if before is not None else {}, counts, fact)
     draft.put(f"arrivals/{service}", e.ArrivalsEntry(fact.window, fact.window_seconds, counts, met))
 
 
@@ -304,17 +307,21 @@ def _met_earlier(draft: Draft, fact: ArrivalsObserved) -> None:
     """Note of a window that comes after later ones who was met in it: a drain counts from there."""
     for service, told in sorted(fact.arrivals.items()):
         if (entry := draft.find(f"arrivals/{service}", e.ArrivalsEntry)) is not None:
-            met = _met(entry.last_met, _by_our_labels(draft, service, told), fact)
+            met = _met(draft, service, entry.last_met, _by_our_labels(draft, service, told), fact)
             draft.put(f"arrivals/{service}", replace(entry, last_met=met))
 
 
-def _met(before: dict[str, int], counts: dict[str, int], fact: ArrivalsObserved) -> dict[str, int]:
-    """When each version was last met, with this window."""
+def _met(draft: Draft, service: str, before: dict[str, int], counts: dict[str, int], fact: ArrivalsObserved) -> dict[str, int]:
+    """When each version was last met, with this window; of more than ``_MOST_MET`` those that run, and the latest."""
     end, met = int(fact.window + fact.window_seconds), dict(before)
     for label, count in counts.items():
         if count > 0:
             met[label] = max(end, before.get(label, 0))
-    return met
+    if len(met) <= _MOST_MET:
+        return met
+    live = {version.label for version in draft.target(service).live}
+    kept = sorted(met, key=lambda label: (label not in live, -met[label], label))[:_MOST_MET]
+    return {label: met[label] for label in sorted(kept)}
 
 
 def _by_our_labels(draft: Draft, service: str, arrivals: dict[str, int]) -> dict[str, int]:

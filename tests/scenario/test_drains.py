@@ -57,6 +57,22 @@ def test_a_window_that_comes_after_a_later_one_still_says_whom_it_met() -> None:
     assert last_window(loop) + WINDOW_SECONDS == last + 40
 
 
+def test_a_version_for_each_request_does_not_fill_the_state_and_a_drain_still_counts_from_when_its_version_was_met() -> None:
+    """Somebody gives every request a version of its own: whatever of it was met was remembered for as long as the rollout lasted."""
+    loop = shop(policy=replace(QUICK, drain_seconds=40))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    loop.run(3 * WINDOW_SECONDS)
+    for at in range(20):
+        flood = {f"{at}-{number}": 1 for number in range(100)}
+        loop.give(ArrivalsObserved(last_window(loop), WINDOW_SECONDS, {"cart": {"#1": 95, **({"#2": 5} if at == 0 else {}), **flood}}))
+    met = loop.driver.state.find("arrivals/cart", e.ArrivalsEntry).last_met  # type: ignore[union-attr]
+    assert {"#1", "#2"} <= met.keys()
+    assert len(met) <= 1_000
+    assert run_until_parked(loop, "#2") >= (met["#2"] + 40) * 1000
+
+
 def test_a_drain_ends_at_its_limit_when_telemetry_stopped_before_it_began() -> None:
     """What was counted while the version had weight says nothing of it since: it kept the drain, and what queued behind it, for ever."""
     loop = shop(policy=replace(QUICK, drain_seconds=20, drain_limit_seconds=60))
