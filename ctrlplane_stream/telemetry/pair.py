@@ -293,5 +293,5 @@ class PairStage:
             tuple(self._watches[key] for key in sorted(self._watches)),
             self._peers.sightings,
             self._names.admitted,
-            tuple((source, self._sources[source].through) for source in sorted(self._sources)),
+            tuple((source, max(state.through, state.begun)) for source, state in sorted(self._sources.items())),
         )
