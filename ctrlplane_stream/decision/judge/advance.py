@@ -6,6 +6,7 @@ import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
 from ctrlplane_stream.decision.judge.baseline import Totals, lost_calls
+from ctrlplane_stream.decision.judge.beside import answered_after
 from ctrlplane_stream.decision.judge.calls import check_calls
 from ctrlplane_stream.decision.judge.checks import (
     Frame,
@@ -218,6 +219,7 @@ def _seen(state: StepState, change: Change, assignment: Assignment, rows: Rows) 
         due=0.0 if candidate else before.due + assignment.weight * total,
         empty_windows=0 if total else before.empty_windows + 1,
         labels=tuple(sorted({*before.labels, *arrived}))[:_LABELS],
+        answered=answered_after(before.answered, change, rows, state),
     )
 
 

@@ -196,11 +196,15 @@ def check_arrivals(state: CheckState, candidate: float, stable: float, weight: f
     total = candidate + stable
     if total <= 0 or not 0.0 < weight < 1.0:
         return state
-    most = weight * tolerance / (weight * tolerance + 1 - weight)
-    least = weight / (weight + (1 - weight) * tolerance)
+    least, most = admissible_arrivals(weight, tolerance)
     after = weigh_two_sided(state, Counts(candidate, total), stable, most, least, UNSCATTERED)
     kept = wanted + _BEYOND
     return replace(after, evidence=clipped(after.evidence, kept), opposite=clipped(after.opposite or Evidence(), kept))
+
+
+def admissible_arrivals(weight: float, tolerance: float) -> tuple[float, float]:
+    """The least and the largest share of requests that a weight inside (0, 1) may bring, where arrivals may be off it by a factor."""
+    return weight / (weight + (1 - weight) * tolerance), weight * tolerance / (weight * tolerance + 1 - weight)
 
 
 def limit_counts(arm: ArmWindow, metric: Metric, maximum: float, kept: Kept, before: Counts) -> Counts:

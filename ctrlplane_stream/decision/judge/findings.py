@@ -5,8 +5,11 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
+from ctrlplane_stream.decision.judge.beside import explains
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram, quantile_bounds
 from ctrlplane_stream.decision.judge.questions import (
     MAX_EDGES,
@@ -18,7 +21,7 @@ from ctrlplane_stream.decision.judge.questions import (
     log_threshold,
     questions,
 )
-from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named, past_of
+from ctrlplane_stream.decision.judge.state import CheckState, StepState, edge_named, name_of_edge, past_of
 from ctrlplane_stream.decision.judge.witnesses import cleared
 from ctrlplane_stream.decision.stats.harm import log_harm
 from ctrlplane_stream.decision.stats.intervals import difference_of_shares, of_level, ratio_of_rates
@@ -28,6 +31,7 @@ from ctrlplane_stream.model.verdicts import (
     Assignment,
     Change,
     Comparison,
+    Guard,
     GuardRole,
     Limit,
     Metric,
@@ -67,11 +71,26 @@ def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, 
         _of_group(group, state, assignment, budget.of(group.guard), found)
     for number, evidence in enumerate(found):
         if evidence.status is VerdictStatus.FAIL:
-            accused = state.checks.get(f"{evidence.role}|{evidence.guard}|{evidence.comparison}|{evidence.name}", _NEW)
-            found[number] = cleared(evidence, accused, state, assignment)
+            accused = state.checks.get(_check_of(evidence), _NEW)
+            found[number] = cleared(_excused(evidence, accused, state, assignment), accused, state, assignment)
     for change in assignment.changed:
         found.extend(_of_change(change, state, assignment, budget.required))
     return tuple(found)
+
+
+def _check_of(evidence: MetricEvidence) -> str:
+    """How the check behind an evidence is named in the state."""
+    key = f"{evidence.role}|{evidence.guard}|{evidence.comparison}|{evidence.name}"
+    return f"{key}|{name_of_edge(evidence.edge)}" if evidence.name is Metric.CALLS_PER_REQUEST and evidence.edge is not None else key
+
+
+def _excused(evidence: MetricEvidence, accused: CheckState, state: StepState, assignment: Assignment) -> MetricEvidence:
+    """The evidence of a check, or the same without FAIL where stable does beside the candidate what is held against the past."""
+    guard = Guard(evidence.guard, evidence.role)
+    if evidence.comparison is not Comparison.BASELINE or not explains(guard, evidence.name, evidence.margin, accused, state, assignment):
+        return evidence
+    reason = "pre-existing: the stable version beside the candidate explains it"
+    return replace(evidence, status=VerdictStatus.INCONCLUSIVE, pre_existing=True, missing=reason)
 
 
 def _of_group(group: Group, state: StepState, assignment: Assignment, alpha: float, into: list[MetricEvidence]) -> None:
@@ -152,20 +171,24 @@ def harm_of(check: CheckState) -> float:
 
 
 def doubted(state: StepState, assignment: Assignment, found: Iterable[MetricEvidence]) -> MetricEvidence | None:
-    """The evidence that speaks loudest for harm as it stands now, if loud enough to deny a PASS that nothing proves; else None.
+    """The evidence that speaks loudest for harm as it stands now, if loud enough to deny a PASS that nothing proves and not stable's own
+    doing; else None.
 
     Unlike a FAIL this may pass again: it looks at the capital of today, not at the highest ever.
     """
-    loud = 1.0 / assignment.policy.false_pass
+    loud = -math.log(assignment.policy.false_pass)
     by_key = {question.key: question for question in questions(assignment)}
     standing: dict[tuple[str, GuardRole, Metric, Comparison], float] = {}
     for key, check in state.checks.items():
         question = by_key.get("|".join(key.split("|")[:4]))
-        if question is not None and check.windows:
+        if question is None or not check.windows or (nats := _standing(check)) < loud:
+            continue
+        against_past = question.comparison is Comparison.BASELINE
+        if not (against_past and explains(question.guard, question.metric, question.margin, check, state, assignment)):
             name = (question.guard.service, question.guard.role, question.metric, question.comparison)
-            standing[name] = max(standing.get(name, 0.0), math.exp(min(_LARGEST, _standing(check))))
+            standing[name] = max(standing.get(name, 0.0), nats)
     worst = max(standing.items(), key=lambda item: item[1], default=None)
-    if worst is None or worst[1] < loud:
+    if worst is None:
         return None
     alike = [e for e in found if (e.guard, e.role, e.name, e.comparison) == worst[0]]
     return max(alike, key=lambda e: e.e_value, default=None)

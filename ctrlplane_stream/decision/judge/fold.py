@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
+from ctrlplane_stream.decision.judge.beside import loses_beside
 from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
+from ctrlplane_stream.decision.judge.checks import admissible_arrivals
 from ctrlplane_stream.decision.judge.findings import doubted, findings
 from ctrlplane_stream.decision.judge.harming import carried_on, harm_of
 from ctrlplane_stream.decision.judge.outlook import Outlook, last, outlooks, slowest
@@ -151,10 +153,19 @@ def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEviden
 
 def _mismatch(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict | None:
     for evidence in found:
-        if evidence.name is Metric.SAMPLE_RATIO and evidence.e_value >= evidence.threshold:
+        contradicts = evidence.name is Metric.SAMPLE_RATIO and evidence.e_value >= evidence.threshold
+        if contradicts and not _lost_elsewhere(evidence, state, assignment):
             reason = wrong_ratio(evidence, assignment.weight)
             return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, reason, metrics=found, contradicted=True)
     return None
+
+
+def _lost_elsewhere(arrivals: MetricEvidence, state: StepState, assignment: Assignment) -> bool:
+    """Whether calls that no server answered account for an excess of arrivals at the candidate: stable dies, the routing does as told."""
+    policy, weight, seen = assignment.policy, assignment.weight, arrivals.candidate
+    if arrivals.effect is None or arrivals.effect <= 1.0:
+        return False
+    return seen.events / (seen.total + state.coverage.lost) <= admissible_arrivals(weight, policy.sample_ratio_tolerance)[1]
 
 
 def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict:
@@ -177,6 +188,8 @@ def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[Me
     """Whether calls to the changed services are lost that nothing can be said of, since nobody knows how many were before the rollout. The
     candidate's part of all calls is its weight."""
     if all(e.missing is None for e in found if e.name is Metric.LOST_CALLS):
+        return False
+    if all(loses_beside(change, state, assignment) > 0 for change in assignment.changed):
         return False
     allowed = assignment.policy.lost_margin * state.coverage.calls * assignment.weight
     return state.coverage.lost > allowed + _UNEXPLAINED * math.sqrt(max(1.0, allowed))

@@ -82,6 +82,18 @@ class CheckState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     joint: Joint | None = None
 
 
+class Answered(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Calls to a changed service in those windows of a step that lost more of them than the past did: answered by its ``candidate``, by
+    ``stable``, ``lost`` (failed, and no server answered), in ``total``, all corrected for sampling; and how many of the total were
+    ``seen``."""
+
+    candidate: float = 0.0
+    stable: float = 0.0
+    lost: float = 0.0
+    total: float = 0.0
+    seen: float = 0.0
+
+
 class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What arrived at the changed services during the step, and the silences that run now.
 
@@ -95,6 +107,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     due: float = 0.0
     empty_windows: int = 0
     labels: tuple[str, ...] = ()
+    answered: Answered = Answered()
 
 
 class Touched(msgspec.Struct, frozen=True, array_like=True, gc=False):
