@@ -10,7 +10,7 @@ import msgspec
 
 from ctrlplane_stream.decision.judge.histograms import Drawn
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey, EdgeKind
 from ctrlplane_stream.model.sketch import Sketch
 from ctrlplane_stream.model.windows import Exposure, ExposureWindow
 
@@ -147,7 +147,8 @@ def _edge_arm(
                 requests += row.calls
                 errors += row.errors
                 arm.estimated += row.estimated_calls
-                if latency is not None:
+                # Calls of which no server answered any are no time of the service: a dead one refuses quickly.
+                if latency is not None and not (row.callee_version == UNKNOWN_VERSION and row.errors >= row.calls):
                     latencies.append(row.server if latency is Side.SERVER and row.server.indices else row.client)
                 gaps.append(row.gap)
         if seen:
