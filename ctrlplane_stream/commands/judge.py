@@ -1,5 +1,6 @@
 """`judge`: the gates over recorded traces."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +118,31 @@ def _unless_alone(report: Report, alone: str | None) -> Report:
     return msgspec.structs.replace(report, verdict=VerdictStatus.NO_DATA, at_window=0, reason=alone, proven=False, culprit=None, windows=())
 
 
+def _unmatched(stable: int, candidate: int) -> Iterator[str]:
+    """What the longer of two recordings has more, in words."""
+    if stable:
+        yield (
+            f"The candidate's recording ends {counted(stable, 'window')} before stable's, and nothing is known of it from there on: "
+            "if it was recorded for as long, nothing reached it any more."
+        )
+    if candidate:
+        yield (
+            f"The last {counted(candidate, 'window')} of the candidate's recording {'have' if candidate > 1 else 'has'} none of stable's "
+            "beside it: held against all of stable's recording, with wider margins, which finds harm and proves nothing."
+        )
+
+
 def _tell(report: Report, *, all_windows: bool) -> None:
     click.echo(f"{report.verdict} after window {report.at_window}{'' if report.proven or report.verdict != 'PASS' else ', unproven'}")
     click.echo(report.reason)
     click.echo(f"Compared {report.comparison}.")
     if report.unreadable:
         click.echo(f"{counted(report.unreadable, 'record')} could not be read, as told above: the verdict knows nothing of them.")
+    if report.strayed:
+        strays = counted(report.strayed, "call or request", "calls and requests")
+        click.echo(f"{strays} left out: they ended at quite another time than the rest of their recording, as by a wrong clock.")
+    for sentence in _unmatched(*report.unmatched):
+        click.echo(sentence)
     if report.culprit is not None:
         on = f", on {report.culprit.edge}" if report.culprit.edge is not None else ""
         click.echo(f"Culprit: {report.culprit.service}{on}")

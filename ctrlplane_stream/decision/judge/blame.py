@@ -44,8 +44,9 @@ def culprit_of(fail: MetricEvidence, found: tuple[MetricEvidence, ...], assignme
 
 
 def edges_of(state: StepState) -> tuple[EdgeKey, ...]:
-    """The edges that were seen on the changed services, from the totals kept for blame."""
+    """The edges that were seen on the changed services, from the totals kept for blame, and those of before the rollout."""
     names = {name for key, check in state.checks.items() if key.startswith(f"{GuardRole.CHANGED}|") for name in check.edges}
+    names |= {name for past in state.references.values() for name in past.totals().calls}
     return tuple(sorted(edge_named(name) for name in names))
 
 

@@ -13,8 +13,9 @@ import msgspec
 
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, observe
-from ctrlplane_stream.decision.judge.fold import begin, verdict_of
+from ctrlplane_stream.decision.judge.fold import begin, follow, verdict_of
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
+from ctrlplane_stream.decision.judge.state import StepState
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey, EdgeKind
 from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import (
@@ -34,6 +35,14 @@ STABLE, CANDIDATE = "stable", "candidate"
 
 _NO_WEIGHT = 1e9
 """Recordings follow no weight, so that any share of arrivals is right."""
+
+
+_SILENCE = 4
+"""Windows without a span after which another stretch of a recording begins."""
+_STRAY = 0.01
+"""A stretch of less than this part of all calls and requests is none of the recording: spans of a wrong clock, or of another day."""
+_LONGEST_SILENCE = 60
+"""Empty windows that are kept between two stretches."""
 
 
 class MetricReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +93,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     windows: tuple[WindowReport, ...]
     unreadable: int = 0
     """Records of the recordings that could not be read, which the verdict therefore knows nothing of."""
+    strayed: int = 0
+    """Calls and requests that ended at another time than the recording they are in, as by a wrong clock, and were left out."""
+    unmatched: tuple[int, int] = (0, 0)
+    """Windows of the stable and of the candidate's recording beside which the other, shorter one has none. Those of stable are its past
+    only; those of the candidate are held against all of stable's recording, as a bake is against the past."""
 
 
 class _Case(NamedTuple):
@@ -95,18 +109,20 @@ class _Case(NamedTuple):
     weight: float
     apart: bool
     callees: tuple[str, ...] = ()
+    rest: tuple[ClosedWindow, ...] = ()
+    """What the candidate's recording has more than stable's."""
 
 
 def judge_recordings(stable: Iterable[WindowPart], candidate: Iterable[WindowPart], policy: GatePolicy, window_seconds: int) -> Report:
     """Judge one recording against another, window by window from their starts."""
-    before, after = _by_window(stable, window_seconds), _by_window(candidate, window_seconds)
+    (before, strayed), (after, more) = _by_window(stable, window_seconds), _by_window(candidate, window_seconds)
     labels = _labels(part for parts in before for part in parts), _labels(part for parts in after for part in parts)
     services = sorted({*labels[0], *labels[1]})
     windows = tuple(
         ClosedWindow(at, (*_relabelled(old, STABLE, at), *_relabelled(new, CANDIDATE, at)))
         for at, old, new in zip(count(window_seconds, window_seconds), before, after, strict=False)
     )
-    baseline = Baseline()
+    baseline, both = Baseline(), len(windows)
     for number, parts in enumerate(before):
         at = number * window_seconds
         whole = ClosedWindow(at, tuple(_relabelled(parts, STABLE, at)))
@@ -119,14 +135,19 @@ def judge_recordings(stable: Iterable[WindowPart], candidate: Iterable[WindowPar
         "before/after: two recordings of different times, aligned from their starts; whatever else changed between them is in it",
         0.5,
         apart=True,
+        rest=tuple(
+            ClosedWindow(at, _relabelled(parts, CANDIDATE, at))
+            for at, parts in zip(count((both + 1) * window_seconds, window_seconds), after[both:], strict=False)
+        ),
     )
-    return _judged(case, policy, window_seconds)
+    report = _judged(case, policy, window_seconds)
+    return msgspec.structs.replace(report, strayed=strayed + more, unmatched=(len(before) - both, len(after) - both))
 
 
 def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, window_seconds: int) -> Report:
     """Judge one recording in which ``version`` is the candidate's label, from the first window that has it; what lies before is
     baseline."""
-    windows = _by_window(parts, window_seconds)
+    windows, strayed = _by_window(parts, window_seconds)
     whole = [ClosedWindow(at, _moved(parts, at)) for at, parts in zip(count(window_seconds, window_seconds), windows, strict=False)]
     first = next((i for i, closed in enumerate(whole) if any(row.version == version for row in _services(closed.parts))), len(whole))
     counts: dict[str, dict[str, int]] = {}
@@ -150,7 +171,7 @@ def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, w
         apart=False,
         callees=_callees(whole[first:], moved) if first else (),
     )
-    return _judged(case, policy, window_seconds)
+    return msgspec.structs.replace(_judged(case, policy, window_seconds), strayed=strayed)
 
 
 def _callees(windows: Iterable[ClosedWindow], moved: set[str]) -> tuple[str, ...]:
@@ -170,7 +191,14 @@ def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
     state = msgspec.structs.replace(begin(assignment, case.baseline), apart=case.apart)
     states = [state := advance(state, assignment, closed) for closed in case.windows]
     verdicts = [verdict_of(after, assignment) for after in states]
-    at = _decided(verdicts)
+    at = _decided(verdicts[: _last_called(case.windows, case)])
+    if case.rest and verdicts[at].status is not VerdictStatus.FAIL:
+        beyond = _beyond(state, assignment, case)
+        end = _last_called(case.rest, case) - 1
+        worst = next((number for number, verdict in enumerate(beyond) if verdict.status is VerdictStatus.FAIL), end)
+        if beyond[worst].status in (VerdictStatus.FAIL, VerdictStatus.NO_DATA):
+            at = len(verdicts) + worst
+        verdicts += beyond
     final = verdicts[at]
     return Report(
         verdict=final.status,
@@ -205,19 +233,40 @@ def _assignment(case: _Case, policy: GatePolicy, window_seconds: int) -> Assignm
         ),
         weight=case.weight,
         weight_confirmed_at_ms=0,
-        steps=1,
+        steps=2 if case.rest else 1,
         window_seconds=window_seconds,
         policy=bounded,
     )
 
 
 def _decided(verdicts: Sequence[Verdict]) -> int:
-    """The first FAIL, else the first PASS, else the last window."""
-    for wanted in (VerdictStatus.FAIL, VerdictStatus.PASS):
-        for number, verdict in enumerate(verdicts):
-            if verdict.status is wanted:
-                return number
-    return len(verdicts) - 1
+    """The first FAIL; else where the PASS began that holds to the end; else the last window. What a live step would have passed on before
+    its candidate died is no PASS of a recording in which it dies."""
+    last = len(verdicts) - 1
+    for number, verdict in enumerate(verdicts):
+        if verdict.status is VerdictStatus.FAIL:
+            return number
+    while last and verdicts[last].status is verdicts[last - 1].status is VerdictStatus.PASS:
+        last -= 1
+    return last
+
+
+def _beyond(state: StepState, assignment: Assignment, case: _Case) -> list[Verdict]:
+    """What is said of the candidate's further windows: as of a bake, whose past is the stable recording."""
+    policy = msgspec.structs.replace(assignment.policy, lost_margin=assignment.policy.lost_margin * assignment.weight)
+    alone = msgspec.structs.replace(assignment, step=1, attempt=2, weight=1.0, baking=True, policy=policy)
+    after = msgspec.structs.replace(follow(state, alone, case.baseline), apart=True)
+    return [verdict_of(after := advance(after, alone, closed), alone) for closed in case.rest]
+
+
+def _last_called(windows: Sequence[ClosedWindow], case: _Case) -> int:
+    """How many windows there are until the last one in which anybody called a changed service: that traffic ends is no silence of it."""
+    changed = {change.service for change in case.changes}
+    for number in range(len(windows), 1, -1):
+        parts = windows[number - 1].parts
+        if any(row.service in changed for row in _services(parts)) or any(edge.callee in changed for part in parts for edge in part.edges):
+            return number
+    return 1
 
 
 def _metric(evidence: MetricEvidence) -> MetricReport:
@@ -236,14 +285,39 @@ def _metric(evidence: MetricEvidence) -> MetricReport:
     )
 
 
-def _by_window(parts: Iterable[WindowPart], window_seconds: int) -> list[list[WindowPart]]:
-    """Parts by window from the first to the last, empty windows between them included."""
+def _by_window(parts: Iterable[WindowPart], window_seconds: int) -> tuple[list[list[WindowPart]], int]:
+    """Parts by window from the first to the last, empty windows between them included; and how many calls and requests were left out,
+    since they ended at another time than the recording's: a wrong clock must not say where it begins.
+
+    Between two stretches of traffic there are no more than ``_LONGEST_SILENCE`` empty windows, however long there was none.
+    """
     held: dict[int, list[WindowPart]] = {}
     for part in parts:
         held.setdefault(part.window, []).append(part)
-    if not held:
-        return []
-    return [held.get(window, []) for window in range(min(held), max(held) + 1, window_seconds)]
+    sizes = {window: in_order(_size(part) for part in held[window]) for window in sorted(held)}
+    stretches: list[list[int]] = []
+    for window in sizes:
+        if not stretches or window - stretches[-1][-1] > _SILENCE * window_seconds:
+            stretches.append([])
+        stretches[-1].append(window)
+    least = in_order(sizes.values()) * _STRAY
+    found: list[list[WindowPart]] = []
+    strayed, before = 0.0, None
+    for stretch in stretches:
+        size = in_order(sizes[window] for window in stretch)
+        if size < least:
+            strayed += size
+            continue
+        for window in stretch:
+            empty = 0 if before is None else (window - before) // window_seconds - 1
+            found.extend([] for _ in range(min(empty, _LONGEST_SILENCE)))
+            found.append(held[window])
+            before = window
+    return found, int(strayed)
+
+
+def _size(part: WindowPart) -> int:
+    return sum(edge.calls for edge in part.edges) + sum(row.requests for row in part.services)
 
 
 def _moved(parts: Iterable[WindowPart], window: int) -> tuple[WindowPart, ...]:

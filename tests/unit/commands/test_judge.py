@@ -27,21 +27,23 @@ def record(
     db_ms: float = 3.0,
     db_calls: int = 1,
     cart_dead: float = 0.0,
+    ill_from: int = 0,
+    seconds: int = SECONDS,
     cart_address: str = "cart",
     new_share: float | None = None,
 ) -> Path:
     """A minute of shop → cart → db at 20 requests a second, length-prefixed protobuf; ``new_share`` of cart is version 2, and only it is
-    ill."""
+    ill, after ``ill_from`` seconds."""
     rng, traces = random.Random(seed), SampleTraces(seed)
     with path.open("wb") as file:
-        for tick in range(SECONDS):
+        for tick in range(seconds):
             spans: list[SampleSpan] = []
             for _ in range(RATE):
                 new = new_share is None or rng.random() < new_share
                 at = start_ms + tick * 1000 + rng.random() * 900
                 slow = (cart_ms if new else 10.0) * rng.lognormvariate(0, 0.3)
-                failed = new and rng.random() < cart_errors
-                dead = new and rng.random() < cart_dead
+                failed = new and tick >= ill_from and rng.random() < cart_errors
+                dead = new and tick >= ill_from and rng.random() < cart_dead
                 root = traces.span("shop", Kind.SERVER, end_ms=at, milliseconds=slow + 12, error=failed or dead)
                 call = traces.span(
                     "shop",
@@ -274,6 +276,53 @@ def test_a_version_with_nothing_beside_it_is_no_data(stable: Path, tmp_path: Pat
     found = report("--stable", stable, "--candidate", tmp_path / "other.bin")
     assert found["verdict"] == "NO_DATA"
     assert "stable has cart, shop; candidate has billing." in found["reason"]
+
+
+def test_a_candidate_that_dies_after_it_was_proven_is_no_pass_of_a_recording(tmp_path: Path) -> None:
+    """Where both versions run from the first second on, there is no past that would know whether the lost calls are new."""
+    said = report("--split", "version=2", record(tmp_path / "r", seed=3, seconds=240, new_share=0.5, cart_dead=1.0, ill_from=150))
+    assert "PASS" in {window["verdict"] for window in said["windows"]}
+    assert said["verdict"] != "PASS"
+    assert said["at_window"] == len(said["windows"])
+
+
+def test_that_traffic_ends_is_no_silence_of_the_candidate(tmp_path: Path) -> None:
+    """A PASS stands where nobody called any more."""
+    path = record(tmp_path / "r", seed=3, seconds=200, new_share=0.5)
+    traces = SampleTraces(99)
+    spans = [traces.span("shop", Kind.SERVER, end_ms=BEGINNING_MS + at * 1000, milliseconds=5) for at in range(200, 280) for _ in range(8)]
+    value = request(spans)
+    path.write_bytes(path.read_bytes() + len(value).to_bytes(4, "big") + value)
+    assert report("--split", "version=2", path)["verdict"] == "PASS"
+
+
+def test_harm_that_begins_after_the_end_of_a_shorter_stable_recording_is_found(tmp_path: Path) -> None:
+    """Its windows have none of stable beside them, and are held against all of it."""
+    stable = record(tmp_path / "stable", seed=1, seconds=100)
+    ill = record(tmp_path / "ill", seed=2, seconds=250, cart_errors=0.5, ill_from=120)
+    well = record(tmp_path / "well", seed=2, seconds=250)
+    said = report("--stable", stable, "--candidate", ill)
+    assert (said["verdict"], said["culprit"]["service"]) == ("FAIL", "cart")
+    assert said["at_window"] > 11
+    assert report("--stable", stable, "--candidate", well)["verdict"] == "PASS"
+    said_of_both = run("--stable", stable, "--candidate", well).output
+    assert "windows of the candidate's recording have none of stable's beside it" in said_of_both
+    assert "The candidate's recording ends 15 windows before stable's" in run("--stable", well, "--candidate", stable).output
+
+
+@pytest.mark.parametrize(
+    "ended_ms", [1, BEGINNING_MS - 300_000, BEGINNING_MS + 86_400_000_000], ids=["1970", "minutes before", "years after"]
+)
+def test_a_span_of_a_wrong_clock_does_not_say_where_a_recording_begins(stable: Path, tmp_path: Path, ended_ms: int) -> None:
+    """It is told, and left out."""
+    ill = record(tmp_path / "ill", seed=2, cart_errors=0.5)
+    without = report("--stable", stable, "--candidate", ill)
+    value = request([SampleTraces(77).span("shop", Kind.SERVER, end_ms=ended_ms, milliseconds=0.5)])
+    ill.write_bytes(ill.read_bytes() + len(value).to_bytes(4, "big") + value)
+    said = report("--stable", stable, "--candidate", ill)
+    assert (said["verdict"], said["at_window"], said["culprit"]) == ("FAIL", without["at_window"], without["culprit"])
+    assert (without["strayed"], said["strayed"]) == (0, 1)
+    assert "1 call or request left out" in run("--stable", stable, "--candidate", ill).output
 
 
 def test_a_split_takes_no_sides(stable: Path) -> None:
