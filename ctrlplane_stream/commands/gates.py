@@ -11,7 +11,7 @@ from ctrlplane_stream.commands.gate_options import FILES, gate_of, takes_window
 from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import Finite, print_json, takes_json
 from ctrlplane_stream.commands.statuses import ends
-from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, duration, margin_factor, plan_step
+from ctrlplane_stream.decision.judge.planning import StepPlan, Traffic, duration, finds_errors, margin_factor, plan_step
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric, OnUnprovable
 
@@ -105,7 +105,8 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
     margin = f"margin {planned.margin:.2%}" + (
         f", for which error_margin must be set to {set_to:.2%}: it is {gate.error_margin:.2%}" if set_to < gate.error_margin else ""
     )
-    click.echo(f"  a rise of errors by {detect:.2%} is {_found(planned)} ({margin})")
+    found = f"{_found(planned)} ({margin})" if finds_errors(gate) else "not looked for: the policy does not ask after failed requests"
+    click.echo(f"  a rise of errors by {detect:.2%} is {found}")
     unasked = {metric: "" if metric in gate.proof else "; the policy wants no proof of it" for metric in Metric}
     error, p99 = duration(planned.error_proof_seconds), duration(planned.latency_proof_seconds)
     click.echo(f"  no rise beyond the margin is proven after about {error}{unasked[Metric.ERROR_RATIO]}")
@@ -128,7 +129,7 @@ def _tell_plan(planned: StepPlan, traffic: Traffic, detect: float, gate: GatePol
             )
     if planned.margin < detect < 2 * planned.margin:
         click.echo("With a smaller error_margin a rise so close to it is found sooner.")
-    if planned.detect_seconds > planned.step_seconds:
+    if planned.detect_seconds > planned.step_seconds and finds_errors(gate):
         click.echo(
             f"It takes longest to find that rise: until then it keeps the step from being proven, but for {gate.false_pass:.0%} of cases "
             "(false_pass)."

@@ -441,3 +441,22 @@ def test_a_plan_needs_finite_numbers(number: str) -> None:
     for asked in (["--rps", number], ["--rps", "9", "--p99-over-p50", number]):
         refused = CliRunner().invoke(gates, ["plan", "--weight", "5%", "--detect", "5%", *asked])
         assert (refused.exit_code, "is no finite number" in refused.output) == (2, True)
+
+
+def test_a_plan_of_a_policy_of_limits_alone_says_that_no_rise_is_looked_for(tmp_path: Path) -> None:
+    """What decides is then a limit, or an outside judge."""
+    policy = tmp_path / "p.yaml"
+    policy.write_text("metrics: []\nproof: []\nlimits:\n  - {metric: error_ratio, maximum: 0.05}\n")
+    call = ["plan", "--rps", "100", "--weight", "5%", "--detect", "5%", "--policy", str(policy)]
+    told = CliRunner().invoke(gates, [*call, "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.output)["detect_seconds"] is None
+    assert "a rise of errors by 5.00% is not looked for" in CliRunner().invoke(gates, call).output
+
+
+def test_limits_alone_follow_a_harm_down_too(stable: Path, tmp_path: Path) -> None:
+    """No question is asked that would know the calls; the past does."""
+    policy = tmp_path / "p.yaml"
+    policy.write_text("metrics: []\nproof: []\nlimits:\n  - {metric: error_ratio, maximum: 0.05}\n")
+    said = report("--stable", stable, "--candidate", record(tmp_path / "ill", seed=2, cart_errors=0.3), "--policy", policy)
+    assert (said["verdict"], said["culprit"]["service"]) == ("FAIL", "cart")
