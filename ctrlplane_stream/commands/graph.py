@@ -29,7 +29,7 @@ from ctrlplane_stream.telemetry.graph_document import (
     document_of,
     document_of_windows,
 )
-from ctrlplane_stream.telemetry.offline import Progress, Recording, names_of, windows_of
+from ctrlplane_stream.telemetry.offline import Progress, Recording, windows_of, windows_of_both
 from ctrlplane_stream.wire.kafka_clients import partition_of, read_since
 
 FORMS: dict[str, Callable[[GraphDocument], str]] = {"text": as_text, "json": as_json, "dot": as_dot, "mermaid": as_mermaid}
@@ -77,9 +77,10 @@ def graph(
     if diff and (recordings or more or form in {"dot", "mermaid"}):
         raise click.UsageError("--diff A B compares two recordings by itself, in words or as --json: leave out --from, --dot and --mermaid")
     if diff:
-        earlier = _recording((diff[0],), environment, progress)
-        later = _recording((diff[1],), environment, progress, earlier)
-        found = difference(document_of(earlier, environment), document_of(later, environment))
+        both = windows_of_both((diff[0],), (diff[1],), told=_reporter(diff) if progress else None)
+        for path, recording in zip(diff, both, strict=True):
+            _check((path,), recording, environment)
+        found = difference(*(document_of(recording, environment) for recording in both))
         click.echo(difference_json(found) if form == "json" else difference_text(found))
         return
     files = (*recordings, *more)
@@ -92,7 +93,9 @@ def graph(
         return
     if not files:
         raise click.UsageError("name a recording, two with --diff A B, or an environment with --live")
-    click.echo(FORMS[form](document_of(_recording(files, environment, progress), environment)))
+    recording = windows_of(files, told=_reporter(files) if progress else None)
+    _check(files, recording, environment)
+    click.echo(FORMS[form](document_of(recording, environment)))
 
 
 def _form(**asked: bool) -> str:
@@ -128,11 +131,9 @@ async def _windows(settings: Settings, environment: str, since: float) -> list[W
     return [*found.values()]
 
 
-def _recording(paths: tuple[Path, ...], environment: str | None, progress: bool, before: Recording | None = None) -> Recording:
-    """What some recordings hold; ends the command with status 1 where there are no spans in them, or none of the environment. Who is silent
-    there is known by what was called ``before``."""
-    names, answered = (names_of(before.parts), before.answered) if before is not None else ({}, ())
-    recording = windows_of(paths, catalog=names, progress=_reporter(paths) if progress else None, answered=answered)
+def _check(paths: tuple[Path, ...], recording: Recording, environment: str | None) -> None:
+    """Say what could not be read, and that environments are taken together; ends the command with status 1 where there are no spans, or
+    none of the environment."""
     for bad in recording.unreadable:
         click.echo(f"{bad.path}: record {bad.number} left out: {bad.reason}", err=True)
     if recording.unreadable and not recording.spans:
@@ -145,7 +146,6 @@ def _recording(paths: tuple[Path, ...], environment: str | None, progress: bool,
         raise click.ClickException(f"nothing of {environment} is recorded, only of {' and '.join(known)}")
     if environment is None and len(known) > 1:
         click.echo(f"taken together: the environments {' and '.join(known)}; --environment NAME shows one", err=True)
-    return recording
 
 
 def _reporter(paths: tuple[Path, ...]) -> Callable[[Progress], None]:

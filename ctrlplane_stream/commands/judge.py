@@ -66,12 +66,11 @@ def judge(
             raise click.UsageError("--split compares two versions in one recording: leave out --stable and --candidate")
         if not recordings:
             raise click.UsageError("--split needs a recording: judge --split version=NEW FILE")
-        recording = _recording(recordings, window_seconds)
+        (recording,) = _recordings(window_seconds, recordings)
         parts, unreadable = recording.parts, len(recording.unreadable)
         report = _unless_alone(judge_split(parts, version, gate, window_seconds), alone_in_recording(parts, version))
     elif stable and candidate and not recordings:
-        before = _recording(stable, window_seconds)
-        after = _recording(candidate, window_seconds, before)
+        before, after = _recordings(window_seconds, stable, candidate)
         unreadable = len(before.unreadable) + len(after.unreadable)
         report = _unless_alone(
             judge_recordings(before.parts, after.parts, gate, window_seconds), alone_of_recordings(before.parts, after.parts)
@@ -86,22 +85,22 @@ def judge(
     end(EXIT[report.verdict])
 
 
-def _recording(files: tuple[Path, ...], window_seconds: int, before: Any = None) -> Any:
-    """What the files hold; a service that is silent there is known to its callers by what they called ``before``."""
+def _recordings(window_seconds: int, *sides: tuple[Path, ...]) -> Any:
+    """What each side's files hold, one or two; ends the command where they cannot be read, or one has no span."""
     # Imported when called: the columnar libraries take longer to load than a plan takes to print.
-    from ctrlplane_stream.telemetry.offline import OFFLINE, names_of, windows_of
+    from ctrlplane_stream.telemetry.offline import OFFLINE, windows_of, windows_of_both
 
     settings = msgspec.structs.replace(OFFLINE, window_ms=window_seconds * 1000)
-    names, answered = (names_of(before.parts), before.answered) if before is not None else ({}, ())
     try:
-        recording = windows_of(files, settings, names, answered=answered)
+        recordings = windows_of_both(*sides, settings) if len(sides) == 2 else (windows_of(sides[0], settings),)
     except OSError as error:
         fail(f"{error}; give a readable recording (JSON lines or length-prefixed protobuf, as the Collector's file exporter writes)")
-    for bad in recording.unreadable:
-        click.echo(f"{bad.path}, record {bad.number}: {bad.reason}", err=True)
-    if not recording.spans:
-        fail(f"no span in {', '.join(map(str, files))}; give OTLP as the Collector's file exporter writes it")
-    return recording
+    for files, recording in zip(sides, recordings, strict=True):
+        for bad in recording.unreadable:
+            click.echo(f"{bad.path}, record {bad.number}: {bad.reason}", err=True)
+        if not recording.spans:
+            fail(f"no span in {', '.join(map(str, files))}; give OTLP as the Collector's file exporter writes it")
+    return recordings
 
 
 def _version(split: str) -> str:

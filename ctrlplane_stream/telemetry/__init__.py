@@ -44,7 +44,8 @@ content: readers drop `(environment, partition, window, part)` that they have se
     for fact in table.feed(offset, window_record): ...       # EdgesObserved | EdgesFaded | ArrivalsObserved: publish, await
     for key, value in table.dirty(): ...                     # then write in order (the head comes last), await
 
-**Recordings** (`offline`, `graph_document`): `windows_of(paths)` gives the windows of recorded OTLP; `document_of` the graph.
+**Recordings** (`offline`, `graph_document`): `windows_of(paths)` gives the windows of recorded OTLP, `windows_of_both` those of
+two that are compared; `document_of` the graph.
 
 What is guaranteed: the sums do not depend on order or batching of what is on time; reading span-halves again gives the
 same records byte for byte; every span that makes no edge is counted under a `Skip`. What is not: calls evicted by
@@ -54,7 +55,8 @@ The rules, each with its reason, and the reasons themselves: ``docs/spans.md``.
 
 Modules, in the order of the flow: `settings`, `reasons`, `half`, `origins`, `peers`, `sampling`, `reading` (OTLP to halves),
 `batches` and `batch_encoding` (halves as bytes), `halving`; `traces` (who called whom), `known_peers`, `settlement` (halves without their
-other side), `exposures`, `names`, `folding`, `counting`, `pairing`, `checkpoint`, `pair`; `edge_records`, `table`; `recordings`,
-`offline`, `graph_document`; `sample_traces`; `engines`. The same work many spans at a time: `columnar_*` in columns, for which
-`columns`, `half_columns`, `linking` and `describing` stand; `native_*` by the C in `native`; `bounding` for both.
+other side), `exposures`, `names`, `folding`, `counting`, `pairing`, `checkpoint`, `pair`; `edge_records`, `table`;
+`recordings`, `other_recording`, `offline`, `graph_document`; `sample_traces`; `engines`. The same work many spans at a
+time: `columnar_*` in columns, for which `columns`, `half_columns`, `linking` and `describing` stand; `native_*` by the C in `native`;
+`bounding` for both.
 """

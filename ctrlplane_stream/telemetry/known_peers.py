@@ -363,10 +363,15 @@ def _host(address: str) -> str:
     return address.rpartition(":")[0] or address
 
 
+def is_ip_address(address: str) -> bool:
+    """Whether an address, with or without a port, is an IP address: an instance's, which is dealt anew with every instance."""
+    host = address if address.count(":") > 1 else _host(address)
+    return bool(host) and "/" not in host and (":" in host or not host.rpartition(".")[2].strip("0123456789"))
+
+
 def _is_nameless(address: str) -> bool:
     """Whether an address is an instance's, an IP address or a socket, and no name: one that never answered has its own."""
-    host = address if address.count(":") > 1 else _host(address)
-    return bool(host) and ("/" in host or ":" in host or not host.rpartition(".")[2].strip("0123456789"))
+    return "/" in address or is_ip_address(address)
 
 
 def _key(caller: Origin, peer: Peer) -> _Key:

@@ -1,7 +1,7 @@
 """Windows of recorded traces, through the same stages that read Kafka."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -14,6 +14,7 @@ from ctrlplane_stream.telemetry.checkpoint import Checkpoint, Mark
 from ctrlplane_stream.telemetry.engines import Engine, default_engine
 from ctrlplane_stream.telemetry.halving import SourceRecord
 from ctrlplane_stream.telemetry.known_peers import Sighting
+from ctrlplane_stream.telemetry.other_recording import Found, known_in
 from ctrlplane_stream.telemetry.pair import PairStage
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.recordings import Recorded, read
@@ -24,8 +25,6 @@ OFFLINE = SpanSettings(partitions=1, max_halves=20_000_000)
 """Settings for recordings: one partition, and as many halves as a large machine holds."""
 
 _RECORDS_A_STEP = 32
-_BEFORE_ALL = -(1 << 40)
-"""A window that lies before all that can be recorded."""
 
 
 class UnreadableRecording(msgspec.Struct, frozen=True):
@@ -37,14 +36,12 @@ class UnreadableRecording(msgspec.Struct, frozen=True):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """What recordings hold: windows, ascending; spans in all; spans without an edge of their own; what was unreadable; and who answered
-    whom from which address, for a recording of later."""
+    """What recordings hold: windows, ascending; spans in all; spans without an edge of their own; and what was unreadable."""
 
     parts: tuple[WindowPart, ...]
     spans: int
     skipped: dict[Skip, int]
     unreadable: tuple[UnreadableRecording, ...]
-    answered: tuple[Sighting, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -55,54 +52,85 @@ class Progress(msgspec.Struct, frozen=True):
     spans: int
 
 
+Told = Callable[[Progress], None]
+
+
+class _Met(msgspec.Struct):
+    """What was met on the way from files to halves."""
+
+    spans: int = 0
+    skipped: Counter[Skip] = msgspec.field(default_factory=Counter)
+    unreadable: list[UnreadableRecording] = msgspec.field(default_factory=list)
+
+
 def windows_of(
-    paths: Iterable[Path],
-    settings: SpanSettings = OFFLINE,
-    catalog: Mapping[str, str] | None = None,
-    engine: Engine | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    answered: Iterable[Sighting] = (),
+    paths: Iterable[Path], settings: SpanSettings = OFFLINE, engine: Engine | None = None, told: Told | None = None
 ) -> Recording:
     """The windows of some recordings taken together, as if all had been there at once. Raises OSError where a file cannot be opened.
 
     Files may overlap in time and hold spans in any order; a span found twice counts once. All halves are held until the
-    end: ``settings.max_halves`` bounds them, and what is beyond is counted as evicted. ``answered`` is what an earlier recording knows, as
-    a worker would that had seen it: who is silent by now is still known by its address.
+    end: ``settings.max_halves`` bounds them, and what is beyond is counted as evicted. ``told`` is called as reading comes on.
     """
     chosen = engine or default_engine()
-    source = chosen.source(msgspec.structs.replace(settings, partitions=1))
-    stage = PairStage(0, settings, catalog, Checkpoint(0, Mark(0), -1, None, sightings=tuple(answered)), chosen.pairing)
-    skipped: Counter[Skip] = Counter()
-    unreadable: list[UnreadableRecording] = []
-    spans = offset = 0
-    for path, records in _steps(paths):
-        readable = {offset + i: record for i, record in enumerate(records) if isinstance(record.value, bytes)}
-        unreadable.extend(UnreadableRecording(path, r.number, r.value.reason) for r in records if isinstance(r.value, Unreadable))
-        batches = source.batches([SourceRecord(0, at, cast("bytes", record.value)) for at, record in readable.items()], skipped)
-        unreadable.extend(UnreadableRecording(path, readable[bad.offset].number, bad.reason) for bad in batches.unreadable)
-        spans += batches.spans
-        offset += len(records)
-        for encoded in batches.encoded:
-            batch = decode(encoded.value)
+    met = _Met()
+    return _recording(_Paired(_halves(paths, settings, chosen, met, told), settings, chosen), met)
+
+
+def windows_of_both(
+    one: Iterable[Path], other: Iterable[Path], settings: SpanSettings = OFFLINE, engine: Engine | None = None, told: Told | None = None
+) -> tuple[Recording, Recording]:
+    """As :func:`windows_of`, of two recordings that are compared: each has what the other knows of who answers where
+    (:mod:`other_recording`). Which of the two is named first makes no difference.
+
+    Files are read once, as a pipe can be; their halves are held, and paired twice: to learn who answers, and with what is known then.
+    """
+    chosen = engine or default_engine()
+    met = _Met(), _Met()
+    halves = [list(_halves(paths, settings, chosen, of_one, told)) for paths, of_one in zip((one, other), met, strict=True)]
+    first, second = (_Paired(of_one, settings, chosen).found() for of_one in halves)
+    return (
+        _recording(_Paired(halves[0], settings, chosen, known_in(first, second)), met[0]),
+        _recording(_Paired(halves[1], settings, chosen, known_in(second, first)), met[1]),
+    )
+
+
+class _Paired:
+    """Halves of a recording, paired as if all had been there at once; ``known``: who answers where, from the beginning on."""
+
+    def __init__(self, halves: Iterable[bytes], settings: SpanSettings, engine: Engine, known: tuple[Sighting, ...] = ()) -> None:
+        stage = PairStage(0, settings, None, Checkpoint(0, Mark(0), -1, None, sightings=known), engine.pairing)
+        for offset, value in enumerate(halves):
+            batch = decode(value)
             assert isinstance(batch, Batch)
             stage.feed(offset, batch)
-        if progress is not None:
-            progress(Progress(path, records[-1].position, spans))
-    parts = tuple(stage.finish())
-    skipped.update(stage.skipped)
-    return Recording(parts, spans, dict(sorted(skipped.items())), tuple(unreadable), _from_the_beginning(stage.checkpoint().sightings))
+        self.parts = tuple(stage.finish())
+        self.skipped = stage.skipped
+        self._sightings = stage.checkpoint().sightings
+
+    def found(self) -> Found:
+        """Who was found where."""
+        return Found(frozenset(part.environment for part in self.parts), self._sightings)
 
 
-def names_of(parts: tuple[WindowPart, ...]) -> dict[str, str]:
-    """Service names as addresses, with and without their namespace: who is silent in a later recording is known to its callers by them."""
-    services = sorted({row.service for part in parts for row in part.services})
-    return {**{service.rpartition("/")[2]: service for service in services}, **{service: service for service in services}}
+def _recording(paired: _Paired, met: _Met) -> Recording:
+    skipped = met.skipped + Counter(paired.skipped)
+    return Recording(paired.parts, met.spans, dict(sorted(skipped.items())), tuple(met.unreadable))
 
 
-def _from_the_beginning(sightings: tuple[Sighting, ...]) -> tuple[Sighting, ...]:
-    """Those of services, as known all along; that nobody answered may be otherwise in another recording."""
-    replace = msgspec.structs.replace
-    return tuple(replace(seen, window=_BEFORE_ALL, last=_BEFORE_ALL) for seen in sightings if seen.service and seen.until is None)
+def _halves(paths: Iterable[Path], settings: SpanSettings, engine: Engine, met: _Met, told: Told | None) -> Iterator[bytes]:
+    """The halves of recordings as they travel, in batches; what else was met is noted in ``met``."""
+    source = engine.source(msgspec.structs.replace(settings, partitions=1))
+    offset = 0
+    for path, records in _steps(paths):
+        readable = {offset + i: record for i, record in enumerate(records) if isinstance(record.value, bytes)}
+        met.unreadable.extend(UnreadableRecording(path, r.number, r.value.reason) for r in records if isinstance(r.value, Unreadable))
+        batches = source.batches([SourceRecord(0, at, cast("bytes", record.value)) for at, record in readable.items()], met.skipped)
+        met.unreadable.extend(UnreadableRecording(path, readable[bad.offset].number, bad.reason) for bad in batches.unreadable)
+        met.spans += batches.spans
+        offset += len(records)
+        yield from (encoded.value for encoded in batches.encoded)
+        if told is not None:
+            told(Progress(path, records[-1].position, met.spans))
 
 
 def _steps(paths: Iterable[Path]) -> Iterator[tuple[Path, list[Recorded]]]:

@@ -163,6 +163,62 @@ def test_a_service_that_answers_nothing_is_known_by_the_address_from_which_stabl
     assert (found["verdict"], found["culprit"]["service"]) == ("FAIL", "cart")
 
 
+def calls_of_two(path: Path, at: dict[str, str], *, start_ms: int = BEGINNING_MS, version: str = "1", dead: float = 0.0) -> Path:
+    """A minute of web → cart and pricing by address at 20 requests a second; pricing is of ``version``, and a share ``dead`` of its calls
+    is lost."""
+    rng, traces, spans = random.Random(1), SampleTraces(start_ms % 1_000 + 7), list[SampleSpan]()
+    for number in range(SECONDS * RATE):
+        end = start_ms + number * 1000 / RATE
+        root = traces.span("web", Kind.SERVER, end_ms=end, milliseconds=50)
+        spans.append(root)
+        for service in ("cart", "pricing"):
+            lost = service == "pricing" and rng.random() < dead
+            where = {"server.address": at[service], "server.port": 8080}
+            call = traces.span("web", Kind.CLIENT, root, end_ms=end - 5, milliseconds=30, error=lost, attributes=where)
+            answer = traces.span(
+                service, Kind.SERVER, call, version=version if service == "pricing" else "1", end_ms=end - 9, milliseconds=20
+            )
+            spans += [call] if lost else [call, answer]
+    path.write_bytes(request(spans))
+    return path
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_lost_calls_are_found_though_addresses_were_dealt_anew_between_the_recordings(tmp_path: Path, swapped: bool) -> None:
+    """Each Pod has the address now that the other's had before: what the candidate's own recording found there goes first."""
+    one, other = {"cart": "10.0.0.7", "pricing": "10.0.0.8"}, {"cart": "10.0.0.8", "pricing": "10.0.0.7"}
+    old = calls_of_two(tmp_path / "old", one)
+    new = calls_of_two(tmp_path / "new", other if swapped else one, start_ms=BEGINNING_MS + 3_600_000, version="2", dead=0.3)
+    found = report("--stable", old, "--candidate", new)
+    assert (found["verdict"], found["culprit"]["service"]) == ("FAIL", "pricing")
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"server.address": "stock", "server.port": 8080}, {"db.system.name": "redis", "server.address": "redis"}]
+)
+def test_a_healthy_candidate_passes_beside_a_service_that_answers_nobody_at_the_host_of_its_name(
+    tmp_path: Path, attributes: dict[str, str | int]
+) -> None:
+    """It propagates no context, or is a database of that name: what the callers make of it is the same in both recordings."""
+    sides = []
+    for side, version in enumerate(("1", "2")):
+        rng, traces, spans = random.Random(side), SampleTraces(side + 1), list[SampleSpan]()
+        for number in range(SECONDS * RATE):
+            end = BEGINNING_MS + side * 3_600_000 + number * 1000 / RATE
+            took = 20 * rng.lognormvariate(0, 0.2)
+            root = traces.span("shop/web", Kind.SERVER, end_ms=end, milliseconds=took + 20)
+            priced = traces.span(
+                "shop/web", Kind.CLIENT, root, end_ms=end - 2, milliseconds=took + 5, attributes={"server.address": "pricing"}
+            )
+            asked = traces.span("shop/web", Kind.CLIENT, root, end_ms=end - 1, milliseconds=3, attributes=attributes)
+            price = traces.span("shop/pricing", Kind.SERVER, priced, version=version, end_ms=end - 3, milliseconds=took)
+            own = traces.span(f"shop/{attributes['server.address']}", Kind.SERVER, end_ms=end - 2, milliseconds=2)
+            spans += [root, priced, asked, price, own]
+        (tmp_path / version).write_bytes(request(spans))
+        sides.append(tmp_path / version)
+    assert report("--stable", sides[0], "--candidate", sides[1])["verdict"] == "PASS"
+
+
 @pytest.mark.parametrize(("ill", "verdict"), [({}, "PASS"), ({"cart_errors": 0.4}, "FAIL"), ({"cart_ms": 80.0}, "FAIL")])
 def test_one_recording_is_split_by_version(tmp_path: Path, ill: dict[str, Any], verdict: str) -> None:
     mixed = record(tmp_path / "mixed.bin", seed=5, new_share=0.3, **ill)
