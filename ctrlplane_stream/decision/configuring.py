@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.decision.rollout import renew_set
 from ctrlplane_stream.decision.superseding import make_way, starts_over, with_withdrawn
 from ctrlplane_stream.decision.transitions import move
-from ctrlplane_stream.decision.versioning import VERSIONS_KEPT, group_of, number, only_numbered
+from ctrlplane_stream.decision.versioning import VERSIONS_KEPT, group_mates, group_of, number, only_numbered
 from ctrlplane_stream.decision.wanted import unable
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import CatalogApplied
@@ -71,8 +71,10 @@ def configured_anew(draft: Draft, moved: list[str]) -> bool:
     """Look again at what the catalog in force says of the services that a rollout of ``moved`` has gone back with: a configuration that
     came while it climbed was numbered on what it brought, and not on what serves. Whether anything queues for that."""
     back = (r for id_ in dict.fromkeys(moved) if (r := draft.rollout(id_)) is not None and r.is_gone_back and r.advice is None)
-    names = sorted({unit.service for rollout in back for unit in rollout.units})
-    return _roll_out(draft, [service for name in names if (service := draft.service(name)) is not None])
+    left = [unit.service for rollout in back for unit in rollout.units if draft.target(unit.service).stable != unit.candidate]
+    services = [service for name in left if (service := draft.service(name)) is not None]
+    names = {service.service for service in services} | {mate for service in services for mate in group_mates(draft, service)}
+    return _roll_out(draft, [service for name in sorted(names) if (service := draft.service(name)) is not None])
 
 
 def _roll_out(draft: Draft, services: list[ServiceInEnvironment]) -> bool:

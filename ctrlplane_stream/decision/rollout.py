@@ -144,13 +144,8 @@ def _may_fail(rollout: e.Rollout) -> bool:
 
 
 def _queued(draft: Draft, rollout: e.Rollout) -> Answer:
-    if given_up := {u: text for u in rollout.units if (text := given_up_with(draft, rollout, u)) is not None}:
-        texts = "; ".join(given_up.values())
-        if len(given_up) == len(rollout.units):
-            return Event.STOP, f"{e.NOT_BEGUN}{texts}"
-        rollout = replace(rollout, units=tuple(u for u in rollout.units if u not in given_up))
-        draft.put_rollout(rollout)
-        draft.because("stays-behind", f"{rollout.id} goes on without what is given up: {texts}", rollout.id)
+    if (given_up := next((text for u in rollout.units if (text := given_up_with(draft, rollout, u)) is not None), None)) is not None:
+        return Event.STOP, f"{e.NOT_BEGUN}{given_up}"
     found = [u for u in rollout.units if _is_there(draft, rollout, u)]
     there = [f"{u.service} {u.candidate}" for u in found]
     if len(there) == len(rollout.units):

@@ -208,11 +208,14 @@ def _is_group(draft: Draft, name: str, members: Iterable[str]) -> bool:
 
 def group_size(draft: Draft, service: ServiceInEnvironment) -> int | None:
     """How many services move together with this one, itself counted; None where the release is of no known size."""
-    if service.moves_together is None:
-        return None
+    return len(group_mates(draft, service)) or None
+
+
+def group_mates(draft: Draft, service: ServiceInEnvironment) -> list[str]:
+    """The services that move together with this one, itself among them; none where it moves alone."""
     catalog = draft.find("catalog", e.CatalogEntry)
-    names = catalog.services if catalog is not None else ()
-    return sum(1 for n in names if (other := draft.service(n)) is not None and other.moves_together == service.moves_together)
+    names = catalog.services if catalog is not None and service.moves_together is not None else ()
+    return [n for n in names if (other := draft.service(n)) is not None and other.moves_together == service.moves_together]
 
 
 def _collect(draft: Draft, name: str, service: str, label: str, size: int | None, order: ReleaseOrder, *, again: bool = False) -> None:

@@ -300,3 +300,25 @@ def test_a_configuration_that_mends_another_one_which_fails_is_begun_after_that(
     loop.judge.faulty.add(("cart", "#2"))
     until(loop, "cart/3", Phase.COMPLETED)
     assert phase(loop, "cart/2") is Phase.REVERTED
+
+
+def test_a_configuration_of_what_moves_together_stays_one_set_when_it_takes_up_what_serves() -> None:
+    """What waits with the artifact that goes back is not begun without it; both are configured in one set after that."""
+
+    def configured(limit: str) -> CatalogApplied:
+        entries = [service(name, moves_together="g", configuration={"limit": limit}) for name in ("cart", "pay")]
+        return CatalogApplied(catalog(*entries, service("stock")), f"h-{limit}", "ada")
+
+    loop = Loop.of(configured("1").catalog)
+    for name in ("cart", "pay"):
+        loop.push(name, 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    loop.push("cart", 2)  # alone: nothing more comes of the group
+    loop.run(60)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.give(configured("2"))
+    assert [u.service for u in loop.driver.rollout("production/cart/3").units] == ["cart", "pay"]  # type: ignore[union-attr]
+    loop.judge.faulty.add(("cart", "#2"))
+    until(loop, "cart/2", Phase.REVERTED)
+    until(loop, "cart/4", Phase.COMPLETED)
+    assert [(u.service, u.candidate) for u in loop.driver.rollout("production/cart/4").units] == [("cart", "#4"), ("pay", "#2")]  # type: ignore[union-attr]
