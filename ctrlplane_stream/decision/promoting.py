@@ -7,7 +7,7 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.targets import retires, with_version
 from ctrlplane_stream.model.commands import Announce
-from ctrlplane_stream.model.identity import version_label
+from ctrlplane_stream.model.identity import Artifact, version_label
 from ctrlplane_stream.model.world import Capacity
 
 BAKED_KEPT = 20
@@ -82,21 +82,30 @@ def _neighbours(draft: Draft, service: str, moved: dict[str, str]) -> dict[str, 
 
 
 def _announce(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> None:
+    """Offer the artifact to those that take what bakes here, once each: with another configuration it is nothing new to them."""
     catalog = draft.find("catalog", e.CatalogEntry)
     version = draft.version(unit.service, unit.candidate)
-    if catalog is None or version is None or rollout.is_revert or _baked_as_another(draft, unit, version.artifact.digest):
+    if catalog is None or version is None or rollout.is_revert:
         return
-    version_set = draft.version_set(rollout.id)
-    for environment in catalog.takers(unit.service):
-        id_ = f"{rollout.id}/{rollout.attempt}/{unit.service}/{environment}"
-        draft.outputs.append(Announce(id_, version.artifact, environment, version_set.release, version.provenance, version_set.order))
-        draft.because("announced", f"{version.artifact} is offered to {environment}", rollout.id)
+    takers, version_set = catalog.takers(unit.service), draft.version_set(rollout.id)
+    before = _offered_before(draft, unit, version.artifact, takers)
+    if known := [environment for environment in takers if environment in before]:
+        text = f"{version.artifact} baked with another configuration before, and was offered to {' and '.join(known)} then"
+        draft.because("announced-before", text, rollout.id)
+    for environment in takers:
+        if environment not in before:
+            id_ = f"{rollout.id}/{rollout.attempt}/{unit.service}/{environment}"
+            draft.outputs.append(Announce(id_, version.artifact, environment, version_set.release, version.provenance, version_set.order))
+            draft.because("announced", f"{version.artifact} is offered to {environment}", rollout.id)
+    draft.put(f"version/{unit.service}/{unit.candidate}", replace(version, offered_to=tuple(sorted({*before, *takers}))))
 
 
-def _baked_as_another(draft: Draft, unit: e.Unit, digest: str) -> bool:
-    """Whether the artifact baked here with another configuration: then it was offered onward, and what is new stays here."""
-    others = (draft.version(unit.service, label) for label in draft.target(unit.service).baked if label != unit.candidate)
-    return any(other is not None and other.artifact.digest == digest for other in others)
+def _offered_before(draft: Draft, unit: e.Unit, artifact: Artifact, takers: tuple[str, ...]) -> set[str]:
+    """The environments that the artifact was offered to as it baked here with another configuration: all that take it now, where that is
+    not known."""
+    versions = (draft.version(unit.service, label) for label in draft.target(unit.service).baked if label != unit.candidate)
+    others = [v.offered_to for v in versions if v is not None and v.artifact.digest == artifact.digest]
+    return {environment for known in others for environment in (takers if known is None else known)}
 
 
 def ended(draft: Draft, rollout: e.Rollout) -> None:

@@ -238,3 +238,40 @@ def test_services_whose_names_differ_only_in_where_the_slash_stands_have_rollout
         loop.run(300)
     assert {name: loop.driver.target(name).stable for name in names} == dict.fromkeys(names, "#2")
     assert len({rollout.id for rollout in loop.driver.rollouts}) == 2 * len(names)
+
+
+def test_an_artifact_that_baked_before_anybody_took_it_from_here_is_announced_by_its_next_bake() -> None:
+    """Whom it was offered to is what counts, not that it baked: each environment that takes it is offered it once."""
+
+    def configured(flag: str, *takers: str) -> CatalogApplied:
+        return CatalogApplied(
+            catalog(service("cart", configuration={"flag": flag}), environment="staging", promotes_to=takers), flag, "ada"
+        )
+
+    loop = Loop.of(configured("0").catalog)
+    loop.push("cart", 1)
+    loop.run(200)
+    for flag, takers in (("1", ("production",)), ("2", ("production",)), ("3", ("production", "qa"))):
+        loop.give(configured(flag, *takers))
+        loop.run(400)
+    assert [(a.id, a.environment) for a in loop.driver.announcements] == [
+        ("staging/cart/2/1/cart/production", "production"),
+        ("staging/cart/4/1/cart/qa", "qa"),
+    ]
+    assert "baked with another configuration before, and was offered to production then" in reasons(loop)
+
+
+def test_an_artifact_that_baked_by_a_build_that_noted_nobody_is_not_announced_anew() -> None:
+    def configured(flag: str) -> CatalogApplied:
+        entry = service("cart", configuration={"flag": flag})
+        return CatalogApplied(catalog(entry, environment="staging", promotes_to=("production",)), flag, "ada")
+
+    loop = Loop.of(configured("0").catalog, strict=False)
+    loop.push("cart", 1)
+    loop.run(200)
+    entry = loop.driver.state.find("version/cart/#1", VersionEntry)
+    assert entry is not None
+    loop.driver.state = loop.driver.state.with_changes({"version/cart/#1": replace(entry, offered_to=None)})
+    loop.give(configured("1"))
+    loop.run(400)
+    assert (loop.driver.target("cart").stable, len(loop.driver.announcements)) == ("#2", 1)

@@ -33,6 +33,9 @@ class VersionEntry(msgspec.Struct, frozen=True):
     """The last times that it was stable. Versions of two services whose times overlap have been seen together."""
     template: str | None = None
     """The template of its service in the catalog that numbered it."""
+    offered_to: tuple[str, ...] | None = None
+    """The environments that its artifact had been offered to by its last bake, with whatever configuration; None before that, where it was
+    adopted, and where it baked by a build that did not note this."""
     outlived_steady: int | None = None
     """When so many had baked after it that its target no longer counts it among those that baked, which it did; else None."""
 

@@ -33,6 +33,7 @@ from ctrlplane_stream.decision.invariants.ends import (
     harm_stops,
     no_other_artifact_in_silence,
     nothing_waits_at_rest,
+    what_baked_goes_onward,
     what_dies_goes_back,
     what_gives_way_moves_on,
 )
@@ -78,6 +79,7 @@ CHECKS: tuple[Check, ...] = (
     what_dies_goes_back,
     ends_are_consistent,
     no_other_artifact_in_silence,
+    what_baked_goes_onward,
     what_gives_way_moves_on,
     nothing_waits_at_rest,
     never_refused,

@@ -115,6 +115,8 @@ class Books:
         """(service, label) of what was begun and given up for what was found or said of it, or returned from, and did not bake since."""
         self.left_waiting: set[tuple[str, int, str]] = set()
         """(rollout, attempt, service) of what waited to bring, configured otherwise, an artifact that went back meanwhile."""
+        self.offered: set[tuple[Artifact, str]] = set()
+        """(artifact, environment) of what was announced there."""
         self.looked: dict[str, int] = {}
         """Service to the number of the last command that was refused with a look at the target."""
         self.parked: dict[tuple[str, str], int] = {}

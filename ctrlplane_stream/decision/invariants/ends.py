@@ -9,7 +9,7 @@ from ctrlplane_stream.decision.invariants.books import Books, Violation, is_advi
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
-from ctrlplane_stream.model.commands import Notify, Verb
+from ctrlplane_stream.model.commands import Announce, Notify, Verb
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
     CatalogApplied,
@@ -214,6 +214,23 @@ def no_other_artifact_in_silence(books: Books, fact: Fact, before: State, decisi
         other = known is not None and known.artifact.digest != version.digest
         if other and target.in_flight is None and target.strayed is None and target.edited is None:
             yield Violation(7, f"{service} {version.label} runs {version.digest}, and nobody is told")
+
+
+def what_baked_goes_onward(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """7: what bakes has been offered to each environment that takes it, by this bake or by an earlier one."""
+    for output in decision.outputs:
+        if isinstance(output, Announce):
+            books.offered.add((output.artifact, output.environment))
+    catalog = decision.state.find("catalog", e.CatalogEntry)
+    for past in before.rollouts if catalog is not None and (catalog.promotes_to or catalog.onward) else ():
+        rollout = rollout_of(decision.state, past.id)
+        if catalog is None or rollout is None or past.promoted or not rollout.promoted or rollout.cause in ("revert", "adoption"):
+            continue
+        for unit in rollout.units:
+            version = decision.state.find(f"version/{unit.service}/{unit.candidate}", e.VersionEntry)
+            for taker in catalog.takers(unit.service) if version is not None else ():
+                if version is not None and (version.artifact, taker) not in books.offered:
+                    yield Violation(7, f"{rollout.id} baked, and {version.artifact} was never offered to {taker}, which takes it")
 
 
 def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:

@@ -54,7 +54,7 @@ from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.plans import Deed
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
-from tests.scenario import test_first_versions, test_operators, test_policies, test_reverts, test_side_by_side
+from tests.scenario import test_first_versions, test_operators, test_policies, test_reverts, test_side_by_side, test_versions
 from tests.scenario.shop import old_version_being_parked, parked_beside_stable, release_waiting, shop, until
 
 SEEDS = 1_000
@@ -545,6 +545,13 @@ def test_a_parked_version_that_is_deleted_while_it_has_weight_is_seen() -> None:
     careless = planted([(retiring, "has_weight", lambda *args: False), (observing, "strays", lambda *args: False)])
     with careless, pytest.raises(InvariantBroken, match=r"invariant 4: .* #1 of .*cart is deleted, and is seen with 25% of the traffic"):
         loop.run(90)
+
+
+def test_an_artifact_that_is_taken_for_offered_since_it_baked_is_seen() -> None:
+    """The simulated catalogs promote to the same environments from their beginning."""
+    forgetful = planted([(promoting, "_offered_before", lambda draft, unit, artifact, takers: set(takers))])
+    with forgetful, pytest.raises(InvariantBroken, match=r"invariant 7: staging/cart/2 baked, and .* was never offered to production"):
+        test_versions.test_an_artifact_that_baked_before_anybody_took_it_from_here_is_announced_by_its_next_bake()
 
 
 def test_what_climbs_on_next_to_a_revert_is_seen() -> None:
