@@ -11,6 +11,7 @@ from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.admission import obstacle
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.draining import drain, leaving
+from ctrlplane_stream.decision.holds import LAST_DATE_MS, stamp
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.runs import is_job
 from ctrlplane_stream.decision.state import State
@@ -75,5 +76,5 @@ def _until(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
 
 
 def time_of_day(ms: float) -> str:
-    """Hours, minutes and seconds in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S")
+    """Hours, minutes and seconds in UTC; in words where no calendar has the time."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%H:%M:%S") if ms <= LAST_DATE_MS else stamp(int(ms))

@@ -31,7 +31,7 @@ from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.assigning import step_count
 from ctrlplane_stream.decision.draft import Draft
-from ctrlplane_stream.decision.holds import ends_by_time
+from ctrlplane_stream.decision.holds import ends_by_time, stamp
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.standstill import Standstill
 from ctrlplane_stream.decision.state import State
@@ -164,7 +164,7 @@ def _as_of_now(looked: LookedAt, rollout: e.Rollout) -> e.Rollout:
 
 def _held(hold: e.Hold, ends: bool) -> str:
     then = "it goes back where nobody has ended this by" if ends else "people are told again at"
-    return f"{hold.text} ({then} {datetime.fromtimestamp(hold.deadline_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+    return f"{hold.text} ({then} {stamp(hold.deadline_ms, ':%S')})"
 
 
 def all_rollouts(state: State) -> list[e.Rollout]:

@@ -33,6 +33,8 @@ REVERT_FAILS = "revert-fails"
 HAND_EDIT, DRIFT = "hand-edit", "drift"
 """Codes of the holds of a rollout of whose targets one is in a hand: in one that said so, or in nobody knows whose. They end with that."""
 HANDS = (HAND_EDIT, DRIFT)
+LAST_DATE_MS = 253_402_300_799_999
+"""The last millisecond that has a date: what is said to end later ends by nobody's clock."""
 FROZEN, MAINTENANCE = "frozen", "maintenance"
 """Codes of the holds of what may not go on for now, by a person's word that has an end of its own and by the policy."""
 STOPPABLE = (QUEUED, *FORWARD)
@@ -350,6 +352,8 @@ def _within(window: MaintenanceWindow, weekday: int, minute: int) -> bool:
     return weekday in window.weekdays and window.from_minute <= minute < window.to_minute
 
 
-def stamp(ms: int) -> str:
-    """A time of the log in words."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def stamp(ms: int, seconds: str = "") -> str:
+    """A time of the log in words, to the minute, or to the second with ``:%S``; also one that no calendar has, which people may name."""
+    if ms > LAST_DATE_MS:
+        return "a time after the year 9999"
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime(f"%Y-%m-%d %H:%M{seconds} UTC") if ms >= 0 else "a time before 1970"

@@ -20,6 +20,7 @@ from ctrlplane_stream.decision.gate import Gate, read
 from ctrlplane_stream.decision.holds import (
     BLIND,
     HANDS,
+    LAST_DATE_MS,
     LEASE_EXPIRED,
     REVERT_FAILS,
     Condition,
@@ -222,10 +223,12 @@ def _skip(draft: Draft, fact: OverrideRequested) -> Answered:
 def _freeze(draft: Draft, fact: OverrideRequested) -> Answered:
     if fact.expires_ms is not None and fact.expires_ms <= draft.clock.now_ms:
         return True, f"{IDLE}this was to end at {stamp(fact.expires_ms)}, and it is {stamp(draft.clock.now_ms)} by the log's time"
-    freeze = e.FreezeEntry(fact.id, fact.service, fact.who, fact.why, draft.clock.now_ms, fact.expires_ms)
+    dated = fact.expires_ms is None or fact.expires_ms <= LAST_DATE_MS
+    freeze = e.FreezeEntry(fact.id, fact.service, fact.who, fact.why, draft.clock.now_ms, fact.expires_ms if dated else None)
     draft.put(f"freeze/{known_as(fact)}", freeze)
     draft.put("index", replace(draft.index, freezes=(*draft.index.freezes, known_as(fact))))
-    return True, f"{fact.service or draft.environment} is frozen"
+    endless = f", until somebody unfreezes it: {fact.expires_ms} ms is {stamp(fact.expires_ms)}" if fact.expires_ms and not dated else ""
+    return True, f"{fact.service or draft.environment} is frozen{endless}"
 
 
 def _unfreeze(draft: Draft, fact: OverrideRequested) -> Answered:

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.engine import minimal_abort
-from ctrlplane_stream.decision.entities import Index, TargetEntry
+from ctrlplane_stream.decision.entities import FreezeEntry, Index, TargetEntry
 from ctrlplane_stream.decision.overrides import OVERRIDES_KEPT
 from ctrlplane_stream.decision.phases import ADOPTION, ENDED, Phase
 from ctrlplane_stream.decision.promoting import BAKED_KEPT
@@ -719,3 +719,43 @@ def test_a_retry_of_an_older_version_does_not_take_the_place_of_a_newer_one_that
     assert f"refused: {moving}" in reasons(loop)
     until(loop, "cart/4", Phase.COMPLETED)
     assert weights(loop, "cart") == {"#4": 100}
+
+
+@pytest.mark.parametrize("expires_ms", [9_999_999_999_999_999, 1_800_000_000_000_000_000, 10**25])
+def test_a_freeze_until_a_time_that_is_no_date_lasts_until_somebody_unfreezes_it(expires_ms: int) -> None:
+    """Microseconds for milliseconds, or a number for never: no decision could be made while it lasted."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(Say.FREEZE, expires_ms=expires_ms)
+    assert f"production is frozen, until somebody unfreezes it: {expires_ms} ms is a time after the year 9999" in reasons(loop)
+    loop.push("pay", 2)
+    loop.run(120)
+    assert (phase(loop, "cart/2"), phase(loop, "pay/2"), held(loop, "cart/2")) == (Phase.VERIFYING, Phase.QUEUED, ["frozen"])
+    loop.say(Say.UNFREEZE)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("expires_ms", [-1, -(10**17), 0])
+def test_a_freeze_that_was_to_end_before_any_date_has_nothing_to_do(expires_ms: int) -> None:
+    loop = shop()
+    loop.say(Say.FREEZE, expires_ms=expires_ms)
+    assert "nothing to do: this was to end at " in reasons(loop)
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_freeze_without_a_date_that_an_earlier_build_let_in_is_lifted_like_any_other() -> None:
+    loop = shop()
+    loop.say(Say.FREEZE, expires_ms=loop.now_ms + 60_000)
+    (id_,) = loop.driver.state.find("index", Index).freezes  # type: ignore[union-attr]
+    frozen = loop.driver.state.find(f"freeze/{id_}", FreezeEntry)
+    assert frozen is not None
+    loop.driver.state = loop.driver.state.with_changes({f"freeze/{id_}": replace(frozen, until_ms=10**17)})
+    loop.push("cart", 2)
+    loop.run(30)
+    assert loop.driver.rollout("production/cart/2").waiting_for == (  # type: ignore[union-attr]
+        "all of production is frozen by ada until a time after the year 9999: because"
+    )
+    loop.say(Say.UNFREEZE)
+    until(loop, "cart/2", Phase.COMPLETED)

@@ -24,6 +24,8 @@ _KEY = "memory"
 _TEMPLATES = "templates.json.gz"
 _Templates = tuple[str | tuple[Manifest, ...], dict[str, tuple[Manifest, ...]]]
 """That of the place, or its digest where it is one of the others; and those by digest."""
+_LAST_DATE_SECONDS = 253_402_300_799
+"""The last second that has a date; a lease may be longer."""
 MEMORY = f"{PREFIX}memory"
 """Label that chooses memories alone."""
 
@@ -127,7 +129,7 @@ def _gist(memory: Memory) -> Mapping[str, str]:
         f"{PREFIX}stable": ledger.wanted.stable if ledger.wanted is not None else None,
         f"{PREFIX}lease-until": None
         if ledger.lease_until is None
-        else datetime.fromtimestamp(ledger.lease_until, UTC).isoformat("T", "seconds"),
+        else datetime.fromtimestamp(min(ledger.lease_until, _LAST_DATE_SECONDS), UTC).isoformat("T", "seconds"),
         f"{PREFIX}edited": ledger.edited,
         f"{PREFIX}broken-glass": ledger.broken_glass,
     }

@@ -69,8 +69,10 @@ def _limits(events: float, total: float, squares: float) -> tuple[float, float, 
 
 def surely(excess: float, variance: float, alpha: float) -> float:
     """What lies behind a sum of differences at least, at all times at once with probability 1 - alpha: the same sequence on the scale of
-    sums, tightest where hardly anything is left to chance. All but two of it where nothing is, at usual levels."""
+    sums, tightest where hardly anything is left to chance. All but two of it where nothing is, at usual levels; a variance below 0, which
+    nothing has, counts as 0."""
     nats, _ = of_level(alpha)
+    variance = max(variance, 0.0)
     return excess - math.sqrt((variance + _TUNED_FOR) * (nats + math.log1p(variance / _TUNED_FOR)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.commands import rollouts
-from ctrlplane_stream.commands.as_of_now import as_of_now
+from ctrlplane_stream.commands.as_of_now import as_of_now, time_of_day
 from ctrlplane_stream.commands.rollouts import Why, all_rollouts, explained, table, words
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.entities import VersionSet
@@ -295,3 +295,13 @@ def test_what_other_judges_said_is_told_beside_our_evidence_as_far_as_the_engine
     assert "last verdict of gates, on step 1: PASS, within its margins" in lines
     assert "last verdict of orders, on step 1: INCONCLUSIVE, few orders" in lines
     assert sum(line.startswith("last verdict of gates") for line in lines) == 1
+
+
+def test_times_that_no_calendar_has_are_told_in_words() -> None:
+    """A policy may say a number for never, and a rollout of it is looked at like any other."""
+    loop = shop(policy=replace(QUICK, hold_deadline_seconds=1e12))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.say(OverrideVerb.PAUSE, rollout="production/cart/2")
+    assert any("it goes back where nobody has ended this by a time after the year 9999" in line for line in said(loop, "cart/2"))
+    assert time_of_day(1e18) == "a time after the year 9999"

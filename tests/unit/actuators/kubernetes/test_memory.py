@@ -56,3 +56,11 @@ def test_a_memory_whose_templates_were_taken_away_cannot_be_read(of):
     del manifest["binaryData"]
     with pytest.raises(MemoryUnreadable, match=r"templates are missing.*; restore it, or delete it"):
         read_memory(manifest, TARGET)
+
+
+def test_a_lease_that_ends_after_the_last_date_is_kept_and_told_as_that():
+    """A policy may give one that is as good as endless; what people are shown of it has to be a date."""
+    memory = msgspec.structs.replace(MEMORY, ledger=msgspec.structs.replace(MEMORY.ledger, lease_until=1e12))
+    manifest = memory_manifest(memory, "7")
+    assert "9999-12-31T23:59:59+00:00" in manifest["metadata"]["annotations"].values()
+    assert read_memory(manifest, TARGET) == memory

@@ -161,3 +161,8 @@ def test_a_healthy_version_is_hardly_ever_sure_to_have_harmed_anybody_and_harm_i
     assert accused <= 2
     harm = told((BESIDE, Traffic((4, 450), (3, 50))), windows=12)
     assert surely(harm.failed - harm.expected, harm.variance, 0.01) > 10
+
+
+def test_a_variance_below_zero_counts_as_none() -> None:
+    """No judge of ours tells one, but whoever may write verdicts can."""
+    assert surely(20.0, -5.0, 0.01) == surely(20.0, 0.0, 0.01)
