@@ -3,7 +3,7 @@
 Nothing that takes weight away ever waits for the repository: the cluster goes first, and the declaration follows for as
 long as it takes. Only a version that is new is declared before it is made, so that a repository that refuses it (a freeze, a
 review) is heard in time. What a person commits to our fields is a pause here too: until it is named, nothing but the way
-back to stable is let through.
+back to stable is let through. Until the repository was looked at once nothing is known of that, so what starts looks first.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved
 
 log = logging.getLogger(__name__)
 Owed = tuple[Command, Cursor]
+_IN_THE_REPOSITORY = "; in the repository: "
 
 
 class WithCluster:
@@ -39,13 +40,19 @@ class WithCluster:
         self._following: dict[Target, asyncio.Task[None]] = {}
 
     async def observe(self, target: Target) -> TargetObserved:
-        """See the port; the cluster's answer at once, with what the repository was last seen to say of hands."""
+        """See the port; the cluster's answer at once, with what the repository was last seen to say of hands.
+
+        The first waits until that was asked: to tell of no edit would say that one which is known was released.
+        """
+        await self._asked(target)
         self._follow(target)
         return self._merged(await self._cluster.observe(target))
 
     async def apply(self, command: Command, cursor: Cursor) -> Outcome:
         """See the port."""
         target = command.target
+        if not (is_abort(command) or command.verb is Verb.RENEW):
+            await self._asked(target)
         on_cluster, declared = await self._parted(command)
         refused = None if is_abort(command) else await self._paused(declared) or await self._declared_first(declared, cursor)
         if refused is not None:
@@ -86,13 +93,14 @@ class WithCluster:
 
     async def _parted(self, command: Command) -> tuple[Command, Command]:
         """The command for the cluster and for the repository: who goes over an edit of both goes over each by its own name."""
-        edit = self._edits.get(command.target)
-        if command.over_edit is None or edit is None:
+        over = command.over_edit
+        if over is None or _IN_THE_REPOSITORY not in over:
             return command, command
         here = (await self._cluster.observe(command.target)).edited
-        if command.over_edit != _both(here, edit):
+        if here is None or not over.startswith(here + _IN_THE_REPOSITORY):
             return command, command
-        return msgspec.structs.replace(command, over_edit=here), msgspec.structs.replace(command, over_edit=edit)
+        there = over.removeprefix(here + _IN_THE_REPOSITORY)
+        return msgspec.structs.replace(command, over_edit=here), msgspec.structs.replace(command, over_edit=there)
 
     async def _paused(self, command: Command) -> Outcome | None:
         """Why the command must wait for a person who committed to our fields, or None. Leases are renewed: a pause moves nothing."""
@@ -119,6 +127,16 @@ class WithCluster:
         if declared.status is OutcomeStatus.APPLIED:
             return None
         return Outcome(declared.status, f"the repository: {declared.reason}", self._merged(seen))
+
+    async def _asked(self, target: Target) -> None:
+        """Return once the repository was looked at since the start, or did not answer: then nothing waits for it any longer.
+
+        A look at a long history outlasts a call that is given up, and goes on: whoever calls again waits for its rest.
+        """
+        if target not in self._edits:
+            self._follow(target)
+            await asyncio.wait({self._following[target]})
+            self._edits.setdefault(target, None)
 
     def _follow(self, target: Target) -> None:
         """See to it that what is owed gets declared and the repository is looked at, in the background."""
@@ -157,4 +175,4 @@ class WithCluster:
 
 def _both(cluster: str | None, repository: str | None) -> str | None:
     """The name of what people did on the cluster and in the repository."""
-    return f"{cluster}; in the repository: {repository}" if cluster and repository else cluster or repository
+    return f"{cluster}{_IN_THE_REPOSITORY}{repository}" if cluster and repository else cluster or repository

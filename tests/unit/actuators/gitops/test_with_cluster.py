@@ -14,7 +14,7 @@ from ctrlplane_stream.actuators.gitops.yaml_text import Locator
 from ctrlplane_stream.actuators.port import Outcome, WorldUnreachable
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
-from ctrlplane_stream.model.world import Capacity, Cursor, TargetWanted
+from ctrlplane_stream.model.world import Capacity, Cursor, TargetObserved, TargetWanted
 from tests.unit.actuators.gitops.scene import DIGEST, FILE, TARGET, TEXT, Scene, command, digest, version, wanted, weights_of
 
 VERSIONS = Field(FILE, Locator("versions"), Writes.VERSIONS)
@@ -32,6 +32,11 @@ class Beside:
         outcome = await self.both.apply(command(want, sequence, verb, **more), Cursor(1, sequence))
         await self.both.settled(TARGET)
         return outcome
+
+    def another_worker(self) -> None:
+        """What starts knows of the repository only what it asks it."""
+        self.scene.fresh()
+        self.both = WithCluster(self.scene.actuator, self.cluster)
 
     async def begin(self) -> None:
         await self.apply(wanted(version(1, 100)), 1, Verb.PREPARE)
@@ -192,5 +197,61 @@ def test_what_a_repository_refused_is_parked_without_it(play) -> None:
         *others, last = third.versions
         back = msgspec.structs.replace(third, versions=(*others, msgspec.structs.replace(last, capacity=Capacity.PARKED)))
         assert (await beside.apply(back, 4, Verb.PARK)).status is OutcomeStatus.APPLIED
+
+    play(clause)
+
+
+@pytest.mark.parametrize("observed", [False, True], ids=["command first", "observed first"])
+def test_a_commit_by_hand_from_before_a_worker_started_stops_its_first_step(play, observed: bool) -> None:
+    """An observation without the edit would tell the engine that it was released."""
+
+    async def clause(beside: Beside) -> None:
+        await beside.apply(wanted(version(1, 90), version(2, 10)), 3)
+        beside.scene.bare.push({FILE: beside.scene.bare.text(FILE).replace(digest(1), "sha256:hotfix", 1)})
+        beside.another_worker()
+        if observed:
+            assert "Alice at " in ((await beside.both.observe(TARGET)).edited or "")
+        outcome = await beside.both.apply(command(wanted(version(1, 50), version(2, 50)), 4), Cursor(1, 4))
+        assert outcome.status is OutcomeStatus.REFUSED
+        assert outcome.observed is not None
+        assert "Alice at " in (outcome.observed.edited or "")
+        assert weights_of(await beside.both.observe(TARGET)) == {"#1": 90, "#2": 10}
+
+    play(clause)
+
+
+def test_a_worker_that_starts_while_the_repository_is_away_goes_on_without_it(play) -> None:
+    async def clause(beside: Beside) -> None:
+        await beside.apply(wanted(version(1, 90), version(2, 10)), 3)
+        beside.scene.bare.path.rename(beside.scene.bare.path.with_name("away.git"))
+        beside.another_worker()
+        assert (await beside.both.observe(TARGET)).edited is None
+        assert (await beside.apply(wanted(version(1, 50), version(2, 50)), 4)).status is OutcomeStatus.APPLIED
+
+    play(clause)
+
+
+def test_neither_a_renewal_nor_an_abort_over_both_edits_waits_for_the_first_look(play, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def clause(beside: Beside) -> None:
+        await beside.apply(wanted(version(1, 90), version(2, 10)), 3)
+        beside.scene.bare.push({FILE: beside.scene.bare.text(FILE).replace(digest(1), "sha256:hotfix", 1)})
+        await beside.both.settled(TARGET)
+        edited = (await beside.both.edit(TARGET, {"#1": 30, "#2": 70}, "bob", "")).edited
+        beside.another_worker()
+
+        async def silent(*_: object) -> TargetObserved:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        monkeypatch.setattr(beside.scene.actuator, "observe", silent)
+        monkeypatch.setattr(beside.scene.actuator, "apply", silent)
+        async with asyncio.timeout(5):
+            renewal = command(wanted(version(1, 90), version(2, 10)), 4, Verb.RENEW)
+            assert (await beside.both.apply(renewal, Cursor(1, 4))).status is OutcomeStatus.REFUSED  # by the cluster, which was edited
+            abort = command(wanted(version(1, 100), version(2, 0)), 5, over_edit=edited)
+            assert (await beside.both.apply(abort, Cursor(1, 5))).status is OutcomeStatus.APPLIED
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await beside.both.apply(command(wanted(version(1, 50), version(2, 50)), 6), Cursor(1, 6))
 
     play(clause)
