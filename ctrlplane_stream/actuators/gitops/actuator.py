@@ -16,7 +16,7 @@ from ctrlplane_stream.actuators.by_hand import HandRefused
 from ctrlplane_stream.actuators.gitops.clone import Clone
 from ctrlplane_stream.actuators.gitops.desk import Desk, Wish
 from ctrlplane_stream.actuators.gitops.history import History
-from ctrlplane_stream.actuators.gitops.intake import Change, change_by, change_to, rounding
+from ctrlplane_stream.actuators.gitops.intake import Change, change_by, change_to, numbered, rounding
 from ctrlplane_stream.actuators.gitops.memory import MemoryUnreadable, one_line
 from ctrlplane_stream.actuators.gitops.placement import GitPlace, Repository, Weights
 from ctrlplane_stream.actuators.gitops.remote import PushRefused
@@ -127,7 +127,8 @@ class GitOps:
                 return ledger
             left = ledger.edited is None and ledger.broken_glass is None
             ledger = msgspec.structs.replace(ledger, goal=ledger.weights if left else ledger.goal, lease_until=None)
-            return change_to(sight, ledger, what, (one_line(ledger.edited or ledger.broken_glass or ""),), as_is=left)
+            changed = change_to(sight, ledger, what, (one_line(ledger.edited or ledger.broken_glass or ""),), as_is=left)
+            return changed if isinstance(changed, Refusal) else numbered(changed, sight)
 
         try:
             sight, done = await self._desk(place).change(Wish(target, place, decide), None)

@@ -10,11 +10,10 @@ from dulwich.objects import Commit, ObjectID
 from dulwich.walk import ORDER_TOPO
 
 from ctrlplane_stream.actuators.gitops.clone import Clone
-from ctrlplane_stream.actuators.gitops.memory import Memory, cursors_of, read_memory
+from ctrlplane_stream.actuators.gitops.memory import Memory, Standing, read_memory, standings_of
 from ctrlplane_stream.actuators.gitops.placement import Field
 from ctrlplane_stream.actuators.gitops.yaml_text import FieldTrouble, value_at
 from ctrlplane_stream.model.identity import Target
-from ctrlplane_stream.model.world import Cursor
 
 log = logging.getLogger(__name__)
 _LOOKED_THROUGH = 500
@@ -22,9 +21,9 @@ _LOOKED_THROUGH = 500
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """The last commit of ours for a target: that with the greatest cursor, and of equal ones the latest."""
+    """The last commit of ours for a target: that which stands highest, and of equal ones the latest."""
 
-    cursor: Cursor
+    stands: Standing
     commit: str
     text: str
 
@@ -54,22 +53,23 @@ class History:
         new: dict[Target, Kept] = {}
         for entry in repo.get_walker(include=[head], exclude=[known] if known is not None else [], order=ORDER_TOPO):
             text = entry.commit.message.decode(errors="replace")
-            for target, cursor in cursors_of(text).items() if b"Ctrlplane-Target: " in entry.commit.message else ():
-                if target not in new or new[target].cursor < cursor:
-                    new[target] = Kept(cursor, entry.commit.id.decode(), text)
-        self._kept |= {target: kept for target, kept in new.items() if target not in self._kept or self._kept[target].cursor <= kept.cursor}
+            for target, stands in standings_of(text).items() if b"Ctrlplane-Target: " in entry.commit.message else ():
+                if target not in new or new[target].stands < stands:
+                    new[target] = Kept(stands, entry.commit.id.decode(), text)
+        self._kept |= {target: kept for target, kept in new.items() if target not in self._kept or self._kept[target].stands <= kept.stands}
         self._through = head
 
 
 def who_changed(clone: Clone, head: ObjectID, field: Field) -> str:
     """Who left the field as it is at ``head``, when, and in which commit: the same words until somebody changes it again."""
-    author, found = "somebody", None
+    found = clone.commit(head)
     for commit in _where_same(clone, head, field):
         found = commit
-    if found is not None:
-        when = datetime.fromtimestamp(found.commit_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        author = f"{found.author.decode(errors='replace').partition(' <')[0]} at {when} (commit {found.id.decode()[:12]})"
-    return author
+    # Whoever picks a commit of ours anew leaves us as its author, and is its committer.
+    ours = found.author == clone.remote.repository.author.encode()
+    who = (found.committer if ours else found.author).decode(errors="replace").partition(" <")[0]
+    when = datetime.fromtimestamp(found.commit_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{who} at {when} (commit {found.id.decode()[:12]})"
 
 
 def _where_same(clone: Clone, head: ObjectID, field: Field) -> Iterator[Commit]:

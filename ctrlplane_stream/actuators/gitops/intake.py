@@ -86,6 +86,12 @@ def change_to(
     return Change(changed, kept, serving, _subject(sight.serving, serving, bool(changed), what), story)
 
 
+def numbered(change: Change, sight: GitSight) -> Change:
+    """The change as one by a person's verb: one more since the last command, whose cursor it keeps."""
+    before = sight.memory.by_hand if sight.memory is not None else 0
+    return msgspec.structs.replace(change, memory=msgspec.structs.replace(change.memory, by_hand=before + 1))
+
+
 def _all_of(weights: Mapping[str, int]) -> str | None:
     """The version that has all of the traffic, or None."""
     return next((label for label, weight in weights.items() if weight == 100), None)

@@ -1,8 +1,9 @@
 """What a target remembers of us, in the message of a commit: the ledger, what was written where, what was there before.
 
-The last commit of ours for a target, found by its trailers (of all the one with the greatest cursor: people pick old commits anew,
-message and all), is the target's cell of compare-and-set: a new one is pushed
-only onto the head that was looked at, so of two writers one finds that the branch has moved, and looks again. A commit may move
+The last commit of ours for a target, found by its trailers, is the target's cell of compare-and-set: a new one is pushed only onto
+the head that was looked at, so of two writers one finds that the branch has moved, and looks again. The last is that with the greatest
+cursor, and of those that people's verbs made under one cursor that with the greatest number (``Ctrlplane-By-Hand: 1``, 2 …), wherever
+it lies in the history: people pick old commits anew, message and all. A commit may move
 several targets of one version set; each then has trailers of its own. People read the message; we read the trailers::
 
     shop/cart in production: #2 instead of #1
@@ -21,7 +22,7 @@ several targets of one version set; each then has trailers of its own. People re
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -31,20 +32,31 @@ from ctrlplane_stream.model.world import Cursor, TargetWanted, WantedVersion
 
 _NAMED = 3
 """So many targets are named in the first line of a message; the rest are counted."""
-_CURSOR = re.compile(r"(\d+)\.(\d+)", re.ASCII)
-_TRAILER = re.compile(r"^Ctrlplane-(Target|Cursor|Memory): (.+)$", re.MULTILINE)
+_CURSOR = re.compile(r"(\d{1,18})\.(\d{1,18})", re.ASCII)
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+_TRAILER = re.compile(r"^Ctrlplane-(Target|Cursor|By-Hand|Memory): (.+)$", re.MULTILINE)
 
 
 class MemoryUnreadable(Exception):
     """The trailers of a commit of ours cannot be read; nothing is guessed, since a lost cursor would let old commands in."""
 
 
+class Standing(msgspec.Struct, frozen=True, order=True):
+    """Where a commit of ours stands among those for its target: by the last command that was taken, and how often a person's verb has
+    changed something since. No two have the same but for copies of one."""
+
+    cursor: Cursor
+    by_hand: int = 0
+
+
 class Memory(msgspec.Struct, frozen=True):
-    """``written``: field → what our last commit left there. ``before``: field → what we found there at first."""
+    """``written``: field → what our last commit left there. ``before``: field → what we found there at first. ``by_hand``: how often a
+    person's verb has changed something since the last command."""
 
     ledger: Ledger = Ledger()
     written: dict[str, str] = {}
     before: dict[str, str] = {}
+    by_hand: int = 0
 
 
 def without_configuration(wanted: TargetWanted) -> TargetWanted:
@@ -91,19 +103,29 @@ def _trailers_of(told: Told) -> Iterator[str]:
     yield f"Ctrlplane-Target: {told.target}"
     if cursor is not None:
         yield f"Ctrlplane-Cursor: {cursor.epoch}.{cursor.sequence}"
+    if told.memory.by_hand:
+        yield f"Ctrlplane-By-Hand: {told.memory.by_hand}"
     for version in wanted.versions if wanted is not None else ():
         serves, stable = version.label == told.serving, wanted is not None and version.label == wanted.stable
         notes = [text for text, holds in (("serving", serves), ("stable", stable)) if holds]
         yield " ".join([f"Ctrlplane-Version: {version.label} {version.artifact}", *notes])
-    kept = msgspec.structs.replace(told.memory, ledger=msgspec.structs.replace(told.memory.ledger, cursor=None, weights={}))
+    ledger = msgspec.structs.replace(told.memory.ledger, cursor=None, weights={})
+    kept = msgspec.structs.replace(told.memory, ledger=ledger, by_hand=0)
     yield f"Ctrlplane-Memory: {msgspec.json.encode(kept, order='deterministic').decode()}"
 
 
-def cursors_of(text: str) -> dict[Target, Cursor]:
-    """The targets whose memory a commit message holds, each with its cursor; none where it is not ours, which always has one."""
+def standings_of(text: str) -> dict[Target, Standing]:
+    """The targets whose memory a commit message holds, each with its standing; none where it is not ours, which always has a cursor."""
     blocks = {target: trailers for target, trailers in _blocks(text).items() if "Memory" in trailers}
-    cursors = {target: _CURSOR.fullmatch(trailers.get("Cursor", "")) for target, trailers in blocks.items()}
-    return {target: Cursor(int(found[1]), int(found[2])) for target, found in cursors.items() if found is not None}
+    found = {target: _standing(trailers) for target, trailers in blocks.items()}
+    return {target: standing for target, standing in found.items() if standing is not None}
+
+
+def _standing(trailers: Mapping[str, str]) -> Standing | None:
+    cursor, by_hand = _CURSOR.fullmatch(trailers.get("Cursor", "")), trailers.get("By-Hand", "")
+    if cursor is None:
+        return None
+    return Standing(Cursor(int(cursor[1]), int(cursor[2])), int(by_hand) if _NUMBER.fullmatch(by_hand) else 0)
 
 
 def read_memory(text: str, commit: str, target: Target) -> Memory:
@@ -114,7 +136,9 @@ def read_memory(text: str, commit: str, target: Target) -> Memory:
         raise MemoryUnreadable(
             f"the trailers of commit {commit[:12]} cannot be read ({error}): was it written by another version of the program, or by hand?"
         ) from error
-    return msgspec.structs.replace(memory, ledger=msgspec.structs.replace(memory.ledger, cursor=cursors_of(text)[target]))
+    stands = standings_of(text)[target]
+    ledger = msgspec.structs.replace(memory.ledger, cursor=stands.cursor)
+    return msgspec.structs.replace(memory, ledger=ledger, by_hand=stands.by_hand)
 
 
 def one_line(text: str) -> str:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from ctrlplane_stream.actuators.gitops import actuator
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.world import Cursor
 from tests.contract.actuators.git_repositories import git
-from tests.unit.actuators.gitops.scene import FILE, TEXT, Scene, digest, version, wanted, weights_of
+from tests.unit.actuators.gitops.scene import FILE, TARGET, TEXT, Scene, digest, run, version, wanted, weights_of
 
 
 @pytest.fixture
@@ -131,3 +132,56 @@ def test_what_somebody_picked_with_an_old_message_of_ours_or_wrote_like_one_is_n
     assert scene.observe() == before
     assert scene.apply(wanted(version(1, 100), version(2, 0)), 2).status is OutcomeStatus.REFUSED
     assert scene.apply(wanted(version(1, 100), version(2, 0)), 4).status is OutcomeStatus.APPLIED
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["as it goes on", "read from the beginning"])
+@pytest.mark.parametrize("deed", ["glass", "edit", "release"])
+def test_what_a_person_did_is_not_undone_by_picking_the_commit_of_the_step_before_it(scene: Scene, deed: str, anew: bool) -> None:
+    """Both have the cursor of the step. Who picks is told as who edited: the author of what was picked are we."""
+    scene.stable_and_candidate()
+    scene.apply(wanted(version(1, 0), version(2, 100)), 3)
+    step = scene.bare.head()
+    match deed:
+        case "glass":
+            run(scene.actuator.break_glass(TARGET, "bob", "pages"))
+        case "edit":
+            run(scene.actuator.edit(TARGET, {"#1": 100, "#2": 0}, "bob", "pages"))
+        case _:
+            scene.bare.push({FILE: scene.bare.text(FILE).replace(digest(2), "sha256:hotfix")})
+            scene.observe()
+            run(scene.actuator.release(TARGET))
+    before = scene.observe()
+    scene.bare.pull()
+    git(scene.bare.tree, "cherry-pick", "-X", "theirs", step)
+    git(scene.bare.tree, "push", "-q", "origin", "main")
+    if anew:
+        scene.fresh()
+    seen = scene.observe()
+    assert (weights_of(seen), seen.break_glass) == ({"#1": 0, "#2": 100}, before.break_glass)
+    assert "Alice at" in (seen.edited or "").removeprefix(f"{before.edited}; then ")
+    assert scene.apply(wanted(version(1, 0), version(2, 100)), 4).status is OutcomeStatus.REFUSED
+    assert scene.apply(wanted(version(1, 100), version(2, 0)), 5, over_edit=seen.edited).status is OutcomeStatus.APPLIED
+    assert (scene.observe().edited, scene.observe().break_glass) == (None, None)
+
+
+def test_deeds_by_hand_that_earlier_builds_did_not_number_go_by_their_order(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.stable_and_candidate()
+    scene.apply(wanted(version(1, 0), version(2, 100)), 3)
+    monkeypatch.setattr(actuator, "numbered", lambda change, sight: change)
+    run(scene.actuator.break_glass(TARGET, "bob", "pages"))
+    assert "By-Hand" not in git(scene.bare.path, "log", "-1", "--format=%B", "main")
+    monkeypatch.undo()
+    assert scene.observe().break_glass is not None
+    run(scene.actuator.edit(TARGET, {"#2": 100}, "bob", "better"))
+    assert "Ctrlplane-By-Hand: 1\n" in git(scene.bare.path, "log", "-1", "--format=%B", "main")
+    scene.fresh()
+    assert "bob set" in (scene.observe().edited or "")
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "x", "-1"])
+def test_numbers_that_nobody_of_us_wrote_stop_nothing(scene: Scene, number: str) -> None:
+    scene.stable_and_candidate()
+    text = git(scene.bare.path, "log", "-1", "--format=%B", "main")
+    scene.bare.push({"other": "x"}, text.replace("Ctrlplane-Cursor: 1.2", f"Ctrlplane-Cursor: 1.{number}"))
+    scene.bare.push({"other": "y"}, text.replace("Ctrlplane-Cursor: 1.2", f"Ctrlplane-Cursor: 1.2\nCtrlplane-By-Hand: {number}"))
+    assert scene.observe().cursor == Cursor(1, 2)
