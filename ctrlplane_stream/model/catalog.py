@@ -5,6 +5,7 @@ environment's part of it, resolved to whole policies, is what enters ``facts``.
 """
 
 import hashlib
+import re
 from typing import Annotated
 
 import msgspec
@@ -169,6 +170,11 @@ def no_such_environment(environment: str, catalog: Catalog | None) -> str | None
     if environment in catalog.environments:
         return None
     return f"there is no environment {environment[:100]!r}; the catalog has {', '.join(sorted(catalog.environments)) or 'none'}"
+
+
+def variable_of(key: str) -> str:
+    """The environment variable by which instances get the value of a key of their configuration: ``page-size`` is ``CONFIG_PAGE_SIZE``."""
+    return f"CONFIG_{re.sub(r'[^A-Z0-9]', '_', key.upper())}"
 
 
 def manifest_hash(service: ServiceInEnvironment) -> str:

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from ctrlplane_stream.model import policy as policies
-from ctrlplane_stream.model.catalog import Catalog
+from ctrlplane_stream.model.catalog import Catalog, variable_of
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.wire import cloudevents
 from ctrlplane_stream.wire.catalog_parts import too_large
@@ -86,6 +86,7 @@ def read_catalog_file(text: str, contents_of: ContentsOf = lambda _: None) -> Ca
 
     def problems(catalog: Catalog) -> Iterator[_Located]:
         yield from _semantic_problems(catalog)
+        yield from _variable_problems(catalog)
         yield from template_problems(catalog, contents_of)
 
     shape = "a catalog has `environments` and `services`, as examples/catalog.yaml shows"
@@ -247,6 +248,26 @@ def _semantic_problems(catalog: Catalog) -> Iterator[_Located]:
             yield ("policies", name, *path), f"policy {name}: {text}"
     yield from _environment_problems(catalog, known)
     yield from _service_problems(catalog, known)
+
+
+def _variable_problems(catalog: Catalog) -> Iterator[_Located]:
+    """Keys of a configuration that make one environment variable, of which instances would get one value and lose the others.
+
+    Of files only: a catalog that was taken before this was looked at stays in force.
+    """
+    for name, entry in catalog.services.items():
+        own = ("services", name)
+        yield from _made_twice(name, (*own, "configuration"), {}, entry.configuration)
+        for where, here in entry.environments.items():
+            yield from _made_twice(name, (*own, "environments", where, "configuration"), entry.configuration, here.configuration)
+
+
+def _made_twice(service: str, path: tuple[Any, ...], before: Mapping[str, str], keys: Mapping[str, str]) -> Iterator[_Located]:
+    taken = {variable_of(key): key for key in before}
+    for key in keys:
+        other = taken.setdefault(variable_of(key), key)
+        if key not in before and other != key:
+            yield (*path, key), f"service {service}: {key} and {other} are both the environment variable {variable_of(key)}: rename one"
 
 
 def _policy_problems(policy: Policy) -> Iterator[_Located]:

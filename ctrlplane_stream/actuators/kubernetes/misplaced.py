@@ -12,6 +12,20 @@ from ctrlplane_stream.model.identity import Target
 _NAME = re.compile(rf"[a-z]([-a-z0-9]{{0,{SLUG_LIMIT - 2}}}[a-z0-9])?")
 
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_PART = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_PART}(\.{_PART})*")
+_ROUTES = ("HTTPRoute", "GRPCRoute")
+_PORTS = 65535
+
+
+def misnamed(namespace: str) -> str | None:
+    """Why nothing can be called so that a namespace is, in words; or None."""
+    if _LABEL.fullmatch(namespace):
+        return None
+    return f"no namespace can be called {namespace}: small letters, digits and hyphens, no hyphen first or last, at most 63"
+
+
 def misplaced(places: Sequence[tuple[Target, Place]]) -> str | None:
     """The first thing that is wrong with the places of all targets, in words; None where nothing is."""
     owners: dict[tuple[str | None, str, str], Target] = {}
@@ -52,9 +66,28 @@ def mistaken(manifests: Sequence[Manifest]) -> str | None:
 def _by_itself(target: Target, place: Place) -> str | None:
     if not _NAME.fullmatch(place.slug):
         return f"`name` {place.slug} cannot be a part of names: small letters, digits and hyphens, a letter first, at most {SLUG_LIMIT}"
+    if place.full is not None and place.full < 1:
+        return f"`replicas` is {place.full}: say how many Pods carry all the traffic, at least 1"
+    if place.port is not None and not 1 <= place.port <= _PORTS:
+        return f"`port` is {place.port}: ports are 1 to {_PORTS}"
     base = workload_of(place.template)
     containers = containers_of(base) if base is not None else []
-    return _of_containers(target, place, [str(each.get("name")) for each in containers]) or _of_ports(place, containers)
+    return (
+        _of_objects(place) or _of_containers(target, place, [str(each.get("name")) for each in containers]) or _of_ports(place, containers)
+    )
+
+
+def _of_objects(place: Place) -> str | None:
+    """What the place says of objects that no API server can have."""
+    route = place.route
+    if route is not None and route.kind not in _ROUTES:
+        return f"`kind` of its route is {route.kind}: weights go by one of {', '.join(_ROUTES)}"
+    names = [("service", place.service, _LABEL), ("adopt", place.adopt, _SUBDOMAIN)]
+    names += [("name` of its `route", route.name, _SUBDOMAIN), ("rule", route.rule, _SUBDOMAIN)] if route is not None else []
+    for what, name, form in names:
+        if name is not None and not form.fullmatch(name):
+            return f"`{what}` {name} can be the name of no object: small letters, digits and hyphens, no hyphen first or last"
+    return None
 
 
 def _of_containers(target: Target, place: Place, names: list[str]) -> str | None:

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.misplaced import misplaced, mistaken, outdated
+from ctrlplane_stream.actuators.kubernetes.misplaced import misnamed, misplaced, mistaken, outdated
 from ctrlplane_stream.actuators.kubernetes.names import slug
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, Manifest, kind_of
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route
@@ -199,6 +199,9 @@ def _merged(entry: _Override, here: _Override) -> _Override:
 
 
 def _check(path: Path, file: _File) -> None:
+    for name, place in sorted(file.environments.items()):
+        if (wrong := misnamed(place.namespace)) is not None:
+            raise PlacementError(f"{path}: environment {name}: {wrong}")
     for name, service in sorted(file.services.items()):
         for environment in sorted(service.environments):
             if environment not in file.environments:

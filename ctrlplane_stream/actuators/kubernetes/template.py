@@ -1,11 +1,11 @@
 """From a template to the Pods of one version: image by digest, its own configuration, and our version as a resource attribute. Pure."""
 
 import copy
-import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
 from ctrlplane_stream.actuators.kubernetes.objects import Manifest
+from ctrlplane_stream.model.catalog import variable_of
 from ctrlplane_stream.model.identity import VERSION_ATTRIBUTE, Target
 from ctrlplane_stream.model.world import WantedVersion
 
@@ -29,7 +29,7 @@ def containers_of(workload: Manifest) -> list[Manifest]:
 
 def configuration_data(configuration: Mapping[str, str]) -> dict[str, str]:
     """The configuration as environment variables: ``colour`` becomes ``CONFIG_COLOUR``, as every actuator has it."""
-    return {f"CONFIG_{re.sub(r'[^A-Z0-9]', '_', key.upper())}": value for key, value in configuration.items()}
+    return {variable_of(key): value for key, value in configuration.items()}
 
 
 def pod_spec(

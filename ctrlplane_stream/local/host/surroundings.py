@@ -8,13 +8,13 @@ which has no ``PORT`` and ends by itself. Its telemetry names it by
 among it, is passed through.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
+from ctrlplane_stream.model.catalog import variable_of
 from ctrlplane_stream.model.identity import VERSION_ATTRIBUTE, Target
 from ctrlplane_stream.model.world import WantedVersion
 
@@ -32,7 +32,7 @@ def environment_of(role: Role, port: int, routes: Mapping[str, str], base: Mappi
     """The whole environment of one instance's process."""
     version, target = role.version, role.target
     environ = dict(base)
-    environ |= {f"CONFIG_{_variable(key)}": value for key, value in version.configuration.items()}
+    environ |= {variable_of(key): value for key, value in version.configuration.items()}
     environ |= {
         "SERVICE": target.service,
         "PORT": str(port),
@@ -70,7 +70,3 @@ def log_of(role: Role, folder: Path) -> Path:
     """Where what runs in the role writes; instances of one version write to one file."""
     name = f"{role.target.service.replace('/', '.')}-{role.version.label.lstrip('#')}.log"
     return folder / "logs" / role.target.environment.replace("/", ".") / name
-
-
-def _variable(key: str) -> str:
-    return re.sub(r"[^A-Z0-9]", "_", key.upper())

@@ -106,6 +106,8 @@ def test_a_version_is_made_of_configuration_and_not_of_policy() -> None:
         ("      - weight: 100", "      - weight: 100\n    gate: {proof: [sample_ratio]}", 7, "sample_ratio cannot be proven"),
         ("      - weight: 100", "      - weight: 100\n    gate: {metrics: [sample_ratio]}", 7, "sample_ratio cannot fail a step"),
         ("images: [registry.example/shop/cart]", "images: []", 12, "at least one image"),
+        ('{limit: "10"}', '{limit: "10", page-size: "1", Page.Size: "2"}', 13, "Page.Size and page-size are both the environment variable"),
+        ('{limit: "20"}', '{LIMIT: "20"}', 17, "LIMIT and limit are both the environment variable CONFIG_LIMIT: rename one"),
         ("policies:", "policies: [", 3, "cannot be read as YAML"),
     ],
 )
@@ -115,6 +117,16 @@ def test_a_mistake_is_reported_with_its_line(old: str, new: str, line: int, said
     problems = read_catalog_file(GOOD.replace(old, new))
     assert isinstance(problems, tuple)
     assert any(p.line == line and said in p.text for p in problems), [str(p) for p in problems]
+
+
+def test_a_catalog_in_the_log_is_read_though_two_keys_make_one_variable() -> None:
+    """It was taken by a build that did not look at that, and nothing stops by a newer one."""
+    catalog = _catalog()
+    service = catalog.services["shop/cart"]
+    both = msgspec.structs.replace(service, configuration={"page-size": "1", "page.size": "2"})
+    taken = msgspec.structs.replace(catalog, services={"shop/cart": both})
+    record = CatalogRecord(taken, catalog_hash(taken), None, "ops")
+    assert read_catalog_record(msgspec.json.encode(record)) == record
 
 
 def test_mistakes_of_every_kind_are_said_in_one_go() -> None:
