@@ -114,7 +114,8 @@ def test_an_environment_with_a_record_that_its_topic_does_not_take_is_set_aside(
         await judged(judge, kept, 10)
         court = judge._courts[0]["ill"]
         (number,) = court.table._shards
-        court.table._shards[number].services["x" * 13_000_000] = next(court.table.services())
+        court.table._shards[number].services["x" * 13_000] = next(court.table.services())
+        judge._most_bytes["dependency-table"] = 12_000
         found = await judged(judge, kept, 20)
         assert (found[STATE], found[VERDICTS]) == ({"well"}, {"well"})
         assert f"record ill/{number} of dependency-table has 13" in (court.aside or "")
