@@ -160,16 +160,32 @@ def _behind(before: e.Clock, at_ms: int) -> e.Clock:
 
 
 def _repeated(draft: Draft, origin: Origin | None) -> str | None:
-    """Why the fact is a repetition, or None after noting its origin as the latest."""
+    """Why the fact is a repetition, or None after noting its origin as the latest.
+
+    Whatever was taken is dated at or before the mark, so no repetition is dated after it: what is, and stands where something was taken
+    already, is a record of a log that was made anew or lost its end.
+    """
     if origin is None:
         return None
-    key = f"origin/{origin.topic}/{origin.partition}"
-    mark = e.OriginMark(origin.offset, origin.index)
-    last = draft.find(key, e.OriginMark)
-    if last is not None and mark <= last:
-        return f"ignored: {origin.topic}/{origin.partition} offset {origin.offset} was decided before (up to {last.offset})"
-    draft.put(key, mark)
+    place = f"{origin.topic}/{origin.partition}"
+    last = draft.find(f"origin/{place}", e.OriginMark)
+    since_ms = last.since_ms if last is not None else 0
+    if last is not None and last.has(origin):
+        if not last.is_of_another_log(origin):
+            return f"ignored: {place} offset {origin.offset} was decided before (up to {last.offset})"
+        draft.because(
+            "another-log", f"{place} was made anew or lost its end: offset {origin.offset} is dated after all that was decided of it"
+        )
+        since_ms = last.at_ms
+    draft.put(f"origin/{place}", e.OriginMark(origin.offset, origin.index, _dated(draft, origin, last), since_ms))
     return None
+
+
+def _dated(draft: Draft, origin: Origin, last: e.OriginMark | None) -> int:
+    """The date that no record taken so far is after; 0 where this one does not say its own. What did not say it was there by now."""
+    if origin.at_ms is None or last is None:
+        return origin.at_ms or 0
+    return max(origin.at_ms, last.at_ms or draft.clock.now_ms)
 
 
 def _finish(draft: Draft, disposition: Disposition) -> Decision:

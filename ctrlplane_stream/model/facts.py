@@ -15,12 +15,17 @@ from ctrlplane_stream.model.world import Cursor, TargetObserved
 
 
 class Origin(msgspec.Struct, frozen=True, order=True):
-    """Where a fact came from: the input record, and which of the facts made of that record this one is (0, 1 …)."""
+    """Where a fact came from: the input record, and which of the facts made of that record this one is (0, 1 …).
+
+    ``at_ms`` is the date that the record has on its topic (None: from a build that did not say). A topic that was made anew, or that
+    lost its end, has other records at the same offsets, and they are dated later.
+    """
 
     topic: str
     partition: int
     offset: int
     index: int = 0
+    at_ms: int | None = None
 
 
 class Provenance(msgspec.Struct, frozen=True):

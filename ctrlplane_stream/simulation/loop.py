@@ -94,7 +94,7 @@ class Loop:
         self.repeat: Callable[[], list[float]] = list
         self.actuate: Callable[[], list[float]] = lambda: [self.actuation_seconds]
         self.announced: Callable[[Announce], None] = lambda announce: None
-        self._inputs = 0
+        self._inputs, self._dated_ms = 0, 0
         self._backlog: list[tuple[Fact, Origin | None, int]] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
@@ -145,7 +145,12 @@ class Loop:
 
     def _written(self) -> Origin:
         self._inputs += 1
-        return Origin("inputs", 0, self._inputs)
+        self._dated_ms = max(self.now_ms, self._dated_ms + 1)
+        return Origin("inputs", 0, self._inputs, at_ms=self._dated_ms)
+
+    def make_inputs_anew(self) -> None:
+        """What users write begins again at the first offset; what they wrote before may still be delivered again."""
+        self._inputs = 0
 
     def give(self, fact: Fact, origin: Origin | None = None) -> Decision | None:
         """Append a fact to the log now; None while the engine is down: it is decided when the engine is back, by the time it has here."""

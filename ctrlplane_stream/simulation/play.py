@@ -36,6 +36,8 @@ from ctrlplane_stream.simulation.world import INSTANCES
 from ctrlplane_stream.testing import InvariantBroken
 
 CALM_SECONDS = 60
+INPUTS_ANEW_EVERY = 4
+"""Of so many seeds in one the topic of what users write is made anew while much is under way."""
 DECIDED_AGAIN_EVERY = 20
 """Of so many seeds one is decided a second time from its facts, and must give the same bytes."""
 
@@ -108,6 +110,9 @@ class Play:
             CatalogApplied(catalog(*self.services.values(), promote_from="staging" if self.plan.staging else None), "h1", "tests")
         )
         self.staging = self._before() if self.plan.staging else None
+        if self.plan.seed % INPUTS_ANEW_EVERY == 0:
+            for seconds in (90, 400):
+                self.loop.at(seconds, self.loop.make_inputs_anew)
 
     def _before(self) -> Loop:
         """The environment before this one: calm, and it announces here what baked there."""

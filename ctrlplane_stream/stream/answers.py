@@ -26,13 +26,16 @@ _REFUSALS = frozenset({"override-refused", "unknown-service", "unknown-repositor
 """Codes of reasons that say: not done, and sending it again is no use."""
 _IDLE = frozenset({"override-idle", "override-repeated-in-vain"})
 """Codes of reasons that say: heard, and nothing was changed by it."""
+_REPEATED = "repeated"
+"""Code of the reason of a fact that was decided before: so is the second of two that were made of one record, where a worker began again.
+Where it is all that is said of a record which was just written, that one was taken for another."""
 
 
 class Answer(msgspec.Struct, frozen=True):
     """What one environment (None: nobody, it is a dead letter) made of the record, and where that stands.
 
     ``refused``: it could not be done. ``idle``: there was nothing there to do it with. Either way nothing was changed. An event that is
-    ignored since it was known already is neither, and all is well.
+    ignored since it was known already is neither, and all is well. ``repeated``: the record was taken for one that had been decided.
     """
 
     environment: str | None
@@ -42,6 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
     partition: int
     offset: int
     idle: bool = False
+    repeated: bool = False
 
     @property
     def in_vain(self) -> bool:
@@ -90,7 +94,7 @@ class Listening:
                     facts |= await self._facts_of(topic, partition, offset)
                     await self._listen()
                     if facts and not self._unfinished and facts <= self._decided.keys():
-                        return tuple(self._decided[fact] for fact in sorted(facts) if self._is_worth_telling(fact))
+                        return of_the_record([self._decided[fact] for fact in sorted(facts) if self._is_worth_telling(fact)])
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             return ()
@@ -105,12 +109,12 @@ class Listening:
 
     async def _facts_of(self, topic: str, partition: int, offset: int) -> set[tuple[str, int]]:
         """The facts that were made of the record, as (environment, offset)."""
-        found, origin = set(), Origin(topic, partition, offset)
-        for place in self._partitions:
-            start, end = await self._stretch(FACTS, self._facts, place)
-            async for record in self._reader.read(FACTS, place, start, end):
+        found, place = set(), (topic, partition, offset)
+        for p in self._partitions:
+            start, end = await self._stretch(FACTS, self._facts, p)
+            async for record in self._reader.read(FACTS, p, start, end):
                 fact = read_fact(record.value)
-                if not isinstance(fact, Unreadable) and fact.origin is not None and replace(fact.origin, index=0) == origin:
+                if not isinstance(fact, Unreadable) and fact.origin is not None and _place(fact.origin) == place:
                     found.add((fact.environment, record.offset))
                     self._note_part(fact, record.offset)
         return found
@@ -139,9 +143,32 @@ class Listening:
         return start, ends[partition]
 
 
+def of_the_record(answers: list[Answer]) -> tuple[Answer, ...]:
+    """What was made of one record that was just written: repetitions are of a fact of it where that was decided besides. Where nothing else
+    was, the record itself was taken for one that stood there before it, and nothing came of it.
+    """
+    done = {answer.environment for answer in answers if not answer.repeated}
+    return tuple(
+        _unheard(answer) if answer.repeated else answer for answer in answers if not answer.repeated or answer.environment not in done
+    )
+
+
+def _unheard(answer: Answer) -> Answer:
+    remedy = (
+        "the topic was made anew or lost its end, and this was taken for what stood there before: nothing was done. Say it again until it "
+        "is taken (`break-glass abort` stops a candidate at once; `ctrlplane-stream doctor` looks closer)"
+    )
+    return replace(answer, refused=True, reasons=(*answer.reasons, remedy))
+
+
+def _place(origin: Origin) -> tuple[str, int, int]:
+    return origin.topic, origin.partition, origin.offset
+
+
 def _answer(record: Decided | Parked, partition: int, offset: int) -> Answer:
     if isinstance(record, Parked):
         still = Standstill(record.environment, record.fact_offset, record.error)
         return Answer(record.environment, True, (still.text, still.remedy), TOPIC, partition, offset)
     codes, reasons = {r.code for r in record.reasons}, tuple(r.text for r in record.reasons)
-    return Answer(record.environment, bool(codes & _REFUSALS), reasons, TOPIC, partition, offset, bool(codes & _IDLE))
+    refused, idle = bool(codes & _REFUSALS), bool(codes & _IDLE)
+    return Answer(record.environment, refused, reasons, TOPIC, partition, offset, idle, _REPEATED in codes)

@@ -20,12 +20,13 @@ TOPIC = "catalog"
 
 
 class Edition(msgspec.Struct, frozen=True):
-    """An accepted catalog: where it stands, and what it replaced."""
+    """An accepted catalog: where it stands, what it replaced, and how its record is dated."""
 
     partition: int
     offset: int
     record: CatalogRecord
     before: Catalog | None
+    at_ms: int
 
 
 class CatalogBook:
@@ -67,7 +68,7 @@ class CatalogBook:
         if isinstance(record, Unreadable):
             self._editions[found.partition, found.offset] = record
             return
-        self._latest = Edition(found.partition, found.offset, record, self.catalog)
+        self._latest = Edition(found.partition, found.offset, record, self.catalog, found.at_ms)
         self._editions[found.partition, found.offset] = self._latest
         self._untold.append(self._latest)
 

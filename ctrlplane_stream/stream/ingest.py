@@ -88,7 +88,7 @@ class Ingest:
 
     async def _taken_in(self, found: Record) -> TakenIn:
         told = await self._readers[found.topic](found)
-        own = [self._letter(Origin(found.topic, found.partition, found.offset, i), *fact) for i, fact in enumerate(told.facts)]
+        own = [self._letter(Origin(found.topic, found.partition, found.offset, i, found.at_ms), *fact) for i, fact in enumerate(told.facts)]
         if (largest := max((len(letter.value or b"") for letter in own), default=0)) > MAX_FACT_BYTES:
             own, told = [], Told(refused=Unreadable(f"what it tells has {largest} bytes, more than the {MAX_FACT_BYTES} of a fact"))
         ahead = self._untold() if own and found.topic != CATALOG else []
@@ -101,7 +101,7 @@ class Ingest:
         the catalog's facts go ahead under their own origins, and are known as repetitions when their record is read in turn.
         """
         return [
-            self._letter(Origin(CATALOG, edition.partition, edition.offset, i), *told)
+            self._letter(Origin(CATALOG, edition.partition, edition.offset, i, edition.at_ms), *told)
             for edition in self._catalog.take_untold()
             for i, told in enumerate(facts_of(edition))
         ]

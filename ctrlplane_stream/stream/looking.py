@@ -46,18 +46,22 @@ async def look(settings: Settings, environment: str) -> LookedAt:
     return LookedAt(partition, line.state, decisions, line.standstill)
 
 
-async def look_for_standstills(settings: Settings, environment: str | None = None) -> list[Standstill]:
-    """The environments that stand still, sorted; where one is named, whether that does. Raises as ``look`` does."""
+async def look_at_lines(settings: Settings, environment: str | None = None) -> list[Line]:
+    """Where each environment stands, by its name; the one that is named alone. Raises as ``look`` does."""
     partitions = range(settings.partitions) if environment is None else (partition_of(environment, settings.partitions),)
-    found: dict[str, Standstill] = {}
+    found: dict[str, Line] = {}
     reader = KafkaLogReader(settings)
     try:
         for partition in partitions:
-            lines, _ = await _lines(reader, partition)
-            found.update((name, line.standstill) for name, line in lines.items() if line.standstill is not None)
+            found.update((await _lines(reader, partition))[0])
     finally:
         await reader.close()
-    return [still for name, still in sorted(found.items()) if environment in (None, name)]
+    return [line for name, line in sorted(found.items()) if environment in (None, name)]
+
+
+async def look_for_standstills(settings: Settings, environment: str | None = None) -> list[Standstill]:
+    """The environments that stand still, by name; whether the one that is named does. Raises as ``look`` does."""
+    return [still for line in await look_at_lines(settings, environment) if (still := line.standstill) is not None]
 
 
 async def _line(reader: KafkaLogReader, environment: str, partition: int) -> tuple[Line, int]:

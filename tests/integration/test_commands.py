@@ -242,7 +242,7 @@ def test_an_environment_that_stands_still_is_told_wherever_people_look(
 
         assert run(*skip[0].split(), "--fact-offset", offset, "--why", "y", "--wait", "60").returncode == 0
         doctor = {found["check"]: found for found in json.loads(run("doctor", "--json").stdout)}["environments"]
-        assert (doctor["health"], doctor["what"]) == ("ok", "none stands still")
+        assert (doctor["health"], doctor["what"]) == ("ok", "none stands still, and the inputs hold what was decided of them")
         assert _parked(metrics_port) == 0.0
 
 

@@ -759,3 +759,22 @@ def test_a_freeze_without_a_date_that_an_earlier_build_let_in_is_lifted_like_any
     )
     loop.say(Say.UNFREEZE)
     until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_what_is_said_on_a_topic_that_was_made_anew_is_acted_on_and_what_stood_on_the_one_before_is_known() -> None:
+    """By their dates: the offsets of the new one are those of the old one."""
+    loop = shop()
+    for _ in range(5):
+        loop.say(Say.PAUSE, service="island")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    pushed = next((fact, moment.origin) for fact, moment in reversed(loop.driver.facts) if moment.origin is not None)
+    loop.make_inputs_anew()
+    decision = loop.say(Say.ABORT, service="cart")
+    assert decision is not None
+    codes = [reason.code for reason in decision.reasons]
+    assert (codes[0], "override:abort" in codes) == ("another-log", True)
+    known = loop.give(*pushed)
+    assert known is not None
+    assert known.reasons[0].code == "repeated"
+    until(loop, "cart/2", Phase.REVERTED)

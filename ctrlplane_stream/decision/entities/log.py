@@ -2,6 +2,8 @@
 
 import msgspec
 
+from ctrlplane_stream.model.facts import Origin
+
 FAR_MS = 600_000
 """A fact so far from the log's time, which brokers' clocks are not apart, is one of a wrong clock, or comes after an outage."""
 
@@ -27,11 +29,25 @@ class Clock(msgspec.Struct, frozen=True):
         return (self.steady - steady) / 1000
 
 
-class OriginMark(msgspec.Struct, frozen=True, order=True):
-    """The last fact taken from one input partition."""
+class OriginMark(msgspec.Struct, frozen=True):
+    """The last fact taken from one input partition, and how records of it are dated."""
 
     offset: int
     index: int
+    at_ms: int = 0
+    """No record taken from the partition so far is dated later; 0 where that is not known."""
+    since_ms: int = 0
+    """Records dated so early are of the log that was there before this one."""
+
+    def has(self, origin: Origin) -> bool:
+        """Whether the fact was taken before, or is of a log before this one: by its place, and by its date where that is said."""
+        if (origin.offset, origin.index) <= (self.offset, self.index):
+            return True
+        return origin.at_ms is not None and origin.at_ms <= self.since_ms
+
+    def is_of_another_log(self, origin: Origin) -> bool:
+        """Whether the record cannot be one that was taken, wherever it stands: it is dated after all of them."""
+        return bool(self.at_ms) and origin.at_ms is not None and origin.at_ms > self.at_ms
 
 
 class CatalogEntry(msgspec.Struct, frozen=True):

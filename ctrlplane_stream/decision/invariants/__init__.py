@@ -40,6 +40,7 @@ from ctrlplane_stream.decision.invariants.ends import (
 from ctrlplane_stream.decision.invariants.hands import hands_are_left, nobody_waits_in_a_circle, whoever_waits_is_held
 from ctrlplane_stream.decision.invariants.order import (
     commands_are_unique,
+    each_record_once,
     nothing_sleeps,
     once_for_ever,
     one_mover_per_target,
@@ -86,6 +87,7 @@ CHECKS: tuple[Check, ...] = (
     what_comes_has_come,
     nothing_unwanted_begins,
     commands_are_unique,
+    each_record_once,
     once_for_ever,
     one_mover_per_target,
     told_by_one,

@@ -14,6 +14,7 @@ from ctrlplane_stream.model.facts import (
     ArrivalsObserved,
     ArtifactPushed,
     Fact,
+    Origin,
     OutcomeReported,
     OutcomeStatus,
     OverrideRequested,
@@ -117,6 +118,10 @@ class Books:
         """(rollout, attempt, service) of what waited to bring, configured otherwise, an artifact that went back meanwhile."""
         self.offered: set[tuple[Artifact, str]] = set()
         """(artifact, environment) of what was announced there."""
+        self.origin: Origin | None = None
+        """Of the fact in hand."""
+        self.taken: set[Origin] = set()
+        """Of every fact that was not called a repetition."""
         self.looked: dict[str, int] = {}
         """Service to the number of the last command that was refused with a look at the target."""
         self.parked: dict[tuple[str, str], int] = {}
@@ -258,7 +263,8 @@ def commands_of(decision: Decision) -> list[Command]:
 
 
 def note_fact(books: Books, fact: Fact, moment: Moment) -> None:
-    """Note what the world and the judges say."""
+    """Note where the fact is from, and what the world and the judges say."""
+    books.origin = moment.origin
     if isinstance(fact, OutcomeReported | WorldChanged) and fact.observed is not None:
         _note_refusal(books, fact)
         _note_seen(books, fact.target.service, fact.observed, moment.at_ms)

@@ -24,6 +24,20 @@ def commands_are_unique(books: Books, fact: Fact, before: State, decision: Decis
         yield Violation(9, "a command carries another sequence than its decision")
 
 
+def each_record_once(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
+    """9: what is delivered again is known, whatever became of its topic meanwhile. 7: what was never taken is not taken for it."""
+    origin = books.origin
+    if origin is None:
+        return
+    repeated = any(reason.code == "repeated" for reason in decision.reasons)
+    if origin in books.taken and not repeated:
+        yield Violation(9, f"{origin} is decided a second time")
+    if origin not in books.taken and repeated and origin.at_ms is not None:
+        yield Violation(7, f"{origin} is taken for a record that was decided, and never was")
+    if not repeated:
+        books.taken.add(origin)
+
+
 def once_for_ever(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
     """9: an artifact with a configuration has one number for ever, a number is made from one thing for ever, and an event of an artifact
     is taken and a word of an operator carried out once, by its id and scope."""

@@ -171,7 +171,7 @@ class Judge(Duty):
     # What is written.
 
     def _facts(self, found: Record, environment: str, facts: Sequence[Fact]) -> list[Letter]:
-        origins = (Origin(found.topic, found.partition, found.offset, index) for index in range(len(facts)))
+        origins = (Origin(found.topic, found.partition, found.offset, index, found.at_ms) for index in range(len(facts)))
         return [fact_letter(FactRecord(environment, fact, o), self.settings.partitions) for fact, o in zip(facts, origins, strict=True)]
 
     def _verdict(self, verdict: Verdict, window: str) -> Letter:

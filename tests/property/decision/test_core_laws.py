@@ -104,6 +104,39 @@ def test_a_fact_of_an_origin_that_was_passed_changes_nothing_but_the_clock(offse
         state, high = decision.state, max(high, offset)
 
 
+@given(
+    st.lists(st.integers(0, 12) | st.sampled_from(["written", "made anew", "cut"]), min_size=1, max_size=40),
+    st.lists(st.integers(-3, 5), min_size=12, max_size=12),
+)
+def test_each_record_of_a_topic_that_was_made_anew_is_decided_once_and_none_of_the_one_before_again(
+    steps: list[int | str], clock: list[int]
+) -> None:
+    """Whatever is delivered again, of whichever log, and though the broker's clock goes back now and then: by its place and its date."""
+    state, number, now = State.empty("production"), 0, 1_000
+    log, every, decided = list[Origin](), list[Origin](), set[Origin]()
+
+    def deliver(origin: Origin) -> None:
+        nonlocal state, number
+        number += 1
+        decision = decide(state, TimePassed(), Moment(number, 1_000, origin))
+        assert (decision.disposition == "ignored") == (origin in decided), (origin, decided)
+        state = decision.state
+        decided.add(origin)
+
+    for step in steps:
+        if step in ("made anew", "cut"):
+            log = [] if step == "made anew" else log[: len(log) // 2]
+            now = max([now, *(origin.at_ms or 0 for origin in every)]) + 1
+            clock = []  # a clock that goes back behind what was there before is past what a date can tell
+        elif step == "written":
+            now += clock.pop() if clock else 1
+            log.append(Origin("control", 0, len(log), at_ms=now))
+            every.append(log[-1])
+            deliver(log[-1])
+        elif every:
+            deliver(every[int(step) % len(every)])
+
+
 @given(st.lists(st.integers(-100_000, 100_000) | st.integers(-10_000_000, 10_000_000), min_size=1, max_size=20))
 def test_no_fact_advances_a_timer_by_more_than_fifteen_seconds_and_time_goes_back_only_where_two_say_so(steps: list[int]) -> None:
     """However the append times jump: two in a row that are over ten minutes behind."""

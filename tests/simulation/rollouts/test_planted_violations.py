@@ -43,7 +43,7 @@ from ctrlplane_stream.decision.gate import Gate, Reading
 from ctrlplane_stream.decision.phases import Event, Phase
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.decisions import Reason
-from ctrlplane_stream.model.facts import OverrideVerb, WorldCause
+from ctrlplane_stream.model.facts import Origin, OverrideVerb, WorldCause
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Fleet, OnDrift, Policy, Step
 from ctrlplane_stream.model.strictest import strictest
@@ -68,6 +68,10 @@ def _everywhere(name: str, new: Any) -> list[tuple[Any, str, Any]]:
     modules = (admission, draining, drifting, engine, falling, gate, hearing, observing, overrides, rollout, stuck)
     modules = (*modules, targets, timers, transitions)
     return [(module, name, new) for module in modules if hasattr(module, name)]
+
+
+def _by_place_alone(mark: e.OriginMark, origin: Origin) -> bool:
+    return (origin.offset, origin.index) <= (mark.offset, mark.index)
 
 
 def _always_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, sequence: int) -> dict[str, e.ZeroSince]:
@@ -316,6 +320,8 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
         lambda: [(e.CatalogEntry, "takers", lambda entry, name: entry.promotes_to)],
     ),
     "what is pinned is not counted as come": (7, lambda: [(versioning, "_offer", _only_what_moves)]),
+    "a topic that was made anew is taken for the one before": (7, lambda: [(e.OriginMark, "is_of_another_log", lambda *args: False)]),
+    "what a topic held before it was made anew is decided again": (9, lambda: [(e.OriginMark, "has", _by_place_alone)]),
     "an artifact is announced twice": (9, lambda: [(promoting, "_announce", _announced_twice)]),
     "a decision depends on more than its facts": (9, lambda: [(engine, "_finish", _counting)]),
     "two rollouts move one target": (10, lambda: [(admission, "_conflict", lambda *args: None)]),

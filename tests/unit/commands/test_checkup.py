@@ -17,13 +17,30 @@ from ctrlplane_stream.commands.checkup import (
     versionless,
     versions_seen,
 )
+from ctrlplane_stream.commands.checkup_environments import marks_of, shorter_inputs
 from ctrlplane_stream.commands.checkup_redis import check_redis
 from ctrlplane_stream.commands.checkup_roles import Group, read_group, role_finding
 from ctrlplane_stream.commands.checkup_variables import check_variables
 from ctrlplane_stream.commands.findings import Finding, Health
 from ctrlplane_stream.commands.unread import findings_or_why_not
+from ctrlplane_stream.decision.entities import OriginMark
+from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Protocol, Settings
+from ctrlplane_stream.stream.line import Line
+
+
+def test_inputs_that_end_before_what_was_decided_of_them_are_told_with_what_becomes_of_what_comes() -> None:
+    """What comes is known by its date; where an earlier build left none, it is taken for what was decided."""
+    state = State.empty("lab").with_changes({"origin/control/1": OriginMark(7, 0, 5), "origin/artifacts/0": OriginMark(3, 1)})
+    more = State.empty("shop").with_changes({"origin/control/1": OriginMark(2, 0), "origin/control/-1": OriginMark(9, 0)})
+    marks = marks_of([Line(state), Line(more)])
+    assert marks == {("control", 1): OriginMark(7, 0, 5), ("artifacts", 0): OriginMark(3, 1)}
+    assert shorter_inputs(marks, {("control", 1): 8, ("artifacts", 0): 4}) == []
+    undated, dated = shorter_inputs(marks, {("control", 1): 7, ("artifacts", 0): 0})
+    assert (dated.health, undated.health) == (Health.NOTE, Health.WRONG)
+    assert dated.what.startswith("control/1 ends at offset 7, and offset 7 of it was decided")
+    assert "up to offset 3" in undated.remedy
 
 
 def test_the_settings_line_shows_what_differs_and_no_secret() -> None:
