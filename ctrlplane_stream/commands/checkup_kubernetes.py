@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
-from ctrlplane_stream.actuators.kubernetes.chosen import besides, pod_labels, rival, unserved
+from ctrlplane_stream.actuators.kubernetes.chosen import besides, exposed, pod_labels, rival, unserved
 from ctrlplane_stream.actuators.kubernetes.composition import Connect, connect
 from ctrlplane_stream.actuators.kubernetes.intake import named_twice, no_gateway_api, shared_out
 from ctrlplane_stream.actuators.kubernetes.manifests import selector
@@ -94,7 +94,7 @@ async def _check_way(cluster: Cluster, target: Target, place: Place) -> list[Fin
     base = workload_of(place.template)
     own = {name_of(each) for each in (await cluster.select(Kind.DEPLOYMENT, place.namespace, selector(place)))[0]}
     said = unserved(there, pod_labels(base), "the template's Pods") if base is not None else None
-    said = said or await besides(cluster, place, there, own or {place.adopt or ""})
+    said = said or await besides(cluster, place, there, own or {place.adopt or ""}) or await exposed(cluster, place, there)
     return [wrong(check, *said.split(": ")) if said else ok(check, f"weights by shares of Pods behind Service {place.service}")]
 
 

@@ -1,4 +1,7 @@
-"""By shares of Pods what loses its weight loses its Pods, whatever the API server will not have made; until then it is told as there."""
+"""By shares of Pods what loses its weight loses its Pods, whatever the API server will not have made; until then it is told as there.
+
+What stands by is in nobody's way, and behind no Service.
+"""
 
 import asyncio
 import contextlib
@@ -137,3 +140,70 @@ def test_what_loses_its_weight_loses_its_pods_where_nothing_can_be_made(lab, wha
         return {name_of(each): each["spec"]["replicas"] for each in found}
 
     asyncio.run(run())
+
+
+WAYS = pytest.mark.parametrize("service", ["cart", None], ids=["behind a Service", "consumer"])
+
+
+@WAYS
+def test_an_abort_gets_through_where_a_quota_has_room_for_nothing_but_what_stands_by(lab, service):
+    """Others grew into the room that stable had: its first Pod takes the place of the one that proved that it would start."""
+
+    async def doing(actuator, admin, namespace, kind) -> None:
+        await actuator.apply(*command(TARGET, 1, *pair(100), kind=kind))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await actuator.apply(*command(TARGET, 2, *pair(0), kind=kind))
+        await settled(actuator, TARGET, {"#1": 0, "#2": 100})
+        async with asyncio.timeout(30.0):
+            while len((await admin.select(Kind.POD, namespace))[0]) != 5:
+                await actuator.observe(TARGET)
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "5"}}}
+        await asyncio.to_thread(lab.apply, [quota], namespace)
+        path = f"/api/v1/namespaces/{namespace}/resourcequotas/full"
+        async with asyncio.timeout(30.0):
+            while ((await admin.read(path)).get("status") or {}).get("used") != {"pods": "5"}:
+                await asyncio.sleep(0.05)
+        await actuator.apply(*command(TARGET, 3, *pair(100), kind=kind))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0}, seconds=90.0)
+
+    _play(lab, service, doing)
+
+
+def test_what_stands_by_is_made_anew_where_its_service_would_choose_it(lab):
+    """The owner of the Service has it choose by another label: with the next command nobody but what has weight is behind it."""
+    by_tier = {**SHARED, "spec": {**SHARED["spec"], "selector": {"tier": "front"}}}
+
+    async def doing(actuator, admin, namespace, kind) -> None:
+        await actuator.apply(*command(TARGET, 1, *pair(100), kind=kind))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        assert await _roles(admin, namespace, "app=cart") == ["serving"] * 4
+        await asyncio.to_thread(lab.apply, [by_tier], namespace)
+        await actuator.apply(*command(TARGET, 2, *pair(100), kind=kind))
+        async with asyncio.timeout(30.0):
+            while await _roles(admin, namespace, "tier=front") != ["serving"] * 4:
+                await actuator.observe(TARGET)
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        assert sorted(await _roles(admin, namespace, "")) == ["serving"] * 4 + ["standby"]
+
+    _play(lab, "cart", doing, {"tier": "front"})
+
+
+def _play(lab, service, doing, labels=None) -> None:
+    """Let ``doing`` act on a target of four Pods whose weights are their shares; ``labels``: more of the template's Pods."""
+    namespace = lab.namespace()
+    lab.apply([SHARED], namespace)
+    made = template(4)
+    made[0]["spec"]["template"]["metadata"]["labels"] |= labels or {}
+    place = Place(namespace, "shop-cart", made, full=4, service=service)
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.admin() as admin:
+            await doing(kubernetes(cluster, (TARGET, place)), admin, namespace, ServiceKind.ROUTED if service else ServiceKind.CONSUMER)
+
+    asyncio.run(run())
+
+
+async def _roles(admin, namespace, selector) -> list[str]:
+    """The roles of the Pods that a selector chooses."""
+    found, _ = await admin.select(Kind.POD, namespace, selector)
+    return [each["metadata"]["labels"]["ctrlplane-stream.dev/role"] for each in found]

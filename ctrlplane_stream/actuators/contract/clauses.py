@@ -239,6 +239,25 @@ class ActuatorContract:
         await play.see("#1 is gone", lambda seen: weights_of(seen) == {"#2": 100})
 
     @clause
+    async def test_what_was_adopted_is_returned_to(self, play: Play) -> None:
+        """Prepared again beside the version that took its place it becomes ready, and then takes all traffic, as any version does."""
+        if play.run_before_us is None:
+            return
+        one, two = play.version(1, 100), play.version(2, 100)
+        await play.run_before_us(play.target, one.artifact)
+        accepted(await play.command(play.wanted(one), Verb.ADOPT))
+        await play.see("#1 serves", lambda seen: ready_of(seen, "#1") and weights_of(seen) == {"#1": 100})
+        accepted(await play.command(play.wanted(play.version(1, 0), two)))
+        await play.see_weights(v1=0, v2=100)
+        accepted(await play.command(play.wanted(play.version(1, 0, Capacity.PARKED), two, stable="#2"), Verb.PARK))
+        await play.see("#1 runs no more", lambda seen: (version := seen.version("#1")) is None or version.instances == 0)
+        accepted(await play.command(play.wanted(play.version(1, 0), two, stable="#2"), Verb.PREPARE))
+        seen = await play.see("#1 is ready again", lambda seen: ready_of(seen, "#1"))
+        assert weights_of(seen) == {"#1": 0, "#2": 100}, seen
+        accepted(await play.command(play.wanted(one, play.version(2, 0), stable="#2")))
+        await play.see_weights(v1=100, v2=0)
+
+    @clause
     async def test_what_was_never_made_can_be_parked_and_deleted_as_often_as_it_is_said(self, play: Play) -> None:
         """An abort of what never came to be takes back what is not there: each command is taken, also again, and nothing of it runs."""
         accepted(await play.command(play.wanted(play.version(1, 100)), Verb.PREPARE))

@@ -7,6 +7,7 @@ candidate: with ``full`` Pods in steps of 100/full percent.
 
 from collections.abc import Collection, Mapping
 
+from ctrlplane_stream.actuators.kubernetes.chosen import is_exposed
 from ctrlplane_stream.actuators.kubernetes.health import ready, settled
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
@@ -42,7 +43,8 @@ def shared_steps(sight: Sight) -> tuple[Steps, Steps, Steps]:
 
     Pods are added first; once what gains is ready for its share (of stable, one Pod suffices) the new weights are
     remembered, and the other Pods go. What stands by is made last of all, for nothing but a look depends on it: a server that will not
-    have it must not keep a candidate in traffic.
+    have it must not keep a candidate in traffic. It goes as soon as its version is to serve, for that may need the room; and where the
+    shared Service has come to choose it, to be made anew, hidden from that.
     """
     memory = sight.memory
     assert memory is not None
@@ -50,10 +52,11 @@ def shared_steps(sight: Sight) -> tuple[Steps, Steps, Steps]:
     more = tuple(Scale(sight.name(of), n) for of, n in goal.items() if of in memory.made and n > replicas(sight.serving(of)))
     less = tuple(Scale(sight.name(of), n) for of, n in goal.items() if n < replicas(sight.serving(of)))
     idle = {v.label for v in sight.listed if v.label in memory.made and goal[v.label] == 0 and v.capacity is not Capacity.PARKED}
+    standing = {v.label: standby for v in sight.listed if (standby := sight.standing_by(v.label)) is not None}
+    spare = tuple(Remove(name_of(each)) for of, each in standing.items() if of not in idle or is_exposed(each, memory.hidden))
     if not _has_arrived(sight, goal):
-        return (), more, () if less else _standing_by(sight, idle - set(memory.adopted))
-    spare = [standby for v in sight.listed if v.label not in idle and (standby := sight.standing_by(v.label)) is not None]
-    last = (*(Remove(name_of(standby)) for standby in spare), *_standing_by(sight, idle - set(memory.adopted)))
+        return (), more, (*spare, *(() if less else _standing_by(sight, idle - set(memory.adopted))))
+    last = (*spare, *_standing_by(sight, idle - set(memory.adopted)))
     return remembering(memory, reached_weights(goal)), more, (*less, *last)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 from ctrlplane_stream.actuators.kubernetes.api import Cluster
 from ctrlplane_stream.actuators.kubernetes.health import is_serving
-from ctrlplane_stream.actuators.kubernetes.objects import SERVICE, Kind, Manifest, label, name_of
+from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
+from ctrlplane_stream.actuators.kubernetes.objects import ROLE, SERVICE, Kind, Manifest, label, name_of
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.selectors import chooses
 
@@ -34,15 +35,20 @@ def unserved(shared: Manifest | None, labels: dict[str, str], whose: str) -> str
     )
 
 
+def is_exposed(standby: Manifest, hidden: Collection[str]) -> bool:
+    """Whether the Pods of a Deployment that stands by do have what the shared Service chooses by, the labels ``hidden``: its owner may have
+    had it choose by others since they were made. Pure."""
+    labels = pod_labels(standby)
+    return bool(hidden) and not any(labels.get(key) == STANDBY for key in hidden)
+
+
 async def besides(cluster: Cluster, place: Place, shared: Manifest | None, adopted: Collection[str]) -> str | None:
     """Which ready Pods the shared Service chooses that are no version's, in words; None where there are none. ``adopted``: Deployments
     whose Pods are. Weights by shares of Pods would not be what requests meet. Raises ApiRefused and WorldUnreachable.
     """
-    selector: dict[str, str] = (shared["spec"].get("selector") or {}) if shared is not None else {}
-    if shared is None or not selector:
+    if shared is None:
         return None
-    pods, _ = await cluster.select(Kind.POD, place.namespace, ",".join(f"{key}={value}" for key, value in sorted(selector.items())))
-    of = Counter(_maker(pod) for pod in pods if label(pod, SERVICE) != place.slug and is_serving(pod))
+    of = Counter(_maker(pod) for pod in await _behind(cluster, place, shared) if label(pod, SERVICE) != place.slug)
     others = [f"{count} of {maker}" for maker, count in sorted(of.items()) if maker.removeprefix("Deployment ") not in adopted]
     if not others:
         return None
@@ -50,6 +56,27 @@ async def besides(cluster: Cluster, place: Place, shared: Manifest | None, adopt
         f"Service {name_of(shared)} chooses ready Pods of no version too ({', '.join(others)}), whose share of the requests nobody counts: "
         "adopt what runs there, or take it from behind that Service"
     )
+
+
+async def exposed(cluster: Cluster, place: Place, shared: Manifest) -> str | None:
+    """Which ready Pods that only stand by the shared Service chooses, in words; None where there are none. They are made anew with the next
+    command, and nobody of us looks before. Raises ApiRefused and WorldUnreachable.
+    """
+    of = Counter(_maker(pod) for pod in await _behind(cluster, place, shared) if label(pod, ROLE) == STANDBY)
+    found = ", ".join(f"{count} of {maker}" for maker, count in sorted(of.items()))
+    if not found:
+        return None
+    return (
+        f"Service {name_of(shared)} chooses Pods that only stand by ({found}), and get requests without weight: they are made anew with "
+        "the next command; until then have it choose by the labels that it chose by"
+    )
+
+
+async def _behind(cluster: Cluster, place: Place, shared: Manifest) -> list[Manifest]:
+    """The ready Pods that the shared Service chooses; none where it has no selector."""
+    selector: dict[str, str] = shared["spec"].get("selector") or {}
+    chosen = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    return [pod for pod in (await cluster.select(Kind.POD, place.namespace, chosen))[0] if is_serving(pod)] if chosen else []
 
 
 def _maker(pod: Manifest) -> str:

@@ -7,11 +7,12 @@ from ctrlplane_stream.actuators.kubernetes.runs import WILL_NOT_START, counted_r
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas
 from ctrlplane_stream.actuators.observing import Counted
+from ctrlplane_stream.model.world import Capacity
 
 _FAILING = ("CrashLoopBackOff", *WILL_NOT_START, "RunContainerError")
 """Reasons for which a container waits that waiting does not mend; an image that is merely being pulled is none."""
 
-_ROOM = "raise the quota of the namespace, or have the candidate take less room (`candidate_fleet: by-weight`, or `surge_percent`)"
+_ROOM = "raise the quota of the namespace, or have the candidate take less room"
 
 
 def ready(deployment: Manifest | None) -> int:
@@ -57,19 +58,39 @@ def is_serving(pod: Manifest) -> bool:
 
 
 def counted(sight: Sight, version: str) -> Counted:
-    """Instances of a listed version: of the Deployment that serves, else of the one that stands by; of a job its runs."""
+    """Instances of a listed version: of the Deployment that serves, else of the one that stands by; of a job its runs.
+
+    Where weights are shares of Pods, nothing stands by of what was adopted: it was never made not to work. While it is to have no weight
+    it counts as ready, one of one, and its weight waits for its Pods.
+    """
     if sight.place.workload is Kind.CRON_JOB:
         return next((counted_runs(sight, each) for each in sight.listed if each.label == version), Counted())
-    deployment, role = sight.serving(version), SERVING
-    if not sight.routed and replicas(deployment) == 0 and sight.standing_by(version) is not None:
-        deployment, role = sight.standing_by(version), STANDBY
-    if deployment is None:
-        return Counted()
+    deployment = sight.serving(version)
+    if sight.routed or replicas(deployment):
+        return _counted(sight, version, deployment, SERVING)
+    if (standby := sight.standing_by(version)) is not None:
+        return _counted(sight, version, standby, STANDBY)
+    return Counted(1, 1) if _rests(sight, version) else Counted()
+
+
+def _counted(sight: Sight, version: str, deployment: Manifest | None, role: str) -> Counted:
     wanted = replicas(deployment)
-    if wanted == 0:
+    if deployment is None or wanted == 0:
         return Counted()
     serves = role == SERVING and in_force(sight).get(version, 0) > 0
-    return Counted(wanted, min(wanted, ready(deployment)), _failure(deployment, _pods(sight, version, role), serves=serves))
+    failure = _failure(deployment, _pods(sight, version, role), serves=serves)
+    return Counted(wanted, min(wanted, ready(deployment)), _with_room(failure, routed=sight.routed))
+
+
+def _rests(sight: Sight, version: str) -> bool:
+    """Whether a version that was adopted, and is not parked, is to run nothing by itself: each of its Pods would have a share."""
+    memory, deployment = sight.memory, sight.serving(version)
+    if memory is None or deployment is None or version not in memory.adopted or deployment["metadata"].get("deletionTimestamp"):
+        return False
+    ledger = memory.ledger
+    exchanged = ledger.wanted is not None and ledger.wanted.in_place
+    kept = any(each.label == version and each.capacity is not Capacity.PARKED for each in sight.listed)
+    return kept and not exchanged and not ledger.goal.get(version) and not ledger.weights.get(version)
 
 
 def _pods(sight: Sight, version: str, role: str) -> list[Manifest]:
@@ -80,6 +101,13 @@ def _pods(sight: Sight, version: str, role: str) -> list[Manifest]:
 def _failure(deployment: Manifest, pods: list[Manifest], *, serves: bool) -> str | None:
     waiting = next((said for pod in pods if (said := _of_pod(pod)) is not None), None)
     return waiting or _of_deployment(deployment, serves=serves)
+
+
+def _with_room(failure: str | None, *, routed: bool) -> str | None:
+    """A failure with what to do where a quota is full; by shares of Pods a candidate never has more than its weight."""
+    if failure is None or "exceeded quota" not in failure:
+        return failure
+    return f"{failure}; {_ROOM} ({'`candidate_fleet: by-weight`, or `surge_percent`' if routed else '`surge_percent`'})"
 
 
 def _of_pod(pod: Manifest) -> str | None:
@@ -103,8 +131,7 @@ def _of_deployment(deployment: Manifest, *, serves: bool) -> str | None:
     progressing, available = conditions.get("Progressing", {}), conditions.get("Available", {})
     failed = conditions.get("ReplicaFailure", {})
     if failed.get("status") == "True":
-        said = f"{failed.get('reason')}: {failed.get('message')}"
-        return f"{said}; {_ROOM}" if "exceeded quota" in said else said
+        return f"{failed.get('reason')}: {failed.get('message')}"
     if progressing.get("status") == "False":
         return f"{progressing.get('reason')}: {progressing.get('message')}"
     if serves and available.get("status") == "False" and ready(deployment) == 0:
