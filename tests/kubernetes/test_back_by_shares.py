@@ -112,8 +112,7 @@ def test_what_loses_its_weight_loses_its_pods_where_nothing_can_be_made(lab, wha
                     seen = {each.label: each.weight for each in (await actuator.observe(TARGET)).versions}
                     pods = await sizes(admin)
                     assert pods[left] == 0 or seen[f"#{left[-1]}"] > 0, (seen, pods)
-                seen = await actuator.observe(TARGET)
-                assert {each.label: each.weight for each in seen.versions} == {f"#{left[-1]}": 0, f"#{kept[-1]}": 100}
+                await settled(actuator, TARGET, {f"#{left[-1]}": 0, f"#{kept[-1]}": 100})
             await settled(actuator, TARGET, {f"#{left[-1]}": 0, f"#{kept[-1]}": 100})
             async with asyncio.timeout(30.0):
                 while await sizes(admin) != {left: 0, kept: 4, f"{left}-standby": 1}:
@@ -143,6 +142,32 @@ def test_what_loses_its_weight_loses_its_pods_where_nothing_can_be_made(lab, wha
 
 
 WAYS = pytest.mark.parametrize("service", ["cart", None], ids=["behind a Service", "consumer"])
+
+
+@WAYS
+@pytest.mark.parametrize("stable", [100, 0], ids=["back", "on"])
+def test_a_weight_is_told_until_its_last_pod_is_gone(lab, service, stable):
+    """Pods of a node that is cut off are told to end, and work on: their Deployment is to have none long before."""
+    left, kept = ("#2", "#1") if stable else ("#1", "#2")
+    name = f"shop-cart-v{left[1]}"
+
+    async def doing(actuator, admin, namespace, kind) -> None:
+        await actuator.apply(*command(TARGET, 1, *pair(100), kind=kind))
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+        await actuator.apply(*command(TARGET, 2, *pair(50), kind=kind))
+        await settled(actuator, TARGET, {"#1": 50, "#2": 50})
+        await _held(admin, namespace, left, ["test.example/cut-off"])
+        await actuator.apply(*command(TARGET, 3, *pair(stable), kind=kind))
+        async with asyncio.timeout(30.0):
+            while (await _status(admin, namespace, name)) != (0, 0) or (await _status(admin, namespace, f"shop-cart-v{kept[1]}"))[1] != 4:
+                assert _weight(await actuator.observe(TARGET), left) > 0
+        seen = await actuator.observe(TARGET)
+        assert _weight(seen, left) > 0, seen
+        assert seen.version(left).instances == 2, seen
+        await _held(admin, namespace, left, [])
+        await settled(actuator, TARGET, {left: 0, kept: 100})
+
+    _play(lab, service, doing)
 
 
 @WAYS
@@ -203,7 +228,24 @@ def _play(lab, service, doing, labels=None) -> None:
     asyncio.run(run())
 
 
+async def _held(admin, namespace, label, finalizers) -> None:
+    """Have the Pods of a version stay when they are told to end, or (none) end."""
+    found, _ = await admin.select(Kind.POD, namespace, f"ctrlplane-stream.dev/version=v{label[1]},ctrlplane-stream.dev/role=serving")
+    for each in found:
+        await admin.patch(Kind.POD, namespace, name_of(each), [{"op": "add", "path": "/metadata/finalizers", "value": finalizers}])
+
+
+async def _status(admin, namespace, name) -> tuple[int, int]:
+    """The replicas that a Deployment is to have, and has by its status."""
+    found = await admin.get(Kind.DEPLOYMENT, namespace, name)
+    return found["spec"]["replicas"], (found.get("status") or {}).get("replicas") or 0
+
+
 async def _roles(admin, namespace, selector) -> list[str]:
     """The roles of the Pods that a selector chooses."""
     found, _ = await admin.select(Kind.POD, namespace, selector)
     return [each["metadata"]["labels"]["ctrlplane-stream.dev/role"] for each in found]
+
+
+def _weight(seen, label) -> int:
+    return next(each.weight for each in seen.versions if each.label == label)

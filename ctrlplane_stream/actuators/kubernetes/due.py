@@ -46,7 +46,7 @@ from ctrlplane_stream.actuators.kubernetes.steps import (
     Steps,
 )
 from ctrlplane_stream.actuators.kubernetes.strays import IS_GONE, IS_UNMARKED, objects_of, strays, ways, words
-from ctrlplane_stream.actuators.kubernetes.weights import as_seen, by_replicas, in_force, replicas
+from ctrlplane_stream.actuators.kubernetes.weights import as_seen, by_replicas, by_shares, in_force, pod_shares, replicas
 from ctrlplane_stream.actuators.ledger import Ledger, and_then, expire
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.world import Capacity, TargetWanted
@@ -105,7 +105,9 @@ def has_arrived(sight: Sight) -> bool:
 
 
 def _has_its_sizes(sight: Sight, ledger: Ledger) -> bool:
-    """Whether each version of an exchange has as many Pods as it is to end with."""
+    """Whether each version of an exchange has as many Pods as it is to end with; by shares of Pods, is to have no more than that."""
+    if by_shares(sight):
+        return all(replicas(sight.serving(label)) <= size for label, size in pod_shares(sight).items())
     sizes = shares(ledger.goal, ledger.wanted, sight.full) if ledger.wanted is not None and ledger.wanted.in_place else {}
     return all(replicas(sight.serving(label)) == size for label, size in sizes.items())
 

@@ -5,7 +5,7 @@ from ctrlplane_stream.actuators.kubernetes.names import version_name, version_sl
 from ctrlplane_stream.actuators.kubernetes.objects import ROLE, VERSION, Kind, Manifest, label
 from ctrlplane_stream.actuators.kubernetes.runs import WILL_NOT_START, counted_runs
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
-from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas
+from ctrlplane_stream.actuators.kubernetes.weights import in_force, replicas, too_many
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.model.world import Capacity
 
@@ -68,6 +68,8 @@ def counted(sight: Sight, version: str) -> Counted:
     deployment = sight.serving(version)
     if sight.routed or replicas(deployment):
         return _counted(sight, version, deployment, SERVING)
+    if (remaining := too_many(sight).get(version)) is not None:
+        return Counted(remaining, min(remaining, ready(deployment)))
     if (standby := sight.standing_by(version)) is not None:
         return _counted(sight, version, standby, STANDBY)
     return Counted(1, 1) if _rests(sight, version) else Counted()

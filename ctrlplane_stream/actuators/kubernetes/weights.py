@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from ctrlplane_stream.actuators.kubernetes.names import version_name
-from ctrlplane_stream.actuators.kubernetes.objects import PREFIX, REPLICAS, Manifest, annotation
+from ctrlplane_stream.actuators.kubernetes.manifests import STANDBY
+from ctrlplane_stream.actuators.kubernetes.names import version_name, version_slug
+from ctrlplane_stream.actuators.kubernetes.objects import PREFIX, REPLICAS, ROLE, VERSION, Manifest, annotation, label
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.shifting import consumer_shares, reached_weights
@@ -153,17 +154,54 @@ def in_force(sight: Sight) -> dict[str, int]:
 
 
 def as_seen(sight: Sight) -> dict[str, int]:
-    """The weights in force as people are told: by shares of Pods those that were given away are still there while their Pods are."""
-    return by_replicas(sight) if _are_to_go(sight) else in_force(sight)
+    """The weights in force as people are told: by shares of Pods those that were given away are still there while their Pods are.
+
+    What a Deployment is to have by now says nothing of that: its controller may be dead, or the node of its Pods cut off.
+    """
+    remaining = too_many(sight)
+    if not remaining:
+        return in_force(sight)
+    return reached_weights({**{label: _at_work(sight, label, leaving=False) for label in sight.labels()}, **remaining})
 
 
-def _are_to_go(sight: Sight) -> bool:
-    """Whether more Pods of a version are there than the weights leave it that others were given already."""
-    wanted = sight.memory.ledger.wanted if sight.memory is not None else None
-    if wanted is None or sight.routed or wanted.in_place or wanted.kind is ServiceKind.JOB:
-        return False
+def too_many(sight: Sight) -> dict[str, int]:
+    """Pods at work by label of each version, by shares of Pods, that has more than are left of a weight which others were given already."""
+    if not by_shares(sight):
+        return {}
     share = pod_shares(sight)
-    return is_given(sight, share) and any(count < replicas(sight.serving(label)) for label, count in share.items())
+    if not is_given(sight, share):
+        return {}
+    there = {label: _at_work(sight, label, leaving=not count) for label, count in share.items()}
+    return {label: count for label, count in there.items() if count > share[label]}
+
+
+def by_shares(sight: Sight) -> bool:
+    """Whether weights are shares of Pods of versions that run side by side."""
+    wanted = sight.memory.ledger.wanted if sight.memory is not None else None
+    return wanted is not None and not sight.routed and not wanted.in_place and wanted.kind is not ServiceKind.JOB
+
+
+def _at_work(sight: Sight, version: str, *, leaving: bool) -> int:
+    """Ready Pods of a version's serving Deployment by its status and as they are listed, whichever are more.
+
+    ``leaving``: those on their way out too, for they may work until they are gone. Where some stay they are not told from those of a node
+    that is being emptied, which are no weight that was given away.
+    """
+    status = (sight.serving(version) or {}).get("status") or {}
+    told = int(status.get("readyReplicas") or 0)
+    if leaving and sight.memory is not None and version in sight.memory.adopted:
+        told += int(status.get("terminatingReplicas") or 0)  # its Pods have no label of ours
+    return max(told, sum(1 for pod in sight.pods if _works(pod, version_slug(version), leaving=leaving)))
+
+
+def _works(pod: Manifest, version: str, *, leaving: bool) -> bool:
+    """Whether a Pod of the version works, by the last word of its kubelet: of a node that is cut off others make each Pod unready, and
+    leave its containers as they were."""
+    if label(pod, VERSION) != version or label(pod, ROLE) == STANDBY or (pod["metadata"].get("deletionTimestamp") and not leaving):
+        return False
+    status = pod.get("status") or {}
+    ready = {each["type"] for each in status.get("conditions") or [] if each["status"] == "True"}
+    return status.get("phase") not in ("Succeeded", "Failed") and not ready.isdisjoint(("Ready", "ContainersReady"))
 
 
 def pod_shares(sight: Sight) -> dict[str, int]:

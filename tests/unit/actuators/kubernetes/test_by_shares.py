@@ -1,14 +1,15 @@
-"""By shares of Pods, decided on one sight: what stands by is in nobody's way."""
+"""By shares of Pods, decided on one sight: what is told is what runs, and what stands by is in nobody's way."""
 
 import pytest
 
-from ctrlplane_stream.actuators.kubernetes.due import due
+from ctrlplane_stream.actuators.kubernetes.due import due, has_arrived
 from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.memory import Memory
 from ctrlplane_stream.actuators.kubernetes.objects import DIGEST, LABEL, REPLICAS, ROLE, STAMP, VERSION
 from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.kubernetes.steps import Make, Remember, Remove, Scale
+from ctrlplane_stream.actuators.kubernetes.weights import as_seen
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
@@ -41,6 +42,14 @@ def deployment(number, replicas, there=None, *, ready=None, terminating=0, stand
     }
 
 
+def pods(number, count, *, going=False, phase="Running", ready=("Ready", "ContainersReady")):
+    """Pods of a version that serve, by their labels."""
+    when = {"deletionTimestamp": "2026-11-28T00:00:00Z"} if going else {}
+    conditions = [{"type": each, "status": str(each in ready)} for each in ("Ready", "ContainersReady")]
+    status = {"phase": phase, "conditions": conditions}
+    return ({"metadata": {"labels": {VERSION: f"v{number}", ROLE: "serving"}, **when}, "status": status},) * count
+
+
 def sight(goal, weights, *there, listed=(), adopted=None, hidden=(), capacity=Capacity.FULL):
     """A consumer's target, of which #1 is stable and both versions are whole."""
     place = Place("shop", "shop-mailer", full=FULL)
@@ -48,6 +57,56 @@ def sight(goal, weights, *there, listed=(), adopted=None, hidden=(), capacity=Ca
     ledger = Ledger(wanted=TargetWanted(TARGET, ServiceKind.CONSUMER, versions, "#1"), goal=goal, weights=weights)
     memory = Memory(TARGET, place, ledger=ledger, made=("#1", "#2"), adopted=adopted or {}, hidden=hidden)
     return Sight(TARGET, place, memory, "7", {each["metadata"]["name"]: each for each in there}, {}, tuple(listed), None)
+
+
+@pytest.mark.parametrize(
+    ("leaving", "listed"),
+    [
+        (deployment(2, 0, 2), ()),
+        (deployment(2, 0, 0), pods(2, 2)),
+        (deployment(2, 0, 0), pods(2, 2, going=True)),
+        (deployment(2, 0, 0), pods(2, 2, going=True, ready=("ContainersReady",))),
+    ],
+    ids=["by its status", "as they are listed", "on their way out", "of a node that is cut off"],
+)
+def test_a_weight_is_told_for_as_long_as_its_pods_are_there(leaving, listed):
+    """Its Deployment was told to have none, and nobody does that: no controller, or a node that is cut off."""
+    there = sight(BACK, BACK, deployment(1, 4, 2), leaving, listed=listed)
+    assert as_seen(there) == {"#1": 50, "#2": 50}
+    assert not has_arrived(there)
+    assert counted(there, "#2").instances == 2
+
+
+def test_a_weight_is_told_while_pods_of_what_was_adopted_are_on_their_way_out():
+    """They bear no label of ours, so that its Deployment's status alone tells of them."""
+    leaving = deployment(1, 0, 0, terminating=2, name="mailer")
+    there = sight(NOW, NOW, leaving, deployment(2, 4, 2), adopted={"#1": "mailer"})
+    assert as_seen(there) == {"#1": 50, "#2": 50}
+
+
+def test_what_never_was_ready_has_no_weight_while_it_goes():
+    """Its Pods were made for a weight that was never given, and the lease ran out, or somebody aborted."""
+    there = sight(BACK, BACK, deployment(1, 4), deployment(2, 4, ready=0), listed=pods(2, 4, ready=()))
+    assert as_seen(there) == BACK
+    assert not has_arrived(there)
+
+
+ENDED = [(), pods(2, 1, phase="Failed"), pods(2, 1, phase="Succeeded"), pods(2, 1, going=True, ready=())]
+
+
+@pytest.mark.parametrize("listed", ENDED, ids=["none", "failed", "ended", "unready"])
+def test_a_weight_has_moved_once_no_pod_of_it_works(listed):
+    """What ended by itself is there only to be read."""
+    there = sight(BACK, BACK, deployment(1, 4), deployment(2, 0), listed=listed)
+    assert as_seen(there) == BACK
+    assert has_arrived(there)
+
+
+def test_a_pod_that_is_replaced_is_no_weight_that_strayed():
+    """A node that is emptied under a partial weight has its Pods go as others come: nothing was given away."""
+    half = {"#1": 50, "#2": 50}
+    there = sight(half, half, deployment(1, 2), deployment(2, 2), listed=(*pods(1, 2), *pods(2, 2), *pods(2, 1, going=True)))
+    assert as_seen(there) == half
 
 
 def test_what_stands_by_gives_its_room_to_the_pods_that_are_to_serve():
