@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
+from ctrlplane_stream.decision.invariants.books import is_advised
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.model.catalog import manifest_hash
 from ctrlplane_stream.model.commands import Announce
@@ -234,9 +235,11 @@ class Play:
                 loop.say(OverrideVerb.RESUME, service=name)
 
     def _all_serve(self) -> None:
-        """At the end every target that ever had a stable version serves it whole."""
+        """At the end every target that ever had a stable version serves it whole, but for what is left as another tool leaves it."""
         for loop in self._loops():
             for name, target in sorted(loop.world.targets.items()):
+                if is_advised(loop.driver.state, name):
+                    continue
                 stable = loop.driver.target(name).stable
                 weights = {label: v.weight for label, v in target.versions.items() if v.weight}
                 if weights != ({stable: 100} if stable is not None else {}):
