@@ -452,6 +452,7 @@ _SHOWN_BY: dict[str, int] = {
     "a deadline that ends nothing passes in silence": 17,
     "a person's word is not waited for": 41,
     "a lease is renewed over a drift": 7,
+    "what a topic held before it was made anew is decided again": 324,
 }
 """The first seed that shows a fault, where it takes some to find it: it is played first. Where it no longer shows it, since what is drawn
 or decided has changed, all are searched from the beginning."""
