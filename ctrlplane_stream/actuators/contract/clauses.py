@@ -385,13 +385,15 @@ class ActuatorContract:
 
     @clause
     async def test_broken_glass_ends_on_stable_at_once(self, play: Play) -> None:
-        """A person's abort needs no command; what would raise the candidate again is refused until a command agreed."""
+        """A person's abort needs no command; what would raise the candidate again is refused until a command agreed. Where weights are
+        shares of instances, it ends there once those that are too many are gone."""
         hand = play.world.by_hand
         if hand is None:
             return
         await play.stable_and_candidate(play.some)
         seen = await hand.break_glass(play.target, "bob", "pages are down")
-        assert (weights_of(seen)) == {"#1": 100, "#2": 0}, seen
+        assert play.granularity > 1 or weights_of(seen) == {"#1": 100, "#2": 0}, seen
+        seen = await play.see_weights(v1=100, v2=0)
         assert seen.break_glass is not None, seen
         assert "bob" in seen.break_glass, seen
         refused(await play.command(play.wanted(play.version(1, 75), play.version(2, 25)), Verb.RENEW))
