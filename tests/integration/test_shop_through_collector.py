@@ -171,5 +171,5 @@ def _scrape(port: int, told: Counter[tuple[str, str]]) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as answer:
         families = text_string_to_metric_families(answer.read().decode())
     for sample in (s for family in families for s in family.samples if not s.name.endswith("_created")):
-        label = next(value for name, value in sample.labels.items() if name in ("what", "topic", "reason"))
+        label = next((value for name, value in sample.labels.items() if name in ("what", "topic", "reason")), "")
         told[sample.name, label] += int(sample.value)
