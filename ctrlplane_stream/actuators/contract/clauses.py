@@ -229,12 +229,7 @@ class ActuatorContract:
         await play.run_before_us(play.target, one.artifact)
         another = msgspec.structs.replace(one, artifact=two.artifact)
         refused(await play.command(play.wanted(another), Verb.ADOPT))
-        accepted(await play.command(play.wanted(one), Verb.ADOPT))
-        await play.see("#1 serves", lambda seen: ready_of(seen, "#1") and weights_of(seen) == {"#1": 100})
-        accepted(await play.command(play.wanted(play.version(1, 0), two)))
-        await play.see_weights(v1=0, v2=100)
-        accepted(await play.command(play.wanted(play.version(1, 0, Capacity.PARKED), two, stable="#2"), Verb.PARK))
-        await play.see("#1 runs no more", lambda seen: (version := seen.version("#1")) is None or version.instances == 0)
+        await _adopted_and_followed(play, one, two)
         accepted(await play.command(play.wanted(two, stable="#2"), Verb.DELETE))
         await play.see("#1 is gone", lambda seen: weights_of(seen) == {"#2": 100})
 
@@ -245,12 +240,7 @@ class ActuatorContract:
             return
         one, two = play.version(1, 100), play.version(2, 100)
         await play.run_before_us(play.target, one.artifact)
-        accepted(await play.command(play.wanted(one), Verb.ADOPT))
-        await play.see("#1 serves", lambda seen: ready_of(seen, "#1") and weights_of(seen) == {"#1": 100})
-        accepted(await play.command(play.wanted(play.version(1, 0), two)))
-        await play.see_weights(v1=0, v2=100)
-        accepted(await play.command(play.wanted(play.version(1, 0, Capacity.PARKED), two, stable="#2"), Verb.PARK))
-        await play.see("#1 runs no more", lambda seen: (version := seen.version("#1")) is None or version.instances == 0)
+        await _adopted_and_followed(play, one, two)
         accepted(await play.command(play.wanted(play.version(1, 0), two, stable="#2"), Verb.PREPARE))
         seen = await play.see("#1 is ready again", lambda seen: ready_of(seen, "#1"))
         assert weights_of(seen) == {"#1": 0, "#2": 100}, seen
@@ -439,6 +429,16 @@ class ActuatorContract:
         accepted(await play.command(play.wanted(play.version(1, 100)), Verb.PREPARE))
         await _hand_refused(hand.edit(play.target, {"#1": 50, "#9": 50}, "bob", ""))
         await _hand_refused(hand.release(play.target))
+
+
+async def _adopted_and_followed(play: Play, one: WantedVersion, two: WantedVersion) -> None:
+    """Have what runs adopted as #1, and #2 take its place until nothing of it runs."""
+    accepted(await play.command(play.wanted(one), Verb.ADOPT))
+    await play.see("#1 serves", lambda seen: ready_of(seen, "#1") and weights_of(seen) == {"#1": 100})
+    accepted(await play.command(play.wanted(play.version(1, 0), two)))
+    await play.see_weights(v1=0, v2=100)
+    accepted(await play.command(play.wanted(play.version(1, 0, Capacity.PARKED), two, stable="#2"), Verb.PARK))
+    await play.see("#1 runs no more", lambda seen: (version := seen.version("#1")) is None or version.instances == 0)
 
 
 def _in_place(wanted: TargetWanted, surplus_percent: int = 0) -> TargetWanted:
