@@ -12,12 +12,11 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from ctrlplane_stream.local.intake.answers import Accepted, Answer, Overloaded, Unreadable, grpc_code, response, status
+from ctrlplane_stream.local.intake.answers import Accepted, Answer, Overloaded, Unavailable, Unreadable, grpc_code, response, status
 from ctrlplane_stream.local.intake.receiver import Form, Receiver
 
 _SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 _RECEIVING = 4
-_RECEIVE_SECONDS = 10.0
 _CONCURRENT_CALLS = 4096
 
 
@@ -56,18 +55,20 @@ class GrpcFront:
         except BaseException:
             reservation.release()
             raise
-        if body is None:
+        if not isinstance(body, bytes):
             reservation.release()
-            return Unreadable("no message came")
+            return body
         if not reservation.grow_to(len(body)):
             reservation.release()
             return Overloaded()
         return await self._receiver.take(body, Form.PROTOBUF, reservation)
 
-    async def _receive(self, messages: AsyncIterator[bytes]) -> bytes | None:
-        """The one message of the call, or None where none came in time."""
+    async def _receive(self, messages: AsyncIterator[bytes]) -> bytes | Unreadable | Unavailable:
+        """The one message of the call, or why there is none."""
+        seconds = self._receiver.limits.receive_seconds
         try:
-            async with self._receiving, asyncio.timeout(_RECEIVE_SECONDS):
-                return await anext(messages, None)
+            async with self._receiving, asyncio.timeout(seconds):
+                message = await anext(messages, None)
         except TimeoutError:
-            return None
+            return Unavailable(f"no message came within {seconds:g} s")
+        return Unreadable("no message came") if message is None else message

@@ -54,8 +54,13 @@ class HttpFront:
         if reservation is None:
             return Overloaded()
         try:
+            limits = self._receiver.limits
             body = await read_body(
-                request.content.iter_any(), gzipped=gzipped, max_bytes=self._receiver.limits.body_bytes, reservation=reservation
+                request.content.iter_any(),
+                gzipped=gzipped,
+                max_bytes=limits.body_bytes,
+                within_seconds=limits.receive_seconds,
+                reservation=reservation,
             )
         except BaseException:
             reservation.release()

@@ -24,11 +24,13 @@ class Limits(msgspec.Struct, frozen=True):
     """What the intake holds at most and how long it waits.
 
     ``body_bytes``: one request, unpacked. ``in_flight_bytes``: all requests that are not yet acknowledged.
-    ``acknowledge_seconds``: less than the 10 s after which exporters give up, so that they hear why.
+    ``receive_seconds``: the 10 s after which exporters give up by default: who takes longer is not there any more.
+    ``acknowledge_seconds``: less than those, so that they hear why.
     """
 
     body_bytes: int = 8 * 1024 * 1024
     in_flight_bytes: int = 64 * 1024 * 1024
+    receive_seconds: float = 10.0
     acknowledge_seconds: float = 8.0
     batch: Size = Size()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlplane_stream.local.intake.answers import Overloaded, TooLarge, Unreadable
+from ctrlplane_stream.local.intake.answers import Overloaded, TooLarge, Unavailable, Unreadable
 from ctrlplane_stream.local.intake.batcher import Batcher, NotWritten, Size
 from ctrlplane_stream.local.intake.body import read_body
 from ctrlplane_stream.local.intake.budget import FLOOR_BYTES, Budget, Reservation
@@ -27,7 +27,7 @@ def _read(body: bytes, *, gzipped: bool, step: int, max_bytes: int = _LARGE, lim
 
     reservation = Budget(limit).reserve()
     assert reservation is not None
-    return asyncio.run(read_body(chunks(), gzipped=gzipped, max_bytes=max_bytes, reservation=reservation))
+    return asyncio.run(read_body(chunks(), gzipped=gzipped, max_bytes=max_bytes, within_seconds=60.0, reservation=reservation))
 
 
 @given(st.binary(max_size=3000), st.integers(1, 700))
@@ -44,6 +44,31 @@ def test_a_gzipped_body_cut_short_is_unreadable(body: bytes, step: int, data: st
     assert isinstance(_read(packed[: data.draw(st.integers(0, len(packed) - 1))], gzipped=True, step=step), Unreadable)
 
 
+@given(st.lists(st.binary(max_size=500), min_size=1, max_size=5), st.integers(1, 200))
+def test_a_gzipped_body_in_several_members_is_all_of_them(parts: list[bytes], step: int) -> None:
+    """As ``gzip -d`` has it: what is compressed in pieces and joined is the pieces, joined."""
+    assert _read(b"".join(map(gzip.compress, parts)), gzipped=True, step=step) == b"".join(parts)
+
+
+@given(st.binary(max_size=500), st.binary(min_size=1, max_size=50), st.integers(1, 100))
+def test_what_follows_a_gzipped_body_and_is_none_is_unreadable(body: bytes, more: bytes, step: int) -> None:
+    """What would be dropped is refused instead."""
+    assert isinstance(_read(gzip.compress(body) + b"no gzip " + more, gzipped=True, step=step), Unreadable)
+
+
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    """A sender that is gone would hold its share of the budget for as long as its connection is open."""
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"the beginning"
+        await asyncio.Event().wait()
+
+    async def read() -> object:
+        return await read_body(stalled(), gzipped=False, max_bytes=_LARGE, within_seconds=0.01, reservation=Reservation(Budget(_LARGE)))
+
+    assert isinstance(asyncio.run(read()), Unavailable)
+
+
 def test_a_gzip_bomb_is_refused_after_its_first_bytes() -> None:
     """It is unpacked up to the limit and no further: the second chunk is never asked for."""
     bomb = gzip.compress(bytes(100_000_000))
@@ -57,7 +82,7 @@ def test_a_gzip_bomb_is_refused_after_its_first_bytes() -> None:
 
     async def read() -> object:
         reservation = Reservation(Budget(_LARGE))
-        return await read_body(chunks(), gzipped=True, max_bytes=_LARGE, reservation=reservation)
+        return await read_body(chunks(), gzipped=True, max_bytes=_LARGE, within_seconds=60.0, reservation=reservation)
 
     assert isinstance(asyncio.run(read()), TooLarge)
     assert asked == 1
