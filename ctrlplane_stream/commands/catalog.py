@@ -10,7 +10,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.named import known_actuators
 from ctrlplane_stream.commands.catalog_changes import changes, differences
-from ctrlplane_stream.commands.catalog_in_force import in_force
+from ctrlplane_stream.commands.catalog_in_force import in_force, take_off_needless
 from ctrlplane_stream.commands.groups import Group
 from ctrlplane_stream.commands.options import (
     fail,
@@ -19,16 +19,14 @@ from ctrlplane_stream.commands.options import (
     takes_settings,
     text_of,
 )
-from ctrlplane_stream.commands.publishing import report, send, takes_wait, who_am_i
+from ctrlplane_stream.commands.publishing import new_id, report, send, takes_wait, who_am_i
 from ctrlplane_stream.commands.statuses import DIFFERENT, DONE, FAILED, end, ends
 from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.policy import doubts
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, Problem, catalog_hash, read_catalog_file, write_catalog_file
-
-KEY = "catalog"
-"""The one key of the compacted topic ``catalog``."""
+from ctrlplane_stream.wire.editions import LINE, TOPIC
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
@@ -155,7 +153,8 @@ def apply_command(settings: Settings, as_json: bool, file: Path, based_on: str |
     value = msgspec.json.encode(CatalogRecord(wanted, catalog_hash(wanted), now, who_am_i(), why))
     if not as_json:
         click.echo("\n".join(changes(current.record.catalog if current else None, wanted)))
-    told = send(settings, "catalog", value, f"catalog {catalog_hash(wanted)[:12]}", key=KEY, wait=wait_seconds)
+    told = send(settings, TOPIC, value, f"catalog {catalog_hash(wanted)[:12]}", key=new_id(), beside=LINE, wait=wait_seconds)
+    take_off_needless(settings)
     report(told, as_json, waited=wait_seconds)
 
 

@@ -1,22 +1,13 @@
 """The catalog in force, as anybody reads it from its topic, and what is said of an environment that it has not."""
 
 import asyncio
-
-import msgspec
+from contextlib import suppress
 
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, require_broker
 from ctrlplane_stream.model.catalog import no_such_environment
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.wire.catalog_file import CatalogRecord, overwrites_unawares, read_catalog_record
-from ctrlplane_stream.wire.cloudevents import Unreadable
-from ctrlplane_stream.wire.kafka_clients import read_to_end
-
-
-class InForce(msgspec.Struct, frozen=True):
-    """The newest catalog that was accepted, and when the broker got it (ms since the epoch)."""
-
-    record: CatalogRecord
-    at_ms: int
+from ctrlplane_stream.wire.editions import TOPIC, Editions, InForce
+from ctrlplane_stream.wire.kafka_clients import read_to_end, take_off
 
 
 def in_force(settings: Settings) -> InForce | None:
@@ -26,6 +17,16 @@ def in_force(settings: Settings) -> InForce | None:
         return asyncio.run(newest(settings))
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
+
+
+def take_off_needless(settings: Settings) -> None:
+    """Take off the topic what nobody needs any more; where the broker is gone by now, whoever applies next does."""
+
+    async def taken_off() -> None:
+        await take_off(settings, TOPIC, (await read_editions(settings)).needless)
+
+    with suppress(*BROKER_TROUBLE):
+        asyncio.run(taken_off())
 
 
 def unknown_environment(settings: Settings, environment: str) -> str | None:
@@ -42,9 +43,12 @@ def unheard_of(settings: Settings, environment: str) -> str:
 
 async def newest(settings: Settings) -> InForce | None:
     """The catalog in force, None before the first. Raises what the client does where no broker answers."""
-    last = None
-    async for found in read_to_end(settings, "catalog"):
-        record = read_catalog_record(found.value)
-        if not isinstance(record, Unreadable) and not overwrites_unawares(record, last.record if last is not None else None):
-            last = InForce(record, found.timestamp)
-    return last
+    return (await read_editions(settings)).in_force
+
+
+async def read_editions(settings: Settings) -> Editions:
+    """All that the topic holds. Raises what the client does where no broker answers."""
+    editions = Editions()
+    async for found in read_to_end(settings, TOPIC):
+        editions.take((found.partition, found.key), found.value, found.timestamp)
+    return editions

@@ -4,11 +4,12 @@ import asyncio
 import getpass
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import click
 import msgspec
+from aiokafka import ConsumerRecord
 
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, Finite, broker_failed, fail, print_json, require_broker
 from ctrlplane_stream.commands.statuses import DONE, FAILED, end
@@ -59,22 +60,36 @@ def takes_wait(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def send(
-    settings: Settings, topic: str, value: bytes, what: str, *, environment: str | None = None, key: str | None = None, wait: float = 0
+    settings: Settings,
+    topic: str,
+    value: bytes,
+    what: str,
+    *,
+    environment: str | None = None,
+    key: str | None = None,
+    beside: str | None = None,
+    wait: float = 0,
 ) -> Told:
     """Write the record, wait for the broker, and ``wait`` seconds for the engine; the command fails where the broker does not take it."""
     require_broker(settings)
+
+    def write() -> Awaitable[ConsumerRecord]:
+        return publish(settings, topic, value, environment=environment, key=key, beside=beside)
+
     try:
-        return asyncio.run(_sent(settings, topic, value, what, environment, key, wait))
+        return asyncio.run(_sent(settings, topic, write, what, environment, wait))
     except BROKER_TROUBLE as error:
         broker_failed(settings, error)
 
 
-async def _sent(settings: Settings, topic: str, value: bytes, what: str, environment: str | None, key: str | None, wait: float) -> Told:
+async def _sent(
+    settings: Settings, topic: str, write: Callable[[], Awaitable[ConsumerRecord]], what: str, environment: str | None, wait: float
+) -> Told:
     if wait == 0:
-        done = await publish(settings, topic, value, environment=environment, key=key)
+        done = await write()
         return Told(what, done.topic, done.partition, done.offset)
     async with Listening(settings, environment) as listening:
-        done = await publish(settings, topic, value, environment=environment, key=key)
+        done = await write()
         answers = await listening.answers(topic, done.partition, done.offset, wait)
     standstills = () if answers else tuple(await look_for_standstills(settings, environment))
     return Told(what, done.topic, done.partition, done.offset, answers, standstills=standstills)

@@ -1,8 +1,4 @@
-"""The catalog as every ingesting process knows it: tailed from its topic, in no group, by whoever needs it.
-
-A record is accepted only if it is based on the catalog in force, so two people who edit at once cannot overwrite each other
-unawares. The topic is compacted: what is read first is accepted, whatever it says it is based on.
-"""
+"""The catalog as every ingesting process knows it: tailed from its topic, in no group, by whoever needs it."""
 
 from collections.abc import Iterator
 
@@ -12,11 +8,10 @@ from msgspec.structs import replace
 from ctrlplane_stream.model.catalog import Catalog, EnvironmentCatalog
 from ctrlplane_stream.model.facts import CatalogApplied
 from ctrlplane_stream.stream.ports import LogReader, Record
-from ctrlplane_stream.wire.catalog_file import CatalogRecord, overwrites_unawares, read_catalog_record
+from ctrlplane_stream.wire.catalog_file import CatalogRecord
 from ctrlplane_stream.wire.catalog_parts import parts_of
 from ctrlplane_stream.wire.cloudevents import Unreadable
-
-TOPIC = "catalog"
+from ctrlplane_stream.wire.editions import TOPIC, Editions
 
 
 class Edition(msgspec.Struct, frozen=True):
@@ -35,14 +30,14 @@ class CatalogBook:
     def __init__(self, reader: LogReader, partitions: int) -> None:
         self._reader = reader
         self._next = dict.fromkeys(range(partitions), 0)
-        self._editions: dict[tuple[int, int], Edition | Unreadable] = {}
-        self._latest: Edition | None = None
+        self._read = Editions()
+        self._editions: dict[tuple[int, int], Edition | Unreadable | None] = {}
         self._untold: list[Edition] = []
 
     @property
     def catalog(self) -> Catalog | None:
         """The catalog in force as far as it was read; None before the first."""
-        return self._latest.record.catalog if self._latest is not None else None
+        return self._read.in_force.record.catalog if self._read.in_force is not None else None
 
     async def refresh(self) -> None:
         """Read on to the end of the topic."""
@@ -51,26 +46,22 @@ class CatalogBook:
                 self._take(found)
                 self._next[partition] = found.offset + 1
 
-    async def edition(self, found: Record) -> Edition | Unreadable:
-        """What became of the record at this place."""
+    async def edition(self, found: Record) -> Edition | Unreadable | None:
+        """What became of the record at this place; None where it takes another off."""
         place = found.partition, found.offset
         if place not in self._editions:
             await self.refresh()
         return self._editions.get(place, Unreadable("the record was replaced by a later one before it was read"))
 
     def _take(self, found: Record) -> None:
-        record = read_catalog_record(found.value)
-        current = self._latest.record if self._latest is not None else None
-        if not isinstance(record, Unreadable) and overwrites_unawares(record, current):
-            now = current.hash if current is not None else None
-            remedy = "run `ctrlplane-stream catalog diff` and apply again"
-            record = Unreadable(f"based on catalog {record.based_on}, but {now} is in force: {remedy}")
-        if isinstance(record, Unreadable):
-            self._editions[found.partition, found.offset] = record
+        before = self.catalog
+        taken = self._read.take((found.partition, found.key), found.value, found.at_ms)
+        place = found.partition, found.offset
+        if taken is None or isinstance(taken, Unreadable):
+            self._editions[place] = taken
             return
-        self._latest = Edition(found.partition, found.offset, record, self.catalog, found.at_ms)
-        self._editions[found.partition, found.offset] = self._latest
-        self._untold.append(self._latest)
+        edition = self._editions[place] = Edition(found.partition, found.offset, taken.record, before, found.at_ms)
+        self._untold.append(edition)
 
     def take_untold(self) -> list[Edition]:
         """Accepted editions that were not asked for before, in order: tell them before anything that relies on them."""

@@ -16,14 +16,14 @@ from ctrlplane_stream.decision.routing import destinations
 from ctrlplane_stream.model.catalog import no_such_environment
 from ctrlplane_stream.model.facts import ArtifactPushed, Fact, FactRecord, Origin, VerdictGiven
 from ctrlplane_stream.model.identity import Artifact
-from ctrlplane_stream.stream.catalog_book import TOPIC as CATALOG
 from ctrlplane_stream.stream.catalog_book import CatalogBook, facts_of
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.wire.artifacts import ArtifactEvent, read_artifact
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.control import read_control
+from ctrlplane_stream.wire.editions import TOPIC as CATALOG
 from ctrlplane_stream.wire.kafka_clients import partition_of
-from ctrlplane_stream.wire.registry import LeftOut, is_notification, read_notification
+from ctrlplane_stream.wire.registry import is_notification, read_notification
 from ctrlplane_stream.wire.verdicts import read_verdict
 
 FACTS = "facts"
@@ -31,16 +31,19 @@ MAX_FACT_BYTES = 4_000_000
 """A larger one would be refused by the broker (``topics/facts.yaml``), again after each start: its record is a dead letter instead."""
 NO_CATALOG = Unreadable("no catalog is applied yet; run `ctrlplane-stream catalog apply` and replay this record")
 
+TAKEN_OFF = "older catalog"
+"""Why a record of the topic ``catalog`` that takes one off tells nothing."""
+
 Facts = list[tuple[str, Fact]]
 """(environment, fact) pairs."""
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What one record comes to: facts, why it is a dead letter (None: it is none), and why events of it offer nothing."""
+    """What one record comes to: facts, why it is a dead letter (None: it is none), and why it, or events of it, offer nothing."""
 
     facts: Facts = []
     refused: Unreadable | None = None
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class TakenIn(msgspec.Struct, frozen=True):
@@ -48,7 +51,7 @@ class TakenIn(msgspec.Struct, frozen=True):
 
     letters: list[Letter]
     refused: Unreadable | None
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[str, ...]
 
 
 class Ingest:
@@ -144,6 +147,8 @@ class Ingest:
 
     async def _editions(self, found: Record) -> Told:
         edition = await self._catalog.edition(found)
+        if edition is None:
+            return Told(left_out=(TAKEN_OFF,))
         if isinstance(edition, Unreadable):
             return Told(refused=edition)
         facts: Facts = [*facts_of(edition)]

@@ -63,7 +63,7 @@ DEAD_LETTERS = Family("ctrlplane_dead_letters_total", True, "Records that went t
 LEFT_OUT = Family(
     "ctrlplane_left_out_events_total",
     True,
-    "Events of a registry that offer no artifact, by reason",
+    "Events of a registry that offer no artifact, and records that take an older catalog off, by reason",
     ("reason",),
     "`no tag` grows where an image should have been offered",
 )

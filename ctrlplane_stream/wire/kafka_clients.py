@@ -6,13 +6,14 @@ nothing, so a look never disturbs a worker.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaTimeoutError
+from aiokafka.partitioner import DefaultPartitioner
 
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.settings import Settings
@@ -67,19 +68,24 @@ async def producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
                 await client.stop()
 
 
-async def publish(settings: Settings, topic: str, value: bytes, environment: str | None = None, key: str | None = None) -> ConsumerRecord:
-    """Write one record and return its metadata once the broker has it. With an environment: to that one's partition.
+async def publish(
+    settings: Settings, topic: str, value: bytes, environment: str | None = None, key: str | None = None, beside: str | None = None
+) -> ConsumerRecord:
+    """Write one record and return its metadata once the broker has it. With an environment: to that one's partition; ``beside`` a key: to
+    the partition on which Kafka's own hash puts that key.
 
     Raises KafkaTimeoutError where the broker does not take it for a minute.
     """
     try:
         async with asyncio.timeout(_WRITE_SECONDS):
-            return await _published(settings, topic, value, environment, key)
+            return await _published(settings, topic, value, environment, key, beside)
     except TimeoutError:
         raise KafkaTimeoutError from None
 
 
-async def _published(settings: Settings, topic: str, value: bytes, environment: str | None, key: str | None) -> ConsumerRecord:
+async def _published(
+    settings: Settings, topic: str, value: bytes, environment: str | None, key: str | None, beside: str | None
+) -> ConsumerRecord:
     async with producer(settings) as client:
         name = settings.topic(topic)
         partition = None
@@ -87,7 +93,17 @@ async def _published(settings: Settings, topic: str, value: bytes, environment: 
         require_topic(settings, counts, topic)
         if environment is not None:
             partition = partition_of(environment, counts[name])
+        elif beside is not None:
+            every = list(range(counts[name]))
+            partition = DefaultPartitioner()(beside.encode(), every, every)
         return await client.send_and_wait(name, value, key=(key or environment or "").encode() or None, partition=partition)
+
+
+async def take_off(settings: Settings, topic: str, places: Iterable[tuple[int, bytes | None]]) -> None:
+    """Write a tombstone for each (partition, key) of a compacted topic, in this order."""
+    async with producer(settings) as client:
+        for partition, key in places:
+            await client.send_and_wait(settings.topic(topic), None, key=key, partition=partition)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The command line on a real worker and a real broker: a release from `artifact push` to `control force`, seen by `rollout`."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,11 +16,16 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from aiokafka import ConsumerRecord
 from redis import Redis
 
 from ctrlplane_stream.local.processes import ChildProcess, accepts, free_port
+from ctrlplane_stream.model.catalog import Catalog
 from ctrlplane_stream.model.facts import OverrideVerb
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash, read_catalog_file
+from ctrlplane_stream.wire.editions import LINE, TOPIC
+from ctrlplane_stream.wire.kafka_clients import publish, read_to_end
 
 CATALOG = """\
 environments:
@@ -266,6 +272,31 @@ def test_a_mistyped_actuator_is_asked_by_its_right_name_as_soon_as_the_catalog_h
     assert run("catalog", "apply", str(catalog), "--wait", "60").returncode == 0
     assert run("control", "resume", ROLLOUT, "--why", "it has its name", "--wait", "60").returncode == 0
     _until(run, ("rollout", ROLLOUT), lambda found: found["rollout"]["phase"] == "verifying", 60, worker)
+
+
+def test_an_applied_catalog_takes_off_what_it_replaces_and_what_was_refused(run: Run, topics: Settings, tmp_path: Path) -> None:
+    """Under one key for all the broker would have kept the refused one, the later, and not the one that was accepted."""
+    first, rival, second = (tmp_path / f"{name}.yaml" for name in ("first", "rival", "second"))
+    for file, name in ((first, "cart"), (rival, "mailer"), (second, "till")):
+        file.write_text(CATALOG.replace(', notify: "NOTIFY"', "").replace("shop/pay", f"shop/{name}-too"))
+    assert run("catalog", "apply", str(first), "--wait", "0").returncode == 0
+    refused = CatalogRecord(found := _catalog_of(rival), catalog_hash(found), "0" * 64, "bob")
+    asyncio.run(publish(topics, TOPIC, msgspec.json.encode(refused), key="bob's", beside=LINE))
+    assert run("catalog", "apply", str(second), "--wait", "0").returncode == 0
+    assert "shop/till-too" in run("catalog", "show").stdout
+    assert len({record.partition for record in asyncio.run(_records(topics))}) == 1
+    last = {record.key: record.value for record in asyncio.run(_records(topics))}
+    assert [value is not None for value in last.values()] == [False, False, True]
+
+
+def _catalog_of(file: Path) -> Catalog:
+    found = read_catalog_file(file.read_text())
+    assert isinstance(found, Catalog)
+    return found
+
+
+async def _records(topics: Settings) -> list[ConsumerRecord]:
+    return [record async for record in read_to_end(topics, TOPIC)]
 
 
 def _catalog_is_shown(run: Run, folder: Path) -> None:

@@ -34,6 +34,7 @@ from ctrlplane_stream.wire import cloudevents
 from ctrlplane_stream.wire.artifacts import PUSHED, PushedData
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.control import OverrideData, write_control
+from ctrlplane_stream.wire.editions import LINE, TOPIC
 from ctrlplane_stream.wire.kafka_clients import publish
 from ctrlplane_stream.wire.topic_admin import ensure_topics, remove_groups, remove_topics
 
@@ -73,7 +74,7 @@ class Stage:
         """Put the demo's catalog into force."""
         catalog = demo_catalog(self._configuration)
         record = CatalogRecord(catalog, catalog_hash(catalog), self._catalog_hash, "demo")
-        await publish(self._settings, "catalog", msgspec.json.encode(record), key="catalog")
+        await publish(self._settings, TOPIC, msgspec.json.encode(record), key=str(uuid.uuid4()), beside=LINE)
         self._catalog_hash = record.hash
 
     async def push(self, service: str, behaviour: Behaviour) -> str:

@@ -11,7 +11,7 @@ from ctrlplane_stream.model.catalog import Catalog, EnvironmentEntry, ServiceEnt
 from ctrlplane_stream.model.facts import ArtifactPushed, CatalogApplied, OverrideVerb
 from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.deciding import read_fact
-from ctrlplane_stream.stream.ingest import Ingest, TakenIn
+from ctrlplane_stream.stream.ingest import TAKEN_OFF, Ingest, TakenIn
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.cloudevents import Unreadable
@@ -90,6 +90,16 @@ def test_a_large_catalog_is_told_in_facts_that_a_record_holds() -> None:
     assert [fact.more for fact in told] == [True] * (len(told) - 1) + [False]
     assert told[-1].names == tuple(sorted(s.service for fact in told for s in fact.catalog.services))
     assert len(told[-1].names) == 4_000
+
+
+def test_a_record_that_takes_an_older_catalog_off_is_counted_and_changes_nothing() -> None:
+    """It follows what `catalog apply` has written, and whoever reads the topic from the beginning finds the newest without the older."""
+    broker = _with("cart")
+    broker.intrude(Letter("catalog", 0, b"catalog", None))
+    broker.intrude(Letter("catalog", 0, b"another", msgspec.json.encode(_catalog("pay"))))
+    broker.intrude(Letter("catalog", 0, b"gone before", None))
+    taken = asyncio.run(Ingest(CatalogBook(broker, 1), 1).batch([Record("catalog", 0, 3, 0, b"gone before", None)]))[0]
+    assert taken == TakenIn([], None, (TAKEN_OFF,))
 
 
 def test_what_tells_more_than_a_fact_may_have_is_a_dead_letter() -> None:
