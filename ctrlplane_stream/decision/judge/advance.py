@@ -10,6 +10,7 @@ from ctrlplane_stream.decision.judge.beside import answered_after
 from ctrlplane_stream.decision.judge.calls import check_calls
 from ctrlplane_stream.decision.judge.checks import (
     Frame,
+    arrived,
     check_arrivals,
     check_errors,
     check_limit,
@@ -23,7 +24,7 @@ from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_assignment, budget_of, groups, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
-from ctrlplane_stream.decision.judge.sampling import Kept, sampled_as, sampling_after
+from ctrlplane_stream.decision.judge.sampling import Kept, by_version, keeping, sampled_as, sampling_after
 from ctrlplane_stream.decision.judge.state import (
     CheckState,
     Quality,
@@ -52,11 +53,13 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         return state
     rows = sort_rows(closed, assignment.weight_confirmed_at_ms)
     sampling = sampling_after(state, rows) if rows.sampled else state.sampling
+    if rows.sampled and not state.apart:
+        rows.stands_for = by_version(state, assignment, rows)
     budget = budget_of(assignment)
-    checks, calls, latencies = dict(state.checks), dict(state.calls), dict(state.latencies)
+    checks, calls, latencies, known = dict(state.checks), dict(state.calls), dict(state.latencies), dict(state.kept)
     for group in groups(assignment):
         pair = pair_of(group.guard, group.comparison, assignment, rows, group.change)
-        frame = _frame(state, assignment, group, pair, budget.of(group.guard), sampled_as(group.sampled, state, sampling))
+        frame = _frame(state, assignment, group, pair, budget.of(group.guard), sampled_as(group.sampled, state, sampling), known)
         # Callers of one time have no calls of another, so that what no server answered is told apart by them.
         callers = group.change.candidate if state.apart and group.change is not None else None
         drifting = state.apart or group.comparison is Comparison.BASELINE
@@ -71,7 +74,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         _remember(latencies, group, pair)
     checks |= hear(state, assignment, rows, sampling)
     for change in assignment.changed:
-        _arrivals_and_limits(state, checks, change, assignment, rows, sampling)
+        _arrivals_and_limits(state, checks, change, assignment, rows, sampling, known)
     seen = {change.service: _seen(state, change, assignment, rows) for change in assignment.changed}
     return StepState(
         rollout=state.rollout,
@@ -84,11 +87,12 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         seen=seen,
         coverage=_quality(state.coverage, rows, assignment),
         sampling=sampling,
-        touched=touched_after(state, assignment, rows, sampling) if assignment.counts_harm else state.touched,
+        touched=touched_after(state, assignment, rows, sampling, known) if assignment.counts_harm else state.touched,
         windows=state.windows + 1,
         silent=state.silent + any(seen[change.service].empty_windows for change in needed(assignment)),
         last_window=closed.window,
         apart=state.apart,
+        kept=known,
         lag_seconds=closed.lag_seconds,
     )
 
@@ -103,14 +107,26 @@ def limit_key(change: Change, limit: Limit) -> str:
     return f"limit|{change.service}|{limit.metric}"
 
 
-def _frame(state: StepState, assignment: Assignment, group: Group, pair: Pair, alpha: float, kept: Kept) -> Frame:
+def known_of(group: Group, state: StepState, pair_past: tuple[str, ...] = ()) -> Totals:
+    """The past that a group of questions goes by, of these services or its guard's; none where it asks of others than the guard itself."""
+    if group.comparison is Comparison.BASELINE or group.guard.role is GuardRole.CHANGED:
+        return past_of(state, pair_past or (group.guard.service,))
+    return _NO_TOTALS
+
+
+def _frame(
+    state: StepState, assignment: Assignment, group: Group, pair: Pair, alpha: float, service: Kept, known: dict[str, Sampling]
+) -> Frame:
     past = group.comparison is Comparison.BASELINE
-    known = past or group.guard.role is GuardRole.CHANGED
-    totals = past_of(state, pair.past or (group.guard.service,)) if known else _NO_TOTALS
+    totals = known_of(group, state, pair.past)
     stable = f"{group.arms}|stable"
     latencies = (totals.latency, state.latencies.get(stable, NOTHING))
     known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
-    return Frame(assignment.policy, alpha, totals, latencies, known_gap, kept, past or pair.note is not None, assignment.weight)
+    kept = keeping(group.arms, (pair.candidate, pair.stable), totals, state, service, known)
+    widened = past or pair.note is not None
+    return Frame(
+        assignment.policy, alpha, totals, latencies, known_gap, kept.ours, widened, assignment.weight, kept.theirs, kept.comparable
+    )
 
 
 def _answer(
@@ -187,7 +203,13 @@ def _remember(latencies: dict[str, Histogram], group: Group, pair: Pair) -> None
 
 
 def _arrivals_and_limits(
-    state: StepState, checks: dict[str, CheckState], change: Change, assignment: Assignment, rows: Rows, sampling: dict[str, Sampling]
+    state: StepState,
+    checks: dict[str, CheckState],
+    change: Change,
+    assignment: Assignment,
+    rows: Rows,
+    sampling: dict[str, Sampling],
+    known: dict[str, Sampling],
 ) -> None:
     candidate = version_arm(rows, change.service, change.candidate)
     stable = ArmWindow() if change.stable is None else version_arm(rows, change.service, change.stable)
@@ -196,14 +218,18 @@ def _arrivals_and_limits(
     if change.stable is not None and not assignment.baking:
         before = checks.get(key, CheckState())
         weight, wanted = assignment.weight, -math.log(alpha_of_assignment(assignment))
-        checks[key] = check_arrivals(before, candidate.requests, stable.requests, weight, policy.sample_ratio_tolerance, wanted)
-    kept = sampled_as((change.service,), state, sampling)
+        came = arrived(candidate, stable)
+        checks[key] = check_arrivals(before, *came, weight, policy.sample_ratio_tolerance, wanted)
+    if not policy.limits:
+        return
+    service, past = sampled_as((change.service,), state, sampling), past_of(state, (change.service,))
+    kept = keeping(key, (candidate, stable), past, state, service, known)
     for limit in (limit for limit in policy.limits if limit.metric in LIMITED_METRICS):
         share = limit_share(limit.metric, limit.maximum)
         key, scatter = limit_key(change, limit), scatter_of(state, (change.service,), limit.metric)
         before = checks.get(key, _NEW)
-        ours = limit_counts(candidate, limit.metric, limit.maximum, kept, before.candidate)
-        theirs = limit_counts(stable, limit.metric, limit.maximum, kept, before.stable)
+        ours = limit_counts(candidate, limit.metric, limit.maximum, kept.ours, before.candidate)
+        theirs = limit_counts(stable, limit.metric, limit.maximum, kept.theirs, before.stable)
         checks[key] = check_limit(before, ours, theirs, share, scatter)
 
 

@@ -27,7 +27,7 @@ class ArmWindow(msgspec.Struct, gc=False):
     """What one arm did in one window.
 
     ``errors_by_edge`` and ``requests_by_edge`` say where it was seen; ``calls`` counts the calls it made, by edge, as seen and as
-    estimated. ``estimated`` counts requests corrected for sampling.
+    estimated. ``estimated`` counts requests corrected for sampling, ``estimated_errors`` failures.
     """
 
     requests: float = 0.0
@@ -38,6 +38,7 @@ class ArmWindow(msgspec.Struct, gc=False):
     calls: dict[EdgeKey, tuple[float, float]] = {}
     requests_by_edge: dict[EdgeKey, float] = {}
     errors_by_edge: dict[EdgeKey, float] = {}
+    estimated_errors: float = 0.0
 
 
 def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
@@ -53,17 +54,19 @@ def version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
 
 
 def _version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
-    requests = errors = estimated = 0.0
+    requests = errors = estimated = failed = 0.0
     own: list[Sketch] = []
     for row in rows.services.get(service, ()):
         if version is None or row.version == version:
             requests += row.requests
             errors += row.errors
             estimated += row.estimated_requests
+            failed += max(row.errors, row.estimated_errors)
             own.append(row.latency)
     served = any(sketch.indices for sketch in own)
     arm = _edge_arm(rows, rows.incoming.get(service, ()), callee_version=version, latency=None if served else Side.SERVER)
     arm.requests, arm.errors, arm.estimated = max(requests, arm.requests), max(errors, arm.errors), max(estimated, arm.estimated)
+    arm.estimated_errors = max(failed, arm.estimated_errors)
     if served:
         arm.latency.sketches = own
     for key in rows.outgoing.get(service, ()):
@@ -95,14 +98,20 @@ def exposure_arm(rows: Rows, service: str, version: str, exposures: tuple[Exposu
         if row.version == version and row.exposure in exposures and entry in (None, row.entry):
             arm.requests += row.requests
             arm.errors += row.errors
-            arm.estimated += _stood_for(rows, row)
+            stood_for, failed = _stood_for(rows, row)
+            arm.estimated += stood_for
+            arm.estimated_errors += failed
             arm.latency.sketches.append(row.latency)
     return arm
 
 
-def _stood_for(rows: Rows, row: ExposureWindow) -> float:
-    """The requests behind a row of exposures: the first spans of their traces were kept as its entry point's spans were, of which is known
-    what one error and one success that were kept stand for."""
+def _stood_for(rows: Rows, row: ExposureWindow) -> tuple[float, float]:
+    """The requests behind a row of exposures, and the failed ones: the first spans of their traces were kept as its entry point's spans
+    were, of which is known what one error and one success that were kept stand for; or as those of the version that they touched, where
+    that has another sampler than the one beside it, since an exposure is known by spans of both."""
+    if row.exposure is Exposure.EXPOSED and (row.service, row.version) in rows.stands_for:
+        each_success, each_error = rows.stands_for[row.service, row.version]
+        return row.errors * each_error + (row.requests - row.errors) * each_success, row.errors * each_error
     requests = errors = estimated = failed = 0.0
     for service in rows.services.get(row.entry, ()):
         requests += service.requests
@@ -110,9 +119,9 @@ def _stood_for(rows: Rows, row: ExposureWindow) -> float:
         estimated += service.estimated_requests
         failed += max(service.errors, service.estimated_errors)
     if estimated <= requests or requests <= errors:
-        return float(row.requests)
+        return float(row.requests), float(row.errors)
     each_success, each_error = max(1.0, (estimated - failed) / (requests - errors)), failed / errors if errors else 1.0
-    return row.errors * each_error + (row.requests - row.errors) * each_success
+    return row.errors * each_error + (row.requests - row.errors) * each_success, row.errors * each_error
 
 
 def edges_between(rows: Rows, callers: Iterable[str], callees: Iterable[str], *, messages: bool | None = None) -> tuple[EdgeKey, ...]:
@@ -147,6 +156,7 @@ def _edge_arm(
                 requests += row.calls
                 errors += row.errors
                 arm.estimated += row.estimated_calls
+                arm.estimated_errors += max(row.errors, row.estimated_errors)
                 # Calls of which no server answered any are no time of the service: a dead one refuses quickly.
                 if latency is not None and not (row.callee_version == UNKNOWN_VERSION and row.errors >= row.calls):
                     latencies.append(row.server if latency is Side.SERVER and row.server.indices else row.client)

@@ -14,7 +14,7 @@ import math
 from ctrlplane_stream.decision.judge.baseline import lost_calls
 from ctrlplane_stream.decision.judge.questions import ERRORS, VERSIONS, alone
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.judge.sampling import sampled_as
+from ctrlplane_stream.decision.judge.sampling import kept_by_past, sampled_as
 from ctrlplane_stream.decision.judge.state import Answered, CheckState, Counts, StepState, edge_named, past_of
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION
 from ctrlplane_stream.model.sums import in_order
@@ -87,7 +87,9 @@ def _failed_beside(change: Change, caller: str, state: StepState, assignment: As
     if check.stable.total <= 0 or check.candidate.total <= 0:
         return lost
     past = past_of(state, (change.service,))
-    usual = sampled_as((change.service,), state, state.sampling).failed(past.errors, past.requests, past.estimated, _NONE)
+    service = sampled_as((change.service,), state, state.sampling)
+    kept = kept_by_past(f"{GuardRole.CHANGED}|{change.service}|{VERSIONS}", past, state, service)
+    usual = kept.failed(past.errors, past.requests, past.estimated, _NONE)
     if usual.total <= 0:
         return lost
     risen = max(0.0, check.stable.events / check.stable.total - usual.events / usual.total)

@@ -20,6 +20,8 @@ from ctrlplane_stream.model.sums import in_order
 _WINDOWS_TO_TELL = 20.0
 """Windows of the past from which its scatter tells whether calls are sampled with their requests."""
 
+_UNLIKE = 2.0
+"""By such a factor two arms' calls are kept by other rates."""
 _NONE = (0.0, 0.0)
 
 
@@ -67,11 +69,16 @@ def _fewer(state: CheckState) -> Evidence:
 
 
 def _calls_each(edge: EdgeKey, *arms: ArmWindow) -> float:
-    """How many calls one seen call stands for, in all arms together."""
-    seen = estimated = 0.0
+    """How many calls one seen call stands for, in all arms together; in that which keeps fewer, where their rates are quite other ones."""
+    seen = estimated = most = 0.0
+    least = math.inf
     for arm in arms:
         made = arm.calls.get(edge, _NONE)
         seen, estimated = seen + made[0], estimated + made[1]
+        if made[0]:
+            most, least = max(most, made[1] / made[0]), min(least, made[1] / made[0])
+    if most > _UNLIKE * least:
+        return max(1.0, most)
     return max(1.0, estimated / seen) if seen else max(1.0, *(estimated_requests(arm) / arm.requests for arm in arms if arm.requests), 1.0)
 
 

@@ -37,7 +37,11 @@ _BEYOND = 5.0
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """What the checks of a guard need besides their own states: the policy, a question's part of the error budget, the past, latencies so
     far, sampling, the candidate's weight. How much each metric scattered before the step, and whether its proof is asked for, is a matter
-    of each."""
+    of each.
+
+    ``theirs`` is how the spans are kept of what the candidate is held against, if not as its own; latencies are ``comparable`` unless
+    outcomes decide otherwise about which are kept of either.
+    """
 
     policy: GatePolicy
     alpha: float
@@ -47,11 +51,18 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     kept: Kept
     widened: bool = False
     weight: float = 0.0
+    theirs: Kept | None = None
+    comparable: bool = True
 
     @property
     def factor(self) -> float:
         """How much wider the margins are: comparisons with the past, or with requests that do not match."""
         return self.policy.baseline_margin_factor if self.widened else 1.0
+
+    @property
+    def beside(self) -> Kept:
+        """How the spans are kept of what the candidate is held against."""
+        return self.theirs or self.kept
 
 
 def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
@@ -61,7 +72,7 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersio
     if pair.stable is None:
         state = known_by(state, _past_failures(frame), margin, (frame.alpha, frame.policy.false_pass), scatter)
         return weigh_as_events(state, candidate, frame.alpha, scatter, proof, late=True)
-    stable = _failures(pair.stable, frame.kept, state.stable)
+    stable = _failures(pair.stable, frame.beside, state.stable)
     known, edges = _capped(_past_failures(frame)), _blamed(state, pair)
     thinned = _thinned(state, pair.candidate, pair.stable, frame)
     if candidate.total > 0 and stable.total > 0:
@@ -72,12 +83,17 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersio
 def _thinned(state: CheckState, candidate: ArmWindow, stable: ArmWindow, frame: Frame) -> Thinned | None:
     """How many successes a kept one stands for, if not as many as what a kept failure does; and in which proportion requests come, by the
     weight and by what came so far in the step."""
-    past = frame.past
-    each = frame.kept.each_success((candidate, stable)) or frame.kept.each_success((past,))
-    if each is None or each < _THINNED:
+    odds, guessed = frame.weight / (1.0 - frame.weight), _GUESSED
+    if frame.theirs is None or frame.theirs is frame.kept:
+        ours = theirs = frame.kept.each_success((candidate, stable)) or frame.kept.each_success((frame.past,)) or 1.0
+    else:
+        ours = frame.kept.each_success((candidate,)) or 1.0
+        theirs = frame.theirs.each_success((stable,)) or frame.theirs.each_success((frame.past,)) or 1.0
+        odds *= (frame.theirs.each or 1.0) / (frame.kept.each or 1.0)
+    if max(ours, theirs) < _THINNED:
         return None
-    odds, guessed = frame.weight / (1.0 - frame.weight), _GUESSED * each
-    return Thinned(each, (state.candidate.total + guessed * odds) / (state.stable.total + guessed))
+    guessed *= max(ours, theirs)
+    return Thinned(ours, theirs, (state.candidate.total + guessed * odds) / (state.stable.total + guessed))
 
 
 def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scatter: Dispersion, proof: bool) -> CheckState:
@@ -86,6 +102,8 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scat
     Bets on harm are staked from the first window on only: machines are slow for some minutes now and then, and of a late beginning one
     such time would be enough.
     """
+    if not frame.comparable:
+        return state
     gap = metric is Metric.NETWORK_GAP
     if state.tail is None:
         state = _choose_tail(state, frame, metric, scatter, alone=pair.stable is None)
@@ -141,7 +159,7 @@ def _failures(arm: ArmWindow, kept: Kept, before: Counts) -> Counts:
 
 
 def _past_failures(frame: Frame) -> Counts:
-    return frame.kept.failed(frame.past.errors, frame.past.requests, frame.past.estimated, _NONE)
+    return frame.beside.failed(frame.past.errors, frame.past.requests, frame.past.estimated, _NONE)
 
 
 def estimated_requests(arm: ArmWindow) -> float:
@@ -200,6 +218,16 @@ def check_arrivals(state: CheckState, candidate: float, stable: float, weight: f
     after = weigh_two_sided(state, Counts(candidate, total), stable, most, least, UNSCATTERED)
     kept = wanted + _BEYOND
     return replace(after, evidence=clipped(after.evidence, kept), opposite=clipped(after.opposite or Evidence(), kept))
+
+
+def arrived(candidate: ArmWindow, stable: ArmWindow) -> tuple[float, float]:
+    """The requests that came to either version: those seen; or, where one's spans are kept far more seldom than the other's, those that
+    they stand for, in units of what one of the former does."""
+    ours, theirs = (max(1.0, arm.estimated / arm.requests) if arm.requests else 1.0 for arm in (candidate, stable))
+    each = max(ours, theirs)
+    if each <= _THINNED * min(ours, theirs):
+        return candidate.requests, stable.requests
+    return estimated_requests(candidate) / each, estimated_requests(stable) / each
 
 
 def admissible_arrivals(weight: float, tolerance: float) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import math
 
 from msgspec.structs import replace
 
-from ctrlplane_stream.decision.judge.advance import advance
+from ctrlplane_stream.decision.judge.advance import advance, known_of
 from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
 from ctrlplane_stream.decision.judge.beside import loses_beside
 from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
@@ -17,12 +17,14 @@ from ctrlplane_stream.decision.judge.checks import admissible_arrivals
 from ctrlplane_stream.decision.judge.findings import doubted, findings
 from ctrlplane_stream.decision.judge.harming import carried_on, harm_of
 from ctrlplane_stream.decision.judge.outlook import Outlook, last, outlooks, slowest
-from ctrlplane_stream.decision.judge.questions import is_side_by_side, needed
+from ctrlplane_stream.decision.judge.questions import groups, is_side_by_side, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow
+from ctrlplane_stream.decision.judge.sampling import otherwise_kept
 from ctrlplane_stream.decision.judge.sentences import (
     harm,
     not_begun,
     one_version,
+    otherwise_sampled,
     overdue,
     passed,
     pipeline_late,
@@ -45,6 +47,7 @@ from ctrlplane_stream.model.verdicts import (
     Comparison,
     Coverage,
     Culprit,
+    GuardRole,
     Metric,
     MetricEvidence,
     NoDataCause,
@@ -89,7 +92,14 @@ def follow(before: StepState, assignment: Assignment, baseline: Baseline) -> Ste
     known = before.checks if climbs else {}
     checks = {key: _suspected(was) for key, was in known.items() if was.windows and is_side_by_side(key)}
     sampling = {service: Sampling(kept.errors, kept.estimated_errors) for service, kept in before.sampling.items()}
-    return replace(fresh, references=references, checks=checks, sampling=sampling, touched=carried_on(before.touched))
+    return replace(
+        fresh,
+        references=references,
+        checks=checks,
+        sampling=sampling,
+        touched=carried_on(before.touched),
+        kept=before.kept if climbs else {},
+    )
 
 
 def _suspected(before: CheckState) -> CheckState:
@@ -170,6 +180,8 @@ def _lost_elsewhere(arrivals: MetricEvidence, state: StepState, assignment: Assi
 
 def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict:
     policy = assignment.policy
+    if (otherwise := _otherwise_sampled(state, assignment)) is not None:
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, otherwise, metrics=found)
     if _loses_unexplained(state, assignment, found):
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unexplained(state, assignment), metrics=found)
     owed = outlooks(state, assignment)
@@ -182,6 +194,17 @@ def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvide
     if state.watched < policy.minimum_windows or not _out_of_reach(state, assignment, slowest(owed)):
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, waiting(state, owed, assignment, found), metrics=found)
     return _unprovable(state, assignment, found, owed)
+
+
+def _otherwise_sampled(state: StepState, assignment: Assignment) -> str | None:
+    """Why latencies of a required guard cannot be compared, if it is that spans of the two sides are chosen by another rule."""
+    for group in groups(assignment) if state.kept else ():
+        if group.guard.required and (group.latency or group.gap):
+            past = assignment.entry_points if group.guard.role is GuardRole.ENTRY else ()
+            kept = otherwise_kept(group.arms, known_of(group, state, past), state)
+            if kept is not None:
+                return otherwise_sampled(group, *kept)
+    return None
 
 
 def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> bool:

@@ -13,16 +13,17 @@ from collections.abc import Iterable
 from msgspec.structs import astuple
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, exposure_arm, version_arm
-from ctrlplane_stream.decision.judge.baseline import lost_calls
+from ctrlplane_stream.decision.judge.baseline import Totals, lost_calls
 from ctrlplane_stream.decision.judge.questions import alone
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.judge.sampling import Kept, sampled_as
+from ctrlplane_stream.decision.judge.sampling import Keeping, Kept, keeping, kept_by_candidate, sampled_as
 from ctrlplane_stream.decision.judge.state import Counts, Sampling, StepState, Touched, past_of, scatter_of
 from ctrlplane_stream.decision.stats.dispersion import design_effect, residual_of_share, residual_of_shares, side_by_side
 from ctrlplane_stream.model.verdicts import Assignment, Change, Harm, Metric
 from ctrlplane_stream.model.windows import Exposure
 
 _NONE = Counts()
+_NO_PAST = Totals()
 _NOT_YET = Touched()
 _TWICE = 2.0
 """The last step and the bake go by the same past."""
@@ -30,28 +31,51 @@ _LARGEST = 100.0
 """Stable's failures are no doing of the candidate's: one window in which it failed so much more is known as what it was."""
 
 
-def touched_after(state: StepState, assignment: Assignment, rows: Rows, sampling: dict[str, Sampling]) -> dict[str, Touched]:
-    """What is known of the requests that touched each changed service, after one more window."""
-    kept = sampled_as(assignment.entry_points, state, sampling)
+def touched_after(
+    state: StepState, assignment: Assignment, rows: Rows, sampling: dict[str, Sampling], sampled: dict[str, Sampling]
+) -> dict[str, Touched]:
+    """What is known of the requests that touched each changed service, after one more window; ``sampled`` takes how they are kept."""
+    entering = sampled_as(assignment.entry_points, state, sampling)
     arms = [version_arm(rows, entry, None) for entry in assignment.entry_points]
     after = dict(state.touched)
     for change in assignment.changed:
-        after[change.service] = _after(state.touched.get(change.service, _NOT_YET), change, rows, kept, arms)
+        both = _touching(change, rows)
+        kept = keeping(_arms(change), both, _NO_PAST, state, entering, sampled)
+        after[change.service] = _after(state.touched.get(change.service, _NOT_YET), change, rows, both, kept, entering, arms)
     return after
 
 
-def _after(known: Touched, change: Change, rows: Rows, kept: Kept, entries: Iterable[ArmWindow]) -> Touched:
-    lost, called = lost_calls(rows, change.service)
-    theirs = _NONE
+def _arms(change: Change) -> str:
+    return f"touched|{change.service}"
+
+
+def _touching(change: Change, rows: Rows) -> tuple[ArmWindow, ArmWindow | None]:
+    """The requests of a window that touched the candidate, and those that touched stable."""
     if change.stable is None:
-        ours = _counted(version_arm(rows, change.service, change.candidate), kept, known.candidate)
-    else:
-        ours = _counted(exposure_arm(rows, change.service, change.candidate, (Exposure.EXPOSED,), None), kept, known.candidate)
-        theirs = _counted(exposure_arm(rows, change.service, change.stable, (Exposure.EXPOSED,), None), kept, known.stable)
+        return version_arm(rows, change.service, change.candidate), None
+    candidate, stable = (
+        exposure_arm(rows, change.service, version, (Exposure.EXPOSED,), None) for version in (change.candidate, change.stable)
+    )
+    return candidate, stable
+
+
+def _after(
+    known: Touched,
+    change: Change,
+    rows: Rows,
+    both: tuple[ArmWindow, ArmWindow | None],
+    kept: Keeping,
+    entering: Kept,
+    entries: Iterable[ArmWindow],
+) -> Touched:
+    lost, called = lost_calls(rows, change.service)
+    ours, theirs = _counted(both[0], kept.ours, known.candidate), _NONE
+    if both[1] is not None:
+        theirs = _counted(both[1], kept.theirs, known.stable)
         lost = exposure_arm(rows, change.service, change.candidate, (Exposure.POSSIBLE,), None).errors
     entered = known.entered
     for arm in entries:
-        more = _counted(arm, kept, known.entered)
+        more = _counted(arm, entering, known.entered)
         entered = entered.plus(more.events, more.total)
     window, before = astuple(ours), astuple(known.candidate)
     if theirs.total > 0:
@@ -80,9 +104,10 @@ def carried_on(touched: dict[str, Touched]) -> dict[str, Touched]:
 
 def harm_of(state: StepState, assignment: Assignment) -> tuple[Harm, ...]:
     """What the candidates harmed in this step, by service; a failure that was seen counts for as many as it stands for."""
-    each = sampled_as(assignment.entry_points, state, state.sampling).each or 1.0
+    entering = sampled_as(assignment.entry_points, state, state.sampling)
     found = []
     for change in assignment.changed:
+        each = kept_by_candidate(_arms(change), _NO_PAST, state, entering).each or 1.0
         known = state.touched.get(change.service, _NOT_YET)
         failed = known.candidate.events + known.possible.events
         expected, variance = _expected(state, assignment, change, known)

@@ -84,6 +84,7 @@ def _pour(source: ArmWindow, into: ArmWindow) -> None:
     into.requests += source.requests
     into.errors += source.errors
     into.estimated += source.estimated
+    into.estimated_errors += source.estimated_errors
     for key, (seen, estimated) in source.calls.items():
         before = into.calls.get(key, (0.0, 0.0))
         into.calls[key] = (before[0] + seen, before[1] + estimated)

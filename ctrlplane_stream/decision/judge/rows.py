@@ -39,6 +39,8 @@ class Rows:
     dropped: int = 0
     sampled: bool = False
     """Whether any row stands for more than what was seen."""
+    stands_for: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    """What a kept success and a kept failure of a version stand for, where the versions of a service are known to be sampled otherwise."""
     arms: dict[tuple[str, str | None], Any] = field(default_factory=dict)
     """What `arms.version_arm` has added up of these rows, since several questions ask for the same."""
 

@@ -4,18 +4,31 @@ Tail sampling keeps failures and drops successes. What one kept failure stands f
 it is learned per service, from the past, the step before and this window too. Until one was ever seen, as many requests count as were seen,
 which proves too little rather than too much; the first failure says how many there were, and these are counted then. A bet on harm cannot
 win in windows without failures, so that what it owes them until then crosses nothing.
+
+A service has one scale as long as one sampler keeps its spans. A candidate may bring another: then the failures or successes that were kept
+stand for other numbers in its arm than in that which it is held against, and each arm has its own scale, learned from itself alone. So a
+share is unbiased whatever the two rates are. Latencies are of what was kept, and cannot be set right where their outcomes decided that in
+one arm only: `otherwise_kept` says so.
 """
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ctrlplane_stream.decision.judge.arms import ArmWindow
+from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
 from ctrlplane_stream.decision.judge.baseline import Totals, failures
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.judge.state import Counts, Sampling, StepState
+from ctrlplane_stream.decision.judge.state import Counts, Sampling, StepState, past_of
+from ctrlplane_stream.model.verdicts import Assignment, Comparison, GuardRole
 
 WITNESS = "witness|"
 """Before the names of services that are watched as witnesses only (`judge.witnesses`)."""
+
+_UNLIKE = 2.0
+"""Two samplers are told apart by a factor: less is a matter of which failures and slow requests came."""
+_FAILURES, _SUCCESSES = 3.0, 30.0
+"""Kept ones that tell for what one stands."""
+_ALL_KEPT = 1.05
+_NOTHING = Sampling()
 
 
 class Kept(NamedTuple):
@@ -24,6 +37,8 @@ class Kept(NamedTuple):
 
     each: float | None = None
     owed: float = 0.0
+    before: float | None = None
+    """``each`` as it was known before this window."""
 
     def failed(self, errors: float, requests: float, estimated: float, before: Counts) -> Counts:
         """Failed and all requests of an arm in a window on one scale. ``before`` is what was counted of it in this step."""
@@ -42,6 +57,152 @@ class Kept(NamedTuple):
         return meant / seen if seen else None
 
 
+class Keeping(NamedTuple):
+    """How the spans of two arms are kept: the candidate's, and those it is held against, be they stable's beside it or the past's.
+    ``comparable`` says whether the latencies of what was kept may be set against each other."""
+
+    ours: Kept
+    theirs: Kept
+    comparable: bool = True
+
+
+class _Two(NamedTuple):
+    """What is known of two arms at one time, and of the service as a whole."""
+
+    ours: Sampling
+    theirs: Sampling
+    service: float | None
+
+    @property
+    def apart(self) -> bool:
+        return _fails_otherwise(self.ours, self.theirs) or _succeeds_otherwise(self.ours, self.theirs)
+
+    def each(self, arm: Sampling) -> float | None:
+        return arm.each_error if self.apart else self.service
+
+
+def keeping(
+    arms: str, pair: tuple[ArmWindow, ArmWindow | None], past: Totals, state: StepState, service: Kept, now: dict[str, Sampling]
+) -> Keeping:
+    """How the spans of a pair of ``arms`` are kept in this window, which is added to what is known of them (``now``), where ``service`` is
+    how those of their service are if one sampler keeps both."""
+    if not state.kept and past.estimated <= past.requests and all(arm is None or arm.estimated <= arm.requests for arm in pair):
+        return Keeping(service, service)
+    before = _Two(*_arms_known(arms, state.kept, past), service.before)
+    for side, arm in zip(("candidate", "stable"), pair, strict=True):
+        if arm is not None and arm.requests:
+            name = f"{arms}|{side}"
+            now[name] = state.kept.get(name, _NOTHING).plus(_of_arm(arm))
+    after = _Two(*_arms_known(arms, now, past), service.each)
+    if not before.apart and not after.apart:
+        return Keeping(service, service)
+    ours, theirs = (_scale(before.each(was), after.each(arm), was) for was, arm in zip(before[:2], after[:2], strict=True))
+    return Keeping(ours, theirs, not _by_another_rule(after.ours, after.theirs))
+
+
+def by_version(state: StepState, assignment: Assignment, rows: Rows) -> dict[tuple[str, str], tuple[float, float]]:
+    """What a kept success and a kept failure of a version stand for, as known after this window, of changed services whose two versions
+    have samplers of their own."""
+    found = {}
+    for change in assignment.changed:
+        arms = f"{GuardRole.CHANGED}|{change.service}|{Comparison.VERSIONS}"
+        if change.stable is None:
+            continue
+        ours, theirs = _arms_known(arms, state.kept, past_of(state, (change.service,)))
+        ours = ours.plus(_of_arm(version_arm(rows, change.service, change.candidate)))
+        theirs = theirs.plus(_of_arm(version_arm(rows, change.service, change.stable)))
+        if _Two(ours, theirs, None).apart:
+            for version, arm in ((change.candidate, ours), (change.stable, theirs)):
+                each = arm.each_success or 1.0
+                found[change.service, version] = each, arm.each_error or each
+    return found
+
+
+def otherwise_kept(arms: str, past: Totals, state: StepState) -> tuple[Sampling, Sampling] | None:
+    """How the spans of a candidate and of what it is held against are kept, if that makes their latencies no matter of comparison; else
+    None. That it keeps all of its own only makes it seem quicker beside others' slow ones: harm is found all the same, but not denied."""
+    ours, theirs = _arms_known(arms, state.kept, past)
+    return (ours, theirs) if _by_another_rule(ours, theirs) or _keeps_all(ours, theirs) else None
+
+
+def kept_by_candidate(arms: str, past: Totals, state: StepState, service: Kept) -> Kept:
+    """How the candidate's spans are kept, as known after the last window."""
+    known = _Two(*_arms_known(arms, state.kept, past), service.each)
+    return Kept(known.each(known.ours))
+
+
+def kept_by_past(arms: str, past: Totals, state: StepState, service: Kept) -> Kept:
+    """How the spans of the past were kept, by which the candidate's need not be."""
+    known = _Two(*_arms_known(arms, state.kept, past), service.each)
+    return Kept(known.each(known.theirs))
+
+
+def _arms_known(arms: str, kept: dict[str, Sampling], past: Totals) -> tuple[Sampling, Sampling]:
+    return kept.get(f"{arms}|candidate", _NOTHING), kept.get(f"{arms}|stable", _NOTHING).plus(_of_past(past))
+
+
+def _of_arm(arm: ArmWindow) -> Sampling:
+    return Sampling(arm.errors, max(arm.errors, arm.estimated_errors), arm.requests, max(arm.requests, arm.estimated))
+
+
+def _of_past(past: Totals) -> Sampling:
+    if past.errors and not past.errors_seen:
+        return _NOTHING
+    each = max(1.0, past.errors_estimated / past.errors_seen) if past.errors_seen else 1.0
+    return Sampling(past.errors, past.errors * each, past.requests, max(past.requests, past.estimated))
+
+
+def _scale(before: float | None, now: float | None, known: Sampling) -> Kept:
+    if now is None or before is not None or not known.requests:
+        return Kept(now)
+    return Kept(now, max(0.0, known.estimated / known.requests / now - 1.0))
+
+
+def _fails_otherwise(ours: Sampling, theirs: Sampling) -> bool:
+    """Whether a failure that was kept stands for another number. One of the candidate's tells if it stands for fewer, since many more
+    requests came then than it would say on the other scale."""
+    mine, other = ours.each_error, theirs.each_error
+    if mine is None or other is None or theirs.errors < _FAILURES:
+        return False
+    return other > _UNLIKE * mine or (ours.errors >= _FAILURES and mine > _UNLIKE * other)
+
+
+def _succeeds_otherwise(ours: Sampling, theirs: Sampling) -> bool:
+    mine, other = ours.each_success, theirs.each_success
+    if mine is None or other is None or min(ours.requests - ours.errors, theirs.requests - theirs.errors) < _SUCCESSES:
+        return False
+    return max(mine, other) > _UNLIKE * min(mine, other)
+
+
+def _by_another_rule(ours: Sampling, theirs: Sampling) -> bool:
+    """Whether outcomes decide otherwise in one arm than in the other about what is kept.
+
+    A candidate that is slow has more kept by a sampler that keeps what is slow: so fewer successes that one stands for tell nothing, if
+    failures are kept alike.
+    """
+    fails, rarer = (
+        _fails_otherwise(ours, theirs),
+        _succeeds_otherwise(ours, theirs) and (ours.each_success or 0) > (theirs.each_success or 0),
+    )
+    by_outcome, beside = _of_success_to_failure(ours), _of_success_to_failure(theirs)
+    if by_outcome is None or beside is None or not (fails or rarer):
+        return False
+    return max(by_outcome, beside) > _UNLIKE * min(by_outcome, beside)
+
+
+def _keeps_all(ours: Sampling, theirs: Sampling) -> bool:
+    """Whether the candidate's spans are all kept where those it is held against were chosen by their outcome."""
+    beside = _of_success_to_failure(theirs)
+    return beside is not None and beside > _UNLIKE and _succeeds_otherwise(ours, theirs) and (ours.each_success or 0) <= _ALL_KEPT
+
+
+def _of_success_to_failure(arm: Sampling) -> float | None:
+    """How many times as many a kept success stands for as a kept failure does."""
+    if arm.each_success is None or arm.each_error is None:
+        return None
+    return arm.each_success / arm.each_error
+
+
 def sampling_after(state: StepState, rows: Rows) -> dict[str, Sampling]:
     """What is known of all that is watched after one more window."""
     services = dict.fromkeys(name.removeprefix(WITNESS) for name in state.references)
@@ -55,7 +216,7 @@ def sampled_as(services: Iterable[str], state: StepState, after: dict[str, Sampl
         before = before.plus(_known(state, service))
         now = now.plus(after.get(service) or _known(state, service))
     if now.each_error is None or before.each_error is not None or not before.requests:
-        return Kept(now.each_error)
+        return Kept(now.each_error, 0.0, before.each_error)
     return Kept(now.each_error, max(0.0, before.estimated / before.requests / now.each_error - 1.0))
 
 

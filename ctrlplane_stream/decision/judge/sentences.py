@@ -4,8 +4,8 @@ import math
 
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.outlook import Outlook, last, slowest
-from ctrlplane_stream.decision.judge.questions import Question
-from ctrlplane_stream.decision.judge.state import Seen, StepState
+from ctrlplane_stream.decision.judge.questions import Group, Question
+from ctrlplane_stream.decision.judge.state import Sampling, Seen, StepState
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Culprit, GuardRole, Metric, MetricEvidence, OnUnprovable
 
@@ -85,6 +85,21 @@ def unexplained(state: StepState, assignment: Assignment) -> str:
         f"Of {state.coverage.calls:.0f} calls to {names} {lost:.0f} failed and no server answered them, and no time before the rollout is "
         f"known that could say whether this is new. If the candidate dies, it sends no span: look at it, and promote or abort it by hand."
     )
+
+
+def otherwise_sampled(group: Group, ours: Sampling, theirs: Sampling) -> str:
+    """Why a step is not passed whose latencies cannot be compared, since they are of what was kept."""
+    name = group.guard.service or "the entry points"
+    return (
+        f"At {name} the candidate's spans are kept by another rule than those it is held against (of those that were kept "
+        f"{_kept(ours)}, beside {_kept(theirs)}), so that the latencies of what was kept cannot be compared; shares and calls are "
+        f"counted by what each stands for. Change the sampler apart from the code, or look at the latencies and promote or abort by hand."
+    )
+
+
+def _kept(arm: Sampling) -> str:
+    successes, failures = (f"{each:.3g}" if each is not None else "an unknown number" for each in (arm.each_success, arm.each_error))
+    return f"a success stands for {successes} and a failure for {failures}"
 
 
 def overdue(state: StepState, outlook: Outlook) -> str:

@@ -162,6 +162,12 @@ class Sampling(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """How many failures one that was seen stands for; None where none was."""
         return max(1.0, self.estimated_errors / self.errors) if self.errors >= 1 else None
 
+    @property
+    def each_success(self) -> float | None:
+        """How many successes one that was seen stands for; None where none was, or failures are of more windows than requests."""
+        seen, meant = self.requests - self.errors, self.estimated - max(self.errors, self.estimated_errors)
+        return max(1.0, meant / seen) if seen >= 1 and meant >= seen else None
+
 
 class StepState(msgspec.Struct, frozen=True):
     """All about one step of one rollout; another attempt or step begins anew with the same ``references``.
@@ -169,8 +175,8 @@ class StepState(msgspec.Struct, frozen=True):
     ``apart`` says that the windows of the versions are of different times, as recordings' are, so that a drift is in the difference.
     ``checks`` is by question, ``calls`` the edges begun of each question about calls per request, whose checks are named
     ``question|edge``; ``latencies`` are by arms and side.
-    ``sampling`` is by service, and so is ``touched``, where harm is counted. In ``silent`` of the ``windows`` a changed service that a
-    PASS needs had no request.
+    ``sampling`` is by service, and so is ``touched``, where harm is counted; ``kept`` says how the spans of arms are, by arms and side.
+    In ``silent`` of the ``windows`` a changed service that a PASS needs had no request.
     """
 
     rollout: str
@@ -189,6 +195,7 @@ class StepState(msgspec.Struct, frozen=True):
     last_window: int = -1
     lag_seconds: float = 0.0
     apart: bool = False
+    kept: dict[str, Sampling] = {}
 
     @property
     def watched(self) -> int:
@@ -209,6 +216,8 @@ def past_of(state: StepState, services: tuple[str, ...]) -> Totals:
             total.estimated + t.estimated,
             total.errors + t.errors,
             latency=total.latency.plus(t.latency),
+            errors_seen=total.errors_seen + t.errors_seen,
+            errors_estimated=total.errors_estimated + t.errors_estimated,
         )
     return total
 

@@ -173,7 +173,7 @@ static PyObject *of_two_arms(PyObject *const *arguments, Check *check) {
     double candidate[2], stable[2], prior[2], margin = PyFloat_AsDouble(arguments[3]), expected = 0.0, residual = 0.0;
     Scatter scatter;
     Thinned thinned, *sampled = arguments[9] == Py_None ? NULL : &thinned;
-    if (sampled != NULL && !PyArg_ParseTuple(arguments[9], "dd", &thinned.each, &thinned.ratio))
+    if (sampled != NULL && !PyArg_ParseTuple(arguments[9], "ddd", &thinned.ours, &thinned.theirs, &thinned.ratio))
         return NULL;
     if (PyErr_Occurred() || open_check(arguments[0], check) < 0 || counts_of(arguments[1], candidate) < 0 ||
         counts_of(arguments[2], stable) < 0 || counts_of(arguments[4], prior) < 0 || scatter_of(arguments[5], &scatter) < 0 ||

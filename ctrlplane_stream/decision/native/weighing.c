@@ -67,17 +67,20 @@ static double log_capital(const double sample[4], double stable, double candidat
 }
 
 static double log_capital_of_thinned(const double sample[4], double stable, double candidate, double margin, const Thinned *thinned) {
-    double x = sample[0], m = sample[1], y = sample[2], n = sample[3], each = thinned->each, ratio = thinned->ratio;
+    double x = sample[0], m = sample[1], y = sample[2], n = sample[3];
+    double our_each = thinned->ours, their_each = thinned->theirs, ratio = thinned->ratio;
     double c0 = stable + margin;
-    double ours = candidate * (1.0 - c0) * (1.0 - c0) + (1.0 - candidate) * each * c0 * c0;
-    double theirs = stable * (1.0 - stable) * (1.0 - stable + each * stable);
-    double k = smaller((candidate - c0) / (ours + ratio * theirs), NEVER_ALL / larger(each * c0, ratio * (1.0 - stable)));
+    double ours = candidate * (1.0 - c0) * (1.0 - c0) + (1.0 - candidate) * our_each * c0 * c0;
+    double theirs = stable * (1.0 - stable) * (1.0 - stable + their_each * stable);
+    double k = smaller((candidate - c0) / (ours + ratio * theirs), NEVER_ALL / larger(our_each * c0, ratio * (1.0 - stable)));
     double back = -k * ratio;
-    double won = (m - x) / each * log1p(-k * each * c0) + (n - y) / each * log1p(-back * each * stable);
+    double won = (m - x) / our_each * log1p(-k * our_each * c0) + (n - y) / their_each * log1p(-back * their_each * stable);
     return won + x * log1p(k * (1.0 - c0)) + y * log1p(back * (1.0 - stable));
 }
 
-double noise_of(const Thinned *thinned, double share) { return 1.0 + (thinned->each - 1.0) * share; }
+double noise_of(const Thinned *thinned, double share) {
+    return 1.0 + (larger(thinned->ours, thinned->theirs) - 1.0) * share;
+}
 
 static double log_capital_of_split(const double sample[4], double stable, double candidate) {
     double x = sample[0], m = sample[1], y = sample[2], n = sample[3];

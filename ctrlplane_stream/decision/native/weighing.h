@@ -14,9 +14,10 @@ typedef struct {
     double squares, products, windows, last;
 } Scatter;
 
-/* How successes were sampled: what a kept one stands for, and the candidate requests to each of stable's that are to be expected. */
+/* How successes were sampled: what a kept one of the candidate's and of stable's stands for, and the candidate requests to each of stable's
+ * that are to be expected. */
 typedef struct {
-    double each, ratio;
+    double ours, theirs, ratio;
 } Thinned;
 
 void prepare_weighing(void);

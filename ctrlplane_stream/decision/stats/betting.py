@@ -67,34 +67,35 @@ def log_capital(sample: Sample, stable: float, candidate: float, margin: float) 
 
 
 class Thinned(NamedTuple):
-    """How successes were sampled: one that was kept stands for ``each``, as one kept failure does for itself; and ``ratio`` candidate
-    requests to each of stable are to be expected, from earlier windows."""
+    """How successes were sampled: one of the candidate's that was kept stands for ``ours`` and one of stable's for ``theirs``, as one kept
+    failure of either does for itself; and ``ratio`` candidate requests to each of stable are to be expected, from earlier windows."""
 
-    each: float
+    ours: float
+    theirs: float
     ratio: float
 
     def noise(self, share: float) -> float:
-        """By how much more than a share of requests that were all seen one with an estimated total scatters."""
-        return 1.0 + (self.each - 1.0) * share
+        """By how much more than a share of requests that were all seen one with an estimated total scatters, at the most."""
+        return 1.0 + (max(self.ours, self.theirs) - 1.0) * share
 
 
 def log_capital_of_thinned(sample: Sample, stable: float, candidate: float, margin: float, thinned: Thinned) -> float:
     """As `log_capital` where of the successes only some were kept, and totals are estimates; for alternatives above the margin, which
     leaves room above stable's share.
 
-    A kept success counts as ``each`` linearly in its factor, 1 - k each c0, as often as it was kept: with the chance 1 / each of that a
-    request's factor is on average what it would be if all were seen. (A power of the factor of one success, which is what an estimated
+    A kept success that stands for n counts so linearly in its factor, 1 - k n c0, as often as it was kept: with the chance 1 / n of that
+    a request's factor is on average what it would be if all were seen. (A power of the factor of one success, which is what an estimated
     total comes to, is convex, and wins by noise alone.) The stake does not know how many were kept: it is the expected win over its
     variance (Kelly 1956, to second order). The centre is at stable's own share, where it matters least how many requests there were.
     """
     x, m, y, n = sample
-    each, ratio = thinned
+    our_each, their_each, ratio = thinned
     c0 = stable + margin
-    ours = candidate * (1.0 - c0) * (1.0 - c0) + (1.0 - candidate) * each * c0 * c0
-    theirs = stable * (1.0 - stable) * (1.0 - stable + each * stable)
-    k = min((candidate - c0) / (ours + ratio * theirs), _NEVER_ALL / max(each * c0, ratio * (1.0 - stable)))
+    ours = candidate * (1.0 - c0) * (1.0 - c0) + (1.0 - candidate) * our_each * c0 * c0
+    theirs = stable * (1.0 - stable) * (1.0 - stable + their_each * stable)
+    k = min((candidate - c0) / (ours + ratio * theirs), _NEVER_ALL / max(our_each * c0, ratio * (1.0 - stable)))
     back = -k * ratio
-    won = (m - x) / each * log1p(-k * each * c0) + (n - y) / each * log1p(-back * each * stable)
+    won = (m - x) / our_each * log1p(-k * our_each * c0) + (n - y) / their_each * log1p(-back * their_each * stable)
     return won + x * log1p(k * (1.0 - c0)) + y * log1p(back * (1.0 - stable))
 
 

@@ -86,7 +86,14 @@ WINDOWS: dict[Callable[..., Any], Callable[[random.Random], tuple[Any, ...]]] = 
         rng.choice((None, 0.01, 0.5)),
         rng.random() < 0.5,
         rng.choice((None, {}, {"a -call-> b": (1.0, 2.0, 3.0, 4.0)})),
-        rng.choice((None, Thinned(rng.choice((2.0, 10.0, 150.0, rng.uniform(2, 30))), rng.choice((0.0, 0.1, 1.0, rng.random()))))),
+        rng.choice(
+            (
+                None,
+                Thinned(
+                    *(rng.choice((1.0, 2.0, 10.0, 150.0, rng.uniform(2, 30))) for _ in range(2)), rng.choice((0.0, 0.1, 1.0, rng.random()))
+                ),
+            )
+        ),
     ),
     evidence.one_arm: lambda rng: (counts(rng), scatter(rng), rng.random() < 0.5),
     evidence.two_sided: lambda rng: (Counts(3.0, 40.0), rng.choice((0.0, 37.0)), 0.2, 0.05, scatter(rng)),
