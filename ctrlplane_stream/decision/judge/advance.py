@@ -21,6 +21,7 @@ from ctrlplane_stream.decision.judge.checks import (
 )
 from ctrlplane_stream.decision.judge.harming import touched_after
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
+from ctrlplane_stream.decision.judge.new_calls import new_calls_after
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_assignment, budget_of, groups, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
@@ -73,6 +74,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
                 checks[question.key] = _answer(question, pair, frame, scatter, checks.get(question.key, _NEW), assignment, rows, callers)
         _remember(latencies, group, pair)
     checks |= hear(state, assignment, rows, sampling)
+    checks |= new_calls_after(state, assignment, rows)
     for change in assignment.changed:
         _arrivals_and_limits(state, checks, change, assignment, rows, sampling, known)
     seen = {change.service: _seen(state, change, assignment, rows) for change in assignment.changed}

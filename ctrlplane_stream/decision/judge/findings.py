@@ -11,6 +11,7 @@ from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.beside import explains
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram, quantile_bounds
+from ctrlplane_stream.decision.judge.new_calls import NewCall, new_calls
 from ctrlplane_stream.decision.judge.questions import (
     MAX_EDGES,
     Group,
@@ -75,6 +76,7 @@ def findings(state: StepState, assignment: Assignment) -> tuple[MetricEvidence, 
             found[number] = cleared(_excused(evidence, accused, state, assignment), accused, state, assignment)
     for change in assignment.changed:
         found.extend(_of_change(change, state, assignment, budget.required))
+    found.extend(_new_call(call, assignment) for call in new_calls(state, assignment))
     return tuple(found)
 
 
@@ -297,6 +299,25 @@ def _sample_ratio(change: Change, check: CheckState, assignment: Assignment) -> 
         threshold=1.0 / alpha,
         status=VerdictStatus.INCONCLUSIVE,
         windows=check.windows,
+    )
+
+
+def _new_call(call: NewCall, assignment: Assignment) -> MetricEvidence:
+    log_e, counts = call.check.evidence.best_harm, call.check.candidate
+    return MetricEvidence(
+        name=Metric.ERROR_RATIO,
+        guard=call.edge.callee,
+        role=GuardRole.CALLEE,
+        comparison=Comparison.VERSIONS,
+        edge=call.edge,
+        candidate=Arm(counts.events, counts.total, counts.events / counts.total if counts.total else None),
+        margin=assignment.policy.error_margin,
+        e_value=math.exp(min(_LARGEST, log_e)),
+        p_value=min(1.0, math.exp(-log_e)),
+        threshold=1.0 / assignment.policy.alpha,
+        status=VerdictStatus.INCONCLUSIVE,
+        windows=call.check.windows,
+        missing="only the candidate makes this call, so that nothing of stable's can be held against it",
     )
 
 

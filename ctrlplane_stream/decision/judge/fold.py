@@ -16,11 +16,13 @@ from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
 from ctrlplane_stream.decision.judge.checks import admissible_arrivals
 from ctrlplane_stream.decision.judge.findings import doubted, findings
 from ctrlplane_stream.decision.judge.harming import carried_on, harm_of
+from ctrlplane_stream.decision.judge.new_calls import NewCall, failing, new_calls
 from ctrlplane_stream.decision.judge.outlook import Outlook, last, outlooks, slowest
 from ctrlplane_stream.decision.judge.questions import groups, is_side_by_side, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow
 from ctrlplane_stream.decision.judge.sampling import otherwise_kept
 from ctrlplane_stream.decision.judge.sentences import (
+    fails_anew,
     harm,
     not_begun,
     one_version,
@@ -182,6 +184,8 @@ def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvide
     policy = assignment.policy
     if (otherwise := _otherwise_sampled(state, assignment)) is not None:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, otherwise, metrics=found)
+    if (call := _failing_new_call(state, assignment)) is not None:
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, fails_anew(call), metrics=found)
     if _loses_unexplained(state, assignment, found):
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unexplained(state, assignment), metrics=found)
     owed = outlooks(state, assignment)
@@ -205,6 +209,13 @@ def _otherwise_sampled(state: StepState, assignment: Assignment) -> str | None:
             if kept is not None:
                 return otherwise_sampled(group, *kept)
     return None
+
+
+def _failing_new_call(state: StepState, assignment: Assignment) -> NewCall | None:
+    """The call that only a candidate makes and that fails most surely, if any does more often than the margin allows."""
+    enough = -math.log(assignment.policy.alpha)
+    calls = [call for call in new_calls(state, assignment) if failing(call, enough)]
+    return max(calls, key=lambda call: call.check.evidence.best_harm, default=None)
 
 
 def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> bool:

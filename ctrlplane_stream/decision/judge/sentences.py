@@ -3,6 +3,7 @@
 import math
 
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
+from ctrlplane_stream.decision.judge.new_calls import NewCall
 from ctrlplane_stream.decision.judge.outlook import Outlook, last, slowest
 from ctrlplane_stream.decision.judge.questions import Group, Question
 from ctrlplane_stream.decision.judge.state import Sampling, Seen, StepState
@@ -100,6 +101,16 @@ def otherwise_sampled(group: Group, ours: Sampling, theirs: Sampling) -> str:
 def _kept(arm: Sampling) -> str:
     successes, failures = (f"{each:.3g}" if each is not None else "an unknown number" for each in (arm.each_success, arm.each_error))
     return f"a success stands for {successes} and a failure for {failures}"
+
+
+def fails_anew(call: NewCall) -> str:
+    """Why a step is not passed whose candidate makes calls that stable does not make, and that fail."""
+    change, edge, counts = call.change, call.edge, call.check.candidate
+    return (
+        f"{change.service} {change.candidate} calls {edge.callee} ({edge.kind}), which {change.stable} does not, and "
+        f"{counts.events:.0f} of {counts.total:.0f} of these calls failed. Nothing of stable's can be held against that: if they are "
+        f"meant to fail, promote it by hand; if not, see what the candidate is configured to call, and abort it."
+    )
 
 
 def overdue(state: StepState, outlook: Outlook) -> str:
