@@ -58,7 +58,7 @@ from ctrlplane_stream.model.verdicts import (
     VerdictStatus,
 )
 
-_DUE = 10.0
+DUE = 10.0
 """Candidate requests due without one coming that make it silent: e**-10 by chance."""
 
 _CARRIED = 1 / 3
@@ -149,7 +149,7 @@ def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEviden
             else:
                 reason, cause = silent_service(change, seen.empty_windows), NoDataCause.SILENT_SERVICE
             return _verdict(state, assignment, VerdictStatus.NO_DATA, reason, metrics=found, no_data=cause)
-        if seen.due >= _DUE and seen.candidate > 0:
+        if seen.due >= DUE and seen.candidate > 0:
             return _verdict(
                 state,
                 assignment,
@@ -158,7 +158,7 @@ def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEviden
                 metrics=found,
                 no_data=NoDataCause.SILENT_SERVICE,
             )
-        if seen.due >= _DUE:
+        if seen.due >= DUE:
             return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, one_version(change, seen), metrics=found, contradicted=True)
     return None
 

@@ -13,8 +13,9 @@ import msgspec
 
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, observe
-from ctrlplane_stream.decision.judge.fold import begin, follow, verdict_of
+from ctrlplane_stream.decision.judge.fold import DUE, begin, follow, verdict_of
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
+from ctrlplane_stream.decision.judge.sentences import recording_ended
 from ctrlplane_stream.decision.judge.state import StepState
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey, EdgeKind
 from ctrlplane_stream.model.sums import in_order
@@ -140,8 +141,26 @@ def judge_recordings(stable: Iterable[WindowPart], candidate: Iterable[WindowPar
             for at, parts in zip(count((both + 1) * window_seconds, window_seconds), after[both:], strict=False)
         ),
     )
-    report = _judged(case, policy, window_seconds)
+    report = _unless_it_ended(_judged(case, policy, window_seconds), before[both:], case, policy)
     return msgspec.structs.replace(report, strayed=strayed + more, unmatched=(len(before) - both, len(after) - both))
+
+
+def _unless_it_ended(report: Report, more: Sequence[Sequence[WindowPart]], case: _Case, policy: GatePolicy) -> Report:
+    """The report; or INCONCLUSIVE for a PASS where stable's recording has ``more``, in which as many requests came as make a silence of the
+    candidate: of an entry point that dies nobody fails a call who could be heard. That recordings are never just as long is no silence."""
+    came = [sum(row.requests for row in _services(parts) if row.service in case.required) for parts in more]
+    silent = len(came) - next((n for n, requests in enumerate(reversed(came)) if requests), len(came))
+    if report.verdict is not VerdictStatus.PASS or silent < policy.silent_windows or sum(came) < DUE:
+        return report
+    *windows, last = report.windows
+    return msgspec.structs.replace(
+        report,
+        verdict=VerdictStatus.INCONCLUSIVE,
+        at_window=len(report.windows),
+        reason=recording_ended(silent, sum(came), case.required),
+        proven=False,
+        windows=(*windows, msgspec.structs.replace(last, verdict=VerdictStatus.INCONCLUSIVE)),
+    )
 
 
 def judge_split(parts: Iterable[WindowPart], version: str, policy: GatePolicy, window_seconds: int) -> Report:

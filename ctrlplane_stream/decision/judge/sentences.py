@@ -103,6 +103,15 @@ def _kept(arm: Sampling) -> str:
     return f"a success stands for {successes} and a failure for {failures}"
 
 
+def recording_ended(windows: int, requests: int, services: tuple[str, ...]) -> str:
+    """Why recordings of which the candidate's ends early are no PASS."""
+    return (
+        f"No harm found as far as both recordings go; but in the {counted(windows, 'window')} that stable's goes on, {requests} requests "
+        f"came to {' and '.join(services)}, and none to the candidate: nothing reached it any more, or it was recorded for less long. "
+        f"Record both for as long, or leave out what stable's recording has more."
+    )
+
+
 def fails_anew(call: NewCall) -> str:
     """Why a step is not passed whose candidate makes calls that stable does not make, and that fail."""
     change, edge, counts = call.change, call.edge, call.check.candidate

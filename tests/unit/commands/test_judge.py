@@ -31,9 +31,10 @@ def record(
     seconds: int = SECONDS,
     cart_address: str = "cart",
     new_share: float | None = None,
+    pay_errors: float | None = None,
 ) -> Path:
     """A minute of shop → cart → db at 20 requests a second, length-prefixed protobuf; ``new_share`` of cart is version 2, and only it is
-    ill, after ``ill_from`` seconds."""
+    ill, after ``ill_from`` seconds; with ``pay_errors`` it calls somebody outside too, of which calls this share fails."""
     rng, traces = random.Random(seed), SampleTraces(seed)
     with path.open("wb") as file:
         for tick in range(seconds):
@@ -60,6 +61,19 @@ def record(
                 version = "2" if new and new_share is not None else "1"
                 cart = traces.span("cart", Kind.SERVER, parent=call, version=version, end_ms=at - 2, milliseconds=slow, error=failed)
                 spans.append(cart)
+                if new and pay_errors is not None:
+                    spans.append(
+                        traces.span(
+                            "cart",
+                            Kind.CLIENT,
+                            parent=cart,
+                            version=version,
+                            end_ms=at - 3,
+                            milliseconds=2.0,
+                            error=rng.random() < pay_errors,
+                            attributes={"server.address": "pay.example"},
+                        )
+                    )
                 for _ in range(db_calls if new else 1):
                     spans.append(
                         traces.span(
@@ -340,6 +354,61 @@ def test_a_candidate_that_dies_after_it_was_proven_is_no_pass_of_a_recording(tmp
     assert "PASS" in {window["verdict"] for window in said["windows"]}
     assert said["verdict"] != "PASS"
     assert said["at_window"] == len(said["windows"])
+
+
+def entered(path: Path, seed: int, *, seconds: int = 120, until: int = 120, caller: bool = False) -> Path:
+    """Requests to shop, where all enter, of which it answers none after a while: of what comes then there are spans of a caller only."""
+    rng, traces = random.Random(seed), SampleTraces(seed)
+    with path.open("wb") as file:
+        for tick in range(seconds if caller else min(seconds, until)):
+            spans: list[SampleSpan] = []
+            for _ in range(RATE):
+                at, call, dead = BEGINNING_MS + tick * 1000 + rng.random() * 900, None, tick >= until
+                if caller:
+                    root = traces.span("proxy", Kind.SERVER, end_ms=at, milliseconds=30, error=dead)
+                    to = {"server.address": "shop"}
+                    call = traces.span("proxy", Kind.CLIENT, parent=root, end_ms=at - 1, milliseconds=20, error=dead, attributes=to)
+                    spans += [root, call]
+                if not dead:
+                    spans.append(traces.span("shop", Kind.SERVER, parent=call, end_ms=at - 2, milliseconds=12 * rng.lognormvariate(0, 0.3)))
+            value = request(spans)
+            file.write(len(value).to_bytes(4, "big") + value)
+    return path
+
+
+@pytest.mark.parametrize("until", [60, 100])
+def test_an_entry_point_of_which_a_recording_ends_early_is_no_pass(tmp_path: Path, until: int) -> None:
+    """Nobody is there whose calls to it fail: its recording ends where it died, or where the recorder was stopped."""
+    sides = "--stable", entered(tmp_path / "s", 1), "--candidate", entered(tmp_path / "c", 2, until=until)
+    said = report(*sides)
+    assert said["verdict"] == "INCONCLUSIVE"
+    assert not said["proven"]
+    assert "requests came to shop, and none to the candidate" in said["reason"]
+    assert said["windows"][said["at_window"] - 1]["verdict"] == "INCONCLUSIVE"
+    assert run(*sides, "--window", 5).exit_code == 4
+
+
+def test_an_entry_point_whose_callers_tell_that_it_died_fails(tmp_path: Path) -> None:
+    sides = "--stable", entered(tmp_path / "s", 1, caller=True), "--candidate", entered(tmp_path / "c", 2, until=60, caller=True)
+    assert report(*sides)["verdict"] == "FAIL"
+
+
+def test_recordings_are_never_just_as_long(tmp_path: Path) -> None:
+    said = report("--stable", entered(tmp_path / "s", 1), "--candidate", entered(tmp_path / "c", 2, until=112))
+    assert said["verdict"] == "PASS"
+
+
+def test_a_candidate_whose_new_calls_all_fail_is_no_pass_of_a_recording(stable: Path, tmp_path: Path) -> None:
+    """Of two recordings, and of one that is split."""
+    for split in (False, True):
+        path = record(tmp_path / f"new-{split}", seed=3, seconds=120, pay_errors=1.0, new_share=0.5 if split else None)
+        said = (
+            report(path, "--split", "version=2")
+            if split
+            else report("--stable", record(tmp_path / "s", seed=1, seconds=120), "--candidate", path)
+        )
+        assert said["verdict"] == "INCONCLUSIVE"
+        assert "calls pay.example (external)" in said["reason"]
 
 
 def test_that_traffic_ends_is_no_silence_of_the_candidate(tmp_path: Path) -> None:
