@@ -3,7 +3,7 @@
 A verdict about another attempt is ignored, and one of a judge without a veto stops nothing. While the next weight is on its way, which
 takes minutes where instances must start for it, harm at the step before is heard still, and nothing else. A FAIL stops the rollout that
 the evidence blames: the one whose candidate is named as the culprit; on a guard shared with others, where nobody is named, the last one
-that stepped. The others stop too until it is gone.
+that stepped, or one that goes back already. The others stop too until it is gone.
 """
 
 from typing import TypedDict
@@ -154,7 +154,8 @@ def _failed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> None:
     for other in _sharing(draft, blamed, verdict):
         if other.id not in (blamed.id, rollout.id) and other.advice is None:
             draft.put_rollout(replace(other, beside=blamed.id))
-    _stop(draft, draft.rollout(blamed.id) or blamed, verdict.reason, f"{verdict.judge}: ")
+    if not blamed.goes_back:
+        _stop(draft, draft.rollout(blamed.id) or blamed, verdict.reason, f"{verdict.judge}: ")
 
 
 def _stop(draft: Draft, rollout: e.Rollout, why: str, by: str = "") -> None:
@@ -182,17 +183,25 @@ def _failing_guards(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _sharing(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> tuple[e.Rollout, ...]:
-    """Other rollouts under weight that watch one of the failing guards too."""
+    """Other rollouts with weight, or that have lost it just now, that watch one of the failing guards too."""
     guards = _failing_guards(verdict)
     if not guards:
         return ()
-    return tuple(
-        other for other in concurrent(draft, rollout) if any(g.guard.service in guards for g in draft.version_set(other.id).guards)
-    )
+    return tuple(other for other in _beside(draft, rollout) if any(g.guard.service in guards for g in draft.version_set(other.id).guards))
+
+
+def _beside(draft: Draft, rollout: e.Rollout) -> tuple[e.Rollout, ...]:
+    """Other rollouts with weight, and those that had it and go back: what they harmed is in the windows that are judged now."""
+    under_weight = {other.id for other in concurrent(draft, rollout)}
+    return tuple(other for other in draft.rollouts() if other.id in under_weight or (other.id != rollout.id and _lost_weight(other)))
+
+
+def _lost_weight(rollout: e.Rollout) -> bool:
+    return rollout.goes_back and any(passage.phase is Phase.SHIFTING for passage in rollout.timeline)
 
 
 def _blamed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
-    others = concurrent(draft, rollout)
+    others = _beside(draft, rollout)
     if verdict.culprit is not None:
         named = verdict.culprit
         if any(u.service == named.service for u in rollout.units):
@@ -201,8 +210,9 @@ def _blamed(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
             if any((u.service, draft.told_as(u.service, u.candidate)) == (named.service, named.version) for u in other.units):
                 return other
         return rollout
-    sharing = [o for o in _sharing(draft, rollout, verdict) if o.phase is not Phase.ABORTING]
-    return max([rollout, *sharing], key=lambda r: (_stepped(r), r.id))
+    sharing = _sharing(draft, rollout, verdict)
+    going = [other for other in sharing if other.goes_back]
+    return max(going or [rollout, *sharing], key=lambda r: (_stepped(r), r.id))
 
 
 def _stepped(rollout: e.Rollout) -> int:

@@ -6,8 +6,8 @@ again. The judgement itself is ``decision.judge``.
 
 import msgspec
 
-from ctrlplane_stream.decision.judge import ClosedWindow, StepState, begin, judge_environment, late_verdict, verdict_of
-from ctrlplane_stream.decision.judge.environment import REMEMBERED_SECONDS
+from ctrlplane_stream.decision.judge import ClosedWindow, StepState, begin, judge_environment, late_verdict
+from ctrlplane_stream.decision.judge.environment import REMEMBERED_SECONDS, verdicts_of
 from ctrlplane_stream.model.commands import Command, JudgeAssigned, JudgeReleased, Output
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Assignment, NoDataCause, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity
@@ -70,7 +70,8 @@ class Bench:
 
     def again(self) -> list[Verdict]:
         """The verdicts that follow from what is written down: given again after a restart, since they may have been lost."""
-        return [verdict_of(state, a) for a in self._open() if (state := self._state(a)).windows]
+        begun = {a.rollout: state for a in self._open() if (state := self._state(a)).windows}
+        return list(verdicts_of(begun, [a for a in self._open() if a.rollout in begun]))
 
     def late(self, now_ms: int) -> list[Verdict]:
         """What to say of every open step while windows do not close; nothing while they do."""

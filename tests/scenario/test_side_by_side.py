@@ -134,6 +134,16 @@ def test_a_harm_on_a_shared_guard_reverts_the_one_that_exposure_blames() -> None
     until(loop, "stock/2", Phase.COMPLETED)
 
 
+def test_a_harm_on_a_shared_guard_waits_for_one_that_goes_back_already() -> None:
+    """Which may be the whole of it: the healthy one, which stepped last, went back besides."""
+    loop = two_under_one_caller()
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    give_shared_failure(loop, "stock/2", culprit=None)
+    assert (phase(loop, "cart/2"), held(loop, "stock/2")) == (Phase.ABORTING, ["beside"])
+    until(loop, "cart/2", Phase.REVERTED)
+    until(loop, "stock/2", Phase.COMPLETED)
+
+
 def test_what_waits_to_return_to_what_serves_is_not_beside_what_fails() -> None:
     """Its candidate has weight, since it serves, and is nobody's risk."""
     loop = shop()

@@ -1,7 +1,7 @@
 """Which version carries the harm, on which edge, and whether another change of the same time could explain it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
 from ctrlplane_stream.decision.judge.state import StepState, edge_named
 from ctrlplane_stream.model.identity import EdgeKey
@@ -18,7 +18,7 @@ from ctrlplane_stream.model.verdicts import (
 )
 
 _SUSPICIOUS = 0.01
-"""A p-value from which a callee of a failed service counts as harmed itself."""
+"""A p-value from which a changed service counts as harmed itself, where somebody certainly is."""
 
 _CLOSENESS = (GuardRole.CHANGED, GuardRole.CALLEE, GuardRole.CONSUMER, GuardRole.CALLER, GuardRole.ENTRY, GuardRole.COLLATERAL)
 """Where several guards fail at once the one nearest to the change names the cause."""
@@ -43,6 +43,27 @@ def culprit_of(fail: MetricEvidence, found: tuple[MetricEvidence, ...], assignme
     return Culprit(change.service, change.candidate, fail.name, fail.edge or _edge(fail, found, change), explained)
 
 
+def among(
+    culprit: Culprit, found: tuple[MetricEvidence, ...], assignment: Assignment, beside: Mapping[str, tuple[MetricEvidence, ...]]
+) -> Culprit | None:
+    """Whom a before/after harm belongs to where others changed at the time: to the one whose own edges or arrivals are harmed; to nobody
+    where those of none are.
+
+    ``found`` is the evidence of the rollout that fails, ``beside`` that of the others under judgement in the same window, by rollout.
+    """
+    if culprit.explained_by is None or _own_harm(found, {change.service for change in assignment.changed}):
+        return culprit
+    harmed = [
+        (evidence.e_value, other, evidence)
+        for other in assignment.concurrent
+        for evidence in _own_harm(beside.get(other.rollout, ()), {other.service})
+    ]
+    if not harmed:
+        return None
+    _, other, evidence = max(harmed, key=lambda each: each[0])
+    return Culprit(other.service, other.version, evidence.name, evidence.edge)
+
+
 def edges_of(state: StepState) -> tuple[EdgeKey, ...]:
     """The edges that were seen on the changed services, from the totals kept for blame, and those of before the rollout."""
     names = {name for key, check in state.checks.items() if key.startswith(f"{GuardRole.CHANGED}|") for name in check.edges}
@@ -52,12 +73,7 @@ def edges_of(state: StepState) -> tuple[EdgeKey, ...]:
 
 def _deepest(service: str, found: tuple[MetricEvidence, ...], assignment: Assignment, edges: tuple[EdgeKey, ...]) -> MetricEvidence | None:
     """The strongest evidence of the harmed service furthest down the calls from ``service``; None where no callee is harmed."""
-    changed = {change.service for change in assignment.changed}
-    harmed: dict[str, MetricEvidence] = {}
-    for evidence in sorted(found, key=lambda e: e.e_value):
-        own = evidence.role is GuardRole.CHANGED and evidence.guard in changed and evidence.name is not Metric.SAMPLE_RATIO
-        if own and evidence.p_value <= _SUSPICIOUS and not evidence.pre_existing:
-            harmed[evidence.guard] = evidence
+    harmed = {evidence.guard: evidence for evidence in _own_harm(found, {change.service for change in assignment.changed})}
     visited, at = {service}, service
     while True:
         below = [edge.callee for edge in edges if edge.caller == at and edge.callee in harmed and edge.callee not in visited]
@@ -65,6 +81,20 @@ def _deepest(service: str, found: tuple[MetricEvidence, ...], assignment: Assign
             return harmed[at] if at != service else None
         at = max(below, key=lambda callee: harmed[callee].e_value)
         visited.add(at)
+
+
+def _own_harm(found: Iterable[MetricEvidence], changed: Container[str]) -> list[MetricEvidence]:
+    """What seems harmed of changed services themselves, the strongest last."""
+    own = [
+        evidence
+        for evidence in found
+        if evidence.role is GuardRole.CHANGED
+        and evidence.guard in changed
+        and evidence.name is not Metric.SAMPLE_RATIO
+        and evidence.p_value <= _SUSPICIOUS
+        and not evidence.pre_existing
+    ]
+    return sorted(own, key=lambda evidence: evidence.e_value)
 
 
 def _candidate(assignment: Assignment, service: str) -> str:

@@ -7,12 +7,13 @@ A step that is new begins with the past as it was before its rollout: what a rol
 later step or attempt takes over what the earlier one held. A service that nothing watches and that was silent for long is forgotten.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, holding, observe, remembered
-from ctrlplane_stream.decision.judge.fold import begin, follow, judge_window
+from ctrlplane_stream.decision.judge.fold import begin, follow, verdict_of
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.state import StepState
 from ctrlplane_stream.model.verdicts import Assignment, Verdict
@@ -41,17 +42,27 @@ def judge_environment(
     verdicts again. A service that was not heard of for ``remembered_seconds``, in time of windows, is forgotten unless it is watched.
     """
     steps = {name: step for name, step in state.steps.items() if closed.window - step.last_window <= _KEPT_SECONDS}
-    verdicts: list[Verdict] = []
-    for assignment in assignments:
-        step, verdict = judge_window(_step(state, assignment), assignment, closed)
-        steps[assignment.rollout] = step
-        verdicts.append(verdict)
+    steps |= {assignment.rollout: advance(_step(state, assignment), assignment, closed) for assignment in assignments}
+    verdicts = verdicts_of(steps, assignments)
     if closed.window <= state.window:
-        return msgspec.structs.replace(state, steps=steps), tuple(verdicts)
+        return msgspec.structs.replace(state, steps=steps), verdicts
     rows, still = sort_rows(closed, 0), watched(assignments)
     baseline = observe(state.baseline, rows, still | holding(state.baseline, closed.window))
     baseline = remembered(baseline, rows, closed.window, still, remembered_seconds)
-    return EnvironmentState(baseline, steps, closed.window), tuple(verdicts)
+    return EnvironmentState(baseline, steps, closed.window), verdicts
+
+
+def verdicts_of(steps: Mapping[str, StepState], assignments: Sequence[Assignment]) -> tuple[Verdict, ...]:
+    """What the states mean, one verdict for each assignment in its order. A before/after harm that another change may explain is laid to
+    the one whose own evidence shows it."""
+    alone = [verdict_of(steps[assignment.rollout], assignment) for assignment in assignments]
+    found = {verdict.rollout: verdict.metrics for verdict in alone}
+    return tuple(
+        verdict_of(steps[assignment.rollout], assignment, found)
+        if verdict.culprit is not None and verdict.culprit.explained_by is not None
+        else verdict
+        for assignment, verdict in zip(assignments, alone, strict=True)
+    )
 
 
 def watched(assignments: Sequence[Assignment]) -> frozenset[str]:

@@ -6,13 +6,15 @@ unless a comparison with the past speaks loudly against it, which takes more win
 """
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge.advance import advance, known_of
 from ctrlplane_stream.decision.judge.baseline import Baseline, ServicePast
 from ctrlplane_stream.decision.judge.beside import loses_beside
-from ctrlplane_stream.decision.judge.blame import culprit_of, edges_of, worst
+from ctrlplane_stream.decision.judge.blame import among, culprit_of, edges_of, worst
 from ctrlplane_stream.decision.judge.checks import admissible_arrivals
 from ctrlplane_stream.decision.judge.findings import doubted, findings
 from ctrlplane_stream.decision.judge.harming import carried_on, harm_of
@@ -24,6 +26,7 @@ from ctrlplane_stream.decision.judge.sampling import otherwise_kept
 from ctrlplane_stream.decision.judge.sentences import (
     fails_anew,
     harm,
+    harm_beside,
     not_begun,
     one_version,
     otherwise_sampled,
@@ -128,15 +131,23 @@ def late_verdict(state: StepState, assignment: Assignment, lag_seconds: float) -
     )
 
 
-def verdict_of(state: StepState, assignment: Assignment) -> Verdict:
-    """What a state means: the same state and assignment give the same verdict, byte for byte."""
+def verdict_of(
+    state: StepState, assignment: Assignment, beside: Mapping[str, tuple[MetricEvidence, ...]] = MappingProxyType({})
+) -> Verdict:
+    """What a state means: the same state and assignment give the same verdict, byte for byte.
+
+    ``beside`` is the evidence of other rollouts in the same window, by rollout, where it was looked at: whom a before/after harm belongs
+    to is said by that.
+    """
     if state.windows == 0:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, not_begun(assignment))
     found = findings(state, assignment)
     fail = worst(found)
     if fail is not None:
         culprit = culprit_of(fail, found, assignment, edges_of(state))
-        return _verdict(state, assignment, VerdictStatus.FAIL, harm(fail, culprit), metrics=found, culprit=culprit)
+        blamed = among(culprit, found, assignment, beside) if beside else culprit
+        why = harm(fail, culprit) if blamed == culprit else harm_beside(fail, culprit, blamed)
+        return _verdict(state, assignment, VerdictStatus.FAIL, why, metrics=found, culprit=blamed)
     return _silence(state, assignment, found) or _mismatch(state, assignment, found) or _progress(state, assignment, found)
 
 

@@ -27,14 +27,28 @@ def harm(evidence: MetricEvidence, culprit: Culprit) -> str:
     """Why a step fails."""
     deeper = culprit.service if evidence.role is GuardRole.CHANGED and culprit.service != evidence.guard else None
     service = evidence.guard if deeper else culprit.service
-    what = f"{service} {culprit.version}: {_place(evidence)}{_NAMES[evidence.name]} is {_value(evidence, True)}"
-    against = f"against {_value(evidence, False)} {_other_side(evidence)} ({_margin(evidence)} allowed)"
-    proof = f"after {counted(evidence.windows, 'window')}, p = {evidence.p_value:.1g} where {1 / evidence.threshold:.1g} was needed"
     blame = f"; the harm lies deeper, in {deeper}, which it calls" if deeper else ""
     if culprit.explained_by is not None:
         other = culprit.explained_by
         blame = f"; {other.service} {other.version} (rollout {other.rollout}) changes at the same time and may explain it"
-    return f"{what} {against}, {proof}{blame}."
+    return f"{service} {culprit.version}: {_shown(evidence)}{blame}."
+
+
+def harm_beside(evidence: MetricEvidence, changed: Culprit, blamed: Culprit | None) -> str:
+    """Why a step fails by a harm that is not its own: ``blamed`` is whose it seems to be, ``changed`` what this step changes."""
+    innocent = f"nothing of {changed.service} {changed.version}'s own is harmed"
+    other = changed.explained_by
+    if blamed is None and other is not None:
+        return f"{_shown(evidence)}; {innocent}, and {other.service} {other.version} (rollout {other.rollout}) changes at the same time."
+    named = f"{blamed.service} {blamed.version}: " if blamed is not None else ""
+    return f"{named}{_shown(evidence)}; {innocent}."
+
+
+def _shown(evidence: MetricEvidence) -> str:
+    what = f"{_place(evidence)}{_NAMES[evidence.name]} is {_value(evidence, True)}"
+    against = f"against {_value(evidence, False)} {_other_side(evidence)} ({_margin(evidence)} allowed)"
+    proof = f"after {counted(evidence.windows, 'window')}, p = {evidence.p_value:.1g} where {1 / evidence.threshold:.1g} was needed"
+    return f"{what} {against}, {proof}"
 
 
 def passed(state: StepState, assignment: Assignment) -> str:
