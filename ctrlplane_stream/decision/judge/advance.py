@@ -127,7 +127,17 @@ def _frame(
     kept = keeping(group.arms, (pair.candidate, pair.stable), totals, state, service, known)
     widened = past or pair.note is not None
     return Frame(
-        assignment.policy, alpha, totals, latencies, known_gap, kept.ours, widened, assignment.weight, kept.theirs, kept.comparable
+        assignment.policy,
+        alpha,
+        totals,
+        latencies,
+        known_gap,
+        kept.ours,
+        widened,
+        assignment.weight,
+        kept.theirs,
+        kept.past,
+        kept.comparable,
     )
 
 

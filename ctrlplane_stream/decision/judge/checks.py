@@ -39,8 +39,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     far, sampling, the candidate's weight. How much each metric scattered before the step, and whether its proof is asked for, is a matter
     of each.
 
-    ``theirs`` is how the spans are kept of what the candidate is held against, if not as its own; latencies are ``comparable`` unless
-    outcomes decide otherwise about which are kept of either.
+    ``theirs`` is how the spans of stable are kept beside it, if not as its own, and ``before`` how those of the past were; latencies are
+    ``comparable`` unless outcomes decide otherwise about which are kept of either.
     """
 
     policy: GatePolicy
@@ -52,17 +52,13 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     widened: bool = False
     weight: float = 0.0
     theirs: Kept | None = None
+    before: Kept | None = None
     comparable: bool = True
 
     @property
     def factor(self) -> float:
         """How much wider the margins are: comparisons with the past, or with requests that do not match."""
         return self.policy.baseline_margin_factor if self.widened else 1.0
-
-    @property
-    def beside(self) -> Kept:
-        """How the spans are kept of what the candidate is held against."""
-        return self.theirs or self.kept
 
 
 def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
@@ -72,7 +68,7 @@ def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersio
     if pair.stable is None:
         state = known_by(state, _past_failures(frame), margin, (frame.alpha, frame.policy.false_pass), scatter)
         return weigh_as_events(state, candidate, frame.alpha, scatter, proof, late=True)
-    stable = _failures(pair.stable, frame.beside, state.stable)
+    stable = _failures(pair.stable, frame.theirs or frame.kept, state.stable)
     known, edges = _capped(_past_failures(frame)), _blamed(state, pair)
     thinned = _thinned(state, pair.candidate, pair.stable, frame)
     if candidate.total > 0 and stable.total > 0:
@@ -88,7 +84,7 @@ def _thinned(state: CheckState, candidate: ArmWindow, stable: ArmWindow, frame: 
         ours = theirs = frame.kept.each_success((candidate, stable)) or frame.kept.each_success((frame.past,)) or 1.0
     else:
         ours = frame.kept.each_success((candidate,)) or 1.0
-        theirs = frame.theirs.each_success((stable,)) or frame.theirs.each_success((frame.past,)) or 1.0
+        theirs = frame.theirs.each_success((stable,)) or (frame.before or frame.theirs).each_success((frame.past,)) or 1.0
         odds *= (frame.theirs.each or 1.0) / (frame.kept.each or 1.0)
     if max(ours, theirs) < _THINNED:
         return None
@@ -159,7 +155,7 @@ def _failures(arm: ArmWindow, kept: Kept, before: Counts) -> Counts:
 
 
 def _past_failures(frame: Frame) -> Counts:
-    return frame.beside.failed(frame.past.errors, frame.past.requests, frame.past.estimated, _NONE)
+    return (frame.before or frame.kept).failed(frame.past.errors, frame.past.requests, frame.past.estimated, _NONE)
 
 
 def estimated_requests(arm: ArmWindow) -> float:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.judge.past_shares import weigh_as_events
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, StepState, edge_named, name_of_edge, past_of
+from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Seen, StepState, edge_named, name_of_edge, past_of
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED
 from ctrlplane_stream.decision.stats.harm import log_harm
 from ctrlplane_stream.model.identity import EdgeKey
@@ -22,6 +22,8 @@ from ctrlplane_stream.model.verdicts import Assignment, Change
 from ctrlplane_stream.model.windows import EdgeWindow
 
 _NEW = CheckState()
+_SURELY = 7.0
+"""Calls due without one being made: e**-7 by chance."""
 
 
 class NewCall(NamedTuple):
@@ -36,9 +38,9 @@ def new_calls_after(state: StepState, assignment: Assignment, rows: Rows) -> dic
     """The checks after one more window, by name, of at most six edges of each changed service along which calls failed."""
     found: dict[str, CheckState] = {}
     for change in assignment.changed:
-        past = past_of(state, (change.service,))
-        if change.stable is None or not (past.requests or rows.services.get(change.service)):
+        if change.stable is None:
             continue
+        past = past_of(state, (change.service,))
         asked = {key: check for key, check in state.checks.items() if key.startswith(_prefix(change))}
         for edge in rows.outgoing.get(change.service, ()):
             key, (ours, theirs) = f"{_prefix(change)}{name_of_edge(edge)}", _made(rows, edge, change)
@@ -50,16 +52,23 @@ def new_calls_after(state: StepState, assignment: Assignment, rows: Rows) -> dic
 
 
 def new_calls(state: StepState, assignment: Assignment) -> Iterator[NewCall]:
-    """The edges that stable did not have so far, of those along which calls failed."""
+    """The edges that stable does not have, of those along which calls failed: it made none where as many requests of its own as are known,
+    beside the candidate and before, would have brought some if it called as often."""
     for change in assignment.changed:
         for key, check in state.checks.items():
-            if key.startswith(_prefix(change)) and not check.stable.total:
+            if key.startswith(_prefix(change)) and not check.stable.total and _due(state, change, check) >= _SURELY:
                 yield NewCall(change, edge_named(key.removeprefix(_prefix(change))), check)
 
 
 def failing(call: NewCall, threshold: float) -> bool:
     """Whether more of the calls fail than the margin allows, as it stands: at a log e-value of ``threshold``."""
     return log_harm(call.check.evidence) >= threshold
+
+
+def _due(state: StepState, change: Change, check: CheckState) -> float:
+    """How many calls stable would have made if it made as many per request as the candidate."""
+    seen = state.seen.get(change.service, Seen())
+    return check.candidate.total / max(1.0, seen.candidate) * (past_of(state, (change.service,)).requests + seen.stable)
 
 
 def _prefix(change: Change) -> str:

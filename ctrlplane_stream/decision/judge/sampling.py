@@ -58,11 +58,12 @@ class Kept(NamedTuple):
 
 
 class Keeping(NamedTuple):
-    """How the spans of two arms are kept: the candidate's, and those it is held against, be they stable's beside it or the past's.
-    ``comparable`` says whether the latencies of what was kept may be set against each other."""
+    """How the spans of two arms are kept: the candidate's, and stable's beside it; and how those of the ``past`` were. ``comparable`` says
+    whether the latencies of what was kept may be set against each other."""
 
     ours: Kept
     theirs: Kept
+    past: Kept
     comparable: bool = True
 
 
@@ -87,7 +88,7 @@ def keeping(
     """How the spans of a pair of ``arms`` are kept in this window, which is added to what is known of them (``now``), where ``service`` is
     how those of their service are if one sampler keeps both."""
     if not state.kept and past.estimated <= past.requests and all(arm is None or arm.estimated <= arm.requests for arm in pair):
-        return Keeping(service, service)
+        return Keeping(service, service, service)
     before = _Two(*_arms_known(arms, state.kept, past), service.before)
     for side, arm in zip(("candidate", "stable"), pair, strict=True):
         if arm is not None and arm.requests:
@@ -95,9 +96,9 @@ def keeping(
             now[name] = state.kept.get(name, _NOTHING).plus(_of_arm(arm))
     after = _Two(*_arms_known(arms, now, past), service.each)
     if not before.apart and not after.apart:
-        return Keeping(service, service)
+        return Keeping(service, service, service)
     ours, theirs = (_scale(before.each(was), after.each(arm), was) for was, arm in zip(before[:2], after[:2], strict=True))
-    return Keeping(ours, theirs, not _by_another_rule(after.ours, after.theirs))
+    return Keeping(ours, theirs, Kept(_of_past(past).each_error), not _by_another_rule(after.ours, after.theirs))
 
 
 def by_version(state: StepState, assignment: Assignment, rows: Rows) -> dict[tuple[str, str], tuple[float, float]]:
@@ -134,11 +135,23 @@ def kept_by_candidate(arms: str, past: Totals, state: StepState, service: Kept) 
 def kept_by_past(arms: str, past: Totals, state: StepState, service: Kept) -> Kept:
     """How the spans of the past were kept, by which the candidate's need not be."""
     known = _Two(*_arms_known(arms, state.kept, past), service.each)
-    return Kept(known.each(known.theirs))
+    return Kept(_of_past(past).each_error if known.apart else known.service)
 
 
 def _arms_known(arms: str, kept: dict[str, Sampling], past: Totals) -> tuple[Sampling, Sampling]:
-    return kept.get(f"{arms}|candidate", _NOTHING), kept.get(f"{arms}|stable", _NOTHING).plus(_of_past(past))
+    beside = kept.get(f"{arms}|stable", _NOTHING)
+    return kept.get(f"{arms}|candidate", _NOTHING), beside.plus(_as_now(_of_past(past), beside))
+
+
+def _as_now(past: Sampling, now: Sampling) -> Sampling:
+    """What the past says of stable's spans, at the rate at which its successes are kept by now: a sampler may have another rate at another
+    time, and that is no other one. Failures that were all kept are still."""
+    before, since = past.each_success, now.each_success
+    if before is None or since is None or now.requests - now.errors < _SUCCESSES:
+        return past
+    rate = since / before
+    failed = past.estimated_errors * (rate if (past.each_error or 1.0) > _ALL_KEPT else 1.0)
+    return Sampling(past.errors, failed, past.requests, failed + (past.estimated - past.estimated_errors) * rate)
 
 
 def _of_arm(arm: ArmWindow) -> Sampling:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, begin, judge_window, observe, sort_rows
 from ctrlplane_stream.model import sketch
@@ -75,6 +76,14 @@ def test_new_calls_that_go_well_or_fail_within_the_margin_are_a_feature() -> Non
 def test_what_stable_calls_too_or_called_before_is_not_new() -> None:
     assert last({"#1": (40, 40), "#2": (40, 40)}).status is VerdictStatus.PASS
     assert last({"#2": (40, 40)}, before={"#1": (40, 40)}).status is VerdictStatus.PASS
+
+
+def test_what_stable_had_little_occasion_to_call_is_not_new() -> None:
+    """Where no past is known and stable is gone, every call is only the candidate's."""
+    state = begin(replace(ASKED, weight=1.0), Baseline())
+    for number in range(PAST, PAST + 20):
+        state, verdict = judge_window(state, replace(ASKED, weight=1.0), window(number, ("#2",), {"#2": (40, 40)}, EdgeKind.EXTERNAL))
+    assert "which #1 does not" not in verdict.reason
 
 
 def test_no_step_fails_for_new_calls_alone() -> None:

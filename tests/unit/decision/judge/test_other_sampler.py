@@ -57,12 +57,15 @@ class Shop:
         part = WindowPart("prod", 0, number * 10, 0, tuple(edges), tuple(services), tuple(exposures))
         return ClosedWindow(number * 10, (part,))
 
-    def judged(self, candidate: float, stable: float = 0.005, windows: int = 40) -> tuple[StepState, Verdict]:
-        """After the first FAIL or PASS, or so many windows."""
+    def begun(self, stable: float) -> StepState:
         baseline = Baseline()
         for number in range(PAST):
             baseline = observe(baseline, sort_rows(self.window(number, {"#1": stable}, 3000), 0), ())
-        state = begin(self.asked, baseline)
+        return begin(self.asked, baseline)
+
+    def judged(self, candidate: float, stable: float = 0.005, windows: int = 40) -> tuple[StepState, Verdict]:
+        """After the first FAIL or PASS, or so many windows."""
+        state = self.begun(stable)
         for number in range(PAST, PAST + windows):
             state, verdict = judge_window(state, self.asked, self.window(number, {"#1": stable, "#2": candidate}))
             if verdict.status is not VerdictStatus.INCONCLUSIVE:
@@ -117,6 +120,21 @@ def test_a_candidate_of_another_rule_is_looked_at_by_a_person(
         assert told in verdict.reason
         check = state.checks[ERRORS]
         assert check.candidate.events / check.candidate.total == pytest.approx(0.005, abs=0.004)
+
+
+@pytest.mark.parametrize("now", [(0.02, 0.02), (0.5, 0.5), (0.02, 1.0)])
+def test_one_sampler_of_another_rate_by_now_is_no_other_sampler(now: tuple[float, float]) -> None:
+    """It keeps as many traces a second as it may, of whatever comes."""
+    for seed in range(3):
+        shop = Shop(seed, now, FAILURES if now[1] == 1.0 else TENTH)
+        state = shop.begun(0.01)
+        shop.kept["#1"] = now
+        for number in range(PAST, PAST + 15):
+            state, verdict = judge_window(state, shop.asked, shop.window(number, {"#1": 0.01, "#2": 0.01}))
+            assert verdict.status is not VerdictStatus.FAIL, verdict.reason
+        assert "another rule" not in verdict.reason
+        check = state.checks[ERRORS]
+        assert check.candidate.total == pytest.approx(check.stable.total, rel=0.25)
 
 
 def test_one_sampler_of_both_versions_is_known_as_one() -> None:
