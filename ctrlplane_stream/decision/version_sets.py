@@ -118,7 +118,7 @@ def guards(state: State, walked: Walk) -> tuple[e.GuardWhy, ...]:
     spoken += [e.GuardWhy(Guard(w.service, w.role), _FAR, w.path) for w in watched[COUNTED:]]
     entries = walked.entry_points
     named = ", ".join(entries[:5]) + (f" and {len(entries) - 5} more" if len(entries) > 5 else "")
-    pooled = f"requests that enter at {named}, exposed against unexposed" if entries else "all requests"
+    pooled = f"requests that enter at {named}, served by the candidate against served by stable" if entries else "all requests"
     return (*spoken, e.GuardWhy(Guard("", GuardRole.ENTRY, required=True), pooled))
 
 

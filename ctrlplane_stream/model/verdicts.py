@@ -88,7 +88,7 @@ class Comparison(StrEnum):
     VERSIONS = "versions"
     """Candidate against stable on the same edges in the same windows."""
     EXPOSURE = "exposure"
-    """Requests that touched the candidate against requests that did not, in the same windows."""
+    """Requests that stand for the candidate against those that stand for stable, by one call of each, in the same windows."""
     BASELINE = "baseline"
     """This step against the windows before the rollout: a before/after comparison, and it says so."""
     LIMIT = "limit"

@@ -53,7 +53,7 @@ class ServiceWindow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Exposure(StrEnum):
-    """Whether a trace touched a watched candidate: it did, it may have (a failed half of unknown version), or not."""
+    """Whether a trace touched a watched version: it did, it may have (a failed half of unknown version), or not."""
 
     EXPOSED = "exposed"
     POSSIBLE = "possible"
@@ -61,7 +61,12 @@ class Exposure(StrEnum):
 
 
 class ExposureWindow(msgspec.Struct, frozen=True):
-    """Traces that entered at ``entry`` in one window, by whether they touched ``version`` of ``service``."""
+    """Traces that entered at ``entry`` in one window, by whether they touched ``version`` of ``service``.
+
+    Of each trace one call to the service stands for it, drawn whoever answered; ``elsewhere`` says of exposed ones that it went to another
+    version. The others are to be compared: of identical versions each has its share of every kind of request, of those with many calls and
+    of those that are tried again too. Builds that did not draw said so of none.
+    """
 
     entry: str
     service: str
@@ -70,6 +75,7 @@ class ExposureWindow(msgspec.Struct, frozen=True):
     requests: int
     errors: int
     latency: Sketch = EMPTY
+    elsewhere: bool = False
 
 
 class WindowPart(msgspec.Struct, frozen=True, tag_field="type", tag="part"):

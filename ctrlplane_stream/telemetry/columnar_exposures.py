@@ -1,19 +1,18 @@
-"""Whether traces that are held as columns touched a watched candidate: what `exposures` does trace by trace."""
+"""What traces that are held as columns have to do with watched versions: what `exposures` does trace by trace."""
 
 from collections.abc import Sequence
 
 import polars as pl
 
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.model.windows import Exposure
 from ctrlplane_stream.telemetry.columnar_folding import Grouping, errors_of, placed, windows_at
-from ctrlplane_stream.telemetry.exposures import Watched
+from ctrlplane_stream.telemetry.drawing import lots
+from ctrlplane_stream.telemetry.exposures import NUMBERED, Watched
 from ctrlplane_stream.telemetry.folding import Fold
-from ctrlplane_stream.telemetry.half import ERROR, Origin
+from ctrlplane_stream.telemetry.half import CALLEES, ERROR, Origin
 from ctrlplane_stream.telemetry.settlement import Settled
 
-EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)
-"""By the number that stands for them in a column."""
+_TICKET = ("trace", "span", "origin")
 
 
 class CandidateTraces:
@@ -33,24 +32,26 @@ class CandidateTraces:
             ours = [number for number, origin in enumerate(self._origins) if origin.environment == environment]
             entries = roots.filter(pl.col("origin").is_in(ours))
             for service, versions in services.items() if len(entries) else ():
-                failed = self._failed_calls(service)
+                lost = self._lost_calls(service)
+                own = self._rows.filter(pl.col("origin").is_in([number for number in ours if self._origins[number].service == service]))
+                drawn = _drawn(own, lost)
                 for version in versions:
-                    code = self._code(Origin(environment, service, version), failed)
+                    code = self._code(Origin(environment, service, version), own, drawn, lost["trace"])
                     self._add(entries.with_columns(exposure=code.cast(pl.UInt8)), service, version, window_seconds, fold)
 
-    def _code(self, candidate: Origin, failed: pl.Series) -> pl.Expr:
-        here = [number for number, origin in enumerate(self._origins) if origin == candidate]
-        touched = self._rows["trace"].filter(self._rows["origin"].is_in(here))
-        exposed = pl.col("trace").is_in(touched.unique().implode())
-        possible = pl.col("trace").is_in(failed.implode())
-        return pl.when(exposed).then(0).when(possible).then(1).otherwise(2)
+    def _code(self, version: Origin, own: pl.DataFrame, drawn: pl.DataFrame, lost: pl.Series) -> pl.Expr:
+        here = pl.col("origin").is_in([number for number, origin in enumerate(self._origins) if origin == version])
+        exposed = pl.col("trace").is_in(drawn.filter(here)["trace"].implode())
+        touched = pl.col("trace").is_in(own.filter(here)["trace"].unique().implode())
+        possible = pl.col("trace").is_in(lost.unique().implode())
+        return pl.when(exposed).then(0).when(touched).then(3).when(possible).then(1).otherwise(2)
 
-    def _failed_calls(self, service: str) -> pl.Series:
-        """Traces in which a call to a service failed without an answer."""
+    def _lost_calls(self, service: str) -> pl.DataFrame:
+        """The calls to a service that failed without an answer."""
         ours = [who for who, one in enumerate(self._settled) if one == Settled(service, EdgeKind.CALL)]
         if not ours:
-            return pl.Series([], dtype=pl.UInt64)
-        return self._callers.filter(pl.col("who").is_in(ours) & ((pl.col("flags") & ERROR) != 0))["trace"].unique()
+            return self._rows.select(_TICKET).clear()
+        return self._callers.filter(pl.col("who").is_in(ours) & ((pl.col("flags") & ERROR) != 0)).select(_TICKET)
 
     def _add(self, entries: pl.DataFrame, service: str, version: str, window_seconds: int, fold: Fold) -> None:
         number, names = self._group.numbered(placed(entries, window_seconds), ("origin", "exposure", "place"))
@@ -58,9 +59,19 @@ class CandidateTraces:
         for origin, exposure, place in names:
             entry = self._origins[origin]
             at = fold.at(window_at(place), entry.environment)
-            into.append(at.exposure(entry.service, service, version, EXPOSURES[exposure]))
+            into.append(at.exposure(entry.service, service, version, *NUMBERED[exposure]))
         for i, count in self._group.counted(number):
             into[i].requests += count
         for i, count in self._group.counted(number.filter(errors_of(entries) != 0)):
             into[i].errors += count
         self._group.sketch(number, entries["duration"], lambda i: into[i].latency)
+
+
+def _drawn(own: pl.DataFrame, lost: pl.DataFrame) -> pl.DataFrame:
+    """By ``trace`` the ``origin`` that answered the call which is drawn, of a service's halves and lost calls; none where nobody did."""
+    callees = own.filter((pl.col("flags") & 7).is_in(sorted(CALLEES)))
+    calls = callees.join(own.select("trace", parent="span"), on=["trace", "parent"], how="anti").select(_TICKET)
+    called = pl.col("trace").is_in(calls["trace"].unique().implode())
+    nobody = pl.lit(None, dtype=pl.UInt32)
+    tickets = pl.concat([calls, own.filter(~called).select(_TICKET), lost.filter(called).with_columns(origin=nobody)])
+    return tickets.sort(lots()).unique("trace", keep="first", maintain_order=True).select("trace", "origin")

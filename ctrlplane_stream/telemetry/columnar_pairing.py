@@ -28,7 +28,7 @@ from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled, settle_finally, settle_now
 
-_OF_CALLERS = ("trace", "origin", "peer", "window", "duration", "end", "flags", "weight")
+_OF_CALLERS = ("trace", "span", "origin", "peer", "window", "duration", "end", "flags", "weight")
 
 
 @dataclass(slots=True)

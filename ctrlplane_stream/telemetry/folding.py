@@ -112,7 +112,7 @@ class WindowFold:
     """Places of rows in ``written`` that do not count: what was counted of them has another name."""
     arrivals: dict[ServiceName, ArrivalCounts] = field(default_factory=dict)
     arrived: WrittenRows[ServiceName] = NO_SERVICES
-    exposures: dict[tuple[str, str, str, Exposure], ExposureCounts] = field(default_factory=dict)
+    exposures: dict[tuple[str, str, str, Exposure, bool], ExposureCounts] = field(default_factory=dict)
 
     def edge(self, name: EdgeName) -> EdgeCounts:
         """The counts of an edge, made where missing."""
@@ -180,9 +180,9 @@ class WindowFold:
             found = self.arrivals[service, version] = ArrivalCounts()
         return found
 
-    def exposure(self, entry: str, service: str, version: str, exposure: Exposure) -> ExposureCounts:
+    def exposure(self, entry: str, service: str, version: str, exposure: Exposure, elsewhere: bool) -> ExposureCounts:
         """The counts of an exposure at an entry point, made where missing."""
-        return self.exposures.setdefault((entry, service, version, exposure), ExposureCounts())
+        return self.exposures.setdefault((entry, service, version, exposure, elsewhere), ExposureCounts())
 
     @property
     def pairs(self) -> int:
@@ -229,8 +229,10 @@ class WindowFold:
         return array_of(self.arrived.with_rows(rows))
 
     def _exposure_rows(self) -> tuple[ExposureWindow, ...]:
-        exposures = sorted(self.exposures.items(), key=lambda item: item[0])
-        return tuple(ExposureWindow(*name, counts.requests, counts.errors, sketch_of(counts.latency)) for name, counts in exposures)
+        return tuple(
+            ExposureWindow(entry, service, version, exposure, counts.requests, counts.errors, sketch_of(counts.latency), elsewhere)
+            for (entry, service, version, exposure, elsewhere), counts in sorted(self.exposures.items(), key=lambda item: item[0])
+        )
 
 
 _AFTER_ROWS = b',"piece":0}'

@@ -10,10 +10,9 @@ from ctypes import CDLL
 from dataclasses import dataclass
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
-from ctrlplane_stream.model.windows import Exposure
 from ctrlplane_stream.telemetry.acquaintances import Acquaintances
 from ctrlplane_stream.telemetry.bounding import frame_of_memory
-from ctrlplane_stream.telemetry.exposures import Watched
+from ctrlplane_stream.telemetry.exposures import NUMBERED, Watched
 from ctrlplane_stream.telemetry.fast_pairing import FastPairing
 from ctrlplane_stream.telemetry.folding import EdgeSums, Fold
 from ctrlplane_stream.telemetry.half import LINK, Origin, Peer
@@ -28,8 +27,6 @@ from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled as SettledCaller
 from ctrlplane_stream.telemetry.settlement import settle_finally, settle_now
-
-_EXPOSURES = (Exposure.EXPOSED, Exposure.POSSIBLE, Exposure.UNEXPOSED)
 
 
 @dataclass(slots=True)
@@ -238,11 +235,12 @@ class NativePairing(FastPairing[_Kept]):
             for e, s, version in names
         ]
         of_origin = array("I", [environments.get(origin.environment, NOBODY) for origin in origins.values])
+        service_of = array("I", [services.get(origin.service, NOBODY) for origin in origins.values])
         called = array("I", [_called(one, services) for one in settled])
-        for row in self._library.count_exposures(kept.traces, candidates, of_origin, called):
+        for row in self._library.count_exposures(kept.traces, candidates, of_origin, service_of, called):
             (_, service, version), entry = names[row.a >> 32], origins.values[row.a & NOBODY]
             fold_at = fold.at(self._window(row.b >> 2), entry.environment)
-            counts = fold_at.exposure(entry.service, service, version, _EXPOSURES[row.b & 3])
+            counts = fold_at.exposure(entry.service, service, version, *NUMBERED[row.b & 3])
             counts.requests += sum(calls for _, calls, _ in row.tallies)
             counts.errors += sum(errors for _, _, errors in row.tallies)
             counts.latency.put(row.sketches[0])

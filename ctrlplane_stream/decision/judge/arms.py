@@ -91,11 +91,11 @@ def calls_arm(
     return _edge_arm(rows, keys, caller_version=caller_version, callee_version=callee_version, latency=latency)
 
 
-def exposure_arm(rows: Rows, service: str, version: str, exposures: tuple[Exposure, ...], entry: str | None) -> ArmWindow:
-    """Requests at one entry point (None: all) by whether they touched this version of the service."""
+def exposure_arm(rows: Rows, service: str, version: str, exposure: Exposure, entry: str | None, *, elsewhere: bool = False) -> ArmWindow:
+    """Requests at one entry point (None: all) by whether they touched this version of the service; those that stand for another apart."""
     arm = ArmWindow()
     for row in rows.exposures.get(service, ()):
-        if row.version == version and row.exposure in exposures and entry in (None, row.entry):
+        if row.version == version and row.exposure is exposure and row.elsewhere == elsewhere and entry in (None, row.entry):
             arm.requests += row.requests
             arm.errors += row.errors
             stood_for, failed = _stood_for(rows, row)

@@ -1,11 +1,14 @@
 """How many requests a candidate harmed: those that touched it, or may have, and failed, beyond those that would have failed anyhow.
 
-Beside a stable version as many of them would have failed as of those that touched that in the same step. Once the candidate has all
-traffic: as many as of those that touched stable in the steps before; where there were none (a first version, a single step), as many as
-all failures at the entry points are no more than they were before the rollout, so that what never touches the candidate counts neither
-when it fails as ever nor when it fails more. Of lost calls, which may have been the candidate's: as many as were lost before. Where none of
-this is known nothing is counted; of a first version everything is, since nothing of it could fail before. Of that one the requests to the
-service itself are looked at: nothing is to be told apart, and a new environment would have each trace looked at for each of its services.
+Beside a stable version as many of them would have failed as of those that stand for that in the same step. A request that calls the service
+often touches the candidate more often than others, and so does one that fails and is tried again: only those that stand for one of both are
+alike but for the version, so that these are compared, and of all that touched the candidate as large a part is harmed as of its own. Once
+the candidate has all traffic: as many as of those that stood for stable in the steps before; where there were none (a first version, a
+single step), as many as all failures at the entry points are no more than they were before the rollout, so that what never touches the
+candidate counts neither when it fails as ever nor when it fails more. Of lost calls, which may have been the candidate's: as many as were
+lost before. Where none of this is known nothing is counted; of a first version everything is, since nothing of it could fail before. Of
+that one the requests to the service itself are looked at: nothing is to be told apart, and a new environment would have each trace looked
+at for each of its services.
 """
 
 from collections.abc import Iterable
@@ -50,11 +53,11 @@ def _arms(change: Change) -> str:
 
 
 def _touching(change: Change, rows: Rows) -> tuple[ArmWindow, ArmWindow | None]:
-    """The requests of a window that touched the candidate, and those that touched stable."""
+    """The requests of a window that stand for the candidate, and those that stand for stable."""
     if change.stable is None:
         return version_arm(rows, change.service, change.candidate), None
     candidate, stable = (
-        exposure_arm(rows, change.service, version, (Exposure.EXPOSED,), None) for version in (change.candidate, change.stable)
+        exposure_arm(rows, change.service, version, Exposure.EXPOSED, None) for version in (change.candidate, change.stable)
     )
     return candidate, stable
 
@@ -69,10 +72,12 @@ def _after(
     entries: Iterable[ArmWindow],
 ) -> Touched:
     lost, called = lost_calls(rows, change.service)
-    ours, theirs = _counted(both[0], kept.ours, known.candidate), _NONE
+    ours, theirs, elsewhere = _counted(both[0], kept.ours, known.candidate), _NONE, _NONE
     if both[1] is not None:
         theirs = _counted(both[1], kept.theirs, known.stable)
-        lost = exposure_arm(rows, change.service, change.candidate, (Exposure.POSSIBLE,), None).errors
+        beside = exposure_arm(rows, change.service, change.candidate, Exposure.EXPOSED, None, elsewhere=True)
+        elsewhere = _counted(beside, kept.ours, known.elsewhere)
+        lost = exposure_arm(rows, change.service, change.candidate, Exposure.POSSIBLE, None).errors
     entered = known.entered
     for arm in entries:
         more = _counted(arm, entering, known.entered)
@@ -90,6 +95,7 @@ def _after(
         entered,
         known.scatter.after(residual),
         known.unsteady.after(residual_of_share(*astuple(theirs), *astuple(known.stable)), _LARGEST),
+        known.elsewhere.plus(elsewhere.events, elsewhere.total),
     )
 
 
@@ -109,7 +115,7 @@ def harm_of(state: StepState, assignment: Assignment) -> tuple[Harm, ...]:
     for change in assignment.changed:
         each = kept_by_candidate(_arms(change), _NO_PAST, state, entering).each or 1.0
         known = state.touched.get(change.service, _NOT_YET)
-        failed = known.candidate.events + known.possible.events
+        failed = known.candidate.events + known.elsewhere.events + known.possible.events
         expected, variance = _expected(state, assignment, change, known)
         expected = min(failed, expected)
         found.append(Harm(change.service, failed * each, expected * each, variance * each * each))
@@ -119,16 +125,19 @@ def harm_of(state: StepState, assignment: Assignment) -> tuple[Harm, ...]:
 def _expected(state: StepState, assignment: Assignment, change: Change, known: Touched) -> tuple[float, float]:
     """How many of the failed would have failed anyhow, and the variance of the harm that this leaves."""
     all_there_is = alone(assignment, change.service)
-    failed = known.candidate.events + known.possible.events
+    touching = known.candidate.events + known.elsewhere.events
+    failed = touching + known.possible.events
     stable = known.before if all_there_is else known.stable
     scatter = scatter_of(state, assignment.entry_points, Metric.ERROR_RATIO)
     effect = design_effect(known.scatter, scatter if all_there_is else side_by_side(scatter))
     if all_there_is:
         effect = max(effect, design_effect(known.unsteady))
     if stable.total > 0:
-        touching, noise = _of(stable, known.candidate.total, _TWICE if all_there_is else 1.0)
+        anyhow, noise = _of(stable, known.candidate.total, _TWICE if all_there_is else 1.0)
         lost, more = _lost(state, change, known)
-        return touching + lost, (noise + more) * effect
+        times = 1.0 + known.elsewhere.total / known.candidate.total if known.candidate.total > 0 else 1.0
+        harmed = min(touching, times * (known.candidate.events - anyhow))
+        return touching - harmed + lost, (times * times * noise + more) * effect
     past = past_of(state, assignment.entry_points)
     if not all_there_is or past.requests <= 0:
         return (0.0, 0.0) if change.stable is None else (failed, 0.0)

@@ -30,17 +30,19 @@ def pair_of(guard: Guard, comparison: Comparison, assignment: Assignment, rows: 
 
 
 def _by_exposure(rows: Rows, changes: Iterable[Change], entry: str | None) -> Pair:
-    """Requests that touched the candidate against those that touched stable; or, where that is not watched, against the untouched.
+    """Requests that stand for the candidate against those that stand for stable; or, where that is not watched, against the unexposed.
 
-    Requests that only may have touched the candidate are in neither arm: lost calls count those.
+    Each stands for the version of one of its calls, drawn whoever answered: of identical versions each has its weight of every kind of
+    request, of those with many calls and of those that fail and are tried again too. Those that only may have touched the candidate are in
+    neither arm: lost calls count those.
     """
-    candidate, stable, untouched = ArmWindow(), ArmWindow(), ArmWindow()
+    candidate, stable, unexposed = ArmWindow(), ArmWindow(), ArmWindow()
     for change in changes:
-        _pour(exposure_arm(rows, change.service, change.candidate, (Exposure.EXPOSED,), entry), candidate)
-        _pour(exposure_arm(rows, change.service, change.candidate, (Exposure.UNEXPOSED,), entry), untouched)
+        _pour(exposure_arm(rows, change.service, change.candidate, Exposure.EXPOSED, entry), candidate)
+        _pour(exposure_arm(rows, change.service, change.candidate, Exposure.UNEXPOSED, entry), unexposed)
         if change.stable is not None:
-            _pour(exposure_arm(rows, change.service, change.stable, (Exposure.EXPOSED,), entry), stable)
-    return Pair(candidate, stable) if stable.requests else Pair(candidate, untouched, note=UNMATCHED)
+            _pour(exposure_arm(rows, change.service, change.stable, Exposure.EXPOSED, entry), stable)
+    return Pair(candidate, stable) if stable.requests else Pair(candidate, unexposed, note=UNMATCHED)
 
 
 def _with_past(guard: Guard, assignment: Assignment, rows: Rows, change: Change | None) -> Pair:

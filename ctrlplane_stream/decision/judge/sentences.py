@@ -271,7 +271,7 @@ def _other_side(evidence: MetricEvidence) -> str:
         case Comparison.VERSIONS:
             return "of the stable version"
         case Comparison.EXPOSURE:
-            return "of requests that did not touch it"
+            return "of requests that went to the stable version"
         case Comparison.BASELINE:
             return "before the rollout"
         case Comparison.LIMIT:

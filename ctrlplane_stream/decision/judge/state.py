@@ -111,10 +111,11 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Touched(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Failed among all requests at the entry points that touched the ``candidate`` of a service in this step, the ``stable`` version
-    beside it, and stable in the steps ``before``; ``possible`` are those that failed and only may have touched the candidate, among so
-    many calls to its service; ``entered`` are all requests at the entry points. ``scatter`` is that of the candidate's failures between
-    windows, beside stable's where there is one; ``unsteady`` that of stable's by themselves, in all steps so far."""
+    """Failed among all requests at the entry points that stand for the ``candidate`` of a service in this step, for the ``stable`` version
+    beside it, and for stable in the steps ``before``; ``elsewhere`` are those that touched the candidate and stand for another version;
+    ``possible`` those that failed and only may have touched the candidate, among so many calls to its service; ``entered`` are all requests
+    at the entry points. ``scatter`` is that of the candidate's failures between windows, beside stable's where there is one; ``unsteady``
+    that of stable's by themselves, in all steps so far."""
 
     candidate: Counts = Counts()
     stable: Counts = Counts()
@@ -123,6 +124,7 @@ class Touched(msgspec.Struct, frozen=True, array_like=True, gc=False):
     entered: Counts = Counts()
     scatter: Dispersion = Dispersion()
     unsteady: Dispersion = Dispersion()
+    elsewhere: Counts = Counts()
 
 
 class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -42,7 +42,7 @@ _FUNCTIONS: dict[str, tuple[object, tuple[object, ...]]] = {
     "free_block": (None, (_POINTER,)),
     "count_spoken": (None, (_POINTER, _POINTER)),
     "count_open": (_COUNT, (_POINTER, _POINTER, _COUNT, _COUNT, _COUNT, _POINTER)),
-    "count_exposures": (_COUNT, (_POINTER, _POINTER, _COUNT, _POINTER, _POINTER, _COUNT, _POINTER)),
+    "count_exposures": (_COUNT, (_POINTER, _POINTER, _COUNT, _POINTER, _POINTER, _POINTER, _COUNT, _POINTER)),
     "free_counts": (None, (_POINTER,)),
     "place_calls": (None, (_POINTER,) * 4),
     "place_open": (None, (_POINTER,) * 4),

@@ -187,12 +187,18 @@ class PairingLibrary:
             yield counts
 
     def count_exposures(
-        self, kept: Settled, candidates: Sequence[tuple[int, int, int]], environments: "array[int]", called: "array[int]"
+        self,
+        kept: Settled,
+        candidates: Sequence[tuple[int, int, int]],
+        environments: "array[int]",
+        services: "array[int]",
+        called: "array[int]",
     ) -> list[Counted]:
-        """Count the traces that entered, by candidate (origin, environment, service); see opens.c."""
+        """Count the traces that entered, by candidate (origin, environment, service); those of a service follow each other. See opens.c."""
         watched = (Candidate * len(candidates))(*(Candidate(*each) for each in candidates))
         with self._counts(1) as counts:
-            arguments = address_of(environments), address_of(called), self._window_us, ctypes.addressof(counts)
+            numbers = (address_of(each) for each in (environments, services, called))
+            arguments = *numbers, self._window_us, ctypes.addressof(counts)
             _checked(self._library.count_exposures(kept.at, watched, len(candidates), *arguments))
             return counted(counts)
 

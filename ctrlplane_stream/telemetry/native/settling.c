@@ -44,12 +44,6 @@ static int64_t group(Closing *c, int64_t *largest) {
   return 0;
 }
 
-static inline uint32_t *place(const Settling *s, uint64_t mask, int64_t begin, uint64_t span) {
-  uint64_t at = mixed(0, span) & mask;
-  while (s->table[at] && half_at(&s->c->block, begin + s->table[at] - 1)->span != span) at = (at + 1) & mask;
-  return &s->table[at];
-}
-
 /* Finds for each half of a trace the one above it; returns whether the trace is odd: an id comes twice, there are several roots, a
  * callee's caller is not there, something lies below a caller that no callee answered, or it has links or consumers that only fetched. */
 static int link_trace(Settling *s, int64_t begin, int64_t size) {
@@ -61,7 +55,7 @@ static int link_trace(Settling *s, int64_t begin, int64_t size) {
   memset(s->answered, 0, (size_t)size);
   for (int64_t i = 0; i < size; i++) {
     const Half *h = half_at(b, begin + i);
-    uint32_t *at = place(s, slots - 1, begin, h->span);
+    uint32_t *at = span_at(b, s->table, slots - 1, begin, h->span);
     odd |= *at != 0 || h->flags & (LINK | LINKED) || (h->flags & RECEIVE && (h->flags & KIND) == CONSUMER);
     if (!*at) *at = (uint32_t)(i + 1);
     roots += h->parent == 0;
@@ -69,7 +63,7 @@ static int link_trace(Settling *s, int64_t begin, int64_t size) {
   if (odd || roots > 1) return 1;
   for (int64_t i = 0; i < size; i++) {
     const Half *h = half_at(b, begin + i);
-    uint32_t up = h->parent ? *place(s, slots - 1, begin, h->parent) : 0;
+    uint32_t up = h->parent ? *span_at(b, s->table, slots - 1, begin, h->parent) : 0;
     s->above[i] = up;
     if (!h->parent || !callee(h->flags)) continue;
     if (!up || !caller(half_at(b, begin + up - 1)->flags)) return 1;

@@ -35,6 +35,13 @@ typedef struct {
 
 static inline const Half *half_at(const Block *b, int64_t place) { return &b->pool.half[b->order[place]]; }
 
+/* Where a span of the trace that begins at a place stands in a table, or would: open addressing over 1 + half of the trace. */
+static inline uint32_t *span_at(const Block *b, uint32_t *table, uint64_t mask, int64_t begin, uint64_t span) {
+  uint64_t at = mixed(0, span) & mask;
+  while (table[at] && half_at(b, begin + table[at] - 1)->span != span) at = (at + 1) & mask;
+  return &table[at];
+}
+
 /* What is done when a window closes. */
 typedef struct {
   Pool seen, odd;       /* what became visible, and what of it the reference has to settle; both in order of arrival */

@@ -58,7 +58,7 @@ def facets(row: EdgeWindow | ServiceWindow | ExposureWindow) -> list[tuple[tuple
             counts = {"requests": row.requests, "errors": row.errors, "roots": row.roots}
             sketches = {"latency": row.latency}
         case ExposureWindow():
-            name = ("exposure", row.entry, row.service, row.version, row.exposure)
+            name = ("exposure", row.entry, row.service, row.version, row.exposure, row.elsewhere)
             counts = {"requests": row.requests, "errors": row.errors}
             sketches = {"latency": row.latency}
     found = [((*name, key), count) for key, count in counts.items()]

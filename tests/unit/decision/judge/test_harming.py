@@ -16,14 +16,15 @@ NOT_ERRORS = GatePolicy(metrics=(Metric.LATENCY_P99,), proof=(Metric.LATENCY_P99
 
 
 class Traffic(NamedTuple):
-    """A window of front, half of whose requests go through cart: failures of those that touch the stable version, of those that touch the
-    candidate, and of the others; and calls to cart that nobody answered."""
+    """A window of front, half of whose requests go through cart: failures of those that stand for the stable version, of those that stand
+    for the candidate, and of the others; calls to cart that nobody answered; and of those that stand for stable those that touch both."""
 
     stable: tuple[int, int] = (0, 0)
     candidate: tuple[int, int] = (0, 0)
     others: tuple[int, int] = (0, 500)
     lost: int = 0
     stands_for: int = 1
+    elsewhere: tuple[int, int] = (0, 0)
 
 
 def window(number: int, t: Traffic, watched: bool = True) -> ClosedWindow:
@@ -33,6 +34,8 @@ def window(number: int, t: Traffic, watched: bool = True) -> ClosedWindow:
         if watched:
             exposures.append(ExposureWindow("front", "cart", label, Exposure.EXPOSED, requests, failed))
             exposures.append(ExposureWindow("front", "cart", label, Exposure.POSSIBLE, t.lost, t.lost))
+    if watched:
+        exposures.append(ExposureWindow("front", "cart", "#2", Exposure.EXPOSED, t.elsewhere[1], t.elsewhere[0], elsewhere=True))
     failed, requests = (sum(each) for each in zip(t.stable, t.candidate, t.others, (t.lost, t.lost), strict=True))
     each = t.stands_for
     front = ServiceWindow("front", "#1", requests, failed, requests * each, requests, estimated_errors=failed * each)
@@ -86,6 +89,22 @@ FAILING_ELSEWHERE = Traffic(stable=(0, 500), others=(10, 500))
 def test_beside_stable_as_many_are_expected_to_fail_as_of_those_that_touch_that() -> None:
     harm = told((BESIDE, Traffic(stable=(9, 450), candidate=(6, 50), others=(100, 500))))
     assert (harm.service, harm.failed, harm.expected) == ("cart", 60, pytest.approx(10))
+
+
+def test_failures_of_both_versions_that_are_tried_again_harm_nobody_though_the_candidate_is_touched_by_more_of_them() -> None:
+    """One in ten fails whoever serves it, and is tried three times: as many of those that touch the candidate fail as do not."""
+    harm = told((BESIDE, Traffic(stable=(45, 450), candidate=(5, 50), elsewhere=(9, 9))))
+    assert (harm.failed, harm.expected) == (140, pytest.approx(140))
+
+
+def test_of_all_that_touch_the_candidate_as_large_a_part_is_harmed_as_of_those_that_stand_for_it() -> None:
+    """But no more than failed."""
+    harm = told((BESIDE, Traffic(stable=(18, 450), candidate=(7, 50), elsewhere=(8, 50))))
+    assert (harm.failed, harm.failed - harm.expected) == (150, pytest.approx(2 * (70 - 20)))
+    alone = told((BESIDE, Traffic(stable=(18, 450), candidate=(7, 50))))
+    assert harm.variance == pytest.approx(4 * alone.variance, rel=0.1)
+    most = told((BESIDE, Traffic(stable=(0, 450), candidate=(5, 50), elsewhere=(1, 200))))
+    assert (most.failed, most.expected) == (60, 0)
 
 
 def test_a_candidate_that_fails_less_than_stable_harms_nobody() -> None:
