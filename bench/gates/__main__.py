@@ -39,7 +39,7 @@ from bench.gates.report import (
     summary,
 )
 from bench.gates.rollouts import TRUTHS, Run, run
-from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, Condition, Fault
+from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, MANY_CALLS, Condition, Fault
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gates.md"
 CELLS = DOCUMENT.with_name("gates-cells.csv")
@@ -47,6 +47,8 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FAULT_SEEDS = 10_000
 _RATES = (1.0, 10.0, 100.0, 1000.0)
 _LEAST_NEAR = 10.0
+_OF_MANY_CALLS = (100.0,)
+_GROSS = {"errors", "latency median", "death without spans"}
 _Plan = tuple[float, Condition, Fault]
 
 
@@ -132,10 +134,13 @@ class Kept:
 
 def planned(short: bool) -> list[_Plan]:
     """Identical versions and every fault, at all rates under all conditions; but near the margin none at one request a second, which tells
-    nothing of them."""
+    nothing of them, and where requests call many times some faults at one rate."""
     rates, conditions = (_RATES[2:], CONDITIONS[:1]) if short else (_RATES, CONDITIONS)
-    faults = [plan for plan in product(rates, conditions, FAULTS) if plan[0] >= _LEAST_NEAR or not plan[2].near]
-    return [*product(rates, conditions, (HEALTHY,)), *faults]
+    cells, many = list(product(rates, conditions)), list(product(_OF_MANY_CALLS, MANY_CALLS))
+    healthy = [(*cell, HEALTHY) for cell in (*cells, *many)]
+    faults = [(*cell, fault) for cell, fault in product(cells, FAULTS) if cell[0] >= _LEAST_NEAR or not fault.near]
+    gross = [fault for fault in FAULTS if fault.kind in _GROSS and not fault.near]
+    return [*healthy, *faults, *((*cell, fault) for cell, fault in product(many, gross))]
 
 
 def one(plan: _Plan, seed: int) -> Run:

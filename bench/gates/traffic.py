@@ -9,12 +9,14 @@ own buckets, so that ties abound. Sampling keeps every error and every slow requ
 do or, where everything is wrong at once, by spans; lost spans are lost by halves, late ones come 60 s later. On a noisy machine every
 latency of every service is 1.5 to 4 times as long for a minute at a time, once in eight minutes or so. Where latencies are alike, seven in
 eight are one value (a cache, a sleep), one in thirty twice that, and the rest whole milliseconds, so that every quantile lies among ties.
+Where some requests call cart many times, each call goes to a version by weight, and a request stands for that of one of them, drawn.
 """
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -52,6 +54,11 @@ class Condition:
     """Spells in which the whole machine is slower, both versions and everybody else alike."""
     alike: bool = False
     """Latencies of which most are one value, and the quantiles lie among ties."""
+    many: float = 0.0
+    """Requests that call cart so many ``times``, one call after the other; the others call it once."""
+    times: int = 1
+    shared: bool = False
+    """Those fail whoever serves them, and their calls are tries."""
     drift: tuple[float, float] = (0.0, 0.0)
     """Standard deviation of the logarithm of a factor by which each version's errors and latencies move by themselves, and its correlation
     from window to window (a first-order autoregression)."""
@@ -59,6 +66,8 @@ class Condition:
     def bunched(self, failures: bool) -> float:
         """The true design effect of failures, or of latencies, of which sampling leaves few of a run: mean squared length over mean length
         of the runs that `System` draws (Kish)."""
+        if self.shared and failures:
+            return float(self.times)
         r = self.autocorrelation
         runs = {length: (1 - r) ** 2 * r ** (length - 1) for length in range(2, _RUN_LENGTHS + 1)}
         effect = 1.0 + sum(length * (length - 1) * share for length, share in runs.items())
@@ -77,6 +86,11 @@ CONDITIONS = (
     Condition("latencies alike", alike=True),
     Condition("all at once", 0.3, True, True, 0.7, "spans", 0.05, 0.05),
 )
+MANY_CALLS = (
+    Condition("1 in 10 calls ten times", many=0.1, times=10),
+    Condition("1 in 20 fails at both, 3 tries", many=0.05, times=3, shared=True),
+)
+"""Requests that touch a candidate more often than others do."""
 
 
 @dataclass(frozen=True)
@@ -175,13 +189,25 @@ _GAP = 1.0, 0.4
 _ENTRY = 40.0, 0.47
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """What one version's requests were in one window."""
+class Many(NamedTuple):
+    """The requests of a window where some call cart so many ``times``: of these how many of its calls the candidate answers and whether it
+    answers the one that is drawn, and how many others there are, of stable and of the candidate."""
 
-    requests: int
-    errors: int
-    latency: Sketch
+    times: int
+    ours: np.ndarray
+    drawn: np.ndarray
+    once: tuple[int, int]
+
+    @property
+    def calls(self) -> tuple[int, int]:
+        """All calls, to stable and to the candidate."""
+        ours = int(self.ours.sum())
+        return self.once[0] + self.times * len(self.ours) - ours, self.once[1] + ours
+
+    @property
+    def requests(self) -> int:
+        """All requests."""
+        return len(self.ours) + sum(self.once)
 
 
 class System:
@@ -203,7 +229,8 @@ class System:
         """Window ``number`` with the candidate at this weight (0: none yet). Late parts of earlier windows come along."""
         rate, wave = self._rate(number)
         share = weight * self.condition.skew if weight < 1 else 1.0
-        counts = (self.rng.poisson(rate * (1 - share)), self.rng.poisson(rate * share))
+        many = self._many(rate, share) if self.condition.many else None
+        counts = (self.rng.poisson(rate * (1 - share)), self.rng.poisson(rate * share)) if many is None else many.calls
         self.candidate_requests += int(counts[1])
         edges: list[EdgeWindow] = []
         services: list[ServiceWindow] = []
@@ -211,14 +238,49 @@ class System:
         drifts = self._drifted(stable), self._drifted(CANDIDATE)
         for version, count, ill, drift in zip((stable, CANDIDATE), counts, (HEALTHY, fault), drifts, strict=True):
             if count:
-                self._version(version, int(count), ill, wave * drift, edges, services, exposures)
+                self._version(version, int(count), ill, wave * drift, many, edges, services, exposures)
+        if many is not None:
+            exposures += self._standing(stable, many, fault, wave)
         slow_db = 1.0 + (fault.db_slower - 1.0) * min(1.0, weight * 4) if weight > 0 else 1.0
-        self._around(rate, wave, slow_db, (int(counts[0]), int(counts[1])), drifts, edges, services)
+        self._around(rate, wave, slow_db, (int(counts[0]), int(counts[1])), drifts, many, edges, services)
         part = WindowPart("prod", 0, number * WINDOW_SECONDS, 0, tuple(edges), tuple(services), tuple(exposures))
         if self.condition.noisy:
             part = slowed(part, self._slowness())
         part = self._degraded(part, number)
         return ClosedWindow(number * WINDOW_SECONDS, (part, *self._late.pop(number, [])))
+
+    def _many(self, rate: float, share: float) -> Many:
+        """Each call goes to a version by weight, and each request stands for the version of one."""
+        requests, times = int(self.rng.poisson(rate)), self.condition.times
+        many = int(self.rng.binomial(requests, self.condition.many))
+        ours = self.rng.binomial(times, share, many)
+        candidate = int(self.rng.binomial(requests - many, share))
+        return Many(times, ours, self.rng.random(many) * times < ours, (requests - many - candidate, candidate))
+
+    def _standing(self, stable: str, many: Many, ill: Fault, wave: float) -> Iterator[ExposureWindow]:
+        """What entered, by what it stands for; requests with many calls fail where any does, and last as long as all."""
+        well = min(1.0, self.base_errors * wave)
+        failing = (well, 1.0 if ill.dead else min(1.0, well + ill.errors))
+        safe = (1 - failing[1]) ** many.ours * (1 - failing[0]) ** (many.times - many.ours)
+        failed = np.ones(len(safe), dtype=bool) if self.condition.shared else self.rng.random(len(safe)) >= safe
+        touched = many.ours < many.times, many.ours > 0
+        for of, version in enumerate((stable, CANDIDATE)):
+            once, mine = many.once[of], many.drawn == bool(of)
+            if of and ill.dead:
+                requests = once + int(touched[of].sum())
+                latency = self._latencies(requests, _FAST, 1.0)
+                yield ExposureWindow("frontend", "cart", version, Exposure.POSSIBLE, requests, requests, latency)
+                continue
+            slower, tail = (wave * ill.slower, ill.tail_slower) if of else (wave, 1.0)
+            for which, elsewhere in ((mine, False), (touched[of] & ~mine, True)):
+                requests, errors = int(which.sum()), int(failed[which].sum())
+                part = float(many.ours[which].mean()) / many.times if requests else 0.0
+                each = wave * (1 + (ill.slower - 1) * part)
+                latency = self._with_tail(requests, _ENTRY, 0.5 * wave + 0.5 * many.times * each, tail)
+                if not elsewhere:
+                    requests, errors = requests + once, errors + int(self.rng.binomial(once, failing[of]))
+                    latency = _sum(latency, self._with_tail(once, _ENTRY, 0.5 * wave + 0.5 * slower, tail))
+                yield ExposureWindow("frontend", "cart", version, Exposure.EXPOSED, requests, errors, latency, elsewhere)
 
     def _rate(self, number: int) -> tuple[float, float]:
         rate, wave = self.rps * WINDOW_SECONDS, 1.0
@@ -254,6 +316,7 @@ class System:
         count: int,
         ill: Fault,
         wave: float,
+        many: Many | None,
         edges: list[EdgeWindow],
         services: list[ServiceWindow],
         exposures: list[ExposureWindow],
@@ -261,17 +324,20 @@ class System:
         if ill.dead:
             client = self._latencies(count, _FAST, 1.0)
             edges.append(EdgeWindow("checkout", "cart", EdgeKind.CALL, "#1", UNKNOWN_VERSION, count, count, count, count, client=client))
-            exposures.append(ExposureWindow("frontend", "cart", version, Exposure.POSSIBLE, count, count, client))
+            if many is None:
+                exposures.append(ExposureWindow("frontend", "cart", version, Exposure.POSSIBLE, count, count, client))
             return
-        errors = self._events(count, min(1.0, self.base_errors * wave + ill.errors))
+        tries = count - many.once[version == CANDIDATE] if many is not None and self.condition.shared else 0
+        errors = tries + self._events(count - tries, min(1.0, self.base_errors * wave + ill.errors))
         slower = ill.slower * wave
         server = self._with_tail(count, _LATENCY, slower, ill.tail_slower)
         client = self._with_tail(count, _LATENCY, slower * 1.1, ill.tail_slower)
         gap = self._latencies(count, _GAP if ill.gap_ms == 0 else (1.0 + ill.gap_ms, 0.15), 1.0)
         edges.append(EdgeWindow("checkout", "cart", EdgeKind.CALL, "#1", version, count, errors, count, errors, client, server, gap))
         services.append(ServiceWindow("cart", version, count, errors, count, 0, server))
-        entry = self._with_tail(count, _ENTRY, 0.5 * wave + 0.5 * slower, ill.tail_slower)
-        exposures.append(ExposureWindow("frontend", "cart", version, Exposure.EXPOSED, count, errors, entry))
+        if many is None:
+            entry = self._with_tail(count, _ENTRY, 0.5 * wave + 0.5 * slower, ill.tail_slower)
+            exposures.append(ExposureWindow("frontend", "cart", version, Exposure.EXPOSED, count, errors, entry))
         for callee, kind, calls in (
             ("db", EdgeKind.DATABASE, 2.0),
             ("stock", EdgeKind.CALL, 1.0 * ill.stock_calls),
@@ -293,15 +359,18 @@ class System:
         slow_db: float,
         counts: tuple[int, int],
         drifts: tuple[float, float],
+        many: Many | None,
         edges: list[EdgeWindow],
         services: list[ServiceWindow],
     ) -> None:
         """Everybody else: the way in, the callees as their own spans see them, and the collateral users of the same callees."""
         total = sum(counts)
         mean = sum(count * drift for count, drift in zip(counts, drifts, strict=True)) / total if total else 1.0
+        entered = total if many is None else many.requests
+        ill = len(many.ours) if many is not None and self.condition.shared else 0
         for service, factor in (("frontend", 2.0), ("checkout", 1.0)):
-            count = total if service == "checkout" else int(self.rng.poisson(total * (factor - 1))) + total
-            failed = self._events(count, self.base_errors * wave * mean)
+            count = entered if service == "checkout" else int(self.rng.poisson(entered * (factor - 1))) + entered
+            failed = ill + self._events(count - ill, self.base_errors * wave * mean)
             services.append(ServiceWindow(service, "#1", count, failed, count, count, self._latencies(count, _ENTRY, wave * mean)))
         for callee in CALLEES:
             count = int(self.rng.poisson(rate * 3))
@@ -387,7 +456,7 @@ class System:
             successes = int(self.rng.binomial(well, _KEPT))
         requests = successes + e.errors
         latency = self._sampled(e.latency, requests / e.requests if e.requests else 0.0)
-        return ExposureWindow(e.entry, e.service, e.version, e.exposure, requests, e.errors, latency)
+        return replace(e, requests=requests, latency=latency)
 
     def _sampled_edge(self, e: EdgeWindow, kept: dict[tuple[str, str], tuple[int, ServiceWindow]]) -> EdgeWindow:
         successes, failures = self._kept_calls(e, kept)
@@ -476,7 +545,7 @@ class System:
         latency = self._halved(e.latency, share)
 
         def row(n: int, x: int, which: int) -> ExposureWindow:
-            return ExposureWindow(e.entry, e.service, e.version, e.exposure, n, x, latency[which])
+            return replace(e, requests=n, errors=x, latency=latency[which])
 
         return row(requests, errors, 0), row(e.requests - requests, e.errors - errors, 1)
 
@@ -529,7 +598,7 @@ class System:
         kept = 1 - self.condition.lost
         errors = int(self.rng.binomial(e.errors, kept))
         requests = errors + int(self.rng.binomial(e.requests - e.errors, kept))
-        return ExposureWindow(e.entry, e.service, e.version, e.exposure, requests, errors, self._halved(e.latency, kept)[0])
+        return replace(e, requests=requests, errors=errors, latency=self._halved(e.latency, kept)[0])
 
 
 def slowed(part: WindowPart, factor: float) -> WindowPart:

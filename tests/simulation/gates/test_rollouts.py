@@ -4,7 +4,7 @@ import pytest
 
 from bench.gates.report import share, spread
 from bench.gates.rollouts import run
-from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, Condition, Fault, System
+from bench.gates.traffic import CONDITIONS, FAULTS, HEALTHY, MANY_CALLS, Condition, Fault, System
 
 
 @pytest.mark.parametrize("condition", [CONDITIONS[0], CONDITIONS[1], CONDITIONS[5]], ids=lambda condition: condition.name)
@@ -48,6 +48,20 @@ def test_a_machine_that_is_slow_for_a_minute_now_and_then_holds_nobody(rps: floa
 def test_identical_versions_are_proven_where_the_quantiles_lie_among_latencies_that_are_alike(rps: float) -> None:
     alike = next(condition for condition in CONDITIONS if condition.alike)
     assert run(rps, alike, HEALTHY, seed=1).proven == [True] * 4
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("condition", MANY_CALLS, ids=lambda condition: condition.name)
+def test_identical_versions_complete_where_some_requests_touch_both_many_times(condition: Condition, seed: int) -> None:
+    """Compared by what they touched, rather than by one call each, they fail in the first step."""
+    assert run(100.0, condition, HEALTHY, seed).outcome == "completed"
+
+
+@pytest.mark.parametrize("condition", MANY_CALLS, ids=lambda condition: condition.name)
+def test_a_candidate_that_fails_at_one_call_of_many_is_found(condition: Condition) -> None:
+    rollout = run(100.0, condition, FAULTS[0], seed=1)
+    assert rollout.outcome == "failed"
+    assert rollout.right(FAULTS[0])
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.near], ids=lambda fault: fault.name)

@@ -24,6 +24,17 @@ def read(values: list[bytes]) -> list[WindowPart]:
     return [msgspec.json.decode(value, type=WindowPart) for value in values]
 
 
+class _AsBefore(msgspec.Struct):
+    """A row of exposures as builds before the draw knew it."""
+
+    entry: str
+    service: str
+    version: str
+    exposure: str
+    requests: int
+    errors: int
+
+
 def test_what_fits_a_record_is_one_byte_for_byte() -> None:
     assert in_pieces(VALUE) == [VALUE]
 
@@ -43,3 +54,11 @@ def test_pieces_add_up_in_the_order_of_the_rows_and_each_has_a_name_of_its_own(m
     assert sorted(piece.name for piece in found) == [piece.name for piece in found]
     frame = 200
     assert max(len(value) for value in values) < most + frame + max(len(msgspec.json.encode(row)) for row in PART.edges)
+
+
+def test_exposures_that_an_earlier_build_wrote_stand_for_the_version_that_they_touched() -> None:
+    """It drew none, and what it reads of a build that does it reads as what touched the version."""
+    written = b'{"entry":"shop","service":"cart","version":"2","exposure":"exposed","requests":3,"errors":1}'
+    assert not msgspec.json.decode(written, type=ExposureWindow).elsewhere
+    now = msgspec.json.encode(ExposureWindow("shop", "cart", "2", Exposure.EXPOSED, 3, 1, elsewhere=True))
+    assert msgspec.json.decode(now, type=_AsBefore) == _AsBefore("shop", "cart", "2", "exposed", 3, 1)
