@@ -52,12 +52,7 @@ static inline int is_lost(const Asked *a, const Open *open, const Candidate *c) 
 }
 
 /* The lot of a span, as drawing.py has it. */
-static inline uint64_t lot_of(const Block *b, int64_t trace, uint64_t span) {
-  uint64_t word = b->key[trace] ^ span;
-  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9ull;
-  word = (word ^ (word >> 27)) * 0x94D049BB133111EBull;
-  return word ^ (word >> 31);
-}
+static inline uint64_t lot_of(const Block *b, int64_t trace, uint64_t span) { return spread(b->key[trace] ^ span); }
 
 /* Makes the spans of a trace to be found; returns the mask of the table, or DECLINED where there is no memory. */
 static int64_t name_spans(Asked *a, int64_t begin, int64_t end) {

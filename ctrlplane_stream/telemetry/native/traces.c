@@ -6,7 +6,7 @@ static const uint64_t FACTOR = 0x9E3779B97F4A7C15ull;
 
 static inline uint64_t key_of(const Half *h) { return h->low ^ (h->high * FACTOR); }
 
-static inline uint64_t place_of(const Traces *t, uint64_t key) { return mixed(0, key) & t->mask; }
+static inline uint64_t place_of(const Traces *t, uint64_t key) { return spread(key) & t->mask; }
 
 /* Numbers the traces of ``c->seen``; 0, or DECLINED where there is no memory or there are too many halves. */
 int64_t find_traces(Closing *c) {

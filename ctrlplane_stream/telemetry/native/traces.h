@@ -35,9 +35,17 @@ typedef struct {
 
 static inline const Half *half_at(const Block *b, int64_t place) { return &b->pool.half[b->order[place]]; }
 
+/* A word whose every bit depends on every bit of another: SplitMix64's finalizer. Of ids that are counted the last bytes only differ, which are
+ * the highest of a word. */
+static inline uint64_t spread(uint64_t word) {
+  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9ull;
+  word = (word ^ (word >> 27)) * 0x94D049BB133111EBull;
+  return word ^ (word >> 31);
+}
+
 /* Where a span of the trace that begins at a place stands in a table, or would: open addressing over 1 + half of the trace. */
 static inline uint32_t *span_at(const Block *b, uint32_t *table, uint64_t mask, int64_t begin, uint64_t span) {
-  uint64_t at = mixed(0, span) & mask;
+  uint64_t at = spread(span) & mask;
   while (table[at] && half_at(b, begin + table[at] - 1)->span != span) at = (at + 1) & mask;
   return &table[at];
 }
