@@ -55,7 +55,7 @@ The rules, each with its reason, and the reasons themselves: ``docs/spans.md``.
 
 Modules, in the order of the flow: `settings`, `reasons`, `half`, `origins`, `peers`, `sampling`, `reading` (OTLP to halves),
 `batches` and `batch_encoding` (halves as bytes), `halving`; `traces` (who called whom), `known_peers`, `settlement` (halves without their
-other side), `exposures`, `names`, `folding`, `counting`, `pairing`, `checkpoint`, `pair`; `edge_records`, `table`;
+other side), `drawing`, `exposures`, `names`, `folding`, `counting`, `pairing`, `checkpoint`, `pair`; `edge_records`, `table`;
 `recordings`, `other_recording`, `offline`, `graph_document`; `sample_traces`; `engines`. The same work many spans at a
 time: `columnar_*` in columns, for which `columns`, `half_columns`, `linking` and `describing` stand; `native_*` by the C in `native`;
 `bounding` for both.

@@ -18,7 +18,7 @@ from ctrlplane_stream.telemetry.columnar_folding import Grouping, errors_of, pla
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.fast_pairing import FastPairing
 from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
-from ctrlplane_stream.telemetry.half import LINK, LINKED, RECEIVE, Kind, Origin
+from ctrlplane_stream.telemetry.half import CALLEES, LINK, LINKED, RECEIVE, Kind, Origin
 from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
@@ -154,9 +154,9 @@ class ColumnarPairing(FastPairing[_Kept]):
         return found
 
     def _unusual(self, rows: pl.DataFrame, trace: pl.Series, met: pl.Series) -> pl.Series:
-        """By number of trace: whether it was met before, or has span links, consumers that only fetched, or too many halves."""
+        """By number of trace: whether it was met before, or has span links, callees that only fetched, or too many halves."""
         flags = rows["flags"]
-        own = ((flags & (LINK | LINKED)) != 0) | ((flags & RECEIVE != 0) & (rows["kind"] == Kind.CONSUMER))
+        own = ((flags & (LINK | LINKED)) != 0) | ((flags & RECEIVE != 0) & rows["kind"].is_in(sorted(CALLEES)))
         odd = met.scatter(trace.filter(own).unique(), True) if own.any() else met
         if len(rows) > self._settings.max_trace_halves:
             sizes = trace.alias("trace").value_counts()

@@ -45,7 +45,7 @@ static int64_t group(Closing *c, int64_t *largest) {
 }
 
 /* Finds for each half of a trace the one above it; returns whether the trace is odd: an id comes twice, there are several roots, a
- * callee's caller is not there, something lies below a caller that no callee answered, or it has links or consumers that only fetched. */
+ * callee's caller is not there, something lies below a caller that no callee answered, or it has links or callees that only fetched. */
 static int link_trace(Settling *s, int64_t begin, int64_t size) {
   const Block *b = &s->c->block;
   uint64_t slots = 4;
@@ -56,7 +56,7 @@ static int link_trace(Settling *s, int64_t begin, int64_t size) {
   for (int64_t i = 0; i < size; i++) {
     const Half *h = half_at(b, begin + i);
     uint32_t *at = span_at(b, s->table, slots - 1, begin, h->span);
-    odd |= *at != 0 || h->flags & (LINK | LINKED) || (h->flags & RECEIVE && (h->flags & KIND) == CONSUMER);
+    odd |= *at != 0 || h->flags & (LINK | LINKED) || (h->flags & RECEIVE && callee(h->flags));
     if (!*at) *at = (uint32_t)(i + 1);
     roots += h->parent == 0;
   }
