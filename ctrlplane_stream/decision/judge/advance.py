@@ -36,6 +36,7 @@ from ctrlplane_stream.decision.judge.state import (
     name_of_edge,
     past_of,
     scatter_of,
+    scatter_of_calls,
 )
 from ctrlplane_stream.decision.judge.witnesses import hear
 from ctrlplane_stream.decision.stats.dispersion import Dispersion, side_by_side
@@ -65,12 +66,12 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         callers = group.change.candidate if state.apart and group.change is not None else None
         drifting = state.apart or group.comparison is Comparison.BASELINE
         for question in group.questions:
-            scatter = scatter_of(state, group.services, question.metric)
-            if not drifting:
-                scatter = side_by_side(scatter)
             if question.metric is Metric.CALLS_PER_REQUEST:
-                _calls(question, pair, frame, scatter, assignment, checks, calls)
+                _calls(question, pair, frame, state, drifting, assignment, checks, calls)
             else:
+                scatter = scatter_of(state, group.services, question.metric)
+                if not drifting:
+                    scatter = side_by_side(scatter)
                 checks[question.key] = _answer(question, pair, frame, scatter, checks.get(question.key, _NEW), assignment, rows, callers)
         _remember(latencies, group, pair)
     checks |= hear(state, assignment, rows, sampling)
@@ -169,7 +170,8 @@ def _calls(
     question: Question,
     pair: Pair,
     frame: Frame,
-    scatter: Dispersion,
+    state: StepState,
+    drifting: bool,
     assignment: Assignment,
     checks: dict[str, CheckState],
     begun: dict[str, tuple[str, ...]],
@@ -178,7 +180,9 @@ def _calls(
     before = begun.get(question.key, ())
     edges = _edges_asked(question, pair, frame, assignment, before)
     for name, edge in edges.items():
-        key = f"{question.key}|{name}"
+        key, scatter = f"{question.key}|{name}", scatter_of_calls(state, question.guard.service, name)
+        if not drifting:
+            scatter = side_by_side(scatter)
         checks[key] = check_calls(checks.get(key, _NEW), pair, edge, frame, scatter, question.guard.role is GuardRole.CHANGED)
     if fresh := [name for name in edges if name not in before]:
         begun[question.key] = (*before, *fresh)

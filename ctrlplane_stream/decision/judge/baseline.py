@@ -14,9 +14,8 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.stats.dispersion import LARGEST_OF_THE_PAST, Dispersion, residual_of_rate, residual_of_share
+from ctrlplane_stream.decision.stats.dispersion import LARGEST_OF_THE_PAST, UNSCATTERED, Dispersion, residual_of_rate, residual_of_share
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION
-from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import Metric
 
 GENERATION_WINDOWS = 30
@@ -46,29 +45,32 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
 
 
 class Scatters(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """How much a service's latencies and calls scatter between windows: shares above the quantile so far, and calls per request."""
+    """How much a service's latencies scatter between windows: shares above the quantile so far."""
 
     median: Dispersion = Dispersion()
     tail: Dispersion = Dispersion()
     gap: Dispersion = Dispersion()
-    calls: Dispersion = Dispersion()
 
 
-_SCATTERS = {Metric.LATENCY_P50: "median", Metric.LATENCY_P99: "tail", Metric.NETWORK_GAP: "gap", Metric.CALLS_PER_REQUEST: "calls"}
+_SCATTERS = {Metric.LATENCY_P50: "median", Metric.LATENCY_P99: "tail", Metric.NETWORK_GAP: "gap"}
 
 
 class ServicePast(msgspec.Struct, frozen=True, gc=False):
-    """Two generations of totals, the scatter of the error share between windows, and that of everything else; ``heard`` is the last window
-    of its environment in which the service was heard of, whether or not it stood still."""
+    """Two generations of totals, the scatter of the error share between windows, and that of everything else.
+
+    ``calls`` is the scatter of calls per request by edge, of which no window is cut: a list that makes many calls is as usual as often as
+    it comes. ``heard`` is the last window of its environment in which the service was heard of, whether or not it stood still.
+    """
 
     older: Totals = Totals()
     newer: Totals = Totals()
     scatter: Dispersion = Dispersion()
     scatters: Scatters = Scatters()
     heard: int | None = None
+    calls: dict[str, Dispersion] = {}
 
     def scatter_of(self, metric: Metric) -> Dispersion:
-        """How much a metric scatters between windows beyond what independent requests would."""
+        """How much a metric, but for calls per request, scatters between windows beyond what independent requests would."""
         name = _SCATTERS.get(metric)
         if name is None:
             return self.scatter
@@ -81,7 +83,7 @@ class ServicePast(msgspec.Struct, frozen=True, gc=False):
 
     def frozen(self) -> "ServicePast":
         """The same past as one generation, which costs half the room."""
-        return ServicePast(Totals(), self.totals(), self.scatter, self.scatters)
+        return ServicePast(Totals(), self.totals(), self.scatter, self.scatters, calls=self.calls)
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -161,11 +163,11 @@ def _after(past: ServicePast, window: Totals) -> ServicePast:
     known = past.totals()
     residual = residual_of_share(window.errors, window.requests, known.errors, known.requests)
     scatter = past.scatter.after(residual, LARGEST_OF_THE_PAST)
-    scatters = _scattered(past.scatters, window, known)
+    scatters, calls = _scattered(past.scatters, window, known), _calls_scattered(past.calls, window, known)
     newer = _sum(past.newer, window)
     if newer.windows >= GENERATION_WINDOWS:
-        return ServicePast(newer, Totals(), scatter, scatters)
-    return ServicePast(past.older, newer, scatter, scatters)
+        return ServicePast(newer, Totals(), scatter, scatters, calls=calls)
+    return ServicePast(past.older, newer, scatter, scatters, calls=calls)
 
 
 def _scattered(scatters: Scatters, window: Totals, known: Totals) -> Scatters:
@@ -173,7 +175,6 @@ def _scattered(scatters: Scatters, window: Totals, known: Totals) -> Scatters:
         _above_quantile(scatters.median, window.latency, known.latency, QUANTILES[Metric.LATENCY_P50]),
         _above_quantile(scatters.tail, window.latency, known.latency, QUANTILES[Metric.LATENCY_P99]),
         _above_quantile(scatters.gap, window.gap, known.gap, QUANTILES[Metric.NETWORK_GAP]),
-        _calls_scatter(scatters.calls, window, known),
     )
 
 
@@ -187,15 +188,18 @@ def _above_quantile(scatter: Dispersion, window: Histogram, known: Histogram, qu
     return scatter.after(residual, LARGEST_OF_THE_PAST)
 
 
-def _calls_scatter(scatter: Dispersion, window: Totals, known: Totals) -> Dispersion:
-    """With this window's calls per request. Sampled calls count as what was seen of them, and the noise of counting the sampled requests
-    is no scatter of the service's."""
+def _calls_scattered(scatters: dict[str, Dispersion], window: Totals, known: Totals) -> dict[str, Dispersion]:
+    """With this window's calls per request along each edge that is known. Sampled calls count as what was seen of them, and the noise of
+    counting the sampled requests is no scatter of the service's."""
     each = max(1.0, window.estimated / window.requests) if window.requests else 1.0
-    made, before = in_order(window.calls.values()) / each, in_order(known.calls.values()) / each
-    residual = residual_of_rate(made, window.estimated / each, before, known.estimated / each) if before else None
-    if residual is not None and each > 1.0:
-        residual /= math.sqrt(1.0 + made / window.requests)
-    return scatter.after(residual, LARGEST_OF_THE_PAST)
+    found = {}
+    for name in sorted(known.calls):
+        made, before = window.calls.get(name, 0.0) / each, known.calls[name] / each
+        residual = residual_of_rate(made, window.estimated / each, before, known.estimated / each) if before else None
+        if residual is not None and each > 1.0:
+            residual /= math.sqrt(1.0 + made / window.requests)
+        found[name] = scatters.get(name, UNSCATTERED).after(residual, math.inf)
+    return found
 
 
 def _sum(a: Totals, b: Totals) -> Totals:

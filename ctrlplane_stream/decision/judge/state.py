@@ -232,6 +232,11 @@ def scatter_of(state: StepState, services: tuple[str, ...], metric: Metric) -> D
     return max(found, key=design_effect, default=UNSCATTERED)
 
 
+def scatter_of_calls(state: StepState, service: str, edge: str) -> Dispersion:
+    """How much the calls per request of a service along an edge, by its name, scattered before the rollout."""
+    return state.references.get(service, _NO_PAST).calls.get(edge, UNSCATTERED)
+
+
 name_of_edge = lru_cache(maxsize=4096)(EdgeKey.__str__)
 """How an edge is named in the state."""
 

@@ -22,8 +22,9 @@ def effect(scatter: Dispersion) -> float:
 
 def test_a_steady_service_scatters_as_independent_requests_do(shop: Any, traffic: Any) -> None:
     known = past(shop, traffic).of("cart")
-    for metric in (Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP, Metric.CALLS_PER_REQUEST):
+    for metric in (Metric.LATENCY_P50, Metric.LATENCY_P99, Metric.NETWORK_GAP):
         assert effect(known.scatter_of(metric)) < 1.3, metric
+    assert all(effect(scatter) < 1.3 for scatter in known.calls.values())
 
 
 def test_latencies_that_come_and_go_are_known_to_scatter(shop: Any, traffic: Any) -> None:
@@ -39,4 +40,4 @@ def test_calls_per_request_that_depend_on_who_asks_are_known_to_scatter(shop: An
     for number in range(40):
         window = shop.window(number * 10, traffic(stable=200, candidate=200, candidate_calls=8.0 if number % 2 else 2.0))
         baseline = observe(baseline, sort_rows(window, 0), ())
-    assert effect(baseline.of("cart").scatter_of(Metric.CALLS_PER_REQUEST)) > 5
+    assert effect(baseline.of("cart").calls["cart -database-> db"]) > 5
