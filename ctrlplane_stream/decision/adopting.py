@@ -13,7 +13,8 @@ from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.said import REFUSED, Answered
 from ctrlplane_stream.decision.taking_over import take_over
-from ctrlplane_stream.decision.versioning import foreign_image, known_label, number
+from ctrlplane_stream.decision.versioning import known_label, number
+from ctrlplane_stream.decision.wanted import foreign_image
 from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.facts import OverrideRequested, Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, Artifact

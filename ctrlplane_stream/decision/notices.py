@@ -14,10 +14,9 @@ def notify_of_target(draft: Draft, service: str, event: str, text: str, verb: st
     _tell(draft, event, text, {service: draft.target(service).weights}, control(verb, f"{draft.environment}:{service}"))
 
 
-def notify_of_release(draft: Draft, name: str, size: int, services: tuple[str, ...], text: str) -> None:
-    """Tell people about a release that was dropped before it was a rollout. ``services`` are those of it that came."""
-    command = f"ctrlplane-stream artifact push IMAGE@DIGEST --release {name} --release-size {size}"
-    _tell(draft, "release-dropped", text, {service: draft.target(service).weights for service in services}, command)
+def notify_of_release(draft: Draft, event: str, services: tuple[str, ...], text: str, command: str) -> None:
+    """Tell people about a release of which these services do not come to be moved. ``command`` is what is most likely wanted next."""
+    _tell(draft, event, text, {service: draft.target(service).weights for service in services}, command)
 
 
 def notify(

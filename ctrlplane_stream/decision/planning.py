@@ -21,13 +21,13 @@ from ctrlplane_stream.decision.runs import first_step, is_job, only_jobs
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.decision.versioning import (
     RELEASE_QUIET_SECONDS,
-    foreign_image,
     group_of,
     group_size,
     moved_by,
     number,
     was_turned_down,
 )
+from ctrlplane_stream.decision.wanted import foreign_image
 from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Policy, Step, Unsure

@@ -4,8 +4,6 @@ A version is an artifact with the hash of what it is made from besides. The same
 a new artifact; a changed configuration of the current artifact is a new version of it (``configuring.py``).
 """
 
-from collections.abc import Iterable
-
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision import entities as e
@@ -16,7 +14,7 @@ from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.promoting import has_baked
 from ctrlplane_stream.decision.repetitions import came_before
 from ctrlplane_stream.decision.superseding import gives_way
-from ctrlplane_stream.decision.wanted import unable
+from ctrlplane_stream.decision.wanted import foreign_image, unable, unwanted
 from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.facts import ArtifactPushed, Provenance, ReleaseOrder
 from ctrlplane_stream.model.identity import Artifact, version_label, version_number
@@ -77,13 +75,6 @@ def known_label(draft: Draft, service: ServiceInEnvironment, artifact: Artifact)
     """The label that (artifact, manifest) of a service has, or None where it has no number yet."""
     known = draft.find(_pair(service, artifact), e.PairEntry)
     return version_label(known.number) if known is not None else None
-
-
-def foreign_image(service: ServiceInEnvironment, artifact: Artifact) -> str | None:
-    """That the catalog does not take this image for the service, with those that it takes; None where it does."""
-    if artifact.image in service.images:
-        return None
-    return f"{service.service} takes images from {', '.join(service.images) or 'none'}, not from {artifact.image}"
 
 
 def _pair(service: ServiceInEnvironment, artifact: Artifact) -> str:
@@ -167,9 +158,12 @@ def _turn_down(draft: Draft, members: dict[str, str]) -> None:
 
 def _start(
     draft: Draft, members: dict[str, str], cause: str, release: str | None = None, order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST
-) -> None:
-    if enqueue(draft, members, cause, release, order) is None:
+) -> bool:
+    """Queue them; whether they were not refused."""
+    queued = enqueue(draft, members, cause, release, order) is not None
+    if not queued:
         _turn_down(draft, members)
+    return queued
 
 
 def only_numbered(draft: Draft, service: ServiceInEnvironment, label: str) -> bool:
@@ -191,19 +185,13 @@ def _offer(draft: Draft, service: ServiceInEnvironment, label: str, release: str
     if name is None:
         _start(draft, {service.service: label}, "release", None, order)
         return True
-    _collect(draft, name, service.service, label, size or group_size(draft, service), order)
+    _collect(draft, name, service.service, label, size or group_size(draft, service), order, group=release is None)
     return True
 
 
 def group_of(service: ServiceInEnvironment) -> str | None:
     """The name by which what moves together with a service is collected; None where it moves alone."""
     return f"group {service.moves_together}" if service.moves_together else None
-
-
-def _is_group(draft: Draft, name: str, members: Iterable[str]) -> bool:
-    """Whether what is collected under this name is what moves together, and no release that somebody called so."""
-    known = (draft.service_as_known(member) for member in members)
-    return any(service is not None and group_of(service) == name for service in known)
 
 
 def group_size(draft: Draft, service: ServiceInEnvironment) -> int | None:
@@ -218,14 +206,25 @@ def group_mates(draft: Draft, service: ServiceInEnvironment) -> list[str]:
     return [n for n in names if (other := draft.service(n)) is not None and other.moves_together == service.moves_together]
 
 
-def _collect(draft: Draft, name: str, service: str, label: str, size: int | None, order: ReleaseOrder, *, again: bool = False) -> None:
+def _collect(
+    draft: Draft,
+    name: str,
+    service: str,
+    label: str,
+    size: int | None,
+    order: ReleaseOrder,
+    *,
+    again: bool = False,
+    group: bool = False,
+) -> None:
     before = draft.find(f"release/{name}", e.ReleaseEntry)
     members = {**(before.members if before is not None else {}), service: label}
     whole = size if size is not None else (before.size if before is not None else None)
-    declared = whole is not None and not _is_group(draft, name, members)
-    wait = (RELEASE_WAIT_SECONDS if declared else RELEASE_QUIET_SECONDS) * 1000
+    wait = (RELEASE_WAIT_SECONDS if whole is not None and not group else RELEASE_QUIET_SECONDS) * 1000
     known = {*(before.again if before is not None else ())} - {service} | ({service} if again else set())
-    entry = e.ReleaseEntry(name, whole, dict(sorted(members.items())), order, draft.clock.steady + wait, again=tuple(sorted(known)))
+    entry = e.ReleaseEntry(
+        name, whole, dict(sorted(members.items())), order, draft.clock.steady + wait, again=tuple(sorted(known)), group=group
+    )
     draft.put(f"release/{name}", entry)
     if name not in draft.index.releases:
         draft.put("index", replace(draft.index, releases=(*draft.index.releases, name)))
@@ -236,10 +235,17 @@ def _collect(draft: Draft, name: str, service: str, label: str, size: int | None
     draft.because("collecting", f"release {name}: {len(members)}{of} services so far, the last is {service} {label}")
 
 
-def _start_release(draft: Draft, entry: e.ReleaseEntry) -> None:
+def _start_release(draft: Draft, entry: e.ReleaseEntry) -> bool:
+    """Queue what came; whether it was not refused. Of what moves together the rest goes on without what may not move any more."""
     _forget_release(draft, entry.release)
-    if members := moved_by(draft, entry):
-        _start(draft, members, entry.cause, entry.release, entry.order)
+    members = moved_by(draft, entry)
+    kept = {s: why for s, label in members.items() if entry.group and (why := unwanted(draft, s, label, entry.cause)) is not None}
+    for service, why in kept.items():
+        text = f"release {entry.release} goes on without {service} {members[service]}: {why}"
+        draft.because("stays-behind", text)
+        notify_of_release(draft, "release-incomplete", (service,), text, control("retry", f"{draft.environment}:{service}"))
+    _turn_down(draft, {service: members.pop(service) for service in kept})
+    return not members or _start(draft, members, entry.cause, entry.release, entry.order)
 
 
 def moved_by(draft: Draft, entry: e.ReleaseEntry) -> dict[str, str]:
@@ -315,12 +321,19 @@ def releases_due(draft: Draft) -> None:
         if not (new := _new_of(draft, entry)):
             _forget_release(draft, name)
             _say_nothing_new(draft, entry)
-        elif entry.size is not None and len(entry.members) < entry.size and not _is_group(draft, name, entry.members):
+        elif entry.size is not None and len(entry.members) < entry.size and not entry.group:
             _forget_release(draft, name)
             _turn_down(draft, new)
             came = " and ".join(f"{service} {label}" for service, label in sorted(entry.members.items()))
             text = f"release {name} is dropped: only {len(entry.members)} of {entry.size} services came ({came}); push it again whole"
             draft.because("release-dropped", text)
-            notify_of_release(draft, name, entry.size, tuple(sorted(entry.members)), text)
-        else:
-            _start_release(draft, entry)
+            _tell_dropped(draft, entry, text)
+        elif not _start_release(draft, entry):
+            _tell_dropped(draft, entry, f"release {name} is dropped: {draft.reasons[-1].text.removeprefix('refused: ')}")
+
+
+def _tell_dropped(draft: Draft, entry: e.ReleaseEntry, text: str) -> None:
+    """Tell people of a release that comes to nothing: whoever pushed it has heard nothing of that."""
+    size = f" --release-size {entry.size}" if entry.size is not None else ""
+    command = "ctrlplane-stream artifact push IMAGE@DIGEST" + ("" if entry.group else f" --release {entry.release}{size}")
+    notify_of_release(draft, "release-dropped", tuple(sorted(entry.members)), text, command)

@@ -3,9 +3,11 @@
 from ctrlplane_stream.decision import entities as e
 from ctrlplane_stream.decision.draft import Draft
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
+from ctrlplane_stream.model.identity import Artifact
 
-_PINNABLE = ("release", "configuration")
-"""What a pin keeps from beginning: a person who says revert or retry means it."""
+_BY_ITSELF = ("release", "configuration")
+"""What a pin, or a repository that the catalog withdrew, keeps from beginning: a person who says revert or retry means it."""
 
 
 def unable(draft: Draft, service: str) -> str | None:
@@ -19,14 +21,32 @@ def unable(draft: Draft, service: str) -> str | None:
     return f"{service} is only advised on (mode advise): another tool moves it{serves}"
 
 
+def foreign_image(service: ServiceInEnvironment, artifact: Artifact) -> str | None:
+    """That the catalog does not take this image for the service, with those that it takes; None where it does."""
+    if artifact.image in service.images:
+        return None
+    return f"{service.service} takes images from {', '.join(service.images) or 'none'}, not from {artifact.image}"
+
+
 def unwanted(draft: Draft, service: str, label: str, cause: str) -> str | None:
     """Why a service shall not be moved to a version any more, and what to do once it shall; None where it shall."""
     if (gone := unable(draft, service)) is not None:
         return f"{gone}; control retry reruns this once the catalog has it rolled out by us again"
     target = draft.target(service)
-    if cause in _PINNABLE and target.pinned not in (None, label):
+    if cause in _BY_ITSELF and target.pinned not in (None, label):
         return f"{target.pin}; control retry reruns this after unpin"
+    if cause in _BY_ITSELF and (foreign := _withdrawn(draft, service, label)) is not None:
+        return f"{foreign}; control retry reruns this all the same"
     return None
+
+
+def _withdrawn(draft: Draft, service: str, label: str) -> str | None:
+    """That the catalog does not take the image of a version any more; None where it does, or where the artifact serves anyhow."""
+    known, version = draft.service(service), draft.version(service, label)
+    serving = draft.version(service, draft.target(service).stable or "")
+    if known is None or version is None or (serving is not None and serving.artifact == version.artifact):
+        return None
+    return foreign_image(known, version.artifact)
 
 
 def given_up_with(draft: Draft, queued: e.Rollout, unit: e.Unit) -> str | None:

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.decision.phases import Phase
+from ctrlplane_stream.model.catalog import ServiceInEnvironment
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb, ReleaseOrder, WorldCause
 from ctrlplane_stream.model.identity import EdgeKind, ServiceKind
@@ -172,6 +173,72 @@ def test_a_release_of_which_another_tool_moves_something_is_refused_at_once() ->
         assert loop.driver.reasons[-1].text == "refused: cart is only advised on (mode advise): another tool moves it"
     loop.push("pay", 1)
     until(loop, "pay/1", Phase.COMPLETED)
+
+
+def grouped(*names: str) -> list[ServiceInEnvironment]:
+    return [service(name, moves_together="till") for name in names]
+
+
+def test_what_a_group_has_collected_is_rolled_out_though_the_catalog_dissolves_the_group_meanwhile() -> None:
+    """It was dropped as a release that is not whole, which nobody had declared."""
+    loop = Loop.of(catalog(*grouped("cart", "pay")))
+    for name in ("cart", "pay"):
+        loop.push(name, 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    loop.push("cart", 2)
+    loop.give(CatalogApplied(catalog(service("cart"), service("pay")), "h2", "ada"))
+    loop.run(60)
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_group_goes_on_without_a_member_that_leaves_the_catalog_while_it_collects_and_people_are_told() -> None:
+    """All that had come was refused with it, and nobody heard of that."""
+    loop = Loop.of(catalog(*grouped("cart", "pay", "mail")))
+    for name in ("cart", "pay", "mail"):
+        loop.push(name, 1)
+    until(loop, "cart/1", Phase.COMPLETED)
+    for name in ("cart", "pay"):
+        loop.push(name, 2)
+    loop.give(CatalogApplied(catalog(*grouped("pay", "mail")), "h2", "ada"))
+    loop.run(60)
+    until(loop, "pay/2", Phase.COMPLETED)
+    told = [(n.event, n.text, n.next_command) for n in loop.driver.notices]
+    gone = "the catalog of production does not have cart; control retry reruns this once the catalog has it rolled out by us again"
+    text = f"release group till goes on without cart #2: {gone}"
+    assert ("release-incomplete", text, "ctrlplane-stream control retry production:cart --why REASON") in told
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_release_of_which_something_leaves_the_catalog_before_it_begins_is_dropped_and_said_so() -> None:
+    loop = shop()
+    for name in ("cart", "pay"):
+        loop.push(name, 2, release="r1")
+    loop.give(CatalogApplied(catalog(*[service(name) for name in SHOP if name != "cart"]), "h2", "ada"))
+    loop.run(60)
+    told = [(n.event, n.text, n.next_command) for n in loop.driver.notices]
+    text = "release r1 is dropped: the catalog of production does not have cart"
+    assert told[-1] == ("release-dropped", text, "ctrlplane-stream artifact push IMAGE@DIGEST --release r1")
+    loop.push("pay", 2, release="r1")
+    loop.run(60)
+    until(loop, "pay/2", Phase.COMPLETED)
+
+
+@pytest.mark.parametrize("group", [None, "till"])
+def test_what_waits_is_not_begun_once_the_catalog_takes_its_repository_no_more(group: str | None) -> None:
+    """Frozen, and its repository withdrawn, as one does with what was poisoned: it began once it was thawed, and nobody was told."""
+    pay = service("pay", moves_together=group)
+    loop = Loop.of(catalog(service("cart", moves_together=group), pay))
+    for name in ("cart", "pay"):
+        loop.push(name, 1)
+    loop.run(300)
+    loop.say(OverrideVerb.FREEZE)
+    loop.push("cart", 2)
+    loop.give(CatalogApplied(catalog(service("cart", moves_together=group, images=("clean/cart",)), pay), "h2", "ada"))
+    loop.say(OverrideVerb.UNFREEZE)
+    loop.run(120)
+    assert weights(loop, "cart") == {"#1": 100}
+    told = "cart takes images from clean/cart, not from registry.example/cart; control retry reruns this all the same"
+    assert any(told in n.text for n in loop.driver.notices)
 
 
 @pytest.mark.parametrize("supersede", Supersede)

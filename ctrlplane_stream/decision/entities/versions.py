@@ -53,7 +53,8 @@ class OfferedEntry(msgspec.Struct, frozen=True):
 
 
 class ReleaseEntry(msgspec.Struct, frozen=True):
-    """A set that is still being collected: members of a declared release by service and version label."""
+    """A set that is still being collected: members of a declared release, or of a ``group`` that moves together, by service and version
+    label."""
 
     release: str
     size: int | None
@@ -63,3 +64,5 @@ class ReleaseEntry(msgspec.Struct, frozen=True):
     cause: str = "release"
     again: tuple[str, ...] = ()
     """Members whose version came before and does not serve: they go along with what is new, and alone they are nothing."""
+    group: bool = False
+    """What it was as it began: a catalog that dissolves the group meanwhile makes no release of it that somebody must make whole."""

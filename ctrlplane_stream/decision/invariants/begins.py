@@ -56,8 +56,9 @@ def _artifact(state: State, service: str, label: str | None) -> Artifact | None:
 
 
 def what_comes_has_come(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """7: what comes of a release counts as come, whatever keeps it: the release does not wait for it, nor is it dropped as if it lacked."""
-    if not isinstance(fact, ArtifactPushed) or fact.release is None:
+    """7: what comes of a release counts as come, whatever keeps it: the release does not wait for it, nor is it dropped as if it lacked.
+    A record that is read again comes as it came, whatever the catalog says since."""
+    if not isinstance(fact, ArtifactPushed) or fact.release is None or books.origin in books.taken:
         return
     artifact, collects = fact.artifact, decision.state.find(f"release/{fact.release}", e.ReleaseEntry)
     service = before.find(f"service/{artifact.service}", ServiceInEnvironment)
