@@ -57,6 +57,10 @@ class Condition:
     many: float = 0.0
     """Requests that call cart so many ``times``, one call after the other; the others call it once."""
     times: int = 1
+    lists: float = 0.0
+    """Requests to cart that call stock 200 times; the others call it as often as they do."""
+    aside: float = 0.0
+    """Requests to cart beside the others, as a part of these, of a batch that takes a fifth of the time and is not routed."""
     shared: bool = False
     """Those fail whoever serves them, and their calls are tries."""
     drift: tuple[float, float] = (0.0, 0.0)
@@ -89,8 +93,10 @@ CONDITIONS = (
 MANY_CALLS = (
     Condition("1 in 10 calls ten times", many=0.1, times=10),
     Condition("1 in 20 fails at both, 3 tries", many=0.05, times=3, shared=True),
+    Condition("1 in 50 makes 200 calls", lists=0.02),
+    Condition("a fifth comes from a quick caller that is not routed", aside=0.25),
 )
-"""Requests that touch a candidate more often than others do."""
+"""Requests that are unlike: that touch a candidate more often than others do, call on more often, or never come to it."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,7 @@ _LATENCY = 20.0, 0.47
 _FAST = 3.0, 0.4
 _GAP = 1.0, 0.4
 _ENTRY = 40.0, 0.47
+_LIST = 200
 
 
 class Many(NamedTuple):
@@ -241,6 +248,9 @@ class System:
                 self._version(version, int(count), ill, wave * drift, many, edges, services, exposures)
         if many is not None:
             exposures += self._standing(stable, many, fault, wave)
+        if self.condition.aside:
+            version, ill = (CANDIDATE, fault) if weight >= 1 else (stable, HEALTHY)
+            self._beside(version, int(self.rng.poisson(rate * self.condition.aside)), ill, wave, edges, services, exposures)
         slow_db = 1.0 + (fault.db_slower - 1.0) * min(1.0, weight * 4) if weight > 0 else 1.0
         self._around(rate, wave, slow_db, (int(counts[0]), int(counts[1])), drifts, many, edges, services)
         part = WindowPart("prod", 0, number * WINDOW_SECONDS, 0, tuple(edges), tuple(services), tuple(exposures))
@@ -344,6 +354,8 @@ class System:
             ("pricing", EdgeKind.CALL, 1.0 * ill.pricing_calls),
         ):
             made = int(self.rng.poisson(count * calls))
+            if callee == "stock" and self.condition.lists:
+                made += int(_LIST * calls * self.rng.binomial(count, self.condition.lists))
             to = UNKNOWN_VERSION if kind is EdgeKind.DATABASE else "#1"
             failed = self._events(made, 0.001)
             latency = self._latencies(made, _FAST, wave)
@@ -351,6 +363,27 @@ class System:
         sent = int(self.rng.poisson(count * 0.2))
         latency = self._latencies(sent, _FAST, wave)
         edges.append(EdgeWindow("cart", "mail", EdgeKind.MESSAGE, version, "#1", sent, 0, sent, 0, latency, latency))
+
+    def _beside(
+        self,
+        version: str,
+        count: int,
+        ill: Fault,
+        wave: float,
+        edges: list[EdgeWindow],
+        services: list[ServiceWindow],
+        exposures: list[ExposureWindow],
+    ) -> None:
+        """The requests of a batch, which calls nothing on."""
+        errors = count if ill.dead else self._events(count, min(1.0, self.base_errors * wave + ill.errors))
+        latency = self._with_tail(count, _LATENCY, 0.2 * wave * ill.slower, ill.tail_slower)
+        to, exposure = (UNKNOWN_VERSION, Exposure.POSSIBLE) if ill.dead else (version, Exposure.EXPOSED)
+        server = Sketch() if ill.dead else latency
+        edges.append(EdgeWindow("batch", "cart", EdgeKind.CALL, "#1", to, count, errors, count, errors, latency, server))
+        services.append(ServiceWindow("batch", "#1", count, errors, count, count, latency, errors))
+        exposures.append(ExposureWindow("batch", "cart", version, exposure, count, errors, latency))
+        if not ill.dead:
+            services.append(ServiceWindow("cart", version, count, errors, count, 0, latency))
 
     def _around(
         self,

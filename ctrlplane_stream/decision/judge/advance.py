@@ -21,6 +21,7 @@ from ctrlplane_stream.decision.judge.checks import (
 )
 from ctrlplane_stream.decision.judge.harming import touched_after
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
+from ctrlplane_stream.decision.judge.mixes import mixes_after
 from ctrlplane_stream.decision.judge.new_calls import new_calls_after
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_assignment, budget_of, groups, needed
@@ -76,6 +77,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         _remember(latencies, group, pair)
     checks |= hear(state, assignment, rows, sampling)
     checks |= new_calls_after(state, assignment, rows)
+    checks |= mixes_after(state, assignment, rows)
     for change in assignment.changed:
         _arrivals_and_limits(state, checks, change, assignment, rows, sampling, known)
     seen = {change.service: _seen(state, change, assignment, rows) for change in assignment.changed}

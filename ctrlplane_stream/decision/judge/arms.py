@@ -8,11 +8,14 @@ from enum import Enum
 
 import msgspec
 
-from ctrlplane_stream.decision.judge.histograms import Drawn
+from ctrlplane_stream.decision.judge.histograms import Drawn, without
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey, EdgeKind
 from ctrlplane_stream.model.sketch import Sketch
 from ctrlplane_stream.model.windows import Exposure, ExposureWindow
+
+_FEW = 0.05
+"""Of so large a part of the requests no caller may be known before that makes them requests of another kind."""
 
 
 class Side(Enum):
@@ -77,6 +80,54 @@ def _version_arm(rows: Rows, service: str, version: str | None) -> ArmWindow:
                 calls, estimated = calls + call.calls, estimated + call.estimated_calls
             arm.calls[key] = (calls, estimated)
     return arm
+
+
+def arms_by_caller(rows: Rows, service: str, versions: tuple[str, ...]) -> list[list[ArmWindow]]:
+    """The arms of versions of a service by who called it, of each as many and in the same order; of one caller they are `version_arm`.
+
+    Requests of which no caller is known are an arm of their own, the last, where they are many. Few are a matter of spans that are lost,
+    and what servers saw to fail and callers did not is as much any caller's: both are spread over all. Calls made are in none of them.
+    """
+    keys, wholes = rows.incoming.get(service, ()), [version_arm(rows, service, version) for version in versions]
+    called = [[_edge_arm(rows, (key,), callee_version=version, latency=Side.SERVER) for key in keys] for version in versions]
+    alone = [max(0.0, whole.requests - sum(arm.requests for arm in arms)) for whole, arms in zip(wholes, called, strict=True)]
+    many = any(rest > _FEW * whole.requests for rest, whole in zip(alone, wholes, strict=True))
+    if sum(any(arm.requests for arm in edge) for edge in zip(*called, strict=True)) + many < 2:
+        return [[whole] for whole in wholes]
+    for version, whole, arms, rest in zip(versions, wholes, called, alone, strict=True):
+        apart = _of_no_caller(rows, service, version, whole, arms, rest) if many else ArmWindow()
+        _spread(whole, arms, apart)
+        if many:
+            arms.append(apart)
+    return called
+
+
+def _of_no_caller(rows: Rows, service: str, version: str, whole: ArmWindow, arms: list[ArmWindow], requests: float) -> ArmWindow:
+    estimated = max(requests, whole.estimated - sum(arm.estimated for arm in arms))
+    errors = min(requests, max(0.0, whole.errors - sum(arm.errors for arm in arms)))
+    failed = min(estimated, max(errors, whole.estimated_errors - sum(arm.estimated_errors for arm in arms)))
+    own = [row.latency for row in rows.services.get(service, ()) if row.version == version]
+    answered = [sketch for key in rows.incoming[service] for sketch in _answers(rows, key, version)]
+    return ArmWindow(requests, errors, estimated, Drawn([without(own, answered)]), estimated_errors=failed)
+
+
+def _answers(rows: Rows, key: EdgeKey, version: str) -> list[Sketch]:
+    return [row.server for row in rows.edges[key] if row.callee_version == version]
+
+
+def _spread(whole: ArmWindow, arms: list[ArmWindow], apart: ArmWindow) -> None:
+    """Into the arms, in proportion to their requests, what the whole has beyond them and what is apart."""
+    seen = sum(arm.requests for arm in arms)
+    if not seen:
+        return
+    requests = max(0.0, whole.requests - seen - apart.requests)
+    errors = max(0.0, whole.errors - sum(arm.errors for arm in arms) - apart.errors)
+    estimated = max(0.0, whole.estimated - sum(arm.estimated for arm in arms) - apart.estimated)
+    failed = max(0.0, whole.estimated_errors - sum(arm.estimated_errors for arm in arms) - apart.estimated_errors)
+    for arm in arms:
+        part = arm.requests / seen
+        arm.requests, arm.errors = arm.requests + part * requests, arm.errors + part * errors
+        arm.estimated, arm.estimated_errors = arm.estimated + part * estimated, arm.estimated_errors + part * failed
 
 
 def calls_arm(

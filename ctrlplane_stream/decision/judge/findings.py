@@ -11,6 +11,7 @@ from ctrlplane_stream.decision.judge.advance import arrivals_key, limit_key
 from ctrlplane_stream.decision.judge.baseline import QUANTILES
 from ctrlplane_stream.decision.judge.beside import explains
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram, quantile_bounds
+from ctrlplane_stream.decision.judge.mixes import unlike
 from ctrlplane_stream.decision.judge.new_calls import NewCall, new_calls
 from ctrlplane_stream.decision.judge.questions import (
     MAX_EDGES,
@@ -45,6 +46,7 @@ _LARGEST = 700.0
 _NEW = CheckState()
 _NO_ARM = Arm()
 _PRE_EXISTING_REQUESTS = 30
+_UNLIKE = "its callers ask the two versions in unlike proportions, and may ask for other things: it is not known for whom it makes a call"
 
 Interval = tuple[float | None, float | None]
 
@@ -87,7 +89,10 @@ def _check_of(evidence: MetricEvidence) -> str:
 
 
 def _excused(evidence: MetricEvidence, accused: CheckState, state: StepState, assignment: Assignment) -> MetricEvidence:
-    """The evidence of a check, or the same without FAIL where stable does beside the candidate what is held against the past."""
+    """The evidence of a check, or the same without FAIL where stable does beside the candidate what is held against the past, or others ask
+    the candidate than ask stable."""
+    if evidence.comparison is Comparison.VERSIONS and evidence.name is Metric.CALLS_PER_REQUEST and unlike(evidence.guard, state):
+        return replace(evidence, status=VerdictStatus.INCONCLUSIVE, missing=_UNLIKE)
     guard = Guard(evidence.guard, evidence.role)
     if evidence.comparison is not Comparison.BASELINE or not explains(guard, evidence.name, evidence.margin, accused, state, assignment):
         return evidence

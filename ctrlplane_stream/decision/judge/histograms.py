@@ -7,7 +7,7 @@ speed of C; the latencies of one window are added to it once, and until then sta
 import math
 from bisect import bisect_right
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import add
 
 import msgspec
@@ -130,19 +130,39 @@ def above(sketches: list[Sketch], bucket: int) -> tuple[float, float]:
 _with_sketches, _above, quantile_bounds = compiled(with_sketches), compiled(above), compiled(quantile_interval)
 
 
+def without(sketches: list[Sketch], others: list[Sketch]) -> Sketch:
+    """What some durations are beyond others that were drawn from them."""
+    counts: dict[int, int] = {}
+    for sign, drawn in ((1, sketches), (-1, others)):
+        for sketch in drawn:
+            for index, count in zip(sketch.indices, sketch.counts, strict=True):
+                counts[index] = counts.get(index, 0) + sign * count
+    left = {index: counts[index] for index in sorted(counts) if counts[index] > 0}
+    zero = sum(sketch.zero for sketch in sketches) - sum(sketch.zero for sketch in others)
+    return Sketch(tuple(left), tuple(left.values()), max(0, zero))
+
+
 class Drawn(msgspec.Struct, gc=False):
-    """The latencies of an arm in one window, as the sketches that they came as; added up first, then read."""
+    """The latencies of an arm in one window, as the sketches that they came as; added up first, then read. ``weighed`` are those of which
+    each counts for more or less than one."""
 
     sketches: list[Sketch] = []
+    weighed: list[tuple[float, "Drawn"]] = []
 
     @property
     def counted(self) -> bool:
         """Whether there is any latency above zero."""
-        return bool(self.sketches) and (bool(self.sketches[0].indices) or any(sketch.indices for sketch in self.sketches))
+        if self.sketches and (self.sketches[0].indices or any(sketch.indices for sketch in self.sketches)):
+            return True
+        return any(drawn.counted for _, drawn in self.weighed)
 
     def above(self, bucket: int) -> tuple[float, float]:
         """How many durations lie above a bucket, and how many there are."""
-        return _above(self.sketches, bucket)
+        slow, total = _above(self.sketches, bucket)
+        for weight, drawn in self.weighed:
+            more, of = drawn.above(bucket)
+            slow, total = slow + weight * more, total + weight * of
+        return slow, total
 
     def slow(self, bucket: int, part: float) -> tuple[float, float]:
         """As `above`, of those in the next bucket up only a part."""
@@ -150,5 +170,14 @@ class Drawn(msgspec.Struct, gc=False):
         return (slow if part == 1.0 else part * slow + (1.0 - part) * self.above(bucket + 1)[0]), total
 
     def histogram(self) -> Histogram:
-        """All of them as one dense row."""
-        return NOTHING.with_sketches(self.sketches)
+        """All of them as one dense row, of which what is weighed is rounded to whole ones: it is shown, and slow begins by it."""
+        if not self.weighed:
+            return NOTHING.with_sketches(self.sketches)
+        return NOTHING.with_sketches([*self.sketches, *(_thinned(drawn.histogram(), weight) for weight, drawn in self.weighed)])
+
+
+def _thinned(histogram: Histogram, weight: float) -> Sketch:
+    """So many times as many durations, each quantile where it was."""
+    reached = [round(weight * below) for below in accumulate(histogram.counts, initial=histogram.zero)]
+    counts = [(histogram.base + place, b - a) for place, (a, b) in enumerate(pairwise(reached)) if b > a]
+    return Sketch(tuple(index for index, _ in counts), tuple(count for _, count in counts), reached[0])

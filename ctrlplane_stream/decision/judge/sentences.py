@@ -47,8 +47,20 @@ def harm_beside(evidence: MetricEvidence, changed: Culprit, blamed: Culprit | No
 def _shown(evidence: MetricEvidence) -> str:
     what = f"{_place(evidence)}{_NAMES[evidence.name]} is {_value(evidence, True)}"
     against = f"against {_value(evidence, False)} {_other_side(evidence)} ({_margin(evidence)} allowed)"
+    if _within(evidence):
+        against += ", within that over all of the step but beyond it in some windows"
     proof = f"after {counted(evidence.windows, 'window')}, p = {evidence.p_value:.1g} where {1 / evidence.threshold:.1g} was needed"
     return f"{what} {against}, {proof}"
+
+
+def _within(evidence: MetricEvidence) -> bool:
+    """Whether what the step has come to lies within the margin: it fails by windows, and those before harm began count here too."""
+    effect, margin = evidence.effect, evidence.margin
+    if effect is None or evidence.comparison is Comparison.LIMIT:
+        return False
+    if evidence.name in _SHARES:
+        return effect <= margin
+    return effect <= 1.0 + margin and (evidence.name is not Metric.CALLS_PER_REQUEST or effect * (1.0 + margin) >= 1.0)
 
 
 def passed(state: StepState, assignment: Assignment) -> str:
@@ -283,6 +295,8 @@ def _margin(evidence: MetricEvidence) -> str:
         return f"{1 - QUANTILES[evidence.name]:.0%}"
     if evidence.comparison is Comparison.LIMIT:
         return f"an absolute limit of {evidence.margin:g}"
+    if evidence.name is Metric.CALLS_PER_REQUEST and evidence.effect is not None and evidence.effect < 1.0:
+        return f"{1.0 - 1.0 / (1.0 + evidence.margin):.0%} fewer"
     if evidence.name not in _SHARES:
         return f"{evidence.margin:.0%} more"
     points = f"{evidence.margin * 100:.3g}"
