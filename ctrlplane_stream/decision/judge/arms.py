@@ -87,7 +87,15 @@ def arms_by_caller(rows: Rows, service: str, versions: tuple[str, ...]) -> list[
 
     Requests of which no caller is known are an arm of their own, the last, where they are many. Few are a matter of spans that are lost,
     and what servers saw to fail and callers did not is as much any caller's: both are spread over all. Calls made are in none of them.
+    Added up once per window: not to be changed.
     """
+    if (service, versions) not in rows.callers:
+        rows.callers[service, versions] = _arms_by_caller(rows, service, versions)
+    arms: list[list[ArmWindow]] = rows.callers[service, versions]
+    return arms
+
+
+def _arms_by_caller(rows: Rows, service: str, versions: tuple[str, ...]) -> list[list[ArmWindow]]:
     keys, wholes = rows.incoming.get(service, ()), [version_arm(rows, service, version) for version in versions]
     called = [[_edge_arm(rows, (key,), callee_version=version, latency=Side.SERVER) for key in keys] for version in versions]
     alone = [max(0.0, whole.requests - sum(arm.requests for arm in arms)) for whole, arms in zip(wholes, called, strict=True)]

@@ -43,6 +43,8 @@ class Rows:
     """What a kept success and a kept failure of a version stand for, where the versions of a service are known to be sampled otherwise."""
     arms: dict[tuple[str, str | None], Any] = field(default_factory=dict)
     """What `arms.version_arm` has added up of these rows, since several questions ask for the same."""
+    callers: dict[tuple[str, tuple[str, ...]], Any] = field(default_factory=dict)
+    """And `arms.arms_by_caller`."""
 
 
 def sort_rows(closed: ClosedWindow, since_ms: int) -> Rows:
