@@ -362,6 +362,38 @@ def test_a_version_whose_annotations_somebody_took_away_is_told_of_and_deleted_l
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("edited", ["replicas", "weights"])
+def test_broken_glass_goes_over_an_edit_that_nobody_noted_yet(lab, namespace, edited):
+    """Glass is broken where no worker looks. The edit was found after it and stopped it: it was called done, and nothing moved."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 50) as (actuator, _, admin):
+            if edited == "replicas":
+                await kubectl(admin, Kind.DEPLOYMENT, namespace, "shop-cart-v2", "/spec/replicas", 0)
+            else:
+                await kubectl(admin, Kind.HTTP_ROUTE, namespace, "shop-cart", "/spec/rules/0/backendRefs/0/weight", 60)
+            await actuator.break_glass(TARGET, "bob", "pages are down")
+            seen = await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            assert seen.break_glass is not None
+
+    asyncio.run(run())
+
+
+def test_an_abort_goes_over_labels_that_somebody_took_off_what_serves(lab, namespace):
+    """As ``kubectl replace`` does. It was told as somebody else's of our name, and the candidate kept its weight for good."""
+
+    async def run() -> None:
+        async with at_weights(lab, namespace, 75) as (actuator, _, admin):
+            await kubectl(admin, Kind.DEPLOYMENT, namespace, "shop-cart-v1", "/metadata/labels", {})
+            edited = (await settled_edit(actuator)).edited
+            uid = (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["metadata"]["uid"]
+            await actuator.apply(*command(TARGET, 3, *pair(100), over_edit=edited))
+            await settled(actuator, TARGET, {"#1": 100, "#2": 0})
+            assert (await admin.get(Kind.DEPLOYMENT, namespace, "shop-cart-v1"))["metadata"]["uid"] == uid
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("change", ["deleted", "renamed"])
 def test_glass_is_not_broken_where_nothing_steers_the_traffic(lab, namespace, change):
     """It is refused in words and changes nothing: whoever sees it done would take the target for served, and the edit is still told."""

@@ -222,9 +222,12 @@ class Kubernetes:
         if sight.memory is None and sight.workloads:
             lost = f"the memory of {sight.target} is gone, and with it what is stable there"
             raise HandRefused(f"{lost}: set the weights on its route by hand, or give it a command")
-        memory = sight.memory or begun(sight)
+        memory, now = sight.memory or begun(sight), self._clock()
+        if sight.memory is not None and (right := remembered(sight, memory, now)) != memory:
+            await Hands(self._cluster_of(sight.place)).remember(right, sight.revision)
+            raise Conflict("what others did had to be noted first, or it would be found after this verb, and stop what it wants")
         ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight))
-        changed = change(ledger, self._clock())
+        changed = change(ledger, now)
         if isinstance(changed, Refusal):
             raise HandRefused(changed.reason)
         rule = sight.place.route

@@ -28,6 +28,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import (
     FLOOR,
     LABEL,
     MANAGED_BY,
+    MANAGER,
     OWNS,
     REPLICAS,
     REVISION,
@@ -161,9 +162,21 @@ class Hands:
         owned = [] if standby else await self._companions(sight, version, manifest)
         if owns(owned):
             manifest["metadata"]["annotations"][OWNS] = owns(owned)
-        await self._not_foreign(sight.place.workload, sight, name_of(manifest))
+        there = await self._not_foreign(sight.place.workload, sight, name_of(manifest))
+        if there is not None and label(there, SERVICE) is None:
+            await self._label_again(sight, there, manifest)
+            return
         made = await self._cluster.apply(sight.place.workload, sight.place.namespace, manifest)
         await self._make_owned(sight, made, owned)
+
+    async def _label_again(self, sight: Sight, there: Manifest, made: Manifest) -> None:
+        """Put the labels back that somebody took off what we made, and nothing else: what runs of it serves on."""
+        labels = {**(there["metadata"].get("labels") or {}), **made["metadata"]["labels"]}
+        operations: list[Manifest] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": revision_of(there)},
+            {"op": "add", "path": "/metadata/labels", "value": labels},
+        ]
+        await self._cluster.patch(sight.place.workload, sight.place.namespace, name_of(there), operations)
 
     async def _complete(self, sight: Sight, version: WantedVersion, owner: Manifest) -> None:
         if is_rolled_out(owner):
@@ -320,11 +333,18 @@ class Hands:
         there = await self._cluster.get(kind, sight.place.namespace, name)
         if there is None:
             return None
-        if label(there, SERVICE) != sight.place.slug:
+        if label(there, SERVICE) != sight.place.slug and not _is_of_our_hand(there):
             raise ApiRefused(f"{kind.manifest_kind} {name} exists and is not ours: rename it, or give the service another `name`")
         if there["metadata"].get("deletionTimestamp"):
             raise Conflict(f"{kind.manifest_kind} {name} is still being deleted")
         return there
+
+
+def _is_of_our_hand(manifest: Manifest) -> bool:
+    """Whether an object has no label of ours any more and was applied by us: somebody took them off. What is another service's has some."""
+    entries = manifest["metadata"].get("managedFields") or []
+    applied = any(each.get("manager") == MANAGER and each.get("operation") == "Apply" for each in entries)
+    return applied and label(manifest, SERVICE) is None
 
 
 def _is_owned(manifest: Manifest, owner: Manifest) -> bool:

@@ -121,7 +121,7 @@ def test_no_setting_is_left_behind():
 def test_each_worker_has_the_name_of_its_pod_and_is_replaced_when_it_is_told_something_else():
     pod, container, _ = worker_of(dry_run(told=SECURED))
     (instance,) = [each for each in container["env"] if each["name"] == "CTRLPLANE_INSTANCE"]
-    assert instance["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert instance["valueFrom"] == {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}
     again, other = (worker_of(dry_run(told=SECURED | more))[0] for more in ({}, {"CTRLPLANE_WINDOW_SECONDS": "30"}))
     assert again == pod
     assert other["metadata"]["annotations"] != pod["metadata"]["annotations"]
