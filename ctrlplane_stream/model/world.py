@@ -108,8 +108,9 @@ class TargetObserved(msgspec.Struct, frozen=True):
 
     ``cursor`` is None where we never acted on the target. ``edited`` says what somebody else changed by hand since.
     ``break_glass`` says who aborted on the target itself, until a command agrees with that. ``granularity`` is the smallest
-    share of traffic in percent that the world can move: 100 where a version has all of it or none. ``not_in_force`` says why what
-    steers the traffic does not go by these weights, in its own words; None where nothing says so.
+    share of traffic in percent that the world can move: 100 where a version has all of it or none. Steps are made for
+    ``100 // granularity`` shares, which must not be more than there are: 33 of three instances. ``not_in_force`` says why what steers
+    the traffic does not go by these weights, in its own words; None where nothing says so.
     """
 
     target: Target

@@ -86,19 +86,20 @@ class KubernetesWorld:
 class BehindService(KubernetesWorld):
     """Shares of four Pods behind one Service."""
 
-    granularity = 100 // _PODS
+    granularity = 100 / _PODS
 
     def _made_at(self, target: Target) -> Place:
         return Place(self._namespace, slug(target.service), template(_PODS), full=_PODS, service="contract")
 
 
-class AsConsumer(BehindService):
-    """Shares of four Pods that take work from a queue."""
+class AsConsumer(KubernetesWorld):
+    """Shares of three Pods that take work from a queue, none of which is a whole percent."""
 
+    granularity = 100 / 3
     kind = ServiceKind.CONSUMER
 
     def _made_at(self, target: Target) -> Place:
-        return Place(self._namespace, slug(target.service), template(_PODS), full=_PODS)
+        return Place(self._namespace, slug(target.service), template(3), full=3)
 
 
 class AsJob(KubernetesWorld):
@@ -167,6 +168,7 @@ class TestBehindService(_OnTheCluster):
 @only(
     "test_a_prepared_candidate_is_ready_without_weight",
     "test_weight_moves_to_what_is_ready",
+    "test_how_coarse_its_shares_are_the_world_says",
     "test_a_killed_instance_comes_back",
     "test_a_drained_version_is_parked_and_comes_back",
     "test_a_lease_that_nobody_renews_ends_on_stable",

@@ -51,38 +51,53 @@ class ActuatorContract:
 
     @clause
     async def test_weight_moves_to_what_is_ready(self, play: Play) -> None:
-        """A shift is taken and, both versions being ready, seen."""
+        """A shift is taken and, both versions being ready, seen; what lies between two shares is no more than the lower."""
         await play.stable_and_candidate(25)
-        accepted(await play.command(play.wanted(play.version(1, 0), play.version(2, 100))))
-        await play.see_weights(v1=0, v2=100)
+        for weight in (play.some, 50, 100):
+            accepted(await play.command(play.at(weight)))
+            await play.see_weights(v1=100 - weight, v2=weight)
+
+    @clause
+    async def test_how_coarse_its_shares_are_the_world_says(self, play: Play) -> None:
+        """A step that cannot be shown would be waited for: ``100 // granularity``, as observed, is how many shares there are, or the next
+        fewer that a whole percent can say. Of a consumer the instances say it where nothing else does, and of a job its kind."""
+        if not play.is_coarse or play.kind is ServiceKind.JOB:
+            return
+        await play.stable_and_candidate()
+        seen = await play.look()
+        if play.kind is ServiceKind.CONSUMER and seen.granularity == 1:
+            return
+        said = max(100 // percent for percent in range(2, 101) if 100 // percent <= play.shares)
+        assert 100 // seen.granularity == said, f"granularity {seen.granularity} instead of {100 // said}: {seen}"
 
     @clause
     async def test_the_same_command_twice_counts_once(self, play: Play) -> None:
         """A repeated cursor is applied and changes nothing."""
         await play.stable_and_candidate()
-        shift = play.wanted(play.version(1, 75), play.version(2, 25))
         for _ in range(3):
-            accepted(await play.command(shift, cursor=Cursor(1, 50)))
-        seen = await play.see_weights(v1=75, v2=25)
+            accepted(await play.command(play.at(play.some), cursor=Cursor(1, 50)))
+        seen = await play.see_weights(v1=100 - play.some, v2=play.some)
         assert seen.cursor == Cursor(1, 50), seen
 
     @clause
     async def test_an_older_cursor_is_refused(self, play: Play) -> None:
         """Whatever is not greater is refused with a reason and without effect; a greater epoch outranks any sequence."""
+        half = play.at_least(50)
         await play.stable_and_candidate(25)
-        accepted(await play.command(play.wanted(play.version(1, 50), play.version(2, 50)), cursor=Cursor(2, 1)))
-        refused(await play.command(play.wanted(play.version(1, 100), play.version(2, 0)), cursor=Cursor(1, 999)))
-        seen = await play.see_weights(v1=50, v2=50)
+        accepted(await play.command(play.at(half), cursor=Cursor(2, 1)))
+        refused(await play.command(play.at(0), cursor=Cursor(1, 999)))
+        seen = await play.see_weights(v1=100 - half, v2=half)
         assert seen.cursor == Cursor(2, 1), seen
 
     @clause
     async def test_commands_out_of_order_end_with_the_last(self, play: Play) -> None:
         """Whatever order commands arrive in, together or not, the greatest cursor rules at the end."""
         await play.stable_and_candidate()
-        steps = {sequence: play.wanted(play.version(1, 100 - sequence), play.version(2, sequence)) for sequence in (20, 50, 40, 30)}
-        outcomes = await asyncio.gather(*(play.command(wanted, cursor=Cursor(1, sequence)) for sequence, wanted in steps.items()))
+        last = play.at_least(50)
+        steps = {20: 20, 50: last, 40: 40, 30: 30}
+        outcomes = await asyncio.gather(*(play.command(play.at(weight), cursor=Cursor(1, of)) for of, weight in steps.items()))
         assert outcomes[1].status is OutcomeStatus.APPLIED, outcomes
-        seen = await play.see_weights(v1=50, v2=50)
+        seen = await play.see_weights(v1=100 - last, v2=last)
         assert seen.cursor == Cursor(1, 50), seen
 
     @clause
@@ -108,8 +123,9 @@ class ActuatorContract:
         if not play.sees_instances:
             return
         await play.stable_and_candidate()
-        never = play.version(3, 50, behaviour=Behaviour.NEVER_READY)
-        await play.command(play.wanted(play.version(1, 50), never, play.version(2, 0)))
+        half = play.at_least(50)
+        never = play.version(3, half, behaviour=Behaviour.NEVER_READY)
+        await play.command(play.wanted(play.version(1, 100 - half), never, play.version(2, 0)))
         await play.world.pass_time(1.0)
         seen = await play.look()
         assert (weights_of(seen).get("#1"), weights_of(seen).get("#3", 0)) == (100, 0), seen
@@ -117,7 +133,7 @@ class ActuatorContract:
     @clause
     async def test_a_weight_that_is_said_to_be_unsafe_does_not_wait_for_readiness(self, play: Play) -> None:
         """Somebody said that it goes also to what is not ready, where a route gives it."""
-        if not play.sees_instances or play.granularity > 1 or play.kind is not ServiceKind.ROUTED:
+        if not play.sees_instances or play.is_coarse or play.kind is not ServiceKind.ROUTED:
             return
         await play.stable_and_candidate()
         never = play.version(3, 50, behaviour=Behaviour.NEVER_READY)
@@ -141,11 +157,11 @@ class ActuatorContract:
         """Instances that die are seen as lost and are replaced, without any command and without moving weight."""
         if not play.sees_instances:
             return
-        await play.stable_and_candidate(25)
+        await play.stable_and_candidate(play.some)
         await play.world.kill(play.target, "#2")
         await play.see("#2 lost readiness", lambda seen: not ready_of(seen, "#2"))
         seen = await play.see("#2 is back", lambda seen: ready_of(seen, "#2"))
-        assert weights_of(seen) == {"#1": 75, "#2": 25}, seen
+        assert play.is_shown(weights_of(seen), play.some), seen
 
     @clause
     async def test_a_restarted_world_goes_on(self, play: Play) -> None:
@@ -179,12 +195,12 @@ class ActuatorContract:
         refused(await play.command(play.wanted(play.version(1, 100)), Verb.DELETE))
         seen = await play.look()
         assert ready_of(seen, "#2"), seen
-        assert weights_of(seen) == {"#1": 100 - some, "#2": some}, seen
+        assert play.is_shown(weights_of(seen), some), seen
 
     @clause
     async def test_a_candidate_by_weight_has_instances_for_its_share(self, play: Play) -> None:
         """As many as its share needs, at least one, before its weight rises; it keeps them at weight 0, and stable has all of its own."""
-        if not play.sees_instances or play.granularity > 1:
+        if not play.sees_instances or play.is_coarse:
             return
         accepted(await play.command(play.wanted(play.version(1, 100)), Verb.PREPARE))
         whole = (await play.see("#1 is ready", lambda seen: ready_of(seen, "#1"))).version("#1")
@@ -215,7 +231,7 @@ class ActuatorContract:
 
             def arrived(seen: TargetObserved, candidate: int = candidate, most: int = most) -> bool:
                 assert _size(seen) <= most, f"more than {most} instances: {seen}"
-                return weights_of(seen) == play.shown(candidate) and _size(seen) == size
+                return play.is_shown(weights_of(seen), candidate) and _size(seen) == size
 
             await play.see(f"#2 has {candidate}%", arrived)
 
@@ -276,15 +292,14 @@ class ActuatorContract:
         """After the lease the target is on stable and says so; a late renewal is refused; agreeing with stable ends the matter."""
         if not play.knows_leases:
             return
-        await play.stable_and_candidate(25, lease=play.world.lease_seconds)
+        await play.stable_and_candidate(play.some, lease=play.world.lease_seconds)
         await play.world.pass_time(play.world.lease_seconds)
         seen = await play.see("the lease expired", lambda seen: seen.lease_expired)
         seen = await play.see_weights(v1=100, v2=0)
-        partial = play.wanted(play.version(1, 75), play.version(2, 25))
-        refused(await play.command(partial, Verb.RENEW))
-        accepted(await play.command(play.wanted(play.version(1, 100), play.version(2, 0))))
-        accepted(await play.command(partial))
-        seen = await play.see_weights(v1=75, v2=25)
+        refused(await play.command(play.at(play.some), Verb.RENEW))
+        accepted(await play.command(play.at(0)))
+        accepted(await play.command(play.at(play.some)))
+        seen = await play.see_weights(v1=100 - play.some, v2=play.some)
         assert not seen.lease_expired, seen
 
     @clause
@@ -293,10 +308,11 @@ class ActuatorContract:
         read = play.weights_in_the_world
         if not play.knows_leases or read is None:
             return
-        await play.stable_and_candidate(25, lease=play.world.lease_seconds)
-        assert await read(play.target) == play.shown(25)
+        await play.stable_and_candidate(play.some, lease=play.world.lease_seconds)
+        weights = await read(play.target)
+        assert play.is_shown(weights, play.some), weights
         await play.world.pass_time(play.world.lease_seconds)
-        await play.wait("the world gives all traffic to #1", lambda weights: weights == play.shown(0), lambda: read(play.target))
+        await play.wait("the world gives all traffic to #1", lambda weights: play.is_shown(weights, 0), lambda: read(play.target))
 
     @clause
     async def test_a_renewed_lease_goes_on(self, play: Play) -> None:
@@ -304,10 +320,10 @@ class ActuatorContract:
         if not play.knows_leases:
             return
         lease = play.world.lease_seconds
-        await play.stable_and_candidate(25, lease=lease)
+        await play.stable_and_candidate(play.some, lease=lease)
         for _ in range(6):  # a lease and a half; each renewal has three quarters of one to arrive in
             await play.world.pass_time(lease / 4)
-            accepted(await play.command(play.wanted(play.version(1, 75), play.version(2, 25), lease=lease), Verb.RENEW))
+            accepted(await play.command(play.at(play.some, lease), Verb.RENEW))
         seen = await play.look()
         assert not seen.lease_expired, seen
         assert seen.lease_remaining_seconds is not None, seen
@@ -318,7 +334,7 @@ class ActuatorContract:
         """A command to all or nothing that waits leaves a partial weight as it is: when nobody renews, that goes to stable all the same."""
         if not play.knows_leases or not play.sees_instances:
             return
-        await play.stable_and_candidate(25, lease=play.world.lease_seconds)
+        await play.stable_and_candidate(play.some, lease=play.world.lease_seconds)
         never = play.version(3, 100, behaviour=Behaviour.NEVER_READY)
         accepted(await play.command(play.wanted(play.version(1, 0), play.version(2, 0), never)))
         await play.world.pass_time(play.world.lease_seconds)
@@ -329,8 +345,7 @@ class ActuatorContract:
     async def test_no_lease_ends_whole_weights_that_are_in_force(self, play: Play) -> None:
         """A command that is to come into force is on a lease until it is; what one version has all of stays, whoever looks."""
         await play.stable_and_candidate(play.some, lease=play.world.lease_seconds)
-        whole = play.wanted(play.version(1, 0), play.version(2, 100))
-        accepted(await play.command(msgspec.structs.replace(whole, lease_seconds=play.world.lease_seconds)))
+        accepted(await play.command(msgspec.structs.replace(play.at(100), lease_seconds=play.world.lease_seconds)))
         await play.see_weights(v1=0, v2=100)
         await play.world.pass_time(2 * play.world.lease_seconds)
         seen = await play.see_weights(v1=0, v2=100)
@@ -342,13 +357,13 @@ class ActuatorContract:
         hand = play.world.by_hand
         if hand is None:
             return
-        await play.stable_and_candidate(25, lease=play.world.lease_seconds)
+        await play.stable_and_candidate(play.some, lease=play.world.lease_seconds)
         most = play.at_least(90)
         await hand.edit(play.target, {"#1": 100 - most, "#2": most}, "alice", "trying something")
         seen = await play.see_weights(v1=100 - most, v2=most)
         assert seen.edited is not None, seen
         assert "alice" in seen.edited, seen
-        back = play.wanted(play.version(1, 100), play.version(2, 0))
+        back = play.at(0)
         refused(await play.command(back))
         for other in ("some other edit", seen.edited[:-1], f"{seen.edited} and more"):
             refused(await play.command(back, over_edit=other))
@@ -364,14 +379,15 @@ class ActuatorContract:
         hand = play.world.by_hand
         if hand is None:
             return
-        await play.stable_and_candidate(25)
+        await play.stable_and_candidate(play.some)
         many = play.at_least(40)
         await hand.edit(play.target, {"#1": 100 - many, "#2": many}, "alice", "")
         await play.see_weights(v1=100 - many, v2=many)
         seen = await hand.release(play.target)
-        assert (weights_of(seen), seen.edited) == ({"#1": 100 - many, "#2": many}, None), seen
+        assert play.is_shown(weights_of(seen), many), seen
+        assert seen.edited is None, seen
         assert (seen.lease_remaining_seconds is not None) == play.knows_leases, seen
-        accepted(await play.command(play.wanted(play.version(1, 50), play.version(2, 50))))
+        accepted(await play.command(play.at(50)))
 
     @clause
     async def test_broken_glass_ends_on_stable_at_once(self, play: Play) -> None:
@@ -382,12 +398,12 @@ class ActuatorContract:
             return
         await play.stable_and_candidate(play.some)
         seen = await hand.break_glass(play.target, "bob", "pages are down")
-        assert play.granularity > 1 or weights_of(seen) == {"#1": 100, "#2": 0}, seen
+        assert play.is_coarse or weights_of(seen) == {"#1": 100, "#2": 0}, seen
         seen = await play.see_weights(v1=100, v2=0)
         assert seen.break_glass is not None, seen
         assert "bob" in seen.break_glass, seen
-        refused(await play.command(play.wanted(play.version(1, 75), play.version(2, 25)), Verb.RENEW))
-        accepted(await play.command(play.wanted(play.version(1, 100), play.version(2, 0))))
+        refused(await play.command(play.at(play.some), Verb.RENEW))
+        accepted(await play.command(play.at(0)))
         seen = await play.look()
         assert seen.break_glass is None, seen
 
@@ -409,7 +425,7 @@ class ActuatorContract:
     async def test_broken_glass_waits_for_nothing(self, play: Play) -> None:
         """Stable gets everything, though nothing of it is ready at the moment, where a route gives it."""
         hand = play.world.by_hand
-        if hand is None or not play.sees_instances or play.granularity > 1 or play.kind is not ServiceKind.ROUTED:
+        if hand is None or not play.sees_instances or play.is_coarse or play.kind is not ServiceKind.ROUTED:
             return
         await play.stable_and_candidate(50)
         await play.world.kill(play.target, "#1")

@@ -1,6 +1,7 @@
 """One clause being played: commands in order, patient looks, and invariant 1 checked at every one of them."""
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from ctrlplane_stream.actuators.contract.world import Behaviour, World
@@ -22,7 +23,9 @@ class Play:
         self.world = world
         self.target = Target("contract", f"shop/{name.removeprefix('test_').replace('_', '-')}")
         self.sequence = 0
-        self.granularity: int = getattr(world, "granularity", 1)
+        granularity: float = getattr(world, "granularity", 1)
+        self.is_coarse = granularity != 1
+        self.shares = round(100 / granularity)
         self.sees_instances: bool = getattr(world, "sees_instances", True)
         self.kind: ServiceKind = getattr(world, "kind", ServiceKind.ROUTED)
         self.run_before_us: Callable[[Target, Artifact], Awaitable[None]] | None = getattr(world, "run_before_us", None)
@@ -36,18 +39,20 @@ class Play:
         return self.at_least(25)
 
     def at_least(self, weight: int) -> int:
-        """The smallest weight from this on that this world can show."""
-        return -(-weight // self.granularity) * self.granularity
+        """The smallest weight from this on that this world can show: 34, not 33, is one of three instances and not none."""
+        return math.ceil(100 * math.ceil(weight * self.shares / 100) / self.shares)
 
     @property
     def knows_leases(self) -> bool:
         """Whether any weight here is partial, so that it may be on a lease."""
-        return self.granularity < 100
+        return self.shares > 1
 
-    def shown(self, candidate: int) -> dict[str, int]:
-        """What #1 and #2 show where #2 is to have so much and #1 the rest: rounded down for the candidate."""
-        reached = candidate // self.granularity * self.granularity
-        return {"#1": 100 - reached, "#2": reached}
+    def is_shown(self, weights: Mapping[str, int], candidate: int) -> bool:
+        """Whether these show that #2 is to have so much and #1 the rest: as many whole shares as there are in it and no more, of which each
+        side of the whole percent may be said."""
+        reached = candidate * self.shares // 100 * 100 / self.shares
+        either = (math.floor(reached), math.ceil(reached))
+        return weights.keys() == {"#1", "#2"} and weights["#2"] in either and weights["#1"] == 100 - weights["#2"]
 
     def version(self, number: int, weight: int, capacity: Capacity = Capacity.FULL, behaviour: Behaviour = Behaviour.WELL) -> WantedVersion:
         """Version ``#number`` with that weight."""
@@ -58,6 +63,10 @@ class Play:
         """The target with these versions; on a lease where any weight is partial."""
         partial = any(0 < version.weight < 100 for version in versions)
         return TargetWanted(self.target, self.kind, versions, stable, lease if partial else None)
+
+    def at(self, weight: int, lease: float | None = 60.0) -> TargetWanted:
+        """The target with #2 at that weight and #1, which is stable, at the rest."""
+        return self.wanted(self.version(1, 100 - weight), self.version(2, weight), lease=lease)
 
     async def command(
         self, wanted: TargetWanted, verb: Verb = Verb.SHIFT, cursor: Cursor | None = None, over_edit: str | None = None
@@ -95,9 +104,10 @@ class Play:
 
     async def see_weights(self, **weights: int) -> TargetObserved:
         """Look until the weights are these, as far as this world can show them: ``v1=75, v2=25``."""
-        wanted = self.shown(weights["v2"])
-        assert weights == {"v1": 100 - weights["v2"], "v2": weights["v2"]}, "a clause's own weights sum to 100"
-        return await self.see(f"weights are {wanted}", lambda seen: weights_of(seen) == wanted)
+        candidate = weights["v2"]
+        assert weights == {"v1": 100 - candidate, "v2": candidate}, "a clause's own weights sum to 100"
+        what = f"#2 has the whole shares, of {self.shares} in all, that there are in {candidate}%, and #1 the rest"
+        return await self.see(what, lambda seen: self.is_shown(weights_of(seen), candidate))
 
     async def stable_and_candidate(self, weight: int = 0, lease: float | None = 60.0) -> None:
         """Bring #1 to be stable and #2 to be its candidate with that weight."""
@@ -106,7 +116,7 @@ class Play:
         await self.see("both are ready", lambda seen: [ready_of(seen, "#1"), ready_of(seen, "#2")] == [True, True])
         await self.see_weights(v1=100, v2=0)
         if weight:
-            accepted(await self.command(self.wanted(self.version(1, 100 - weight), self.version(2, weight), lease=lease)))
+            accepted(await self.command(self.at(weight, lease)))
             await self.see_weights(v1=100 - weight, v2=weight)
 
     def _check(self, seen: TargetObserved) -> None:

@@ -22,10 +22,10 @@ class World(Protocol):
     ``lease_seconds``: a lease that is short here, but longer than some calls of the port. ``by_hand`` is None where
     people have no verbs of ours; the clauses about them then pass unseen.
 
-    A world may say more of itself: ``granularity``, the smallest share of traffic in percent that it can move (1 where it
-    does not say; at 100 no weight is partial, so that the clauses about leases pass unseen), ``sees_instances``, False
-    where it knows of no instances (then the clauses about what becomes ready, fails and dies do), and ``kind``, the kind of
-    service that the targets are (a routed one where it does not say).
+    A world may say more of itself: ``granularity``, the smallest share of traffic in percent that it can move (1 where it does not say;
+    ``100 / 3`` where weights are shares of three instances; at 100 no weight is partial, so that the clauses about leases pass unseen),
+    ``sees_instances``, False where it knows of no instances (then the clauses about what becomes ready, fails and dies do), and ``kind``,
+    the kind of service that the targets are (a routed one where it does not say).
 
     And it may be able to do more: ``async weights_in_the_world(target)``, the percent by label that the world itself goes by, read
     without the actuator, which might move them as it is asked; and ``async run_before_us(target, artifact)``, which has that

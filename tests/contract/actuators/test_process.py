@@ -11,7 +11,7 @@ import pytest
 from ctrlplane_stream.actuators.contract import ActuatorContract, Behaviour, World
 from ctrlplane_stream.actuators.ledger_file import LedgerFolder
 from ctrlplane_stream.actuators.process import ProcessHost
-from ctrlplane_stream.model.identity import Artifact, Target
+from ctrlplane_stream.model.identity import Artifact, ServiceKind, Target
 from tests.contract.actuators.host_child import HostChild, pids
 
 _FIRST_DIGIT = {Behaviour.WELL: "a", Behaviour.NEVER_READY: "1", Behaviour.CRASHES: "2"}
@@ -57,3 +57,24 @@ class TestProcess(ActuatorContract):
     async def open_world(self) -> AsyncIterator[World]:
         async with ProcessHost(self.host_child.url) as actuator:
             yield ProcessWorld(self.host_child, actuator)
+
+
+class ConsumersWorld(ProcessWorld):
+    """Shares of three instances that take work by themselves."""
+
+    granularity = 100 / 3
+    kind = ServiceKind.CONSUMER
+
+
+class TestConsumersOfThree(ActuatorContract):
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def host(cls, tmp_path_factory):
+        cls.host_child = HostChild(tmp_path_factory.mktemp("host"), "--consumer-instances", "3")
+        yield
+        cls.host_child.stop()
+
+    @asynccontextmanager
+    async def open_world(self) -> AsyncIterator[World]:
+        async with ProcessHost(self.host_child.url) as actuator:
+            yield ConsumersWorld(self.host_child, actuator)
