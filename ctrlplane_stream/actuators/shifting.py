@@ -74,11 +74,12 @@ def consumer_shares(goal: Mapping[str, int], stable: str | None, total: int) -> 
 def reached_weights(polling: Mapping[str, int]) -> dict[str, int]:
     """The weights that so many polling instances amount to, in percent summing to 100, or all 0 where none polls.
 
-    Each rounds down; what is left goes to the version with most instances.
+    Each rounds down, but to no less than 1 where any polls, for what is told at 0 is taken for drained; what is left goes to the version
+    with most instances.
     """
     total = sum(polling.values())
     if total == 0:
         return dict.fromkeys(polling, 0)
-    weights = {label: 100 * count // total for label, count in polling.items()}
+    weights = {label: max(min(1, count), 100 * count // total) for label, count in polling.items()}
     weights[max(polling, key=lambda label: (polling[label], label))] += 100 - sum(weights.values())
     return weights

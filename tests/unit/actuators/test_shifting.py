@@ -1,6 +1,7 @@
 """Weights follow readiness, as laws over all weights and instance counts."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,3 +85,10 @@ def test_a_consumer_without_weights_has_no_shares():
 @given(counts)
 def test_reached_weights_sum_to_100_or_nothing(polling):
     assert sum(reached_weights(polling).values()) == (100 if any(polling.values()) else 0)
+
+
+@pytest.mark.parametrize("total", [3, 100, 101, 128, 1000])
+def test_one_instance_of_however_many_is_some_weight_and_not_all_of_it(total):
+    """Where a percent is more than one of them: what is told at 0% is taken for drained, and is parked."""
+    assert reached_weights({"#1": total - 1, "#2": 1})["#2"] == max(1, 100 // total)
+    assert reached_weights({"#1": 1, "#2": total - 1, "#3": 0}) == {"#1": max(1, 100 // total), "#2": 100 - max(1, 100 // total), "#3": 0}

@@ -44,6 +44,16 @@ def test_a_step_is_reached_by_the_instances_that_it_was_rounded_to(instances: in
         assert reachable((step,), instances) == (step,)
 
 
+@pytest.mark.parametrize("instances", [*range(1, 120), 250, 1000])
+@pytest.mark.parametrize("weight", [1, 5, 25, 50])
+def test_a_consumer_shows_every_step_that_its_instances_leave(instances: int, weight: int) -> None:
+    """Near what was asked for; and no step but the last shows none or all, also where one instance is less than a percent."""
+    for step in reachable((replace(Policy().steps[0], weight=weight), Policy().steps[-1]), instances):
+        shown = reached_weights(consumer_shares({"#1": 100 - step.weight, "#2": step.weight}, "#1", instances))["#2"]
+        assert abs(shown - step.weight) <= 1
+        assert (shown in (0, 100)) == (step.weight == 100)
+
+
 @pytest.mark.parametrize("pods", range(1, 120))
 def test_a_routed_service_without_a_gateway_shows_every_step_that_its_granularity_leaves(pods: int) -> None:
     """Its weights are shares of Pods: near what was asked for, and a candidate with a step has a Pod."""
