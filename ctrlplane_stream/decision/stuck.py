@@ -18,7 +18,7 @@ from ctrlplane_stream.decision.targets import (
 )
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.policy import Policy
-from ctrlplane_stream.model.world import PARKED, Capacity
+from ctrlplane_stream.model.world import PARKED, Capacity, ObservedVersion
 
 RETRY_SECONDS = 30
 """How long after trouble a target is told again; the actuator has retried by itself before it reports trouble. So long, too, what steers
@@ -149,5 +149,10 @@ def _nowhere_to_go(target: e.TargetEntry, unit: e.Unit) -> str | None:
 
 def _whereabouts(target: e.TargetEntry) -> str:
     wanted = ", ".join(f"{v.label} {v.weight}%" for v in target.live)
-    seen = ", ".join(f"{v.label} {v.weight}% ({v.ready}/{v.instances} ready)" for v in target.observed) or "nothing"
+    seen = ", ".join(map(_as_seen, target.observed)) or "nothing"
     return f"{target.service} wanted {wanted}; seen {seen}" + (f", not in force: {target.not_in_force}" if target.not_in_force else "")
+
+
+def _as_seen(version: ObservedVersion) -> str:
+    why = f": {version.failure}" if version.failure is not None else ""
+    return f"{version.label} {version.weight}% ({version.ready}/{version.instances} ready{why})"

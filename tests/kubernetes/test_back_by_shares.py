@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import socket
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.leases import watch_leases
@@ -15,7 +16,8 @@ from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.actuators.reconcile import Pace
-from ctrlplane_stream.local.control_plane.scene import command, kubernetes, settled, template, version
+from ctrlplane_stream.local.control_plane.scene import artifact, command, kubernetes, running, settled, template, version
+from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target
 
@@ -182,16 +184,44 @@ def test_an_abort_gets_through_where_a_quota_has_room_for_nothing_but_what_stand
         async with asyncio.timeout(30.0):
             while len((await admin.select(Kind.POD, namespace))[0]) != 5:
                 await actuator.observe(TARGET)
-        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "5"}}}
-        await asyncio.to_thread(lab.apply, [quota], namespace)
-        path = f"/api/v1/namespaces/{namespace}/resourcequotas/full"
-        async with asyncio.timeout(30.0):
-            while ((await admin.read(path)).get("status") or {}).get("used") != {"pods": "5"}:
-                await asyncio.sleep(0.05)
+        await _room_for(lab, namespace, admin, 5)
         await actuator.apply(*command(TARGET, 3, *pair(100), kind=kind))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0}, seconds=90.0)
 
     _play(lab, service, doing)
+
+
+@WAYS
+def test_an_abort_to_what_was_adopted_waits_for_room_names_the_quota_and_ends_by_itself_once_there_is_some(lab, service):
+    """Nothing of it stands by that could give room up, and what serves gives none up before another does."""
+
+    async def doing(actuator, admin, namespace, kind) -> None:
+        await asyncio.to_thread(lab.apply, [running(4)], namespace)
+        one, two = adopted(100), version("shop/cart", 2, 0)
+        async with asyncio.timeout(30.0):
+            while (await _status(admin, namespace, "cart"))[1] != 4:
+                await asyncio.sleep(0.05)
+        outcome = await actuator.apply(*command(TARGET, 1, one, verb=Verb.ADOPT, kind=kind))
+        assert outcome.status is OutcomeStatus.APPLIED, outcome
+        await settled(actuator, TARGET, {"#1": 100})
+        await actuator.apply(*command(TARGET, 2, adopted(0), version("shop/cart", 2, 100), kind=kind))
+        await settled(actuator, TARGET, {"#1": 0, "#2": 100})
+        async with asyncio.timeout(30.0):
+            while len((await admin.select(Kind.POD, namespace))[0]) != 4:
+                await actuator.observe(TARGET)
+        await _room_for(lab, namespace, admin, 4)
+        outcome = await actuator.apply(*command(TARGET, 3, one, two, kind=kind))
+        assert outcome.status is OutcomeStatus.APPLIED, outcome
+        async with asyncio.timeout(30.0):
+            while (failure := (seen := await actuator.observe(TARGET)).version("#1").failure) is None:
+                await asyncio.sleep(0.05)
+        assert "exceeded quota: full, requested: pods=1, used: pods=4, limited: pods=4" in failure, failure
+        assert "raise the quota of the namespace" in failure, failure
+        assert (_weight(seen, "#1"), _weight(seen, "#2"), seen.version("#2").ready) == (0, 100, 4), seen
+        await asyncio.to_thread(lab.apply, [_quota(5)], namespace)
+        await settled(actuator, TARGET, {"#1": 100, "#2": 0}, seconds=90.0)
+
+    _play(lab, service, doing, adopt="cart")
 
 
 def test_what_stands_by_is_made_anew_where_its_service_would_choose_it(lab):
@@ -213,19 +243,37 @@ def test_what_stands_by_is_made_anew_where_its_service_would_choose_it(lab):
     _play(lab, "cart", doing, {"tier": "front"})
 
 
-def _play(lab, service, doing, labels=None) -> None:
+def _play(lab, service, doing, labels=None, adopt=None) -> None:
     """Let ``doing`` act on a target of four Pods whose weights are their shares; ``labels``: more of the template's Pods."""
     namespace = lab.namespace()
     lab.apply([SHARED], namespace)
     made = template(4)
     made[0]["spec"]["template"]["metadata"]["labels"] |= labels or {}
-    place = Place(namespace, "shop-cart", made, full=4, service=service)
+    place = Place(namespace, "shop-cart", made, full=4, service=service, adopt=adopt)
 
     async def run() -> None:
         async with lab.product() as cluster, lab.admin() as admin:
             await doing(kubernetes(cluster, (TARGET, place)), admin, namespace, ServiceKind.ROUTED if service else ServiceKind.CONSUMER)
 
     asyncio.run(run())
+
+
+def adopted(weight):
+    """What ``running`` runs, as #1."""
+    return msgspec.structs.replace(version("shop/cart", 1, weight), artifact=artifact("cart", 1))
+
+
+def _quota(pods):
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": str(pods)}}}
+
+
+async def _room_for(lab, namespace, admin, pods) -> None:
+    """A quota of so many Pods, which are there."""
+    await asyncio.to_thread(lab.apply, [_quota(pods)], namespace)
+    path = f"/api/v1/namespaces/{namespace}/resourcequotas/full"
+    async with asyncio.timeout(30.0):
+        while ((await admin.read(path)).get("status") or {}).get("used") != {"pods": str(pods)}:
+            await asyncio.sleep(0.05)
 
 
 async def _held(admin, namespace, label, finalizers) -> None:

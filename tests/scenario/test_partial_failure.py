@@ -57,6 +57,24 @@ def test_on_the_way_down_a_callee_keeps_its_new_version_until_every_caller_has_l
     assert [weights(loop, name) for name in ("cart", "island", "pay")] == [{"#1": 100}] * 3
 
 
+def test_where_an_abort_waits_for_stable_to_start_what_keeps_it_is_told_in_the_words_of_the_world() -> None:
+    """As a quota that has become full, while the command counts as taken: that nothing showed says nothing of what to do."""
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.world.liars.add("cart")
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    loop.run(2)
+    loop.world.target("cart").versions["#1"].failure = "FailedCreate: exceeded quota: pods"
+    loop.tell_world("cart", WorldCause.READINESS, "#1 0/4 ready")
+    loop.run(330)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.ABORTING, ["stuck"])
+    assert "seen #1 0% (0/4 ready: FailedCreate: exceeded quota: pods), #2 100% (4/4 ready)" in loop.driver.notices[-1].text
+    loop.world.target("cart").versions["#1"].failure = None
+    loop.world.liars.clear()
+    until(loop, "cart/2", Phase.REVERTED)
+
+
 def test_an_actuator_that_says_applied_and_is_not_is_not_believed() -> None:
     loop = shop()
     loop.push("cart", 2)
