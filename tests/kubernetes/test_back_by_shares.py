@@ -9,6 +9,7 @@ import socket
 
 import msgspec
 import pytest
+import yaml
 
 from ctrlplane_stream.actuators.kubernetes.leases import watch_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind, name_of
@@ -16,10 +17,12 @@ from ctrlplane_stream.actuators.kubernetes.place import Place
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, HttpTransport, Request
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.actuators.reconcile import Pace
+from ctrlplane_stream.commands.checkup_kubernetes import check_kubernetes
 from ctrlplane_stream.local.control_plane.scene import artifact, command, kubernetes, running, settled, template, version
 from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import ServiceKind, Target
+from ctrlplane_stream.settings import Settings
 
 TARGET = Target("staging", "shop/cart")
 SHARED = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "cart"}}
@@ -224,21 +227,33 @@ def test_an_abort_to_what_was_adopted_waits_for_room_names_the_quota_and_ends_by
     _play(lab, service, doing, adopt="cart")
 
 
-def test_what_stands_by_is_made_anew_where_its_service_would_choose_it(lab):
-    """The owner of the Service has it choose by another label: with the next command nobody but what has weight is behind it."""
+def test_what_stands_by_is_made_anew_where_its_service_would_choose_it(lab, tmp_path):
+    """The owner of the Service has it choose by another label: doctor says what that chooses, and with the next command nobody but what has
+    weight is behind it."""
     by_tier = {**SHARED, "spec": {**SHARED["spec"], "selector": {"tier": "front"}}}
 
     async def doing(actuator, admin, namespace, kind) -> None:
         await actuator.apply(*command(TARGET, 1, *pair(100), kind=kind))
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
         assert await _roles(admin, namespace, "app=cart") == ["serving"] * 4
+        async with asyncio.timeout(30.0):
+            while sorted(await _roles(admin, namespace, "")) != ["serving"] * 4 + ["standby"]:
+                await actuator.observe(TARGET)
+        assert (await _doctor(lab, tmp_path, namespace)).startswith("ok ")
         await asyncio.to_thread(lab.apply, [by_tier], namespace)
+        line = await _doctor(lab, tmp_path, namespace)
+        assert line.startswith("wrong "), line
+        assert "Service cart chooses Pods that only stand by (1 of Deployment shop-cart-v2-standby)" in line, line
+        assert "made anew with the next command" in line, line
         await actuator.apply(*command(TARGET, 2, *pair(100), kind=kind))
         async with asyncio.timeout(30.0):
             while await _roles(admin, namespace, "tier=front") != ["serving"] * 4:
                 await actuator.observe(TARGET)
         await settled(actuator, TARGET, {"#1": 100, "#2": 0})
-        assert sorted(await _roles(admin, namespace, "")) == ["serving"] * 4 + ["standby"]
+        async with asyncio.timeout(30.0):
+            while sorted(await _roles(admin, namespace, "")) != ["serving"] * 4 + ["standby"]:
+                await actuator.observe(TARGET)
+        assert (await _doctor(lab, tmp_path, namespace)).startswith("ok ")
 
     _play(lab, "cart", doing, {"tier": "front"})
 
@@ -274,6 +289,18 @@ async def _room_for(lab, namespace, admin, pods) -> None:
     async with asyncio.timeout(30.0):
         while ((await admin.read(path)).get("status") or {}).get("used") != {"pods": str(pods)}:
             await asyncio.sleep(0.05)
+
+
+async def _doctor(lab, folder, namespace) -> str:
+    """What doctor says of the target behind its Service, whose Pods have the label ``tier`` too."""
+    made = template(4)
+    made[0]["spec"]["template"]["metadata"]["labels"] |= {"tier": "front"}
+    (folder / "cart.yaml").write_text(yaml.safe_dump_all(made))
+    services = {"shop/cart": {"template": "cart.yaml", "service": "cart"}}
+    path = folder / "placement.yaml"
+    path.write_text(yaml.safe_dump({"environments": {"staging": {"namespace": namespace}}, "services": services}))
+    found = await check_kubernetes(Settings(kubernetes_placement=str(path)), lambda _: lab.product())
+    return next(finding.line() for finding in found if finding.check == f"kubernetes {TARGET}")
 
 
 async def _held(admin, namespace, label, finalizers) -> None:
