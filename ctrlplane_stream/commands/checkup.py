@@ -19,13 +19,14 @@ from ctrlplane_stream.decision.entities import TargetEntry
 from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.model.counted import counted
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION
-from ctrlplane_stream.model.windows import WindowPart, WindowRecord
+from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.settings import SETTINGS, Protocol, Settings
 from ctrlplane_stream.stream.looking import look
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 from ctrlplane_stream.wire.topic_admin import plan_topics
 from ctrlplane_stream.wire.topic_plan import Alter, Create, Refuse, refusal, sentence
 from ctrlplane_stream.wire.topics import topic_specs
+from ctrlplane_stream.wire.windows import read_window
 
 _SKEW_LIMIT_SECONDS = 1.0
 _WINDOWS_LOOKED_AT = 200
@@ -201,15 +202,7 @@ def one_version_only(seen: Seen, split: Sequence[str]) -> list[str]:
 
 async def _newest_windows(settings: Settings) -> list[WindowPart]:
     records = read_to_end(settings, "telemetry-windows", newest=_WINDOWS_LOOKED_AT)
-    return [part async for record in records if (part := _part(record.value)) is not None]
-
-
-def _part(value: bytes | None) -> WindowPart | None:
-    try:
-        record = msgspec.json.decode(value or b"", type=WindowRecord)
-    except msgspec.DecodeError:
-        return None
-    return record if isinstance(record, WindowPart) else None
+    return [window async for record in records if isinstance(window := read_window(record.value), WindowPart)]
 
 
 async def _config(client: AIOKafkaAdminClient, resource: ConfigResource) -> dict[str, str]:

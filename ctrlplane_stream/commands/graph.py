@@ -2,20 +2,18 @@
 comparison."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import click
-import msgspec
 
 from ctrlplane_stream.commands.catalog_in_force import unknown_environment
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, Finite, broker_failed, fail, json_option, require_broker, takes_settings
 from ctrlplane_stream.commands.statuses import DONE, FAILED, ends
 from ctrlplane_stream.model.counted import counted
-from ctrlplane_stream.model.windows import WindowPart, WindowRecord
+from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.telemetry.graph_document import (
     GraphDocument,
@@ -31,9 +29,9 @@ from ctrlplane_stream.telemetry.graph_document import (
 )
 from ctrlplane_stream.telemetry.offline import Progress, Recording, windows_of, windows_of_both
 from ctrlplane_stream.wire.kafka_clients import partition_of, read_since
+from ctrlplane_stream.wire.windows import read_window
 
 FORMS: dict[str, Callable[[GraphDocument], str]] = {"text": as_text, "json": as_json, "dot": as_dot, "mermaid": as_mermaid}
-_decoder: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -124,10 +122,9 @@ async def _windows(settings: Settings, environment: str, since: float) -> list[W
     found: dict[tuple[int, tuple[int, ...]], WindowPart] = {}
     place = partition_of(environment, settings.partitions)
     async for record in read_since(settings, "telemetry-windows", place, round(since * 1000)):
-        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-            window: WindowRecord = _decoder.decode(record.value or b"")
-            if isinstance(window, WindowPart) and window.environment == environment and window.window >= since:
-                found.setdefault((window.partition, window.name), window)
+        window = read_window(record.value)
+        if isinstance(window, WindowPart) and window.environment == environment and window.window >= since:
+            found.setdefault((window.partition, window.name), window)
     return [*found.values()]
 
 

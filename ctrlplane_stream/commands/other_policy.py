@@ -24,8 +24,7 @@ from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.wire.catalog_file import read_policy_file
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
-
-_windows: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
+from ctrlplane_stream.wire.windows import read_window
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -126,8 +125,8 @@ async def _of_partition(reader: KafkaLogReader, partition: int) -> list[Recordin
         if not isinstance(fact, Unreadable):
             facts.setdefault(fact.environment, []).append((found.at_ms, found.offset, fact.fact))
     async for found in reader.read("telemetry-windows", partition, 0):
-        window = _window(found.value)
-        if window is not None:
+        window = read_window(found.value)
+        if not isinstance(window, Unreadable):
             windows.setdefault(window.environment, []).append((found.at_ms, found.offset, window))
     end = await reader.end("decisions", partition)
     async for _, _, record in admitted(reader, partition, 0, end, Fence()):
@@ -137,10 +136,3 @@ async def _of_partition(reader: KafkaLogReader, partition: int) -> list[Recordin
         Recording(name, tuple(told), tuple(windows.get(name, ())), rollouts_of(deltas.get(name, ())))
         for name, told in sorted(facts.items())
     ]
-
-
-def _window(value: bytes | None) -> WindowRecord | None:
-    try:
-        return _windows.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

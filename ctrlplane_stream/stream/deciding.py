@@ -21,7 +21,7 @@ from ctrlplane_stream.model.facts import Fact, FactRecord, OverrideRequested, Ov
 from ctrlplane_stream.stream.decision_log import write_decision
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import Record
-from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.cloudevents import NOT_JSON, Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
 
 MAX_DECISION_BYTES = 8_000_000
@@ -87,7 +87,7 @@ def read_fact(value: bytes | None) -> FactRecord | Unreadable:
         return Unreadable("the record is empty")
     try:
         record = _facts.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         return Unreadable(f"not a fact: {str(error)[:200]}")
     if record.version != 1:
         return Unreadable(f"fact version {record.version} is not known to this build")

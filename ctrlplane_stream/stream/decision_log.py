@@ -11,7 +11,7 @@ import msgspec
 
 from ctrlplane_stream.model.decisions import Claim, Decided, DecisionRecord, Parked
 from ctrlplane_stream.stream.ports import LogReader
-from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.cloudevents import NOT_JSON, Unreadable
 
 TOPIC = "decisions"
 NO_EPOCH = -1
@@ -34,7 +34,7 @@ def read_decision(value: bytes | None) -> DecisionRecord | Unreadable:
         return Unreadable("the record is empty")
     try:
         record: DecisionRecord = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         return Unreadable(f"not a decision record: {str(error)[:200]}")
     return record
 

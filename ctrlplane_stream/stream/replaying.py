@@ -15,7 +15,7 @@ from ctrlplane_stream.stream.deciding import SKIPPED, Answer, Decider, Recorded,
 from ctrlplane_stream.stream.decision_log import Fence, read_decision
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import LogReader, Record
-from ctrlplane_stream.wire.cloudevents import Unreadable
+from ctrlplane_stream.wire.cloudevents import NOT_JSON, Unreadable
 
 
 class Problem(StrEnum):
@@ -49,7 +49,7 @@ _heads = msgspec.json.Decoder(_Head | Claim | Parked)
 def _read_head(value: bytes | None) -> _Head | Claim | Parked | Unreadable:
     try:
         record: _Head | Claim | Parked = _heads.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         return Unreadable(str(error))
     return record
 

@@ -16,6 +16,7 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.stream.decision_log import NO_EPOCH
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import Letter, LogReader
+from ctrlplane_stream.wire.cloudevents import NOT_JSON
 
 TOPIC = "engine-snapshots"
 CHUNK_BYTES = 512_000
@@ -115,7 +116,7 @@ async def load_snapshot(reader: LogReader, partition: int) -> tuple[Manifest, di
     try:
         manifest = _manifest.decode(raw)
         return manifest, {name: _line(latest, name, stored) for name, stored in manifest.environments.items()}
-    except (msgspec.DecodeError, KeyError):
+    except (*NOT_JSON, KeyError):
         return EMPTY, {}
 
 

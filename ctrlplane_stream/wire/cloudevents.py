@@ -13,6 +13,9 @@ T = TypeVar("T")
 MAX_BYTES = 1_000_000
 """Longest event that is read; Kafka's own default limit for a record, so a well-behaved sender never meets it."""
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes that do not hold what they should; the last two of a text that is no UTF-8 and of values nested too deep."""
+
 _SHOWN = 200
 
 
@@ -45,7 +48,7 @@ def decode(raw: bytes | msgspec.Raw, word: type[T], what: str) -> T | Unreadable
     """The word that ``raw`` JSON holds, or why not; ``what`` names it in the reason."""
     try:
         return msgspec.json.decode(raw, type=word)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         return Unreadable(f"not a readable {what}: {str(error)[:_SHOWN]}")
 
 
@@ -57,7 +60,7 @@ def read(value: bytes | None) -> CloudEvent | Unreadable:
         return Unreadable(f"{len(value)} bytes are over the limit of {MAX_BYTES} for an event")
     try:
         event = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         return Unreadable(f"not a CloudEvents 1.0 JSON object: {str(error)[:_SHOWN]}")
     if event.specversion != "1.0":
         return Unreadable(f"specversion {event.specversion[:_SHOWN]!r} is not 1.0")

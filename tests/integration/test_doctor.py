@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import time
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,8 @@ from ctrlplane_stream.commands.findings import Finding
 from ctrlplane_stream.commands.unread import findings_or_why_not
 from ctrlplane_stream.local.kafka import EmbeddedKafka
 from ctrlplane_stream.local.processes import free_port
-from ctrlplane_stream.model.windows import ServiceWindow, WindowPart
+from ctrlplane_stream.model.identity import EdgeKind
+from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.wire.dead_letters import letter_headers
 from ctrlplane_stream.wire.kafka_clients import producer, publish
@@ -79,6 +81,18 @@ def test_a_service_without_versions_is_named_from_its_telemetry(topics: Settings
     asyncio.run(publish(topics, "telemetry-windows", msgspec.json.encode(part), environment="prod"))
     finding = _by_check(_run(topics, "--json"))["versions"]
     assert (finding["health"], "prod:shop/cart" in finding["what"]) == ("wrong", True)
+
+
+def test_what_somebody_wrote_among_the_windows_is_passed_over(topics: Settings) -> None:
+    """It stays for thirty days, and is a dead letter once a worker has read it: every look at the windows goes on without it."""
+    for value in (b'{"a":' * 5_000, b'{"type":"\xff\xfe"}', b"garbage", b""):
+        asyncio.run(publish(topics, "telemetry-windows", value, environment="prod"))
+    calls = EdgeWindow("shop/web", "shop/cart", EdgeKind.CALL, "1", "unknown", 9, 0, 9.0, 0.0)
+    part = WindowPart("prod", 0, round(time.time()), 0, (calls,), (ServiceWindow("shop/cart", "unknown", 9, 0, 9.0, 9),))
+    asyncio.run(publish(topics, "telemetry-windows", msgspec.json.encode(part), environment="prod"))
+    assert "prod:shop/cart" in _by_check(_run(topics, "--json"))["versions"]["what"]
+    graph = CliRunner().invoke(main, ["graph", "--live", "prod", "--json"], env=topics.variables())
+    assert (graph.exit_code, [edge["callee"] for edge in json.loads(graph.stdout)["edges"]]) == (0, ["shop/cart"])
 
 
 def test_a_changed_template_shows_in_diff_and_in_doctor_until_it_is_applied(topics: Settings, tmp_path: Path) -> None:

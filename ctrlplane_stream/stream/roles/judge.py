@@ -34,6 +34,7 @@ from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
 from ctrlplane_stream.wire.topics import topic_specs
 from ctrlplane_stream.wire.verdicts import write_verdict
+from ctrlplane_stream.wire.windows import read_window
 
 WINDOWS, TABLE, STATE, VERDICTS = "telemetry-windows", "dependency-table", "judge-state", "health-verdicts"
 SOURCE = "ctrlplane-stream/judge"
@@ -44,8 +45,6 @@ _REMEMBERED = 2
 """How many times as long as an edge that is not used a silent service is remembered: what comes once a week comes late at times."""
 _ENVELOPE_BYTES = 1_000
 """Of what a topic takes, left for the key and what Kafka puts around a record."""
-
-_windows: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
 
 
 class Court(msgspec.Struct):
@@ -90,7 +89,7 @@ class Judge(Duty):
         verdicts: dict[str, list[Letter]] = {}
         touched: dict[str, Court] = {}
         for found in records:
-            record = self._read(found)
+            record = read_window(found.value)
             if isinstance(record, Unreadable):
                 facts += await self.refuse(found, record)
                 continue
@@ -182,13 +181,6 @@ class Judge(Duty):
     def _letters(self, environment: str, topic: str, values: Iterable[tuple[str, bytes | None]]) -> list[Letter]:
         place = partition_of(environment, self.settings.partitions)
         return [Letter(topic, place, key.encode(), value) for key, value in values]
-
-    @staticmethod
-    def _read(found: Record) -> WindowRecord | Unreadable:
-        try:
-            return _windows.decode(found.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Unreadable(f"not a window record: {str(error)[:200]}")
 
     # Taking partitions.
 

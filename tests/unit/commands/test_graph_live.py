@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -26,11 +26,24 @@ def test_a_part_that_was_written_again_counts_once(monkeypatch: pytest.MonkeyPat
     """As a worker does that was killed after it wrote windows and before its checkpoint; pieces and late parts have names of their own."""
     first = [part(0), part(0, piece=1), part(1), part(1, number=40)]
 
+    (edge,) = edges_of([msgspec.json.encode(found) for found in (*first, *first[1:])], monkeypatch)
+    assert (edge["calls"], edge["errors"]) == (4 * 7, 4)
+
+
+def test_what_is_no_window_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever somebody wrote to the topic, the windows on it are shown."""
+    (edge,) = edges_of([b"garbage", b'{"type":"\xff"}', msgspec.json.encode(part(0)), b'{"a":' * 5_000, None], monkeypatch)
+    assert (edge["calls"], edge["errors"]) == (7, 1)
+
+
+def edges_of(values: Sequence[bytes | None], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+    """The edges that the command shows of these records."""
+
     async def written(*_: object) -> AsyncIterator[SimpleNamespace]:
-        for found in (*first, *first[1:]):
-            yield SimpleNamespace(value=msgspec.json.encode(found))
+        for value in values:
+            yield SimpleNamespace(value=value)
 
     monkeypatch.setattr(import_module("ctrlplane_stream.commands.graph"), "read_since", written)
     shown = CliRunner().invoke(main, ["graph", "--live", "prod", "--json"], env={"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"})
-    (edge,) = json.loads(shown.stdout)["edges"]
-    assert (edge["calls"], edge["errors"]) == (4 * 7, 4)
+    edges: list[dict[str, int]] = json.loads(shown.stdout)["edges"]
+    return edges

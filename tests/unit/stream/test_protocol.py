@@ -309,6 +309,20 @@ def test_half_a_snapshot_is_none(bench: Bench, lost: int) -> None:
         assert line.state.sequence == 6
 
 
+@pytest.mark.parametrize("value", [b"garbage", b'{"id":"\xff"}', b'{"a":' * 5_000, b"[" * 100_000])
+@pytest.mark.parametrize("key", [b"manifest/0", b"e1/0/0", b"e1/1/0", b"nix"])
+def test_a_stray_record_among_the_snapshots_makes_none_of_them(bench: Bench, key: bytes, value: bytes) -> None:
+    """Everything is folded from the log instead, as where there was no snapshot."""
+    owned = bench.take(tuning=Tuning(snapshot_records=8))
+    for i in range(24):
+        bench.fact(f"e{i % 4}", str(i))
+        bench.work(owned)
+    bench.broker.intrude(Letter("engine-snapshots", 0, key, value))
+    again = bench.take()
+    assert again.position == 24
+    assert [line.state.sequence for line in again.decider.lines.values()] == [6, 6, 6, 6]
+
+
 def test_a_changed_build_is_told_to_every_environment_as_a_fact(bench: Bench) -> None:
     bench.fact("a", "0")
     bench.fact("b", "1")
