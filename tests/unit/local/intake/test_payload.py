@@ -97,6 +97,21 @@ def test_nothing_to_write_makes_no_piece() -> None:
     assert read_protobuf(b"", _MOST) == Payload(())
     assert read_protobuf(_request([[], []]).SerializeToString(), _MOST) == Payload(())
     assert read_json(b"{}", _MOST) == Payload(())
+    assert read_json(b'{"resourceSpans":[]}', _MOST) == Payload(())
+
+
+@pytest.mark.parametrize("body", [b'{"resourceMetrics":[{}]}', b'{"resourceLogs":[]}', b'{"a":1}'])
+def test_json_of_something_else_is_refused_as_protobuf_of_it_is(body: bytes) -> None:
+    """Metrics that are sent to the address of traces are not taken and dropped."""
+    assert read_json(body, _MOST) == Unreadable("no resourceSpans in it: are these traces?")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'{"resourceSpans":' + b"[" * 5_000])
+def test_json_that_is_nested_too_deep_is_refused(body: bytes) -> None:
+    """And no error of ours: its sender is told what is wrong with it."""
+    found = read_json(body, _MOST)
+    assert isinstance(found, Unreadable)
+    assert found.reason.startswith("not OTLP JSON: ")
 
 
 def test_json_is_the_same_request() -> None:
