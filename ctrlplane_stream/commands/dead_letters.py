@@ -30,8 +30,9 @@ from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 _Result = TypeVar("_Result")
 _EXCERPT_BYTES = 120
 _REPLAY_HEADER = "replay-of"
-_NEVER_WRITTEN_TO = "decisions"
-"""The log of record has one writer a partition; what anybody else wrote there would make its owner give it up."""
+_NEVER_WRITTEN_TO = ("decisions", "dependency-table", "judge-state", "pair-checkpoints")
+"""They have one writer a partition. What anybody else wrote to the log of record would make its owner give it up; to the others, where
+the newest of a key counts, it would undo what the owner wrote since."""
 
 
 class Place(click.ParamType):
@@ -128,7 +129,8 @@ def replay_command(
     letter it was. Events carry ids, so one that counted meanwhile counts once; spans have none and count again. A letter
     that still cannot be used becomes a new dead letter. The old one stays until its retention ends, and is skipped from then on unless --at
     names it: the new one stands for it. Of letters about the same record one is written back. What came
-    from `decisions` (a notification that no webhook took, or a foreign writer's) is never written back there, and is skipped.
+    from `decisions` (a notification that no webhook took, or a foreign writer's) is never written back there, and is skipped; nor is
+    what came from `dependency-table`, `judge-state` and `pair-checkpoints`, where roles keep what they know.
     """
     chosen = Chosen(topic, reason, places)
     if chosen.everything and not everything:
@@ -147,7 +149,7 @@ def replay_command(
 def _words(did: "Replayed", dry_run: bool) -> list[str]:
     lines = [f"dead letters {'that would be replayed' if dry_run else 'replayed'}: {did.written}"]
     if did.skipped:
-        lines.append(f"skipped {did.skipped} that came from {_NEVER_WRITTEN_TO} or do not say where from")
+        lines.append(f"skipped {did.skipped} that came from {', '.join(_NEVER_WRITTEN_TO)} or do not say where from")
     if did.repeated:
         lines.append(f"skipped {did.repeated} about records of which another letter is here, too")
     if did.came_back:
@@ -210,7 +212,7 @@ async def _replayed(settings: Settings, chosen: Chosen, dry_run: bool) -> Replay
     async with producer(settings) as client:
         async for letter in _letters(settings, chosen):
             missing.pop(letter.place, None)
-            if not letter.readable or letter.topic == _NEVER_WRITTEN_TO:
+            if not letter.readable or letter.topic in _NEVER_WRITTEN_TO:
                 skipped += 1
                 continue
             if (letter.topic, letter.origin) in records:

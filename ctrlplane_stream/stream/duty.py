@@ -7,7 +7,7 @@ anything more is acknowledged; the supervisor starts it again and the protocol g
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 from faust import EventT
@@ -17,6 +17,7 @@ from ctrlplane_stream.stream.batches import Gathering, Limits
 from ctrlplane_stream.stream.framework import ONE_BY_ONE, Reading, StreamApp, new_app, raw_topic, sleep_unless
 from ctrlplane_stream.stream.gaps import without_gaps
 from ctrlplane_stream.stream.kafka_io import AppOutbox, records_of_event
+from ctrlplane_stream.stream.kept import Read, read_kept
 from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Metrics
 from ctrlplane_stream.stream.ownership import wall_clock_ms
@@ -26,6 +27,8 @@ from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import NoBroker, require_topic
 
 log = logging.getLogger("ctrlplane_stream.stream")
+
+T = TypeVar("T")
 
 Handle = Callable[[list[Record]], Awaitable[None]]
 """Takes a batch of one topic, and returns when everything that it led to is safe."""
@@ -151,6 +154,12 @@ class Duty:
         where = {"topic": found.topic, "partition": found.partition, "offset": found.offset}
         log.warning("dead letter: %s", why.reason[:300], extra={"fields": where})
         return (dead_letter(found, why, wall_clock_ms(), self.settings.partitions),)
+
+    async def kept(self, topic: str, partition: int, read: Read[T]) -> dict[str, T]:
+        """What was kept by key on a partition of a compacted topic, as ``read_kept``; what cannot be read becomes a dead letter."""
+        kept, strays = await read_kept(self.reader, topic, partition, read)
+        await self.outbox.send([letter for found, why in strays for letter in await self.refuse(found, why)])
+        return kept
 
     async def _on_gone(self, *_: object, **__: object) -> None:
         self._refusals.forget()

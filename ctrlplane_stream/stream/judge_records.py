@@ -11,12 +11,12 @@ The order in which they are written holds them together where a crash comes betw
 Where chunks are not what the record of the steps says (two owners wrote at once) the steps begin anew, which is logged.
 """
 
+import contextlib
 import hashlib
 import logging
 import re
 import zlib
 from collections.abc import Mapping
-from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -24,15 +24,15 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.judge import Baseline, EnvironmentState, StepState
 from ctrlplane_stream.decision.judge.baseline import ServicePast
 from ctrlplane_stream.stream.window_line import Place
+from ctrlplane_stream.wire.cloudevents import NOT_JSON
 
 SHARDS = 256
 CHUNK_CHARACTERS = 500_000
 """Of a text that is ASCII but for names: a chunk is well below the megabyte that any broker takes."""
 
-_NAME = re.compile(r"(.*)/(?:head|steps|past-\d+|steps-[01]-\d+)", re.DOTALL)
+_NAME = re.compile(r"(.+)/(head|steps|past-\d+|steps-[01]-\d+)", re.DOTALL)
 
 log = logging.getLogger("ctrlplane_stream.stream")
-T = TypeVar("T")
 Values = list[tuple[str, bytes | None]]
 """Names and values of records, None to delete one."""
 
@@ -62,6 +62,25 @@ class Head(msgspec.Struct, frozen=True):
     window: int = -1
 
 
+JudgeRecord = Head | Stored | dict[str, ServicePast] | str | Docket
+"""The head, which chunks hold the steps, a shard of the pasts, a chunk of text, and what an earlier build wrote as one."""
+
+
+def judge_record(name: str, value: bytes) -> JudgeRecord:
+    """What a record of ``judge-state`` holds. Raises ValueError where it has no name, and what ``NOT_JSON`` names for its value."""
+    if not name:
+        raise ValueError("it has no key")
+    found = _NAME.fullmatch(name)
+    part = found[2] if found is not None else ""
+    if part == "head":
+        return msgspec.json.decode(value, type=Head)
+    if part == "steps":
+        return msgspec.json.decode(value, type=Stored)
+    if part.startswith("past-"):
+        return msgspec.json.decode(value, type=dict[str, ServicePast])
+    return msgspec.json.decode(value, type=str) if part else msgspec.json.decode(value, type=Docket)
+
+
 def environment_of(name: str) -> str:
     """The environment that a record of ``judge-state`` is about."""
     found = _NAME.fullmatch(name)
@@ -78,18 +97,21 @@ class JudgeRecords:
         self._chunks = {0: 0, 1: 0}
         self._of_earlier_build = False
 
-    def restore(self, records: Mapping[str, bytes]) -> Docket | None:
-        """What the newest records of each name say, as :meth:`changed` gave them or an earlier build did; None where there are none."""
+    def restore(self, records: Mapping[str, JudgeRecord]) -> Docket | None:
+        """What the newest records of each name say, as :meth:`changed` gave them or an earlier build did; None where there are none.
+
+        One that is not there is begun anew.
+        """
         self._pasts = {name: past for number in range(SHARDS) for name, past in self._shard(records, number).items()}
         for slot in self._chunks:
             self._chunks[slot] = sum(self._name(f"steps-{slot}-{number}") in records for number in range(len(records)))
-        head = self._decoded(records, self._name("head"), Head)
-        earlier = self._decoded(records, self._environment, Docket)
+        head, earlier = records.get(self._name("head")), records.get(self._environment)
         self._of_earlier_build = self._environment in records
-        self._stored = self._decoded(records, self._name("steps"), Stored) or Stored()
-        if earlier is not None and (head is None or earlier.place.restart > head.place.restart):
+        stored = records.get(self._name("steps"))
+        self._stored = stored if isinstance(stored, Stored) else Stored()
+        if isinstance(earlier, Docket) and (not isinstance(head, Head) or earlier.place.restart > head.place.restart):
             return _heard(earlier)
-        if head is None:
+        if not isinstance(head, Head):
             return None
         return Docket(head.place, EnvironmentState(Baseline(dict(self._pasts)), self._steps(records), head.window))
 
@@ -122,28 +144,20 @@ class JudgeRecords:
         written.append((self._name("steps"), msgspec.json.encode(self._stored)))
         return [*written, *((self._name(f"steps-{slot}-{number}"), None) for number in range(len(runs), before))]
 
-    def _steps(self, records: Mapping[str, bytes]) -> dict[str, StepState]:
-        names = [self._name(f"steps-{self._stored.slot}-{number}") for number in range(self._stored.chunks)]
-        text = "".join(self._decoded(records, name, str) or "" for name in names)
-        if not names:
+    def _steps(self, records: Mapping[str, JudgeRecord]) -> dict[str, StepState]:
+        chunks = [records.get(self._name(f"steps-{self._stored.slot}-{number}")) for number in range(self._stored.chunks)]
+        text = "".join(chunk for chunk in chunks if isinstance(chunk, str))
+        if not chunks:
             return {}
-        if _hash(text) != self._stored.text:
-            log.warning("the judge's steps in %s are not as they were written: they begin anew", self._environment)
-            return {}
-        return self._decoded({"": text.encode()}, "", dict[str, StepState]) or {}
+        if _hash(text) == self._stored.text:
+            with contextlib.suppress(*NOT_JSON):
+                return msgspec.json.decode(text, type=dict[str, StepState])
+        log.warning("the judge's steps in %s are not as they were written: they begin anew", self._environment)
+        return {}
 
-    def _shard(self, records: Mapping[str, bytes], number: int) -> dict[str, ServicePast]:
-        return self._decoded(records, self._name(f"past-{number}"), dict[str, ServicePast]) or {}
-
-    def _decoded(self, records: Mapping[str, bytes], name: str, type_: type[T]) -> T | None:
-        """None where there is no such record, or it cannot be read, which is said: what it held is begun anew."""
-        if name not in records:
-            return None
-        try:
-            return msgspec.json.decode(records[name], type=type_)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            log.warning("judge-state: %s cannot be read, and what it held is begun anew: %s", name or self._environment, str(error)[:200])
-            return None
+    def _shard(self, records: Mapping[str, JudgeRecord], number: int) -> dict[str, ServicePast]:
+        shard = records.get(self._name(f"past-{number}"))
+        return shard if isinstance(shard, dict) else {}
 
     def _name(self, record: str) -> str:
         return f"{self._environment}/{record}"

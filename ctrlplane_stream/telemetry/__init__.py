@@ -38,7 +38,7 @@ content: readers drop `(environment, partition, window, part)` that they have se
 
 **Stage 3, one object per environment** (`table`)::
 
-    table = DependencyTable(environment, TableSettings(…)); table.restore([(key, value), …])
+    table = DependencyTable(environment, TableSettings(…)); table.restore([(key, table_record(key, value)), …])
     # begin reading at table.restart_offset
     table.in_motion = frozenset({"shop/cart"})               # services whose ArrivalsObserved are wanted
     for fact in table.feed(offset, window_record): ...       # EdgesObserved | EdgesFaded | ArrivalsObserved: publish, await

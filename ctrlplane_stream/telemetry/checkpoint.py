@@ -97,5 +97,5 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def decode(value: bytes) -> Checkpoint:
-    """A checkpoint from what :func:`encode` gave. Raises msgspec.DecodeError where the bytes hold none."""
+    """A checkpoint from what :func:`encode` gave. Raises what ``NOT_JSON`` of ``wire.cloudevents`` names where the bytes hold none."""
     return msgspec.json.decode(unpacked(value), type=Checkpoint)

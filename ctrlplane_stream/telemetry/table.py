@@ -19,9 +19,10 @@ from ctrlplane_stream.model.facts import ArrivalsObserved, EdgeSeen, EdgesFaded,
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord, ServiceRecord, share_class
-from ctrlplane_stream.telemetry.heard import Heard, Partitions
+from ctrlplane_stream.telemetry.heard import Partitions
+from ctrlplane_stream.telemetry.table_records import Head, Shard, TableRecord, shard_of
 from ctrlplane_stream.telemetry.telling import few_enough, in_records
-from ctrlplane_stream.wire.packing import packed, unpacked
+from ctrlplane_stream.wire.packing import packed
 
 TableFact = EdgesObserved | EdgesFaded | ArrivalsObserved
 _LONGEST_GAP = 10_000
@@ -44,23 +45,6 @@ class TableSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Half-life of "lately". Five minutes at 10 s."""
     shards: int = 256
     """Records that the state is spread over. A caller and all its edges share one."""
-
-
-class Shard(msgspec.Struct):
-    """A part of the state, and the window of the last step it includes."""
-
-    step: int = -1
-    edges: dict[str, EdgeRecord] = msgspec.field(default_factory=dict)
-    services: dict[str, ServiceRecord] = msgspec.field(default_factory=dict)
-
-
-class Head(msgspec.Struct):
-    """The state outside the shards. ``restart`` is the ``telemetry-windows`` offset to begin reading at, ``step`` the last window."""
-
-    restart: int = 0
-    step: int | None = None
-    digest: int | None = None
-    progress: dict[int, Heard] = msgspec.field(default_factory=dict)
 
 
 class Change(msgspec.Struct):
@@ -260,15 +244,14 @@ class DependencyTable:
         self._dirty.clear()
         return [*records, (f"{self.environment}/head", msgspec.json.encode(self._head))]
 
-    def restore(self, records: Iterable[tuple[str, bytes]]) -> None:
-        """Take over the records that :meth:`dirty` gave, the latest of each name, in any order. Raises msgspec.DecodeError."""
-        for name, value in records:
-            number = name.rpartition("/")[2]
-            if number == "head":
-                self._head = msgspec.json.decode(value, type=Head)
-                self._read = Partitions(self._head.progress)
+    def restore(self, records: Iterable[tuple[str, TableRecord]]) -> None:
+        """Take over what ``table_record`` read of the records that :meth:`dirty` gave, the latest of each name, in any order."""
+        for name, record in records:
+            if isinstance(record, Head):
+                self._head = record
+                self._read = Partitions(record.progress)
             else:
-                self._shards[int(number)] = msgspec.json.decode(unpacked(value), type=Shard)
+                self._shards[shard_of(name)] = record
 
 
 def _arrivals(told: frozenset[str], window: int, parts: list[WindowPart]) -> dict[str, dict[str, int]]:

@@ -54,11 +54,14 @@ def test_a_dry_run_and_a_letter_of_no_origin_write_nothing(topics: Settings) -> 
     assert asyncio.run(_read(topics, "control")) == []
 
 
-def test_nothing_is_written_back_to_the_log_of_record(topics: Settings) -> None:
-    """Its owner would take a foreign record for another owner's; a lost notification, whose letter came from there, is skipped."""
-    asyncio.run(_write(topics, 0, _GARBAGE, letter_headers("decisions", 0, 5, "the webhook did not take it", 1)))
+@pytest.mark.parametrize("topic", ["decisions", "dependency-table", "judge-state", "pair-checkpoints"])
+def test_nothing_is_written_back_to_what_one_role_writes_alone(topic: str, topics: Settings) -> None:
+    """The owner of a log would take a foreign record for another owner's, and what is kept by key would be undone; a lost notification,
+    whose letter came from the log, is skipped.
+    """
+    asyncio.run(_write(topics, 0, _GARBAGE, letter_headers(topic, 0, 5, "the webhook did not take it", 1, key=b"production/head")))
     assert json.loads(_run(topics, "replay", "--all", "--json").stdout) == _did(skipped=1)
-    assert asyncio.run(_read(topics, "decisions")) == []
+    assert asyncio.run(_read(topics, topic)) == []
 
 
 def test_what_was_replayed_and_came_back_is_replayed_once_more_and_not_twice(topics: Settings) -> None:

@@ -16,7 +16,7 @@ from ctrlplane_stream.model.windows import Closed, EdgeWindow, WindowPart, Windo
 from ctrlplane_stream.settings import Settings
 from ctrlplane_stream.stream.deciding import read_fact
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord
-from ctrlplane_stream.telemetry.table import Head, Shard
+from ctrlplane_stream.telemetry.table_records import Head, Shard
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of, producer, read_to_end

@@ -12,7 +12,7 @@ from ctrlplane_stream.local.workers import Workers
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.windows import Closed, ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.stream.judge_records import Docket, JudgeRecords, environment_of
+from ctrlplane_stream.stream.judge_records import Docket, JudgeRecords, environment_of, judge_record
 from ctrlplane_stream.stream.window_line import Place
 from ctrlplane_stream.wire.kafka_clients import producer, read_to_end
 from ctrlplane_stream.wire.topic_admin import admin_client, ensure_topics
@@ -58,7 +58,8 @@ async def known(settings: Settings) -> dict[str, Docket]:
         if found.value is not None:
             newest[name] = found.value
     environments = sorted({environment_of(name) for name in newest})
-    dockets = {each: JudgeRecords(each).restore({n: v for n, v in newest.items() if environment_of(n) == each}) for each in environments}
+    found = {name: judge_record(name, value) for name, value in newest.items()}
+    dockets = {each: JudgeRecords(each).restore({n: r for n, r in found.items() if environment_of(n) == each}) for each in environments}
     return {each: docket for each, docket in dockets.items() if docket is not None}
 
 

@@ -22,7 +22,7 @@ from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.decision_log import TOPIC, Fence, admitted, read_decision
 from ctrlplane_stream.stream.duty import Duty, log
 from ctrlplane_stream.stream.ingest import FACTS, fact_letter
-from ctrlplane_stream.stream.judge_records import Docket, JudgeRecords, environment_of
+from ctrlplane_stream.stream.judge_records import Docket, JudgeRecord, JudgeRecords, environment_of, judge_record
 from ctrlplane_stream.stream.judging import Bench, Timing
 from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Product
@@ -30,6 +30,7 @@ from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.stream.window_line import Place
 from ctrlplane_stream.telemetry.table import DependencyTable, TableSettings
+from ctrlplane_stream.telemetry.table_records import TableRecord, table_environment, table_record
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.kafka_clients import partition_of
 from ctrlplane_stream.wire.topics import topic_specs
@@ -193,10 +194,10 @@ class Judge(Duty):
             courts[environment] = self._new_court(environment, {}, {})
         return courts[environment]
 
-    def _new_court(self, environment: str, table: Mapping[str, bytes], state: Mapping[str, bytes]) -> Court:
+    def _new_court(self, environment: str, graph: Mapping[str, TableRecord], state: Mapping[str, JudgeRecord]) -> Court:
         told = TableSettings(partitions=self.settings.partitions, window_seconds=self.settings.window_seconds)
         made, records = DependencyTable(environment, told), JudgeRecords(environment)
-        made.restore(table.items())
+        made.restore(graph.items())
         docket = records.restore(state)
         if docket is None and state:  # unreadable, or cut short at the very first: begin where the table stands, not with all windows
             docket = Docket(Place(made.restart_offset))
@@ -234,12 +235,12 @@ class Judge(Duty):
             return {place: offset for place, offset in self._next.items() if place in assigned}
 
     async def _take(self, partition: int) -> None:
-        tables: dict[str, dict[str, bytes]] = {}
-        for key, value in (await self._latest(TABLE, partition)).items():
-            tables.setdefault(key.rpartition("/")[0], {})[key] = value
-        states: dict[str, dict[str, bytes]] = {}
-        for key, value in (await self._latest(STATE, partition)).items():
-            states.setdefault(environment_of(key), {})[key] = value
+        tables: dict[str, dict[str, TableRecord]] = {}
+        for key, part in (await self.kept(TABLE, partition, table_record)).items():
+            tables.setdefault(table_environment(key), {})[key] = part
+        states: dict[str, dict[str, JudgeRecord]] = {}
+        for key, known in (await self.kept(STATE, partition, judge_record)).items():
+            states.setdefault(environment_of(key), {})[key] = known
         names = sorted({*tables, *states})
         self._courts[partition] = {name: self._new_court(name, tables.get(name, {}), states.get(name, {})) for name in names}
         end, fence = await self.reader.end(TOPIC, partition), Fence()
@@ -258,18 +259,6 @@ class Judge(Duty):
         except Exception as error:  # as when a window is judged
             self._set_aside(court, f"{type(error).__name__}: {error}", error)
             return []
-
-    async def _latest(self, topic: str, partition: int) -> dict[str, bytes]:
-        """The last value of each key of a compacted partition."""
-        found: dict[str, bytes] = {}
-        async for record in self.reader.read(topic, partition, 0):
-            if record.key is None:
-                continue
-            if record.value is not None:
-                found[record.key.decode()] = record.value
-            else:
-                found.pop(record.key.decode(), None)
-        return found
 
     async def _on_revoked(self, *_: object, **__: object) -> None:
         self._courts.clear()

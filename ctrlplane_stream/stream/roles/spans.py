@@ -22,6 +22,7 @@ from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.telemetry import checkpoint as checkpoints
 from ctrlplane_stream.telemetry.batches import decode
+from ctrlplane_stream.telemetry.checkpoint import Checkpoint
 from ctrlplane_stream.telemetry.engines import default_engine
 from ctrlplane_stream.telemetry.halving import HalvesStage, SourceRecord
 from ctrlplane_stream.telemetry.native import why_no_library
@@ -53,6 +54,12 @@ def span_settings(settings: Settings, owned: int = 1) -> SpanSettings:
         sampling_multiplier=settings.sampling_multiplier,
         default_environment=settings.default_environment,
     )
+
+
+def _checkpoint_of(key: str, value: bytes) -> Checkpoint:
+    if not key.isdecimal():
+        raise ValueError("its key is not that of a partition")
+    return checkpoints.decode(value)
 
 
 class Spans(Duty):
@@ -180,11 +187,8 @@ class Spans(Duty):
                 self._halved[tp.partition] = max(consumer._read_offset.get(tp) or 0, earliest.get(tp, 0))
 
     async def _take(self, partition: int, told: SpanSettings, ends: Mapping[int, int]) -> None:
-        last = None
-        async for found in self.reader.read(CHECKPOINTS, partition, 0):
-            last = found.value or last
+        checkpoint = (await self.kept(CHECKPOINTS, partition, _checkpoint_of)).get(str(partition))
         await self._catalog.refresh()
-        checkpoint = checkpoints.decode(last) if last is not None else None
         other = checkpoint and checkpoints.on_other_logs(checkpoint, ends, await self.reader.end(HALVES, partition))
         if other is not None:
             log.warning("%s or %s was made anew since: what waited for its other half in partition %d is lost", SPANS, HALVES, partition)

@@ -10,6 +10,7 @@ from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, WindowPart, WindowRecord
 from ctrlplane_stream.stream.window_line import Place, WindowLine
 from ctrlplane_stream.telemetry.table import DependencyTable, TableSettings
+from ctrlplane_stream.telemetry.table_records import table_record
 
 SECONDS, LAST = 10, 90
 SETTINGS = TableSettings(partitions=2, window_seconds=SECONDS)
@@ -66,7 +67,7 @@ def in_table(log: list[WindowRecord], kills: list[int]) -> int:
         if kills and at == kills[0]:
             del kills[0]
             table = DependencyTable("prod", SETTINGS)
-            table.restore(written.items())
+            table.restore((name, table_record(name, value)) for name, value in written.items())
             at = table.restart_offset
     return sum(edge.calls for edge in table.edges())
 

@@ -7,6 +7,7 @@ from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.windows import Closed, EdgeWindow, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.telemetry.edge_records import share_class
 from ctrlplane_stream.telemetry.table import DependencyTable, TableFact, TableSettings
+from ctrlplane_stream.telemetry.table_records import table_record
 
 SETTINGS = TableSettings(partitions=2, fade_windows=3, digest_windows=1_000, half_life_windows=2, shards=4)
 
@@ -107,7 +108,7 @@ def test_the_edges_of_a_caller_of_many_over_many_versions_fit_a_record_and_are_r
     written = log.table.dirty()
     assert sum(len(msgspec.json.encode(edge)) for edge in log.table.edges()) > 12_582_912 > 2 * max(len(value) for _, value in written)
     again = DependencyTable("prod", SETTINGS)
-    again.restore(written)
+    again.restore((name, table_record(name, value)) for name, value in written)
     assert list(again.edges()) == list(log.table.edges())
 
 
@@ -147,7 +148,7 @@ def test_a_crash_between_any_two_writes_does_no_harm() -> None:
     expected = [(record.edge, record.calls, record.last_window) for record in log.table.edges()]
     for cut in range(len(writes) + 1):
         again = DependencyTable("prod", SETTINGS)
-        again.restore((stored | dict(writes[:cut])).items())
+        again.restore((name, table_record(name, value)) for name, value in (stored | dict(writes[:cut])).items())
         for offset in range(again.restart_offset, len(log.records)):
             again.feed(offset, log.records[offset])
         assert [(record.edge, record.calls, record.last_window) for record in again.edges()] == expected
