@@ -7,11 +7,12 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from ctrlplane_stream.model.windows import WindowPart
 from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Batch, Watch, Watermark, decode, decoded, encode_watermark, halves
-from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
+from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar, default_engine
 from ctrlplane_stream.telemetry.half import CALLEES, Half, Kind
 from ctrlplane_stream.telemetry.halving import Batches, HalvesRecordOut, SourceRecord
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, call_counts, feed, publish
@@ -20,6 +21,7 @@ from ctrlplane_stream.telemetry.random_traces import random_spans, tidy_spans
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces, request
 from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.wire.varints import varint
 
 SETTINGS = SpanSettings(partitions=2, window_ms=10_000, lateness_ms=10_000, pairing_ms=20_000, max_trace_ms=60_000)
 SEEDS = st.integers(0, 10**9)
@@ -80,18 +82,47 @@ def test_both_readers_make_the_same_of_damaged_bytes(seed: int) -> None:
     assert read(COLUMNAR, records) == read(PLAIN, records) == read(REFERENCE, records)
 
 
+GROUPS = bytes(field << 3 | wire for field in (1, 2, 6, 9, 13, 15) for wire in (3, 4))
+"""Tags that begin and end one."""
+
+
+@pytest.mark.parametrize("level", range(4))
+@pytest.mark.parametrize(
+    "damage", [b"\x6b\x7c", b"\x6b\x0a\x00\x7c", b"\x13\x1c", b"\x6b\x6c", b"\x6b", b"\x6c", b"\x90\x80\x80\x80\x80\x01\x01", b"\x6e"]
+)
+def test_what_ends_with_a_group_or_no_tag_is_read_or_refused_by_all_alike(level: int, damage: bytes) -> None:
+    """Whatever it is in (a span, its scope, its resource's spans, a request), and however much comes with it."""
+    spans = [SampleTraces(seed).span("shop", Kind.SERVER) for seed in range(1, 601)]
+    first = TracesData.FromString(request(spans[:1])).resource_spans[0]
+    found = first.scope_spans[0].spans[0].SerializeToString()
+    resource = within(1, first.resource.SerializeToString())
+    for at, wrap in enumerate((lambda v: within(2, v), lambda v: resource + within(2, v), lambda v: within(1, v), lambda v: v)):
+        found = wrap(found + damage * (at == level))
+    for beside in (b"", request(spans[1:])):
+        engines = REFERENCE, PLAIN, COLUMNAR, default_engine()
+        said = [read(engine, [SourceRecord(0, 0, found + beside, None)]) for engine in engines]
+        assert said.count(said[0]) == len(engines)
+
+
+def within(field: int, message: bytes) -> bytes:
+    """A message as a field of another."""
+    return bytes([field << 3 | 2]) + varint(len(message)) + message
+
+
 def damaged(rng: random.Random, value: bytes) -> bytes:
     """A few bytes changed, cut out, doubled or put in."""
     found = bytearray(value)
     for _ in range(rng.choice((1, 1, 2, 5))):
         at = rng.randrange(len(found) + 1)
-        damage = rng.randrange(4)
+        damage = rng.randrange(5)
         if damage == 0 and at < len(found):
             found[at] = rng.randrange(256)
         elif damage == 1:
             del found[at : at + rng.randint(1, 20)]
         elif damage == 2:
             found[at:at] = rng.randbytes(rng.randint(1, 4))
+        elif damage == 3:
+            found[at : at + 1] = bytes([rng.choice(GROUPS)])
         else:
             found[at:at] = found[at : at + rng.randint(1, 40)]
     return bytes(found)
