@@ -266,7 +266,45 @@ class PlainGraph:
             return None
         also = (peer.said, peer.rpc) if is_address(peer.address) else (peer.said,)
         named = [self._behind.get((*caller.place, name), set()) for name in also if name]
-        return self._service(caller, peer) or next((min(found) for found in named if len(found) == 1), None)
+        mine = self._service(caller, peer) or next((min(found) for found in named if len(found) == 1), None)
+        return mine or (None if peer.kind is PeerKind.DATABASE else self._by_others(caller, peer, also))
+
+    def _by_others(self, caller: Plain, peer: Peer, also: Iterable[str]) -> str | None:
+        """The one service that answered all who were answered at an address, on its host, or where they said the same; sidecars aside."""
+        if is_own(peer.key):
+            return None
+        of_all: dict[str, set[tuple[str, str]]] = {}
+        for (environment, by, at), found in self._behind.items():
+            if environment == caller.place[0] and not is_own(at):
+                of_all.setdefault(at, set()).update((by, service) for service in found)
+        known_here = {at for (*place, at) in self._behind if tuple(place) == caller.place}
+
+        beside = {
+            (by, service) for (of, by, at), found in self._behind.items() if of == caller.place[0] and is_own(at) for service in found
+        }
+
+        def agreed(found: set[tuple[str, str]]) -> str | None:
+            services = {service for _, service in found}
+            teaching = {(by, service) for by, service in found if by != service} - beside
+            return min(services) if len(services) == 1 and teaching else None
+
+        def on_ports(host: str) -> set[tuple[str, str]]:
+            return set().union(*(found for at, found in of_all.items() if at.rpartition(":")[0] == host))
+
+        def at_address() -> str | None:
+            if peer.key in known_here:
+                return None
+            if found := of_all.get(peer.key, set()):
+                return agreed(found)
+            host = peer.key.rpartition(":")[0] or peer.key
+            found = set() if any(at.rpartition(":")[0] == peer.key for at in known_here) else on_ports(peer.key)
+            if not found and host in of_all and not any(host in (at, at.rpartition(":")[0]) for at in known_here):
+                found = of_all[host] | on_ports(host)
+            return agreed(found)
+
+        by_name = [agreed(of_all.get(name, set())) for name in also if name]
+        ordered = (*by_name, at_address()) if is_address(peer.address) else (at_address(), *by_name)
+        return next((service for service in ordered if service), None)
 
     def _service(self, caller: Plain, peer: Peer) -> str | None:
         """The service of the environment that a peer is: by the name it is given, by its address, by its host on any port, by its host."""
@@ -317,6 +355,11 @@ class PlainGraph:
 def is_address(address: str) -> bool:
     """Whether an address of the traces is an IP address, with a port or without."""
     return re.fullmatch(r"[\d.]+(:\d+)?", address) is not None
+
+
+def is_own(address: str) -> bool:
+    """Whether an address of the traces, with a port or without, is of the caller's own machine."""
+    return re.fullmatch(r"(127\.[\d.]+|localhost|::1)(:\d+)?", address) is not None
 
 
 def links_of(span: Plain) -> list[Plain]:

@@ -75,6 +75,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     names: tuple[tuple[str, str], ...] = ()
     read: tuple[tuple[int, int], ...] = ()
     """Each source partition with the last offset seen of it."""
+    shared_from: int | None = None
+    """The first window in which callers are told what answered others; of an older build, which did not tell them, None."""
 
 
 def on_other_logs(checkpoint: Checkpoint, sources: Mapping[int, int], halves: int) -> Checkpoint | None:

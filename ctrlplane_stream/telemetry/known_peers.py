@@ -6,15 +6,20 @@ which a restart from a checkpoint needs. So what was forgotten is learned again 
 new while more than can be remembered would have to be: a memory that is too small for what is called in turn keeps what it has, instead of
 forgetting each just before it is called.
 
+A caller knows what answered it. Where nothing did, it is told what answered all others, if that was one and the same service: the first
+calls of a new caller may meet a dead candidate. But an address of the caller's own machine (loopback) means another place to each. So who
+was answered by itself, or by what it found on its own machine (its sidecar), tells nobody else of that, whatever it calls it by.
+
 An address behind which two services were seen (a gateway) is nobody's, until one of them was not seen there for as long as a rebuilt
 stage may go back while the other was: an address is given to another instance.
 
 What is forgotten depends on what was seen in which window, never on the order within one: that is each engine's own.
 """
 
+import ipaddress
 from bisect import insort
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from operator import attrgetter
 
 import msgspec
@@ -44,6 +49,8 @@ class Sighting(msgspec.Struct, frozen=True, order=True, array_like=True):
 
 _Key = tuple[str, str, str]
 _Place = tuple[str, str, str, str]
+_LOOPBACK_NAMES = frozenset({"localhost", "localdomain", "ip6-localhost", "ip6-loopback"})
+"""What names of the loopback address end with."""
 _DROPPED = -(1 << 62)
 """Stands for a time so long ago that nothing is remembered of it."""
 
@@ -81,13 +88,19 @@ class KnownPeers:
     ``forgotten`` counts those of ours that had to make room.
     """
 
-    def __init__(self, catalog: Mapping[str, str], most: int, learned: tuple[Sighting, ...] = ()) -> None:
+    def __init__(self, catalog: Mapping[str, str], most: int, learned: tuple[Sighting, ...] = (), shared_from: int = 0) -> None:
+        """From the window ``shared_from`` on callers are told what answered others: not before, where a build that did not tell them
+        published what it made of it."""
         self.catalog = catalog
+        self.shared_from = shared_from
         self._most = most
         self._seen: dict[_Key, dict[str, Seen]] = {}
         self._shared: dict[_Key, dict[str, Seen]] = {}
         self._by_service: dict[tuple[str, ...], dict[_Place, Seen]] = {}
         self._by_host: dict[tuple[str, ...], dict[_Place, Seen]] = {}
+        self._of_all: dict[tuple[str, ...], dict[_Place, Seen]] = {}
+        self._of_all_by_host: dict[tuple[str, ...], dict[_Place, Seen]] = {}
+        self._beside: dict[tuple[str, ...], dict[_Place, Seen]] = {}
         self._in_order: list[Seen] = []
         self._fresh: list[Seen] = []
         self._forgotten: deque[Seen] = deque()
@@ -191,12 +204,22 @@ class KnownPeers:
         self._fresh.append(seen)
         self._known_now += seen.until is None
 
-    def _indexed(self, seen: Seen) -> tuple[tuple[dict[tuple[str, ...], dict[_Place, Seen]], tuple[str, ...]], ...]:
-        """Where else a sighting is found: by its service, and by its host where the address has a port."""
+    def _indexed(self, seen: Seen) -> Iterator[tuple[dict[tuple[str, ...], dict[_Place, Seen]], tuple[str, ...]]]:
+        """Where else a sighting is found: by its service, by its host where the address has a port; of services also whoever called."""
         environment, caller, address, service = seen.place
         host = address.rpartition(":")[0]
-        by_host = ((self._by_host, (environment, caller, host)),) if host else ()
-        return ((self._by_service, (environment, service)), *by_host) if service else by_host
+        if host:
+            yield self._by_host, (environment, caller, host)
+        if service:
+            yield self._by_service, (environment, service)
+        if not service or not caller:
+            return
+        if _is_on_own_machine(address):
+            yield self._beside, (environment, caller, service)
+            return
+        yield self._of_all, (environment, address)
+        if host:
+            yield self._of_all_by_host, (environment, host)
 
     def service_behind(self, caller: Origin, peer: Peer | None, window: int) -> str | None:
         """The service that a caller's peer is, as known when ``window`` closed, or None."""
@@ -212,7 +235,51 @@ class KnownPeers:
         if found is None:
             named = (self._one(self._known((caller.environment, caller.service, name), window)) for name in also if name)
             found = next((service for service in named if service is not None), None)
+        if found is not None or peer.kind is PeerKind.DATABASE or window < self.shared_from:
+            return found
+        return self._of_others(caller, peer, also, window)
+
+    def _of_others(self, caller: Origin, peer: Peer, also: Iterable[str], window: int) -> str | None:
+        """The service that answered whoever was answered at a peer's address, or else where it was named the same.
+
+        An IP address may be another's by now, so there the name goes first.
+        """
+        named = (self._agreed(self._there(self._of_all, caller, name, window), window) for name in also if name)
+        at_address = self._agreed(self._others_at_address(caller, peer, window), window)
+        found = (*named, at_address) if _is_nameless(peer.address) else (at_address, *named)
+        service = next((service for service in found if service is not None), None)
+        return None if service is None or _is_on_own_machine(peer.key) else service
+
+    def _others_at_address(self, caller: Origin, peer: Peer, window: int) -> list[_Place]:
+        """As :meth:`_at_address` and :meth:`_on_host`, whoever called. Where this caller found anything itself, if only that several are
+        there or that it was given to another, that counts alone."""
+        key, host = _key(caller, peer), _host(peer.key)
+        if any(service != _OUTSIDE and _is_known(seen, window) for service, seen in self._seen.get(key, {}).items()):
+            return []
+        found = self._there(self._of_all, caller, peer.key, window)
+        if not found and not self._on_ports(key, window):
+            found = self._there(self._of_all_by_host, caller, peer.key, window)
+        own_host = (*key[:2], host)
+        if not found and not self._known(own_host, window) and not self._on_ports(own_host, window):
+            found = self._there(self._of_all, caller, host, window)
+            found += self._there(self._of_all_by_host, caller, host, window) if found else []
         return found
+
+    def _agreed(self, found: Collection[_Place], window: int) -> str | None:
+        """The only service that answered there, where it answered a caller that is another and does not have it beside itself."""
+        services = {service for *_, service in found}
+        if len(services) != 1 or all(self._is_beside(place, window) for place in found):
+            return None
+        return services.pop()
+
+    def _is_beside(self, place: _Place, window: int) -> bool:
+        environment, caller, _, service = place
+        beside = self._beside.get((environment, caller, service), {})
+        return caller == service or any(_is_known(seen, window) for seen in beside.values())
+
+    @staticmethod
+    def _there(index: Mapping[tuple[str, ...], Mapping[_Place, Seen]], caller: Origin, name: str, window: int) -> list[_Place]:
+        return [place for place, seen in index.get((caller.environment, name), {}).items() if _is_there(seen, window)]
 
     def _at_address(self, caller: Origin, peer: Peer, window: int) -> str | None:
         """The service that a caller's peer is by its address, or by its name where a service is called so."""
@@ -367,6 +434,22 @@ def is_ip_address(address: str) -> bool:
     """Whether an address, with or without a port, is an IP address: an instance's, which is dealt anew with every instance."""
     host = address if address.count(":") > 1 else _host(address)
     return bool(host) and "/" not in host and (":" in host or not host.rpartition(".")[2].strip("0123456789"))
+
+
+def _is_on_own_machine(address: str) -> bool:
+    """Whether an address, with or without a port, leads to another place from each machine: loopback, a link's own, or a socket."""
+    if address.startswith(("/", "unix:")) or _host(address).rpartition(".")[2] in _LOOPBACK_NAMES:
+        return True
+    return is_ip_address(address) and any(map(_is_local_ip, {address, _host(address)}))
+
+
+def _is_local_ip(host: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return ip.is_loopback or ip.is_link_local or ip.is_unspecified
 
 
 def _is_nameless(address: str) -> bool:

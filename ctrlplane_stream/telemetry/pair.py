@@ -122,7 +122,8 @@ class PairStage:
         heard = [(found, start.restart.line or 0) if isinstance(found, str) else found for found in start.environments]
         self._environments = Environments(settings.max_environments, heard)
         self._watches = {(watch.environment, watch.service): watch for watch in start.watches}
-        self._peers = KnownPeers(catalog or {}, settings.max_peers, start.sightings)
+        shared_from = start.shared_from if start.shared_from is not None else start.closed_through or 0
+        self._peers = KnownPeers(catalog or {}, settings.max_peers, start.sightings, shared_from)
         self._names = Names(settings.max_names, start.names)
         self._pairing = pairing(settings, self._peers)
         self._fold = Fold()
@@ -294,4 +295,5 @@ class PairStage:
             self._peers.sightings,
             self._names.admitted,
             tuple((source, max(state.through, state.begun)) for source, state in sorted(self._sources.items())),
+            self._peers.shared_from,
         )

@@ -34,6 +34,10 @@ _ATTRIBUTES: tuple[Mapping[str, str | int], ...] = (
     {"url.full": "//stock:80#é", "messaging.operation": "receive"},
     {"http.url": "http://" + "s" * 193 + "/5", "error.type": "timeout"},
     {"http.url": "http://[::1]:80/6"},
+    {"server.address": "127.0.0.1", "server.port": 9000, "rpc.service": "Ledger"},
+    {"server.address": "localhost", "server.port": 9000},
+    {"server.address": "books.svc.local", "server.port": 80},
+    {"server.address": "books.svc.local"},
 )
 
 

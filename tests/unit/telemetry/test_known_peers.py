@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -164,3 +165,84 @@ def test_what_is_known_never_depends_on_the_order_within_a_window() -> None:
         outcomes.append((peers.sightings, peers.forgotten))
         assert len(peers.sightings) <= 3 * MOST < peers.forgotten
     assert outcomes[0] == outcomes[1]
+
+
+def answered(*calls: str) -> KnownPeers:
+    """Calls that were answered, each `caller host[:port] service`, where need be with the RPC service that was called."""
+    peers = KnownPeers({}, 64)
+    for call in calls:
+        caller, at, service, *rpc = call.split()
+        peers.learn_pair(Origin("prod", caller, "1"), peer_at(at, *rpc), Origin("prod", service, "1"), 0)
+    return peers
+
+
+def peer_at(at: str, rpc: str = "", kind: PeerKind = PeerKind.EXTERNAL) -> Peer:
+    return Peer(kind, at.partition(":")[0], at, rpc=rpc)
+
+
+def behind(peers: KnownPeers, at: str, rpc: str = "", environment: str = "prod", kind: PeerKind = PeerKind.EXTERNAL) -> str | None:
+    return peers.service_behind(Origin(environment, "late", "1"), peer_at(at, rpc, kind), 0)
+
+
+def test_a_caller_that_nobody_answered_yet_is_told_what_answered_all_others_at_an_address() -> None:
+    peers = answered("shop basket.internal:80 cart", "bank basket.internal:80 cart")
+    assert [behind(peers, at) for at in ("basket.internal:80", "basket.internal", "basket.internal:81")] == ["cart", "cart", None]
+    assert behind(peers, "basket.internal:80", environment="staging") is None
+    assert behind(peers, "basket.internal:80", kind=PeerKind.DATABASE) is None
+    assert behind(answered("shop basket.internal cart"), "basket.internal:80") == "cart"
+
+
+def test_where_two_services_answered_others_nobody_is_told() -> None:
+    peers = answered("shop basket.internal:80 cart", "bank basket.internal:80 stock", "bank basket.internal:81 stock")
+    assert [behind(peers, at) for at in ("basket.internal:80", "basket.internal", "basket.internal:81")] == [None, None, "stock"]
+
+
+def test_what_a_caller_found_itself_goes_before_what_answered_others() -> None:
+    peers = answered("late basket.internal:80 stock", "shop basket.internal:80 cart", "shop basket.internal cart")
+    assert [behind(peers, at) for at in ("basket.internal:80", "basket.internal")] == ["stock", "stock"]
+    peers = answered("shop basket.internal:80 cart")
+    peers.learn_outside(Origin("prod", "late", "1"), peer_at("basket.internal:80"), 0)
+    assert behind(peers, "basket.internal:80") == "cart"
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        *("localhost:80", "localhost", "api.localhost:80", "127.0.0.1:80", "127.8.0.1", "::1:80", "::1", "::ffff:127.0.0.1:80"),
+        *("0.0.0.0:80", "169.254.1.1:80", "fe80::1%eth0:80", "/run/cart.sock", "unix:/run/cart.sock"),
+    ],
+)
+def test_an_address_of_ones_own_machine_is_each_callers_own(at: str) -> None:
+    """And what is found there is nobody else's by another name either: each Pod has a sidecar of its own."""
+    peers = answered(f"shop {at} proxy runtime.Sidecar", "shop sidecar:81 proxy")
+    assert [behind(peers, at), behind(peers, at, "runtime.Sidecar"), behind(peers, "sidecar:81")] == [None, None, None]
+    assert behind(peers, "10.0.0.9:80", "runtime.Sidecar") is None
+    assert peers.service_behind(SHOP, peer_at(at), 0) == "proxy"
+    peers.learn_pair(Origin("prod", "bank", "1"), peer_at("sidecar:81"), Origin("prod", "proxy", "1"), 0)
+    assert behind(peers, "sidecar:81") == "proxy"
+
+
+def test_who_was_answered_by_itself_tells_nobody_but_speaks_against_another() -> None:
+    assert behind(answered("shop mesh:81 shop"), "mesh:81") is None
+    assert behind(answered("shop mesh:81 shop", "bank mesh:81 cart"), "mesh:81") is None
+    assert behind(answered("cart mesh:81 cart", "bank mesh:81 cart"), "mesh:81") == "cart"
+
+
+def test_at_an_ip_address_the_name_goes_first_by_which_others_were_answered() -> None:
+    """It may have been another's: a new caller that meets a dead candidate there must not blame who had it before."""
+    peers = answered("shop 10.0.0.1:80 stock", "bank 10.0.0.2:80 cart shop.Cart")
+    assert [behind(peers, "10.0.0.1:80"), behind(peers, "10.0.0.1:80", "shop.Cart")] == ["stock", "cart"]
+
+
+def test_what_answered_others_is_told_as_it_was_known_in_each_window() -> None:
+    peers, late = KnownPeers({}, MOST), Origin("prod", "late", "1")
+    said = []
+    for number in range(3 * MOST):
+        peers.learn_pair(SHOP, address(number), CART, number * WINDOW)
+        said.append([peers.service_behind(late, address(each), number * WINDOW) for each in range(3 * MOST)])
+        close(peers, number * WINDOW)
+        again = KnownPeers({}, MOST, peers.sightings)
+        for asked in range(max(0, number - KEEP), number + 1):
+            assert [again.service_behind(late, address(each), asked * WINDOW) for each in range(3 * MOST)] == said[asked]
+    assert said[0][0] == "cart"
+    assert said[-1][0] is None

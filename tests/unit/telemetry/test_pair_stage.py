@@ -1,8 +1,10 @@
 """One ``span-halves`` partition: what it remembers, how it is rebuilt, and that it stays within its bounds."""
 
+import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.model.windows import Closed, WindowPart
+from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Watch
 from ctrlplane_stream.telemetry.checkpoint import Checkpoint, Mark, SourceState, on_other_logs
 from ctrlplane_stream.telemetry.engines import REFERENCE, columnar
@@ -79,6 +81,32 @@ def test_a_rebuilt_stage_learns_nothing_from_traces_of_which_it_reads_only_the_e
     assert saved.sightings == ()
     assert old.skipped
     assert new.skipped == {}, "what is only repeated is not counted again"
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_what_a_build_left_open_that_told_nobody_what_answered_others_is_counted_once(older: bool) -> None:
+    """A stage that is rebuilt repeats in silence what that build published: what it left open must not be settled there."""
+    traces, chain = SampleTraces(), InMemoryChain(SETTINGS, REFERENCE)
+    attributes = {"server.address": "basket.shop.svc", "server.port": 80}
+    client = traces.span("shop", Kind.CLIENT, end_ms=at(1), attributes=attributes)
+    failed = traces.span("late", Kind.CLIENT, end_ms=at(2), error=True, attributes=attributes)
+    chain.receive([request([client, traces.span("cart", Kind.SERVER, client, end_ms=at(1)), failed])], int(at(3)))
+    if older:
+        chain.pairs[0] = chain.pair_stage(0, Checkpoint(0, Mark(0), -1, None, shared_from=1 << 40))
+        for offset, value in enumerate(chain.log[0]):
+            feed(chain.pairs[0], offset, value)
+    chain.advance(int(at(21)))
+    before = call_counts(chain.parts)
+    saved = checkpoint.decode(checkpoint.encode(chain.pairs[0].checkpoint()))
+    saved = replace(saved, shared_from=None) if older else saved
+    for _ in range(2):
+        chain.pairs[0] = chain.pair_stage(0, saved)
+        for offset in range(chain.pairs[0].restart_offset, len(chain.log[0])):
+            assert feed(chain.pairs[0], offset, chain.log[0][offset]) == []
+        saved = chain.pairs[0].checkpoint()
+    chain.advance(int(at(100)))
+    assert before.get(("late", "cart", "call")) == (None if older else (1, 1))
+    assert call_counts(chain.parts)["late", "cart", "call"] == (1, 1)
 
 
 def test_the_cap_on_halves_holds_and_what_it_costs_is_counted() -> None:

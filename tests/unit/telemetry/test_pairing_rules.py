@@ -324,6 +324,26 @@ def test_who_answered_is_known_by_all_that_a_call_names_also_where_none_was_conn
     assert call_counts(chain.parts) == {("shop", "cart", "call"): (2, 1)}
 
 
+@pytest.mark.parametrize("engine", [REFERENCE, columnar(always=True), columnar(always=True, compiled=False)], ids=["one", "C", "columns"])
+def test_the_first_calls_of_a_caller_to_where_one_service_answers_all_others_are_calls_to_it(traces: SampleTraces, engine: Engine) -> None:
+    """They may meet a candidate that is dead. But each caller's own machine is another place."""
+    chain = InMemoryChain(SETTINGS, engine)
+    basket, own = ({"server.address": host, "server.port": 80} for host in ("basket.shop.svc", "localhost"))
+    spans = []
+    for caller in ("shop", "bank"):
+        for attributes in (basket, own):
+            client = traces.span(caller, CLIENT, attributes=attributes)
+            spans += [client, traces.span("cart" if attributes is basket else "proxy", SERVER, client)]
+    chain.receive([request(spans)], BEGINNING_MS + 2_000)
+    chain.advance(BEGINNING_MS + 21_000)
+    failed = [traces.span("late", CLIENT, error=True, end_ms=BEGINNING_MS + 25_000, attributes=each) for each in (basket, own)]
+    chain.receive([request(failed)], BEGINNING_MS + 26_000)
+    chain.advance(LATER_MS)
+    found = {edge: count for edge, count in call_counts(chain.parts).items() if edge[0] == "late"}
+    assert found == {("late", "cart", "call"): (1, 1), ("late", "localhost", "external"): (1, 1)}
+    assert {edge.callee_version for part in chain.parts for edge in part.edges if edge.caller == "late"} == {"unknown"}
+
+
 @pytest.mark.parametrize(
     ("answered", "other"),
     [
