@@ -23,7 +23,8 @@ def take_off_needless(settings: Settings) -> None:
     """Take off the topic what nobody needs any more; where the broker is gone by now, whoever applies next does."""
 
     async def taken_off() -> None:
-        await take_off(settings, TOPIC, (await read_editions(settings)).needless)
+        if needless := (await read_editions(settings)).needless:
+            await take_off(settings, TOPIC, needless)
 
     with suppress(*BROKER_TROUBLE):
         asyncio.run(taken_off())

@@ -2,6 +2,7 @@
 
 import json
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleSpan, SampleTraces, request
 
 SECONDS, RATE = 60, 20
+DATABASE = {"db.system.name": "postgresql", "db.namespace": "carts", "server.address": "db"}
 
 
 def record(
@@ -61,31 +63,13 @@ def record(
                 version = "2" if new and new_share is not None else "1"
                 cart = traces.span("cart", Kind.SERVER, parent=call, version=version, end_ms=at - 2, milliseconds=slow, error=failed)
                 spans.append(cart)
+                calling = partial(traces.span, "cart", Kind.CLIENT, parent=cart, version=version, end_ms=at - 3)
                 if new and pay_errors is not None:
-                    spans.append(
-                        traces.span(
-                            "cart",
-                            Kind.CLIENT,
-                            parent=cart,
-                            version=version,
-                            end_ms=at - 3,
-                            milliseconds=2.0,
-                            error=rng.random() < pay_errors,
-                            attributes={"server.address": "pay.example"},
-                        )
-                    )
+                    failing = rng.random() < pay_errors
+                    spans.append(calling(milliseconds=2.0, error=failing, attributes={"server.address": "pay.example"}))
                 for _ in range(db_calls if new else 1):
-                    spans.append(
-                        traces.span(
-                            "cart",
-                            Kind.CLIENT,
-                            parent=cart,
-                            version=version,
-                            end_ms=at - 3,
-                            milliseconds=db_ms * rng.lognormvariate(0, 0.2),
-                            attributes={"db.system.name": "postgresql", "db.namespace": "carts", "server.address": "db"},
-                        )
-                    )
+                    slow_db = db_ms * rng.lognormvariate(0, 0.2)
+                    spans.append(calling(milliseconds=slow_db, attributes=DATABASE))
             value = request(spans)
             file.write(len(value).to_bytes(4, "big") + value)
     return path

@@ -3,13 +3,15 @@
 import random
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, StepState, begin, judge_window, observe, sort_rows
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
-from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Verdict
+from ctrlplane_stream.model.verdicts import Assignment, Guard, GuardRole, Verdict
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, ENTRY, asked
 
 SECONDS = 10
 """Length of a window."""
@@ -126,26 +128,9 @@ class Shop:
         return baseline
 
     def assignment(self, **changes: object) -> Assignment:
-        given: dict[str, object] = {
-            "rollout": "cart-2",
-            "environment": "prod",
-            "step": 0,
-            "attempt": 1,
-            "changed": (Change("cart", "#2", "#1"),),
-            "guards": (
-                Guard("cart", GuardRole.CHANGED, required=True),
-                Guard("", GuardRole.ENTRY, required=True),
-                Guard("frontend", GuardRole.CALLER),
-                Guard("db", GuardRole.CALLEE),
-            ),
-            "weight": 0.1,
-            "weight_confirmed_at_ms": 30 * SECONDS * 1000,
-            "steps": 4,
-            "window_seconds": SECONDS,
-            "entry_points": ("frontend",),
-            "policy": GatePolicy(),
-        }
-        return Assignment(**{**given, **changes})  # type: ignore[arg-type]
+        guards = (CHANGED, ENTRY, Guard("frontend", GuardRole.CALLER), Guard("db", GuardRole.CALLEE))
+        given = asked(0.1, *guards, past=30, window_seconds=SECONDS, entry_points=("frontend",))
+        return msgspec.structs.replace(given, **changes)
 
     def judge(
         self, traffic: Traffic, windows: int = 60, assignment: Assignment | None = None, baseline: Baseline | None = None

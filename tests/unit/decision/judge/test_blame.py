@@ -16,6 +16,7 @@ from ctrlplane_stream.model.verdicts import (
     MetricEvidence,
     VerdictStatus,
 )
+from tests.unit.decision.judge.asking import CHANGED, asked
 
 
 @pytest.mark.parametrize(("caller", "callee"), [("a", "b"), ("b", "a")])
@@ -64,19 +65,7 @@ def _own(of: Concurrent, p_value: float) -> MetricEvidence:
 
 def _blamed(own: float, others: float | None) -> Culprit | None:
     """Whom web's harm in cart's rollout belongs to, by the p-values of what is cart's own and recs' own (None: it is not judged)."""
-    guards = (Guard("cart", GuardRole.CHANGED, True), Guard("web", GuardRole.CALLER))
-    assignment = Assignment(
-        rollout="cart/2",
-        environment="production",
-        step=3,
-        attempt=1,
-        changed=(Change("cart", "#2", "#1"),),
-        guards=guards,
-        weight=1.0,
-        weight_confirmed_at_ms=0,
-        steps=4,
-        concurrent=(_RECS,),
-    )
+    assignment = asked(1.0, CHANGED, Guard("web", GuardRole.CALLER), past=0, step=3, concurrent=(_RECS,))
     found = (_WEB, _own(_CART, own))
     beside = {"cart/2": found} | ({} if others is None else {"recs/2": (_WEB, _own(_RECS, others))})
     return among(_EXPLAINED, found, assignment, beside)

@@ -6,22 +6,12 @@ import pytest
 
 from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, begin, judge_window, observe, sort_rows
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Metric, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import GatePolicy, Metric, Verdict, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, asked
 
 PAST, STEP, REQUESTS = 45, 30, 500
-ASKED = Assignment(
-    rollout="r",
-    environment="prod",
-    step=0,
-    attempt=1,
-    changed=(Change("cart", "#2", "#1"),),
-    guards=(Guard("cart", GuardRole.CHANGED, required=True),),
-    weight=0.25,
-    weight_confirmed_at_ms=PAST * 10_000,
-    steps=4,
-    policy=GatePolicy(metrics=(Metric.CALLS_PER_REQUEST,), proof=()),
-)
+ASKED = asked(0.25, CHANGED, past=PAST, policy=GatePolicy(metrics=(Metric.CALLS_PER_REQUEST,), proof=()))
 
 
 class Lists:

@@ -8,23 +8,12 @@ from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, begin, judge
 from ctrlplane_stream.decision.judge.pairs import pair_of
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import Comparison, Verdict, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, ENTRY, asked
 
 PAST, STEP, REQUESTS, WEIGHT = 45, 30, 500, 0.25
-CHANGED = Guard("cart", GuardRole.CHANGED, required=True)
-ASKED = Assignment(
-    rollout="r",
-    environment="prod",
-    step=1,
-    attempt=1,
-    changed=(Change("cart", "#2", "#1"),),
-    guards=(CHANGED, Guard("", GuardRole.ENTRY, required=True)),
-    weight=WEIGHT,
-    weight_confirmed_at_ms=PAST * 10_000,
-    steps=5,
-    entry_points=("batch", "web"),
-)
+ASKED = asked(WEIGHT, CHANGED, ENTRY, past=PAST, step=1, steps=5, entry_points=("batch", "web"))
 
 
 class Callers:

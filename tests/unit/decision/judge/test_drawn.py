@@ -9,8 +9,9 @@ import pytest
 from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, begin, judge_window
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import Guard, GuardRole, Verdict, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import ENTRY, asked
 
 WEIGHT, REQUESTS, WINDOWS = 0.05, 500, 20
 Trace = tuple[float, bool, list[bool]]
@@ -61,23 +62,11 @@ def window(number: int, traces: list[Trace], rng: random.Random) -> ClosedWindow
 
 def judged(shape: Shape, seed: int, harm: float = 0.0, *also: Guard) -> Verdict:
     """The FAIL of a step at 5%, or its last verdict, of the entry points and other guards."""
-    asked = Assignment(
-        rollout="cart-2",
-        environment="prod",
-        step=0,
-        attempt=1,
-        changed=(Change("cart", "#2", "#1"),),
-        guards=(Guard("", GuardRole.ENTRY, required=True), *also),
-        weight=WEIGHT,
-        weight_confirmed_at_ms=0,
-        steps=4,
-        entry_points=("web",),
-        policy=GatePolicy(),
-    )
-    rng, state = random.Random(seed), begin(asked, Baseline())
+    assignment = asked(WEIGHT, ENTRY, *also, past=0, entry_points=("web",))
+    rng, state = random.Random(seed), begin(assignment, Baseline())
     for number in range(WINDOWS):
         traces = [shape(rng, harm) for _ in range(REQUESTS)]
-        state, verdict = judge_window(state, asked, window(number, traces, rng))
+        state, verdict = judge_window(state, assignment, window(number, traces, rng))
         if verdict.status is VerdictStatus.FAIL:
             break
     return verdict

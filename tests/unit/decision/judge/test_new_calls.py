@@ -8,25 +8,14 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, begin, judge_window, observe, sort_rows
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
-from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import Verdict, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, asked
 
 PAST = 30
 REQUESTS = 1000
 ALIKE = sketch.of(range(10_000, 20_000, 10))
-ASKED = Assignment(
-    rollout="r",
-    environment="prod",
-    step=0,
-    attempt=1,
-    changed=(Change("cart", "#2", "#1"),),
-    guards=(Guard("cart", GuardRole.CHANGED, required=True),),
-    weight=0.5,
-    weight_confirmed_at_ms=PAST * 10_000,
-    steps=4,
-    entry_points=("cart",),
-    policy=GatePolicy(),
-)
+ASKED = asked(0.5, CHANGED, past=PAST, entry_points=("cart",))
 
 Calls = dict[str, tuple[int, int]]
 """Failed and all calls to ``pay`` in a window, by the version of cart that makes them."""

@@ -7,8 +7,9 @@ from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, StepState, b
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import EdgeKind
 from ctrlplane_stream.model.sketch import Sketch
-from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import Guard, GuardRole, Verdict, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, ENTRY, asked
 
 PAST = 30
 ERRORS = "changed|cart|versions|error_ratio"
@@ -22,23 +23,7 @@ class Shop:
     def __init__(self, seed: int, candidate: tuple[float, float], stable: tuple[float, float] = TENTH, entry: str = "frontend") -> None:
         self.rng, self.entry = np.random.default_rng(seed), entry
         self.kept = {"#1": stable, "#2": candidate}
-        self.asked = Assignment(
-            rollout="r",
-            environment="prod",
-            step=0,
-            attempt=1,
-            changed=(Change("cart", "#2", "#1"),),
-            guards=(
-                Guard("cart", GuardRole.CHANGED, required=True),
-                Guard("", GuardRole.ENTRY, required=True),
-                Guard("stock", GuardRole.CALLEE),
-            ),
-            weight=0.5,
-            weight_confirmed_at_ms=PAST * 10_000,
-            steps=4,
-            entry_points=(entry,),
-            policy=GatePolicy(),
-        )
+        self.asked = asked(0.5, CHANGED, ENTRY, Guard("stock", GuardRole.CALLEE), past=PAST, entry_points=(entry,))
 
     def window(self, number: int, shares: dict[str, float], requests: int = 1500) -> ClosedWindow:
         edges, services, exposures = [], [], []

@@ -8,13 +8,14 @@ import pytest
 from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, begin, judge_window, observe, sort_rows
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole, Metric, MetricEvidence, Verdict, VerdictStatus
+from ctrlplane_stream.model.verdicts import Comparison, Guard, GuardRole, Metric, MetricEvidence, Verdict, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, ENTRY, asked
 
 PAST = 35
 GUARDS = (
-    Guard("cart", GuardRole.CHANGED, required=True),
-    Guard("", GuardRole.ENTRY, required=True),
+    CHANGED,
+    ENTRY,
     Guard("checkout", GuardRole.CALLER),
     Guard("db", GuardRole.CALLEE),
     Guard("search", GuardRole.COLLATERAL),
@@ -62,24 +63,13 @@ class Street:
         return ClosedWindow(number * 10, (WindowPart("prod", 0, number * 10, 0, tuple(edges), tuple(services), tuple(exposures)),))
 
     def judged(self, windows: int = 20) -> Verdict:
-        asked = Assignment(
-            rollout="cart-2",
-            environment="prod",
-            step=0,
-            attempt=1,
-            changed=(Change("cart", "#2", "#1"),),
-            guards=GUARDS,
-            weight=0.1,
-            weight_confirmed_at_ms=PAST * 10_000,
-            steps=4,
-            entry_points=("frontend",),
-        )
+        assignment = asked(0.1, *GUARDS, past=PAST, entry_points=("frontend",))
         baseline = Baseline()
         for number in range(PAST):
             baseline = observe(baseline, sort_rows(self.window(number, stepping=False), 0), ())
-        state = begin(asked, baseline)
+        state = begin(assignment, baseline)
         for number in range(PAST, PAST + windows):
-            state, verdict = judge_window(state, asked, self.window(number))
+            state, verdict = judge_window(state, assignment, self.window(number))
             if verdict.status is VerdictStatus.FAIL:
                 break
         return verdict

@@ -7,22 +7,12 @@ import pytest
 from ctrlplane_stream.decision.judge import Baseline, ClosedWindow, begin, judge_window, observe, sort_rows
 from ctrlplane_stream.decision.judge.state import CheckState
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole
 from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, asked
 
 KEPT, CALLS = 0.1, 2
 PAST, STEP = 45, 10
-ASKED = Assignment(
-    rollout="r",
-    environment="prod",
-    step=0,
-    attempt=1,
-    changed=(Change("cart", "#2", "#1"),),
-    guards=(Guard("cart", GuardRole.CHANGED, required=True),),
-    weight=0.2,
-    weight_confirmed_at_ms=PAST * 10_000,
-    steps=4,
-)
+ASKED = asked(0.2, CHANGED, past=PAST)
 
 
 class Sampled:

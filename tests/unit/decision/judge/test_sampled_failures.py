@@ -20,8 +20,9 @@ from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED
 from ctrlplane_stream.decision.stats.harm import Evidence, released
 from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import EdgeKind
-from ctrlplane_stream.model.verdicts import Assignment, Change, GatePolicy, Guard, GuardRole, Limit, Metric, VerdictStatus
+from ctrlplane_stream.model.verdicts import GatePolicy, Guard, GuardRole, Limit, Metric, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, ENTRY, asked
 
 KEPT, PAST = 0.1, 30
 ERRORS = "changed|cart|versions|error_ratio"
@@ -33,23 +34,9 @@ class Sampled:
 
     def __init__(self, requests: int = 2000, seed: int = 1, tail: bool = True, changed: str = "cart", caller: bool = True) -> None:
         self.requests, self.rng, self.tail, self.caller = requests, random.Random(seed), tail, caller
-        self.asked = Assignment(
-            rollout="r",
-            environment="prod",
-            step=0,
-            attempt=1,
-            changed=(Change("cart", "#2", "#1"),),
-            guards=(
-                Guard("cart", GuardRole.CHANGED, required=True),
-                Guard("", GuardRole.ENTRY, required=True),
-                Guard("stock", GuardRole.CALLEE),
-            ),
-            weight=0.5,
-            weight_confirmed_at_ms=PAST * 10_000,
-            steps=4,
-            entry_points=("frontend" if caller else "cart",),
-            policy=GatePolicy(metrics=(Metric.ERROR_RATIO,), proof=()),
-        )
+        policy, entry = GatePolicy(metrics=(Metric.ERROR_RATIO,), proof=()), "frontend" if caller else "cart"
+        stock = Guard("stock", GuardRole.CALLEE)
+        self.asked = asked(0.5, CHANGED, ENTRY, stock, past=PAST, entry_points=(entry,), policy=policy)
 
     def window(self, number: int, shares: dict[str, float], at_stock: dict[str, float] | None = None) -> ClosedWindow:
         edges, services, exposures = [], [], []
