@@ -6,7 +6,7 @@ from contextlib import suppress
 from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, require_broker
 from ctrlplane_stream.model.catalog import no_such_environment
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.wire.editions import TOPIC, Editions, InForce
+from ctrlplane_stream.wire.editions import TAKES_OFF, TOPIC, Editions, InForce
 from ctrlplane_stream.wire.kafka_clients import read_to_end, take_off
 
 
@@ -24,7 +24,7 @@ def take_off_needless(settings: Settings) -> None:
 
     async def taken_off() -> None:
         if needless := (await read_editions(settings)).needless:
-            await take_off(settings, TOPIC, needless)
+            await take_off(settings, TOPIC, needless, TAKES_OFF)
 
     with suppress(*BROKER_TROUBLE):
         asyncio.run(taken_off())

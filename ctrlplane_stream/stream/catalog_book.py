@@ -31,7 +31,7 @@ class CatalogBook:
         self._reader = reader
         self._next = dict.fromkeys(range(partitions), 0)
         self._read = Editions()
-        self._editions: dict[tuple[int, int], Edition | Unreadable | None] = {}
+        self._editions: dict[tuple[int, int], Edition | Unreadable] = {}
         self._untold: list[Edition] = []
 
     @property
@@ -46,8 +46,8 @@ class CatalogBook:
                 self._take(found)
                 self._next[partition] = found.offset + 1
 
-    async def edition(self, found: Record) -> Edition | Unreadable | None:
-        """What became of the record at this place; None where it takes another off."""
+    async def edition(self, found: Record) -> Edition | Unreadable:
+        """What became of the record at this place."""
         place = found.partition, found.offset
         if place not in self._editions:
             await self.refresh()
@@ -57,7 +57,7 @@ class CatalogBook:
         before = self.catalog
         taken = self._read.take((found.partition, found.key), found.value, found.at_ms)
         place = found.partition, found.offset
-        if taken is None or isinstance(taken, Unreadable):
+        if isinstance(taken, Unreadable):
             self._editions[place] = taken
             return
         edition = self._editions[place] = Edition(found.partition, found.offset, taken.record, before, found.at_ms)

@@ -21,6 +21,7 @@ from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.wire.artifacts import ArtifactEvent, read_artifact
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.control import read_control
+from ctrlplane_stream.wire.editions import TAKES_OFF
 from ctrlplane_stream.wire.editions import TOPIC as CATALOG
 from ctrlplane_stream.wire.kafka_clients import partition_of
 from ctrlplane_stream.wire.registry import is_notification, read_notification
@@ -146,9 +147,9 @@ class Ingest:
         return facts, unknown
 
     async def _editions(self, found: Record) -> Told:
-        edition = await self._catalog.edition(found)
-        if edition is None:
+        if found.value is None and TAKES_OFF in found.headers:
             return Told(left_out=(TAKEN_OFF,))
+        edition = await self._catalog.edition(found)
         if isinstance(edition, Unreadable):
             return Told(refused=edition)
         facts: Facts = [*facts_of(edition)]

@@ -18,6 +18,9 @@ TOPIC = "catalog"
 LINE = "catalog"
 """All records lie on the partition of this key, by Kafka's own hash: there earlier builds wrote theirs, under that key."""
 
+TAKES_OFF = ("takes-off", b"refused or replaced")
+"""The header of a record that `catalog apply` takes another off with: an empty one without it is somebody's mistake."""
+
 Place = tuple[int, bytes | None]
 """Partition and key."""
 
@@ -38,22 +41,21 @@ class Editions:
         self._refused: dict[Place, None] = {}
         self._replaced: dict[Place, None] = {}
 
-    def take(self, place: Place, value: bytes | None, at_ms: int) -> InForce | Unreadable | None:
-        """Read the next record: an edition that is in force from now on, why it is none, or None where it only takes one off."""
+    def take(self, place: Place, value: bytes | None, at_ms: int) -> InForce | Unreadable:
+        """Read the next record: an edition that is in force from now on, or why it is none. An empty one takes off what its key held."""
         for kept in (self._refused, self._replaced):
             kept.pop(place, None)
-        if value is None:
-            return None
         record = self._accepted(value)
         if isinstance(record, Unreadable):
-            self._refused[place] = None
+            if value is not None:
+                self._refused[place] = None
             return record
         if self.in_force is not None:
             self._replaced[self.in_force.place] = None
         self.in_force = InForce(place, record, at_ms)
         return self.in_force
 
-    def _accepted(self, value: bytes) -> CatalogRecord | Unreadable:
+    def _accepted(self, value: bytes | None) -> CatalogRecord | Unreadable:
         record, current = read_catalog_record(value), self.in_force.record if self.in_force is not None else None
         if isinstance(record, Unreadable) or not overwrites_unawares(record, current):
             return record

@@ -99,11 +99,11 @@ async def _published(
         return await client.send_and_wait(name, value, key=(key or environment or "").encode() or None, partition=partition)
 
 
-async def take_off(settings: Settings, topic: str, places: Iterable[tuple[int, bytes | None]]) -> None:
-    """Write a tombstone for each (partition, key) of a compacted topic, in this order."""
+async def take_off(settings: Settings, topic: str, places: Iterable[tuple[int, bytes | None]], why: tuple[str, bytes]) -> None:
+    """Write a tombstone for each (partition, key) of a compacted topic, in this order; ``why`` is a header of each."""
     async with producer(settings) as client:
         for partition, key in places:
-            await client.send_and_wait(settings.topic(topic), None, key=key, partition=partition)
+            await client.send_and_wait(settings.topic(topic), None, key=key, partition=partition, headers=[why])
 
 
 @asynccontextmanager

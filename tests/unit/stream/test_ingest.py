@@ -16,6 +16,7 @@ from ctrlplane_stream.stream.ports import Letter, Record
 from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.control import OVERRIDE, OverrideData
+from ctrlplane_stream.wire.editions import TAKES_OFF
 from ctrlplane_stream.wire.registry import LeftOut
 from tests.unit.stream.conftest import MemoryBroker
 
@@ -98,8 +99,17 @@ def test_a_record_that_takes_an_older_catalog_off_is_counted_and_changes_nothing
     broker.intrude(Letter("catalog", 0, b"catalog", None))
     broker.intrude(Letter("catalog", 0, b"another", msgspec.json.encode(_catalog("pay"))))
     broker.intrude(Letter("catalog", 0, b"gone before", None))
-    taken = asyncio.run(Ingest(CatalogBook(broker, 1), 1).batch([Record("catalog", 0, 3, 0, b"gone before", None)]))[0]
+    ours = Record("catalog", 0, 3, 0, b"gone before", None, (TAKES_OFF,))
+    taken = asyncio.run(Ingest(CatalogBook(broker, 1), 1).batch([ours]))[0]
     assert taken == TakenIn([], None, (TAKEN_OFF,))
+
+
+def test_an_empty_record_that_somebody_else_wrote_under_the_catalog_is_a_dead_letter() -> None:
+    broker = _with("cart")
+    broker.intrude(Letter("catalog", 0, b"stray", None))
+    taken = asyncio.run(Ingest(CatalogBook(broker, 1), 1).batch([Record("catalog", 0, 1, 0, b"stray", None)]))[0]
+    assert taken.refused is not None
+    assert taken.refused.reason.startswith("the record is empty")
 
 
 def test_what_tells_more_than_a_fact_may_have_is_a_dead_letter() -> None:
