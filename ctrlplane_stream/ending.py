@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 
@@ -27,3 +27,16 @@ async def end_tasks(tasks: Iterable[asyncio.Future[Any]], again_seconds: float =
         for task in ended:
             if not task.cancelled():
                 task.exception()  # looked at, or the event loop would report it as an error that nobody saw
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do what must not be left half done. A cancellation that comes meanwhile, however often, is raised once it is done."""
+    task, cancelled = asyncio.create_task(work), None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import tempfile
 import time
 from pathlib import Path
@@ -17,12 +16,12 @@ from rich.console import Console
 from ctrlplane_stream.commands.groups import Command
 from ctrlplane_stream.commands.options import broker_failed, fail, json_option, print_json
 from ctrlplane_stream.commands.statuses import DONE, FAILED, end, ends
-from ctrlplane_stream.ending import ending_signals
 from ctrlplane_stream.local.demo.audience import NotSeen
+from ctrlplane_stream.local.demo.interruption import Interruption
 from ctrlplane_stream.local.demo.play import ALL_ACTS, chosen_acts, play_demo
 from ctrlplane_stream.local.demo.report import DemoReport, words
 from ctrlplane_stream.local.demo.setting import LATENESS_SECONDS, PAIRING_SECONDS, WINDOW_SECONDS, demo_policy, differences
-from ctrlplane_stream.local.demo.stage import Stage
+from ctrlplane_stream.local.demo.stage import LeftBehind, Stage
 from ctrlplane_stream.local.demo.terminal import end_with_terminal
 from ctrlplane_stream.local.kafka import MissingPart, missing_parts, open_broker
 from ctrlplane_stream.local.processes import ChildFailed
@@ -33,6 +32,7 @@ from ctrlplane_stream.wire.kafka_clients import NoBroker
 
 _LOAD_AGAIN_SECONDS = 3500.0
 """A load is served for an hour at most; where the demo is kept, another follows."""
+_ENDING = "ending it, which takes some seconds"
 
 
 @click.command(cls=Command)
@@ -54,9 +54,8 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     Ctrl-C, a closed terminal, a failure and the end leave nothing behind.
     """
     began = time.monotonic()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
-    for number in set(ending_signals()) - {signal.SIGINT}:
-        signal.signal(number, _as_ctrl_c)
+    interruption = Interruption()
+    interruption.heed()
     end_with_terminal()
     try:
         chosen = chosen_acts(acts)
@@ -73,8 +72,10 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
         tempfile.tempdir = str(folder)  # what is being made where an interruption strikes is nobody's yet, and goes with it
         _print_policy(console)
         with open_broker() as kafka:
-            outcome = asyncio.run(play_demo(chosen, kafka, folder, console, began, _AtEnd(console, report, as_json, keep), build_id()))
-    except (ChildFailed, MissingPart, NotSeen) as error:
+            at_end = _AtEnd(console, report, as_json, interruption if keep else None)
+            work = play_demo(chosen, kafka, folder, console, began, at_end, build_id())
+            outcome = interruption.run(work, lambda: console.print(_ENDING))
+    except (ChildFailed, LeftBehind, MissingPart, NotSeen) as error:
         fail(str(error))
     except (KafkaError, NoBroker) as error:
         broker_failed(Settings(kafka_bootstrap_servers=os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or "the demo's own address"), error)
@@ -83,6 +84,7 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     except KeyboardInterrupt:
         fail("interrupted; nothing is left running")
     finally:
+        interruption.heed_no_more()
         if logs is not None:
             shutil.copytree(folder, logs, dirs_exist_ok=True)
         tempfile.tempdir = usual
@@ -90,26 +92,19 @@ def demo(acts: str, report: Path | None, logs: Path | None, keep: bool, as_json:
     end(DONE if outcome.kept else FAILED)
 
 
-def _as_ctrl_c(*_: object) -> None:
-    """End as at Ctrl-C, and once: the shell and the kernel both send SIGHUP, of which the second would break the clean-up."""
-    for number in set(ending_signals()) - {signal.SIGINT}:
-        signal.signal(number, lambda *_: None)
-    signal.raise_signal(signal.SIGINT)
-
-
 class _AtEnd(msgspec.Struct, frozen=True):
-    """What is done with the report while everything still runs."""
+    """What is done with the report while everything still runs. ``keep``: it runs until that comes."""
 
     console: Console
     file: Path | None
     as_json: bool
-    keep: bool
+    keep: Interruption | None
 
     async def __call__(self, report: DemoReport, stage: Stage) -> None:
         """Tell it, and stay where that was asked for."""
         self._tell(report)
-        if self.keep:
-            await _stay(self.console, stage)
+        if self.keep is not None:
+            await _stay(self.console, stage, self.keep)
 
     def _tell(self, report: DemoReport) -> None:
         if self.file is not None:
@@ -120,8 +115,8 @@ class _AtEnd(msgspec.Struct, frozen=True):
             self.console.print(words(report), highlight=False, markup=False, soft_wrap=True)
 
 
-async def _stay(console: Console, stage: Stage) -> None:
-    """Leave everything running until the first SIGINT, SIGTERM or SIGHUP, which then ends the demo as its acts ended."""
+async def _stay(console: Console, stage: Stage, interruption: Interruption) -> None:
+    """Leave everything running until it is interrupted, which then ends the demo as its acts ended."""
     console.print(
         "\nAll of it goes on until Ctrl-C. In another terminal:",
         *stage.how_to_go_on(),
@@ -130,15 +125,14 @@ async def _stay(console: Console, stage: Stage) -> None:
         markup=False,
         soft_wrap=True,
     )
-    enough, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in ending_signals():
-        loop.add_signal_handler(number, enough.set)
+    enough = asyncio.Event()
+    interruption.ends_by(enough.set)
     while not enough.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(enough.wait(), _LOAD_AGAIN_SECONDS)
             break
         await stage.open_doors()
-    console.print("ending it")
+    console.print(_ENDING)
 
 
 def _print_policy(console: Console) -> None:

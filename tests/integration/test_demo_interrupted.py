@@ -46,10 +46,11 @@ class Demo:
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.05)
 
-    def interrupt(self, number: signal.Signals) -> int:
-        """As Ctrl-C, as a supervisor, or as a terminal that is closed does, whose SIGHUP comes twice; the exit status."""
-        for _ in range(2 if number is signal.SIGHUP else 1):
-            self._process.send_signal(number)
+    def interrupt(self, number: signal.Signals, times: int) -> int:
+        """As Ctrl-C of somebody who presses it again and again, as a supervisor, or as a terminal that is closed does; the exit status."""
+        for at in range(times):
+            time.sleep(0.5 if at and number is signal.SIGINT else 0.0)
+            self._process.send_signal(number)  # nothing happens where it has ended
         return self.end()
 
     def end(self) -> int:
@@ -92,26 +93,28 @@ class Demo:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("moment", "number", "shared"),
+    ("moment", "number", "times", "shared"),
     [
-        ("The demo's policy", signal.SIGINT, False),
-        ("== set-up", signal.SIGTERM, False),
-        ("preparing → shifting", signal.SIGHUP, True),
+        ("The demo's policy", signal.SIGINT, 4, False),
+        ("== set-up", signal.SIGTERM, 1, False),
+        ("preparing → shifting", signal.SIGHUP, 2, True),
+        ("preparing → shifting", signal.SIGINT, 12, True),
     ],
     ids=[
-        "as the broker starts",
+        "as the broker starts, again and again",
         "as the parts start, by SIGTERM",
         "as versions start, on somebody else's broker, by SIGHUP",
+        "as versions start, on somebody else's broker, again and again while it cleans up",
     ],
 )
 def test_an_interrupted_demo_leaves_nothing(
-    moment: str, number: signal.Signals, shared: bool, tmp_path: Path, kafka: EmbeddedKafka | NamedKafka
+    moment: str, number: signal.Signals, times: int, shared: bool, tmp_path: Path, kafka: EmbeddedKafka | NamedKafka
 ) -> None:
     """Exit status 1, one line that says so, nothing that runs, no temporary file, and no topic or group on a broker that is not its own."""
     demo = Demo(tmp_path, kafka.bootstrap if shared else "")
     demo.wait_for(moment)
     assert not shared or asyncio.run(demo.left(kafka.bootstrap)), "a shared broker is worked on under a prefix"
-    assert demo.interrupt(number) == 1, demo.said()
+    assert demo.interrupt(number, times) == 1, demo.said()
     assert "interrupted; nothing is left running" in demo.said().splitlines()[-1]
     assert demo.processes() == []
     assert list(demo.scratch.iterdir()) == []

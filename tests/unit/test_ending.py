@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 
-from ctrlplane_stream.ending import end_tasks
+import pytest
+
+from ctrlplane_stream.ending import end_tasks, to_its_end
 
 
 async def _deaf(times: int) -> None:
@@ -43,3 +45,29 @@ def test_what_a_task_ended_with_is_nobodys_error_any_more() -> None:
 
 def test_nothing_to_end_is_ended() -> None:
     asyncio.run(end_tasks([]))
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_what_must_not_be_left_half_done_is_done_however_often_it_is_cancelled(times: int) -> None:
+    """And then the cancellation counts."""
+
+    async def play() -> tuple[bool, list[str]]:
+        did: list[str] = []
+
+        async def clean_up() -> None:
+            await asyncio.sleep(0.05)
+            did.append("cleaned up")
+
+        task = asyncio.create_task(to_its_end(clean_up()))
+        for _ in range(times):
+            await asyncio.sleep(0.005)
+            task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled(), did
+
+    assert asyncio.run(play()) == (times > 0, ["cleaned up"])
+
+
+def test_what_goes_wrong_in_it_is_raised() -> None:
+    with pytest.raises(OSError, match="the connection was closed"):
+        asyncio.run(to_its_end(_fails()))

@@ -12,11 +12,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
+from aiokafka.errors import KafkaError
 
 from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.actuators.process import ProcessHost
 from ctrlplane_stream.decision.entities import Rollout
 from ctrlplane_stream.decision.phases import ENDED
+from ctrlplane_stream.ending import to_its_end
 from ctrlplane_stream.local.demo.audience import Audience, NotSeen, Seen
 from ctrlplane_stream.local.demo.going_on import TRIED, commands_to_paste
 from ctrlplane_stream.local.demo.machine import Machine
@@ -36,7 +38,7 @@ from ctrlplane_stream.wire.catalog_file import CatalogRecord, catalog_hash
 from ctrlplane_stream.wire.control import OverrideData, write_control
 from ctrlplane_stream.wire.editions import LINE, TOPIC
 from ctrlplane_stream.wire.kafka_clients import publish
-from ctrlplane_stream.wire.topic_admin import ensure_topics, remove_groups, remove_topics
+from ctrlplane_stream.wire.topic_admin import TopicError, ensure_topics, remove_groups, remove_topics
 
 PARTITIONS = 4
 RATES = {"shop/frontend": 20.0, "blog/web": 5.0}
@@ -45,6 +47,10 @@ _SOURCE = "ctrlplane-stream/demo"
 _LOAD_SECONDS = 3600.0
 _SETUP_SECONDS = 120.0
 _DYING_SECONDS = 10.0
+
+
+class LeftBehind(RuntimeError):
+    """What is the demo's own could not be removed from a broker that is not; the text says what and where."""
 
 
 class Stage:
@@ -240,7 +246,19 @@ async def open_stage(kafka: EmbeddedKafka | NamedKafka, folder: Path) -> AsyncIt
             async with Audience(settings, ENVIRONMENT) as audience:
                 yield Stage(kafka, parts, settings, audience, machine)
     finally:
-        await asyncio.to_thread(parts.stop_all)
-        if shared:
-            await remove_topics(settings, settings.topic_prefix)
-            await remove_groups(settings, settings.topic_prefix)
+        await to_its_end(_take_down(parts, settings, shared=shared))
+
+
+async def _take_down(parts: Parts, settings: Settings, *, shared: bool) -> None:
+    """Raises LeftBehind where a broker that is somebody else's does not let go of what is ours."""
+    await asyncio.to_thread(parts.stop_all)
+    if not shared:
+        return
+    try:
+        await remove_topics(settings, settings.topic_prefix)
+        await remove_groups(settings, settings.topic_prefix)
+    except (KafkaError, TopicError, OSError) as error:
+        raise LeftBehind(
+            f"topics and consumer groups of this demo, which begin with {settings.topic_prefix}, may be left at "
+            f"{settings.kafka_bootstrap_servers} ({str(error) or type(error).__name__}): delete them there"
+        ) from error
