@@ -1,7 +1,7 @@
 """``replay --policy FILE``: reads the recording from the topics, has it decided under the other policy, and tells the difference."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import click
@@ -11,13 +11,13 @@ from ctrlplane_stream.commands.options import BROKER_TROUBLE, broker_failed, fai
 from ctrlplane_stream.commands.policy_differences import policy_differences
 from ctrlplane_stream.decision.phases import ENDED
 from ctrlplane_stream.model.counted import counted
-from ctrlplane_stream.model.decisions import Decided
-from ctrlplane_stream.model.facts import CatalogApplied, Fact
+from ctrlplane_stream.model.decisions import Decided, Lane, Parked
+from ctrlplane_stream.model.facts import CatalogApplied, FactRecord
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.windows import WindowRecord
 from ctrlplane_stream.settings import Settings
-from ctrlplane_stream.simulation.backtest import OPEN, Backtest, Compared, Ending, Outcome, Recording, rollouts_of
-from ctrlplane_stream.stream.deciding import read_fact
+from ctrlplane_stream.simulation.backtest import OPEN, Backtest, Compared, Ending, Outcome, Recording, rollouts_of, taken
+from ctrlplane_stream.stream.deciding import SKIPPED, read_fact
 from ctrlplane_stream.stream.decision_log import Fence, admitted
 from ctrlplane_stream.stream.judging import Timing
 from ctrlplane_stream.stream.log_reader import KafkaLogReader
@@ -69,7 +69,7 @@ def _told(recording: Recording, policy: Policy, timing: Timing) -> Told:
 
 def _policies(recording: Recording) -> dict[str, Policy]:
     """The last recorded policy of each service."""
-    catalogs = (fact.catalog for _, _, fact in recording.facts if isinstance(fact, CatalogApplied))
+    catalogs = (fact.catalog for _, fact in recording.facts if isinstance(fact, CatalogApplied))
     return {entry.service: entry.policy for catalog in catalogs for entry in catalog.services}
 
 
@@ -105,6 +105,27 @@ def _words(ending: Ending | None) -> str:
     return f"{still}{ending.phase} after {ending.seconds:.0f} s, up to {ending.highest}%, {reached}{because}"
 
 
+class _Undecided(msgspec.Struct):
+    """What of an environment's facts its engine has not decided: what a person had it skip, and what waits at one that it cannot decide."""
+
+    skipped: set[int] = set()
+    parked: int | None = None
+
+    def hear(self, record: Decided | Parked) -> None:
+        """Take in the next record that counts."""
+        if isinstance(record, Parked):
+            self.parked = record.fact_offset
+            return
+        if record.lane is Lane.TURN and record.fact_offset == self.parked:
+            self.parked = None
+        if any(reason.code == SKIPPED for reason in record.reasons):
+            self.skipped.add(record.fact_offset)
+
+    def has(self, offset: int) -> bool:
+        """Whether the fact at this offset is one."""
+        return offset in self.skipped or (self.parked is not None and offset >= self.parked)
+
+
 async def _recordings(settings: Settings, environment: str | None) -> list[Recording]:
     """Every environment that the facts name, or the one that was asked for, in order of name."""
     reader = KafkaLogReader(settings)
@@ -117,22 +138,29 @@ async def _recordings(settings: Settings, environment: str | None) -> list[Recor
 
 
 async def _of_partition(reader: KafkaLogReader, partition: int) -> list[Recording]:
-    facts: dict[str, list[tuple[int, int, Fact]]] = {}
+    facts: dict[str, list[tuple[int, int, FactRecord]]] = {}
     windows: dict[str, list[tuple[int, int, WindowRecord]]] = {}
     deltas: dict[str, list[dict[str, msgspec.Raw]]] = {}
+    undecided: defaultdict[str, _Undecided] = defaultdict(_Undecided)
     async for found in reader.read("facts", partition, 0):
         fact = read_fact(found.value)
         if not isinstance(fact, Unreadable):
-            facts.setdefault(fact.environment, []).append((found.at_ms, found.offset, fact.fact))
+            facts.setdefault(fact.environment, []).append((found.at_ms, found.offset, fact))
     async for found in reader.read("telemetry-windows", partition, 0):
         window = read_window(found.value)
         if not isinstance(window, Unreadable):
             windows.setdefault(window.environment, []).append((found.at_ms, found.offset, window))
     end = await reader.end("decisions", partition)
     async for _, _, record in admitted(reader, partition, 0, end, Fence()):
+        undecided[record.environment].hear(record)
         if isinstance(record, Decided):
             deltas.setdefault(record.environment, []).append(record.delta)
     return [
-        Recording(name, tuple(told), tuple(windows.get(name, ())), rollouts_of(deltas.get(name, ())))
-        for name, told in sorted(facts.items())
+        Recording(
+            name,
+            taken((at_ms, fact) for at_ms, offset, fact in log if not undecided[name].has(offset)),
+            tuple(windows.get(name, ())),
+            rollouts_of(deltas.get(name, ())),
+        )
+        for name, log in sorted(facts.items())
     ]

@@ -19,6 +19,7 @@ from ctrlplane_stream.decision.hearing import on_verdict
 from ctrlplane_stream.decision.notices import is_over
 from ctrlplane_stream.decision.overrides import on_override
 from ctrlplane_stream.decision.phases import ADOPTION, Phase
+from ctrlplane_stream.decision.repetitions import repeated
 from ctrlplane_stream.decision.rollout import settle
 from ctrlplane_stream.decision.said import in_scope
 from ctrlplane_stream.decision.state import State, fold
@@ -77,8 +78,8 @@ def decide(state: State, fact: Fact, moment: Moment) -> Decision:
     clock = _advanced(before or e.Clock(moment.at_ms), moment)
     time_told = isinstance(fact, TimePassed) or before is None or abs(clock.now_ms - before.now_ms) > MAX_ADVANCE_MS
     draft = Draft(state, replace(clock, told_ms=clock.now_ms) if time_told else clock)
-    if repeated := _repeated(draft, moment.origin):
-        draft.because("repeated", repeated)
+    if again := repeated(draft, moment.origin):
+        draft.because("repeated", again)
         return _finish(draft, Disposition.IGNORED)
     if time_told:
         timers.expire(draft)
@@ -157,35 +158,6 @@ def _behind(before: e.Clock, at_ms: int) -> e.Clock:
     now, since = (at_ms, at_ms - before.behind_ms) if before.behind_ms else (before.now_ms, 0)
     steady = before.steady + min(max(since, 0), MAX_ADVANCE_MS)
     return e.Clock(now, steady, before.sequence + 1, before.told_ms, behind_ms=0 if before.behind_ms else at_ms)
-
-
-def _repeated(draft: Draft, origin: Origin | None) -> str | None:
-    """Why the fact is a repetition, or None after noting its origin as the latest.
-
-    Whatever was taken is dated at or before the mark, so no repetition is dated after it: what is, and stands where something was taken
-    already, is a record of a log that was made anew or lost its end.
-    """
-    if origin is None:
-        return None
-    place = f"{origin.topic}/{origin.partition}"
-    last = draft.find(f"origin/{place}", e.OriginMark)
-    since_ms = last.since_ms if last is not None else 0
-    if last is not None and last.has(origin):
-        if not last.is_of_another_log(origin):
-            return f"ignored: {place} offset {origin.offset} was decided before (up to {last.offset})"
-        draft.because(
-            "another-log", f"{place} was made anew or lost its end: offset {origin.offset} is dated after all that was decided of it"
-        )
-        since_ms = last.at_ms
-    draft.put(f"origin/{place}", e.OriginMark(origin.offset, origin.index, _dated(draft, origin, last), since_ms))
-    return None
-
-
-def _dated(draft: Draft, origin: Origin, last: e.OriginMark | None) -> int:
-    """The date that no record taken so far is after; 0 where this one does not say its own. What did not say it was there by now."""
-    if origin.at_ms is None or last is None:
-        return origin.at_ms or 0
-    return max(origin.at_ms, last.at_ms or draft.clock.now_ms)
 
 
 def _finish(draft: Draft, disposition: Disposition) -> Decision:

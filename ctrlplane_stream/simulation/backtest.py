@@ -15,8 +15,9 @@ from enum import StrEnum
 import msgspec
 
 from ctrlplane_stream.decision.engine import Moment, State, decide
-from ctrlplane_stream.decision.entities import Rollout
+from ctrlplane_stream.decision.entities import OriginMark, Rollout
 from ctrlplane_stream.decision.phases import ENDED, Phase
+from ctrlplane_stream.decision.repetitions import mark_after
 from ctrlplane_stream.model.commands import Command, JudgeAssigned, JudgeReleased, Output
 from ctrlplane_stream.model.decisions import GONE
 from ctrlplane_stream.model.facts import (
@@ -26,6 +27,7 @@ from ctrlplane_stream.model.facts import (
     EdgesFaded,
     EdgesObserved,
     Fact,
+    FactRecord,
     OverrideRequested,
     OverrideVerb,
     TimePassed,
@@ -36,7 +38,7 @@ from ctrlplane_stream.model.facts import (
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import INSTANCES, OUR_JUDGE
-from ctrlplane_stream.model.windows import WindowRecord
+from ctrlplane_stream.model.windows import WindowPart, WindowRecord
 from ctrlplane_stream.simulation.recorded_world import RecordedWorld
 from ctrlplane_stream.stream.judging import Bench, Timing
 
@@ -57,12 +59,30 @@ _Attempt = tuple[str, int]
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """One environment: facts and windows with their time (ms) and offset, and its rollouts as they were in the end."""
+    """One environment: the facts that its engine took (``taken``) with their time (ms), windows with their time and offset, and its
+    rollouts as they were in the end."""
 
     environment: str
-    facts: tuple[tuple[int, int, Fact], ...]
+    facts: tuple[tuple[int, Fact], ...]
     windows: tuple[tuple[int, int, WindowRecord], ...]
     rollouts: tuple[Rollout, ...]
+
+
+def taken(log: Iterable[tuple[int, FactRecord]]) -> tuple[tuple[int, Fact], ...]:
+    """The facts of one environment that its engine took, of all with their time (ms) in the order of the log: not what was written into
+    ``facts`` once more, as roles do after they were killed. By their order there, since a broker's clock may go back a little."""
+    found: list[tuple[int, Fact]] = []
+    marks: dict[tuple[str, int], OriginMark] = {}
+    now_ms = 0
+    for at_ms, record in log:
+        now_ms = max(now_ms, at_ms)
+        if (origin := record.origin) is not None:
+            place = origin.topic, origin.partition
+            if (mark := mark_after(marks.get(place), origin, now_ms)) is None:
+                continue
+            marks[place] = mark
+        found.append((at_ms, record.fact))
+    return tuple(found)
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -120,10 +140,12 @@ class Backtest:
     def __init__(self, recording: Recording, policy: Policy, timing: Timing) -> None:
         gate = msgspec.structs.replace(policy.gate, sample_ratio_tolerance=_ANY_RATIO)
         self._recording, self._policy, self._timing = recording, msgspec.structs.replace(policy, gate=gate), timing
-        self._ends_ms = max((at for at, *_ in (*recording.facts, *recording.windows)), default=0)
+        times = [*(at_ms for at_ms, _ in recording.facts), *(at_ms for at_ms, _, _ in recording.windows)]
+        self._ends_ms = max(times, default=0)
         self._state = State.empty(recording.environment)
         self._world = RecordedWorld(recording.environment)
         self._bench = Bench(timing)
+        self._parts = _each_once(recording.windows)
         self._judged: set[str] = set()
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = self._offset = 0
@@ -141,9 +163,9 @@ class Backtest:
 
     def run(self) -> tuple[Compared, ...]:
         """Every rollout, in the order of their beginning."""
-        for at_ms, _, fact in self._recording.facts:
+        for at_ms, fact in self._recording.facts:
             self._world.note(at_ms, fact)
-        for at_ms, _, fact in self._recording.facts:
+        for at_ms, fact in self._recording.facts:
             told = self._told(fact)
             if told is not None:
                 self._at(at_ms, self._giving(told))
@@ -309,7 +331,7 @@ class Backtest:
             return None
         units = {(u.service, u.candidate) for u in rollout.units}
         first, last = rollout.began_ms // 1000, (rollout.ended_ms or 1 << 62) // 1000
-        rows = (row for _, _, record in self._recording.windows if _within(record, first, last) for row in getattr(record, "services", ()))
+        rows = (row for part in self._parts if first <= part.window <= last for row in part.services)
         return self._ended(rollout, sum(row.requests for row in rows if (row.service, row.version) in units))
 
     def _would_be(self, rollout: Rollout | None) -> Ending | None:
@@ -338,8 +360,10 @@ def _changed(rollout: Rollout) -> dict[str, str]:
     return {u.service: f"{u.stable or 'nothing'} -> {u.candidate}" for u in rollout.units}
 
 
-def _within(record: WindowRecord, first: int, last: int) -> bool:
-    return first <= record.window <= last
+def _each_once(windows: Iterable[tuple[int, int, WindowRecord]]) -> tuple[WindowPart, ...]:
+    """The parts of windows: what is written once more after a restart has the same name, and says the same."""
+    parts = {(record.partition, *record.name): record for _, _, record in windows if isinstance(record, WindowPart)}
+    return tuple(parts.values())
 
 
 def _highest(rollout: Rollout) -> int:

@@ -245,11 +245,26 @@ def test_an_environment_that_stands_still_is_told_wherever_people_look(
         assert still in (tmp_path / "engine.log").read_text()
         _wait(lambda: any(event["data"]["event"] == "parked" for event in Webhook.told), engine)
         assert _parked(metrics_port) == 1.0
+        assert run("artifact", "push", f"{IMAGE.replace('cart', 'pay')}@sha256:{'2' * 64}", "--wait", "0").returncode == 0
+        assert _phases_under_another_policy(run, tmp_path).keys() == {"shop/cart"}, "what waits was not decided"
 
         assert run(*skip[0].split(), "--fact-offset", offset, "--why", "y", "--wait", "60").returncode == 0
         doctor = {found["check"]: found for found in json.loads(run("doctor", "--json").stdout)}["environments"]
         assert (doctor["health"], doctor["what"]) == ("ok", "none stands still, and the inputs hold what was decided of them")
         assert _parked(metrics_port) == 0.0
+        _wait(lambda: len(json.loads(run("rollouts", "lab", "--json").stdout)) == 2, engine)
+        phases = _phases_under_another_policy(run, tmp_path)
+        assert (phases.keys(), "queued" in phases.values()) == ({"shop/cart", "shop/pay"}, False), "the freeze was skipped"
+
+
+def _phases_under_another_policy(run: Run, folder: Path) -> dict[str, str]:
+    """Where each service that is moved in the recording would be."""
+    policy = folder / "policy.yaml"
+    policy.write_text("steps: [{weight: 100, min_seconds: 0}]\n")
+    said = run("replay", "--policy", str(policy), "--json")
+    assert said.returncode == 0, said.stderr
+    (told,) = json.loads(said.stdout)
+    return {service: one["other"]["phase"] for one in told["rollouts"] for service in one["changed"]}
 
 
 def _parked(port: int) -> float:

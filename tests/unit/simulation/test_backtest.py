@@ -15,6 +15,8 @@ from ctrlplane_stream.model.facts import (
     EdgeSeen,
     EdgesObserved,
     Fact,
+    FactRecord,
+    Origin,
     OutcomeStatus,
     OverrideRequested,
     OverrideVerb,
@@ -27,7 +29,7 @@ from ctrlplane_stream.model.policy import Mode, Policy, Step
 from ctrlplane_stream.model.verdicts import GatePolicy
 from ctrlplane_stream.model.windows import Closed, ServiceWindow, WindowPart, WindowRecord
 from ctrlplane_stream.model.world import Capacity, ObservedVersion, TargetObserved, TargetWanted, WantedVersion
-from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Outcome, Recording
+from ctrlplane_stream.simulation.backtest import Backtest, Compared, Ending, Outcome, Recording, taken
 from ctrlplane_stream.simulation.loop import Loop, artifact, catalog, service
 from ctrlplane_stream.simulation.recorded_world import RecordedWorld
 from ctrlplane_stream.stream.judging import Timing
@@ -65,7 +67,7 @@ def _windows(bad: int) -> list[tuple[int, int, WindowRecord]]:
     return found
 
 
-def _facts(*more: tuple[int, Fact]) -> list[tuple[int, int, Fact]]:
+def _facts(*more: tuple[int, Fact]) -> list[tuple[int, Fact]]:
     edge = EdgeSeen(EdgeKey("shop/web", CART, EdgeKind.CALL), START, START, 100, 40.0)
     told: list[tuple[int, Fact]] = [
         (START, CatalogApplied(catalog(service(CART)), "h", "ada")),
@@ -74,7 +76,7 @@ def _facts(*more: tuple[int, Fact]) -> list[tuple[int, int, Fact]]:
         (PUSHED, ArtifactPushed("two", artifact(CART, 2))),
         *more,
     ]
-    return [(at * 1000, offset, fact) for offset, (at, fact) in enumerate(sorted(told, key=lambda t: t[0]))]
+    return [(at * 1000, fact) for at, fact in sorted(told, key=lambda t: t[0])]
 
 
 def _run(bad: int, policy: Policy, *more: tuple[int, Fact], rollouts: tuple[Rollout, ...] = ()) -> Compared:
@@ -215,11 +217,54 @@ def test_a_job_goes_by_its_recorded_runs() -> None:
     def ends(runs: int) -> str:
         first = [ran(START + 20 * n, "#1", n) for n in range(1, 12)]
         then = [ran(PUSHED + 60 * n, "#2", n) for n in range(1, runs + 1)]
-        facts = [(at, n, job if isinstance(fact, CatalogApplied) else fact) for at, n, fact in _facts(*first, *then)]
+        facts = [(at_ms, job if isinstance(fact, CatalogApplied) else fact) for at_ms, fact in _facts(*first, *then)]
         compared = Backtest(Recording(PLACE, tuple(facts), tuple(_windows(0)), ()), QUICK, TIMING).run()
         return _other(next(one for one in compared if "#2" in one.changed[CART].partition("->")[2])).phase
 
     assert [ends(8), ends(2)] == ["completed", "verifying"]
+
+
+def _catalog(page: str) -> Fact:
+    return CatalogApplied(catalog(service(CART, configuration={"PAGE": page})), page, "ada")
+
+
+def test_what_was_written_into_facts_once_more_is_not_decided_once_more() -> None:
+    """After a role was killed the whole catalog comes again, the first revision of it too: the recorded engine dropped that."""
+
+    def told(at: int, fact: Fact, topic: str, offset: int) -> tuple[int, FactRecord]:
+        return at * 1000, FactRecord(PLACE, fact, Origin(topic, 0, offset, at_ms=offset + 1))
+
+    pushed = told(START + 1, ArtifactPushed("one", artifact(CART, 1)), "artifacts", 0)
+    first, second = told(START, _catalog("1"), "catalog", 0), told(PUSHED, _catalog("2"), "catalog", 1)
+    again = [(at * 1000, record) for at in (PUSHED + 5, PUSHED + 300) for _, record in (first, pushed, second)]
+    once, twice = taken([first, pushed, second]), taken([first, pushed, second, *again])
+    assert twice == once
+    both = Backtest(Recording(PLACE, twice, tuple(_windows(0)), ()), QUICK, TIMING).run()
+    assert [(one.changed[CART], _other(one).phase) for one in both] == [("nothing -> #1", "completed"), ("#1 -> #2", "completed")]
+
+
+def test_a_brokers_clock_that_goes_back_a_little_makes_no_repetition() -> None:
+    """It is by the order of the log that a fact is one; those without an origin never are."""
+    log = [(at_ms, FactRecord(PLACE, _catalog(str(n)), Origin("catalog", 0, n))) for n, at_ms in enumerate((1000, 900, 1100))]
+    assert taken(log) == tuple((at_ms, record.fact) for at_ms, record in log)
+    none = [(1000, FactRecord(PLACE, _catalog("1")))] * 2
+    assert len(taken(none)) == 2
+
+
+def test_what_stands_where_another_log_had_something_is_taken() -> None:
+    """A topic that was made anew: by the date of its records, as the engine tells them."""
+    at = [Origin("catalog", 0, 0, at_ms=10), Origin("catalog", 0, 0, at_ms=20), Origin("catalog", 0, 0, at_ms=10)]
+    log = [(1000, FactRecord(PLACE, _catalog(str(n)), origin)) for n, origin in enumerate(at)]
+    assert [fact for _, fact in taken(log)] == [_catalog("0"), _catalog("1")]
+
+
+def test_windows_that_are_written_once_more_are_counted_once() -> None:
+    """As the judge takes them: after a restart they come again under their names."""
+    recorded, windows = _recorded(0, QUICK), _windows(0)
+    twice = [(at_ms, 2 * offset + again, record) for at_ms, offset, record in windows for again in (0, 1)]
+    one, other = (Backtest(Recording(PLACE, tuple(_facts()), tuple(told), recorded), QUICK, TIMING).run() for told in (windows, twice))
+    assert one == other
+    assert any(compared.recorded is not None and compared.recorded.requests for compared in one)
 
 
 def test_the_recording_is_decided_the_same_every_time() -> None:
