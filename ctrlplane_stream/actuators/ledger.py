@@ -44,9 +44,12 @@ class Ledger(msgspec.Struct, frozen=True):
     broken_glass: str | None = None
 
 
-def take(ledger: Ledger, command: Command, cursor: Cursor, now: float, seen: Mapping[str, int] | None = None) -> Ledger | Refusal:
+def take(
+    ledger: Ledger, command: Command, cursor: Cursor, now: float, seen: Mapping[str, int] | None = None, *, settled: bool = True
+) -> Ledger | Refusal:
     """The ledger after a command, or why it is refused; ``now`` in seconds since 1970, ``seen`` the weights in force where those that were
-    given away count until they are gone.
+    given away count until they are gone, ``settled`` whether no instance has to come or go for what is wanted: where weight is a share of
+    instances, one that is not ready has none and takes its own once it is.
 
     Refused are: what is malformed, a cursor that is not greater, a target edited by hand (unless ``over_edit`` names
     that edit), a change of an immutable version, and after an expired lease or a broken glass anything that would
@@ -59,19 +62,19 @@ def take(ledger: Ledger, command: Command, cursor: Cursor, now: float, seen: Map
     goal = {version.label: version.weight for version in wanted.versions}
     taken = Ledger(wanted=wanted, cursor=cursor, goal=goal, weights=ledger.weights)
     in_force = taken if seen is None else msgspec.structs.replace(taken, weights=dict(seen))
-    return msgspec.structs.replace(taken, lease_until=_lease(ledger, in_force, now))
+    return msgspec.structs.replace(taken, lease_until=_lease(ledger, in_force, now, settled=settled))
 
 
-def _lease(before: Ledger, taken: Ledger, now: float) -> float | None:
+def _lease(before: Ledger, taken: Ledger, now: float, *, settled: bool) -> float | None:
     """Until when weights stand that are not whole or not there yet. A command that names no lease keeps the one that runs: it is about
     what is in force, which no wish ends."""
-    if is_whole(taken):
+    if settled and is_whole(taken):
         return None
     named = taken.wanted.lease_seconds if taken.wanted is not None else None
     if named is not None:
         return now + named
     if not _is_partial(taken.weights):
-        return None
+        return None if settled else before.lease_until
     return before.lease_until if before.lease_until is not None else now + RELEASED_LEASE_SECONDS
 
 
@@ -85,12 +88,12 @@ def _is_partial(weights: Mapping[str, int]) -> bool:
     return any(0 < weight < 100 for weight in weights.values())
 
 
-def expire(ledger: Ledger, now: float) -> Ledger:
+def expire(ledger: Ledger, now: float, *, settled: bool = True) -> Ledger:
     """The ledger, with the weights that are in force, with its lease honoured: unchanged; or without it, since the weights are whole by
-    now; or on its way to stable because nobody renewed in time."""
+    now and ``settled``; or on its way to stable because nobody renewed in time."""
     if ledger.lease_until is None or now < ledger.lease_until:
         return ledger
-    if is_whole(ledger):
+    if settled and is_whole(ledger):
         return msgspec.structs.replace(ledger, lease_until=None)
     return msgspec.structs.replace(ledger, goal=fallback(ledger), lease_until=None, lease_expired=True)
 

@@ -152,7 +152,9 @@ class World:
 
     def _taken(self, target: WorldTarget, command: Command, cursor: Cursor, now_ms: int) -> Ledger | str:
         """What the target remembers after the command, or why that is refused."""
-        if isinstance(taken := take(_ledger(target), command, cursor, now_ms / 1000), Refusal):
+        goal = {version.label: version.weight for version in command.wanted.versions}
+        settled = not command.wanted.in_place or _has_its_sizes(target, goal, command.wanted.stable)
+        if isinstance(taken := take(_ledger(target), command, cursor, now_ms / 1000, settled=settled), Refusal):
             return taken.reason
         return (self._nothing_to_adopt(target, command) if command.verb is Verb.ADOPT else None) or taken
 
@@ -279,8 +281,7 @@ class World:
 
     def _exchange(self, service: str, target: WorldTarget, now_ms: int) -> bool:
         before = {label: (v.instances, v.weight) for label, v in target.versions.items()}
-        shares = self._shares(target)
-        sizes = next_sizes(shares, self._counted(target, now_ms), leaving=False, surplus=target.surplus)
+        sizes = next_sizes(_sizes(target.goal or {}, target.stable), self._counted(target, now_ms), leaving=False, surplus=target.surplus)
         for label, size in sizes.items():
             version = target.versions[label]
             if size > version.instances:
@@ -297,12 +298,6 @@ class World:
         for label, version in target.versions.items():
             version.weight = weights[label]
         return before != {label: (v.instances, v.weight) for label, v in target.versions.items()}
-
-    @staticmethod
-    def _shares(target: WorldTarget) -> dict[str, int]:
-        goal = target.goal or {}
-        listed = tuple(WantedVersion(label, Artifact("", "", ""), {}, Capacity.FULL, 0) for label in target.versions)
-        return shares(goal, TargetWanted(Target("", ""), ServiceKind.ROUTED, listed, target.stable), INSTANCES)
 
     def _counted(self, target: WorldTarget, now_ms: int) -> dict[str, Counted]:
         return {label: Counted(v.instances, self._ready(v, now_ms), v.failure) for label, v in target.versions.items()}
@@ -321,7 +316,7 @@ class World:
         """What the target looks like."""
         target = self.target(service)
         counted = self._counted(target, now_ms)
-        shown = with_vacancy(self._shares(target), counted) if target.goal is not None else counted
+        shown = with_vacancy(_sizes(target.goal, target.stable), counted) if target.goal is not None else counted
         versions = tuple(
             ObservedVersion(
                 label,
@@ -366,7 +361,7 @@ class World:
             if target.lease_until_ms is None:
                 continue
             before = _ledger(target)
-            after = expire(before, now_ms / 1000)
+            after = expire(before, now_ms / 1000, settled=target.goal is None or _has_its_sizes(target, target.goal, target.stable))
             # Let go at once, so that it does not run out on what strays later; in place weights may be whole while instances are to come.
             target.lease_until_ms = _ms(after.lease_until) if target.goal is not None or not is_whole(before) else None
             if after.lease_expired and not target.lease_expired:
@@ -446,6 +441,18 @@ def _ledger(target: WorldTarget) -> Ledger:
         target.edited,
         target.broken_glass,
     )
+
+
+def _sizes(goal: dict[str, int], stable: str | None) -> dict[str, int]:
+    """How many instances each version is to have for these weights, of a target that changes in place."""
+    listed = tuple(WantedVersion(label, Artifact("", "", ""), {}, Capacity.FULL, 0) for label in goal)
+    return shares(goal, TargetWanted(Target("", ""), ServiceKind.ROUTED, listed, stable), INSTANCES)
+
+
+def _has_its_sizes(target: WorldTarget, goal: dict[str, int], stable: str | None) -> bool:
+    """Whether no instance is to come or go for these weights: one that is not ready yet takes its share once it is."""
+    sizes = _sizes(goal, stable)
+    return all(version.instances == sizes.get(label, 0) for label, version in target.versions.items())
 
 
 def _is_unleased(target: WorldTarget) -> bool:

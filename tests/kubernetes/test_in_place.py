@@ -1,12 +1,17 @@
 """Changing in place on a real API server: never a Pod more than there is room for, one exchanged at a time."""
 
 import asyncio
+import contextlib
+import time
 
 import pytest
 
 from ctrlplane_stream.actuators.kubernetes.health import ready
+from ctrlplane_stream.actuators.kubernetes.leases import watch_leases
 from ctrlplane_stream.actuators.kubernetes.objects import Kind
 from ctrlplane_stream.actuators.kubernetes.place import Place
+from ctrlplane_stream.actuators.kubernetes.transport import HttpTransport
+from ctrlplane_stream.actuators.port import WorldUnreachable
 from ctrlplane_stream.local.control_plane.scene import command, kubernetes, settled, template, version
 from ctrlplane_stream.local.control_plane.sweep.history import History
 from ctrlplane_stream.local.control_plane.sweep.trial import prepare
@@ -102,6 +107,50 @@ def test_an_instance_that_does_not_become_ready_is_the_last_to_be_exchanged(lab,
             never = version(SERVICE, 2, 0, behaviour="never-ready")
             await actuator.apply(*command(TARGET, 3, version(SERVICE, 1, 100), never, in_place=True))
             await _see(actuator, admin, namespace, {"v1": 3}, {"v1": 3})
+
+    asyncio.run(run())
+
+
+class Dying(HttpTransport):
+    """A worker that lives until it is to change the Deployment ``shop-cart-v2``."""
+
+    async def send(self, request):
+        if request.method != "GET" and "/deployments/shop-cart-v2" in request.path:
+            raise ConnectionResetError("the worker is gone")
+        return await super().send(request)
+
+
+def test_an_abort_of_what_was_not_ready_is_on_a_lease_until_it_is_gone(lab, namespace):
+    """Its share was nothing when the abort was taken, and is something again once its Pods are ready: nobody but the lease ends that."""
+
+    def ordered(sequence, one, two):
+        return command(TARGET, sequence, version(SERVICE, 1, one), version(SERVICE, 2, two), in_place=True, lease=1_000.0)
+
+    async def run() -> None:
+        async with lab.product() as cluster, lab.product(Dying(lab.product_access)) as dying, lab.admin() as admin:
+            place = Place(namespace, "shop-cart", template(PODS), full=PODS, service="cart")
+            actuator = kubernetes(cluster, (TARGET, place))
+            await actuator.apply(*ordered(1, 100, 0))
+            await _see(actuator, admin, namespace, {"v1": 3}, {"v1": 3})
+            await actuator.apply(*ordered(2, 33, 67))
+            await _see(actuator, admin, namespace, {"v1": 1, "v2": 2}, {"v1": 1, "v2": 2})
+            lab.kubelet.set_ready("shop-cart-v2", ready=False)
+            try:
+                async with asyncio.timeout(30.0):
+                    while (await actuator.observe(TARGET)).version("#1").weight < 100:
+                        await asyncio.sleep(0.02)
+                with contextlib.suppress(WorldUnreachable):
+                    await kubernetes(dying, (TARGET, place)).apply(*ordered(3, 100, 0))
+            finally:
+                lab.kubelet.set_ready("shop-cart-v2", ready=True)
+            assert "v2" in (await counts(admin, namespace))[0]
+            watching = asyncio.create_task(watch_leases(cluster, namespace, lambda: time.time() + 2_000.0))
+            try:
+                async with asyncio.timeout(60.0):
+                    while await counts(admin, namespace) != ({"v1": 3}, {"v1": 3}):
+                        await asyncio.sleep(0.05)
+            finally:
+                watching.cancel()
 
     asyncio.run(run())
 

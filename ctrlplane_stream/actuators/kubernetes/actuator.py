@@ -22,7 +22,7 @@ from ctrlplane_stream.actuators.kubernetes.accepted import refused
 from ctrlplane_stream.actuators.kubernetes.adoption import begun
 from ctrlplane_stream.actuators.kubernetes.api import Cluster, Conflict
 from ctrlplane_stream.actuators.kubernetes.behind_service import grain, granularity
-from ctrlplane_stream.actuators.kubernetes.due import concern, due, names_of, remembered, strays_anew, written_off
+from ctrlplane_stream.actuators.kubernetes.due import concern, due, has_its_sizes, names_of, remembered, strays_anew, written_off
 from ctrlplane_stream.actuators.kubernetes.hands import Hands
 from ctrlplane_stream.actuators.kubernetes.health import counted
 from ctrlplane_stream.actuators.kubernetes.intake import Prepared, no_rule, prepare
@@ -189,7 +189,8 @@ class Kubernetes:
             await hands.remember(right, sight.revision)
             raise Conflict("what time or people did had to be noted first")
         ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight) if sight.memory is not None else {})
-        taken = take(ledger, command, cursor, now, as_seen(sight))
+        wished = Ledger(wanted=command.wanted, goal={version.label: version.weight for version in command.wanted.versions})
+        taken = take(ledger, command, cursor, now, as_seen(sight), settled=has_its_sizes(sight, wished))
         if isinstance(taken, Refusal):
             return taken
         prepared = await prepare(self._cluster_of(place), hands, sight, memory, command, place)

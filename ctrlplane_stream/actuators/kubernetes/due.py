@@ -10,7 +10,7 @@ from collections.abc import Collection
 import msgspec
 
 from ctrlplane_stream.actuators.in_place import shares
-from ctrlplane_stream.actuators.kubernetes.adoption import is_rolled_out, is_still_rolling_out, misfit, succession
+from ctrlplane_stream.actuators.kubernetes.adoption import begun, is_rolled_out, is_still_rolling_out, misfit, succession
 from ctrlplane_stream.actuators.kubernetes.behind_service import shared_steps
 from ctrlplane_stream.actuators.kubernetes.by_route import routed_steps
 from ctrlplane_stream.actuators.kubernetes.by_runs import run_steps
@@ -101,13 +101,15 @@ def has_arrived(sight: Sight) -> bool:
         return True
     ledger, weights = memory.ledger, as_seen(sight)
     arrived = all(weights.get(label, 0) == weight for label, weight in ledger.goal.items())
-    return arrived and not memory.replaced and _has_its_sizes(sight, ledger)
+    return arrived and not memory.replaced and has_its_sizes(sight, ledger)
 
 
-def _has_its_sizes(sight: Sight, ledger: Ledger) -> bool:
-    """Whether each version of an exchange has as many Pods as it is to end with; by shares of Pods, is to have no more than that."""
-    if by_shares(sight):
-        return all(replicas(sight.serving(label)) <= size for label, size in pod_shares(sight).items())
+def has_its_sizes(sight: Sight, ledger: Ledger) -> bool:
+    """Whether each version has as many Pods as it is to end with for what the ledger wants, in an exchange; by shares of Pods, is to have
+    no more than that."""
+    wished = msgspec.structs.replace(sight, memory=msgspec.structs.replace(sight.memory or begun(sight), ledger=ledger))
+    if by_shares(wished):
+        return all(replicas(sight.serving(label)) <= size for label, size in pod_shares(wished).items())
     sizes = shares(ledger.goal, ledger.wanted, sight.full) if ledger.wanted is not None and ledger.wanted.in_place else {}
     return all(replicas(sight.serving(label)) == size for label, size in sizes.items())
 
@@ -142,11 +144,11 @@ def remembered(sight: Sight, memory: Memory, now: float) -> Memory:
 
 
 def _honoured(sight: Sight, ledger: Ledger, now: float) -> Ledger:
-    """The ledger with its lease honoured, by the weights as seen; those of an exchange once all Pods are there that it ends with."""
+    """The ledger with its lease honoured."""
     if ledger.lease_until is None or now < ledger.lease_until:
         return ledger
-    there = as_seen(sight) if _has_its_sizes(sight, ledger) else {}
-    return msgspec.structs.replace(expire(msgspec.structs.replace(ledger, weights=there), now), weights=ledger.weights)
+    seen = msgspec.structs.replace(ledger, weights=as_seen(sight))
+    return msgspec.structs.replace(expire(seen, now, settled=has_its_sizes(sight, ledger)), weights=ledger.weights)
 
 
 def _is_going(sight: Sight, step: Step) -> bool:

@@ -330,18 +330,20 @@ def _note_weights(books: Books, service: str, observed: TargetObserved, at_ms: i
         else:
             books.zero_since.pop((service, version.label), None)
             books.carried.add((service, version.label))
-            if (mover := books.mover.get(service)) is not None:
-                books.weighted.add((*mover, service, version.label))  # by a hand, if not by it
             if version.instances:
+                if (mover := books.mover.get(service)) is not None:
+                    books.weighted.add((*mover, service, version.label))  # by a hand, if not by it
                 books.parked.pop((service, version.label), None)  # it had none when it was told to go, so this was seen since
 
 
 def _is_given_none(books: Books, service: str, label: str, observed: TargetObserved) -> bool:
-    """Whether the last command gives the version nothing, and what is seen was seen after that."""
+    """Whether what is seen was seen after the last command, and that gives the version nothing, or its lease ran out: then the target
+    gives no version more than its stable weights until a command agrees with those."""
     meant = books.meant.get(service)
-    return meant is None or (
-        meant.get(label, 0) == 0 and observed.cursor is not None and observed.cursor.sequence >= books.sequences[service]
-    )
+    if meant is None:
+        return True
+    heard = observed.cursor is not None and observed.cursor.sequence >= books.sequences[service]
+    return heard and (meant.get(label, 0) == 0 or observed.lease_expired)
 
 
 def stands(books: Books, service: str, label: str) -> int:

@@ -12,7 +12,6 @@ from ctrlplane_stream.model.catalog import ServiceInEnvironment, manifest_hash
 from ctrlplane_stream.model.commands import Announce, Notify, Verb
 from ctrlplane_stream.model.decisions import Disposition
 from ctrlplane_stream.model.facts import (
-    CatalogApplied,
     Fact,
     OutcomeReported,
     TimePassed,
@@ -253,7 +252,7 @@ def what_gives_way_moves_on(books: Books, fact: Fact, before: State, decision: D
                 continue
             if _may_not_move(decision.state, unit):
                 continue
-            if not isinstance(fact, CatalogApplied) or not _is_taken_back(before, decision.state, unit):
+            if not _is_taken_back(before, decision.state, unit):
                 yield Violation(7, f"{past.id} gave way, and nothing moves {unit.service} {unit.candidate} after it")
 
 

@@ -67,6 +67,18 @@ def test_an_equal_cursor_is_in_place_and_a_smaller_one_is_stale():
     assert older.reason == "stale: the target is at epoch 1, sequence 5, the command at epoch 0, sequence 99"
 
 
+def test_where_instances_are_to_come_or_go_yet_the_weights_in_force_are_not_whole():
+    partial = taken(Ledger(), lease=60.0, v1=75, v2=25)
+    now_whole = msgspec.structs.replace(partial, weights={"#1": 100, "#2": 0})  # what has the rest is not ready at the moment
+    for named, until in ((90.0, NOW + 90), (None, NOW + 60)):
+        back = command(2, wanted(lease=named, v1=100, v2=0))
+        unsettled, settled = (take(now_whole, back, Cursor(1, 2), NOW, settled=each) for each in (False, True))
+        assert isinstance(unsettled, Ledger) and isinstance(settled, Ledger)
+        assert (unsettled.lease_until, settled.lease_until) == (until, None)
+        assert expire(unsettled, until, settled=False).lease_expired
+        assert expire(unsettled, until).lease_until is None
+
+
 def test_a_lease_runs_out_at_its_moment_and_not_before():
     ledger = taken(Ledger(), lease=60.0, v1=75, v2=25)
     assert expire(ledger, NOW + 59.9) == ledger
