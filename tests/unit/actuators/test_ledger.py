@@ -73,7 +73,8 @@ def test_where_instances_are_to_come_or_go_yet_the_weights_in_force_are_not_whol
     for named, until in ((90.0, NOW + 90), (None, NOW + 60)):
         back = command(2, wanted(lease=named, v1=100, v2=0))
         unsettled, settled = (take(now_whole, back, Cursor(1, 2), NOW, settled=each) for each in (False, True))
-        assert isinstance(unsettled, Ledger) and isinstance(settled, Ledger)
+        assert isinstance(unsettled, Ledger)
+        assert isinstance(settled, Ledger)
         assert (unsettled.lease_until, settled.lease_until) == (until, None)
         assert expire(unsettled, until, settled=False).lease_expired
         assert expire(unsettled, until).lease_until is None
