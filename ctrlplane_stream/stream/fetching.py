@@ -43,11 +43,11 @@ _LEAST_BATCH = 14 + LENGTH_END
 
 
 class FetchedRecord(NamedTuple):
-    """A record with the fields that aiokafka asks for; there is no ``checksum`` since version 2."""
+    """A record with the fields that aiokafka asks for; ``timestamp`` is -1 where there is none, and no ``checksum`` since version 2."""
 
     offset: int
-    timestamp: int | None
-    timestamp_type: int | None
+    timestamp: int
+    timestamp_type: int
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
@@ -127,7 +127,9 @@ class FetchedBatch:
     def _record(self, data: bytes, at: int) -> tuple[FetchedRecord, int]:
         size, at = read_zigzag(data, at)
         end = at + size
-        after_ms, at = read_zigzag(data, at + 1)  # behind the attributes, which are not in use
+        if data[at]:  # to Kafka a byte, of which aiokafka makes a longer number
+            raise ValueError("attributes of a record, which are not in use")
+        after_ms, at = read_zigzag(data, at + 1)
         number, at = read_zigzag(data, at)
         key, at = _bytes(data, at)
         value, at = _bytes(data, at)
@@ -143,8 +145,6 @@ class FetchedBatch:
             raise ValueError(f"a record of {size} bytes does not end where it should")
         by_broker = self._attributes & APPEND_TIME
         at_ms = self._latest_ms if by_broker else self._first_ms + after_ms
-        if at_ms == -1:
-            return FetchedRecord(self.base_offset + number, None, None, key, value, headers), at
         return FetchedRecord(self.base_offset + number, at_ms, 1 if by_broker else 0, key, value, headers), at
 
 

@@ -26,7 +26,7 @@ class Written(msgspec.Struct, frozen=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A record as it was read. ``topic`` is our own name for it, without the prefix."""
+    """A record as it was read. ``topic`` is our own name for it, without the prefix; ``at_ms`` is below 0 where nobody stamped it."""
 
     topic: str
     partition: int

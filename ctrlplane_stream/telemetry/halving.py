@@ -26,7 +26,7 @@ _NAMED_MS = 60_000
 
 
 class SourceRecord(msgspec.Struct, frozen=True):
-    """A record of ``otlp_spans``: where it stood, its bytes, and when the broker or its writer stamped it (None: unknown)."""
+    """A record of ``otlp_spans``: where it stood, its bytes, and when the broker or its writer stamped it (None or below 0: nobody did)."""
 
     source: int
     offset: int
@@ -137,7 +137,8 @@ class HalvesStage:
         """
         by_source: dict[int, list[SourceRecord]] = {}
         for record in records:
-            stamped = record if record.received_ms is not None else msgspec.structs.replace(record, received_ms=now_ms)
+            is_stamped = record.received_ms is not None and record.received_ms >= 0
+            stamped = record if is_stamped else msgspec.structs.replace(record, received_ms=now_ms)
             by_source.setdefault(record.source, []).append(stamped)
         skipped: Counter[Skip] = Counter()
         results = [self._process(source, found, skipped) for source, found in by_source.items()]

@@ -73,6 +73,8 @@ def test_batches_of_every_codec_are_read_as_aiokafka_reads_them(records: _Record
 @given(seed=st.integers(0, 1 << 32), codec=st.sampled_from(["none", "zstd"]), mended=st.booleans())
 @example(seed=161, codec="zstd", mended=False)  # a magic byte below 0
 @example(seed=8062770, codec="zstd", mended=True)  # a frame that says it holds more than there is memory
+@example(seed=1014238, codec="none", mended=True)  # a record that was written at -1
+@example(seed=631068336, codec="none", mended=True)  # a record's attributes beyond 127, of which aiokafka reads more than the one byte
 def test_damaged_batches_are_read_or_refused_as_aiokafka_does_it(seed: int, codec: str, mended: bool) -> None:
     """Also where the checksum is right, as when the writer was wrong."""
     chance = random.Random(seed)
@@ -81,6 +83,14 @@ def test_damaged_batches_are_read_or_refused_as_aiokafka_does_it(seed: int, code
         data[chance.randrange(8, len(data))] = chance.randrange(256)
     if mended:
         data[17:21] = checksum([bytes(data[21:])]).to_bytes(4, "big")
+    assert read(FetchedRecords(bytes(data), Unpacker())) == read(MemoryRecords(bytes(data)))
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_a_record_that_nobody_stamped_is_told_so(codec: str) -> None:
+    """As Kafka writes it, -1, which its brokers take where a topic keeps the writer's time: None would end the role that reads it."""
+    data = bytearray(batch([(5, None, b"v", []), (-1, None, b"v", [])], codec))
+    assert [record.timestamp for record in FetchedRecords(bytes(data), Unpacker()).next_batch()] == [5, -1]
     assert read(FetchedRecords(bytes(data), Unpacker())) == read(MemoryRecords(bytes(data)))
 
 

@@ -7,8 +7,9 @@ from ctrlplane_stream.model.windows import Closed, WindowPart
 from ctrlplane_stream.telemetry import checkpoint
 from ctrlplane_stream.telemetry.batches import Watch
 from ctrlplane_stream.telemetry.checkpoint import Checkpoint, Mark, SourceState, on_other_logs
-from ctrlplane_stream.telemetry.engines import REFERENCE, columnar
+from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.half import Kind
+from ctrlplane_stream.telemetry.halving import SourceRecord
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, call_counts, feed
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleTraces, request
@@ -176,6 +177,16 @@ def test_a_late_half_is_a_part_with_a_number_of_its_own_and_adds_up() -> None:
     parts = [(out.window - BEGINNING_MS // 1000, out.part > 0, len(out.edges)) for out in chain.output[0] if isinstance(out, WindowPart)]
     assert parts == [(0, True, 1)]
     assert [out.window - BEGINNING_MS // 1000 for out in chain.output[0] if isinstance(out, Closed)][-1] == 10
+
+
+@pytest.mark.parametrize("engine", [REFERENCE, columnar(always=True, compiled=False), columnar(always=True)])
+def test_a_record_that_nobody_stamped_counts_as_received_when_it_is_read(engine: Engine) -> None:
+    """Its spans end when they say, and not in 1969, because Kafka says -1 for no time."""
+    chain = InMemoryChain(SETTINGS, engine)
+    span = SampleTraces().span("shop", Kind.SERVER, end_ms=at(5))
+    chain.read([SourceRecord(0, 0, request([span]), -1)], int(at(6)))
+    chain.advance(int(at(30)))
+    assert [part.window for part in chain.parts] == [BEGINNING_MS // 1000]
 
 
 def test_windows_of_two_seconds_and_a_second_of_lateness_close_three_seconds_after_they_began() -> None:
