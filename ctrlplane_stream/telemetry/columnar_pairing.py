@@ -18,12 +18,12 @@ from ctrlplane_stream.telemetry.columnar_folding import Grouping, errors_of, pla
 from ctrlplane_stream.telemetry.exposures import Watched
 from ctrlplane_stream.telemetry.fast_pairing import FastPairing
 from ctrlplane_stream.telemetry.folding import ArrivalCounts, Fold
-from ctrlplane_stream.telemetry.half import CALLEES, LINK, LINKED, RECEIVE, Kind, Origin
+from ctrlplane_stream.telemetry.half import CALLEES, LINK, LINKED, RECEIVE, Kind, Origin, Peer
 from ctrlplane_stream.telemetry.half_columns import NAMES, SCHEMA, Tables, chosen, falses, frame_of, halves_of, moved, trace_key
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.linking import links_of, traces_of
 from ctrlplane_stream.telemetry.native.pairing import ENDLESS
-from ctrlplane_stream.telemetry.pairing import Fresh
+from ctrlplane_stream.telemetry.pairing import Fresh, Said
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.settings import SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled, settle_finally, settle_now
@@ -33,14 +33,18 @@ _OF_CALLERS = ("trace", "span", "origin", "peer", "window", "duration", "end", "
 
 @dataclass(slots=True)
 class _Kept:
-    """Traces that were settled the fast way when ``window`` closed; ``open`` are their callers still to be settled."""
+    """Traces that were settled the fast way when ``window`` closed; ``open`` are their callers still to be settled.
+
+    ``said`` is what was said of those that nobody answered, and ``again`` when those that were awaited were asked after once more.
+    """
 
     window: int
-    through: int
     rows: pl.DataFrame
     open: pl.DataFrame
     traces: pl.Series
     first_offset: int
+    said: Said
+    again: Said | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,6 +53,11 @@ class _Kept:
     def opens(self) -> int:
         """Callers that are still open."""
         return len(self.open)
+
+    @property
+    def asked_again(self) -> bool:
+        """Whether those that were awaited were."""
+        return self.again is not None
 
 
 @dataclass(slots=True)
@@ -148,7 +157,7 @@ class ColumnarPairing(FastPairing[_Kept]):
             if len(met):
                 found.append(met)
                 of_met = pl.col("trace").is_in(met.implode())
-                self._slow.adopt(halves_of(kept.rows.filter(of_met).select(NAMES), self._tables), kept.window, kept.through)
+                self._slow.adopt(halves_of(kept.rows.filter(of_met).select(NAMES), self._tables), kept.window, kept.said, kept.again)
                 kept.rows, kept.open = kept.rows.filter(~of_met), kept.open.filter(~of_met)
                 kept.traces = kept.traces.filter(~kept.traces.is_in(met.implode()))
         return found
@@ -227,14 +236,20 @@ class ColumnarPairing(FastPairing[_Kept]):
         if len(callers):
             number, names = self._group.numbered(callers, ("origin", "peer"))
             callers = callers.hstack([number.alias("who")])
-        origins, peers = self._tables.origins.values, self._tables.peers.values
-        settled = [settle_now(self._peers, origins[origin], peers[peer], window) for origin, peer in names]
+        spoken = self._spoken(names)
+        settled = [settle_now(self._peers, origin, peer, window) for origin, peer in spoken]
         awaited_from_us = self._settings.awaited_from_us(window)
-        waiting = self._settle(callers, [origins[origin] for origin, _ in names], settled, fold, awaited_from_us)
+        waiting = self._settle(callers, [origin for origin, _ in spoken], settled, fold, awaited_from_us)
         if watched:
             CandidateTraces(fast.rows, callers, settled, self._tables.origins.values).count(watched, self._settings.window_seconds, fold)
         first = cast("int", fast.rows["offset"].min())
-        self._kept.append(_Kept(window, window, fast.rows, waiting, fast.traces, first))
+        said = dict(zip(spoken, settled, strict=True))
+        self._kept.append(_Kept(window, fast.rows, waiting, fast.traces, first, said))
+
+    def _spoken(self, names: Sequence[tuple[int, ...]]) -> list[tuple[Origin, Peer | None]]:
+        """Callers and whom they spoke to, by number."""
+        origins, peers = self._tables.origins.values, self._tables.peers.values
+        return [(origins[origin], peers[peer]) for origin, peer in names]
 
     def _settle(
         self,
@@ -265,13 +280,15 @@ class ColumnarPairing(FastPairing[_Kept]):
         return chosen(callers, ~decided)
 
     def _settle_awaited(self, kept: _Kept, window: int, fold: Fold) -> None:
+        kept.again = {}
         awaited = kept.open["end"] >= self._settings.awaited_from_us(kept.window)
         if awaited.any():
             callers = chosen(kept.open, awaited)
             number, names = self._group.numbered(callers, ("origin", "peer"))
-            origins, peers = self._tables.origins.values, self._tables.peers.values
-            found = [settle_now(self._peers, origins[o], peers[p], window) for o, p in names]
-            left = self._settle(callers.with_columns(who=number), [origins[o] for o, _ in names], found, fold)
+            spoken = self._spoken(names)
+            found = [settle_now(self._peers, origin, peer, window) for origin, peer in spoken]
+            kept.again = dict(zip(spoken, found, strict=True))
+            left = self._settle(callers.with_columns(who=number), [origin for origin, _ in spoken], found, fold)
             kept.open = pl.concat([chosen(kept.open, ~awaited), left])
 
     def _settle_last(self, kept: _Kept, window: int, fold: Fold) -> None:
@@ -279,9 +296,9 @@ class ColumnarPairing(FastPairing[_Kept]):
         if not len(callers):
             return
         number, names = self._group.numbered(callers, ("origin", "peer"))
-        origins, peers = self._tables.origins.values, self._tables.peers.values
-        found = [settle_finally(self._peers, origins[o], peers[p], window, self._settings.window_seconds) for o, p in names]
-        self._settle(callers.with_columns(who=number), [origins[o] for o, _ in names], [_unless_skip(one) for one in found], fold)
+        spoken = self._spoken(names)
+        found = [settle_finally(self._peers, origin, peer, window, self._settings.window_seconds) for origin, peer in spoken]
+        self._settle(callers.with_columns(who=number), [origin for origin, _ in spoken], [_unless_skip(one) for one in found], fold)
         for who, count in self._group.counted(number):
             reason = found[who]
             if isinstance(reason, Skip):

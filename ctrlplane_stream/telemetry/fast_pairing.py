@@ -21,15 +21,15 @@ from ctrlplane_stream.telemetry.settings import SpanSettings
 
 
 class Kept(Protocol):
-    """Traces that were settled the fast way when ``window`` closed; ``opens`` is how many of their callers are still to be settled.
-
-    ``through`` is the window at whose close those were asked after last.
-    """
-
-    through: int
+    """Traces that were settled the fast way when ``window`` closed; ``opens`` is how many of their callers are still to be settled."""
 
     @property
     def window(self) -> int: ...
+
+    @property
+    def asked_again(self) -> bool:
+        """Whether those whose answer may have ended after their window were asked after once more."""
+        ...
 
     @property
     def first_offset(self) -> int: ...
@@ -90,9 +90,8 @@ class FastPairing(ABC, Generic[KeptT]):
         self._slow.settle_awaited(window, fold)
         self._slow.decide(fresh, window, fold, watched)
         for kept in self._kept:
-            if kept.through == kept.window < window:
+            if kept.window < window and not kept.asked_again:
                 self._settle_awaited(kept, window, fold)
-                kept.through = window
         line_ms = window * 1000 + self._settings.window_ms
         while self._kept and self._kept[0].window * 1000 + self._settings.window_ms + self._settings.pairing_ms <= line_ms:
             self._settle_last(self._kept.pop(0), window, fold)

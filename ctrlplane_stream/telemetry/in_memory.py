@@ -70,6 +70,12 @@ class InMemoryChain:
         for partition in range(self.settings.partitions):
             self._publish(partition, encode_watch(watch))
 
+    def know(self, catalog: Mapping[str, str]) -> None:
+        """From here on every partition takes these names and addresses for services of ours."""
+        self.catalog = catalog
+        for stage in self.pairs:
+            stage.know(catalog)
+
     def _publish(self, partition: int, value: bytes) -> None:
         self.log[partition].append(value)
         self.output[partition].extend(feed(self.pairs[partition], len(self.log[partition]) - 1, value))

@@ -31,13 +31,15 @@ from ctrlplane_stream.telemetry.settlement import settle_finally, settle_now
 
 @dataclass(slots=True)
 class _Kept:
-    """Traces that were settled here when ``window`` closed; ``spoken`` is whom their open callers spoke to (origin, peer), by number."""
+    """Traces that were settled here when ``window`` closed; ``spoken`` is whom their callers spoke to that nobody answered (origin, peer),
+    by number, ``said`` what was said of each, and ``again`` when those that were awaited were asked after once more."""
 
     window: int
-    through: int
     traces: Settled
     spoken: list[tuple[int, int]]
     first_offset: int
+    said: Sequence[SettledCaller | None] = ()
+    again: Sequence[SettledCaller | None] | None = None
 
     def __len__(self) -> int:
         return len(self.traces)
@@ -46,6 +48,11 @@ class _Kept:
     def opens(self) -> int:
         """Callers that are still open."""
         return self.traces.opens
+
+    @property
+    def asked_again(self) -> bool:
+        """Whether those that were awaited were."""
+        return self.again is not None
 
 
 class _Edges:
@@ -116,7 +123,7 @@ class NativePairing(FastPairing[_Kept]):
                     self.skipped[reason] += count
             self._count_arrivals(closing.arrivals, fold)
             self._acquaintances.meet(closing.pairs, window)
-            kept = _Kept(window, window, settled, pairs_of(closing.spoken), closing.least_offset)
+            kept = _Kept(window, settled, pairs_of(closing.spoken), closing.least_offset)
             self._decide(kept, closing.calls, window, fold, watched)
         return fresh
 
@@ -129,7 +136,10 @@ class NativePairing(FastPairing[_Kept]):
             met = self._library.halves()
             self._library.take_met(closing, kept.traces, met)
             if len(met):
-                self._slow.adopt(halves_in(memory_of(met.pool), self._tables), kept.window, kept.through)
+                callers = self._callers(kept)
+                said = dict(zip(callers, kept.said, strict=True))
+                again = None if kept.again is None else dict(zip(callers, kept.again, strict=True))
+                self._slow.adopt(halves_in(memory_of(met.pool), self._tables), kept.window, said, again)
 
     def _join(self, pool: Pool, window: int, fold: Fold) -> Fresh:
         """Give halves to the reference, as many as it may hold."""
@@ -200,10 +210,10 @@ class NativePairing(FastPairing[_Kept]):
     def _decide(self, kept: _Kept, calls: Counts, window: int, fold: Fold, watched: Watched) -> None:
         """Count the calls; settle the callers that nobody answered, where that can be done now, and the exposure of the traces that
         entered."""
-        settled = [settle_now(self._peers, origin, peer, window) for origin, peer in self._callers(kept)]
+        kept.said = [settle_now(self._peers, origin, peer, window) for origin, peer in self._callers(kept)]
         if watched:
-            self._count_exposures(kept, settled, watched, fold)
-        self._settle(kept, settled, calls, fold, ours_before_us=self._settings.awaited_from_us(window))
+            self._count_exposures(kept, kept.said, watched, fold)
+        self._settle(kept, kept.said, calls, fold, ours_before_us=self._settings.awaited_from_us(window))
         self._kept.append(kept)
 
     def _settle(
@@ -247,12 +257,12 @@ class NativePairing(FastPairing[_Kept]):
 
     def _settle_awaited(self, kept: _Kept, window: int, fold: Fold) -> None:
         open_by = self._library.spoken(kept.traces, len(kept.spoken))
-        found = [
+        kept.again = [
             settle_now(self._peers, origin, peer, window) if count else None
             for (origin, peer), count in zip(self._callers(kept), open_by, strict=True)
         ]
-        if any(found):
-            self._settle(kept, found, prepared(3), fold, from_us=self._settings.awaited_from_us(kept.window))
+        if any(kept.again):
+            self._settle(kept, kept.again, prepared(3), fold, from_us=self._settings.awaited_from_us(kept.window))
 
     def _settle_last(self, kept: _Kept, window: int, fold: Fold) -> None:
         open_by = self._library.spoken(kept.traces, len(kept.spoken))

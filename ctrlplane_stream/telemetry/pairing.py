@@ -15,14 +15,14 @@ A trace is forgotten as a whole, so that what is left never depends on what is g
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.telemetry.batches import Batch, halves
 from ctrlplane_stream.telemetry.counting import Counting
 from ctrlplane_stream.telemetry.exposures import Watched, count_exposures
 from ctrlplane_stream.telemetry.folding import Fold
-from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, LINK, NO_PARENT, Half, Kind, Peer, PeerKind
+from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, LINK, NO_PARENT, Half, Kind, Origin, Peer, PeerKind
 from ctrlplane_stream.telemetry.held_traces import HeldTraces
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.reasons import Skip
@@ -40,6 +40,9 @@ Visible = list[tuple[int, Half]]
 
 Fresh = list[tuple[Trace, Half]]
 """Halves that just became visible, with their traces."""
+
+Said = Mapping[tuple[Origin, Peer | None], Settled | None]
+"""What was said of callers that nobody answered, by who they are and whom they spoke to; None: wait."""
 
 
 class ReferencePairing:
@@ -124,7 +127,10 @@ class ReferencePairing:
         """Settle the callers that nobody answered, where that can be done now, and the exposure of the traces that entered."""
         for trace, half in fresh:
             if half.kind in CALLERS and half.span in trace.open_callers:
-                self._settle_caller(trace, half, window, fold)
+                self._settle_caller(trace, half, self._settled_now(trace, half, window), window, fold)
+        self._enter(fresh, fold, watched)
+
+    def _enter(self, fresh: Fresh, fold: Fold, watched: Watched) -> None:
         for trace, half in fresh:
             if half.parent == NO_PARENT and not half.link and not trace.entered:
                 trace.entered = True
@@ -134,15 +140,23 @@ class ReferencePairing:
         """Count halves in that are joined without having been added."""
         self._held += halves_held
 
-    def adopt(self, visible: Visible, window: int, through: int) -> None:
-        """Take over traces that were settled elsewhere when ``window`` closed, and looked at again when ``through`` did where that is
-        another: as if settled here, without counting again."""
+    def adopt(self, visible: Visible, window: int, said: Said, again: Said | None) -> None:
+        """Take over traces that were settled elsewhere when ``window`` closed: as if settled here, without counting again.
+
+        ``said`` is what was said there of the callers that nobody answered, and ``again`` of those that were asked after once more, None
+        where they were not yet. It is not asked for anew: a full memory may have dropped it, and the catalog may say otherwise by now.
+        """
         learning, skipped, awaited = self._peers.learning, self.skipped, self._awaited
         self._peers.learning, self.skipped, self._awaited = False, Counter(), []
         self.hold(len(visible))
-        self.decide(self.join(visible, window, Fold()), window, Fold(), {})
-        if through > window:
-            self.settle_awaited(through, Fold())
+        fresh = self.join(visible, window, Fold())
+        for trace, half in fresh:
+            if half.kind in CALLERS and half.span in trace.open_callers:
+                self._settle_caller(trace, half, said.get((half.origin, half.peer)), window, Fold())
+        self._enter(fresh, Fold(), {})
+        if again is not None:
+            for trace, caller in self._take_awaited():
+                self._settle_again(trace, caller, again.get((caller.origin, caller.peer)), Fold())
         self._peers.learning, self.skipped, self._awaited = learning, skipped, awaited + self._awaited
 
     @property
@@ -230,9 +244,8 @@ class ReferencePairing:
         else:
             self._find_caller(trace, search, window, fold)
 
-    def _settle_caller(self, trace: Trace, caller: Half, window: int, fold: Fold) -> None:
+    def _settle_caller(self, trace: Trace, caller: Half, settled: Settled | None, window: int, fold: Fold) -> None:
         """Count an unanswered caller now where that is right whatever may still come; else leave it open."""
-        settled = self._settled_now(trace, caller, window)
         awaited = caller.end_us >= self._settings.awaited_from_us(window)
         if awaited and (settled is None or settled.kind is EdgeKind.CALL):
             self._awaited.append((trace, caller))
@@ -261,12 +274,16 @@ class ReferencePairing:
 
     def settle_awaited(self, window: int, fold: Fold) -> None:
         """Count the callers whose answer was waited for past the end of their window, where none became visible."""
+        for trace, caller in self._take_awaited():
+            self._settle_again(trace, caller, self._settled_now(trace, caller, window), fold)
+
+    def _take_awaited(self) -> Fresh:
         awaited, self._awaited = self._awaited, []
-        for trace, caller in awaited:
-            if trace.open_callers.get(caller.span) is caller:
-                settled = self._settled_now(trace, caller, window)
-                if settled is not None:
-                    self._counting.unanswered(trace, caller, settled, fold)
+        return [(trace, caller) for trace, caller in awaited if trace.open_callers.get(caller.span) is caller]
+
+    def _settle_again(self, trace: Trace, caller: Half, settled: Settled | None, fold: Fold) -> None:
+        if settled is not None:
+            self._counting.unanswered(trace, caller, settled, fold)
 
     def forget(self, window: int, fold: Fold, watched: Watched) -> None:
         """Settle and drop the traces that have been silent for the pairing time, and those that never end."""

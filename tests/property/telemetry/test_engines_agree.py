@@ -188,8 +188,12 @@ def around_a_windows_end(rng: random.Random, span: SampleSpan) -> SampleSpan:
     return msgspec.structs.replace(span, end_ms=end_ms)
 
 
-def live(engine: Engine, seed: int, **bounds: int) -> InMemoryChain:
-    """A chain that received several batches of traces while time passed, some late, some repeated, with candidates watched."""
+CATALOGS: tuple[dict[str, str], ...] = {}, {"stock": "stock"}, {"gateway": "cart", "stock": "bank", "orders": "mailer"}
+
+
+def live(engine: Engine, seed: int, told: bool = False, **bounds: int) -> InMemoryChain:
+    """A chain that received several batches of traces while time passed, some late, some repeated, with candidates watched; ``told`` now
+    and then of another catalog."""
     rng = random.Random(seed)
     chain = InMemoryChain(msgspec.structs.replace(SETTINGS, **bounds), engine, catalog={"stock": "stock"})
     chain.watch(Watch("prod", "cart", ("2",)))
@@ -209,19 +213,61 @@ def live(engine: Engine, seed: int, **bounds: int) -> InMemoryChain:
             chain.advance(now_ms)
         if rng.random() < 0.2:
             chain.watch(Watch("prod", rng.choice(("cart", "stock")), rng.choice(((), ("1", "2"), ("2",)))))
+        if told and rng.random() < 0.3:
+            chain.know(rng.choice(CATALOGS))
     for later_ms in range(now_ms, now_ms + 130_000, 10_000):
         chain.advance(later_ms)
     return chain
 
 
 @settings(max_examples=25, deadline=None)
-@given(SEEDS, st.sampled_from([SETTINGS.max_peers, 4, 1]))
-def test_both_engines_emit_the_same_records_for_the_same_reasons(seed: int, max_peers: int) -> None:
-    other = live(REFERENCE, seed, max_peers=max_peers)
-    for one in (live(COLUMNAR, seed, max_peers=max_peers), live(PLAIN, seed, max_peers=max_peers)):
+@given(SEEDS, st.sampled_from([SETTINGS.max_peers, 4, 1]), st.booleans())
+@example(18182, 1, False)
+def test_both_engines_emit_the_same_records_for_the_same_reasons(seed: int, max_peers: int, told: bool) -> None:
+    other = live(REFERENCE, seed, told, max_peers=max_peers)
+    for one in (live(COLUMNAR, seed, told, max_peers=max_peers), live(PLAIN, seed, told, max_peers=max_peers)):
         assert one.output == other.output
         assert one.all_skipped == other.all_skipped
         assert [stage.held for stage in one.pairs] == [stage.held for stage in other.pairs] == [0, 0]
+
+
+@pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
+def test_a_call_is_counted_once_though_who_is_behind_its_address_was_dropped_before_more_of_its_trace_comes(engine: Engine) -> None:
+    traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1, max_peers=1), engine)
+
+    def call(address: str, seconds: float, answered: bool = True) -> list[SampleSpan]:
+        end_ms = BEGINNING_MS + seconds * 1_000
+        client = traces.span("shop", Kind.CLIENT, end_ms=end_ms, attributes={"server.address": address})
+        return [client, traces.span("stock", Kind.SERVER, client, end_ms=end_ms)] if answered else [client]
+
+    (client,) = call("a", 15, answered=False)
+    more = traces.span("shop", Kind.INTERNAL, client, end_ms=BEGINNING_MS + 25_000)
+    windows = [call("a", 5), [client, *(span for address in "bcde" for span in call(address, 15))], [more]]
+    for at, spans in enumerate(windows):
+        chain.receive([request(spans)], BEGINNING_MS + at * 10_000 + 7_000)
+        chain.advance(BEGINNING_MS + at * 10_000 + 20_000)
+    for later in range(50, 140, 10):
+        chain.advance(BEGINNING_MS + later * 1_000)
+    assert chain.all_skipped[Skip.PEER_FORGOTTEN] == 4
+    assert call_counts(chain.parts) == {("shop", "stock", "call"): (6, 0)}
+
+
+@pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
+@pytest.mark.parametrize("seconds", [5, 9.5], ids=["at once", "awaited"])
+@pytest.mark.parametrize(("before", "after"), [({"stock": "stock"}, {}), ({}, {"stock": "stock"}), ({"stock": "bank"}, {"stock": "stock"})])
+def test_a_call_is_counted_once_whatever_becomes_known_before_more_of_its_trace_comes(
+    engine: Engine, seconds: float, before: dict[str, str], after: dict[str, str]
+) -> None:
+    traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1), engine, before)
+    client = traces.span("shop", Kind.CLIENT, end_ms=BEGINNING_MS + seconds * 1_000, attributes={"server.address": "stock"})
+    chain.receive([request([client])], BEGINNING_MS + 12_000)
+    chain.advance(BEGINNING_MS + 30_000)
+    chain.know(after)
+    chain.receive([request([traces.span("shop", Kind.INTERNAL, client, end_ms=BEGINNING_MS + 21_000)])], BEGINNING_MS + 32_000)
+    for later in range(40, 140, 10):
+        chain.advance(BEGINNING_MS + later * 1_000)
+    (called,) = {*before.values()} or {*after.values()}
+    assert call_counts(chain.parts) == {("shop", called, "call"): (1, 0)}
 
 
 @pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
