@@ -77,6 +77,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Each source partition with the last offset seen of it."""
     shared_from: int | None = None
     """The first window in which callers are told what answered others; of an older build, which did not tell them, None."""
+    numbered_from: int = 0
+    """What is added to an offset to number a late part: the log is another one than that in which numbers began."""
+
+
+_LOG_LENGTH = 1 << 32
+"""Numbers of late parts that each log has for itself, so that none is taken for one of the log before; more where that was longer."""
 
 
 def on_other_logs(checkpoint: Checkpoint, sources: Mapping[int, int], halves: int) -> Checkpoint | None:
@@ -84,13 +90,18 @@ def on_other_logs(checkpoint: Checkpoint, sources: Mapping[int, int], halves: in
 
     ``sources`` are the ends of the source partitions, ``halves`` is the end of its own. What was read lies below the end of a log for as
     long as that is the same log; of another one all offsets are new, and by those of the old one they would be taken for repetitions. What
-    was waiting for its other half is lost; names, peers, environments and what is watched stay known.
+    was waiting for its other half is lost; names, peers, environments and what is watched stay known, and what was read of the sources
+    where those are the same.
     """
-    if checkpoint.through >= halves:
-        return replace(checkpoint, restart=Mark(0, checkpoint.closed_through), through=-1)
-    if any(through >= sources.get(source, 0) for source, through in checkpoint.read):
-        return replace(checkpoint, restart=Mark(checkpoint.through + 1, checkpoint.closed_through))
-    return None
+    are_others = any(through >= sources.get(source, 0) for source, through in checkpoint.read)
+    if checkpoint.through < halves:
+        return replace(checkpoint, restart=Mark(checkpoint.through + 1, checkpoint.closed_through)) if are_others else None
+    anew = replace(checkpoint, restart=Mark(0, checkpoint.closed_through), through=-1)
+    if are_others:
+        return anew
+    read = tuple(SourceState(source, through) for source, through in checkpoint.read)
+    numbered_from = ((checkpoint.numbered_from + checkpoint.through) // _LOG_LENGTH + 1) * _LOG_LENGTH
+    return replace(anew, restart=Mark(0, checkpoint.closed_through, read), numbered_from=numbered_from)
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

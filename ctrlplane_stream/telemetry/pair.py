@@ -115,6 +115,7 @@ class PairStage:
         self._settings = settings
         start = checkpoint or Checkpoint(partition, Mark(0), -1, None)
         self._silent_through = start.through
+        self._numbered_from = start.numbered_from
         self._through = start.restart.offset - 1
         self._line = start.restart.line
         self._sources = {state.source: state for state in start.restart.sources}
@@ -237,7 +238,7 @@ class PairStage:
             records.extend(self._closed(window))
             self._peers.settle(window, self._settings.reach_windows, self._settings.window_seconds)
         self._line = line
-        late = self._drained(self._fold.drain(), part=offset + 1)
+        late = self._drained(self._fold.drain(), part=self._numbered_from + offset + 1)
         if self._peers.learning:
             self._environments.forget(line - self._settings.environment_ms // 1000, self._watched_in())
             self._names.keep(self._environments.names)
@@ -296,4 +297,5 @@ class PairStage:
             self._names.admitted,
             tuple((source, max(state.through, state.begun)) for source, state in sorted(self._sources.items())),
             self._peers.shared_from,
+            self._numbered_from,
         )

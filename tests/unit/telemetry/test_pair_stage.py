@@ -10,6 +10,7 @@ from ctrlplane_stream.telemetry.checkpoint import Checkpoint, Mark, SourceState,
 from ctrlplane_stream.telemetry.engines import REFERENCE, Engine, columnar
 from ctrlplane_stream.telemetry.half import Kind
 from ctrlplane_stream.telemetry.halving import SourceRecord
+from ctrlplane_stream.telemetry.heard import Partitions
 from ctrlplane_stream.telemetry.in_memory import InMemoryChain, call_counts, feed
 from ctrlplane_stream.telemetry.reasons import Skip
 from ctrlplane_stream.telemetry.sample_traces import BEGINNING_MS, SampleTraces, request
@@ -189,6 +190,29 @@ def test_a_record_that_nobody_stamped_counts_as_received_when_it_is_read(engine:
     assert [part.window for part in chain.parts] == [BEGINNING_MS // 1000]
 
 
+def test_in_a_log_that_was_made_anew_a_late_part_is_new_and_what_is_redelivered_is_not() -> None:
+    """Its records stand where those of the old one stood, by which late parts are numbered; those of its sources stand where they stood."""
+    again = list[SourceRecord]()
+    traces, read, written = SampleTraces(), Partitions({}), Checkpoint(0, Mark(0), -1, None)
+    for began, watermarks in ((0, 9), (100, 1)):
+        chain = InMemoryChain(SETTINGS, REFERENCE)
+        chain.pairs[0] = chain.pair_stage(0, written)
+        client = traces.span("shop", Kind.CLIENT, end_ms=at(began + 5))
+        server = request([traces.span("cart", Kind.SERVER, client, end_ms=at(began + 5))])
+        chain.read([*again, SourceRecord(0, began, server, int(at(began + 6)))], int(at(began + 6)))
+        for _ in range(watermarks):
+            chain.advance(int(at(began + 20)))
+        again = [SourceRecord(0, began, server), SourceRecord(0, began + 1, request([client]), int(at(began + 25)))]
+        chain.read(again, int(at(began + 25)))
+        chain.advance(int(at(began + 40)))
+        (part,) = [part for part in chain.parts if part.part]
+        assert read.is_new(part)
+        assert call_counts(chain.parts) == {("shop", "cart", "call"): (1, 0)}
+        read.close(Closed("prod", 0, part.window))
+        read = Partitions(read.taken(part.window, ()))
+        written = on_other_logs(chain.pairs[0].checkpoint(), {0: 1_000}, 0) or written
+
+
 def test_windows_of_two_seconds_and_a_second_of_lateness_close_three_seconds_after_they_began() -> None:
     settings = SpanSettings(partitions=1, window_ms=2_000, lateness_ms=1_000, pairing_ms=4_000)
     traces, chain = SampleTraces(), InMemoryChain(settings, REFERENCE)
@@ -207,5 +231,8 @@ def test_a_checkpoint_goes_on_where_its_logs_are_what_they_were_and_else_begins_
     other = on_other_logs(known, {0: 101, 1: 200}, 50)
     assert other == replace(known, restart=Mark(50, 90))
     other = on_other_logs(known, {0: 101, 1: 201}, 49)
-    assert other == replace(known, restart=Mark(0, 90), through=-1)
+    read = Mark(0, 90, (SourceState(0, 100), SourceState(1, 200)))
+    assert other == replace(known, restart=read, through=-1, numbered_from=1 << 32)
+    assert on_other_logs(replace(other, through=7), {0: 101, 1: 201}, 7) == replace(other, numbered_from=2 << 32)
+    assert on_other_logs(known, {0: 101, 1: 200}, 49) == replace(known, restart=Mark(0, 90), through=-1)
     assert on_other_logs(Checkpoint(3, Mark(0), -1, None), {0: 0, 1: 0}, 0) is None
