@@ -26,7 +26,7 @@ from ctrlplane_stream.telemetry.half import CALLEES, CALLERS, LINK, NO_PARENT, H
 from ctrlplane_stream.telemetry.held_traces import HeldTraces
 from ctrlplane_stream.telemetry.known_peers import KnownPeers
 from ctrlplane_stream.telemetry.reasons import Skip
-from ctrlplane_stream.telemetry.settings import SpanSettings
+from ctrlplane_stream.telemetry.settings import CUT_WINDOWS, SpanSettings
 from ctrlplane_stream.telemetry.settlement import Settled, settle_finally, settle_now, why_without
 from ctrlplane_stream.telemetry.traces import Found, Missing, NoCaller, Search, Trace, WindowOf
 
@@ -291,8 +291,8 @@ class ReferencePairing:
         line_ms = window * 1000 + settings.window_ms
         for trace in self._traces.pop_silent((line_ms - settings.pairing_ms) // 1000 - settings.window_seconds):
             self._forget(trace, window, fold, watched)
-        if window % (settings.window_seconds * 8) == 0:
-            for trace in self._traces.pop_begun((line_ms - settings.max_trace_ms) // 1000):
+        if window % (settings.window_seconds * CUT_WINDOWS) == 0:
+            for trace in self._traces.pop_begun((line_ms - settings.max_trace_ms) // 1000 - settings.window_seconds):
                 self._forget(trace, window, fold, watched)
 
     def _forget(self, trace: Trace, window: int, fold: Fold, watched: Watched) -> None:

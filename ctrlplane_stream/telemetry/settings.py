@@ -2,6 +2,9 @@
 
 import msgspec
 
+CUT_WINDOWS = 8
+"""Traces that never end are looked for once in so many windows."""
+
 
 class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the span engine. Times are in milliseconds; a window is named in whole seconds, so it lasts whole seconds.
@@ -84,8 +87,8 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def reach_windows(self) -> int:
-        """How many windows back a stage may have to begin that is rebuilt from a checkpoint."""
-        return (self.max_trace_ms + self.pairing_ms + self.lateness_ms) // self.window_ms + 2
+        """How many windows back a stage that is rebuilt from a checkpoint may have to settle again: as long as a trace is held."""
+        return -(-self.max_trace_ms // self.window_ms) + CUT_WINDOWS
 
     def window_of(self, time_us: int) -> int:
         """The window that a time in microseconds since the epoch belongs to, as its start in seconds."""

@@ -167,6 +167,25 @@ def test_a_trace_that_never_ends_is_cut() -> None:
     assert chain.pairs[0].checkpoint().restart.offset > 20
 
 
+def test_a_call_of_a_trace_that_is_about_to_be_cut_is_counted_once_by_a_stage_that_is_rebuilt() -> None:
+    """Who was behind its address is known of the past for as long as a trace may be held, though it had to make room since."""
+    settings = SpanSettings(partitions=1, lateness_ms=0, pairing_ms=10_000, max_trace_ms=60_000, max_peers=1)
+    traces, chain = SampleTraces(), InMemoryChain(settings, REFERENCE)
+    called = {35: "a", 44: "b", 45: "a"}
+    clients = {when: traces.span("shop", Kind.CLIENT, end_ms=at(when), attributes={"server.address": to}) for when, to in called.items()}
+    for seconds in range(35, 230, 10):
+        spans = [traces.span("shop", Kind.INTERNAL, clients[45], end_ms=at(seconds))] if 45 < seconds < 160 else []
+        for second in (seconds, seconds - 1):
+            spans += [clients[second]] if second in clients else []
+            spans += [traces.span("cart", Kind.SERVER, clients[second], end_ms=at(second))] if second in {35, 44} else []
+        chain.receive([request(spans)], int(at(seconds)))
+        chain.advance(int(at(seconds + 5)))
+        if seconds == 155:
+            assert chain.all_skipped[Skip.PEER_FORGOTTEN] == 1
+            chain.take_over(0, chain.pairs[0].checkpoint())
+    assert call_counts(chain.parts) == {("shop", "cart", "call"): (3, 0)}
+
+
 def test_a_late_half_is_a_part_with_a_number_of_its_own_and_adds_up() -> None:
     traces, chain = SampleTraces(), InMemoryChain(SETTINGS, REFERENCE)
     client = traces.span("shop", Kind.CLIENT, end_ms=at(5))
