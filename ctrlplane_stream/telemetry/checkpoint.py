@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ctrlplane_stream.telemetry.batches import Batch, Watch
-from ctrlplane_stream.telemetry.known_peers import Sighting
+from ctrlplane_stream.telemetry.known_peers import Catalogs, Sighting
 from ctrlplane_stream.wire.packing import packed, unpacked
 
 
@@ -79,6 +79,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The first window in which callers are told what answered others; of an older build, which did not tell them, None."""
     numbered_from: int = 0
     """What is added to an offset to number a late part: the log is another one than that in which numbers began."""
+    catalogs: Catalogs = ()
+    """What was known of catalogs at ``through``; an older build did not say."""
 
 
 _LOG_LENGTH = 1 << 32

@@ -78,8 +78,15 @@ _BY_PLACE = attrgetter("place")
 _BY_END = attrgetter("until", "place")
 
 
+Catalogs = tuple[tuple[int, Mapping[str, str]], ...]
+"""The names and addresses of catalogs, each with the first window in which they are known, in order."""
+
+_MOST_CATALOGS = 8
+"""That are remembered, the last one and those before it: the checkpoint holds them."""
+
+
 class KnownPeers:
-    """The catalog's names and addresses (``catalog``, which may be replaced), and at most ``most`` learned sightings, twice as many
+    """The catalog's names and addresses, and at most ``most`` learned sightings, twice as many
     that are forgotten and may still be asked for, and what is learned within one window: of outsiders, ``most``, the first by name.
 
     While ``most`` are forgotten besides nothing new is learned, so what is too much comes in one window. Where it brings more than ``most``
@@ -88,10 +95,12 @@ class KnownPeers:
     ``forgotten`` counts those of ours that had to make room.
     """
 
-    def __init__(self, catalog: Mapping[str, str], most: int, learned: tuple[Sighting, ...] = (), shared_from: int = 0) -> None:
+    def __init__(
+        self, catalog: Mapping[str, str], most: int, learned: tuple[Sighting, ...] = (), shared_from: int = 0, catalogs: Catalogs = ()
+    ) -> None:
         """From the window ``shared_from`` on callers are told what answered others: not before, where a build that did not tell them
-        published what it made of it."""
-        self.catalog = catalog
+        published what it made of it. ``catalogs`` stand for ``catalog`` where there are any, until another one is known."""
+        self._catalogs = catalogs or ((_DROPPED, catalog),)
         self.shared_from = shared_from
         self._most = most
         self._seen: dict[_Key, dict[str, Seen]] = {}
@@ -117,6 +126,20 @@ class KnownPeers:
         self._full = self._is_full()
 
     @property
+    def catalogs(self) -> Catalogs:
+        """The catalog, and those that it replaced and that may still be asked about."""
+        return self._catalogs
+
+    def know(self, catalog: Mapping[str, str], window: int) -> None:
+        """From ``window`` on take these names and addresses for services of ours; what was said about windows before stays so."""
+        if catalog != self._catalogs[-1][1]:
+            before = [(since, one) for since, one in self._catalogs if since < window]
+            self._catalogs = (*before[1 - _MOST_CATALOGS :], (window if before else _DROPPED, catalog))
+
+    def _catalog_at(self, window: int) -> Mapping[str, str]:
+        return next((catalog for since, catalog in reversed(self._catalogs) if since <= window), self._catalogs[0][1])
+
+    @property
     def sightings(self) -> tuple[Sighting, ...]:
         """Everything learned, in a fixed order."""
         return tuple([seen.sighting() for seen in self._ordered()])
@@ -130,6 +153,8 @@ class KnownPeers:
         if not self.learning:
             return
         before, end = window - keep_windows * window_seconds, window + window_seconds
+        while len(self._catalogs) > 1 and self._catalogs[1][0] < before:
+            self._catalogs = self._catalogs[1:]
         for of_key in self._shared.values():
             _displace(of_key, end, keep_windows * window_seconds)
         while self._forgotten and (self._forgotten[0].until or 0) < before:
@@ -226,9 +251,10 @@ class KnownPeers:
         if peer is None:
             return None
         also = (peer.said, peer.rpc) if peer.rpc and _is_nameless(peer.address) else (peer.said,)
+        catalog = self._catalog_at(window)
         for name in (peer.name, peer.address, _host(peer.address), *also):
-            if name and name in self.catalog:
-                return self.catalog[name]
+            if name and name in catalog:
+                return catalog[name]
         if peer.kind is PeerKind.DESTINATION:
             return None
         found = self._at_address(caller, peer, window)

@@ -124,14 +124,16 @@ class PairStage:
         self._environments = Environments(settings.max_environments, heard)
         self._watches = {(watch.environment, watch.service): watch for watch in start.watches}
         shared_from = start.shared_from if start.shared_from is not None else start.closed_through or 0
-        self._peers = KnownPeers(catalog or {}, settings.max_peers, start.sightings, shared_from)
+        self._peers = KnownPeers(catalog or {}, settings.max_peers, start.sightings, shared_from, start.catalogs)
+        self._said_before = start.closed_through or 0
+        self.know(catalog or {})
         self._names = Names(settings.max_names, start.names)
         self._pairing = pairing(settings, self._peers)
         self._fold = Fold()
 
     def know(self, catalog: Mapping[str, str]) -> None:
-        """From here on take these names and addresses for services of ours."""
-        self._peers.catalog = catalog
+        """From here on take these names and addresses for services of ours, also where what was said before is repeated in silence."""
+        self._peers.know(catalog, max(self._line or 0, self._said_before))
 
     @property
     def restart_offset(self) -> int:
@@ -298,4 +300,5 @@ class PairStage:
             tuple((source, max(state.through, state.begun)) for source, state in sorted(self._sources.items())),
             self._peers.shared_from,
             self._numbered_from,
+            self._peers.catalogs,
         )

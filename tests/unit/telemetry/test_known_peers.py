@@ -133,10 +133,22 @@ def test_sightings_of_an_older_checkpoint_are_read() -> None:
     assert KnownPeers({}, MOST, (old,)).service_behind(SHOP, address(1), 70) == "cart"
 
 
-def test_a_catalog_can_be_replaced() -> None:
-    peers = KnownPeers({}, MOST)
-    peers.catalog = {"10.0.0.1": "cart"}
-    assert peers.service_behind(SHOP, address(1), 0) == "cart"
+def test_a_catalog_can_be_replaced_and_what_it_said_of_the_past_stays() -> None:
+    """Also to a stage that is rebuilt with yet another one, as long as it may go back; of very many changes the first are forgotten."""
+    peers = KnownPeers({"10.0.0.1": "cart"}, MOST)
+    for window, catalog in ((50, {"10.0.0.1": "stock"}), (60, {}), (60, {"10.0.0.1": "bank"}), (70, {"10.0.0.1": "bank"})):
+        peers.know(catalog, window)
+    again = KnownPeers({}, MOST, catalogs=peers.catalogs)
+    again.know({}, 70)
+    for known, last in ((peers, "bank"), (again, None)):
+        assert [known.service_behind(SHOP, address(1), window) for window in (0, 49, 50, 60, 70)] == ["cart", "cart", "stock", "bank", last]
+    close(again, 110)
+    assert [again.service_behind(SHOP, address(1), window) for window in (80, 90)] == [None, None]
+    assert len(again.catalogs) == 1
+    for window in range(100, 1_000):
+        again.know({"10.0.0.1": str(window)}, window)
+    assert len(again.catalogs) <= MOST
+    assert again.service_behind(SHOP, address(1), 998) == "998"
 
 
 def test_calls_to_ever_new_hosts_outside_make_no_service_of_ours_unknown() -> None:

@@ -186,6 +186,35 @@ def test_a_call_of_a_trace_that_is_about_to_be_cut_is_counted_once_by_a_stage_th
     assert call_counts(chain.parts) == {("shop", "cart", "call"): (3, 0)}
 
 
+@pytest.mark.parametrize("seconds", [5, 9.5], ids=["at once", "awaited"])
+@pytest.mark.parametrize(("before", "after"), [({"stock": "stock"}, {}), ({}, {"stock": "stock"}), ({"stock": "bank"}, {"stock": "stock"})])
+@pytest.mark.parametrize("told", ["before the end", "by the start", "while it repeats"])
+def test_a_call_is_counted_once_by_a_stage_that_is_rebuilt_with_another_catalog(
+    told: str, before: dict[str, str], after: dict[str, str], seconds: float
+) -> None:
+    """Who edits the catalog starts the workers anew."""
+    chain = InMemoryChain(SpanSettings(partitions=1), REFERENCE, before)
+    client = SampleTraces().span("shop", Kind.CLIENT, end_ms=at(seconds), attributes={"server.address": "stock"})
+    chain.receive([request([client])], int(at(12)))
+    chain.advance(int(at(30)))
+    if told == "before the end":
+        chain.know(after)
+        chain.advance(int(at(40)))
+    saved = checkpoint.decode(checkpoint.encode(chain.pairs[0].checkpoint()))
+    if told == "while it repeats":
+        stage = chain.pairs[0] = chain.pair_stage(0, saved)
+        chain.know(after)
+        for offset in range(stage.restart_offset, len(chain.log[0])):
+            assert feed(stage, offset, chain.log[0][offset]) == []
+    else:
+        chain.catalog = after
+        chain.take_over(0, saved)
+    for later in range(50, 140, 10):
+        chain.advance(int(at(later)))
+    (called,) = {*before.values()} or {*after.values()}
+    assert call_counts(chain.parts) == {("shop", called, "call"): (1, 0)}
+
+
 def test_a_late_half_is_a_part_with_a_number_of_its_own_and_adds_up() -> None:
     traces, chain = SampleTraces(), InMemoryChain(SETTINGS, REFERENCE)
     client = traces.span("shop", Kind.CLIENT, end_ms=at(5))
