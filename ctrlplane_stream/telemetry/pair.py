@@ -147,7 +147,7 @@ class PairStage:
 
     @property
     def skipped(self) -> dict[Skip, int]:
-        """Spans that made no edge, by reason, since this instance began; what it only repeated in silence is not among them."""
+        """Spans that made no edge, by reason, since this instance began; of what it only repeated in silence, those that it gave up."""
         forgotten = {Skip.PEER_FORGOTTEN: self._peers.forgotten} if self._peers.forgotten else {}
         return dict(sorted({**self._pairing.skipped, **forgotten}.items()))
 
@@ -168,8 +168,16 @@ class PairStage:
         self._through = offset
         records = self._fed(offset, record)
         if offset <= self._silent_through:
-            self._pairing.skipped.clear()
+            self._forget_repeated()
         return records
+
+    def _forget_repeated(self) -> None:
+        """Count nothing twice that was counted before, but for what was given up: whoever was here before may have had room for it."""
+        skipped = self._pairing.skipped
+        given_up = skipped[Skip.EVICTED]
+        skipped.clear()
+        if given_up:
+            skipped[Skip.EVICTED] = given_up
 
     def _fed(self, offset: int, record: HalvesRecord) -> list[_Drained]:
         match record:

@@ -129,6 +129,25 @@ def test_the_cap_on_halves_holds_and_what_it_costs_is_counted() -> None:
         assert chain.all_skipped[Skip.EVICTED] > 0
 
 
+@pytest.mark.parametrize("engine", [REFERENCE, columnar(always=True, compiled=False), columnar(always=True)])
+def test_what_a_stage_has_no_room_for_that_is_rebuilt_with_a_smaller_memory_is_counted(engine: Engine) -> None:
+    """A worker that takes over the partitions of another gives each of them less."""
+    traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1, max_halves=8_000), engine)
+    for second in range(60):
+        chain.receive(
+            [request([traces.span("shop", Kind.CLIENT, end_ms=at(second), attributes={"server.address": "far"}) for _ in range(10)])],
+            int(at(second)),
+        )
+        chain.advance(int(at(second)))
+    before = sum(calls for calls, _ in call_counts(chain.parts).values())
+    chain.settings = replace(chain.settings, max_halves=100)
+    chain.take_over(0, chain.pairs[0].checkpoint())
+    for later in range(60, 160, 10):
+        chain.advance(int(at(later)))
+    after = sum(calls for calls, _ in call_counts(chain.parts).values())
+    assert before < after < 600 <= after + chain.all_skipped[Skip.EVICTED]
+
+
 def test_a_trace_of_very_many_spans_evicts_nobody_else() -> None:
     settings = SpanSettings(partitions=1, max_trace_halves=50)
     for engine in (REFERENCE, columnar(always=True)):
