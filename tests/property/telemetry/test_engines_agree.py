@@ -271,6 +271,19 @@ def test_a_call_is_counted_once_whatever_becomes_known_before_more_of_its_trace_
 
 
 @pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
+def test_a_database_that_answers_in_a_later_window_is_called_and_stays_a_database(engine: Engine) -> None:
+    """Two edges, and on neither is the call missing."""
+    traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1), engine)
+    attributes = {"db.system": "postgresql", "db.name": "orders"}
+    client = traces.span("shop", Kind.CLIENT, end_ms=BEGINNING_MS + 9_900, attributes=attributes)
+    server = traces.span("proxy", Kind.SERVER, client, end_ms=BEGINNING_MS + 10_100, error=True)
+    chain.receive([request([client, server])], BEGINNING_MS + 12_000)
+    for seconds in range(20, 120, 10):
+        chain.advance(BEGINNING_MS + seconds * 1_000)
+    assert call_counts(chain.parts) == {("shop", "postgresql/orders", "database"): (1, 0), ("shop", "proxy", "call"): (1, 1)}
+
+
+@pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
 def test_callers_of_two_environments_that_call_into_one_are_one_row(engine: Engine) -> None:
     """A row names the caller without its environment."""
     traces, chain, spans = SampleTraces(), InMemoryChain(SpanSettings(partitions=1), engine), []
