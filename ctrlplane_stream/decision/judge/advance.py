@@ -6,7 +6,7 @@ import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
 from ctrlplane_stream.decision.judge.baseline import Totals, lost_calls
-from ctrlplane_stream.decision.judge.beside import answered_after
+from ctrlplane_stream.decision.judge.beside import answered_after, gone_in
 from ctrlplane_stream.decision.judge.calls import check_calls
 from ctrlplane_stream.decision.judge.checks import (
     Frame,
@@ -29,6 +29,7 @@ from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.sampling import Kept, by_version, keeping, sampled_as, sampling_after
 from ctrlplane_stream.decision.judge.state import (
     CheckState,
+    Counts,
     Quality,
     Sampling,
     Seen,
@@ -73,7 +74,9 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
                 scatter = scatter_of(state, group.services, question.metric)
                 if not drifting:
                     scatter = side_by_side(scatter)
-                checks[question.key] = _answer(question, pair, frame, scatter, checks.get(question.key, _NEW), assignment, rows, callers)
+                checks[question.key] = _answer(
+                    question, pair, frame, scatter, checks.get(question.key, _NEW), state, assignment, rows, callers
+                )
         _remember(latencies, group, pair)
     checks |= hear(state, assignment, rows, sampling)
     checks |= new_calls_after(state, assignment, rows)
@@ -150,6 +153,7 @@ def _answer(
     frame: Frame,
     scatter: Dispersion,
     before: CheckState,
+    state: StepState,
     assignment: Assignment,
     rows: Rows,
     callers: str | None,
@@ -158,8 +162,9 @@ def _answer(
         case Metric.ERROR_RATIO:
             return check_errors(before, pair, frame, scatter, question.proof)
         case Metric.LOST_CALLS:
-            lost, called = lost_calls(rows, question.guard.service, callers)
-            return check_lost(before, lost, called, assignment.weight, frame, scatter, question.proof)
+            counts = Counts(*lost_calls(rows, question.guard.service, callers))
+            gone = gone_in(question.guard.service, state, assignment, rows, callers)
+            return check_lost(before, counts, assignment.weight, frame, scatter, question.proof, gone)
         case Metric.NETWORK_GAP:
             return check_tail(before, pair, frame, question.metric, scatter, question.proof)
         case _:

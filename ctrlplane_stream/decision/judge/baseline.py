@@ -123,10 +123,13 @@ def remembered(baseline: Baseline, rows: Rows, window: int, kept: Collection[str
     return Baseline(services)
 
 
-def lost_calls(rows: Rows, service: str, caller_version: str | None = None) -> tuple[float, float]:
-    """(failed calls to the service that no server half answered, all calls to it) of a window; of one version's callers, if given."""
+def lost_calls(rows: Rows, service: str, caller_version: str | None = None, but: Collection[str] = ()) -> tuple[float, float]:
+    """(failed calls to the service that no server half answered, all calls to it) of a window; of one version's callers, if given, and of
+    none of those ``but``."""
     lost = called = 0.0
     for key in rows.incoming.get(service, ()):
+        if key.caller in but:
+            continue
         for row in rows.edges[key]:
             if caller_version not in (None, row.caller_version):
                 continue

@@ -6,13 +6,13 @@ does and its callers would be no worse than they were but for that, the rise is 
 nor stands in its way. That denies a FAIL and never makes one, so that no level is spent.
 
 Lost calls have no version. But calls come by weight, so that those which are answered tell who loses the others: a candidate that loses
-calls answers fewer than its weight brings it, and one that dies answers none.
+calls answers fewer than its weight brings it, and one that dies answers none. No network does that to one version alone.
 """
 
 import math
 
 from ctrlplane_stream.decision.judge.baseline import lost_calls
-from ctrlplane_stream.decision.judge.questions import ERRORS, VERSIONS, alone
+from ctrlplane_stream.decision.judge.questions import ERRORS, VERSIONS, alone, change_of
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.decision.judge.sampling import kept_by_past, sampled_as
 from ctrlplane_stream.decision.judge.state import Answered, CheckState, Counts, StepState, edge_named, past_of
@@ -22,6 +22,7 @@ from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole
 
 _NEW = CheckState()
 _NONE = Counts()
+_NOBODY = Answered()
 _SURE = 2.0
 """Standard deviations by which the answered calls must tell whose the lost ones are."""
 
@@ -34,9 +35,16 @@ def answered_after(known: Answered, change: Change, rows: Rows, state: StepState
     lost, called = lost_calls(rows, change.service)
     if not lost or lost <= _lost_before(state, change.service) * called:
         return known
+    return known.plus(answered_in(change, rows))
+
+
+def answered_in(change: Change, rows: Rows, caller_version: str | None = None) -> Answered:
+    """Who answered the calls to a changed service in a window; of one version's callers, if given."""
     candidate = stable = missing = total = seen = 0.0
     for key in rows.incoming.get(change.service, ()):
         for row in rows.edges[key]:
+            if caller_version not in (None, row.caller_version):
+                continue
             if row.callee_version == UNKNOWN_VERSION:
                 missing, total, seen = missing + row.estimated_errors, total + row.estimated_errors, seen + row.errors
                 continue
@@ -45,7 +53,37 @@ def answered_after(known: Answered, change: Change, rows: Rows, state: StepState
                 candidate += row.estimated_calls
             elif row.callee_version == change.stable:
                 stable += row.estimated_calls
-    return Answered(known.candidate + candidate, known.stable + stable, known.lost + missing, known.total + total, known.seen + seen)
+    return Answered(candidate, stable, missing, total, seen)
+
+
+def gone_in(service: str, state: StepState, assignment: Assignment, rows: Rows, callers: str | None) -> bool:
+    """Whether a changed service's candidate is gone by what became of the calls of this window, or of all that lost some."""
+    change = change_of(assignment, service)
+    if change is None:
+        return False
+    now = answered_in(change, rows, callers)
+    if not now.lost:
+        return False
+    weight = 1.0 if state.apart or alone(assignment, service) else assignment.weight
+    return _is_gone(now, weight) or _is_gone(_answered(service, state).plus(now), weight)
+
+
+def is_gone(service: str, state: StepState, assignment: Assignment) -> bool:
+    """Whether a candidate that has a stable version beside it is gone, by all windows that lost calls."""
+    return not (state.apart or alone(assignment, service)) and _is_gone(_answered(service, state), assignment.weight)
+
+
+def _is_gone(known: Answered, weight: float) -> bool:
+    """Whether a candidate surely answers less than half of the calls that its weight brings it, and those that it does not answer are the
+    lost ones. A ``weight`` of 1 is that of one with nothing beside it, which all calls are due to."""
+    if known.seen <= 0:
+        return False
+    if weight < 1.0:
+        due, calls, share = known.stable * weight / (1.0 - weight), known.candidate + known.stable, weight / (2.0 - weight)
+    else:
+        due, calls, share = known.total, known.total, 0.5
+    chance = _SURE * math.sqrt(share * (1.0 - share) * calls * max(1.0, known.total / known.seen))
+    return known.candidate + chance <= share * calls and known.lost >= (due - known.candidate) / 2
 
 
 def loses_beside(change: Change, state: StepState, assignment: Assignment) -> float:
@@ -54,7 +92,7 @@ def loses_beside(change: Change, state: StepState, assignment: Assignment) -> fl
     Of the answered calls the candidate must have at least its weight, so that it loses no more than stable does, and of all calls so many
     that most of the lost ones cannot have been its own.
     """
-    known = state.seen[change.service].answered if change.service in state.seen else Answered()
+    known = _answered(change.service, state)
     if state.apart or known.seen <= 0 or alone(assignment, change.service):
         return 0.0
     weight, excess = assignment.weight, known.lost - _lost_before(state, change.service) * known.total
@@ -97,6 +135,10 @@ def _failed_beside(change: Change, caller: str, state: StepState, assignment: As
     by_caller = in_order(requests for name, requests in calls.items() if edge_named(name).caller == caller)
     part = by_caller / in_order(calls.values()) if by_caller else 1.0
     return lost + risen * (check.candidate.total + check.stable.total) * part
+
+
+def _answered(service: str, state: StepState) -> Answered:
+    return state.seen[service].answered if service in state.seen else _NOBODY
 
 
 def _lost_before(state: StepState, service: str) -> float:

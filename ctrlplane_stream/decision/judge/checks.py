@@ -141,13 +141,20 @@ def _choose_tail(
     return msgspec.structs.replace(state, tail=tail, bounds=Bounds(low, tail.expected, high))
 
 
-def check_lost(state: CheckState, lost: float, called: float, weight: float, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
-    """Failed calls that no server answered, above the rate before the step: of the candidate's own share of the calls."""
+def check_lost(
+    state: CheckState, counts: Counts, weight: float, frame: Frame, scatter: Dispersion, proof: bool, gone: bool = False
+) -> CheckState:
+    """Failed calls that no server answered, among all, above the rate before the step: of the candidate's own share of the calls.
+
+    A network loses calls of all versions for a moment, which is one event; a candidate that surely answers few of its own is ``gone``, and
+    that needs no second window.
+    """
     past = Counts(frame.past.lost, frame.past.called)
     margin = frame.policy.lost_margin * min(1.0, weight)
     state = known_by(state, past, margin, (frame.alpha, frame.policy.false_pass), scatter)
-    counts = Counts(lost, called)
-    return weigh_against_past(restaked(state, counts), counts, scatter, proof)
+    if gone:
+        return weigh_against_past(restaked(state, counts), counts, scatter, proof)
+    return weigh_as_events(state, counts, frame.alpha, scatter, proof, late=True)
 
 
 def _failures(arm: ArmWindow, kept: Kept, before: Counts) -> Counts:

@@ -232,7 +232,7 @@ def _failing_new_call(state: StepState, assignment: Assignment) -> NewCall | Non
 def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> bool:
     """Whether calls to the changed services are lost that nothing can be said of, since nobody knows how many were before the rollout. The
     candidate's part of all calls is its weight."""
-    if all(e.missing is None for e in found if e.name is Metric.LOST_CALLS):
+    if all(e.windows for e in found if e.name is Metric.LOST_CALLS):
         return False
     if all(loses_beside(change, state, assignment) > 0 for change in assignment.changed):
         return False

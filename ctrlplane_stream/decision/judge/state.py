@@ -93,6 +93,16 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, gc=False):
     total: float = 0.0
     seen: float = 0.0
 
+    def plus(self, other: "Answered") -> "Answered":
+        """With those of more windows."""
+        return Answered(
+            self.candidate + other.candidate,
+            self.stable + other.stable,
+            self.lost + other.lost,
+            self.total + other.total,
+            self.seen + other.seen,
+        )
+
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What arrived at the changed services during the step, and the silences that run now.

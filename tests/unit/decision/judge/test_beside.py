@@ -10,6 +10,7 @@ from ctrlplane_stream.model import sketch
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole, Metric, Verdict, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, Exposure, ExposureWindow, ServiceWindow, WindowPart
+from tests.unit.decision.judge.asking import CHANGED, ENTRY, asked
 
 SECONDS, REQUESTS, ROUTINELY = 10, 500, 0.003
 HEALTHY_WINDOWS, ENOUGH = 30, 30
@@ -158,6 +159,21 @@ def test_a_candidate_that_dies_in_the_middle_of_a_step_is_found() -> None:
     said = judged(0.05, WELL, Ill(lost=1.0), ill_before=0, well_at_first=10)
     assert said[-1].status is VerdictStatus.FAIL
     assert len(said) <= 13
+
+
+@pytest.mark.parametrize("weight", [0.05, 0.25, 0.5, 1.0])
+def test_ten_seconds_in_which_a_network_loses_calls_of_both_versions_are_one_event(weight: float) -> None:
+    """However many calls a window has, and whatever the weight: nobody else is there to ask."""
+    for seed in range(4):
+        web, baseline = Web(seed), Baseline()
+        for number in range(HEALTHY_WINDOWS):
+            baseline = observe(baseline, sort_rows(web.window(number, 0.0, WELL, WELL), 0), ())
+        assignment = asked(weight, CHANGED, ENTRY, Guard("web", GuardRole.CALLER), past=HEALTHY_WINDOWS, entry_points=("web",))
+        state = begin(assignment, baseline)
+        for number in range(6):
+            ill = Ill(lost=0.05) if number == 4 else WELL
+            state, verdict = judge_window(state, assignment, web.window(HEALTHY_WINDOWS + number, weight, ill, ill))
+            assert verdict.status is not VerdictStatus.FAIL, verdict.reason
 
 
 def test_without_a_past_the_lost_calls_of_stable_do_not_hold_its_hotfix() -> None:

@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.judge import Baseline, begin, judge_environment, judge_window, observe, sort_rows
 from ctrlplane_stream.decision.judge.environment import EnvironmentState
 from ctrlplane_stream.decision.judge.witnesses import MOST
-from ctrlplane_stream.model.identity import EdgeKind
+from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKind
 from ctrlplane_stream.model.verdicts import Change, Concurrent, GatePolicy, Metric, Verdict, VerdictStatus
 from ctrlplane_stream.model.windows import EdgeWindow, ServiceWindow
+from tests.unit.decision.judge.conftest import Traffic
 
 SECONDS = 10
 ISLANDS = ("island-a", "island-b", "island-c")
@@ -216,3 +217,69 @@ def test_a_witness_too_quiet_to_be_heard_does_not_speak_against_the_candidate(sh
     told = {e.missing for e in found[-1].metrics if e.guard == "cart" and e.name is Metric.LATENCY_P50}
     assert told == {"the past is no yardstick: 2 of 2 services that do not wait for this one became worse too"}
     assert not failed(found)
+
+
+def network(shop: Any, number: int, at: Any, lost: float, *, frontend_fails: float = 0.0) -> Any:
+    """A window of the shop, and of services elsewhere to which a share of all calls is lost; of those to cart ``at`` says it."""
+    closed = shop.window(number * SECONDS, at)
+    (part,) = closed.parts
+    calls, gone = 400, round(400 * lost)
+    edges = list(part.edges)
+    for name in ISLANDS:
+        edges.append(EdgeWindow("x", name, EdgeKind.CALL, "#1", "#1", calls - gone, 0, calls - gone, 0, client=shop.latencies(50, 10.0)))
+        edges.append(EdgeWindow("x", name, EdgeKind.CALL, "#1", UNKNOWN_VERSION, gone, gone, gone, gone))
+    fails = round(400 * frontend_fails)
+    services = tuple(replace(s, errors=fails, estimated_errors=fails) if s.service == "frontend" else s for s in part.services)
+    return replace(closed, parts=(replace(part, edges=tuple(edges), services=services),))
+
+
+def in_a_network(shop: Any, weight: float, after: Any, windows: int) -> list[Verdict]:
+    """The verdicts of a step after thirty windows in which the network lost nothing; ``after`` makes each window by its number, from 0."""
+    baseline = Baseline()
+    for number in range(30):
+        baseline = observe(baseline, sort_rows(network(shop, number, Traffic(stable=400, candidate=0), 0.0), 0), ())
+    assignment = shop.assignment(weight=weight, baking=weight == 1.0)
+    state, found = begin(assignment, baseline), []
+    for number in range(windows):
+        state, verdict = judge_window(state, assignment, after(30 + number))
+        found.append(verdict)
+    return found
+
+
+def split(weight: float, lost: float, *, dead: bool = False) -> Traffic:
+    """Traffic of 400 requests by weight, a share of all calls to cart being lost."""
+    ours, gone = round(400 * weight), round(400 * lost)
+    mine = round(gone * weight)
+    return Traffic(stable=400 - ours - gone + mine, candidate=ours - mine, unanswered=gone, dead=dead)
+
+
+@pytest.mark.parametrize("weight", [0.05, 0.25, 0.5, 1.0])
+def test_calls_that_a_network_loses_of_all_services_are_not_the_candidates(shop: Any, weight: float) -> None:
+    """A twentieth of all calls for two minutes: no FAIL, and the evidence says why."""
+    found = in_a_network(shop, weight, lambda n: network(shop, n, split(weight, 0.05), 0.05), 12)
+    assert not failed(found), next(v.reason for v in found if v.status is VerdictStatus.FAIL)
+    (told,) = {e.missing for e in found[-1].metrics if e.name is Metric.LOST_CALLS}
+    others = "the past is no yardstick: 3 of 3 services that do not wait for this one became worse too"
+    assert told in {others, "pre-existing: the stable version beside the candidate explains it"}
+
+
+@pytest.mark.parametrize("weight", [0.05, 0.25, 0.5, 1.0])
+def test_a_candidate_that_dies_while_the_network_loses_calls_is_found(shop: Any, weight: float) -> None:
+    """It answers nothing of what it is due, and no network does that to one version alone."""
+    found = in_a_network(shop, weight, lambda n: network(shop, n, split(weight, 0.03, dead=True), 0.03), 3)
+    assert failed(found)
+
+
+def test_calls_that_are_lost_to_the_changed_service_alone_fail_it(shop: Any) -> None:
+    """The same losses are harm where nobody else has them."""
+    assert failed(in_a_network(shop, 0.25, lambda n: network(shop, n, split(0.25, 0.05), 0.0), 12))
+
+
+def test_a_caller_of_several_services_fails_as_many_times_as_the_network_loses_their_calls(shop: Any) -> None:
+    """frontend calls others too, and fails three times as often as any of them loses calls; beyond the reach of that it is harm."""
+
+    def windows(fails: float) -> list[Verdict]:
+        return in_a_network(shop, 0.25, lambda n: network(shop, n, split(0.25, 0.02), 0.02, frontend_fails=fails), 12)
+
+    assert not failed(windows(0.06))
+    assert failed(windows(0.3))
