@@ -2,16 +2,28 @@
 
 import os
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
+
+T = TypeVar("T")
 
 
 class LedgerUnreadable(RuntimeError):
-    """A ledger file is damaged; the text names it. Nothing is guessed: a lost cursor would let old commands in."""
+    """A file is damaged; the text names it. Nothing is guessed: a lost cursor would let old commands in."""
+
+
+def read_file(path: Path, word: type[T], anew: str) -> T:
+    """The word that a file holds; ``anew`` says what begins anew without it. Raises LedgerUnreadable, and OSError."""
+    try:
+        return read_json(path.read_bytes(), word)
+    except WrongJson as error:
+        raise LedgerUnreadable(f"{path}: {error}; restore it, or remove it to begin {anew} anew") from error
 
 
 class LedgerFolder:
@@ -26,10 +38,7 @@ class LedgerFolder:
         found = {}
         for path in self._folder.glob("*/*.json"):
             target = Target(unquote(path.parent.name), unquote(path.name.removesuffix(".json")))
-            try:
-                found[target] = msgspec.json.decode(path.read_bytes(), type=Ledger)
-            except msgspec.DecodeError as error:
-                raise LedgerUnreadable(f"{path}: {error}; restore it, or remove it to begin {target} anew") from error
+            found[target] = read_file(path, Ledger, str(target))
         return dict(sorted(found.items()))
 
     def save(self, target: Target, ledger: Ledger) -> None:

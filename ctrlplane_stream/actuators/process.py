@@ -4,6 +4,7 @@ The host outlives workers; this is its client. What the host refuses is an outco
 that does not answer is WorldUnreachable after a few quick tries, and whoever called decides how long to go on.
 """
 
+import contextlib
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,6 +21,7 @@ from ctrlplane_stream.model.commands import Command
 from ctrlplane_stream.model.facts import OutcomeStatus
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Cursor, TargetObserved
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _Word = TypeVar("_Word")
 _TRIES = 3
@@ -114,10 +116,8 @@ class ProcessHost:
 
     def _read(self, status: int, body: bytes, word: type[_Word]) -> _Word:
         """The word in the answer; WorldUnreachable where the host answered something that it never answers."""
-        try:
-            if status in (200, 400, 404, 409):
-                return msgspec.json.decode(body, type=word)
-        except msgspec.DecodeError:
-            pass
+        if status in (200, 400, 404, 409):
+            with contextlib.suppress(WrongJson):
+                return read_json(body, word)
         said = body[:200].decode(errors="replace")
         raise WorldUnreachable(f"{self._url} answered {status} {said!r}: is it the process host of this version?")

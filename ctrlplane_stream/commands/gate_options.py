@@ -10,6 +10,7 @@ from ctrlplane_stream.commands.options import fail
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.verdicts import GatePolicy
 from ctrlplane_stream.wire.gate_values import gate_problems
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 from ctrlplane_stream.wire.yaml_documents import yaml_document
 
 FILES = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -30,8 +31,8 @@ takes_window = click.option(
 def _read(text: str) -> Any:
     """The document of a text. Not all JSON is YAML 1.1, to which 1e-05 is a word."""
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        return read_json(text, object)
+    except WrongJson:
         return yaml_document(text)
 
 

@@ -21,7 +21,7 @@ from ctrlplane_stream.model.facts import Fact, FactRecord, OverrideRequested, Ov
 from ctrlplane_stream.stream.decision_log import write_decision
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import Record
-from ctrlplane_stream.wire.cloudevents import NOT_JSON, Unreadable
+from ctrlplane_stream.wire.cloudevents import Unreadable, decode
 from ctrlplane_stream.wire.kafka_clients import partition_of
 
 MAX_DECISION_BYTES = 8_000_000
@@ -78,17 +78,14 @@ class Resumed(msgspec.Struct, frozen=True, gc=False):
 
 Answer = Recorded | Settled | Resumed | Unreadable
 
-_facts = msgspec.json.Decoder(FactRecord)
-
 
 def read_fact(value: bytes | None) -> FactRecord | Unreadable:
     """The fact that a record of ``facts`` holds, or why it cannot be read. Never raises."""
     if not value:
         return Unreadable("the record is empty")
-    try:
-        record = _facts.decode(value)
-    except NOT_JSON as error:
-        return Unreadable(f"not a fact: {str(error)[:200]}")
+    record = decode(value, FactRecord, "fact")
+    if isinstance(record, Unreadable):
+        return record
     if record.version != 1:
         return Unreadable(f"fact version {record.version} is not known to this build")
     return record if record.environment else Unreadable("the fact names no environment")

@@ -11,7 +11,7 @@ import msgspec
 
 from ctrlplane_stream.model.decisions import Claim, Decided, DecisionRecord, Parked
 from ctrlplane_stream.stream.ports import LogReader
-from ctrlplane_stream.wire.cloudevents import NOT_JSON, Unreadable
+from ctrlplane_stream.wire.cloudevents import Unreadable, decode
 
 TOPIC = "decisions"
 NO_EPOCH = -1
@@ -19,7 +19,7 @@ CLAIM_AT_LEAST_EVERY = 10_000
 """An owner renews its claim after this many records, so that a reader who starts anywhere finds one near by."""
 
 _LOOK_BACK = CLAIM_AT_LEAST_EVERY * 2
-_decoder = msgspec.json.Decoder(DecisionRecord)
+_decoder: msgspec.json.Decoder[DecisionRecord] = msgspec.json.Decoder(DecisionRecord)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -32,11 +32,7 @@ def read_decision(value: bytes | None) -> DecisionRecord | Unreadable:
     """What a record holds, or why it cannot be read. Never raises."""
     if not value:
         return Unreadable("the record is empty")
-    try:
-        record: DecisionRecord = _decoder.decode(value)
-    except NOT_JSON as error:
-        return Unreadable(f"not a decision record: {str(error)[:200]}")
-    return record
+    return decode(value, _decoder, "decision record")
 
 
 class Stamped(Protocol):

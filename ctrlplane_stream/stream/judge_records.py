@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.judge import Baseline, EnvironmentState, StepState
 from ctrlplane_stream.decision.judge.baseline import ServicePast
 from ctrlplane_stream.stream.window_line import Place
-from ctrlplane_stream.wire.cloudevents import NOT_JSON
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 SHARDS = 256
 CHUNK_CHARACTERS = 500_000
@@ -67,18 +67,18 @@ JudgeRecord = Head | Stored | dict[str, ServicePast] | str | Docket
 
 
 def judge_record(name: str, value: bytes) -> JudgeRecord:
-    """What a record of ``judge-state`` holds. Raises ValueError where it has no name, and what ``NOT_JSON`` names for its value."""
+    """What a record of ``judge-state`` holds. Raises ValueError where it has no name, or its value is none of ours."""
     if not name:
         raise ValueError("it has no key")
     found = _NAME.fullmatch(name)
     part = found[2] if found is not None else ""
     if part == "head":
-        return msgspec.json.decode(value, type=Head)
+        return read_json(value, Head)
     if part == "steps":
-        return msgspec.json.decode(value, type=Stored)
+        return read_json(value, Stored)
     if part.startswith("past-"):
-        return msgspec.json.decode(value, type=dict[str, ServicePast])
-    return msgspec.json.decode(value, type=str) if part else msgspec.json.decode(value, type=Docket)
+        return read_json(value, dict[str, ServicePast])
+    return read_json(value, str) if part else read_json(value, Docket)
 
 
 def environment_of(name: str) -> str:
@@ -150,8 +150,8 @@ class JudgeRecords:
         if not chunks:
             return {}
         if _hash(text) == self._stored.text:
-            with contextlib.suppress(*NOT_JSON):
-                return msgspec.json.decode(text, type=dict[str, StepState])
+            with contextlib.suppress(WrongJson):
+                return read_json(text, dict[str, StepState])
         log.warning("the judge's steps in %s are not as they were written: they begin anew", self._environment)
         return {}
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ctrlplane_stream.stream.ports import LogReader, Record
-from ctrlplane_stream.wire.cloudevents import NOT_JSON, Unreadable
+from ctrlplane_stream.wire.cloudevents import Unreadable
 
 T = TypeVar("T")
 
 Read = Callable[[str, bytes], T]
-"""What a record of this key and value holds. Raises ValueError, or what ``NOT_JSON`` names, where that is nothing of ours."""
+"""What a record of this key and value holds. Raises ValueError where that is nothing of ours."""
 
 Strays = list[tuple[Record, Unreadable]]
 
@@ -48,6 +48,6 @@ def _take(kept: dict[str, T], found: Record, read: Read[T]) -> Unreadable | None
             kept[key] = read(key, found.value)
         else:
             kept.pop(key, None)
-    except (*NOT_JSON, ValueError) as error:
+    except ValueError as error:
         return Unreadable(f"not a record of {found.topic}: {str(error)[:200]}")
     return None

@@ -15,7 +15,7 @@ from ctrlplane_stream.stream.deciding import SKIPPED, Answer, Decider, Recorded,
 from ctrlplane_stream.stream.decision_log import Fence, read_decision
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import LogReader, Record
-from ctrlplane_stream.wire.cloudevents import NOT_JSON, Unreadable
+from ctrlplane_stream.wire.cloudevents import Unreadable, decode
 
 
 class Problem(StrEnum):
@@ -43,15 +43,11 @@ class _Head(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="decide
     lane: Lane = Lane.TURN
 
 
-_heads = msgspec.json.Decoder(_Head | Claim | Parked)
+_heads: msgspec.json.Decoder[_Head | Claim | Parked] = msgspec.json.Decoder(_Head | Claim | Parked)
 
 
 def _read_head(value: bytes | None) -> _Head | Claim | Parked | Unreadable:
-    try:
-        record: _Head | Claim | Parked = _heads.decode(value or b"")
-    except NOT_JSON as error:
-        return Unreadable(str(error))
-    return record
+    return decode(value or b"", _heads, "decision record")
 
 
 class Found(msgspec.Struct, frozen=True):

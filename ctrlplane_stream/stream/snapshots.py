@@ -16,7 +16,7 @@ from ctrlplane_stream.decision.state import State
 from ctrlplane_stream.stream.decision_log import NO_EPOCH
 from ctrlplane_stream.stream.line import Line
 from ctrlplane_stream.stream.ports import Letter, LogReader
-from ctrlplane_stream.wire.cloudevents import NOT_JSON
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 TOPIC = "engine-snapshots"
 CHUNK_BYTES = 512_000
@@ -55,9 +55,6 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 EMPTY = Manifest("", NO_EPOCH, 0, {})
-
-_chunk = msgspec.json.Decoder(Chunk)
-_manifest = msgspec.json.Decoder(Manifest)
 
 
 def take_snapshot(
@@ -114,17 +111,17 @@ async def load_snapshot(reader: LogReader, partition: int) -> tuple[Manifest, di
     if raw is None:
         return EMPTY, {}
     try:
-        manifest = _manifest.decode(raw)
+        manifest = read_json(raw, Manifest)
         return manifest, {name: _line(latest, name, stored) for name, stored in manifest.environments.items()}
-    except (*NOT_JSON, KeyError):
+    except (WrongJson, KeyError):
         return EMPTY, {}
 
 
 def _line(latest: Mapping[bytes, bytes], environment: str, stored: Stored) -> Line:
-    """KeyError where a chunk is missing or another snapshot's."""
+    """KeyError where a chunk is missing or another snapshot's, WrongJson where it is none."""
     entries: list[tuple[str, bytes]] = []
     for i in range(stored.chunks):
-        chunk = _chunk.decode(latest[f"{environment}/{stored.slot}/{i}".encode()])
+        chunk = read_json(latest[f"{environment}/{stored.slot}/{i}".encode()], Chunk)
         if chunk.id != stored.id:
             raise KeyError(chunk.id)
         entries.extend((key, bytes(raw)) for key, raw in chunk.entries)

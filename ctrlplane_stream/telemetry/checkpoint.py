@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.telemetry.batches import Batch, Watch
 from ctrlplane_stream.telemetry.known_peers import Catalogs, Sighting
+from ctrlplane_stream.wire.json_words import read_json
 from ctrlplane_stream.wire.packing import packed, unpacked
 
 
@@ -112,5 +113,5 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def decode(value: bytes) -> Checkpoint:
-    """A checkpoint from what :func:`encode` gave. Raises what ``NOT_JSON`` of ``wire.cloudevents`` names where the bytes hold none."""
-    return msgspec.json.decode(unpacked(value), type=Checkpoint)
+    """A checkpoint from what :func:`encode` gave. Raises WrongJson where the bytes hold none."""
+    return read_json(unpacked(value), Checkpoint)

@@ -16,6 +16,7 @@ from typing import IO
 import msgspec
 import zstandard
 
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 from ctrlplane_stream.wire.otlp import Unreadable, is_json
 
 _GZIP = b"\x1f\x8b"
@@ -147,8 +148,8 @@ def _is_request(line: bytes) -> bool:
     if not is_json(line):
         return False
     try:
-        document = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        document = read_json(line.removeprefix(b"\xef\xbb\xbf"), dict[str, object])
+    except WrongJson:
         return False
     return any(name == "batches" or name.startswith("resource") for name in document)
 

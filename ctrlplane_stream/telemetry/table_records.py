@@ -6,6 +6,7 @@ import msgspec
 
 from ctrlplane_stream.telemetry.edge_records import EdgeRecord, ServiceRecord
 from ctrlplane_stream.telemetry.heard import Heard
+from ctrlplane_stream.wire.json_words import read_json
 from ctrlplane_stream.wire.packing import unpacked
 
 _NAME = re.compile(r"(.+)/(head|[0-9]{1,9})", re.DOTALL)
@@ -32,13 +33,10 @@ TableRecord = Head | Shard
 
 
 def table_record(name: str, value: bytes) -> TableRecord:
-    """What a record holds that ``DependencyTable.dirty`` gave.
-
-    Raises ValueError for a name that it gives none, and for a value what ``NOT_JSON`` of ``wire.cloudevents`` names.
-    """
+    """What a record holds that ``DependencyTable.dirty`` gave. Raises ValueError for a name or a value that it gives none."""
     if _named(name)[1] == "head":
-        return msgspec.json.decode(value, type=Head)
-    return msgspec.json.decode(unpacked(value), type=Shard)
+        return read_json(value, Head)
+    return read_json(unpacked(value), Shard)
 
 
 def table_environment(name: str) -> str:

@@ -8,13 +8,12 @@ from typing import TypeVar
 
 import msgspec
 
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
+
 T = TypeVar("T")
 
 MAX_BYTES = 1_000_000
 """Longest event that is read; Kafka's own default limit for a record, so a well-behaved sender never meets it."""
-
-NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises of bytes that do not hold what they should; the last two of a text that is no UTF-8 and of values nested too deep."""
 
 _SHOWN = 200
 
@@ -41,15 +40,12 @@ class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     datacontenttype: str | None = None
 
 
-_decoder = msgspec.json.Decoder(CloudEvent)
-
-
-def decode(raw: bytes | msgspec.Raw, word: type[T], what: str) -> T | Unreadable:
+def decode(raw: bytes | msgspec.Raw, word: type[T] | msgspec.json.Decoder[T], what: str) -> T | Unreadable:
     """The word that ``raw`` JSON holds, or why not; ``what`` names it in the reason."""
     try:
-        return msgspec.json.decode(raw, type=word)
-    except NOT_JSON as error:
-        return Unreadable(f"not a readable {what}: {str(error)[:_SHOWN]}")
+        return read_json(raw, word)
+    except WrongJson as error:
+        return Unreadable(f"not a readable {what}: {error}")
 
 
 def read(value: bytes | None) -> CloudEvent | Unreadable:
@@ -58,10 +54,9 @@ def read(value: bytes | None) -> CloudEvent | Unreadable:
         return Unreadable("the record is empty; expected a CloudEvents 1.0 JSON object")
     if len(value) > MAX_BYTES:
         return Unreadable(f"{len(value)} bytes are over the limit of {MAX_BYTES} for an event")
-    try:
-        event = _decoder.decode(value)
-    except NOT_JSON as error:
-        return Unreadable(f"not a CloudEvents 1.0 JSON object: {str(error)[:_SHOWN]}")
+    event = decode(value, CloudEvent, "CloudEvents 1.0 JSON object")
+    if isinstance(event, Unreadable):
+        return event
     if event.specversion != "1.0":
         return Unreadable(f"specversion {event.specversion[:_SHOWN]!r} is not 1.0")
     wrong = wrong_id(event.id)

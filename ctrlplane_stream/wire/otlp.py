@@ -16,6 +16,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status, TracesData
 
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
+
 _ID_BYTES = 16
 _SHOWN = 100
 _BASE64_LENGTHS = {24, 12}
@@ -51,9 +53,9 @@ def request_bytes(value: bytes | None) -> bytes | Unreadable:
 def _document(value: bytes) -> Any:
     """JSON; where a text in it is no UTF-8, as text is that was cut within a character, with that replaced."""
     try:
-        return msgspec.json.decode(value)
-    except UnicodeDecodeError:
-        return msgspec.json.decode(value.decode(errors="replace"))
+        return read_json(value, object)
+    except WrongJson:
+        return read_json(value.decode(errors="replace"), object)
 
 
 def is_json(beginning: bytes) -> bool:

@@ -3,8 +3,9 @@
 Whoever wrote one too large would be refused by the broker at every start, and stand still for ever.
 """
 
-import msgspec
 import zstandard
+
+from ctrlplane_stream.wire.json_words import WrongJson
 
 MOST_BYTES = 4_000_000
 """A third of what a record may take: nearly all values are far smaller, and are written as they are, to be read with any tool."""
@@ -19,10 +20,10 @@ def packed(value: bytes) -> bytes:
 
 
 def unpacked(value: bytes) -> bytes:
-    """JSON from what :func:`packed` gave. Raises msgspec.DecodeError where a frame is broken."""
+    """JSON from what :func:`packed` gave. Raises WrongJson where a frame is broken."""
     if not value.startswith(_FRAME):
         return value
     try:
         return zstandard.decompress(value)
-    except zstandard.ZstdError as error:
-        raise msgspec.DecodeError(f"a packed value is broken: {error}") from error
+    except (zstandard.ZstdError, MemoryError) as error:  # the latter of a frame that says it holds more than there is room for
+        raise WrongJson(f"a packed value is broken: {error}") from error

@@ -3,15 +3,11 @@
 import msgspec
 
 from ctrlplane_stream.model.windows import WindowRecord
-from ctrlplane_stream.wire.cloudevents import NOT_JSON, Unreadable
+from ctrlplane_stream.wire.cloudevents import Unreadable, decode
 
-_SHOWN = 200
 _decoder: msgspec.json.Decoder[WindowRecord] = msgspec.json.Decoder(WindowRecord)
 
 
 def read_window(value: bytes | None) -> WindowRecord | Unreadable:
     """The word that a record holds, or why it holds none. Never raises."""
-    try:
-        return _decoder.decode(value or b"")
-    except NOT_JSON as error:
-        return Unreadable(f"not a window record: {str(error)[:_SHOWN]}")
+    return decode(value or b"", _decoder, "window record")

@@ -7,7 +7,6 @@ an annotation on the object or by rules in the Kustomization's ``ignore``. Flux'
 since its rules are one list to server-side apply.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -31,6 +30,7 @@ from ctrlplane_stream.actuators.gitops.owned import (
 )
 from ctrlplane_stream.actuators.kubernetes.objects import LAST_APPLIED, Manifest
 from ctrlplane_stream.actuators.kubernetes.weights import rule_index
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _FLUX, _ARGO = "kustomize-controller", "argocd-controller"
 _RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
@@ -42,6 +42,12 @@ class Safety(StrEnum):
     SAFE = "safe"
     UNKNOWN = "unknown"
     UNSAFE = "unsafe"
+
+
+class _Applied(msgspec.Struct, frozen=True):
+    """What Argo CD keeps of what it applied, as far as it is asked for."""
+
+    spec: dict[str, msgspec.Raw] | None = None
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -141,10 +147,10 @@ def _applies_replicas(manifest: Manifest) -> bool:
     if by_server:
         return any("f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {}) for each in by_server)
     try:
-        applied = json.loads(marks_on(manifest)[LAST_APPLIED])
-    except (KeyError, TypeError, ValueError):
+        applied = read_json(marks_on(manifest)[LAST_APPLIED], _Applied)
+    except (KeyError, TypeError, WrongJson):
         return True
-    return not isinstance(applied, dict) or "replicas" in (applied.get("spec") or {})
+    return "replicas" in (applied.spec or {})
 
 
 def _helm(agent: Document, owned: Owned, copies: Sequence[Document]) -> Guarded:

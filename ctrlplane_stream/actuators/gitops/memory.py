@@ -29,6 +29,7 @@ import msgspec
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
 from ctrlplane_stream.model.world import Cursor, TargetWanted, WantedVersion
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _NAMED = 3
 """So many targets are named in the first line of a message; the rest are counted."""
@@ -131,8 +132,8 @@ def _standing(trailers: Mapping[str, str]) -> Standing | None:
 def read_memory(text: str, commit: str, target: Target) -> Memory:
     """The memory of a target in the message of ``commit``. Raises MemoryUnreadable."""
     try:
-        memory = msgspec.json.decode(_blocks(text)[target]["Memory"], type=Memory)
-    except (msgspec.DecodeError, ValueError) as error:
+        memory = read_json(_blocks(text)[target]["Memory"], Memory)
+    except WrongJson as error:
         raise MemoryUnreadable(
             f"the trailers of commit {commit[:12]} cannot be read ({error}): was it written by another version of the program, or by hand?"
         ) from error

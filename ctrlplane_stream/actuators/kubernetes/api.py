@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -29,6 +29,9 @@ from ctrlplane_stream.actuators.kubernetes.transport import (
     message_of,
 )
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
+
+T = TypeVar("T")
 
 _JSON_PATCH = "application/json-patch+json"
 _APPLY = "application/apply-patch+yaml"
@@ -88,7 +91,7 @@ class Cluster:
     async def read(self, path: str) -> Manifest | None:
         """What is at a path, an object or a list of any kind; None where nothing is, or the kind is not known."""
         reply = await self._ask(Request("GET", path), absent_ok=True)
-        return None if reply.status == 404 else _manifest(reply)
+        return None if reply.status == 404 else self._manifest(reply)
 
     async def select(self, kind: Kind, namespace: str, selector: str = "", *, since: int | None = None) -> tuple[tuple[Manifest, ...], str]:
         """The objects that the label selector chooses, in the order of their names, and the revision of the list.
@@ -97,7 +100,7 @@ class Cluster:
         """
         query = {"labelSelector": selector} if selector else {}
         query |= {} if since is None else {"resourceVersion": str(since), "resourceVersionMatch": "NotOlderThan"}
-        found = _manifest(await self._ask(Request("GET", kind.path(namespace), query)))
+        found = self._manifest(await self._ask(Request("GET", kind.path(namespace), query)))
         items = sorted(found.get("items") or [], key=lambda item: str(item["metadata"]["name"]))
         revision = str(found["metadata"]["resourceVersion"])
         self.revisions.listed(kind, namespace, int(revision))
@@ -108,12 +111,13 @@ class Cluster:
         reply = await self._ask(Request("GET", kind.path("").rpartition("/")[0]), absent_ok=True)
         if reply.status == 404:
             return False
-        return any(each["kind"] == kind.manifest_kind for each in _manifest(reply).get("resources") or [])
+        return any(each["kind"] == kind.manifest_kind for each in self._manifest(reply).get("resources") or [])
 
     async def own_rules(self, namespace: str) -> tuple[tuple[Manifest, ...], bool]:
         """What RBAC lets us do in a namespace, as rules, and whether these are all: another authorizer may not tell."""
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
-        found = _manifest(await self._ask(Request("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {}, body)))["status"]
+        path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+        found = self._manifest(await self._ask(Request("POST", path, {}, body)))["status"]
         return tuple(found.get("resourceRules") or []), not found.get("incomplete")
 
     async def create(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
@@ -126,7 +130,7 @@ class Cluster:
         query = {"fieldManager": MANAGER, "force": "false"} | ({"dryRun": "All"} if dry_run else {})
         path = kind.path(namespace, str(manifest["metadata"]["name"]))
         reply = await self._ask(Request("PATCH", path, query, manifest, _APPLY))
-        return _manifest(reply) if dry_run else self._wrote(kind, namespace, reply)
+        return self._manifest(reply) if dry_run else self._wrote(kind, namespace, reply)
 
     async def replace(self, kind: Kind, namespace: str, manifest: Manifest) -> Manifest:
         """The object after replacing the revision that the manifest names; Conflict where that is not the latest."""
@@ -146,13 +150,13 @@ class Cluster:
     async def watch(self, kind: Kind, namespace: str, selector: str, revision: str) -> AsyncIterator[Event]:
         """What happens after ``revision``, from an event OPENED until the server ends the watch.
 
-        Raises Expired, and whatever a lost connection raises.
+        Raises Expired, WorldUnreachable, and whatever a lost connection raises.
         """
         query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
         query |= {"labelSelector": selector} if selector else {}
         try:
             async for line in self._transport.lines(Request("GET", kind.path(namespace), query)):
-                event = msgspec.json.decode(line, type=Event) if line else Event("OPENED", {})
+                event = self._read(line, Event) if line else Event("OPENED", {})
                 if event.type == "ERROR":
                     raise Expired(str(event.object.get("message")))
                 yield event
@@ -170,8 +174,19 @@ class Cluster:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
 
+    def _manifest(self, reply: Reply) -> Manifest:
+        return self._read(reply.body, dict[str, Any])
+
+    def _read(self, body: bytes, word: type[T]) -> T:
+        """Raises WorldUnreachable where something else answers in the server's place."""
+        try:
+            return read_json(body, word)
+        except WrongJson as error:
+            said = body[:200].decode(errors="replace")
+            raise WorldUnreachable(f"{self._name} answered {said!r}, which is no object of Kubernetes ({error})") from error
+
     def _wrote(self, kind: Kind, namespace: str, reply: Reply) -> Manifest:
-        manifest = _manifest(reply)
+        manifest = self._manifest(reply)
         self.revisions.wrote(kind, namespace, manifest)
         return manifest
 
@@ -193,7 +208,8 @@ class Cluster:
         except _LOST as error:
             self._lost_at = self._clock()
             raise _TryAgain(repr(error)) from error
-        if reply.status < 300 and request.method == "GET" and not request.query and self.revisions.is_older(request.path, _manifest(reply)):
+        is_object = reply.status < 300 and request.method == "GET" and not request.query
+        if is_object and self.revisions.is_older(request.path, self._manifest(reply)):
             raise _TryAgain("it answers with an older state than it told before")
         if reply.status < 300 or (absent_ok and reply.status == 404):
             return reply
@@ -222,8 +238,3 @@ def _test_failed(request: Request, status: int, said: str) -> bool:
     return status == 404 or (
         status == 422 and ("test failed" in said or "testing value" in said or "the server rejected our request" in said)
     )
-
-
-def _manifest(reply: Reply) -> Manifest:
-    found: Manifest = msgspec.json.decode(reply.body, type=dict[str, Any])
-    return found

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
-import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGER, Manifest
 from ctrlplane_stream.actuators.kubernetes.transport import ApiRefused, FieldsTaken, HttpTransport, Request, fields_taken, message_of
 from ctrlplane_stream.actuators.port import WorldUnreachable
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _FIELD_MANAGER = f"{MANAGER}-install"
 """Not the actuator's own: what it sets and what an installation sets are told apart."""
@@ -31,6 +31,8 @@ async def apply_manifests(
     transport = HttpTransport(access)
     try:
         return [await _apply(transport, manifest, namespace, query) for manifest in manifests]
+    except WrongJson as error:
+        raise WorldUnreachable(f"{access.server} answered what is no object of Kubernetes ({error})") from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise WorldUnreachable(f"the API server at {access.server} does not answer: {error!r}") from error
     finally:
@@ -44,7 +46,7 @@ async def _apply(transport: HttpTransport, manifest: Manifest, namespace: str, q
         raise FieldsTaken(f"{manifest['kind']} {manifest['metadata']['name']}: {message_of(reply)}")
     if reply.status >= 300:
         raise ApiRefused(f"PATCH {path} ({reply.status}): {message_of(reply)}")
-    made: dict[str, Any] = msgspec.json.decode(reply.body, type=dict[str, Any])
+    made = read_json(reply.body, dict[str, Any])
     if manifest["kind"] == "CustomResourceDefinition" and "dryRun" not in query:
         await _served(transport, manifest)
     return made

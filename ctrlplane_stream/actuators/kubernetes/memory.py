@@ -19,11 +19,13 @@ from ctrlplane_stream.actuators.kubernetes.objects import MANAGED_BY, MANAGER, P
 from ctrlplane_stream.actuators.kubernetes.place import Place, Route, Source
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.wire.json_words import read_json
 
 _KEY = "memory"
 _TEMPLATES = "templates.json.gz"
 _Templates = tuple[str | tuple[Manifest, ...], dict[str, tuple[Manifest, ...]]]
 """That of the place, or its digest where it is one of the others; and those by digest."""
+_templates: msgspec.json.Decoder[_Templates] = msgspec.json.Decoder(_Templates)
 _LAST_DATE_SECONDS = 253_402_300_799
 """The last second that has a date; a lease may be longer."""
 MEMORY = f"{PREFIX}memory"
@@ -73,8 +75,8 @@ def read_memory(manifest: Manifest, target: Target | None = None) -> Memory:
     if text is None or annotation(manifest, TARGET) is None:
         raise MemoryUnreadable(f"{name} is not ours: rename it, or give the service another `name` in the placement file")
     try:
-        memory = _with_templates(msgspec.json.decode(text, type=Memory), (manifest.get("binaryData") or {}).get(_TEMPLATES))
-    except (msgspec.DecodeError, ValueError, EOFError, OSError, zlib.error) as error:
+        memory = _with_templates(read_json(text, Memory), (manifest.get("binaryData") or {}).get(_TEMPLATES))
+    except (ValueError, EOFError, OSError, zlib.error) as error:
         raise MemoryUnreadable(f"{name}: {error}; restore it, or delete it to begin {annotation(manifest, TARGET)} anew") from error
     if target is not None and memory.target != target:
         raise MemoryUnreadable(f"{name} is the memory of {memory.target}: give {target} another `name` in the placement file")
@@ -112,7 +114,7 @@ def _with_templates(memory: Memory, kept: str | None) -> Memory:
     Raises ValueError where some are missing: without its template a target would be scaled, and made, as nobody wanted it.
     """
     if kept is not None:
-        own, templates = msgspec.json.decode(gzip.decompress(b64decode(kept, validate=True)), type=_Templates)
+        own, templates = read_json(gzip.decompress(b64decode(kept, validate=True)), _templates)
         template = templates.get(own, ()) if isinstance(own, str) else own
         memory = msgspec.structs.replace(memory, place=msgspec.structs.replace(memory.place, template=template), templates=templates)
     named = {source.digest for source in memory.sources.values()}

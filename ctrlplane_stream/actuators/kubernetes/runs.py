@@ -11,6 +11,7 @@ from ctrlplane_stream.actuators.kubernetes.objects import RUNS, VERSION, Manifes
 from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.model.world import Capacity, WantedVersion
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 WILL_NOT_START = (
     "ImagePullBackOff",
@@ -35,8 +36,8 @@ def told(cron_job: Manifest) -> Told:
     """What its annotation says; nothing where it has none, or one that cannot be read."""
     text = annotation(cron_job, RUNS)
     try:
-        return Told() if text is None else msgspec.json.decode(text, type=Told)
-    except msgspec.DecodeError:
+        return Told() if text is None else read_json(text, Told)
+    except WrongJson:
         return Told()
 
 

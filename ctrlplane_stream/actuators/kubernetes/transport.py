@@ -13,6 +13,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.kubernetes.access import Access
 from ctrlplane_stream.actuators.kubernetes.objects import MANAGER
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _REQUEST_SECONDS = 10.0
 WATCH_SECONDS = 300
@@ -53,6 +54,21 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     retry_after_seconds: float = 0.0
+
+
+class _Cause(msgspec.Struct, frozen=True):
+    reason: str | None = None
+
+
+class _Details(msgspec.Struct, frozen=True):
+    causes: tuple[_Cause, ...] | None = None
+
+
+class _Status(msgspec.Struct, frozen=True):
+    """What the API server answers instead of an object."""
+
+    message: str | None = None
+    details: _Details | None = None
 
 
 class Transport(Protocol):
@@ -186,21 +202,22 @@ def _is_of_tls(error: BaseException) -> bool:
 
 
 def message_of(reply: Reply) -> str:
-    """What an answer that is no success says, in the server's words."""
-    try:
-        return str(msgspec.json.decode(reply.body, type=dict[str, Any]).get("message"))
-    except msgspec.DecodeError:
-        return reply.body[:300].decode(errors="replace")
+    """What an answer that is no success says, in the server's words, or in those of whatever answered in its place."""
+    return _status(reply).message or reply.body[:300].decode(errors="replace")
 
 
 def fields_taken(reply: Reply) -> bool:
     """Whether it is the answer to an apply that would take over what somebody else has set; any other 409 means that something changed."""
+    details = _status(reply).details or _Details()
+    return reply.status == 409 and any(each.reason == "FieldManagerConflict" for each in details.causes or ())
+
+
+def _status(reply: Reply) -> _Status:
+    """Empty where the body is none, as of a proxy in between."""
     try:
-        said = msgspec.json.decode(reply.body, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return False
-    causes = (said.get("details") or {}).get("causes") or []
-    return reply.status == 409 and any(each.get("reason") == "FieldManagerConflict" for each in causes)
+        return read_json(reply.body, _Status)
+    except WrongJson:
+        return _Status()
 
 
 def _retry_after(header: str | None) -> float:

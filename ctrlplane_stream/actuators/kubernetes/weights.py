@@ -16,6 +16,7 @@ from ctrlplane_stream.actuators.kubernetes.sight import Sight
 from ctrlplane_stream.actuators.ledger import Ledger
 from ctrlplane_stream.actuators.shifting import consumer_shares, reached_weights
 from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _OF_A_REFERENCE = frozenset({"group", "kind", "namespace", "name", "port", "weight"})
 """Where a backend is and what it gets: that of ours is ours to say, and not what one before us had."""
@@ -119,8 +120,8 @@ def recorded(route: Manifest, slug: str) -> Recorded | None:
     """What we set last, or None where we never did (or somebody took the record away)."""
     text = annotation(route, record_key(slug))
     try:
-        return None if text is None else msgspec.json.decode(text, type=Recorded)
-    except msgspec.DecodeError:
+        return None if text is None else read_json(text, Recorded)
+    except WrongJson:
         return None
 
 

@@ -19,8 +19,10 @@ from ctrlplane_stream.ending import end_tasks
 from ctrlplane_stream.model.decisions import Claim, Decided, DecisionRecord, Parked
 from ctrlplane_stream.model.facts import EdgeSeen
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.wire.cloudevents import Unreadable, decode
 from ctrlplane_stream.wire.kafka_clients import NoBroker, reader
 
+_decisions: msgspec.json.Decoder[DecisionRecord] = msgspec.json.Decoder(DecisionRecord)
 _POLL_MS = 100
 _RETRY_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
@@ -90,7 +92,9 @@ class Audience:
                     self._changed.notify_all()
 
     def _take(self, partition: int, offset: int, value: bytes) -> None:
-        record = msgspec.json.decode(value, type=DecisionRecord)
+        record = decode(value, _decisions, "decision record")
+        if isinstance(record, Unreadable):
+            return
         if isinstance(record, Claim):
             self._epochs[partition] = offset
         elif record.environment != self._environment or record.epoch != self._epochs.get(partition):

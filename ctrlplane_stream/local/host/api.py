@@ -10,6 +10,7 @@ from ctrlplane_stream.actuators.ledger import Refusal
 from ctrlplane_stream.local.host.host import Host
 from ctrlplane_stream.local.host.room import Room
 from ctrlplane_stream.model.identity import Target
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _Word = TypeVar("_Word")
 _TARGET = "/targets/{environment}/{service}"
@@ -103,8 +104,8 @@ async def _body(request: web.Request, word: type[_Word]) -> _Word:
     if request.content_type != "application/json":
         raise _bad("the body must be application/json")
     try:
-        return msgspec.json.decode(await request.read() or b"{}", type=word)
-    except msgspec.DecodeError as error:
+        return read_json(await request.read() or b"{}", word)
+    except WrongJson as error:
         raise _bad(str(error)) from error
 
 

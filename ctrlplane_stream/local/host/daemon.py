@@ -19,7 +19,7 @@ class FolderTaken(RuntimeError):
 
 
 def run(settings: HostSettings, announce: Callable[[int], None]) -> None:
-    """Serve until told to stop. ``announce`` is given the port once requests are answered. Raises FolderTaken, OSError."""
+    """Serve until told to stop; ``announce`` is given the port once it answers. Raises FolderTaken, LedgerUnreadable, OSError."""
     settings.folder.mkdir(parents=True, exist_ok=True)
     with (settings.folder / "lock").open("w") as lock:
         _lock(lock)

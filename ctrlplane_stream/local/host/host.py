@@ -8,7 +8,7 @@ import msgspec
 
 from ctrlplane_stream.actuators.host_api import Taking
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal
-from ctrlplane_stream.actuators.ledger_file import LedgerFolder
+from ctrlplane_stream.actuators.ledger_file import LedgerFolder, read_file
 from ctrlplane_stream.local.host.instance import Instance
 from ctrlplane_stream.local.host.room import Room
 from ctrlplane_stream.local.host.router import Router
@@ -107,8 +107,7 @@ class Host:
         path = self._settings.folder / "ports.json"
         if not path.exists():
             return {}
-        rows = msgspec.json.decode(path.read_bytes(), type=list[tuple[Target, int]])
-        return dict(rows)
+        return dict(read_file(path, list[tuple[Target, int]], "the ports of all routers"))
 
     def _keep_ports(self) -> None:
         path = self._settings.folder / "ports.json"

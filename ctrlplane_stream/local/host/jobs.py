@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from ctrlplane_stream.actuators.ledger import Ledger
+from ctrlplane_stream.actuators.ledger_file import read_file
 from ctrlplane_stream.actuators.observing import Counted
 from ctrlplane_stream.local.host.settings import HostSettings
 from ctrlplane_stream.local.host.surroundings import Role, environment_of, log_of
@@ -36,7 +37,7 @@ class RunCounts:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._counts: dict[str, int] = msgspec.json.decode(path.read_bytes(), type=dict[str, int]) if path.exists() else {}
+        self._counts: dict[str, int] = read_file(path, dict[str, int], "its count of runs") if path.exists() else {}
 
     def of(self, label: str) -> int:
         """Runs of the version that ended well."""

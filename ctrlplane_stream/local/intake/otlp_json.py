@@ -13,7 +13,7 @@ import msgspec
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from ctrlplane_stream.wire.cloudevents import NOT_JSON
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _IDS = ("traceId", "spanId", "parentSpanId")
 
@@ -25,12 +25,10 @@ class NotOtlpJson(ValueError):
 def decode(body: bytes) -> ExportTraceServiceRequest:
     """The request in ``body``, which is empty of ``{}`` alone, as protobuf's is of no bytes. Raises NotOtlpJson."""
     try:
-        document = msgspec.json.decode(body)
-        if not isinstance(document, dict):
-            raise NotOtlpJson("expected a JSON object with resourceSpans")
+        document = read_json(body, dict[str, Any])
         _rewrite_ids(document, _from_hex)
         message: ExportTraceServiceRequest = json_format.ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True)
-    except (*NOT_JSON, json_format.ParseError, binascii.Error, AttributeError, TypeError, UnicodeError) as error:
+    except (WrongJson, json_format.ParseError, binascii.Error, AttributeError, TypeError, UnicodeError, RecursionError) as error:
         raise NotOtlpJson(f"not OTLP JSON: {error}") from error
     if document and not message.resource_spans and "resourceSpans" not in document:
         raise NotOtlpJson("no resourceSpans in it: are these traces?")

@@ -21,6 +21,7 @@ import msgspec
 from ctrlplane_stream.local.shop.conduct import BadConfiguration, Conduct, conduct
 from ctrlplane_stream.local.shop.images import behaviour_of
 from ctrlplane_stream.local.shop.topology import Service, service_named
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 _CONFIG = "CONFIG_"
 
@@ -84,6 +85,6 @@ def _port(text: str) -> int:
 
 def _routes(text: str) -> dict[str, str]:
     try:
-        return msgspec.json.decode(text, type=dict[str, str])
-    except msgspec.DecodeError as error:
+        return read_json(text, dict[str, str])
+    except WrongJson as error:
         raise BadSurroundings(f"CTRLPLANE_ROUTES={text!r}: give a JSON object of service to URL ({error})") from error

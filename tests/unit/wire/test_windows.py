@@ -21,4 +21,4 @@ def test_a_window_reads_back() -> None:
 def test_what_holds_no_window_is_said_and_never_raised(value: bytes | None) -> None:
     found = read_window(value)
     assert isinstance(found, Unreadable)
-    assert found.reason.startswith("not a window record: ")
+    assert found.reason.startswith("not a readable window record: ")
