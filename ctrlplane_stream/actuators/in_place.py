@@ -89,7 +89,8 @@ def with_vacancy(wanted: Mapping[str, int], counted: Mapping[str, Counted]) -> d
 def reached(counted: Mapping[str, Counted], stable: str | None, before: Mapping[str, int], goal: Mapping[str, int]) -> dict[str, int]:
     """The weights that the ready instances amount to, in percent summing to 100; ``before`` where none is ready, 0 where none is to serve.
 
-    Each rounds to the nearest; stable, or where that has none the version with most instances, takes the rest.
+    Each rounds to the nearest, but to no less than 1 where any is ready, for what is told at 0 is taken for drained; stable, or where that
+    has none the version with most instances, takes the rest.
     """
     ready = {label: counted[label].ready if label in counted else 0 for label in sorted({*counted, *before})}
     total = sum(ready.values())
@@ -97,7 +98,9 @@ def reached(counted: Mapping[str, Counted], stable: str | None, before: Mapping[
         return dict.fromkeys(ready, 0)
     if total == 0:
         return dict(before)
-    weights = {label: (100 * count + total // 2) // total for label, count in ready.items()}
-    rest = stable if stable is not None and ready.get(stable, 0) > 0 else max(ready, key=lambda label: (ready[label], label))
-    weights[rest] = 100 - sum(weight for label, weight in weights.items() if label != rest)
+    weights = {label: max(min(1, count), (100 * count + total // 2) // total) for label, count in ready.items()}
+    most = max(ready, key=lambda label: (ready[label], label))
+    rest = stable if stable is not None and ready.get(stable, 0) > 0 else most
+    weights[rest] = max(1, 100 - sum(weight for label, weight in weights.items() if label != rest))
+    weights[most] += 100 - sum(weights.values())
     return weights

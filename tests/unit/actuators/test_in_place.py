@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +92,21 @@ def test_weights_are_shares_of_what_is_ready(old: int, new: int) -> None:
     assert sum(found.values()) == 100
     assert (old + new > 0) or found == {"#1": 70, "#2": 30}
     assert reached(counted, "#1", found, {"#1": 0, "#2": 0}) == {"#1": 0, "#2": 0}
+
+
+@pytest.mark.parametrize("total", [2, 3, 100, 199, 200, 201, 256, 1000])
+@pytest.mark.parametrize("stable", ["#1", "#2", None])
+def test_one_instance_of_however_many_is_some_weight_and_not_all_of_it(total: int, stable: str | None) -> None:
+    """Where half a percent is more than one of them: what is told at 0% is taken for drained, and at 100% nothing else is waited for."""
+    goal = {"#1": 50, "#2": 50}
+    few = reached({"#1": Counted(total, total - 1), "#2": Counted(1, 1)}, stable, goal, goal)
+    many = reached({"#1": Counted(1, 1), "#2": Counted(total, total - 1)}, stable, goal, goal)
+    assert few["#2"] == many["#1"] >= 1
+    assert abs(few["#2"] - 100 / total) <= 1
+    assert sum(few.values()) == sum(many.values()) == 100
+    three = reached({"#1": Counted(1, 1), "#2": Counted(total, total), "#3": Counted(1, 1)}, stable, goal, goal)
+    assert min(three.values()) >= 1
+    assert sum(three.values()) == 100
 
 
 def test_the_instance_that_is_being_exchanged_is_seen_as_one_that_is_not_ready() -> None:
