@@ -1,34 +1,28 @@
 """What would happen if artifacts were offered now: the set, its order and blast radius, what it would wait for, how long each step takes.
 
-The plan asks the same rules that decide, over a draft that is thrown away; nothing is changed. How long a step must last comes from the
-judge's own planning at the traffic of the changed services as telemetry last saw it.
+The pushes are decided as they would be, and the state that comes of it is looked at and thrown away; nothing is changed. How long a step
+must last comes from the judge's own planning at the traffic of the changed services as telemetry last saw it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from ctrlplane_stream.decision import entities as e
-from ctrlplane_stream.decision.admission import enqueue, obstacle
 from ctrlplane_stream.decision.composing import steps_now
 from ctrlplane_stream.decision.draft import Draft
+from ctrlplane_stream.decision.engine import Moment, decide
 from ctrlplane_stream.decision.gate import answer_to_unproven, soaks
 from ctrlplane_stream.decision.holds import refused_as_unknown, waits_as_unknown
 from ctrlplane_stream.decision.judge.planning import Traffic, duration, plan_proof
-from ctrlplane_stream.decision.rollout import settle
+from ctrlplane_stream.decision.phases import Phase
 from ctrlplane_stream.decision.runs import first_step, is_job, only_jobs
 from ctrlplane_stream.decision.state import State
-from ctrlplane_stream.decision.versioning import (
-    RELEASE_QUIET_SECONDS,
-    group_of,
-    group_size,
-    moved_by,
-    number,
-    was_turned_down,
-)
-from ctrlplane_stream.decision.wanted import foreign_image
-from ctrlplane_stream.model.facts import Provenance, ReleaseOrder, ServiceSeen
+from ctrlplane_stream.decision.versioning import RELEASE_QUIET_SECONDS, known_label
+from ctrlplane_stream.decision.wanted import unable, unwanted
+from ctrlplane_stream.model.decisions import Reason
+from ctrlplane_stream.model.facts import ArtifactPushed, ReleaseOrder, ServiceSeen, TimePassed
 from ctrlplane_stream.model.identity import Artifact
 from ctrlplane_stream.model.policy import Policy, Step, Unsure
 
@@ -91,110 +85,138 @@ def plan(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = Re
     """What the state would make of these artifacts if they came as one release. Changes nothing; at least one artifact."""
     if len(artifacts) == 1:
         return plan_push(state, artifacts, order)
-    draft = Draft.as_of(state)
-    return _planned(draft, _released(draft, artifacts, order), order, collects=False)
+    size = len({artifact.service for artifact in artifacts})
+    offered = _pushed(state, tuple(ArtifactPushed(f"plan of {a}", a, _RELEASE, size, order) for a in artifacts))
+    if offered.draft.has(f"release/{_RELEASE}"):
+        return offered.nothing()  # something keeps one of them, so it would never be whole
+    return offered.plans()[0]
 
 
 def plan_push(state: State, artifacts: tuple[Artifact, ...], order: ReleaseOrder = ReleaseOrder.CALLEES_FIRST) -> Plan:
     """What the state would make of a push without a release: each service moves for itself, or with its group. Changes nothing; at least
     one artifact, of one image."""
-    draft = Draft.as_of(state)
-    apart: dict[str, list[Artifact]] = {}
-    for artifact in artifacts:
-        service = draft.service(artifact.service)
-        apart.setdefault((group_of(service) if service is not None else None) or artifact.service, []).append(artifact)
-    plans: list[Plan] = []
-    for part in apart.values():
-        plans.append(_planned(draft, _pushed(draft, tuple(part)), order, collects=True))
-        settle(draft, None)  # the next one waits for what has begun by then
+    offered = _pushed(state, tuple(ArtifactPushed(f"plan of {a}", a, order=order) for a in artifacts))
+    plans = offered.plans()
     return msgspec.structs.replace(plans[0], also=tuple(plans[1:]))
 
 
-def _planned(draft: Draft, offered: "_Offered", order: ReleaseOrder, *, collects: bool) -> Plan:
-    """``collects``: what moves together with the members is waited for first."""
-    members, without = offered
-    state, said = draft.state, len(draft.reasons)
-    id_ = enqueue(draft, members, "release", None, order) if members else None
-    if id_ is None:
-        why = tuple(reason.text for reason in draft.reasons[said:])
-        return Plan(state.environment, None, None, (), 0.0, None, None, (*without, *why))
-    version_set = draft.version_set(id_)
-    rollout = draft.rollout(id_)
-    assert rollout is not None
-    queues = obstacle(draft, rollout)
-    waits = (_collected_first(draft, members) if collects else None) or (queues[0] if queues is not None else None)
-    if (unknown := refused_as_unknown(rollout, version_set)) is not None:
-        if waits is None:
-            return Plan(state.environment, None, None, (), 0.0, None, None, (unknown,))
-        waits += f"; then it does not begin while it is so that {unknown}"
-    return Plan(
-        environment=state.environment,
-        rollout=id_,
-        version_set=version_set,
-        steps=_steps(draft, rollout, version_set),
-        bake_seconds=version_set.policy.bake_seconds,
-        bake_proof=_bake_proof(draft, rollout, version_set),
-        waits_for=waits,
-        refused=(),
-        without=without,
-        approval=waits_as_unknown(rollout, version_set),
-    )
+_RELEASE = "of these"
+"""What a release is called that nobody has named yet."""
+_LEFT_OUT = (
+    "unknown-service",
+    "unknown-repository",
+    "known-version",
+    "pinned",
+    "advise",
+    "serves-already",
+    "outdated",
+    "already-rolling",
+    "stays-behind",
+    "stable-already",
+)
+"""Codes of reasons that say what does not move along."""
+_ON_THE_WAY = ("version", "offered-again", "known-already", "collecting")
+"""Codes of reasons that say how an artifact is taken in, and not what comes of it."""
 
 
-_Offered = tuple[dict[str, str], tuple[str, ...]]
-"""What moves, service to version label, and why the rest does not."""
+def _pushed(state: State, pushes: tuple[ArtifactPushed, ...]) -> "_Offered":
+    """The state after these pushes, decided one after the other as they would be, and what their groups then begin without the rest."""
+    now, reasons = state, list[Reason]()
+    for push in pushes:
+        decision = decide(now, push, _moment(now))
+        now = decision.state
+        reasons += decision.reasons
+    collected: dict[str, str] = {}
+    for name in (now.find("index", e.Index) or e.Index()).releases:
+        entry = now.find(f"release/{name}", e.ReleaseEntry)
+        if entry is None or entry == state.find(f"release/{name}", e.ReleaseEntry) or name == _RELEASE:
+            continue
+        collected |= dict.fromkeys(entry.members, _waits_for_more(entry))
+        due = now.with_changes({f"release/{name}": msgspec.structs.replace(entry, due_steady=0)})
+        decision = decide(due, TimePassed(), _moment(due))
+        now = decision.state
+        reasons += decision.reasons
+    return _Offered(state, Draft.as_of(now), pushes, tuple(reasons), collected)
 
 
-def _pushed(draft: Draft, artifacts: tuple[Artifact, ...]) -> _Offered:
-    """As if each came alone: what is known already is nothing."""
-    members, known, without = _numbered(draft, artifacts)
-    without += [f"{a} is version {known[a.service]} of {a.service} already" for a in artifacts if a.service in known]
-    return members, tuple(without)
+def _moment(state: State) -> Moment:
+    """The time of the last fact that was decided: what is looked ahead for comes right after it."""
+    return Moment(0, (state.find("clock", e.Clock) or e.Clock()).now_ms, None)
 
 
-def _released(draft: Draft, artifacts: tuple[Artifact, ...], order: ReleaseOrder) -> _Offered:
-    """As if they came as one release, which does not begin while something keeps any of them."""
-    members, known, without = _numbered(draft, artifacts)
-    if without:
-        return {}, tuple(without)
-    serving = {service: label for service, label in known.items() if label == draft.target(service).stable}
-    again = tuple(sorted(set(known) - set(serving)))
-    said = len(draft.reasons)
-    moved = moved_by(draft, e.ReleaseEntry("of these", None, {**members, **known}, order, 0, again=again))
-    without = [f"{service} {label} serves, and needs no rollout" for service, label in serving.items()]
-    return moved, (*without, *(reason.text for reason in draft.reasons[said:]))
-
-
-def _numbered(draft: Draft, artifacts: tuple[Artifact, ...]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """The versions that these are or would be, those that may move and those that came before, and why others are not taken."""
-    members: dict[str, str] = {}
-    known: dict[str, str] = {}
-    refused: list[str] = []
-    for artifact in artifacts:
-        service = draft.service(artifact.service)
-        if service is None:
-            refused.append(f"the catalog has no service {artifact.service} in {draft.environment}")
-        elif (foreign := foreign_image(service, artifact)) is not None:
-            refused.append(foreign)
-        elif (pinned := draft.target(artifact.service).pin) is not None:
-            refused.append(pinned)
-        else:
-            label, new = number(draft, service, artifact, Provenance())
-            (members if new or was_turned_down(draft, artifact.service, label) else known)[artifact.service] = label
-    return members, known, refused
-
-
-def _collected_first(draft: Draft, members: dict[str, str]) -> str | None:
-    """That others move together with what is offered, and are collected with it first; None where that is not so."""
-    service = draft.service(next(iter(members)))
-    size = group_size(draft, service) if service is not None else None
-    group = group_of(service) if service is not None else None
-    if size is None or group is None:
-        return None
-    before = draft.find(f"release/{group}", e.ReleaseEntry)
-    came = len({*members, *(before.members if before is not None else ())})
+def _waits_for_more(entry: e.ReleaseEntry) -> str:
+    of = f" of {entry.size}" if entry.size is not None else ""
     quiet = f"it starts once it is whole, or once nothing came for {RELEASE_QUIET_SECONDS} s"
-    return f"release {group}: {came} of {size} services so far; {quiet}" if came < size else None
+    return f"release {entry.release}: {len(entry.members)}{of} services so far; {quiet}"
+
+
+class _Offered(msgspec.Struct, frozen=True):
+    """What came of pushes: the ``before``, a ``draft`` of the state after them, why, and for which services more is ``collected`` first."""
+
+    before: State
+    draft: Draft
+    pushes: tuple[ArtifactPushed, ...]
+    reasons: tuple[Reason, ...]
+    collected: dict[str, str]
+
+    def plans(self) -> list[Plan]:
+        """One for each rollout that came of them, in the order of the pushes, of which the first says what does not move; one that says
+        why, where none did."""
+        labels = [(push.artifact.service, self._label(push.artifact)) for push in self.pushes]
+        began = dict.fromkeys(id_ for service, label in labels for id_ in self._begun(service, label))
+        found = [rollout for id_ in began if (rollout := self.draft.rollout(id_)) is not None]
+        over = tuple(rollout.stopped_because for rollout in found if rollout.stopped_because is not None)
+        plans = [self._planned(rollout) for rollout in found if rollout.stopped_because is None]
+        if not plans:
+            return [self.nothing(*over)]
+        left_out = tuple(reason.text for reason in self.reasons if reason.code in _LEFT_OUT)
+        return [msgspec.structs.replace(plans[0], without=(*left_out, *over)), *plans[1:]]
+
+    def nothing(self, *why: str) -> Plan:
+        """That nothing would happen, and why."""
+        ours = (push.artifact.service for push in self.pushes if self.draft.service(push.artifact.service) is not None)
+        advised = [text for service in ours if (text := unable(self.draft, service)) is not None]
+        said = [reason.text for reason in self.reasons if reason.code not in _ON_THE_WAY] or [reason.text for reason in self.reasons]
+        return Plan(self.draft.environment, None, None, (), 0.0, None, None, why or tuple(advised or said))
+
+    def _label(self, artifact: Artifact) -> str | None:
+        service = self.draft.service(artifact.service)
+        return known_label(self.draft, service, artifact) if service is not None else None
+
+    def _begun(self, service: str, label: str | None) -> Iterator[str]:
+        """The rollouts of the version that are there now, and were not before, or not so."""
+        for id_ in (*self.draft.index.rollouts, *self.draft.index.ended):
+            rollout, before = self.draft.rollout(id_), self.before.find(f"rollout/{id_}", e.Rollout)
+            if rollout is None or all((unit.service, unit.candidate) != (service, label) for unit in rollout.units):
+                continue
+            if before is None or (before.attempt, before.units) != (rollout.attempt, rollout.units):
+                yield id_
+
+    def _planned(self, rollout: e.Rollout) -> Plan:
+        draft, version_set = self.draft, self.draft.version_set(rollout.id)
+        collected = next((self.collected[unit.service] for unit in rollout.units if unit.service in self.collected), None)
+        queues = rollout.waiting_for if rollout.phase is Phase.QUEUED else None
+        waits = "; then ".join(filter(None, (collected, queues))) or None
+        if queues is not None and (kept := _kept(draft, rollout, version_set)) is not None:
+            waits = f"{waits}; then it does not begin while it is so that {kept}"
+        return Plan(
+            environment=draft.environment,
+            rollout=rollout.id,
+            version_set=version_set,
+            steps=_steps(draft, rollout, version_set),
+            bake_seconds=version_set.policy.bake_seconds,
+            bake_proof=_bake_proof(draft, rollout, version_set),
+            waits_for=waits,
+            refused=(),
+            approval=waits_as_unknown(rollout, version_set),
+        )
+
+
+def _kept(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> str | None:
+    """Why what waits would not begin by what is known now, or None."""
+    if (unknown := refused_as_unknown(rollout, version_set)) is not None:
+        return unknown
+    return next((why for u in rollout.units if (why := unwanted(draft, u.service, u.candidate, rollout.cause)) is not None), None)
 
 
 def _steps(draft: Draft, rollout: e.Rollout, version_set: e.VersionSet) -> tuple[PlannedStep, ...]:

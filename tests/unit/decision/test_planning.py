@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from ctrlplane_stream.decision.planning import BakeProof, in_words, plan, plan_push
 from ctrlplane_stream.model.facts import CatalogApplied, OverrideVerb
-from ctrlplane_stream.model.policy import Step, Unsure
+from ctrlplane_stream.model.policy import Mode, Step, Unsure
 from ctrlplane_stream.model.verdicts import GatePolicy, OnUnprovable
 from ctrlplane_stream.simulation.loop import QUICK, Loop, artifact, catalog, service
 
@@ -142,11 +142,47 @@ def test_a_plan_refuses_what_the_policy_would_not_begin() -> None:
     assert planned.version_set is None
 
 
+def test_a_plan_says_that_another_tool_moves_what_is_only_advised_on() -> None:
+    loop = Loop.of(catalog(service("cart", replace(QUICK, mode=Mode.ADVISE)), service("pay")))
+    said = ("cart is only advised on (mode advise): another tool moves it",)
+    assert plan(loop.driver.state, (artifact("cart", 1),)).refused == said
+    assert plan(loop.driver.state, (artifact("cart", 1), artifact("pay", 1))).refused == said
+
+
 def test_a_plan_says_that_what_moves_together_is_collected_first() -> None:
     loop = Loop.of(catalog(service("cart", moves_together="g"), service("pay", moves_together="g")))
     assert "release group g: 1 of 2 services so far" in (plan(loop.driver.state, (artifact("cart", 1),)).waits_for or "")
     loop.push("pay", 1)
     assert plan(loop.driver.state, (artifact("cart", 1),)).waits_for is None
+
+
+def test_a_plan_moves_what_its_group_has_collected_already() -> None:
+    """The id, the guards and the strictest policy are those of the whole set that the push would begin, now or without the rest."""
+    loop = Loop.of(catalog(*(service(name, moves_together="g") for name in ("cart", "front", "pay"))))
+    loop.push("cart", 1)
+    two = plan(loop.driver.state, (artifact("pay", 1),))
+    assert (two.rollout, [unit.service for unit in two.version_set.changed]) == ("production/cart/1", ["cart", "pay"])  # type: ignore[union-attr]
+    assert "release group g: 2 of 3 services so far" in (two.waits_for or "")
+    loop.push("pay", 1)
+    whole = plan(loop.driver.state, (artifact("front", 1),))
+    assert whole.waits_for is None
+    loop.push("front", 1)
+    assert loop.driver.version_set("production/cart/1") == whole.version_set
+    assert [unit.service for unit in whole.version_set.changed] == ["cart", "front", "pay"]  # type: ignore[union-attr]
+
+
+def test_a_plan_waits_for_nothing_that_its_own_push_withdraws() -> None:
+    """What waits for a neighbour of a member that has left the catalog gives way at once to what does not wait for that."""
+    loop = Loop.of(catalog(service("front"), service("cart"), service("pay")))
+    loop.edges("front>pay")
+    loop.push("front", 1)
+    for name in ("cart", "pay"):
+        loop.push(name, 1, release="r", release_size=2)
+    loop.give(CatalogApplied(catalog(service("front"), service("cart")), "h2", "ada"))
+    assert "front" in loop.driver.rollout("production/cart/1").waiting_for  # type: ignore[union-attr,operator]
+    assert plan(loop.driver.state, (artifact("cart", 2),)).waits_for is None
+    loop.push("cart", 2)
+    assert loop.driver.rollout("production/cart/2").phase == "preparing"  # type: ignore[union-attr]
 
 
 def test_an_image_of_which_two_services_come_is_planned_as_it_is_pushed_a_rollout_for_each() -> None:
@@ -165,12 +201,18 @@ def test_an_image_of_which_two_services_come_is_planned_as_it_is_pushed_a_rollou
 def test_a_plan_of_a_release_moves_what_its_push_would_move_and_says_what_does_not() -> None:
     loop = _shop()
     planned = plan(loop.driver.state, (artifact("cart", 1), artifact("pay", 2)))
-    assert (planned.rollout, planned.without) == ("production/pay/2", ("cart #1 serves, and needs no rollout",))
+    assert (planned.rollout, planned.without) == ("production/pay/2", ("cart #1, which serves, needs no rollout in release of these",))
     loop.push("cart", 2)
     planned = plan(loop.driver.state, (artifact("cart", 2), artifact("pay", 2)))
     assert planned.without == ("release of these goes on without cart #2, which production/cart/2 moves already",)
     loop.say(OverrideVerb.PIN, service="pay")
-    assert plan(loop.driver.state, (artifact("cart", 2), artifact("pay", 2))).refused == ("pay is pinned to #1 by ada",)
+    kept = "pay is pinned to #1 by ada; control retry reruns this after unpin"
+    waits = plan(loop.driver.state, (artifact("cart", 2), artifact("pay", 2))).waits_for or ""
+    assert waits.startswith("waits until production/cart/2 is verified at 100")
+    assert waits.endswith(f"; then it does not begin while it is so that {kept}")
+    alone = _shop()
+    alone.say(OverrideVerb.PIN, service="pay")
+    assert plan(alone.driver.state, (artifact("cart", 2), artifact("pay", 2))).refused == (f"not begun: {kept}",)
 
 
 def test_a_version_of_a_release_that_was_dropped_would_start() -> None:
