@@ -255,6 +255,7 @@ class Backtest:
         self._offset += 1
         self._state, self._wake_ms = decision.state, decision.wake_at_ms
         self._rollouts.update(_told_by(decision.delta))
+        self._bench.note(decision.delta, self._now_ms)
         for output in decision.outputs:
             self._carry(output)
 

@@ -4,14 +4,18 @@ A verdict is derived from what the bench knows (``judge_records``), so that is w
 again. The judgement itself is ``decision.judge``.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
+from ctrlplane_stream.decision.advising import SEEN_WINDOWS
 from ctrlplane_stream.decision.judge import ClosedWindow, StepState, begin, judge_environment, late_verdict
 from ctrlplane_stream.decision.judge.environment import REMEMBERED_SECONDS, verdicts_of
 from ctrlplane_stream.model.commands import Command, JudgeAssigned, JudgeReleased, Output
 from ctrlplane_stream.model.verdicts import OUR_JUDGE, Assignment, NoDataCause, Verdict, VerdictStatus
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.stream.judge_records import Docket
+from ctrlplane_stream.stream.unrest import UnrestBook
 from ctrlplane_stream.stream.window_line import WindowLine
 
 _PATIENCE_WINDOWS = 3
@@ -27,8 +31,8 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class Bench:
-    """Judges one environment. Feed it outputs of decisions, and windows. ``remembered_seconds`` may be set at any time: how long a service
-    that is silent is remembered."""
+    """Judges one environment. Feed it decisions (what they change, and their outputs) and windows. ``remembered_seconds`` may be set at any
+    time: how long a service that is silent is remembered."""
 
     def __init__(self, timing: Timing, docket: Docket | None = None) -> None:
         found = docket or Docket()
@@ -36,6 +40,8 @@ class Bench:
         self._known = found.known
         self._assigned: dict[str, Assignment] = {}
         self._in_motion: dict[str, bool] = {}
+        seen_after = (SEEN_WINDOWS + 1) * timing.window_seconds + timing.lateness_seconds + _PATIENCE_SECONDS
+        self._unrest = UnrestBook(round(seen_after * 1000))
         self.remembered_seconds = REMEMBERED_SECONDS
         self.line = WindowLine(timing.partitions, timing.window_seconds, found.place)
 
@@ -63,9 +69,13 @@ class Bench:
             case _:
                 pass
 
+    def note(self, delta: Mapping[str, msgspec.Raw], at_ms: int) -> None:
+        """Take in what a decision changed in the engine's state at ``at_ms``: what is served by a version that nobody has accepted yet."""
+        self._unrest.take(delta, at_ms)
+
     def judge(self, closed: ClosedWindow) -> list[Verdict]:
         """The verdict of every open step after one more window."""
-        self._known, verdicts = judge_environment(self._known, self._open(), closed, self.remembered_seconds)
+        self._known, verdicts = judge_environment(self._known, self._open(), closed, self.remembered_seconds, self._unrest.services)
         return list(verdicts)
 
     def again(self) -> list[Verdict]:

@@ -84,7 +84,7 @@ class Loop:
 
     def give(self, fact) -> None:
         """A fact now, and what the engine makes of it to whom it concerns."""
-        self.driver.pipe(fact)
+        self._bench.note(self.driver.pipe(fact).delta, self.driver.now_ms)
         for output in self.driver.outputs[self._heard :]:
             self._bench.hear(output)
             if isinstance(output, Command):

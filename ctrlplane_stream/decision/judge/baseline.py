@@ -59,7 +59,8 @@ class ServicePast(msgspec.Struct, frozen=True, gc=False):
     """Two generations of totals, the scatter of the error share between windows, and that of everything else.
 
     ``calls`` is the scatter of calls per request by edge, of which no window is cut: a list that makes many calls is as usual as often as
-    it comes. ``heard`` is the last window of its environment in which the service was heard of, whether or not it stood still.
+    it comes. ``heard`` is the last window of its environment in which the service was heard of, whether or not it stood still; ``taken``
+    the last one that is in it, and ``turned`` the last in ``older``: None where an earlier build did not say.
     """
 
     older: Totals = Totals()
@@ -68,6 +69,8 @@ class ServicePast(msgspec.Struct, frozen=True, gc=False):
     scatters: Scatters = Scatters()
     heard: int | None = None
     calls: dict[str, Dispersion] = {}
+    taken: int | None = None
+    turned: int | None = None
 
     def scatter_of(self, metric: Metric) -> Dispersion:
         """How much a metric, but for calls per request, scatters between windows beyond what independent requests would."""
@@ -84,6 +87,14 @@ class ServicePast(msgspec.Struct, frozen=True, gc=False):
     def frozen(self) -> "ServicePast":
         """The same past as one generation, which costs half the room."""
         return ServicePast(Totals(), self.totals(), self.scatter, self.scatters, calls=self.calls)
+
+    def before(self, since_ms: int) -> "ServicePast":
+        """Of the generations those of which no window began at ``since_ms`` or later; how much one of two scattered is not known."""
+        if self.taken is not None and self.taken * 1000 < since_ms:
+            return self
+        if self.turned is not None and self.turned * 1000 < since_ms:
+            return ServicePast(self.older, heard=self.heard, taken=self.turned, turned=self.turned)
+        return ServicePast(heard=self.heard, taken=-1)
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -102,7 +113,7 @@ def observe(baseline: Baseline, rows: Rows, moving: Collection[str]) -> Baseline
     services = dict(baseline.services)
     for service in seen:
         if service not in moving:
-            services[service] = _after(services.get(service, ServicePast()), _window_totals(rows, service))
+            services[service] = _after(services.get(service, ServicePast()), _window_totals(rows, service), rows.window)
     return Baseline(services)
 
 
@@ -162,15 +173,15 @@ def _window_totals(rows: Rows, service: str) -> Totals:
     return Totals(1, arm.requests, estimated, arm.errors, called, lost, latency, gap, calls, errors_seen, errors_estimated)
 
 
-def _after(past: ServicePast, window: Totals) -> ServicePast:
+def _after(past: ServicePast, window: Totals, start: int) -> ServicePast:
     known = past.totals()
     residual = residual_of_share(window.errors, window.requests, known.errors, known.requests)
     scatter = past.scatter.after(residual, LARGEST_OF_THE_PAST)
     scatters, calls = _scattered(past.scatters, window, known), _calls_scattered(past.calls, window, known)
     newer = _sum(past.newer, window)
     if newer.windows >= GENERATION_WINDOWS:
-        return ServicePast(newer, Totals(), scatter, scatters, calls=calls)
-    return ServicePast(past.older, newer, scatter, scatters, calls=calls)
+        return ServicePast(newer, Totals(), scatter, scatters, calls=calls, taken=start, turned=start)
+    return ServicePast(past.older, newer, scatter, scatters, calls=calls, taken=start, turned=past.turned)
 
 
 def _scattered(scatters: Scatters, window: Totals, known: Totals) -> Scatters:

@@ -3,17 +3,20 @@
 This is what a shell keeps, and writes before the verdicts, which follow from it again. Steps and pasts may be written apart: each step
 knows the last window that it was judged by, each past the last that it was heard of in, and neither takes a window twice.
 
-A step that is new begins with the past as it was before its rollout: what a rollout watches is frozen while any assignment names it, and a
-later step or attempt takes over what the earlier one held. A service that nothing watches and that was silent for long is forgotten.
+A step that is new begins with the past as it was before its rollout: what a rollout watches is frozen while any assignment names it, and so
+is what lives around a candidate, from its first weight until it is accepted or has drained (`rest`); a later step or attempt takes over
+what the earlier one held. A service that nothing watches and that was silent for long is forgotten.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, holding, observe, remembered
 from ctrlplane_stream.decision.judge.fold import begin, follow, verdict_of
+from ctrlplane_stream.decision.judge.rest import Unrest, moved_in, without_left
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.state import StepState
 from ctrlplane_stream.model.verdicts import Assignment, Verdict
@@ -34,20 +37,28 @@ class EnvironmentState(msgspec.Struct, frozen=True):
 
 
 def judge_environment(
-    state: EnvironmentState, assignments: Sequence[Assignment], closed: ClosedWindow, remembered_seconds: float = REMEMBERED_SECONDS
+    state: EnvironmentState,
+    assignments: Sequence[Assignment],
+    closed: ClosedWindow,
+    remembered_seconds: float = REMEMBERED_SECONDS,
+    unrest: Mapping[str, Unrest] = MappingProxyType({}),
 ) -> tuple[EnvironmentState, tuple[Verdict, ...]]:
     """The state and the verdicts, one for each assignment in its order, after a closed window of the environment.
 
     ``assignments`` are those in force, at most one a rollout. A window at or before the last one changes nothing and gives the same
     verdicts again. A service that was not heard of for ``remembered_seconds``, in time of windows, is forgotten unless it is watched.
+    ``unrest`` says of services when they were last served by what is not accepted: no such window is in a past.
     """
+    rows, held = sort_rows(closed, 0), holding(state.baseline, closed.window)
+    if closed.window > state.window:
+        state = msgspec.structs.replace(state, baseline=without_left(state.baseline, unrest, state.window, rows, held))
     steps = {name: step for name, step in state.steps.items() if closed.window - step.last_window <= _KEPT_SECONDS}
     steps |= {assignment.rollout: advance(_step(state, assignment), assignment, closed) for assignment in assignments}
     verdicts = verdicts_of(steps, assignments)
     if closed.window <= state.window:
         return msgspec.structs.replace(state, steps=steps), verdicts
-    rows, still = sort_rows(closed, 0), watched(assignments)
-    baseline = observe(state.baseline, rows, still | holding(state.baseline, closed.window))
+    still = watched(assignments) | moved_in(rows, unrest)
+    baseline = observe(state.baseline, rows, still | held)
     baseline = remembered(baseline, rows, closed.window, still, remembered_seconds)
     return EnvironmentState(baseline, steps, closed.window), verdicts
 

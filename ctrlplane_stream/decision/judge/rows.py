@@ -27,8 +27,9 @@ class ClosedWindow(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Rows:
-    """Rows by who they are about. ``late`` and ``dropped`` count calls and requests, as ``total`` does."""
+    """Rows of one window, by who they are about. ``late`` and ``dropped`` count calls and requests, as ``total`` does."""
 
+    window: int = 0
     services: dict[str, list[ServiceWindow]] = field(default_factory=dict)
     edges: dict[EdgeKey, list[EdgeWindow]] = field(default_factory=dict)
     incoming: dict[str, list[EdgeKey]] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class Rows:
 
 def sort_rows(closed: ClosedWindow, since_ms: int) -> Rows:
     """The rows of the closed window and of late parts whose window starts at or after ``since_ms``; of an older window itself, none."""
-    rows = Rows()
+    rows = Rows(closed.window)
     for part in closed.parts:
         size = sum(row.calls for row in part.edges) + sum(row.requests for row in part.services)
         if part.window * 1000 < since_ms:

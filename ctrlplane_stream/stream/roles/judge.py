@@ -160,6 +160,7 @@ class Judge(Duty):
     def _hear(self, partition: int, decided: Decided) -> None:
         court = self._court(partition, decided.environment)
         if court is not None:
+            court.bench.note(decided.delta, decided.at_ms)
             for output in decided.outputs:
                 court.bench.hear(output)
 

@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from ctrlplane_stream.decision.judge.baseline import ServicePast
 from ctrlplane_stream.model.commands import JudgeAssigned
+from ctrlplane_stream.model.decisions import Decided, Disposition
 from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole, VerdictStatus
 from ctrlplane_stream.model.windows import Closed, ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Settings
@@ -107,6 +109,22 @@ def test_an_environment_whose_judgement_fails_is_set_aside_and_says_so(judge: Ju
     )
     assert verdict.status is VerdictStatus.NO_DATA
     assert verdict.reason.startswith("ill is not judged any more: ZeroDivisionError: float division by zero; mend that")
+
+
+def test_what_the_log_says_moves_is_in_no_past(judge: Judge) -> None:
+    """From the first weight on, whether or not a step is judged."""
+    entry = b'{"id":"quiet/shop-cart/2","phase":"aborting","units":[{"service":"shop/cart","candidate":"#2","weighted":true}]}'
+    decided = Decided("quiet", 0, 0, 0, "b", 5_000, Disposition.APPLIED, (), (), {"rollout/quiet/shop-cart/2": msgspec.Raw(entry)})
+
+    def pasts(window: int) -> dict[str, ServicePast]:
+        asyncio.run(judge._take_windows(records(window, "quiet")))
+        return judge._courts[0]["quiet"].bench.docket.known.baseline.services
+
+    judge._hear(0, decided)
+    assert pasts(10) == {}
+    ended = msgspec.Raw(entry.replace(b"aborting", b"reverted"))
+    judge._hear(0, msgspec.structs.replace(decided, at_ms=19_000, delta={"rollout/quiet/shop-cart/2": ended}))
+    assert list(pasts(20)) == [CART]
 
 
 def test_an_environment_with_a_record_that_its_topic_does_not_take_is_set_aside(judge: Judge, kept: Kept) -> None:
