@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.decision.judge.rest import Left, Unrest
 from ctrlplane_stream.decision.phases import ENDED, Phase
@@ -18,6 +19,9 @@ from ctrlplane_stream.wire.cloudevents import NOT_JSON
 T = TypeVar("T")
 _ACCEPTED_KEPT = 20
 """Versions of a service of which it is remembered since when they serve."""
+
+_AHEAD_MS = 600_000
+"""What was dated so long after what comes next had a wrong time, by the engine's clock, too."""
 
 
 class _Unit(msgspec.Struct, frozen=True):
@@ -49,6 +53,7 @@ class UnrestBook:
     def __init__(self, seen_after_ms: int = 0) -> None:
         self.services: Mapping[str, Unrest] = {}
         self._seen_after_ms = seen_after_ms
+        self._latest_ms = 0
         self._under_way: set[str] = set()
         self._moved: dict[str, dict[str, int]] = {}
         self._in_hand: set[str] = set()
@@ -56,6 +61,9 @@ class UnrestBook:
 
     def take(self, delta: Mapping[str, msgspec.Raw], at_ms: int) -> None:
         """Take in what a decision changed at ``at_ms``, in the order of the log. What cannot be read is passed over."""
+        if self._latest_ms - at_ms > _AHEAD_MS:
+            self._set_right(at_ms)
+        self._latest_ms = max(self._latest_ms, at_ms)
         for key, value in delta.items():
             kind, _, name = key.partition("/")
             if kind == "rollout" and bytes(value) != GONE:
@@ -63,6 +71,13 @@ class UnrestBook:
                     self._take_rollout(rollout, at_ms)
             elif kind == "target":
                 self._take_target(name, _read(value, _Target), at_ms)
+
+    def _set_right(self, now_ms: int) -> None:
+        """Have nothing happen later than now: what is dated ahead would keep its service from a past until then."""
+        self._latest_ms = now_ms
+        self._moved = {id_: {name: min(at_ms, now_ms) for name, at_ms in moved.items()} for id_, moved in self._moved.items()}
+        self._accepted = {name: [(label, min(at_ms, now_ms)) for label, at_ms in known] for name, known in self._accepted.items()}
+        self.services = {name: _until(now_ms, known) for name, known in self.services.items()}
 
     def _take_rollout(self, rollout: _Rollout, at_ms: int) -> None:
         moved = self._moved.pop(rollout.id, {})
@@ -133,6 +148,12 @@ class UnrestBook:
     def _note(self, noted: Mapping[str, Unrest]) -> None:
         if noted:
             self.services = {**self.services, **noted}
+
+
+def _until(now_ms: int, known: Unrest) -> Unrest:
+    left, ended_ms = known.left, known.until_ms
+    past = None if left is None else Left(min(left.from_ms, now_ms), min(left.until_ms, now_ms))
+    return replace(known, until_ms=None if ended_ms is None else min(ended_ms, now_ms), left=past)
 
 
 def _read(value: msgspec.Raw, type_: type[T]) -> T | None:

@@ -69,14 +69,16 @@ def without_left(baseline: Baseline, unrest: Mapping[str, Unrest], last: int, ro
 
 
 def around(services: Collection[str], edges: Iterable[EdgeKey]) -> frozenset[str]:
-    """The services, all that call them however far away, what they call or send messages to, and whoever else calls that."""
+    """The services, all that call them however far away, what they call, whoever else calls that, and who takes their messages: whom a
+    version set of theirs would watch (`version_sets.walk`)."""
     if not services:
         return frozenset()
     callers: dict[str, list[str]] = {}
     called: list[str] = []
+    consumers: list[str] = []
     for edge in edges:
         if edge.caller in services:
-            called.append(edge.callee)
+            (consumers if edge.kind is EdgeKind.MESSAGE else called).append(edge.callee)
         if edge.kind is not EdgeKind.MESSAGE:
             callers.setdefault(edge.callee, []).append(edge.caller)
     found, fresh = set(services), list(services)
@@ -85,4 +87,4 @@ def around(services: Collection[str], edges: Iterable[EdgeKey]) -> frozenset[str
             if caller not in found:
                 found.add(caller)
                 fresh.append(caller)
-    return frozenset([*found, *called, *(user for callee in called for user in callers.get(callee, ()))])
+    return frozenset([*found, *called, *consumers, *(user for callee in called for user in callers.get(callee, ()))])

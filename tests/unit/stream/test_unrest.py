@@ -77,3 +77,14 @@ def test_what_cannot_be_read_or_went_away_is_passed_over() -> None:
     for value in (b"[]", b'{"id":1}', b'{"id":"live/cart/2","phase":"waltzing","units":[]}', GONE):
         book.take({"rollout/live/cart/2": msgspec.Raw(value), "target/cart": msgspec.Raw(value), "clock": msgspec.Raw(value)}, 2)
     assert book.services == {"cart": Unrest(None)}
+
+
+def test_what_was_dated_ahead_happened_no_later_than_what_comes_next() -> None:
+    """As where a broker's clock was wrong for a while: its services would have no past until then."""
+    book, year_ms = UnrestBook(), 365 * 86_400_000
+    completed(book, year_ms, 2)
+    told(book, year_ms, 3, Phase.SHIFTING)
+    assert told(book, year_ms, 3, Phase.REVERTED) == Unrest(year_ms, left=Left(year_ms, year_ms))
+    assert target(book, 1_000) == Unrest(1_000, left=Left(1_000, 1_000))
+    assert completed(book, 2_000, 3) == Unrest(2_000, left=Left(1_000, 1_000))
+    assert completed(book, 3_000, 2, name="again") == Unrest(3_000, left=Left(2_000, 3_000))

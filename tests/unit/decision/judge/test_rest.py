@@ -31,7 +31,9 @@ def windows(state: EnvironmentState, service: str = "cart") -> int:
 
 
 def test_around_a_service_are_its_callers_what_it_calls_and_who_shares_that() -> None:
-    edges = [edge(text) for text in ("web>front", "front>cart", "cart>db", "pay>db", "shopper>pay", "front>stock", "island>sea")]
+    edges = [
+        edge(text) for text in ("web>front", "front>cart", "cart>db", "pay>db", "shopper>pay", "front>stock", "island>sea", "news>mailer")
+    ]
     edges += [edge("cart>mailer", EdgeKind.MESSAGE), edge("tax>cart", EdgeKind.MESSAGE)]
     assert around(["cart"], edges) == {"cart", "front", "web", "db", "pay", "mailer"}
     assert around([], edges) == frozenset()
