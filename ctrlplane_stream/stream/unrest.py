@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ctrlplane_stream.decision.judge.rest import Left, Unrest
 from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.model.decisions import GONE
-from ctrlplane_stream.wire.cloudevents import NOT_JSON
+from ctrlplane_stream.wire.json_words import WrongJson, read_json
 
 T = TypeVar("T")
 _ACCEPTED_KEPT = 20
@@ -158,6 +158,6 @@ def _until(now_ms: int, known: Unrest) -> Unrest:
 
 def _read(value: msgspec.Raw, type_: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(value, type=type_)
-    except NOT_JSON:
+        return read_json(value, type_)
+    except WrongJson:
         return None
