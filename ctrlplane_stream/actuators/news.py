@@ -9,10 +9,11 @@ from ctrlplane_stream.model.world import Cursor, ObservedVersion, TargetObserved
 
 
 class News(msgspec.Struct, frozen=True):
-    """A change worth a fact: its weightiest cause, and a sentence."""
+    """A change worth a fact: its weightiest cause, a sentence, and the last command that the target took and has forgotten, by sequence."""
 
     cause: WorldCause
     detail: str
+    forgotten: int | None = None
 
 
 def news(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted, latest: Cursor) -> News | None:
@@ -23,15 +24,24 @@ def news(told: TargetObserved | None, seen: TargetObserved, wanted: TargetWanted
     Whatever else changed travels in the observation itself; a person's hand outranks the lease, the lease outranks
     drift, and drift outranks readiness.
     """
-    return _by_hand(told, seen) or _by_lease(told, seen) or _by_drift(told, seen, wanted, latest) or _by_readiness(told, seen, wanted)
+    new = _by_hand(told, seen) or _by_lease(told, seen) or _by_drift(told, seen, wanted, latest) or _by_readiness(told, seen, wanted)
+    return msgspec.structs.replace(new, forgotten=_forgotten(told, seen)) if new is not None else None
+
+
+def _forgotten(told: TargetObserved | None, seen: TargetObserved) -> int | None:
+    """The sequence of the command that the target was told to have taken, where it knows of an older one only, or of none."""
+    if told is None or told.cursor is None or (seen.cursor is not None and told.cursor <= seen.cursor):
+        return None
+    return told.cursor.sequence
 
 
 def told_by_outcome(told: TargetObserved | None, seen: TargetObserved) -> TargetObserved | None:
-    """What counts as told after an outcome carried ``seen``: all of it but for hands and leases not told as such yet."""
+    """What counts as told after an outcome carried ``seen``: all of it but for hands, leases and what was forgotten, until told."""
     if told is None:
         return None
     return msgspec.structs.replace(
         seen,
+        cursor=told.cursor if _forgotten(told, seen) is not None else seen.cursor,
         edited=seen.edited and told.edited,
         break_glass=seen.break_glass and told.break_glass,
         lease_expired=seen.lease_expired and told.lease_expired,
@@ -75,6 +85,8 @@ def _by_drift(told: TargetObserved | None, seen: TargetObserved, wanted: TargetW
         return News(WorldCause.DRIFT, "the hand edit was released on the target")
     if told.cursor != seen.cursor:
         went_on = seen.cursor is not None and (told.cursor is None or told.cursor < seen.cursor) and seen.cursor <= latest
+        if _forgotten(told, seen) is not None:
+            return News(WorldCause.DRIFT, "the target knows its last command no longer: somebody brought back an older state of it")
         return None if went_on else News(WorldCause.DRIFT, "the target took a command that is not the last one known here")
     if _digests(told) != _digests(seen):
         return News(WorldCause.DRIFT, f"versions are now {', '.join(sorted(_digests(seen))) or 'none'}")

@@ -181,7 +181,7 @@ class Reconciler:
         wanted = self._latest.command.wanted
         new = news(self._told, seen, wanted, self._latest.cursor)
         if new is not None:
-            self._post(WorldChanged(self.target, new.cause, seen, new.detail))
+            self._post(WorldChanged(self.target, new.cause, seen, new.detail, new.forgotten))
         self._told = told_by_fact(new, self._told, seen)
         return at_rest(seen, wanted)
 
@@ -207,6 +207,7 @@ class Reconciler:
         waiting = self._outbox[-1] if len(self._outbox) > 1 else None  # The first may be under way already.
         if isinstance(fact, WorldChanged) and isinstance(waiting, WorldChanged) and waiting.cause is fact.cause:
             self._outbox.pop()
+            fact = msgspec.structs.replace(fact, forgotten=fact.forgotten if waiting.forgotten is None else waiting.forgotten)
         self._outbox.append(fact)
         self._posted.set()
 

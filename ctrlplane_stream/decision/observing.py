@@ -91,10 +91,10 @@ def _answered(target: e.TargetEntry, flight: e.InFlight, fact: OutcomeReported) 
     return replace(target, in_flight=replace(flight, trouble=f"{fact.status}: {fact.reason}"))
 
 
-def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallback: int) -> e.TargetEntry:
-    """The target as seen, unless what was seen is older than what we know."""
+def _seen(draft: Draft, target: e.TargetEntry, observed: TargetObserved, fallback: int, forgotten: int | None = None) -> e.TargetEntry:
+    """The target as seen, unless what was seen is older than what we know: what it has forgotten by then (``WorldChanged``), it knew."""
     sequence = observed.cursor.sequence if observed.cursor is not None else fallback
-    if sequence < target.observed_sequence:
+    if max(sequence, forgotten or 0) < target.observed_sequence:
         return target
     grain = min(100, max(1, observed.granularity))
     moved = draft.clock.steady if observed.versions != target.observed else target.moved_steady
@@ -156,7 +156,7 @@ def on_world(draft: Draft, fact: WorldChanged) -> bool:
     """Take note of a target that changed without a command of ours ending."""
     service = fact.target.service
     before = draft.target(service)
-    target = _seen(draft, before, fact.observed, fallback=before.observed_sequence)
+    target = _seen(draft, before, fact.observed, fallback=before.observed_sequence, forgotten=fact.forgotten)
     if target is before:  # whatever people did by then, a command was taken since, and what it met was told with that
         same = target.observed == fact.observed.versions
         draft.because("world-old", f"ignored: what was seen of {service} {'is known' if same else 'is older than what is known'}")

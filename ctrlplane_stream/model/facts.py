@@ -206,12 +206,17 @@ class WorldCause(StrEnum):
 
 
 class WorldChanged(msgspec.Struct, frozen=True, tag_field="type", tag="world-changed"):
-    """A target changed without a command of ours ending."""
+    """A target changed without a command of ours ending.
+
+    ``forgotten`` is the sequence of the last command that the target had taken and knows of no longer: somebody brought an older state of
+    it back. None where it knows all that it ever took, or nothing says so.
+    """
 
     target: Target
     cause: WorldCause
     observed: TargetObserved
     detail: str = ""
+    forgotten: int | None = None
 
 
 class TimePassed(msgspec.Struct, frozen=True, tag_field="type", tag="time-passed"):

@@ -61,6 +61,7 @@ class Deed(StrEnum):
     EDIT_AND_FAIL = "edited by hand, and fails then"
     DRIFT_ON_LEASE = "drifts under weight, and may fail then"
     EDIT_GOING_BACK = "edited by hand on the way back"
+    BRING_BACK = "an older state of a target is brought back"
 
 
 CHAOS_SECONDS, LONG_SECONDS = 240, 720

@@ -5,6 +5,7 @@ hand respected) and breaks what a real world breaks: it is slow, it fails, it an
 does not look.
 """
 
+import copy
 from enum import StrEnum
 
 import msgspec
@@ -100,6 +101,8 @@ class World:
     def __init__(self, environment: str, start_seconds: float = 2.0) -> None:
         self.environment = environment
         self.targets: dict[str, WorldTarget] = {}
+        self._earlier: dict[str, WorldTarget] = {}
+        """The targets as they were before the last command that each took."""
         self.start_seconds = start_seconds
         self.granularity = 1
         self.sick: dict[tuple[str, str], Sickness] = {}
@@ -145,6 +148,7 @@ class World:
         if refusal is not None:
             return self._outcome(command, cursor, OutcomeStatus.REFUSED, refusal, now_ms)
         if isinstance(taken, Ledger) and service not in self.liars:
+            self._earlier[service] = copy.deepcopy(target)
             target.lease_until_ms = _ms(taken.lease_until)
             self._carry_out(target, command, now_ms)
             target.cursor = cursor
@@ -398,6 +402,14 @@ class World:
         target.strayed = True
         for label, weight in weights.items():
             target.versions[label].weight = weight
+
+    def bring_back(self, service: str) -> Cursor | None:
+        """Somebody brings back what the target was before the last command that it took; the cursor that it knows no longer, if any."""
+        earlier, now = self._earlier.pop(service, None), self.target(service)
+        if earlier is None or earlier.cursor is None:
+            return None
+        self.targets[service] = earlier
+        return now.cursor
 
     def break_glass(self, service: str, words: str) -> bool:
         """Somebody aborts on the target itself; whether there was anything to abort."""

@@ -472,6 +472,32 @@ def test_whoever_resumes_a_rollout_over_another_artifact_has_what_was_numbered_p
     until(loop, "cart/2", Phase.COMPLETED)
 
 
+@pytest.mark.parametrize("restores", [False, True])
+def test_an_older_state_that_somebody_brings_back_is_told_and_answered_as_any_drift(*, restores: bool) -> None:
+    """A backup of the cluster, or a push over the last commit: the target knows its last command no longer, and that is no old news."""
+    loop = shop(policy=replace(QUICK, on_drift=OnDrift.RESTORE if restores else OnDrift.HOLD))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    forgotten = loop.world.bring_back("cart")
+    assert forgotten is not None
+    seen = loop.world.observe("cart", loop.now_ms)
+    loop.give(WorldChanged(Target("production", "cart"), WorldCause.DRIFT, seen, "an older state"))
+    assert "ignored: what was seen of cart is older than what is known" in reasons(loop)
+    loop.give(WorldChanged(Target("production", "cart"), WorldCause.DRIFT, seen, "an older state", forgotten.sequence))
+    assert loop.driver.target("cart").observed == seen.versions
+    loop.run(5)
+    if restores:
+        assert (weights(loop, "cart"), held(loop, "cart/2")) == ({"#1": 90, "#2": 10}, [])
+    else:
+        assert (weights(loop, "cart"), held(loop, "cart/2")) == ({"#1": 100}, ["drift"])
+        loop.say(Say.RESUME, service="cart")
+        loop.run(5)
+        assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    loop.give(WorldChanged(Target("production", "cart"), WorldCause.DRIFT, seen, "late", forgotten.sequence))
+    assert weights(loop, "cart") == {"#1": 90, "#2": 10}
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
 def test_a_target_that_returns_by_itself_has_not_strayed_any_more() -> None:
     loop = at_rest(OnDrift.HOLD)
     loop.world.target("cart").versions["#1"].weight = 100

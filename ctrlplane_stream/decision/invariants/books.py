@@ -267,7 +267,8 @@ def note_fact(books: Books, fact: Fact, moment: Moment) -> None:
     books.origin = moment.origin
     if isinstance(fact, OutcomeReported | WorldChanged) and fact.observed is not None:
         _note_refusal(books, fact)
-        _note_seen(books, fact.target.service, fact.observed, moment.at_ms)
+        forgotten = fact.forgotten if isinstance(fact, WorldChanged) else None
+        _note_seen(books, fact.target.service, fact.observed, moment.at_ms, forgotten)
     elif isinstance(fact, ArrivalsObserved):
         books.window_seconds = fact.window_seconds
         end = int((fact.window + fact.window_seconds) * 1000)
@@ -292,9 +293,10 @@ def _note_refusal(books: Books, fact: OutcomeReported | WorldChanged) -> None:
         books.looked[fact.target.service] = max(fact.cursor.sequence, books.looked.get(fact.target.service, -1))
 
 
-def _note_seen(books: Books, service: str, observed: TargetObserved, at_ms: int) -> None:
+def _note_seen(books: Books, service: str, observed: TargetObserved, at_ms: int, forgotten: int | None) -> None:
     last = books.observed.get(service)
-    if last is None or observed.cursor is None or last.cursor is None or observed.cursor >= last.cursor:
+    brought_back = forgotten is not None and last is not None and last.cursor is not None and forgotten >= last.cursor.sequence
+    if last is None or observed.cursor is None or last.cursor is None or observed.cursor >= last.cursor or brought_back:
         books.observed[service] = observed
         for version in observed.versions:
             _note_count(books, (service, version.label), version.runs, at_ms)

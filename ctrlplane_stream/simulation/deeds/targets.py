@@ -4,8 +4,9 @@ from ctrlplane_stream.decision.entities import Unit
 from ctrlplane_stream.decision.phases import FORWARD, Phase
 from ctrlplane_stream.model.facts import (
     WorldCause,
+    WorldChanged,
 )
-from ctrlplane_stream.model.identity import ServiceKind
+from ctrlplane_stream.model.identity import ServiceKind, Target
 from ctrlplane_stream.simulation.deeds.stage import Doing, Stage, calm_comes
 from ctrlplane_stream.simulation.loop import digest
 from ctrlplane_stream.simulation.plans import Act, Deed
@@ -161,6 +162,15 @@ def _retag(stage: Stage, act: Act) -> None:
     stage.loop.tell_world(act.service, cause, f"versions are now {known.stable}, of another digest")
 
 
+def _bring_back(stage: Stage, act: Act) -> None:
+    """Somebody restores a backup, or pushes over the last commit: the target knows its last command no longer, and its loop says so."""
+    loop = stage.loop
+    if (forgotten := loop.world.bring_back(act.service)) is not None:
+        seen = loop.world.observe(act.service, loop.now_ms)
+        target = Target(loop.driver.environment, act.service)
+        loop.give(WorldChanged(target, WorldCause.DRIFT, seen, "an older state was brought back", forgotten.sequence))
+
+
 def _recreate(stage: Stage, act: Act) -> None:
     """The schedule of a job is deleted and made anew: what it ran is no longer counted."""
     world = stage.loop.world
@@ -200,6 +210,7 @@ TARGETS: dict[Deed, Doing] = {
     Deed.SCALE_DOWN: _scale_down,
     Deed.RETAG: _retag,
     Deed.RECREATE: _recreate,
+    Deed.BRING_BACK: _bring_back,
     Deed.IGNORE: _ignore,
     Deed.EDIT_AND_FAIL: _edit_and_fail,
     Deed.EDIT_GOING_BACK: _edit_going_back,

@@ -7,6 +7,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     acts_of,
     adoptions,
     afterwards,
+    brought_back,
     crowd_of,
     elsewhere_of,
     handed_over,
@@ -37,6 +38,7 @@ def plan(seed: int) -> Plan:
     acts += handed_over(_dice(seed + 12), names)
     acts += remade(_dice(seed + 13), names)
     acts += in_hands(_dice(seed + 15))
+    acts += brought_back(_dice(seed + 18), names)
     later = afterwards(_dice(seed + 14), names)
     later += returns(_dice(seed + 17)) if later else []
     services = by_weight(_dice(seed + 9), services)

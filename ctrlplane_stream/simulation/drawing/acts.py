@@ -70,6 +70,7 @@ _NO_MISHAPS = (
     Deed.EDIT_AND_FAIL,
     Deed.DRIFT_ON_LEASE,
     Deed.EDIT_GOING_BACK,
+    Deed.BRING_BACK,
 )
 
 
@@ -194,6 +195,13 @@ def remade(rng: random.Random, names: list[str]) -> list[Act]:
         return []
     count = rng.randint(1, 3)
     return [Act(rng.uniform(20, 225), Deed.REMAKE, rng.choice(names), rng.randint(1, 99), rng.choice(MANNERS)) for _ in range(count)]
+
+
+def brought_back(rng: random.Random, names: list[str]) -> list[Act]:
+    """In one run of ten somebody brings an older state of targets back, whatever is under way."""
+    if rng.random() >= 0.1:
+        return []
+    return [Act(rng.uniform(20, 225), Deed.BRING_BACK, rng.choice(names)) for _ in range(rng.randint(1, 2))]
 
 
 def afterwards(rng: random.Random, names: list[str]) -> list[Act]:

@@ -76,6 +76,17 @@ def test_a_target_that_goes_on_to_a_command_of_ours_does_not_stray_though_a_late
     assert cause(at(LATEST, v1=100, v2=0), at(LATEST, v1=75, v2=25), stable) is WorldCause.DRIFT
 
 
+def test_what_knows_its_last_command_no_longer_says_which_it_was():
+    """Whoever orders what it hears by that command would take it for old news otherwise."""
+    before, lost = at(Cursor(1, 4), v1=75, v2=25), msgspec.structs.replace(SEEN, cursor=None)
+    for seen in (before, lost, msgspec.structs.replace(before, edited="alice")):
+        assert news(SEEN, seen, WANTED, LATEST).forgotten == LATEST.sequence
+        assert news(told_by_outcome(SEEN, seen), seen, WANTED, LATEST).forgotten == LATEST.sequence
+    assert news(SEEN, before, WANTED, LATEST).cause is WorldCause.DRIFT
+    assert news(before, SEEN, WANTED, LATEST) is None
+    assert news(before, changed(edited="alice"), WANTED, LATEST).forgotten is None
+
+
 def test_a_second_edit_is_news_and_so_is_a_release():
     assert cause(changed(edited="alice"), changed(edited="bob")) is WorldCause.HAND_EDIT
     assert cause(changed(edited="alice"), SEEN) is WorldCause.DRIFT
