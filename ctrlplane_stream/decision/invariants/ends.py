@@ -265,7 +265,7 @@ def _may_not_move(state: State, unit: e.Unit) -> bool:
 
 
 def _is_taken_back(before: State, state: State, unit: e.Unit) -> bool:
-    """Whether the artifact of a unit serves, or was on its way by now, as the catalog has it configured now."""
+    """Whether the artifact of a unit serves, or was on its way by now, as the catalog has it configured now, which is otherwise."""
     service = state.find(f"service/{unit.service}", ServiceInEnvironment)
     version = state.find(f"version/{unit.service}/{unit.candidate}", e.VersionEntry)
     target = state.find(f"target/{unit.service}", e.TargetEntry)
@@ -273,7 +273,7 @@ def _is_taken_back(before: State, state: State, unit: e.Unit) -> bool:
         return False
     pair = state.find(f"pair/{unit.service}/{version.artifact.digest}/{manifest_hash(service)}", e.PairEntry)
     ways = (u.candidate for r in before.rollouts if r.stopped_because is None for u in r.units if u.service == unit.service)
-    return pair is not None and version_label(pair.number) in (target.stable, *ways)
+    return pair is not None and version_label(pair.number) != unit.candidate and version_label(pair.number) in (target.stable, *ways)
 
 
 def ends_are_consistent(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
