@@ -26,7 +26,7 @@ from ctrlplane_stream.decision.judge.new_calls import new_calls_after
 from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_assignment, budget_of, groups, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
-from ctrlplane_stream.decision.judge.sampling import Kept, by_version, keeping, sampled_as, sampling_after
+from ctrlplane_stream.decision.judge.sampling import Kept, as_touched, by_version, keeping, sampled_as, sampling_after
 from ctrlplane_stream.decision.judge.state import (
     CheckState,
     Counts,
@@ -57,13 +57,16 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         return state
     rows = sort_rows(closed, assignment.weight_confirmed_at_ms)
     sampling = sampling_after(state, rows) if rows.sampled else state.sampling
+    undecided = False
     if rows.sampled and not state.apart:
-        rows.stands_for = by_version(state, assignment, rows)
+        rows.stands_for, undecided = by_version(state, assignment, rows)
     budget = budget_of(assignment)
     checks, calls, latencies, known = dict(state.checks), dict(state.calls), dict(state.latencies), dict(state.kept)
     for group in groups(assignment):
+        if undecided and group.comparison is Comparison.EXPOSURE:
+            continue  # What an exposure stands for goes by the samplers of both versions.
         pair = pair_of(group.guard, group.comparison, assignment, rows, group.change)
-        frame = _frame(state, assignment, group, pair, budget.of(group.guard), sampled_as(group.sampled, state, sampling), known)
+        frame = _frame(state, assignment, group, pair, rows, budget.of(group.guard), sampled_as(group.sampled, state, sampling), known)
         # Callers of one time have no calls of another, so that what no server answered is told apart by them.
         callers = group.change.candidate if state.apart and group.change is not None else None
         drifting = state.apart or group.comparison is Comparison.BASELINE
@@ -123,7 +126,7 @@ def known_of(group: Group, state: StepState, pair_past: tuple[str, ...] = ()) ->
 
 
 def _frame(
-    state: StepState, assignment: Assignment, group: Group, pair: Pair, alpha: float, service: Kept, known: dict[str, Sampling]
+    state: StepState, assignment: Assignment, group: Group, pair: Pair, rows: Rows, alpha: float, service: Kept, known: dict[str, Sampling]
 ) -> Frame:
     past = group.comparison is Comparison.BASELINE
     totals = known_of(group, state, pair.past)
@@ -131,6 +134,8 @@ def _frame(
     latencies = (totals.latency, state.latencies.get(stable, NOTHING))
     known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
     kept = keeping(group.arms, (pair.candidate, pair.stable), totals, state, service, known)
+    if group.comparison is Comparison.EXPOSURE and pair.note is None and rows.stands_for:
+        kept = as_touched(kept, assignment, rows)
     widened = past or pair.note is not None
     return Frame(
         assignment.policy,
@@ -144,6 +149,7 @@ def _frame(
         kept.theirs,
         kept.past,
         kept.comparable,
+        kept.instead,
     )
 
 
@@ -252,6 +258,8 @@ def _arrivals_and_limits(
         key, scatter = limit_key(change, limit), scatter_of(state, (change.service,), limit.metric)
         before = checks.get(key, _NEW)
         ours = limit_counts(candidate, limit.metric, limit.maximum, kept.ours, before.candidate)
+        if kept.instead is not None:  # whichever way says less
+            ours = max(ours, limit_counts(candidate, limit.metric, limit.maximum, kept.instead, before.candidate), key=lambda c: c.total)
         theirs = limit_counts(stable, limit.metric, limit.maximum, kept.theirs, before.stable)
         checks[key] = check_limit(before, ours, theirs, share, scatter)
 

@@ -15,7 +15,7 @@ from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, Ed
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.betting import Thinned
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
-from ctrlplane_stream.decision.stats.harm import Evidence, Past, clipped, released, weigh_against
+from ctrlplane_stream.decision.stats.harm import Evidence, Past, clipped, log_harm, no_safer, released, weigh_against
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.model.sketch import bucket_index
 from ctrlplane_stream.model.verdicts import GatePolicy, Metric
@@ -40,7 +40,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     of each.
 
     ``theirs`` is how the spans of stable are kept beside it, if not as its own, and ``before`` how those of the past were; latencies are
-    ``comparable`` unless outcomes decide otherwise about which are kept of either.
+    ``comparable`` unless outcomes decide otherwise about which are kept of either. ``instead`` is how all are kept where it may be by one
+    sampler after all.
     """
 
     policy: GatePolicy
@@ -54,6 +55,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     theirs: Kept | None = None
     before: Kept | None = None
     comparable: bool = True
+    instead: Kept | None = None
 
     @property
     def factor(self) -> float:
@@ -62,7 +64,17 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 def check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
-    """Failed requests among all."""
+    """Failed requests among all; where it is not known yet whether one sampler keeps both arms or each has its own, as the one of both ways
+    to count them that says less."""
+    if frame.instead is None:
+        return _check_errors(state, pair, frame, scatter, proof)
+    alike = replace(frame, kept=frame.instead, theirs=None, before=None, instead=None)
+    one, other = _check_errors(state, pair, frame, scatter, proof), _check_errors(state, pair, alike, scatter, proof)
+    said, more = (one, other) if log_harm(one.evidence) <= log_harm(other.evidence) else (other, one)
+    return replace(said, evidence=no_safer(said.evidence, more.evidence))
+
+
+def _check_errors(state: CheckState, pair: Pair, frame: Frame, scatter: Dispersion, proof: bool) -> CheckState:
     candidate = _failures(pair.candidate, frame.kept, state.candidate)
     margin = frame.policy.error_margin * frame.factor
     if pair.stable is None:

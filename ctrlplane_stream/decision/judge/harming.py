@@ -43,7 +43,7 @@ def touched_after(
     after = dict(state.touched)
     for change in assignment.changed:
         both = _touching(change, rows)
-        kept = keeping(_arms(change), both, _NO_PAST, state, entering, sampled)
+        kept = keeping(_arms(change), both, _NO_PAST, state, entering, sampled).settled()
         after[change.service] = _after(state.touched.get(change.service, _NOT_YET), change, rows, both, kept, entering, arms)
     return after
 

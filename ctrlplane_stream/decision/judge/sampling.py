@@ -7,7 +7,10 @@ win in windows without failures, so that what it owes them until then crosses no
 
 A service has one scale as long as one sampler keeps its spans. A candidate may bring another: then the failures or successes that were kept
 stand for other numbers in its arm than in that which it is held against, and each arm has its own scale, learned from itself alone. So a
-share is unbiased whatever the two rates are. Latencies are of what was kept, and cannot be set right where their outcomes decided that in
+share is unbiased whatever the two rates are. One sampler may keep kinds of requests (routes, tenants) by different rates, too: then what a
+kept one stands for is another number each time, and two means of few differ by chance. So two samplers are told apart by as much as numbers
+differ within an arm from window to window. Until it is known whether there are two, a window is weighed either way, and the way that says
+less counts. Latencies are of what was kept, and cannot be set right where their outcomes decided that in
 one arm only: `otherwise_kept` says so.
 """
 
@@ -17,7 +20,7 @@ from typing import NamedTuple
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
 from ctrlplane_stream.decision.judge.baseline import Totals, failures
 from ctrlplane_stream.decision.judge.rows import Rows
-from ctrlplane_stream.decision.judge.state import Counts, Sampling, StepState, past_of
+from ctrlplane_stream.decision.judge.state import Counts, Sampling, StepState, Weights, past_of
 from ctrlplane_stream.model.verdicts import Assignment, Comparison, GuardRole
 
 WITNESS = "witness|"
@@ -27,6 +30,9 @@ _UNLIKE = 2.0
 """Two samplers are told apart by a factor: less is a matter of which failures and slow requests came."""
 _FAILURES, _SUCCESSES = 3.0, 30.0
 """Kept ones that tell for what one stands."""
+_SURE, _WINDOWS = 3.0, 3.0
+"""By how many standard errors what a kept one stands for must differ, and in how many of the candidate's windows any were kept, for two
+samplers to be known."""
 _ALL_KEPT = 1.05
 _NOTHING = Sampling()
 
@@ -59,12 +65,18 @@ class Kept(NamedTuple):
 
 class Keeping(NamedTuple):
     """How the spans of two arms are kept: the candidate's, and stable's beside it; and how those of the ``past`` were. ``comparable`` says
-    whether the latencies of what was kept may be set against each other."""
+    whether the latencies of what was kept may be set against each other; ``instead`` is how all are kept if they are by one sampler after
+    all, where that is not known yet."""
 
     ours: Kept
     theirs: Kept
     past: Kept
     comparable: bool = True
+    instead: Kept | None = None
+
+    def settled(self) -> "Keeping":
+        """The same, one sampler taken for granted as long as two are not known."""
+        return self if self.instead is None else Keeping(self.instead, self.instead, self.instead)
 
 
 class _Two(NamedTuple):
@@ -75,11 +87,17 @@ class _Two(NamedTuple):
     service: float | None
 
     @property
-    def apart(self) -> bool:
+    def unlike(self) -> bool:
+        """Whether what was kept stands for quite other numbers, be it by chance."""
         return _fails_otherwise(self.ours, self.theirs) or _succeeds_otherwise(self.ours, self.theirs)
 
+    @property
+    def apart(self) -> bool:
+        """Whether there are surely two samplers."""
+        return _surely_apart(self.ours, self.theirs)
+
     def each(self, arm: Sampling) -> float | None:
-        return arm.each_error if self.apart else self.service
+        return arm.each_error if self.unlike else self.service
 
 
 def keeping(
@@ -95,16 +113,17 @@ def keeping(
             name = f"{arms}|{side}"
             now[name] = state.kept.get(name, _NOTHING).plus(_of_arm(arm))
     after = _Two(*_arms_known(arms, now, past), service.each)
-    if not before.apart and not after.apart:
+    if not before.unlike and not after.unlike:
         return Keeping(service, service, service)
     ours, theirs = (_scale(before.each(was), after.each(arm), was) for was, arm in zip(before[:2], after[:2], strict=True))
-    return Keeping(ours, theirs, Kept(_of_past(past).each_error), not _by_another_rule(after.ours, after.theirs))
+    comparable = not _by_another_rule(after.ours, after.theirs)
+    return Keeping(ours, theirs, Kept(_of_past(past).each_error), comparable, None if after.apart else service)
 
 
-def by_version(state: StepState, assignment: Assignment, rows: Rows) -> dict[tuple[str, str], tuple[float, float]]:
+def by_version(state: StepState, assignment: Assignment, rows: Rows) -> tuple[dict[tuple[str, str], tuple[float, float]], bool]:
     """What a kept success and a kept failure of a version stand for, as known after this window, of changed services whose two versions
-    have samplers of their own."""
-    found = {}
+    have samplers of their own; and whether of any it cannot be known yet if they have."""
+    found, undecided = {}, False
     for change in assignment.changed:
         arms = f"{GuardRole.CHANGED}|{change.service}|{Comparison.VERSIONS}"
         if change.stable is None:
@@ -112,24 +131,41 @@ def by_version(state: StepState, assignment: Assignment, rows: Rows) -> dict[tup
         ours, theirs = _arms_known(arms, state.kept, past_of(state, (change.service,)))
         ours = ours.plus(_of_arm(version_arm(rows, change.service, change.candidate)))
         theirs = theirs.plus(_of_arm(version_arm(rows, change.service, change.stable)))
-        if _Two(ours, theirs, None).apart:
+        two = _Two(ours, theirs, None)
+        if two.apart:
             for version, arm in ((change.candidate, ours), (change.stable, theirs)):
                 each = arm.each_success or 1.0
                 found[change.service, version] = each, arm.each_error or each
-    return found
+        undecided = undecided or (two.unlike and not two.apart and ours.of_successes.windows < _WINDOWS)
+    return found, undecided
+
+
+def as_touched(kept: Keeping, assignment: Assignment, rows: Rows) -> Keeping:
+    """How exposures to the versions of a changed service are kept, where these surely have samplers of their own: as their spans are."""
+    if len(assignment.changed) != 1:
+        return kept
+    (change,) = assignment.changed
+    ours, theirs = (rows.stands_for.get((change.service, version or "")) for version in (change.candidate, change.stable))
+    if ours is None or theirs is None:
+        return kept
+    by_outcome, beside = ours[0] / ours[1], theirs[0] / theirs[1]
+    comparable = kept.comparable and max(by_outcome, beside) <= _UNLIKE * min(by_outcome, beside)
+    return Keeping(Kept(ours[1]), Kept(theirs[1]), kept.past, comparable)
 
 
 def otherwise_kept(arms: str, past: Totals, state: StepState) -> tuple[Sampling, Sampling] | None:
     """How the spans of a candidate and of what it is held against are kept, if that makes their latencies no matter of comparison; else
     None. That it keeps all of its own only makes it seem quicker beside others' slow ones: harm is found all the same, but not denied."""
     ours, theirs = _arms_known(arms, state.kept, past)
+    if not _surely_apart(ours, theirs):
+        return None
     return (ours, theirs) if _by_another_rule(ours, theirs) or _keeps_all(ours, theirs) else None
 
 
 def kept_by_candidate(arms: str, past: Totals, state: StepState, service: Kept) -> Kept:
     """How the candidate's spans are kept, as known after the last window."""
     known = _Two(*_arms_known(arms, state.kept, past), service.each)
-    return Kept(known.each(known.ours))
+    return Kept(known.ours.each_error if known.apart else known.service)
 
 
 def kept_by_past(arms: str, past: Totals, state: StepState, service: Kept) -> Kept:
@@ -151,18 +187,30 @@ def _as_now(past: Sampling, now: Sampling) -> Sampling:
         return past
     rate = since / before
     failed = past.estimated_errors * (rate if (past.each_error or 1.0) > _ALL_KEPT else 1.0)
-    return Sampling(past.errors, failed, past.requests, failed + (past.estimated - past.estimated_errors) * rate)
+    return _as_one(past.errors, failed, past.requests, failed + (past.estimated - past.estimated_errors) * rate)
 
 
 def _of_arm(arm: ArmWindow) -> Sampling:
-    return Sampling(arm.errors, max(arm.errors, arm.estimated_errors), arm.requests, max(arm.requests, arm.estimated))
+    failed, meant = max(arm.errors, arm.estimated_errors), max(arm.requests, arm.estimated)
+    succeeded, stood_for = arm.requests - arm.errors, max(0.0, meant - failed)
+    return Sampling(arm.errors, failed, arm.requests, meant, _weights(arm.errors, failed), _weights(succeeded, stood_for))
+
+
+def _weights(kept: float, meant: float) -> Weights:
+    return Weights(meant * meant / kept, 1.0) if kept > 0 else Weights()
 
 
 def _of_past(past: Totals) -> Sampling:
+    """As of one window: it is not known how the windows of the past differed."""
     if past.errors and not past.errors_seen:
         return _NOTHING
     each = max(1.0, past.errors_estimated / past.errors_seen) if past.errors_seen else 1.0
-    return Sampling(past.errors, past.errors * each, past.requests, max(past.requests, past.estimated))
+    return _as_one(past.errors, past.errors * each, past.requests, max(past.requests, past.estimated))
+
+
+def _as_one(errors: float, failed: float, requests: float, meant: float) -> Sampling:
+    weights = _weights(errors, failed), _weights(requests - errors, max(0.0, meant - failed))
+    return Sampling(errors, failed, requests, meant, *weights)
 
 
 def _scale(before: float | None, now: float | None, known: Sampling) -> Kept:
@@ -185,6 +233,30 @@ def _succeeds_otherwise(ours: Sampling, theirs: Sampling) -> bool:
     if mine is None or other is None or min(ours.requests - ours.errors, theirs.requests - theirs.errors) < _SUCCESSES:
         return False
     return max(mine, other) > _UNLIKE * min(mine, other)
+
+
+def _surely_apart(ours: Sampling, theirs: Sampling) -> bool:
+    """Whether kept failures or successes stand for other numbers by more than chance explains that is as large as from window to window."""
+    failures = (ours.errors, ours.estimated_errors, ours.of_errors), (theirs.errors, theirs.estimated_errors, theirs.of_errors)
+    if _fails_otherwise(ours, theirs) and _differ(*failures):
+        return True
+    if not _succeeds_otherwise(ours, theirs):
+        return False
+    a, b = (
+        (arm.requests - arm.errors, max(0.0, arm.estimated - max(arm.errors, arm.estimated_errors)), arm.of_successes)
+        for arm in (ours, theirs)
+    )
+    return _differ(a, b)
+
+
+def _differ(ours: tuple[float, float, Weights], theirs: tuple[float, float, Weights]) -> bool:
+    """Whether two means (of so many, of this sum) differ by `_SURE` standard errors of the scatter within either."""
+    (m, x, a), (n, y, b) = ours, theirs
+    if min(m, n) <= 0 or a.windows < _WINDOWS or b.windows < 1:
+        return False
+    within = max(0.0, a.squares - x * x / m) + max(0.0, b.squares - y * y / n)
+    variance = within / (a.windows + b.windows - 2.0)
+    return (x / m - y / n) ** 2 > _SURE**2 * variance * (1.0 / m + 1.0 / n)
 
 
 def _by_another_rule(ours: Sampling, theirs: Sampling) -> bool:

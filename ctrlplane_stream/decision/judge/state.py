@@ -151,14 +151,31 @@ class Quality(msgspec.Struct, frozen=True, array_like=True, gc=False):
     lost: float = 0.0
 
 
+class Weights(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How much what a kept span stands for differs between windows: the sum of (what those of a window stand for)² / their number, and in
+    how many windows any were kept."""
+
+    squares: float = 0.0
+    windows: float = 0.0
+
+    def plus(self, other: "Weights") -> "Weights":
+        """With more windows."""
+        return Weights(self.squares + other.squares, self.windows + other.windows)
+
+
+_UNWEIGHED = Weights()
+
+
 class Sampling(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known of how a service's spans are kept: failures seen and estimated, before the rollout and since; calls and requests seen
-    and estimated in this step."""
+    and estimated in this step; of an arm, how that differs between windows, for failures and for successes."""
 
     errors: float = 0.0
     estimated_errors: float = 0.0
     requests: float = 0.0
     estimated: float = 0.0
+    of_errors: Weights = _UNWEIGHED
+    of_successes: Weights = _UNWEIGHED
 
     def plus(self, other: "Sampling") -> "Sampling":
         """With what is known of more windows, or of another service."""
@@ -167,6 +184,8 @@ class Sampling(msgspec.Struct, frozen=True, array_like=True, gc=False):
             self.estimated_errors + other.estimated_errors,
             self.requests + other.requests,
             self.estimated + other.estimated,
+            self.of_errors.plus(other.of_errors),
+            self.of_successes.plus(other.of_successes),
         )
 
     @property

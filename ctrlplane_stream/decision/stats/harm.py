@@ -212,6 +212,12 @@ def at_most(before: Evidence, after: Evidence, nats: float) -> Evidence:
     return Evidence(harm, after.safety, max(before.best_harm, _mixture(harm, _LOG_WEIGHTS)), after.best_safety)
 
 
+def no_safer(evidence: Evidence, other: Evidence) -> Evidence:
+    """The evidence with no more capital in a bet on safety than another way to weigh the same windows has."""
+    a, b = [min(ours, theirs) for ours, theirs in zip(evidence.safety, other.safety, strict=True)]
+    return replace(evidence, safety=(a, b), best_safety=min(evidence.best_safety, other.best_safety))
+
+
 def shifted(evidence: Evidence, nats: float) -> Evidence:
     """The evidence with so many nats more in each bet on harm; the highest reached is that of these alone."""
     a, b, c, d = evidence.harm
