@@ -101,6 +101,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
         touched=touched_after(state, assignment, rows, sampling, known) if assignment.counts_harm else state.touched,
         windows=state.windows + 1,
         silent=state.silent + any(seen[change.service].empty_windows for change in needed(assignment)),
+        unsent=state.unsent + max((_unsent(state.seen.get(c.service, Seen()), seen[c.service]) for c in needed(assignment)), default=0),
         last_window=closed.window,
         apart=state.apart,
         kept=known,
@@ -277,7 +278,15 @@ def _seen(state: StepState, change: Change, assignment: Assignment, rows: Rows) 
         empty_windows=0 if total else before.empty_windows + 1,
         labels=tuple(sorted({*before.labels, *arrived}))[:_LABELS],
         answered=answered_after(before.answered, change, rows, state),
+        passed_by=0 if candidate else before.passed_by + (total > 0),
     )
+
+
+def _unsent(before: Seen, after: Seen) -> int:
+    """How many windows are known by now, and were not before, as ones in which nobody was sent to the candidate."""
+    if not after.is_unsent:
+        return 0
+    return after.passed_by - before.passed_by if before.is_unsent else after.passed_by
 
 
 def _arrived(service: str, rows: Rows) -> dict[str, float]:

@@ -61,9 +61,6 @@ from ctrlplane_stream.model.verdicts import (
     VerdictStatus,
 )
 
-DUE = 10.0
-"""Candidate requests due without one coming that make it silent: e**-10 by chance."""
-
 _CARRIED = 1 / 3
 """What of a bet's capital a step takes over from the one before: harm that shows only at more weight is found 0.4 nats of ten later."""
 
@@ -160,7 +157,7 @@ def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEviden
             else:
                 reason, cause = silent_service(change, seen.empty_windows), NoDataCause.SILENT_SERVICE
             return _verdict(state, assignment, VerdictStatus.NO_DATA, reason, metrics=found, no_data=cause)
-        if seen.due >= DUE and seen.candidate > 0:
+        if seen.is_unsent and seen.candidate > 0:
             return _verdict(
                 state,
                 assignment,
@@ -169,7 +166,7 @@ def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEviden
                 metrics=found,
                 no_data=NoDataCause.SILENT_SERVICE,
             )
-        if seen.due >= DUE:
+        if seen.is_unsent:
             return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, one_version(change, seen), metrics=found, contradicted=True)
     return None
 
@@ -260,7 +257,7 @@ def _out_of_reach(state: StepState, assignment: Assignment, outlook: Outlook | N
     allowed = assignment.policy.maximum_windows
     if state.windows >= allowed or (outlook is not None and outlook.windows > allowed):
         return True
-    return _requests(state, assignment) / state.windows * allowed < assignment.policy.minimum_samples
+    return _requests(state, assignment) / max(1, state.sent) * allowed < assignment.policy.minimum_samples
 
 
 def _requests(state: StepState, assignment: Assignment) -> float:

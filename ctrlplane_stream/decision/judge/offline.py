@@ -13,10 +13,10 @@ import msgspec
 
 from ctrlplane_stream.decision.judge.advance import advance
 from ctrlplane_stream.decision.judge.baseline import Baseline, observe
-from ctrlplane_stream.decision.judge.fold import DUE, begin, follow, verdict_of
+from ctrlplane_stream.decision.judge.fold import begin, follow, verdict_of
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, sort_rows
 from ctrlplane_stream.decision.judge.sentences import recording_ended
-from ctrlplane_stream.decision.judge.state import StepState
+from ctrlplane_stream.decision.judge.state import DUE, StepState
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey, EdgeKind
 from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import (

@@ -78,7 +78,7 @@ def _outlook(question: Question, state: StepState, assignment: Assignment) -> Ou
     per_request = _growth(question, check, assignment) / check.design_effect
     if per_request <= 0:
         return Outlook(question, NEVER, NEVER, NEVER)
-    requests, each = wanted / per_request, state.windows / check.candidate.total
+    requests, each = wanted / per_request, max(1, state.sent) / check.candidate.total
     as_it_is = _growth(question, check, assignment, requests) / check.design_effect
     return Outlook(question, requests, requests * each, (wanted - standing) / as_it_is * each, standing <= -wanted)
 

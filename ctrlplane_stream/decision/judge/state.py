@@ -11,6 +11,9 @@ from ctrlplane_stream.decision.stats.harm import Evidence
 from ctrlplane_stream.model.identity import EdgeKey, EdgeKind
 from ctrlplane_stream.model.verdicts import Metric
 
+DUE = 10.0
+"""Candidate requests due without one coming that make it silent: e**-10 by chance."""
+
 _NO_PAST = ServicePast()
 
 
@@ -107,8 +110,9 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What arrived at the changed services during the step, and the silences that run now.
 
-    ``due`` is how many candidate requests the weight would have brought since the last one came; ``empty_windows`` counts windows without
-    any request to the service; ``labels`` are the version labels seen (at most eight).
+    ``due`` is how many candidate requests the weight would have brought since the last one came, and ``passed_by`` in how many windows
+    others came since; ``empty_windows`` counts windows without any request to the service; ``labels`` are the version labels seen (at most
+    eight).
     """
 
     candidate: float = 0.0
@@ -118,6 +122,12 @@ class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
     empty_windows: int = 0
     labels: tuple[str, ...] = ()
     answered: Answered = Answered()
+    passed_by: int = 0
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether so many candidate requests were due that none came because nobody sends it any."""
+        return self.due >= DUE
 
 
 class Touched(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -207,7 +217,8 @@ class StepState(msgspec.Struct, frozen=True):
     ``checks`` is by question, ``calls`` the edges begun of each question about calls per request, whose checks are named
     ``question|edge``; ``latencies`` are by arms and side.
     ``sampling`` is by service, and so is ``touched``, where harm is counted; ``kept`` says how the spans of arms are, by arms and side.
-    In ``silent`` of the ``windows`` a changed service that a PASS needs had no request.
+    In ``silent`` of the ``windows`` a changed service that a PASS needs had no request; in ``unsent`` of them others were sent some and
+    its candidate none, though many were due: its weight was not in force yet, or no longer.
     """
 
     rollout: str
@@ -223,6 +234,7 @@ class StepState(msgspec.Struct, frozen=True):
     touched: dict[str, Touched] = {}
     windows: int = 0
     silent: int = 0
+    unsent: int = 0
     last_window: int = -1
     lag_seconds: float = 0.0
     apart: bool = False
@@ -231,7 +243,12 @@ class StepState(msgspec.Struct, frozen=True):
     @property
     def watched(self) -> int:
         """The windows in which there was something to judge: a soak without requests proves no more than a blind one."""
-        return self.windows - self.silent
+        return max(0, self.sent - self.silent)
+
+    @property
+    def sent(self) -> int:
+        """The windows by which the rate of candidate requests is told: all but those in which nobody was sent to it."""
+        return self.windows - self.unsent
 
 
 def past_of(state: StepState, services: tuple[str, ...]) -> Totals:

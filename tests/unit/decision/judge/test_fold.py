@@ -297,6 +297,22 @@ def test_windows_without_a_request_to_the_service_soak_nothing(shop: Any, traffi
     assert f"soaked for {GatePolicy().soak_windows} windows" in verdicts[passed[0]].reason
 
 
+@pytest.mark.parametrize("late", [3, 18])
+def test_windows_in_which_nobody_is_sent_to_the_candidate_soak_nothing_and_slow_no_proof(late: int, shop: Any, traffic: Any) -> None:
+    """An agent syncs that late: what passed by was not judged, and says nothing of the rate to come."""
+    assignment, judged = shop.assignment(), []
+    for delay in (0, late):
+        state, verdicts = begin(assignment, shop.baseline()), []
+        for number in range(delay + 12):
+            given = traffic(stable=40, candidate=0) if number < delay else traffic(stable=36, candidate=4)
+            state, verdict = judge_window(state, assignment, shop.window((30 + number) * 10, given))
+            verdicts.append(verdict)
+        assert all(v.windows_judged <= 3 for v in verdicts[:delay])
+        assert delay < 3 or verdicts[delay - 1].contradicted
+        judged.append([(v.windows_judged, v.status) for v in verdicts[delay + 3 :]])
+    assert judged[0] == judged[1]
+
+
 def test_low_traffic_waits_for_a_person_where_the_policy_says_so(shop: Any, traffic: Any) -> None:
     assignment = shop.assignment(policy=GatePolicy(on_unprovable=OnUnprovable.HOLD))
     _, verdicts = shop.judge(
