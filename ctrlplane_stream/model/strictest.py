@@ -105,6 +105,7 @@ def _gate(every: Sequence[GatePolicy]) -> GatePolicy:
         every[0],
         **_merged(every, _LEAST_OF_GATES, min),
         **_merged(every, _MOST_OF_GATES, max),
+        warm_up_windows=max(every, key=lambda each: each.warm_up).warm_up_windows,
         metrics=_all_of([each.metrics for each in every]),
         proof=_all_of([each.proof for each in every]),
         limits=_all_of([each.limits for each in every]),

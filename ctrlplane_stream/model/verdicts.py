@@ -162,6 +162,9 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Arrivals at the candidate may be off its weight by this factor either way."""
     limits: tuple[Limit, ...] = ()
     """Absolute limits; one that stable breaches too is pre-existing and neither fails nor blocks."""
+    warm_up_windows: int | msgspec.UnsetType = msgspec.UNSET
+    """First windows of a step whose latencies (of the changed services, at their callers and at the entry points) are not judged, as fresh
+    instances warm up: compilers, caches, pools; 1 unless said. All else is judged from the first window on."""
     minimum_windows: int = 3
     """Judged windows before a PASS: those in which the changed services had requests."""
     minimum_samples: int = 50
@@ -176,6 +179,11 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Windows without one request to the candidate before the step has NO_DATA."""
     outside: tuple[OutsideJudge, ...] = ()
     """Outside judges that have a say, by name; others are recorded and not heard."""
+
+    @property
+    def warm_up(self) -> int:
+        """How many windows warm up. Where nobody said so it is not written: builds that do not know the field refuse it."""
+        return 1 if self.warm_up_windows is msgspec.UNSET else self.warm_up_windows
 
 
 class Change(msgspec.Struct, frozen=True):

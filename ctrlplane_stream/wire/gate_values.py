@@ -46,6 +46,9 @@ def gate_problems(gate: GatePolicy) -> Iterator[tuple[str, str]]:
         yield "outside", f"outside: {INSTANCES} is the name by which lost readiness is said: it stops a step always, and never says PASS"
     if len(set(judges)) < len(judges):
         yield "outside", "outside: a judge stands here twice, and only one of what it may do can be meant"
+    if not 0 <= gate.warm_up < gate.maximum_windows:
+        said = f"must be a number from 0 on, below maximum_windows ({gate.maximum_windows}): no latency would ever be judged"
+        yield "warm_up_windows", f"warm_up_windows {said}"
     if gate.minimum_windows > gate.maximum_windows:
         yield "minimum_windows", f"minimum_windows is above maximum_windows ({gate.maximum_windows}): no step could ever be proven"
 

@@ -5,7 +5,7 @@ import math
 import msgspec
 
 from ctrlplane_stream.decision.judge.arms import ArmWindow, version_arm
-from ctrlplane_stream.decision.judge.baseline import Totals, lost_calls
+from ctrlplane_stream.decision.judge.baseline import QUANTILES, Totals, lost_calls
 from ctrlplane_stream.decision.judge.beside import answered_after, gone_in
 from ctrlplane_stream.decision.judge.calls import check_calls
 from ctrlplane_stream.decision.judge.checks import (
@@ -47,6 +47,8 @@ from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import LIMITED_METRICS, Assignment, Change, Comparison, GuardRole, Limit, Metric
 
 _LABELS = 8
+_WARM_UP = (GuardRole.CHANGED, GuardRole.ENTRY, GuardRole.CALLER)
+"""Who waits for instances that warm up."""
 _NEW = CheckState()
 _NO_TOTALS = Totals()
 
@@ -80,7 +82,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
                 checks[question.key] = _answer(
                     question, pair, frame, scatter, checks.get(question.key, _NEW), state, assignment, rows, callers
                 )
-        _remember(latencies, group, pair)
+        _remember(latencies, group, pair, _warms_up(group.guard.role, state, assignment))
     checks |= hear(state, assignment, rows, sampling)
     checks |= new_calls_after(state, assignment, rows)
     checks |= mixes_after(state, assignment, rows)
@@ -165,6 +167,8 @@ def _answer(
     rows: Rows,
     callers: str | None,
 ) -> CheckState:
+    if question.metric in QUANTILES and _warms_up(question.guard.role, state, assignment):
+        return before
     match question.metric:
         case Metric.ERROR_RATIO:
             return check_errors(before, pair, frame, scatter, question.proof)
@@ -220,12 +224,17 @@ def _edges_asked(question: Question, pair: Pair, frame: Frame, assignment: Assig
     return {name: edges[name] for name in asked + fresh[: MAX_EDGES - len(begun)]}
 
 
-def _remember(latencies: dict[str, Histogram], group: Group, pair: Pair) -> None:
-    """The latencies of a group's arms, as far as one of its questions asks for them."""
+def _warms_up(role: GuardRole, state: StepState, assignment: Assignment) -> bool:
+    """Whether the latencies of a guard of this role are those of instances that the step has just begun to use; a bake begins with none."""
+    return role in _WARM_UP and not assignment.baking and state.windows < assignment.policy.warm_up
+
+
+def _remember(latencies: dict[str, Histogram], group: Group, pair: Pair, warms_up: bool) -> None:
+    """The latencies of a group's arms, as far as one of its questions asks for them; of a candidate that warms up none."""
     if not group.latency and not group.gap:
         return
     name = group.arms
-    for arm, side in ((pair.candidate, "candidate"), (pair.stable, "stable")):
+    for arm, side in ((None if warms_up else pair.candidate, "candidate"), (pair.stable, "stable")):
         if arm is not None and group.latency and arm.latency.counted:
             latencies[f"{name}|{side}"] = latencies.get(f"{name}|{side}", NOTHING).with_sketches(arm.latency.sketches)
         if arm is not None and group.gap and arm.gap.counted:
@@ -255,6 +264,8 @@ def _arrivals_and_limits(
     service, past = sampled_as((change.service,), state, sampling), past_of(state, (change.service,))
     kept = keeping(key, (candidate, stable), past, state, service, known)
     for limit in (limit for limit in policy.limits if limit.metric in LIMITED_METRICS):
+        if limit.metric in QUANTILES and _warms_up(GuardRole.CHANGED, state, assignment):
+            continue
         share = limit_share(limit.metric, limit.maximum)
         key, scatter = limit_key(change, limit), scatter_of(state, (change.service,), limit.metric)
         before = checks.get(key, _NEW)

@@ -9,16 +9,26 @@ from ctrlplane_stream.decision.judge.evidence import next_check, weigh_two_arms,
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.pairs import Pair
 from ctrlplane_stream.decision.judge.past_shares import known_by, restaked, weigh_against_past, weigh_as_events
-from ctrlplane_stream.decision.judge.questions import MAX_EDGES
+from ctrlplane_stream.decision.judge.questions import MAX_EDGES, log_threshold
 from ctrlplane_stream.decision.judge.sampling import Kept
 from ctrlplane_stream.decision.judge.state import Bounds, CheckState, Counts, EdgeTotals, Tail, name_of_edge
 from ctrlplane_stream.decision.judge.tails import tail_of
 from ctrlplane_stream.decision.stats.betting import Thinned
 from ctrlplane_stream.decision.stats.dispersion import UNSCATTERED, Dispersion, design_effect, residual_of_share
-from ctrlplane_stream.decision.stats.harm import Evidence, Past, clipped, log_harm, no_safer, released, weigh_against
+from ctrlplane_stream.decision.stats.harm import (
+    COST_OF_MIXING,
+    Evidence,
+    Past,
+    at_most,
+    clipped,
+    log_harm,
+    no_safer,
+    released,
+    weigh_against,
+)
 from ctrlplane_stream.decision.stats.intervals import lower_share, upper_share
 from ctrlplane_stream.model.sketch import bucket_index
-from ctrlplane_stream.model.verdicts import GatePolicy, Metric
+from ctrlplane_stream.model.verdicts import Comparison, GatePolicy, Metric
 
 _NONE = Counts()
 
@@ -30,6 +40,8 @@ _THINNED = 2.0
 """A success must stand for so many times as many as a failure does to be weighed as thinned: less is a matter of how that was estimated."""
 _GUESSED = 10.0
 """Kept successes that the weight is worth as a guess of the proportion of requests."""
+WINDOWS_OF_SLOWNESS = 2
+"""In how many windows slowness is found side by side, at the least."""
 _BEYOND = 5.0
 """Nats: what the mixture of four bets and the choice of two sides cost, and some that a quiet window does not take at once."""
 
@@ -107,6 +119,9 @@ def _thinned(state: CheckState, candidate: ArmWindow, stable: ArmWindow, frame: 
 def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scatter: Dispersion, proof: bool) -> CheckState:
     """Latencies above the point where slow begins. The point is chosen anew whenever the number of windows has doubled.
 
+    Side by side no window is worth more than its part of a finding: an instance that pauses (a collection, an emptied cache, the one
+    machine that the candidate is on) is slow for all requests of a moment at once, and that is one event.
+
     Bets on harm are staked from the first window on only: machines are slow for some minutes now and then, and of a late beginning one
     such time would be enough.
     """
@@ -123,6 +138,8 @@ def check_tail(state: CheckState, pair: Pair, frame: Frame, metric: Metric, scat
         return weigh_as_events(state, candidate, frame.alpha, scatter, proof, late=False)
     stable = _slow(pair.stable, tail.stable, gap, tail.part)
     after = weigh_two_arms(state, candidate, stable, 0.0, tail.known, scatter, _expected(tail, state.stable), proof, None, None)
+    most = (log_threshold(Comparison.VERSIONS, frame.alpha) + COST_OF_MIXING) / WINDOWS_OF_SLOWNESS
+    after = replace(after, evidence=at_most(state.evidence, after.evidence, most))
     if after.windows & (after.windows - 1):
         return after
     return _choose_tail(after, frame, metric, scatter, alone=False, lately=(pair.stable.gap if gap else pair.stable.latency).histogram())

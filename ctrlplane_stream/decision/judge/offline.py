@@ -232,11 +232,13 @@ def _judged(case: _Case, policy: GatePolicy, window_seconds: int) -> Report:
 
 def _assignment(case: _Case, policy: GatePolicy, window_seconds: int) -> Assignment:
     """The whole recording is all the time there is: what it cannot prove by its end is unproven then, not waited for. Of two recordings
-    the candidate's has all calls to itself, so that no weight makes what it may lose less."""
+    the candidate's has all calls to itself, so that no weight makes what it may lose less. No weight changes in a recording, so
+    that nothing is known to warm up."""
     available = len(case.windows)
     bounded = msgspec.structs.replace(
         policy,
         maximum_windows=min(policy.maximum_windows, available),
+        warm_up_windows=0,
         sample_ratio_tolerance=_NO_WEIGHT,
         lost_margin=min(1.0, policy.lost_margin / case.weight) if case.apart else policy.lost_margin,
     )

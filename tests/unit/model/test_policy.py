@@ -1,9 +1,12 @@
 """What a policy may not say, each with the remedy."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Step, Unsure, doubts, problems
+from ctrlplane_stream.model.strictest import strictest
+from ctrlplane_stream.model.verdicts import GatePolicy
 
 
 def test_the_default_policy_has_no_problem() -> None:
@@ -50,3 +53,11 @@ def test_a_lease_that_may_run_out_before_it_is_renewed_is_doubted() -> None:
     assert not list(problems(Policy(lease_seconds=3)))
     assert ["before it is renewed" in text for text in doubts(Policy(lease_seconds=3))] == [True]
     assert doubts(Policy(lease_seconds=15)) == ()
+
+
+def test_a_set_gives_instances_the_longest_time_to_warm_up_and_nobody_writes_what_nobody_said() -> None:
+    """Builds that do not know the field refuse what has it."""
+    plain, slow, quick = (Policy(gate=gate) for gate in (GatePolicy(), GatePolicy(warm_up_windows=3), GatePolicy(warm_up_windows=0)))
+    assert [strictest(first, others).gate.warm_up for first, others in ((plain, (slow,)), (slow, (quick,)), (quick, (plain,)))] == [3, 3, 1]
+    assert b"warm_up" not in msgspec.json.encode(strictest(plain, (quick,)))
+    assert msgspec.json.decode(msgspec.json.encode(slow), type=Policy).gate.warm_up == 3

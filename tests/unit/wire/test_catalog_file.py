@@ -270,6 +270,8 @@ def test_a_policy_file_is_a_policy_of_a_catalog_by_itself() -> None:
         "baseline_margin_factor: .nan",
         "sample_ratio_tolerance: 0.5",
         "silent_windows: 0",
+        "warm_up_windows: -1",
+        "warm_up_windows: 60",
         "minimum_windows: -1",
         "limits: [{metric: error_ratio, maximum: -1}]",
     ],

@@ -389,7 +389,7 @@ def test_a_limit_that_only_the_candidate_breaches_fails(shop: Any, traffic: Any)
 
 
 def test_a_limit_on_latency_is_told_in_shares_of_requests(shop: Any, traffic: Any) -> None:
-    policy = GatePolicy(latency_margin=5.0, limits=(Limit(Metric.LATENCY_P50, 50.0),))
+    policy = GatePolicy(latency_margin=5.0, limits=(Limit(Metric.LATENCY_P50, 50.0),), warm_up_windows=0)
     slow = traffic(stable=200, candidate=200, candidate_ms=80.0)
     _, verdicts = shop.judge(slow, assignment=shop.assignment(weight=0.5, policy=policy, guards=shop.assignment().guards[:1]))
     assert verdicts[-1].status is VerdictStatus.FAIL
