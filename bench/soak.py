@@ -42,7 +42,7 @@ class Chain:
         for record in out.records:
             self._give(record.partition, record.value)
         for source in range(_PARTITIONS):
-            mark = self.halves.watermark(source, now_ms, caught_up=True)
+            mark = self.halves.watermark(source, now_ms, whole_ms=now_ms)
             for partition in range(_PARTITIONS):
                 self._give(partition, mark or b"")
         for stage in self.pairs:

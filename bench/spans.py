@@ -73,7 +73,7 @@ def engine_run(values: list[bytes], stamps_ms: list[int], settings: SpanSettings
         begun = time.process_time()
         records = [SourceRecord(0, first + i, value, now_ms) for i, value in enumerate(values[first : first + _STEP])]
         out = halves.process(records, now_ms).records if records else ()
-        marks = [halves.watermark(source, now_ms, caught_up=True) or b"" for source in range(settings.partitions)]
+        marks = [halves.watermark(source, now_ms, whole_ms=now_ms) or b"" for source in range(settings.partitions)]
         halved = time.process_time()
         for record in out:
             take(record.partition, record.value)

@@ -55,15 +55,19 @@ class PositionedConsumer(driver.Consumer):
         self._reached: dict[TP, int] = {}
 
     def waiting(self, tp: TP, done: int) -> int | None:
-        """How many records may wait in a partition of which all below offset ``done`` is dealt with; None until the broker says.
+        """How many records waited, as of the last answer to a fetch, in a partition of which all below offset ``done`` is dealt with; None
+        until there was one. It tells nothing of now: the answer is as old as the worker was stopped or cut off.
 
         The end of the log alone does not tell: the marker with which a transaction ends takes an offset, and comes to no reader.
         """
         end: int | None = self.highwater(tp)
         if end is None:
             return None
-        nothing_more = self._reached.get(tp, 0) >= end and done >= self._handed.get(tp, 0)
-        return 0 if nothing_more else max(0, end - done)
+        return 0 if self.is_through(tp, done, end) else end - done
+
+    def is_through(self, tp: TP, done: int, end: int) -> bool:
+        """Whether all records below offset ``end`` of a partition are dealt with, where all below ``done`` are."""
+        return done >= end or (self._reached.get(tp, 0) >= end and done >= self._handed.get(tp, 0))
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
         """As Faust's, noting what was handed on and, once that is all that a fetch brought, how far reading has come."""
@@ -172,6 +176,10 @@ class StreamApp(faust.App):
     def waiting(self, tp: TP, done: int) -> int | None:
         """See ``PositionedConsumer.waiting``."""
         return cast("PositionedConsumer", self.consumer).waiting(tp, done)
+
+    def is_through(self, tp: TP, done: int, end: int) -> bool:
+        """See ``PositionedConsumer.is_through``."""
+        return cast("PositionedConsumer", self.consumer).is_through(tp, done, end)
 
     async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
         self.holding = False

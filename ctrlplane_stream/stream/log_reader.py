@@ -1,7 +1,7 @@
 """Reading stretches of partitions on a real broker, outside any group, without a framework: a command that only looks starts at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
@@ -54,10 +54,14 @@ class KafkaLogReader:
 
     async def end(self, topic: str, partition: int) -> int:
         """The offset that the next record will have."""
+        return (await self.ends(topic, (partition,)))[partition]
+
+    async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The same of several partitions, at no earlier time than this was called: one request for those that a broker leads."""
         async with self._busy:
             consumer = await self._started()
-            place = await self._place(consumer, topic, partition)
-            return int((await consumer.end_offsets([place]))[place])
+            places = [await self._place(consumer, topic, partition) for partition in partitions]
+            return {place.partition: int(end) for place, end in (await consumer.end_offsets(places)).items()}
 
     async def counts(self) -> dict[str, int]:
         """Every topic of the broker by its full name, with its number of partitions."""

@@ -1,8 +1,22 @@
-"""When a source partition's watermark is worth writing: when it is the first, or lets a window close that the last one did not.
+"""Where a source partition ends by the broker's word, and when its watermark is worth writing: when it is the first, or lets a window
+close that the last one did not.
 
 Every watermark goes to every partition of ``span-halves``, and pairing does nothing with one between two windows' ends. So it can be
 looked for often, and windows close soon after their time, while an idle worker writes once a window.
 """
+
+import msgspec
+
+
+class End(msgspec.Struct, frozen=True):
+    """The offset at which a partition ended when the broker was asked: read through it, the partition was read to its end at that time.
+
+    Nothing else tells: the end that comes with what is fetched is as old as the last answer, which may lie unread for as long as a worker
+    was stopped, or come late for as long as it was cut off, and records are written meanwhile.
+    """
+
+    offset: int
+    asked_ms: int
 
 
 class Marks:

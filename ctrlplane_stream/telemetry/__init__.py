@@ -10,12 +10,13 @@ Three stages, each a plain object that is fed in partition order and returns wha
     halved = stage.process([SourceRecord(partition, offset, value, received_ms), …], now_ms)
     # publish halved.records (each has a partition and a value) on span-halves; dead-letter halved.unreadable (source,
     # offset, reason); await both; then acknowledge. halved.spans and halved.skipped are for metrics.
-    value = stage.watermark(partition, now_ms, caught_up)   # about once a second for each owned source partition:
+    value = stage.watermark(partition, now_ms, whole_ms)    # about once a second for each owned source partition:
     # publish to *every* partition of span-halves, after what was read before; None: nothing to say yet.
     stage.forget(partition)                                  # when a source partition is revoked
 
 Pass several records at a time (10 to 50 of 500 spans): a batch costs about a millisecond however small it is.
-`received_ms` is the Kafka record's time stamp. `caught_up` says that the partition was read to its end.
+`received_ms` is the Kafka record's time stamp. `whole_ms` is when the broker was asked for the end
+of the partition that was read through by now; None: there is a backlog.
 
 **Watches** (`batches`): on a confirmed weight publish `encode_watch(Watch(environment, service, versions))` to every partition
 of span-halves: the *whole* set of candidate versions of that target; empty ends the watch.

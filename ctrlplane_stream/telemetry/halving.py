@@ -158,21 +158,23 @@ class HalvesStage:
         known.hear(result.environments, received_ms, silent_before=received_ms - 2 * self._settings.window_ms)
         return result
 
-    def stands_at(self, source: int, now_ms: int, caught_up: bool) -> int | None:
-        """The time that the source's watermark would have; None while nothing can be said."""
-        time_ms = now_ms if caught_up else self._received.get(source)
+    def stands_at(self, source: int, now_ms: int, whole_ms: int | None) -> int | None:
+        """The time that the source's watermark would have, as :meth:`watermark`; None while nothing can be said."""
+        time_ms = self._received.get(source) if whole_ms is None else whole_ms
         return None if time_ms is None else min(time_ms, now_ms)
 
-    def watermark(self, source: int, now_ms: int, caught_up: bool) -> bytes | None:
+    def watermark(self, source: int, now_ms: int, whole_ms: int | None) -> bytes | None:
         """The source's watermark, for every partition of ``span-halves``; None while nothing can be said.
 
-        A source read to its end stands at ``now_ms``; one with a backlog at the time stamp of the last record read, and
-        before the first such record it says nothing. Write it soon after it would let a window close, after what was read before.
+        ``whole_ms`` is a time at which the source held nothing but what was read since, None where none is known: when the broker was
+        asked where it ends, and not when that was looked at, since a worker may stand still or be cut off in between. There it stands;
+        one with a backlog stands at the time stamp of the last record read, and before the first such record it says nothing. Write it
+        soon after it would let a window close, after what was read before.
         """
-        time_ms = self.stands_at(source, now_ms, caught_up)
+        time_ms = self.stands_at(source, now_ms, whole_ms)
         if time_ms is None:
             return None
-        idle = caught_up and not self._read_since.pop(source, False)
+        idle = whole_ms is not None and not self._read_since.pop(source, False)
         known = self._environments.get(source)
         if known is not None:
             known.forget(time_ms - _NAMED_MS)

@@ -55,7 +55,7 @@ class InMemoryChain:
 
     def mark(self, source: int, now_ms: int, halves: HalvesStage) -> None:
         """The worker ``halves`` writes the watermark of one source partition."""
-        value = halves.watermark(source, now_ms, caught_up=True)
+        value = halves.watermark(source, now_ms, whole_ms=now_ms)
         for partition in range(self.settings.partitions) if value is not None else ():
             self._publish(partition, value or b"")
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from ctrlplane_stream.settings import Settings
@@ -16,7 +17,7 @@ from ctrlplane_stream.stream.catalog_book import CatalogBook
 from ctrlplane_stream.stream.duty import Duty, log
 from ctrlplane_stream.stream.framework import Reading
 from ctrlplane_stream.stream.log_reader import KafkaLogReader
-from ctrlplane_stream.stream.marking import Marks
+from ctrlplane_stream.stream.marking import End, Marks
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
@@ -75,6 +76,7 @@ class Spans(Duty):
         self._halving = HalvesStage(self._told, engine.source(self._told))
         self._halved: dict[int, int] = {}
         self._marks = Marks(self._told.window_ms, self._told.lateness_ms)
+        self._ends: dict[int, End] = {}
         self._writing_halves = asyncio.Lock()
         self._pairs: dict[int, PairStage] = {}
         self._next: dict[int, int] = {}
@@ -109,22 +111,39 @@ class Spans(Duty):
         """Watermarks of our source partitions that let a window close, to every partition of the halves, after what was read before."""
         topic = self.settings.topic(SPANS)
         mine = sorted(tp for tp in self.app.consumer.assignment() if tp.topic == topic and tp.partition in self._halved)
-        if not any(self._marks.due(tp.partition, wall_clock_ms()) for tp in mine):
+        due = [tp for tp in mine if self._marks.due(tp.partition, wall_clock_ms())]
+        if not due:
             return
+        await self._ask_for_ends([tp.partition for tp in due])
         await self._gathered.settled()
         async with self._writing_halves:
             now_ms, letters = wall_clock_ms(), list[Letter]()
-            for source, caught_up in [(tp.partition, self._caught_up(tp)) for tp in mine if tp.partition in self._halved]:
-                time_ms = self._halving.stands_at(source, now_ms, caught_up)
+            for source, whole_ms in [(tp.partition, self._whole_at(tp)) for tp in due if tp.partition in self._halved]:
+                time_ms = self._halving.stands_at(source, now_ms, whole_ms)
                 if time_ms is not None and self._marks.due(source, time_ms):
-                    value = self._halving.watermark(source, now_ms, caught_up)
+                    value = self._halving.watermark(source, now_ms, whole_ms)
                     letters += [Letter(HALVES, p, None, value) for p in range(self.settings.partitions)]
                     self._marks.wrote(source, time_ms)
             await self.outbox.send(letters)
 
-    def _caught_up(self, tp: TP) -> bool:
-        """Whether everything that the broker has of the partition was read; False while the broker has not said yet."""
-        return self.app.waiting(tp, self._halved[tp.partition]) == 0
+    async def _ask_for_ends(self, sources: list[int]) -> None:
+        """Ask the broker where these end, but for those of which it said so late enough to let a window close: once a window of each."""
+        unknown = [s for s in sources if s not in self._ends or not self._marks.due(s, self._ends[s].asked_ms)]
+        if not unknown:
+            return
+        asked_ms = wall_clock_ms()
+        try:
+            ends = await self.reader.ends(SPANS, unknown)
+        except KafkaError as error:
+            log.warning("no window closes while no broker says where %s ends: %s", SPANS, type(error).__name__)
+            return
+        self._ends.update((source, End(offset, asked_ms)) for source, offset in ends.items())
+
+    def _whole_at(self, tp: TP) -> int | None:
+        """The time at which the broker had nothing of the partition but what was read by now; None where none is known yet."""
+        end = self._ends.get(tp.partition)
+        is_through = end is not None and self.app.is_through(tp, self._halved[tp.partition], end.offset)
+        return end.asked_ms if end is not None and is_through else None
 
     # Pairing.
 
@@ -172,7 +191,7 @@ class Spans(Duty):
             await self._begin_halving([p for name, p in sorted(assigned) if name == self.settings.topic(SPANS)])
             mine = [partition for name, partition in sorted(assigned) if name == topic]
             fresh = [partition for partition in mine if partition not in self._pairs]
-            ends = {p: await self.reader.end(SPANS, p) for p in range(self.settings.partitions)} if fresh else {}
+            ends = await self.reader.ends(SPANS, range(self.settings.partitions)) if fresh else {}
             for partition in fresh:  # whatever is assigned anew, all are: none has its share of fewer
                 await self._take(partition, span_settings(self.settings, len(mine)), ends)
             return {(topic, p): offset for p, offset in self._next.items() if (topic, p) in assigned}
@@ -217,5 +236,6 @@ class Spans(Duty):
             self._halving.forget(source)
         self._halved.clear()
         self._marks.forget()
+        self._ends.clear()
         self._pairs.clear()
         self._next.clear()

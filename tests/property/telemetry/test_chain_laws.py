@@ -292,7 +292,7 @@ def test_nothing_closes_while_a_source_partition_is_silent(silent: int) -> None:
     chain = InMemoryChain(SETTINGS, REFERENCE)
     chain.receive([request(random_spans(5))], BEGINNING_MS)
     for now_ms in range(BEGINNING_MS, END_MS, 5_000):
-        value = chain.halves.watermark(1 - silent, now_ms, caught_up=True)
+        value = chain.halves.watermark(1 - silent, now_ms, whole_ms=now_ms)
         assert value is not None
         chain.log[0].append(value)
         records: list[WindowRecord] = feed(chain.pairs[0], len(chain.log[0]) - 1, value)
