@@ -1,4 +1,4 @@
-"""What the verdicts of a step mean for going on: pass, wait, no data, blind, unprovable, contradicted or fail.
+"""What the verdicts of a step mean for going on: pass, wait, no data, blind, unprovable, doubted, contradicted or fail.
 
 The statistics are the judge's; here its last word, the words of outside judges and the clock are read together. A gate that is
 forced is open whatever anybody says; an operator's ``promote`` accepts missing proof, but neither a FAIL nor blindness.
@@ -31,6 +31,8 @@ class Gate(StrEnum):
     NO_DATA = "no-data"
     BLIND = "blind"
     UNPROVABLE = "unprovable"
+    DOUBTED = "doubted"
+    """More than traffic is missing: evidence speaks for harm that is not proven, and nothing soaks past it."""
     UNJUDGED = "unjudged"
     """A judge whose PASS is required has not given it in time."""
     CONTRADICTED = "contradicted"
@@ -172,6 +174,8 @@ def _silent(rollout: e.Rollout, version_set: e.VersionSet, ours: e.Heard, second
         return Reading(Gate.OPEN, "an operator promotes without data", proven=False)
     if soaks(version_set):
         limit = policy.bake_seconds if rollout.bakes else rollout.steps[rollout.step].max_seconds
+        if seconds >= limit and ours.doubtful:
+            return _doubted(policy, ours, seconds)
         if seconds >= limit:
             return Reading(Gate.OPEN, f"soaked for {seconds:.0f} s without data and without harm", proven=False)
         return Reading(Gate.WAITING, f"soaks {seconds:.0f} of {limit:.0f} s: {ours.reason}")
@@ -192,8 +196,9 @@ def _baking(rollout: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -
         return Reading(Gate.CONTRADICTED, ours.reason)
     if (judge := _approved_outside(rollout, policy.gate.outside)) is not None:
         return Reading(Gate.OPEN, f"{judge} approves what could not be proven; {baked}", proven=False)
-    if policy.unprovable_bake is not Unsure.SOAK and seconds < proof_seconds(rollout, policy):
-        return Reading(Gate.WAITING, f"baked long enough, and waits for proof: {ours.reason}")
+    if seconds < proof_seconds(rollout, policy) and (ours.doubtful or policy.unprovable_bake is not Unsure.SOAK):
+        awaited = "for its doubt to be settled" if ours.doubtful else "for proof"  # the old version cannot be had back once it drained
+        return Reading(Gate.WAITING, f"baked long enough, and waits {awaited}: {ours.reason}")
     return _unprovable(policy, policy.unprovable_bake, ours, seconds)
 
 
@@ -222,12 +227,23 @@ def _verifying(rollout: e.Rollout, version_set: e.VersionSet, ours: e.Heard, sec
 
 def _unprovable(policy: Policy, answer: Unsure, ours: e.Heard, seconds: float) -> Reading:
     answer = answer_to_unproven(policy, answer)
+    if ours.doubtful and answer is not Unsure.ABORT:
+        return _doubted(policy, ours, seconds)
     if answer is Unsure.SOAK:
         return Reading(Gate.OPEN, f"no harm shown in {seconds:.0f} s, but no proof either: {ours.reason}", proven=False)
     if answer is Unsure.ABORT:
         return Reading(Gate.FAILED, f"could not be proven in {seconds:.0f} s: {ours.reason}")
-    waits = " or ".join(judge.name for judge in policy.gate.outside if judge.may_approve)
-    return Reading(Gate.UNPROVABLE, f"could not be proven in {seconds:.0f} s: {ours.reason}{f'; {waits} may approve it' if waits else ''}")
+    return Reading(Gate.UNPROVABLE, f"could not be proven in {seconds:.0f} s: {ours.reason}{_approvers(policy)}")
+
+
+def _doubted(policy: Policy, ours: e.Heard, seconds: float) -> Reading:
+    text = f"neither proven nor failed in {seconds:.0f} s, and not for want of traffic: {ours.reason}"
+    return Reading(Gate.DOUBTED, text + _approvers(policy))
+
+
+def _approvers(policy: Policy) -> str:
+    judges = " or ".join(judge.name for judge in policy.gate.outside if judge.may_approve)
+    return f"; {judges} may approve it" if judges else ""
 
 
 def answer_to_unproven(policy: Policy, answer: Unsure) -> Unsure:

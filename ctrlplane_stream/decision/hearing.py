@@ -88,6 +88,7 @@ def _noted(draft: Draft, rollout: e.Rollout, verdict: Verdict) -> e.Rollout:
         proven=verdict.proven,
         no_data=verdict.no_data,
         contradicted=verdict.contradicted,
+        doubtful=verdict.doubtful,
     )
     sighted = verdict.judge == OUR_JUDGE and verdict.no_data is not NoDataCause.PIPELINE_LATE
     return replace(

@@ -23,7 +23,7 @@ from ctrlplane_stream.decision.phases import FORWARD, MOVING, QUEUED, Phase
 from ctrlplane_stream.decision.readiness import never_ready, none_ready
 from ctrlplane_stream.model.policy import MaintenanceWindow, Policy, Unsure
 
-_HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.UNJUDGED, gate.Gate.CONTRADICTED)
+_HELD_GATES = (gate.Gate.NO_DATA, gate.Gate.BLIND, gate.Gate.UNPROVABLE, gate.Gate.DOUBTED, gate.Gate.UNJUDGED, gate.Gate.CONTRADICTED)
 LEASE_EXPIRED = "lease-expired"
 """Code of the hold of a rollout whose target went to stable by itself: telemetry that flows again says nothing of why nobody judged."""
 BLIND = "blind"
@@ -45,6 +45,7 @@ _NEXT = MappingProxyType(
         "unprovable": "promote",
         "no-data": "promote",
         "contradicted": "promote",
+        "doubted": "promote",
         "unjudged": "skip",
         BLIND: "skip",
         REVERT_FAILS: "skip",

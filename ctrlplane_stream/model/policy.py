@@ -58,7 +58,8 @@ class Unsure(StrEnum):
     HOLD = "hold"
     """Stay, tell people, and wait for one of them until the hold's deadline."""
     SOAK = "soak"
-    """Stay for the step's maximum time without a FAIL, then go on, marked *unproven*."""
+    """Stay for the step's maximum time without a FAIL, then go on, marked *unproven*. What is not proven for *doubt*, not for want of
+    traffic, is held instead ([gates.md](gates.md#doubt))."""
     ABORT = "abort"
     """Take it for a FAIL: back to the last known good."""
 

@@ -99,7 +99,7 @@ class OnUnprovable(StrEnum):
     """What happens where the traffic cannot prove the margin within the step's maximum time."""
 
     SOAK = "soak"
-    """PASS marked unproven after ``soak_windows`` without harm shown."""
+    """PASS marked unproven after ``soak_windows`` without harm shown and without standing doubt."""
     HOLD = "hold"
     """INCONCLUSIVE until somebody widens the margin, enlarges the step or promotes."""
     APPROVAL = "approval"
@@ -176,7 +176,8 @@ class GatePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     on_unprovable: OnUnprovable = OnUnprovable.SOAK
     """What the judge does with a step that this traffic cannot prove; a policy's own ``on_unprovable`` outranks SOAK if it is not that."""
     silent_windows: int = 3
-    """Windows without one request to the candidate before the step has NO_DATA."""
+    """Windows in a row without one request to the changed service, whatever its version, before the step has NO_DATA. Where only the
+    candidate gets none it has NO_DATA once ten of its requests were due: at a small weight a window without any is nothing unusual."""
     outside: tuple[OutsideJudge, ...] = ()
     """Outside judges that have a say, by name; others are recorded and not heard."""
 
@@ -344,6 +345,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     no_data: NoDataCause | None = None
     contradicted: bool = False
     """What arrives contradicts the weight that the world confirmed: no time mends that, so nothing soaks through it."""
+    doubtful: bool = False
+    """Not for want of traffic: evidence speaks for harm that it does not prove, or cannot be weighed, so that no soak settles it. It passes
+    by proof, a person's word or a judge who may approve."""
     coverage: Coverage = Coverage()
     harm: tuple[Harm, ...] = ()
     """What the candidates harmed in this step, by service; our judge tells it where it is asked to count it."""

@@ -26,7 +26,8 @@ class Judging(msgspec.Struct):
 
 
 class SimulatedJudge:
-    """Verdicts of one environment. ``faulty`` holds (service, label); ``silent`` services get no requests; ``unsure`` ones never prove.
+    """Verdicts of one environment. ``faulty`` holds (service, label); ``silent`` services get no requests; ``unsure`` ones never prove,
+    and of ``doubted`` ones that is not for want of traffic.
 
     Requests to a ``bypassed`` service arrive past what splits them by weight.
     """
@@ -36,6 +37,7 @@ class SimulatedJudge:
         self.faulty: set[tuple[str, str]] = set()
         self.silent: set[str] = set()
         self.unsure: set[str] = set()
+        self.doubted: set[str] = set()
         self.bypassed: set[str] = set()
         self.outside: tuple[str, ...] = ()
         """Judges besides ours, which know the truth too."""
@@ -79,7 +81,8 @@ class SimulatedJudge:
         judging.windows += 1
         services = [c.service for c in assignment.changed]
         if all(name in self.silent for name in services):
-            return self._say(judging, window, VerdictStatus.NO_DATA, "no request came", cause=NoDataCause.SILENT_SERVICE)
+            verdict = self._say(judging, window, VerdictStatus.NO_DATA, "no request came", cause=NoDataCause.SILENT_SERVICE)
+            return msgspec.structs.replace(verdict, doubtful=any(name in self.doubted for name in services))
         bad = [(c.service, c.candidate) for c in assignment.changed if (c.service, c.candidate) in self.faulty]
         if bad and judging.windows >= self.fail_after:
             culprit = Culprit(bad[0][0], bad[0][1], Metric.ERROR_RATIO)
@@ -87,6 +90,9 @@ class SimulatedJudge:
         if not bad and any(name in self.bypassed for name in services):
             verdict = self._say(judging, window, VerdictStatus.INCONCLUSIVE, "arrivals do not follow the weight")
             return msgspec.structs.replace(verdict, contradicted=assignment.weight < 1)
+        if not bad and any(name in self.doubted for name in services):
+            verdict = self._say(judging, window, VerdictStatus.INCONCLUSIVE, "neither harm nor its absence is shown")
+            return msgspec.structs.replace(verdict, doubtful=True)
         if bad or judging.windows < self.pass_after or any(name in self.unsure for name in services):
             return self._say(judging, window, VerdictStatus.INCONCLUSIVE, "more windows are needed")
         return self._say(judging, window, VerdictStatus.PASS, "within its margins")

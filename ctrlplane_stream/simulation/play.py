@@ -196,7 +196,7 @@ class Play:
         loop.deliver, loop.repeat, loop.skew_ms = lambda fact: [(0.0, fact)], list, 0
         loop.actuate = lambda: [loop.actuation_seconds]
         world, judge = loop.world, loop.judge
-        for troubled in (world.broken, world.liars, world.mute, judge.silent, judge.unsure, judge.slandered):
+        for troubled in (world.broken, world.liars, world.mute, judge.silent, judge.unsure, judge.doubted, judge.slandered):
             troubled.clear()
         judge.telemetry.cut = judge.telemetry.late = judge.outside_silent = False
         for target in loop.world.targets.values():

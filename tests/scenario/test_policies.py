@@ -346,6 +346,42 @@ def test_an_outside_judge_may_approve_what_could_not_be_proven() -> None:
     assert weights(loop, "cart") == {"#1": 50, "#2": 50}
 
 
+def test_an_outside_judge_may_approve_what_is_in_doubt() -> None:
+    loop = climbing(replace(QUICK, gate=GatePolicy(outside=(OutsideJudge("business", may_approve=True),))))
+    loop.judge.doubted.add("cart")
+    loop.run(350)
+    (hold,) = loop.driver.rollout("production/cart/2").holds  # type: ignore[union-attr]
+    assert (hold.code, hold.text.endswith("; business may approve it")) == ("doubted", True)
+    say(loop, "business", VerdictStatus.PASS)
+    loop.run(20)
+    assert weights(loop, "cart") == {"#1": 50, "#2": 50}
+
+
+def test_what_is_in_doubt_is_a_failure_where_the_policy_aborts_on_what_is_not_proven() -> None:
+    loop = climbing(replace(ONE_STEP, on_unprovable=Unsure.ABORT))
+    loop.judge.doubted.add("cart")
+    until(loop, "cart/2", Phase.REVERTED)
+
+
+def test_silence_that_follows_a_doubt_is_not_soaked_through() -> None:
+    loop = climbing(replace(ONE_STEP, on_no_data=Unsure.SOAK))
+    loop.judge.silent.add("cart")
+    loop.judge.doubted.add("cart")
+    loop.run(250)
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == (["doubted"], {"#1": 90, "#2": 10})
+
+
+@pytest.mark.parametrize("doubtful", [{}, {"doubtful": False}])
+def test_a_verdict_that_says_nothing_of_doubt_is_soaked_as_ever(doubtful: dict[str, bool]) -> None:
+    """Builds before this one and judges outside do not say it."""
+    loop = climbing(ONE_STEP)
+    loop.judge.telemetry.cut = True
+    for _ in range(7):
+        say(loop, OUR_JUDGE, VerdictStatus.INCONCLUSIVE, windows_judged=5, **doubtful)
+        loop.run(10)
+    assert weights(loop, "cart") == {"#2": 100}
+
+
 def test_an_outside_judge_approves_no_step_that_is_too_young() -> None:
     loop = approved_at_once(Step(10, 60, 300, 1))
     loop.run(35)

@@ -7,7 +7,7 @@ from ctrlplane_stream.decision.phases import ENDED, Phase
 from ctrlplane_stream.model.commands import Command, Verb
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.facts import WorldCause
-from ctrlplane_stream.model.policy import Step
+from ctrlplane_stream.model.policy import Step, Unsure
 from ctrlplane_stream.model.verdicts import INSTANCES, Culprit, VerdictStatus
 from ctrlplane_stream.simulation.loop import QUICK
 from ctrlplane_stream.simulation.world import Sickness
@@ -86,6 +86,70 @@ def test_an_unprovable_step_is_left_unproven_and_marked_where_the_policy_soaks()
     loop.push("cart", 2)
     until(loop, "cart/2", Phase.COMPLETED)
     assert loop.driver.rollout("production/cart/2").unproven == (0, 1, 2)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("answer", [Unsure.SOAK, Unsure.HOLD])
+def test_a_step_in_doubt_is_held_and_nothing_soaks_through_it(answer: Unsure) -> None:
+    """It is not traffic that is missing: evidence speaks for harm, and more of it settles that, or a person."""
+    loop = shop(policy=replace(QUICK, on_unprovable=answer))
+    loop.judge.doubted.add("cart")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.run(QUICK.steps[0].max_seconds - 30)
+    assert held(loop, "cart/2") == []
+    loop.run(400)
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == (["doubted"], {"#1": 90, "#2": 10})
+    (notice,) = loop.driver.notices
+    assert "not for want of traffic: neither harm nor its absence is shown" in notice.text
+    assert notice.next_command == "ctrlplane-stream control promote production/cart/2 --why REASON"
+    loop.judge.doubted.clear()
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_whoever_knows_better_promotes_a_step_in_doubt_and_only_that() -> None:
+    loop = shop()
+    loop.judge.doubted.add("cart")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.run(60)
+    loop.say(Say.PROMOTE, rollout="production/cart/2")
+    loop.run(QUICK.steps[0].max_seconds + 30)
+    assert (held(loop, "cart/2"), weights(loop, "cart")) == (["doubted"], {"#1": 50, "#2": 50})
+
+
+def test_a_bake_in_doubt_keeps_the_old_version_until_harm_is_proven() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.judge.doubted.add("cart")
+    loop.run(2 * QUICK.bake_seconds)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.BAKING, [])
+    assert "waits for its doubt to be settled" in (loop.driver.rollout("production/cart/2").waiting_for or "")  # type: ignore[union-attr]
+    loop.judge.faulty.add(("cart", "#2"))
+    until(loop, "cart/2", Phase.REVERTED)
+    assert weights(loop, "cart") == {"#1": 100}
+
+
+def test_a_bake_whose_doubt_stays_is_prolonged_by_a_step_and_then_held_for_a_person() -> None:
+    loop = shop()
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.judge.doubted.add("cart")
+    loop.run(QUICK.bake_seconds + QUICK.steps[-1].max_seconds - 20)
+    assert held(loop, "cart/2") == []
+    loop.run(40)
+    assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.BAKING, ["doubted"])
+    loop.say(Say.PROMOTE, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.COMPLETED)
+
+
+def test_a_doubt_that_nobody_settles_is_reverted_at_its_deadline() -> None:
+    loop = shop()
+    loop.judge.doubted.add("cart")
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.run(QUICK.steps[0].max_seconds + QUICK.hold_deadline_seconds + 100)
+    assert phase(loop, "cart/2") is Phase.REVERTED
 
 
 def test_approval_gates_wait_for_a_person() -> None:

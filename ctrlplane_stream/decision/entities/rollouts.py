@@ -54,6 +54,7 @@ class Heard(msgspec.Struct, frozen=True):
     proven: bool = False
     no_data: str | None = None
     contradicted: bool = False
+    doubtful: bool = False
 
 
 class Word(StrEnum):

@@ -114,6 +114,8 @@ def _unproven_step(books: Books, state: State, rollout: e.Rollout, step: int, at
     yield from _blind_or_failed(rollout, step, verdict)
     if verdict is not None and verdict.contradicted:
         yield Violation(5, f"{rollout.id} left step {step + 1} while arrivals contradict its weight")
+    if verdict is not None and verdict.doubtful and not any(j.may_approve and word is VerdictStatus.PASS for j, word in words.items()):
+        yield Violation(5, f"{rollout.id} left step {step + 1} in doubt, which nobody has settled")
     if verdict is not None and verdict.status not in (VerdictStatus.PASS, VerdictStatus.FAIL):
         approved = any(judge.may_approve and word is VerdictStatus.PASS for judge, word in words.items())
         soaked = Unsure.SOAK in (policy.on_unprovable, policy.unprovable_bake, policy.on_no_data, policy.on_unknown_service)

@@ -188,7 +188,7 @@ def doubted(state: StepState, assignment: Assignment, found: Iterable[MetricEvid
     standing: dict[tuple[str, GuardRole, Metric, Comparison], float] = {}
     for key, check in state.checks.items():
         question = by_key.get("|".join(key.split("|")[:4]))
-        if question is None or not check.windows or (nats := _standing(check)) < loud:
+        if question is None or not check.windows or harm_of(check) < loud or (nats := _standing(check)) < loud:
             continue
         against_past = question.comparison is Comparison.BASELINE
         if not (against_past and explains(question.guard, question.metric, question.margin, check, state, assignment)):

@@ -3,6 +3,8 @@
 `begin` freezes the past of everything that is watched, `judge_window` folds one window, `verdict_of` says what a state means. The order
 of judgement: harm proven by any guard; then silence and blindness; then whether arrivals follow the weight; then the minimum; then proof,
 unless a comparison with the past speaks loudly against it, which takes more windows; then what the policy says where proof is out of reach.
+
+What is INCONCLUSIVE or NO_DATA is *doubtful* where more is missing than traffic: evidence speaks for harm, or cannot be weighed.
 """
 
 import math
@@ -156,7 +158,8 @@ def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEviden
                 reason, cause = pipeline_late(state.lag_seconds), NoDataCause.PIPELINE_LATE
             else:
                 reason, cause = silent_service(change, seen.empty_windows), NoDataCause.SILENT_SERVICE
-            return _verdict(state, assignment, VerdictStatus.NO_DATA, reason, metrics=found, no_data=cause)
+            doubt = _speaks_against(state, assignment, found)
+            return _verdict(state, assignment, VerdictStatus.NO_DATA, reason, metrics=found, no_data=cause, doubtful=doubt)
         if seen.is_unsent and seen.candidate > 0:
             return _verdict(
                 state,
@@ -165,6 +168,7 @@ def _silence(state: StepState, assignment: Assignment, found: tuple[MetricEviden
                 silent_candidate(change, seen),
                 metrics=found,
                 no_data=NoDataCause.SILENT_SERVICE,
+                doubtful=_speaks_against(state, assignment, found),
             )
         if seen.is_unsent:
             return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, one_version(change, seen), metrics=found, contradicted=True)
@@ -191,20 +195,23 @@ def _lost_elsewhere(arrivals: MetricEvidence, state: StepState, assignment: Assi
 def _progress(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> Verdict:
     policy = assignment.policy
     if (otherwise := _otherwise_sampled(state, assignment)) is not None:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, otherwise, metrics=found)
+        return _in_doubt(state, assignment, otherwise, found)
     if (call := _failing_new_call(state, assignment)) is not None:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, fails_anew(call), metrics=found)
+        return _in_doubt(state, assignment, fails_anew(call), found)
     if _loses_unexplained(state, assignment, found):
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unexplained(state, assignment), metrics=found)
+        return _in_doubt(state, assignment, unexplained(state, assignment), found)
     owed = outlooks(state, assignment)
     enough = state.watched >= policy.minimum_windows and _requests(state, assignment) >= policy.minimum_samples
+    doubt = doubted(state, assignment, found)
     if enough and not owed:
-        doubt = doubted(state, assignment, found)
         if doubt is not None and doubt.comparison is Comparison.BASELINE and doubt.missing is None:
-            return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(doubt, proven=True), metrics=found)
+            return _in_doubt(state, assignment, suspicious(doubt, proven=True), found)
         return _verdict(state, assignment, VerdictStatus.PASS, passed(state, assignment), metrics=found, proven=bool(policy.proof))
+    if doubt is not None:
+        return _in_doubt(state, assignment, suspicious(doubt, proven=False), found)
     if state.watched < policy.minimum_windows or not _out_of_reach(state, assignment, slowest(owed)):
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, waiting(state, owed, assignment, found), metrics=found)
+        why, withheld = waiting(state, owed, assignment, found), enough and _withheld(owed, state.windows)
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, why, metrics=found, doubtful=withheld)
     return _unprovable(state, assignment, found, owed)
 
 
@@ -240,16 +247,37 @@ def _loses_unexplained(state: StepState, assignment: Assignment, found: tuple[Me
 def _unprovable(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...], owed: tuple[Outlook, ...]) -> Verdict:
     policy = assignment.policy
     if policy.on_unprovable is not OnUnprovable.SOAK:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, unprovable(state, owed, assignment), metrics=found)
+        why, withheld = unprovable(state, owed, assignment), _withheld(owed, policy.maximum_windows)
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, why, metrics=found, doubtful=withheld)
     if state.watched < policy.soak_windows or _requests(state, assignment) < 1:
         return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, soaking(state, owed, assignment), metrics=found)
-    doubt = doubted(state, assignment, found)
-    if doubt is not None:
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, suspicious(doubt, proven=False), metrics=found)
     late = last(owed)
-    if late is not None and all(outlook.windows * _OVERDUE <= policy.maximum_windows for outlook in owed):
-        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, overdue(state, late), metrics=found)
+    if late is not None and all(_is_overdue(outlook, policy.maximum_windows) for outlook in owed):
+        withheld = _withheld(owed, policy.maximum_windows)
+        return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, overdue(state, late, withheld), metrics=found, doubtful=withheld)
     return _verdict(state, assignment, VerdictStatus.PASS, soaked(state, owed, assignment), metrics=found)
+
+
+def _is_overdue(outlook: Outlook, windows: int) -> bool:
+    """Whether a candidate that does no harm would have been proven in so many windows."""
+    return outlook.windows * _OVERDUE <= windows
+
+
+def _withheld(owed: tuple[Outlook, ...], windows: int) -> bool:
+    """Whether it is the candidate that withholds a proof, not the traffic: a doubt where the step may take no more windows. Side by side
+    only: a slow minute ruins a proof against the past as well, and identical versions were held for it."""
+    beside = [outlook for outlook in owed if outlook.question.comparison is not Comparison.BASELINE]
+    return any(outlook.withheld or _is_overdue(outlook, windows) for outlook in beside)
+
+
+def _speaks_against(state: StepState, assignment: Assignment, found: tuple[MetricEvidence, ...]) -> bool:
+    """Whether what was seen before nothing was seen any more is no reason to go on."""
+    return (
+        doubted(state, assignment, found) is not None
+        or _failing_new_call(state, assignment) is not None
+        or _otherwise_sampled(state, assignment) is not None
+        or _loses_unexplained(state, assignment, found)
+    )
 
 
 def _out_of_reach(state: StepState, assignment: Assignment, outlook: Outlook | None) -> bool:
@@ -275,6 +303,11 @@ def _coverage(state: StepState, lag_seconds: float) -> Coverage:
     )
 
 
+def _in_doubt(state: StepState, assignment: Assignment, why: str, found: tuple[MetricEvidence, ...]) -> Verdict:
+    """What more traffic alone does not settle."""
+    return _verdict(state, assignment, VerdictStatus.INCONCLUSIVE, why, metrics=found, doubtful=True)
+
+
 def _verdict(
     state: StepState,
     assignment: Assignment,
@@ -286,6 +319,7 @@ def _verdict(
     culprit: Culprit | None = None,
     no_data: NoDataCause | None = None,
     contradicted: bool = False,
+    doubtful: bool = False,
     coverage: Coverage | None = None,
 ) -> Verdict:
     return Verdict(
@@ -303,6 +337,7 @@ def _verdict(
         culprit=culprit,
         no_data=no_data,
         contradicted=contradicted,
+        doubtful=doubtful,
         coverage=coverage or _coverage(state, state.lag_seconds),
         harm=harm_of(state, assignment) if assignment.counts_harm and state.windows else (),
     )

@@ -148,9 +148,11 @@ def fails_anew(call: NewCall) -> str:
     )
 
 
-def overdue(state: StepState, outlook: Outlook) -> str:
-    """Why a step whose traffic could prove it is still not proven at the end of its time."""
-    return f"{_late(state, outlook)}. Look at it, and promote or abort it by hand."
+def overdue(state: StepState, outlook: Outlook, doubtful: bool) -> str:
+    """Why a step whose traffic could prove it is still not proven at the end of its time. ``doubtful``: it is held for that."""
+    if doubtful:
+        return f"{_late(state, outlook)}. Look at it, and promote or abort it by hand."
+    return f"{_late(state, outlook)}. That is by the past, which time changes too, and nothing speaks for harm."
 
 
 def waiting(state: StepState, owed: tuple[Outlook, ...], assignment: Assignment, found: tuple[MetricEvidence, ...]) -> str:
@@ -162,12 +164,14 @@ def waiting(state: StepState, owed: tuple[Outlook, ...], assignment: Assignment,
             f"No harm found in {state.watched} of at least {policy.minimum_windows} windows and {requests:.0f} of at least "
             f"{policy.minimum_samples} candidate requests."
         )
-    outlook = last(owed)
+    outlook = next((each for each in owed if each.withheld), last(owed))
     if outlook is None:
         return f"No harm found in {counted(state.windows, 'window')}."
     if outlook.withheld:
         return f"{_between(outlook.question, found)} after {counted(state.windows, 'window')}: {_CLOSE}."
-    return f"No harm found in {counted(state.windows, 'window')}; the {_of(outlook.question)} needs {_about(max(1.0, outlook.left))} more."
+    late = f", where {_about(max(1.0, outlook.windows))} in all were to be expected" if outlook.windows < state.windows else ""
+    left = _about(max(1.0, outlook.left))
+    return f"No harm found in {counted(state.windows, 'window')}; the {_of(outlook.question)} needs {left} more{late}."
 
 
 def not_begun(assignment: Assignment) -> str:

@@ -27,7 +27,7 @@ def _mute(stage: Stage, act: Act) -> None:
 
 def _mend(stage: Stage, act: Act) -> None:
     loop = stage.loop
-    for troubled in (loop.world.broken, loop.world.liars, loop.world.mute, loop.judge.unsure, loop.judge.slandered):
+    for troubled in (loop.world.broken, loop.world.liars, loop.world.mute, loop.judge.unsure, loop.judge.doubted, loop.judge.slandered):
         troubled.discard(act.service)
 
 

@@ -14,7 +14,9 @@ from ctrlplane_stream.simulation.plans import Act, Deed
 
 
 def _unsure(stage: Stage, act: Act) -> None:
-    stage.loop.judge.unsure.add(act.service)
+    """For want of traffic, or for doubt."""
+    judge = stage.loop.judge
+    (judge.doubted if act.number % 2 else judge.unsure).add(act.service)
 
 
 def _slander(stage: Stage, act: Act) -> None:

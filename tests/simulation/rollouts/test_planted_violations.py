@@ -45,7 +45,7 @@ from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.decisions import Reason
 from ctrlplane_stream.model.facts import Origin, OverrideVerb, WorldCause
 from ctrlplane_stream.model.identity import ServiceKind
-from ctrlplane_stream.model.policy import Fleet, OnDrift, Policy, Step
+from ctrlplane_stream.model.policy import Fleet, OnDrift, Policy, Step, Unsure
 from ctrlplane_stream.model.strictest import strictest
 from ctrlplane_stream.model.verdicts import VerdictStatus
 from ctrlplane_stream.model.world import Capacity, TargetObserved, WantedVersion
@@ -54,7 +54,15 @@ from ctrlplane_stream.simulation.loop import QUICK, Loop, catalog, service
 from ctrlplane_stream.simulation.plans import Deed
 from ctrlplane_stream.simulation.play import Play
 from ctrlplane_stream.testing import InvariantBroken
-from tests.scenario import test_first_versions, test_operators, test_policies, test_reverts, test_side_by_side, test_versions
+from tests.scenario import (
+    test_first_versions,
+    test_operators,
+    test_policies,
+    test_reverts,
+    test_side_by_side,
+    test_steps_and_gates,
+    test_versions,
+)
 from tests.scenario.shop import old_version_being_parked, parked_beside_stable, release_waiting, shop, until
 
 SEEDS = 1_000
@@ -83,6 +91,7 @@ _sized, _wanted_version = targets.sized, targets._wanted_version
 _weighted, _prepared, _with_version = targets.weighted, targets.prepared, targets.with_version
 _read, _admitted, _watched = gate.read, transitions._admitted, stuck.watch_targets
 _while_shown, _may_fail, _failure = rollout._while_shown, rollout._may_fail, targets.failure
+_unprovable, _baking, _silent = gate._unprovable, gate._baking, gate._silent
 _finish, _announce, _offer = engine._finish, promoting._announce, versioning._offer
 _count = itertools.count()
 _decisions = itertools.count()
@@ -127,6 +136,19 @@ def _loses_stable(draft: Any, moved: Any, because: str) -> Any:
 def _open_when_unsure(*args: Any) -> Reading:
     reading = _read(*args)
     return Reading(Gate.OPEN, "planted") if reading.gate is Gate.WAITING else reading
+
+
+def _soaked_past_a_doubt(policy: Policy, answer: Unsure, ours: e.Heard, seconds: float) -> Reading:
+    """Take every missing proof for want of traffic."""
+    return _unprovable(policy, answer, replace(ours, doubtful=False), seconds)
+
+
+def _baked_in_doubt(moved: e.Rollout, policy: Policy, ours: e.Heard, seconds: float) -> Reading:
+    return _baking(moved, policy, replace(ours, doubtful=False), seconds)
+
+
+def _silent_after_a_doubt(moved: e.Rollout, version_set: e.VersionSet, ours: e.Heard, seconds: float) -> Reading:
+    return _silent(moved, version_set, replace(ours, doubtful=False), seconds)
 
 
 def _open_when_blind(*args: Any) -> Reading:
@@ -631,6 +653,24 @@ def test_an_override_that_is_taken_for_another_of_the_same_id_is_seen() -> None:
 def test_an_approval_that_shortens_a_step_is_seen(case: Callable[[], None], left: str) -> None:
     """As rare: an outside judge that may approve, and is faster than ours."""
     with planted([(gate, "read", _open_to_approval)]), pytest.raises(InvariantBroken, match=f"invariant 5: .* left step 1 {left}"):
+        case()
+
+
+@pytest.mark.parametrize(
+    ("gate_of", "deaf", "case"),
+    [
+        (
+            "_unprovable",
+            _soaked_past_a_doubt,
+            lambda: test_steps_and_gates.test_a_step_in_doubt_is_held_and_nothing_soaks_through_it(Unsure.SOAK),
+        ),
+        ("_baking", _baked_in_doubt, test_steps_and_gates.test_a_bake_in_doubt_keeps_the_old_version_until_harm_is_proven),
+        ("_silent", _silent_after_a_doubt, test_policies.test_silence_that_follows_a_doubt_is_not_soaked_through),
+    ],
+)
+def test_a_doubt_that_is_soaked_past_is_seen(gate_of: str, deaf: Any, case: Callable[[], None]) -> None:
+    """As rare: a doubt that lasts for all the time of a step, or comes up in a bake."""
+    with planted([(gate, gate_of, deaf)]), pytest.raises(InvariantBroken, match=r"invariant 5: .* in doubt, which nobody has settled"):
         case()
 
 

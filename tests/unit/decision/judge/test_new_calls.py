@@ -45,6 +45,7 @@ def last(calls: Calls, before: Calls | None = None, kind: EdgeKind = EdgeKind.EX
 def test_a_candidate_whose_new_calls_fail_does_not_pass(kind: EdgeKind) -> None:
     verdict = last({"#2": (40, 40)}, kind=kind)
     assert verdict.status is VerdictStatus.INCONCLUSIVE
+    assert verdict.doubtful
     assert f"cart #2 calls pay ({kind}), which #1 does not, and 800 of 800 of these calls failed" in verdict.reason
     (evidence,) = [each for each in verdict.metrics if each.guard == "pay"]
     assert evidence.candidate.value == 1.0
