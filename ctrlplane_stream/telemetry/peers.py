@@ -45,10 +45,16 @@ _SERVER_NAMED = re.compile(
     r"(\bamq\.gen-|\.gen-(?=\S*[A-Z0-9])|\.anonymous\.(?=\S*[A-Z0-9])|\bamq\.rabbitmq\.reply-to\.|^_INBOX\.|^ID:)\S+"
 )
 """Queues that a broker or a client library named: RabbitMQ, Spring, NATS, JMS."""
-_USER = re.compile(r"^[^/@\s]*:[^@\s]*@|(?<![^/\s])[^/@\s]+@(?=(?:[\w-]+\.)+[a-z]{2,}(?![\w.-]))", re.IGNORECASE)
-"""User and password at the beginning, and the user of a mail address."""
-_VALUE = re.compile(r"=.*", re.DOTALL)
-"""What follows in a connection string (``Server=h;Password=…``): which of its values are secret its keys say in many languages."""
+_USER = re.compile(
+    r"^[^:]*:.*@|^[^/@]+/.*@(?=(?://)?[^/@:\s]+(?::\d{1,5}(?!\w)|/))|(?<![^/\s])[^/@\s]+@(?=(?:[\w-]+\.)+[a-z]{2,}(?![\w.-]))",
+    re.IGNORECASE | re.DOTALL,
+)
+"""``user:password@`` at the beginning, ``user/password@`` before what has a port or a path, and the user of a mail address. Passwords hold
+any character, so what is cut ends at the last ``@``."""
+_USER_OF_DATABASE = re.compile(r"^[^/@]+/.*@", re.DOTALL)
+"""``user/password@`` before a name alone, as Oracle's: elsewhere that may be a name with its version (``shop/orders@v2``)."""
+_VALUE = re.compile(r"[?=]")
+"""Behind it are values, in a connection string (``Server=h;Password=…``) too: which of them are secret its keys say in many languages."""
 _TARGET = re.compile(
     r"^(?:(?:dns|xds|passthrough|ipv[46]):(?!\d+$)(?://[^/]*/)?|(?!unix:|file:|sqlite:|https?:)[a-z][a-z\d+.-]*:///)([^/,]+).*",
     re.IGNORECASE,
@@ -166,7 +172,8 @@ def _from_url(url: str, port: str) -> tuple[str, str]:
 
 def _database_name(system: str, attributes: Mapping[str, str], host: str) -> str:
     namespace = _first(attributes, NAMESPACES) or _host_name(host)
-    return f"{system}/{_plain(namespace)}"[:_LONGEST] if namespace else system
+    named = namespace if "://" in namespace else _USER_OF_DATABASE.sub("", namespace)
+    return f"{system}/{_plain(named)}"[:_LONGEST] if namespace else system
 
 
 def _destination_name(system: str, attributes: Mapping[str, str]) -> str:
@@ -195,10 +202,16 @@ def _shown(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without user, password and values, and without what looks generated in it; of a URL what its path ends with, else its host."""
+    """A name without user, password and values, and without what looks generated in it; of a URL what its path ends with, else its host.
+
+    An ``@`` among the values may be a password's end, of which those are a part: then nothing is shown of what may be its beginning.
+    """
     if "://" in name and not name.startswith(_TOPIC_SCHEMES):
         return _end_of_url(name.partition("://")[2].partition(";")[0])
-    return _VALUE.sub("=*", _masked(_USER.sub("", name).partition("?")[0]))
+    head, *values = _VALUE.split(name, maxsplit=1)
+    if "@" in "".join(values) and not {":", "/"}.isdisjoint(head):
+        return "*"
+    return _masked(_USER.sub("", head)) + ("=*" if name[len(head) :].startswith("=") else "")
 
 
 def _end_of_url(rest: str) -> str:
