@@ -83,7 +83,7 @@ def change_to(
     changed = {name: value for name, value in right.items() if sight.values[name] != value}
     written = {name: value for name, value in memory.written.items() if not (partly and name in sight.trouble)}
     kept = Memory(msgspec.structs.replace(ledger, weights=ledger.goal), written | right, before)
-    return Change(changed, kept, serving, _subject(sight.serving, serving, bool(changed), what), story)
+    return Change(changed, kept, serving, _subject(_stood(sight), serving, bool(changed), what), story)
 
 
 def numbered(change: Change, sight: GitSight) -> Change:
@@ -160,7 +160,16 @@ def _unfit(sight: GitSight, command: Command) -> Refusal | None:
 def _subject(before: str | None, after: str | None, changed: bool, what: str) -> str:
     if not changed:
         return f"{what}, {after or 'what was there before us'} stays"
+    if before is not None and before == after:
+        return f"{what}, {after} goes on, with other versions declared beside it"
     return f"{after or 'back to what was there before us'} instead of {before or 'what was there'}"
+
+
+def _stood(sight: GitSight) -> str | None:
+    """What a commit of ours is instead of: the version that serves, else what we last declared, unless somebody wrote over that."""
+    if sight.serving is not None or sight.memory is None:
+        return sight.serving
+    return _all_of(sight.memory.ledger.goal) if sight.edited is None else "what somebody wrote there"
 
 
 def _story(command: Command) -> tuple[str, ...]:

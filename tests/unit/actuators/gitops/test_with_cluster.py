@@ -62,6 +62,7 @@ def test_commits_declare_versions_and_stable_while_weights_go_to_the_cluster(pla
 
     async def clause(beside: Beside) -> None:
         declared = len(beside.scene.bare.log())
+        assert beside.scene.bare.log()[0] == "shop/cart in production: prepare, #1 goes on, with other versions declared beside it"
         for sequence, weight in ((3, 10), (4, 50), (5, 100)):
             outcome = await beside.apply(wanted(version(1, 100 - weight), version(2, weight)), sequence)
             assert outcome.status is OutcomeStatus.APPLIED
