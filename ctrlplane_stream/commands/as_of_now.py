@@ -60,19 +60,18 @@ def _until(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
     if label is None or zero is None:
         return None
     ran_ms = draft.clock.steady - zero.steady
-    latest = draft.clock.now_ms + policy.drain_limit_seconds * 1000 - ran_ms
+    latest = draft.clock.now_ms + policy.drain_limit_seconds * 1000 - min(ran_ms, draft.clock.steady - rollout.phase_since_steady)
     if is_job(draft.version_set(rollout.id), unit.service):
         return f"at the latest at {time_of_day(latest)}"
     arrivals = draft.find(f"arrivals/{unit.service}", e.ArrivalsEntry)
     last = arrivals.last_met.get(label) if arrivals is not None else None
     quiet = max(draft.clock.now_ms - ran_ms, (last or 0) * 1000)
     met = f"it last met a request before {time_of_day(last * 1000)}; " if last is not None else ""
-    earliest = min(quiet + policy.drain_seconds * 1000, latest)
+    earliest = quiet + policy.drain_seconds * 1000
     if earliest <= draft.clock.now_ms:
         return None
-    return (
-        f"{met}it goes at {time_of_day(earliest)} at the earliest, and at {time_of_day(latest)} even if a stray request comes now and then"
-    )
+    told = f"; if requests still come at {time_of_day(latest)}, people are told" if latest > draft.clock.now_ms else ""
+    return f"{met}it goes at {time_of_day(earliest)} at the earliest{told}"
 
 
 def time_of_day(ms: float) -> str:

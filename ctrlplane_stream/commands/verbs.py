@@ -82,8 +82,8 @@ MEANINGS: dict[OverrideVerb, Meaning] = {
         "not ready takes no traffic, and the old one stays until the new one serves. What is paused, or was edited by hand, stays held "
         "until `resume`. What still queues begins without waiting for hold_after_revert_seconds, and for its turn as before. With "
         "--unsafe a version that is not ready takes traffic too, wherever a route gives it; without one ready instance it is held at the "
-        "end of its bake, and not made stable. Where only ready instances make a weight (behind one Service, consumers, exchanges in "
-        "place), that waits for them all the same.",
+        "end of its bake, and not made stable; and what drains goes at once, under whatever requests it still meets. Where only ready "
+        "instances make a weight (behind one Service, consumers, exchanges in place), that waits for them all the same.",
         options=("--unsafe",),
     ),
     OverrideVerb.SKIP: Meaning(

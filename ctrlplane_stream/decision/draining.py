@@ -1,10 +1,11 @@
 """When nobody talks to a version any more, and parking it then.
 
 A version is drained when its weight is confirmed 0, the windows since then have closed, and no request has arrived at it for the
-drain time; or when the upper limit has passed, since a stray long poll must not keep a version for ever. Until then an old version is
-kept, too, while not every instance of the new one is ready. Telemetry that says that real
-traffic still arrives holds even so: then the weight was not what the world said. A version of a job is drained when none of its runs is
-under way, or at the same limit.
+drain time. No time ends that while requests arrive, however few: whoever sends them goes past the route, and would be cut off. Beyond
+the drain limit, which counts from when it was to go, people are told, and one of them may say that it goes all the same.
+
+The limit ends what else is waited for: windows that do not close, since telemetry stands still; an old version that is kept while not
+every instance of the new one is ready; runs of a job that are under way, which is all that keeps a version of one.
 """
 
 from ctrlplane_stream.decision import entities as e
@@ -16,9 +17,6 @@ from ctrlplane_stream.model.commands import Verb
 from ctrlplane_stream.model.identity import ServiceKind
 from ctrlplane_stream.model.policy import Policy
 from ctrlplane_stream.model.world import Capacity
-
-STRAY_SHARE = 0.05
-"""Above this share of a target's arrivals a version still takes real traffic, and the drain limit does not end its drain."""
 
 
 def drain(draft: Draft, rollout: e.Rollout) -> str | None:
@@ -50,9 +48,10 @@ def _drain_unit(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> str | None:
         return wait
     if any(hold.sticky for hold in rollout.holds):
         return f"{unit.service} {label} has drained and is kept while the rollout is held"
+    because = _why_it_goes(draft, rollout, unit, label)
     retention = int(draft.version_set(rollout.id).policy.retention_seconds * 1000)
     draft.put_target(with_version(target, e.LiveVersion(label, Capacity.PARKED, 0, draft.clock.steady + retention)))
-    draft.tell(unit.service, Telling(Verb.PARK, f"{label} has drained", rollout.id))
+    draft.tell(unit.service, Telling(Verb.PARK, because, rollout.id))
     return f"{unit.service} {label} is being parked"
 
 
@@ -60,52 +59,81 @@ def _undrained(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> st
     """Why the version may not be parked yet, or None."""
     if rollout.forced_unsafe:
         return None
-    if not rollout.promoted:
-        if not at_zero(draft, unit):
-            return f"{unit.service} {label} is not confirmed at weight 0"
-        if not unit.weighted and not takes_requests(draft.target(unit.service), label):
-            return None
+    if not rollout.promoted and not at_zero(draft, unit):
+        return f"{unit.service} {label} is not confirmed at weight 0"
+    if _never_served(draft, rollout, unit):
+        return None
     if not is_shown(draft, draft.target(unit.service)):
         return f"{unit.service} {label} is not confirmed at weight 0"
-    return _still_met(draft, rollout, unit.service, label)
+    return _still_met(draft, rollout, unit.service, label, rollout.phase_since_steady)
 
 
-def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str) -> str | None:
-    chosen, zero = draft.version_set(rollout.id), draft.target(service).zero_since.get(label)
-    if (why := _meets(draft, service, label, chosen.policy, job=is_job(chosen, service))) is not None:
+def _never_served(draft: Draft, rollout: e.Rollout, unit: e.Unit) -> bool:
+    """Whether what goes is a candidate that nobody gave any weight: whatever arrives there are health checks."""
+    return not rollout.promoted and not unit.weighted and not takes_requests(draft.target(unit.service), unit.candidate)
+
+
+def _why_it_goes(draft: Draft, rollout: e.Rollout, unit: e.Unit, label: str) -> str:
+    """That a version has drained; where it goes without having been seen to, that is said in the log besides."""
+    if _never_served(draft, rollout, unit):
+        return f"{label} has drained"
+    undrained = _still_met(draft, rollout, unit.service, label, draft.clock.steady)
+    if undrained is None:
+        return f"{label} has drained"
+    how = "as it was forced, and unsafe" if rollout.forced_unsafe else "at its drain limit"
+    draft.because("undrained", f"{unit.service} {label} goes {how}: {undrained}", rollout.id)
+    return f"{label} goes {how}"
+
+
+def _still_met(draft: Draft, rollout: e.Rollout, service: str, label: str, since: int) -> str | None:
+    chosen = draft.version_set(rollout.id)
+    if (why := _meets(draft, service, label, chosen.policy, since, job=is_job(chosen, service))) is not None:
         return why
-    if is_job(chosen, service) or zero is None or draft.clock.seconds_since(zero.steady) >= chosen.policy.drain_limit_seconds:
+    if is_job(chosen, service) or _is_late(draft, service, label, chosen.policy, since):
         return None
     return _not_whole(draft, rollout, service, label)
 
 
 def meets_at_rest(draft: Draft, service: str, label: str) -> str | None:
     """Why a version that nothing moves any more, and that a hand had serve, may not be parked again yet, or None."""
-    return _meets(draft, service, label, draft.policy(service), job=kind_of(draft, service) is ServiceKind.JOB)
+    return _meets(draft, service, label, draft.policy(service), 0, job=kind_of(draft, service) is ServiceKind.JOB)
 
 
-def _meets(draft: Draft, service: str, label: str, policy: Policy, *, job: bool) -> str | None:
-    """How a version still meets requests, or may, or None."""
-    zero = draft.target(service).zero_since.get(label)
+def _meets(draft: Draft, service: str, label: str, policy: Policy, since: int, *, job: bool) -> str | None:
+    """How a version that is to go ``since`` then (steady, in ms) still meets requests, or may, or None."""
+    target = draft.target(service)
+    zero, late = target.zero_since.get(label), _is_late(draft, service, label, policy, since)
     if zero is None:
-        return f"{service} {label} was not yet seen at weight 0" if draft.target(service).seen(label) is not None else None
-    seconds = draft.clock.seconds_since(zero.steady)
+        return f"{service} {label} was not yet seen at weight 0" if target.seen(label) is not None else None
     if job:
-        under_way = still_running(draft.target(service), label)
-        return f"{service} {label}: {under_way} runs are under way" if under_way and seconds < policy.drain_limit_seconds else None
-    arrivals = draft.find(f"arrivals/{service}", e.ArrivalsEntry)
-    if seconds >= policy.drain_limit_seconds:
-        share = _share(arrivals, label, zero)
-        return f"{service} {label} still takes {share:.0%} of the requests at weight 0" if share > STRAY_SHARE else None
+        under_way = still_running(target, label)
+        return f"{service} {label}: {under_way} runs are under way" if under_way and not late else None
+    arrivals, seconds = draft.find(f"arrivals/{service}", e.ArrivalsEntry), draft.clock.seconds_since(zero.steady)
     if seconds < policy.drain_seconds or arrivals is None:
-        return f"{service} {label} drains ({seconds:.0f} of {policy.drain_seconds:.0f} s)"
-    closed_until = arrivals.window + arrivals.window_seconds
-    if closed_until < zero.ms / 1000 + policy.drain_seconds:
+        unseen = ", and nothing is seen of it" if arrivals is None and seconds >= policy.drain_seconds else ""
+        return None if late else f"{service} {label} drains ({seconds:.0f} of {policy.drain_seconds:.0f} s){unseen}"
+    closed_until, last = arrivals.window + arrivals.window_seconds, arrivals.last_met.get(label, 0)
+    seen_whole = closed_until >= zero.ms / 1000 + policy.drain_seconds
+    met_since = seen_whole or last - arrivals.window_seconds >= zero.ms / 1000
+    if last > closed_until - policy.drain_seconds and met_since:
+        return f"{service} {label} {_how_met(arrivals, label, closed_until - last)}"
+    if not seen_whole and not late:
         return f"{service} {label} drains: the windows of its drain time have not closed yet"
-    last = arrivals.last_met.get(label, 0)
-    if last > closed_until - policy.drain_seconds:
-        return f"{service} {label} still met requests {closed_until - last:.0f} s before the last closed window's end"
     return None
+
+
+def _is_late(draft: Draft, service: str, label: str, policy: Policy, since: int) -> bool:
+    """Whether a version that is to go ``since`` then (steady, in ms), and has no weight, has been waited for beyond the drain limit."""
+    zero = draft.target(service).zero_since.get(label)
+    return zero is not None and draft.clock.seconds_since(max(zero.steady, since)) >= policy.drain_limit_seconds
+
+
+def _how_met(arrivals: e.ArrivalsEntry, label: str, ago: float) -> str:
+    """How many requests a version met at weight 0, in the last window that closed or how long before its end."""
+    if (count := arrivals.counts.get(label, 0)) == 0:
+        return f"still met requests at weight 0, {ago:.0f} s before the last closed window's end"
+    total = sum(arrivals.counts.values())
+    return f"still meets requests at weight 0: {count} of {total} in the last {arrivals.window_seconds:g} s that were seen"
 
 
 def _not_whole(draft: Draft, rollout: e.Rollout, service: str, label: str) -> str | None:
@@ -117,20 +145,19 @@ def _not_whole(draft: Draft, rollout: e.Rollout, service: str, label: str) -> st
 
 
 def overdue(draft: Draft, rollout: e.Rollout) -> str | None:
-    """That what should go takes real traffic beyond the drain limit, which no time ends: then the weights are not what the world does."""
-    limit = draft.version_set(rollout.id).policy.drain_limit_seconds * 1000
+    """That what should go still meets requests beyond the drain limit, which no time ends, and what ends it; or None."""
+    policy = draft.version_set(rollout.id).policy
     for unit in rollout.units if not rollout.forced_unsafe else ():
         label = leaving(rollout, unit)
-        zero = draft.target(unit.service).zero_since.get(label) if label is not None and owns(draft, rollout, unit) else None
-        late = zero is not None and draft.clock.steady - zero.steady >= limit
-        if label is not None and late and (why := _still_met(draft, rollout, unit.service, label)) is not None:
-            return why
+        live = draft.target(unit.service).wanted(label) if label is not None and owns(draft, rollout, unit) else None
+        if label is None or live is None or live.capacity is Capacity.PARKED or _never_served(draft, rollout, unit):
+            continue
+        since = rollout.phase_since_steady
+        late = _is_late(draft, unit.service, label, policy, since)
+        if late and (why := _still_met(draft, rollout, unit.service, label, since)) is not None:
+            back = f", abort returns to {label}" if rollout.promoted else ""
+            return (
+                f"{why}. Whoever sends them goes past the route; it is kept until none came for {policy.drain_seconds:g} s"
+                f"{back}, and force --unsafe has it go under them"
+            )
     return None
-
-
-def _share(arrivals: e.ArrivalsEntry | None, label: str, zero: e.ZeroSince) -> float:
-    """Its share of what arrived since it is at weight 0, as far as that was seen: what was counted before says nothing of it."""
-    if arrivals is None or arrivals.window < zero.ms / 1000:
-        return 0.0
-    total = sum(arrivals.counts.values())
-    return arrivals.counts.get(label, 0) / total if total else 0.0

@@ -51,7 +51,7 @@ _NEXT = MappingProxyType(
         REVERT_FAILS: "skip",
         "frozen": "unfreeze",
         "stuck": "abort",
-        "not-drained": "abort",
+        "not-drained": "force --unsafe",
         "not-ready": "abort",
         "pause": "resume",
         HAND_EDIT: "resume",
@@ -62,8 +62,8 @@ _NEXT = MappingProxyType(
         "beside": "",
     }
 )
-"""The verb that is most likely wanted next, by the code of a hold: one that does something about it. Empty where it ends by itself, and no
-verb ends it sooner."""
+"""The verb that is most likely wanted next, with its options, by the code of a hold: one that does something about it. Empty where it ends
+by itself, and no verb ends it sooner."""
 
 
 class Condition(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ def notify(
 
 
 def control(verb: str, scope: str) -> str:
-    """The command that says a verb of a scope."""
+    """The command that says a verb, with its options, of a scope."""
     return f"ctrlplane-stream control {verb} {scope} --why REASON"
 
 

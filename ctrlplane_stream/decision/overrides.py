@@ -200,18 +200,27 @@ def _promote(draft: Draft, fact: OverrideRequested) -> Answered:
 
 
 def _force(draft: Draft, fact: OverrideRequested) -> Answered:
-    """Past gates, and past what gates hold it for. What a person or a hand holds it for is not a gate, and stays."""
+    """Past gates, and past what gates hold it for; what drains has no gate left, and waits for no request with ``unsafe``. What a person
+    or a hand holds it for is not a gate, and stays."""
     applied, said = _each(
         draft,
         fact,
         lambda r: replace(lifted(r, BLIND, LEASE_EXPIRED, REVERT_FAILS), forced=True, unsafe=fact.unsafe or r.unsafe),
         "forced: gates are skipped",
     )
-    if not applied:
+    if applied:
+        for rollout in in_scope(draft, fact):
+            notify(draft, rollout, "forced", f"{fact.who} forces {rollout.id} past its gates: {fact.why}", "abort")
+    if not (drains := [r for r in in_scope(draft, fact) if r.phase is Phase.DRAINING and not stays(r)]):
         return applied, said
-    for rollout in in_scope(draft, fact):
-        notify(draft, rollout, "forced", f"{fact.who} forces {rollout.id} past its gates: {fact.why}", "abort")
-    return applied, said
+    if not fact.unsafe:
+        return applied, f"{said}; force --unsafe has what drains go at once, whatever requests it meets"
+    for rollout in drains:
+        draft.put_rollout(replace(noted(rollout, fact), forced=True, unsafe=True))
+        text = f"{fact.who} has {rollout.id} wait for no drain any more: {fact.why}"
+        notify(draft, rollout, "forced", text, "abort" if rollout.promoted else "")
+    ended = f"{', '.join(r.id for r in drains)}: what drains goes at once"
+    return True, f"{said}; {ended}" if applied else ended
 
 
 def _skip(draft: Draft, fact: OverrideRequested) -> Answered:

@@ -20,6 +20,14 @@ A version that fails by itself (it crashes, or has weight and no ready instance)
 versions drain, too, since there is a way back until those are gone; only a first version has none. What was announced onward by then
 is judged where it went. An old version that has drained is kept a while longer, up to the drain limit, if the new one is not ready whole.
 
+A version goes once no request has arrived at it for ``drain_seconds``, and no time ends that while some do, however few. Whoever
+calls a version at weight 0 goes past the route: by the ClusterIP of a Service, by a connection that is kept alive, or as a health
+check that is traced (those are for the Collector to drop). ``drain_limit_seconds`` after the drain began, which is after the bake or
+the abort, the rollout is held as ``not-drained``, and people are told how many requests still come. The version goes by itself once
+they end; ``control force --unsafe`` has it go under them, and ``control abort`` returns to an old version. What else is waited for
+ends at that limit, and the log says so: telemetry that stands still and tells of no request at weight 0, a new version that is not
+ready whole, runs of a job.
+
 Rules, in the order in which they matter: an abort is an event of every phase that we move; nothing leads
 back from ``aborting``; the only ways into ``shifting`` are readiness and a passed step; only a drained version ends a rollout.
 
@@ -67,7 +75,7 @@ class Event(StrEnum):
     BAKED = "baked"
     """It was watched long enough at full weight: the candidates become stable."""
     OLD_DRAINED = "old drained"
-    """Nobody talks to the old versions any more, and they are parked."""
+    """Nobody talks to the old versions any more, or somebody will not wait for that, and they are parked."""
     STOP = "stop"
     """A gate failed, a version died, or somebody said abort."""
     RETREAT = "retreat"

@@ -310,7 +310,7 @@ def _draining(draft: Draft, rollout: e.Rollout) -> Answer:
     if (waits := drain(draft, rollout)) is not None:
         return waits
     if rollout.promoted:
-        return Event.OLD_DRAINED, "nobody talks to the old versions any more"
+        return Event.OLD_DRAINED, "the old versions are parked"
     return Event.CANDIDATES_DRAINED, rollout.stopped_because or "drained"
 
 

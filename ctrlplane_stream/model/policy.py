@@ -125,9 +125,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a new version may take to become ready before that is a FAIL; image pulls are slow. A step that only waits for
     instances which went away is held after this long besides its ``max_seconds``."""
     drain_seconds: Seconds = 30.0
-    """How long no span of a version must have been seen before it counts as drained."""
+    """How long no span of a version must have been seen before it counts as drained; longer than the longest request, which is seen as it
+    ends. Health checks that are traced are seen, too."""
     drain_limit_seconds: Seconds = 300.0
-    """After this the drain ends even so: a stray long poll must not keep a version for ever, nor must a new one that is not ready whole."""
+    """After so long in its drain, which begins after the bake or an abort, a version that still meets requests is held, people are told
+    and it stays; what else is waited for ends: telemetry that stands still, a new version that is not ready whole, runs of a job."""
     retention_seconds: Seconds = 86_400.0
     """How long the previous version stays parked for instant rollback: the next working day."""
     surge_percent: Count = 100

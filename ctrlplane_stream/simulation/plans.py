@@ -62,6 +62,7 @@ class Deed(StrEnum):
     DRIFT_ON_LEASE = "drifts under weight, and may fail then"
     EDIT_GOING_BACK = "edited by hand on the way back"
     BRING_BACK = "an older state of a target is brought back"
+    BYPASS = "is called past the route"
 
 
 CHAOS_SECONDS, LONG_SECONDS = 240, 720

@@ -213,12 +213,15 @@ class Play:
             heed(self, service)
 
     def _help_on(self, loop: Loop) -> None:
-        """Do what a patient operator does: resume, promote, force a revert that fails again, and look at every target."""
+        """Do what a patient operator does: resume, promote, force a revert that fails again and what is called past the route, and look at
+        every target."""
         for rollout in loop.driver.rollouts:
             if any(hold.code == "revert-fails" for hold in rollout.holds):
                 if rollout.id in self._failing:
                     loop.say(OverrideVerb.FORCE, rollout=rollout.id)
                 self._failing.add(rollout.id)
+            if any(hold.code == "not-drained" for hold in rollout.holds):
+                loop.say(OverrideVerb.FORCE, rollout=rollout.id, unsafe=True)
         loop.say(OverrideVerb.RESUME)
         loop.say(OverrideVerb.PROMOTE, all_steps=True)
         moved = [(r, u) for r in loop.driver.rollouts for u in r.units]

@@ -124,6 +124,9 @@ class World:
         self.not_in_force: dict[str, str] = {}
         """Target to why what steers its traffic does not go by its weights."""
 
+        self.bypassed: dict[str, str] = {}
+        """Target to the version that some call past whatever steers its traffic, for as long as it has instances."""
+
     def target(self, service: str) -> WorldTarget:
         """The target of a service, made where there is none."""
         return self.targets.setdefault(service, WorldTarget())
@@ -132,7 +135,9 @@ class World:
         """Of a hundred requests, how many arrive at each version, by the name that telemetry has for it."""
         versions = self.target(service).versions
         steered = self.in_force.get(service, {label: v.weight for label, v in versions.items()})
-        return {(v.told_as or label): steered[label] for label, v in versions.items() if steered.get(label)}
+        past = {label: 1 for label in versions if self.bypassed.get(service) == label and versions[label].instances}
+        came = {label: steered.get(label, 0) + past.get(label, 0) for label in versions}
+        return {(v.told_as or label): came[label] for label, v in versions.items() if came[label]}
 
     def apply(self, command: Command, now_ms: int) -> OutcomeReported:
         """Carry a command out and say how it ended."""

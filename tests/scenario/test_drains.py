@@ -8,7 +8,7 @@ from ctrlplane_stream.model.facts import ArrivalsObserved, WorldChanged
 from ctrlplane_stream.model.facts import OverrideVerb as Say
 from ctrlplane_stream.model.world import Capacity
 from ctrlplane_stream.simulation.loop import QUICK, WINDOW_SECONDS, Loop, catalog, service
-from tests.scenario.shop import held, phase, shop, until
+from tests.scenario.shop import held, phase, reasons, shop, until
 
 
 def run_until_parked(loop: Loop, label: str = "#1") -> int:
@@ -91,4 +91,106 @@ def test_a_version_that_takes_requests_beyond_the_drain_limit_holds_with_a_deadl
     until(loop, "cart/2", Phase.DRAINING)
     loop.run(400)
     assert (phase(loop, "cart/2"), held(loop, "cart/2")) == (Phase.DRAINING, ["not-drained"])
-    assert "cart #1 still takes 30% of the requests at weight 0" in loop.driver.notices[-1].text
+    told = loop.driver.notices[-1]
+    assert "cart #1 still meets requests at weight 0: 300 of 1000 in the last 10 s that were seen" in told.text
+    assert told.next_command == "ctrlplane-stream control force --unsafe production/cart/2 --why REASON"
+
+
+def bypassed(*, bake_seconds: float = 200, **policy: object) -> Loop:
+    """A shop of which one request in a thousand goes to cart #1 past the route, and whose cart #2 has baked for longer than the drain
+    limit: cart #1 has had weight 0 for all that time."""
+    policy = {"drain_seconds": 20, "drain_limit_seconds": 60, **policy}
+    loop = shop(policy=replace(QUICK, bake_seconds=bake_seconds, **policy))  # type: ignore[arg-type]
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.BAKING)
+    loop.moves("cart", **{"#1": 1, "#2": 999})
+    until(loop, "cart/2", Phase.DRAINING)
+    return loop
+
+
+def capacity(loop: Loop, label: str) -> Capacity:
+    """What is wanted of a version of cart."""
+    return next(v.capacity for v in loop.driver.target("cart").live if v.label == label)
+
+
+def test_an_old_version_is_kept_under_a_trickle_however_long_its_weight_was_0_and_however_little_it_is() -> None:
+    loop = bypassed()
+    loop.run(50)
+    assert (capacity(loop, "#1"), held(loop, "cart/2")) == (Capacity.FULL, [])
+    loop.run(30)
+    assert (capacity(loop, "#1"), held(loop, "cart/2")) == (Capacity.FULL, ["not-drained"])
+    told = loop.driver.notices[-1].text
+    assert "cart #1 still meets requests at weight 0: 1 of 1000 in the last 10 s" in told
+    assert "abort returns to #1, and force --unsafe has it go under them" in told
+    loop.run(600)
+    assert (phase(loop, "cart/2"), capacity(loop, "#1")) == (Phase.DRAINING, Capacity.FULL)
+
+
+def test_an_old_version_that_is_held_for_a_trickle_goes_by_itself_once_that_ends() -> None:
+    loop = bypassed()
+    loop.run(200)
+    loop.moves("cart", **{"#2": 1000})
+    loop.run(10)
+    assert phase(loop, "cart/2") is Phase.DRAINING
+    until(loop, "cart/2", Phase.COMPLETED, 40)
+
+
+def test_a_request_less_often_than_the_drain_time_does_not_keep_an_old_version() -> None:
+    loop = bypassed()
+    loop.run(100)
+    loop.moves("cart", **{"#2": 1000})
+    loop.at(35, lambda: loop.moves("cart", **{"#1": 1, "#2": 999}))
+    until(loop, "cart/2", Phase.COMPLETED, 40)
+
+
+def test_a_trickle_beside_telemetry_that_stops_keeps_an_old_version_as_of_what_was_last_seen() -> None:
+    loop = bypassed()
+    loop.judge.telemetry.cut = True
+    loop.run(300)
+    assert (capacity(loop, "#1"), held(loop, "cart/2")) == (Capacity.FULL, ["not-drained"])
+
+
+def test_only_force_with_unsafe_has_a_version_go_under_its_requests_and_people_are_told() -> None:
+    loop = bypassed()
+    loop.run(100)
+    loop.say(Say.FORCE, rollout="production/cart/2")
+    loop.run(30)
+    assert phase(loop, "cart/2") is Phase.DRAINING
+    assert "force --unsafe has what drains go at once" in reasons(loop)
+    loop.say(Say.FORCE, rollout="production/cart/2", unsafe=True)
+    until(loop, "cart/2", Phase.COMPLETED, 20)
+    assert "cart #1 goes as it was forced, and unsafe: cart #1 still meets requests at weight 0: 1 of 1000" in reasons(loop)
+    assert "ada has production/cart/2 wait for no drain any more" in next(n.text for n in loop.driver.notices if n.event == "forced")
+
+
+def test_a_candidate_that_went_back_is_kept_under_a_trickle_too() -> None:
+    loop = shop(policy=replace(QUICK, drain_seconds=20, drain_limit_seconds=60))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.moves("cart", **{"#1": 999, "#2": 1})
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    loop.run(300)
+    assert (phase(loop, "cart/2"), capacity(loop, "#2"), held(loop, "cart/2")) == (Phase.DRAINING, Capacity.FULL, ["not-drained"])
+    assert "abort returns" not in loop.driver.notices[-1].text
+    loop.say(Say.FORCE, rollout="production/cart/2", unsafe=True)
+    until(loop, "cart/2", Phase.REVERTED, 20)
+
+
+def test_a_candidate_that_never_had_weight_goes_though_its_health_checks_are_seen() -> None:
+    loop = shop(policy=replace(QUICK, drain_seconds=20, drain_limit_seconds=60))
+    loop.world.start_seconds = 40
+    loop.push("cart", 2)
+    loop.moves("cart", **{"#1": 999, "#2": 1})
+    loop.run(15)
+    loop.say(Say.ABORT, rollout="production/cart/2")
+    until(loop, "cart/2", Phase.REVERTED, 30)
+
+
+def test_what_goes_unseen_at_its_drain_limit_is_said_to() -> None:
+    loop = shop(policy=replace(QUICK, drain_seconds=20, drain_limit_seconds=60))
+    loop.push("cart", 2)
+    until(loop, "cart/2", Phase.VERIFYING)
+    loop.judge.telemetry.cut = True
+    loop.say(Say.ABORT, service="cart")
+    until(loop, "cart/2", Phase.REVERTED, 120)
+    assert "cart #2 goes at its drain limit: cart #2 drains (60 of 20 s), and nothing is seen of it" in reasons(loop)

@@ -72,7 +72,7 @@ def test_runs_under_way_are_not_ended_by_a_step_and_the_old_version_is_kept_for_
     loop.push("report", 2)
     until(loop, "report/2", Phase.SHIFTING)
     target = loop.world.target("report")
-    target.versions["#1"].ends_ms = (loop.now_ms + 180_000,)
+    target.versions["#1"].ends_ms = (loop.now_ms + 150_000,)
     until(loop, "report/2", Phase.DRAINING)
     loop.run(10)
     assert phase(loop, "report/2") is Phase.DRAINING

@@ -76,6 +76,15 @@ def _asked() -> Loop:
     return loop
 
 
+def _bypassed() -> Loop:
+    loop = _climbing(replace(QUICK, drain_limit_seconds=30))
+    until(loop, "cart/2", Phase.BAKING)
+    loop.moves("cart", **{"#1": 1, "#2": 999})
+    until(loop, "cart/2", Phase.DRAINING)
+    loop.run(60)
+    return loop
+
+
 HELD: dict[str, tuple[str, Callable[[], Loop]]] = {
     "paused": ("pause", lambda: _said(_climbing(), OverrideVerb.PAUSE, service="cart")),
     "frozen": ("frozen", lambda: _said(_climbing(), OverrideVerb.FREEZE)),
@@ -87,6 +96,7 @@ HELD: dict[str, tuple[str, Callable[[], Loop]]] = {
     "stuck": ("stuck", _mute),
     "nobody judged": ("lease-expired", _unattended),
     "waits for a word": ("approval", _asked),
+    "called past the route": ("not-drained", _bypassed),
 }
 
 
@@ -96,10 +106,12 @@ def test_the_next_command_that_a_hold_names_does_something_about_it(case: str) -
     loop = play()
     assert code in held(loop, "cart/2")
     told = next(output for output in reversed(loop.driver.outputs) if isinstance(output, Notify) and output.event == "held")
-    _, control, verb, scope, *_ = told.next_command.split()
+    _, control, verb, *options, scope, _, _ = told.next_command.split()
     assert control == "control"
     rollout, named = (scope, None) if "/" in scope else (None, scope.partition(":")[2] or None)
-    override = OverrideRequested("typed", OverrideVerb(verb), "ada", "because", rollout=rollout, service=named)
+    override = OverrideRequested(
+        "typed", OverrideVerb(verb), "ada", "because", rollout=rollout, service=named, unsafe=options == ["--unsafe"]
+    )
     decision = decide(loop.driver.state, override, Moment(loop.driver.offset + 1, loop.now_ms, None))
     after = decision.state.find("rollout/production/cart/2", type(loop.driver.rollout("production/cart/2")))  # type: ignore[arg-type]
     assert f"override:{verb}" in [reason.code for reason in decision.reasons]

@@ -105,7 +105,13 @@ def _too_soon(books: Books, unit: e.Unit, rollout: e.Rollout, state: State) -> b
         return False
     if rollout.unsafe or version_set.kinds.get(unit.service) is ServiceKind.JOB:
         return False
-    return clock.now_ms - zero < version_set.policy.drain_limit_seconds * 1000
+    return clock.now_ms - max(zero, _drains_since_ms(rollout)) < version_set.policy.drain_limit_seconds * 1000
+
+
+def _drains_since_ms(rollout: e.Rollout | None) -> int:
+    """When the last drain of a rollout began, before which its limit is not waited for; 0 where none has."""
+    passages = reversed(rollout.timeline) if rollout is not None else ()
+    return next((passage.at_ms for passage in passages if passage.phase is Phase.DRAINING), 0)
 
 
 def adoption_moves_nothing(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
@@ -141,7 +147,8 @@ def aborts_only_fall(books: Books, fact: Fact, before: State, decision: Decision
 
 
 def drained_before_parked(books: Books, fact: Fact, before: State, decision: Decision) -> Iterator[Violation]:
-    """4: nothing is scaled down before its weight is confirmed 0, in the object and in arrivals, and the drain has passed."""
+    """4: nothing is scaled down before its weight is confirmed 0, in the object and in arrivals, and the drain has passed: no request has
+    arrived for so long, or, where nothing was seen since, the drain limit is over."""
     clock = decision.state.find("clock", e.Clock)
     for command in commands_of(decision):
         past = books.wanted.get(command.target.service)
@@ -187,13 +194,16 @@ def _not_drained(books: Books, command: Command, label: str, rollout: e.Rollout 
     if zero is None or policy is None:
         yield Violation(4, f"{command.id}: {label} of {service} goes while its weight is not confirmed 0")
         return
+    late = now_ms - max(zero, _drains_since_ms(rollout)) >= policy.drain_limit_seconds * 1000
     if command.wanted.kind is ServiceKind.JOB:
         at = seen.version(label) if seen is not None else None
-        if at is not None and at.running and now_ms - zero < policy.drain_limit_seconds * 1000:
+        if at is not None and at.running and not late:
             yield Violation(4, f"{command.id}: {label} of {service} goes while {at.running} of its runs are under way")
         return
-    quiet_ms = min(now_ms - zero, books.closed_ms - books.met.get((service, label), 0))
-    if quiet_ms < policy.drain_seconds * 1000 and now_ms - zero < policy.drain_limit_seconds * 1000:
+    met = books.met.get((service, label), 0)
+    quiet_ms = min(now_ms - zero, books.closed_ms - met)
+    met_since = met - books.window_seconds * 1000 >= zero
+    if quiet_ms < policy.drain_seconds * 1000 and (met_since or not late):
         yield Violation(4, f"{command.id}: {label} of {service} goes {quiet_ms / 1000:.1f} s after its last request")
 
 

@@ -191,6 +191,15 @@ def _ignore(stage: Stage, act: Act) -> None:
     stage.loop.at(act.number, lambda: heed(stage, act.service))
 
 
+def _bypass(stage: Stage, act: Act) -> None:
+    """Some go on to call the version that runs now past the route, for a while or until somebody parks it under them."""
+    world = stage.loop.world
+    if running := world.target(act.service).running:
+        world.bypassed[act.service] = running[-1 if act.flag else 0]
+        if act.number < 100:
+            stage.loop.at(act.number, world.bypassed.clear)
+
+
 def heed(stage: Stage, service: str) -> None:
     """What steers the target's traffic goes by its weights again."""
     world = stage.loop.world
@@ -212,6 +221,7 @@ TARGETS: dict[Deed, Doing] = {
     Deed.RECREATE: _recreate,
     Deed.BRING_BACK: _bring_back,
     Deed.IGNORE: _ignore,
+    Deed.BYPASS: _bypass,
     Deed.EDIT_AND_FAIL: _edit_and_fail,
     Deed.EDIT_GOING_BACK: _edit_going_back,
     Deed.DRIFT_ON_LEASE: _drift_on_lease,

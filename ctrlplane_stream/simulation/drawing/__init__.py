@@ -14,6 +14,7 @@ from ctrlplane_stream.simulation.drawing.acts import (
     in_hands,
     later_mishaps,
     latest_mishaps,
+    past_the_route,
     remade,
     returns,
     second_thoughts,
@@ -39,6 +40,7 @@ def plan(seed: int) -> Plan:
     acts += remade(_dice(seed + 13), names)
     acts += in_hands(_dice(seed + 15))
     acts += brought_back(_dice(seed + 18), names)
+    acts += past_the_route(_dice(seed + 19), names)
     later = afterwards(_dice(seed + 14), names)
     later += returns(_dice(seed + 17)) if later else []
     services = by_weight(_dice(seed + 9), services)

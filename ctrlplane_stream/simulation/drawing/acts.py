@@ -71,6 +71,7 @@ _NO_MISHAPS = (
     Deed.DRIFT_ON_LEASE,
     Deed.EDIT_GOING_BACK,
     Deed.BRING_BACK,
+    Deed.BYPASS,
 )
 
 
@@ -225,6 +226,13 @@ def in_hands(rng: random.Random) -> list[Act]:
         for deed in (Deed.EDIT_AND_FAIL, Deed.DRIFT_ON_LEASE, Deed.EDIT_GOING_BACK)
         if rng.random() < 1 / 6
     ]
+
+
+def past_the_route(rng: random.Random, names: list[str]) -> list[Act]:
+    """In one run of six somebody calls a service past the route, to its end or for a while: what has no weight is called all the same."""
+    if rng.random() >= 1 / 6:
+        return []
+    return [Act(rng.uniform(30, 180), Deed.BYPASS, rng.choice(names), rng.randint(20, 200), flag=rng.random() < 0.5)]
 
 
 def later_mishaps(rng: random.Random, names: list[str]) -> list[Act]:

@@ -87,6 +87,14 @@ def _always_zero(draft: Draft, target: e.TargetEntry, observed: TargetObserved, 
     return {v.label: e.ZeroSince(0, 0) for v in observed.versions if v.weight == 0}
 
 
+def _stray_is_let_go(draft: Draft, service: str, label: str, policy: Policy, since: int, *, job: bool) -> str | None:
+    """A version goes beyond its drain limit, which counts from when it had no weight, whatever little arrives there."""
+    zero = draft.target(service).zero_since.get(label)
+    late = zero is not None and draft.clock.seconds_since(zero.steady) >= policy.drain_limit_seconds
+    return None if late else _meets(draft, service, label, policy, since, job=job)
+
+
+_meets = draining._meets
 _sized, _wanted_version = targets.sized, targets._wanted_version
 _weighted, _prepared, _with_version = targets.weighted, targets.prepared, targets.with_version
 _read, _admitted, _watched = gate.read, transitions._admitted, stuck.watch_targets
@@ -307,6 +315,7 @@ PLANTED: dict[str, tuple[int, Callable[[], list[tuple[Any, str, Any]]]]] = {
         lambda: [(rollout, "RULES", {**rollout.RULES, Phase.LEAVING: lambda draft, moved: (Event.LEFT, "planted")})],
     ),
     "parked while requests still arrive": (4, lambda: [(draining, "_still_met", lambda *args: None)]),
+    "parked under what little arrives beyond a limit": (4, lambda: [(draining, "_meets", _stray_is_let_go)]),
     "weights that are no longer in force are watched on": (
         5,
         lambda: _everywhere("is_astray", lambda draft, target: not targets._shows_weights(draft, target)),
@@ -433,6 +442,7 @@ _NEEDS: dict[str, set[Deed]] = {
 
 
 _SHOWN_BY: dict[str, int] = {
+    "parked under what little arrives beyond a limit": 30,
     "abort raises the candidate": 6,
     "weights that are no longer in force are watched on": 39,
     "weights are believed before they are shown": 5,
