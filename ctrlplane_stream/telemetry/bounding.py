@@ -1,8 +1,11 @@
 """What halves the reference may be given: each of them takes the memory of several in columns, so they are counted before they are made."""
 
-import polars as pl
+from array import array
 
-from ctrlplane_stream.telemetry.columns import numbers_of
+import polars as pl
+import pyarrow as pa
+
+from ctrlplane_stream.telemetry.columns import bytes_of, numbers_of
 from ctrlplane_stream.telemetry.half import LINK, Kind
 from ctrlplane_stream.telemetry.half_columns import ARROW, NAMES, SCHEMA, trace_keys
 from ctrlplane_stream.telemetry.native.pairing import column_of
@@ -37,13 +40,20 @@ class Bounds:
         return rows.slice(surplus)
 
     def _without_runaways(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """What a trace has beyond its bound, counted before it is made objects of: a million spans must not take the worker down."""
+        """What a trace has beyond its bound, counted before it is made objects of: a million spans must not take the worker down.
+
+        In the order of the reference (``pairing``), as far as columns say it: halves that it tells apart by the values behind numbers stay
+        or go together, and where they stay the reference says which.
+        """
         most = self._settings.max_trace_halves
-        rows = rows.with_columns(trace=trace_keys()).sort("end", "span", "offset")
-        callee = (pl.col("flags") & 7).is_in([int(Kind.SERVER), int(Kind.CONSUMER)])
+        ids = {name: _in_order_of_bytes(rows[of]) for name, of in (("id", "span"), ("above", "parent"))}
+        rows = rows.with_columns(trace=trace_keys(), kind=pl.col("flags") & 7, **ids)
+        rows = rows.sort("end", "id", "kind", "above", "offset")
+        callee = pl.col("kind").is_in([int(Kind.SERVER), int(Kind.CONSUMER)])
         side = pl.struct("trace", "span", callee.alias("side"), pl.when((pl.col("flags") & LINK) != 0).then("parent").alias("link"))
         rows = rows.with_columns(first=side.is_first_distinct().cast(pl.Int64))
         rows = rows.with_columns(over=(pl.col("first").cum_sum() - pl.col("first")).over("trace") >= most)
+        rows = rows.with_columns(over=pl.col("over").all().over("trace", "end", "span", "kind", "parent"))
         self.give_up_rows(rows.filter("over"), Skip.TRACE_TOO_LARGE)
         return rows.filter(~pl.col("over")).select(NAMES)
 
@@ -56,6 +66,13 @@ class Bounds:
         for name, count in ((reason, halves - links), (Skip.UNLINKED, links)):
             if count:
                 self._slow.skipped[name] += count
+
+
+def _in_order_of_bytes(ids: pl.Series) -> pl.Series:
+    """Numbers that sort as the bytes do which ids are."""
+    words = array("Q", bytes(bytes_of(ids)))
+    words.byteswap()
+    return numbers_of(words.tobytes(), pa.uint64(), len(ids))
 
 
 def frame_of_memory(memory: bytes) -> pl.DataFrame:

@@ -231,6 +231,17 @@ def test_both_engines_emit_the_same_records_for_the_same_reasons(seed: int, max_
         assert [stage.held for stage in one.pairs] == [stage.held for stage in other.pairs] == [0, 0]
 
 
+@settings(max_examples=15, deadline=None)
+@given(SEEDS, st.sampled_from([3, 8]))
+@example(12, 8)  # ids that sort otherwise as bytes than as numbers
+@example(18, 3)
+def test_all_engines_keep_the_same_halves_of_a_runaway_trace(seed: int, max_trace_halves: int) -> None:
+    other = live(REFERENCE, seed, max_trace_halves=max_trace_halves)
+    for one in (live(COLUMNAR, seed, max_trace_halves=max_trace_halves), live(PLAIN, seed, max_trace_halves=max_trace_halves)):
+        assert one.output == other.output
+        assert one.all_skipped == other.all_skipped
+
+
 @pytest.mark.parametrize("engine", [REFERENCE, PLAIN, COLUMNAR], ids=["reference", "plain", "compiled"])
 def test_a_call_is_counted_once_though_who_is_behind_its_address_was_dropped_before_more_of_its_trace_comes(engine: Engine) -> None:
     traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1, max_peers=1), engine)
