@@ -57,7 +57,11 @@ CONSUMED = Family("ctrlplane_consumed_records_total", True, "Records consumed an
 PRODUCED = Family("ctrlplane_produced_total", True, "What came out, by what it is", ("what",), "no `windows` while there is traffic")
 SKIPPED = Family("ctrlplane_skipped_spans_total", True, "Spans that made no half, by reason", ("reason",), "a share that grows")
 UNPAIRED = Family(
-    "ctrlplane_unpaired_spans_total", True, "Spans that made a half and no edge of their own, by reason", ("reason",), "any `evicted`"
+    "ctrlplane_unpaired_spans_total",
+    True,
+    "Spans that made a half and no edge of their own, by reason",
+    ("reason",),
+    "any `evicted`, any `too-many-environments`",
 )
 DEAD_LETTERS = Family("ctrlplane_dead_letters_total", True, "Records that went to `dead-letters`, by origin", ("topic",), "any")
 LEFT_OUT = Family(

@@ -20,6 +20,10 @@ class Environments:
         """Their names, in order."""
         return tuple(sorted(self._heard))
 
+    def refuses(self, name: str) -> bool:
+        """Whether one is not known since there is no room for it."""
+        return name not in self._heard and len(self._heard) >= self._most
+
     def hear(self, names: Iterable[str], time: int, silent_before: int, kept: Collection[str] = ()) -> None:
         """Some were heard of. Where there are too many, new ones take the places of those silent longest, of which nothing was heard since
         ``silent_before`` and which are not to be ``kept``; those that find none are not known: a flood of names drives out nobody."""

@@ -93,6 +93,7 @@ def _published(one: "_Drained") -> list[Published]:
 
 
 _Drained = _Part | Closed
+_Folds = list[tuple[int, str, WindowFold]]
 PairingFactory = Callable[[SpanSettings, KnownPeers], Pairing]
 
 
@@ -244,11 +245,11 @@ class PairStage:
                 self._pairing.close(passed_over, self._fold, self._watched())
         for window in range(first, line, self._settings.window_seconds):
             self._pairing.close(window, self._fold, self._watched())
-            records.extend(self._drained(self._fold.drain(window), part=0))
+            records.extend(self._drained(self._taken(self._fold.drain(window)), part=0))
             records.extend(self._closed(window))
             self._peers.settle(window, self._settings.reach_windows, self._settings.window_seconds)
         self._line = line
-        late = self._drained(self._fold.drain(), part=self._numbered_from + offset + 1)
+        late = self._drained(self._taken(self._fold.drain()), part=self._numbered_from + offset + 1)
         if self._peers.learning:
             self._environments.forget(line - self._settings.environment_ms // 1000, self._watched_in())
             self._names.keep(self._environments.names)
@@ -262,7 +263,14 @@ class PairStage:
         reach = (self._settings.lateness_ms + self._settings.pairing_ms) // self._settings.window_ms + 1
         return max(line - reach * seconds, min([*self._pairing.windows, line - seconds]))
 
-    def _drained(self, folds: list[tuple[int, str, WindowFold]], part: int) -> list[_Part]:
+    def _taken(self, folds: _Folds) -> _Folds:
+        """Those of environments whose windows are closed; what nobody closes would pile up with whoever reads it."""
+        taken = [fold for fold in folds if not self._environments.refuses(fold[1])]
+        if len(taken) < len(folds):
+            self._pairing.skipped[Skip.TOO_MANY_ENVIRONMENTS] += len(folds) - len(taken)
+        return taken
+
+    def _drained(self, folds: _Folds, part: int) -> list[_Part]:
         if not self._peers.learning:
             return []
         for _, environment, fold in folds:

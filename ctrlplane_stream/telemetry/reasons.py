@@ -48,3 +48,8 @@ class Skip(StrEnum):
         "more addresses of services were in use than are remembered: the longest unseen was given up",
         "addresses",
     )
+    TOO_MANY_ENVIRONMENTS = (
+        "too-many-environments",
+        "more environments were spoken of at once than windows are closed of: nobody would ever take it",
+        "parts of windows",
+    )

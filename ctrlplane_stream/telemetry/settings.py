@@ -42,8 +42,8 @@ class SpanSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Names of databases and external peers in one environment and partition; further ones are called ``other``."""
 
     max_environments: int = 256
-    """Environments whose windows one partition closes; of more at once the last ones are not known. The longest silent makes room, where
-    nothing is watched in it."""
+    """Environments whose windows one partition closes; of more at once the last ones are not known, and their parts of windows are
+    counted and dropped. The longest silent makes room, where nothing is watched in it."""
 
     environment_ms: int = 3_600_000
     """How long an environment's windows are closed after its last span, where nothing is watched in it. An hour: a preview is gone by then,

@@ -148,6 +148,24 @@ def test_what_a_stage_has_no_room_for_that_is_rebuilt_with_a_smaller_memory_is_c
     assert before < after < 600 <= after + chain.all_skipped[Skip.EVICTED]
 
 
+def test_no_part_is_sent_of_an_environment_whose_windows_nobody_closes() -> None:
+    """A client that writes ever new names must not fill the memory of whoever waits for their windows."""
+    for engine in (REFERENCE, columnar(always=True)):
+        traces, chain = SampleTraces(), InMemoryChain(SpanSettings(partitions=1, max_environments=4), engine)
+        for seconds in range(2, 102, 10):
+            flood = [f"flood-{seconds}-{number}" for number in range(300)]
+            names = ["production", *(flood if seconds > 2 else ())]
+            chain.receive(
+                [request([traces.span("shop", Kind.SERVER, environment=name, end_ms=at(seconds)) for name in names])], int(at(seconds))
+            )
+            chain.advance(int(at(seconds)))
+        for seconds in range(110, 160, 10):
+            chain.advance(int(at(seconds)))
+        assert {part.environment for part in chain.parts} <= closed_in(chain)
+        assert sum(part.environment == "production" for part in chain.parts) == 10
+        assert chain.all_skipped[Skip.TOO_MANY_ENVIRONMENTS] == 2_710 - len(chain.parts) > 2_600
+
+
 def test_a_trace_of_very_many_spans_evicts_nobody_else() -> None:
     settings = SpanSettings(partitions=1, max_trace_halves=50)
     for engine in (REFERENCE, columnar(always=True)):
