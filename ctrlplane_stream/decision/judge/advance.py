@@ -23,7 +23,7 @@ from ctrlplane_stream.decision.judge.harming import touched_after
 from ctrlplane_stream.decision.judge.histograms import NOTHING, Histogram
 from ctrlplane_stream.decision.judge.mixes import mixes_after
 from ctrlplane_stream.decision.judge.new_calls import new_calls_after
-from ctrlplane_stream.decision.judge.pairs import UNMATCHED, Pair, pair_of
+from ctrlplane_stream.decision.judge.pairs import Pair, pair_of
 from ctrlplane_stream.decision.judge.questions import MAX_EDGES, Group, Question, alpha_of_assignment, budget_of, groups, needed
 from ctrlplane_stream.decision.judge.rows import ClosedWindow, Rows, sort_rows
 from ctrlplane_stream.decision.judge.sampling import Kept, as_touched, by_version, keeping, sampled_as, sampling_after
@@ -137,9 +137,8 @@ def _frame(
     latencies = (totals.latency, state.latencies.get(stable, NOTHING))
     known_gap = (totals.gap, state.latencies.get(f"{stable}|gap", NOTHING))
     kept = keeping(group.arms, (pair.candidate, pair.stable), totals, state, service, known)
-    if group.comparison is Comparison.EXPOSURE and pair.note is None and rows.stands_for:
+    if group.comparison is Comparison.EXPOSURE and rows.stands_for:
         kept = as_touched(kept, assignment, rows)
-    widened = past or pair.note is not None
     return Frame(
         assignment.policy,
         alpha,
@@ -147,7 +146,7 @@ def _frame(
         latencies,
         known_gap,
         kept.ours,
-        widened,
+        past,
         assignment.weight,
         kept.theirs,
         kept.past,
@@ -179,8 +178,6 @@ def _answer(
         case Metric.NETWORK_GAP:
             return check_tail(before, pair, frame, question.metric, scatter, question.proof)
         case _:
-            if pair.note == UNMATCHED:
-                return before
             return check_tail(before, pair, frame, question.metric, scatter, question.proof)
 
 

@@ -71,7 +71,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def factor(self) -> float:
-        """How much wider the margins are: comparisons with the past, or with requests that do not match."""
+        """How much wider the margins are: those of comparisons with the past are."""
         return self.policy.baseline_margin_factor if self.widened else 1.0
 
 

@@ -273,7 +273,7 @@ def _missing(question: Question, check: CheckState) -> str:
     if question.metric in QUANTILES and check.tail is None:
         return "too few latencies of the stable version yet"
     if question.comparison is Comparison.EXPOSURE:
-        return "no exposed and unexposed requests at the entry points in one window"
+        return "no window yet in which requests at the entry points stood for both versions"
     return "no window yet in which both sides had requests"
 
 

@@ -9,8 +9,6 @@ from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.model.verdicts import Assignment, Change, Comparison, Guard, GuardRole
 from ctrlplane_stream.model.windows import Exposure
 
-UNMATCHED = "no exposure rows of the stable version: compared with requests that may never need the service, with wider margins"
-
 
 class Pair(NamedTuple):
     """The candidate's arm and the stable one; where the past is the other side, ``stable`` is None and ``past`` names its services."""
@@ -18,7 +16,6 @@ class Pair(NamedTuple):
     candidate: ArmWindow
     stable: ArmWindow | None
     past: tuple[str, ...] = ()
-    note: str | None = None
 
 
 def pair_of(guard: Guard, comparison: Comparison, assignment: Assignment, rows: Rows, change: Change | None) -> Pair:
@@ -31,11 +28,12 @@ def pair_of(guard: Guard, comparison: Comparison, assignment: Assignment, rows: 
 
 
 def _by_exposure(rows: Rows, changes: Iterable[Change], entry: str | None) -> Pair:
-    """Requests that stand for the candidate against those that stand for stable; or, where that is not watched, against the unexposed.
+    """Requests that stand for the candidate against those that stand for stable.
 
     Each stands for the version of one of its calls, drawn whoever answered: of identical versions each has its weight of every kind of
     request, of those with many calls and of those that fail and are tried again too. Those that only may have touched the candidate are in
-    neither arm: lost calls count those.
+    neither arm: lost calls count those. Nor are those that touched neither version, also where none stands for stable: what never needs
+    the service fails and takes its time for other reasons, so that such a window compares nothing.
     """
     strata = [(change, at) for change in changes for at in _entries(rows, change.service, entry)]
     candidate = [exposure_arm(rows, change.service, change.candidate, Exposure.EXPOSED, at) for change, at in strata]
@@ -43,10 +41,7 @@ def _by_exposure(rows: Rows, changes: Iterable[Change], entry: str | None) -> Pa
         ArmWindow() if change.stable is None else exposure_arm(rows, change.service, change.stable, Exposure.EXPOSED, at)
         for change, at in strata
     ]
-    if any(arm.requests for arm in stable):
-        return Pair(*_alike(candidate, stable))
-    unexposed = [exposure_arm(rows, change.service, change.candidate, Exposure.UNEXPOSED, at) for change, at in strata]
-    return Pair(*_alike(candidate, unexposed), note=UNMATCHED)
+    return Pair(*_alike(candidate, stable))
 
 
 def _entries(rows: Rows, service: str, entry: str | None) -> list[str]:

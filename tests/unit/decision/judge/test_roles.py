@@ -45,13 +45,13 @@ class Street:
             edges.append(
                 EdgeWindow("cart", "mail", EdgeKind.MESSAGE, version, "#1", count, failed, count, failed, *[self.times(count, 5)] * 2)
             )
-            bad = round(count * ill.get("entry_errors", 0.0)) if new else 0
+            bad = round(count * (ill.get("needing_errors", 0.0) + (ill.get("entry_errors", 0.0) if new else 0.0)))
             exposures.append(ExposureWindow("frontend", "cart", version, Exposure.EXPOSED, count, bad, self.times(count, 60)))
             if new:
                 lost = ill.get("possible", 0)
                 exposures.append(ExposureWindow("frontend", "cart", version, Exposure.POSSIBLE, lost, lost))
                 exposures.append(ExposureWindow("frontend", "cart", version, Exposure.UNEXPOSED, 500, 0, self.times(500, 60)))
-        if ill.get("unwatched"):
+        if number % ill.get("stable_every", 1):
             exposures = [row for row in exposures if row.version == "#2"]
         for name, milliseconds in (
             ("frontend", 60.0),
@@ -111,10 +111,12 @@ def test_a_request_that_only_may_have_touched_the_candidate_is_in_neither_arm() 
     assert (entry.candidate.events, entry.candidate.total) == (0.0, 120.0)
 
 
-def test_where_stable_is_not_watched_the_untouched_are_the_yardstick_with_wider_margins() -> None:
-    """Requests that never need the service differ from ones that do: errors count from twice the margin on, latencies not at all."""
-    verdict = Street(unwatched=True, entry_errors=0.5).judged()
-    found = failed(verdict)
-    assert (found.role, found.stable.total) == (GuardRole.ENTRY, 500.0 * found.windows)
-    slow = next(m for m in verdict.metrics if m.role is GuardRole.ENTRY and m.name is Metric.LATENCY_P99)
-    assert slow.windows == 0
+@pytest.mark.parametrize("every", [4, 100], ids=["in one window of four", "never"])
+def test_requests_that_never_need_the_service_do_not_stand_in_for_stable(every: int) -> None:
+    """Half of those that need it fail at either version, others never do: windows in which none stands for stable compare nothing."""
+    verdict = Street(stable_every=every, needing_errors=0.5).judged(16)
+    assert verdict.status is not VerdictStatus.FAIL, verdict.reason
+    entry = next(m for m in verdict.metrics if m.role is GuardRole.ENTRY and m.name is Metric.ERROR_RATIO)
+    assert entry.windows == (4 if every == 4 else 0)
+    assert (entry.stable.events, entry.stable.total) == (180.0 * entry.windows, 360.0 * entry.windows)
+    assert (entry.missing is None) is (entry.windows > 0)
