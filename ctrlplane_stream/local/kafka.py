@@ -31,7 +31,7 @@ KAFKA_VERSION = "4.1.0"
 _POM = Path(__file__).parent / "broker" / "pom.xml"
 _CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-_START_SECONDS = 90.0
+_START_SECONDS = 240.0
 _START_ATTEMPTS = 3
 _RUN_SECONDS = 1200.0
 """For what is run to its end; fetching the jars over a slow line is the longest."""

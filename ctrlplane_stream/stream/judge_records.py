@@ -133,6 +133,13 @@ class JudgeRecords:
             end.append((self._environment, None))
         return body, end
 
+    def names(self) -> list[str]:
+        """The names of all records that there may be of it, the head's last."""
+        pasts = [f"past-{number}" for number in sorted({_shard_of(name) for name in self._pasts})]
+        steps = [f"steps-{slot}-{number}" for slot, count in self._chunks.items() for number in range(count)]
+        earlier = [self._environment] if self._of_earlier_build else []
+        return [*earlier, *(self._name(part) for part in (*pasts, *steps, "steps", "head"))]
+
     def _chunks_of(self, steps: Mapping[str, StepState]) -> Values:
         text = msgspec.json.encode(steps).decode() if steps else ""
         if _hash(text) == self._stored.text or (not text and not self._stored.chunks):

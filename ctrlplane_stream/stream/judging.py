@@ -56,6 +56,11 @@ class Bench:
         moved_elsewhere = (change.service for a in self._assigned.values() if a.advised for change in a.changed)
         return frozenset([*(service for service, moving in self._in_motion.items() if moving), *moved_elsewhere])
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step is judged here, or a service moves."""
+        return bool(self._assigned) or bool(self.in_motion)
+
     def hear(self, output: Output) -> None:
         """Take in what the engine decided: a new step to judge, the end of one, or a target that moves."""
         match output:

@@ -71,6 +71,13 @@ LEFT_OUT = Family(
     ("reason",),
     "`no tag` grows where an image should have been offered",
 )
+TURNED_AWAY = Family(
+    "ctrlplane_turned_away_windows_total",
+    True,
+    "Records of `telemetry-windows` of environments that no catalog names, beyond as many as the judge keeps of those",
+    (),
+    "any: the log of the judge names one, and says what to do",
+)
 PARKED = Family(
     "ctrlplane_parked_environments",
     False,
@@ -78,7 +85,7 @@ PARKED = Family(
     (),
     "any: `doctor` names them and what to type",
 )
-FAMILIES: tuple[Family, ...] = (LAG, COMMIT_AGE, CONSUMED, PRODUCED, SKIPPED, UNPAIRED, DEAD_LETTERS, LEFT_OUT, PARKED)
+FAMILIES: tuple[Family, ...] = (LAG, COMMIT_AGE, CONSUMED, PRODUCED, SKIPPED, UNPAIRED, DEAD_LETTERS, LEFT_OUT, TURNED_AWAY, PARKED)
 """Every family, in the order of the page on them."""
 
 
@@ -119,6 +126,10 @@ class Metrics:
     def left_out(self, reason: str) -> None:
         """An event of a registry offers no artifact, for this reason."""
         self._counted(LEFT_OUT, reason).inc()
+
+    def turned_away(self) -> None:
+        """A window of an environment that nobody asked for was not taken in."""
+        self._counted(TURNED_AWAY).inc()
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """How far a partition lies behind."""

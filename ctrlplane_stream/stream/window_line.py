@@ -32,6 +32,11 @@ class WindowLine:
         self._parts: dict[tuple[int, ...], tuple[int, WindowPart]] = {}
         self._lag: dict[int, float] = {}
 
+    @property
+    def waits(self) -> bool:
+        """Whether parts are here whose window is not whole."""
+        return bool(self._parts)
+
     def feed(self, offset: int, record: WindowRecord) -> list[ClosedWindow]:
         """Take in the record at ``offset`` (ascending); returns the windows that are whole by now, in order."""
         if isinstance(record, Closed):

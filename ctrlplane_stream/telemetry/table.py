@@ -244,6 +244,10 @@ class DependencyTable:
         self._dirty.clear()
         return [*records, (f"{self.environment}/head", msgspec.json.encode(self._head))]
 
+    def names(self) -> list[str]:
+        """The names of all records that there may be of it, the head's last."""
+        return [*(f"{self.environment}/{number}" for number in sorted(self._shards)), f"{self.environment}/head"]
+
     def restore(self, records: Iterable[tuple[str, TableRecord]]) -> None:
         """Take over what ``table_record`` read of the records that :meth:`dirty` gave, the latest of each name, in any order."""
         for name, record in records:

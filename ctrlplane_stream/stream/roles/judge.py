@@ -28,6 +28,7 @@ from ctrlplane_stream.stream.log_reader import KafkaLogReader
 from ctrlplane_stream.stream.metrics import Product
 from ctrlplane_stream.stream.ownership import wall_clock_ms
 from ctrlplane_stream.stream.ports import Letter, Record
+from ctrlplane_stream.stream.strangers import MOST, SILENT_MS, leaving, surplus
 from ctrlplane_stream.stream.window_line import Place
 from ctrlplane_stream.telemetry.table import DependencyTable, TableSettings
 from ctrlplane_stream.telemetry.table_records import TableRecord, table_environment, table_record
@@ -54,6 +55,8 @@ class Court(msgspec.Struct):
     table: DependencyTable
     bench: Bench
     records: JudgeRecords
+    whole_ms: int
+    """When the last window was whole that came of it, or when it was first heard of; by the log's clock, in ms since 1970."""
     aside: str | None = None
 
     @property
@@ -72,6 +75,8 @@ class Judge(Duty):
         self._courts: dict[int, dict[str, Court]] = {}
         self._fences: dict[int, Fence] = {}
         self._next: dict[tuple[str, int], int] = {}
+        self._heard_ms: dict[int, int] = {}
+        self._turned_away: dict[int, int] = {}
         self._taking = asyncio.Lock()
         catalog_reader = KafkaLogReader(settings)
         self.at_end(catalog_reader.close)
@@ -94,7 +99,8 @@ class Judge(Duty):
             if isinstance(record, Unreadable):
                 facts += await self.refuse(found, record)
                 continue
-            court = self._court(found.partition, record.environment)
+            self._heard_ms[found.partition] = max(found.at_ms, self._heard_ms.get(found.partition, 0))
+            court = await self._court_of_window(found, record.environment, touched)
             if court is None:
                 continue
             if court.aside is None:
@@ -102,6 +108,7 @@ class Judge(Duty):
                     facts += self._facts(found, record.environment, self._graph(court, found.offset, record))
                     for closed in court.bench.line.feed(found.offset, record):
                         touched[record.environment] = court
+                        court.whole_ms = max(court.whole_ms, found.at_ms)
                         told = [self._verdict(verdict, f"{closed.window}") for verdict in court.bench.judge(closed)]
                         verdicts.setdefault(record.environment, []).extend(told)
                 except Exception as error:  # pure code: it would fail at this record again, in this process or the next
@@ -158,7 +165,11 @@ class Judge(Duty):
             self._next[self.settings.topic(TOPIC), found.partition] = found.offset + 1
 
     def _hear(self, partition: int, decided: Decided) -> None:
-        court = self._court(partition, decided.environment)
+        courts, environment = self._courts.get(partition, {}), decided.environment
+        rolls_out = any(name.startswith("rollout/") for name in decided.delta)
+        if environment not in courts and not (decided.outputs or rolls_out or self._is_in_catalog(environment)):
+            return  # Of a stranger's graph the engine decides, too.
+        court = self._court(partition, environment, decided.at_ms)
         if court is not None:
             court.bench.note(decided.delta, decided.at_ms)
             for output in decided.outputs:
@@ -186,23 +197,62 @@ class Judge(Duty):
 
     # Taking partitions.
 
-    def _court(self, partition: int, environment: str) -> Court | None:
+    def _court(self, partition: int, environment: str, at_ms: int) -> Court | None:
         """The environment's court, a new one at first sight; None where the partition is not ours or the record lies on a wrong one."""
         courts = self._courts.get(partition)
         if courts is None or partition_of(environment, self.settings.partitions) != partition:
             return None
         if environment not in courts:
-            courts[environment] = self._new_court(environment, {}, {})
+            courts[environment] = self._new_court(environment, {}, {}, at_ms)
         return courts[environment]
 
-    def _new_court(self, environment: str, graph: Mapping[str, TableRecord], state: Mapping[str, JudgeRecord]) -> Court:
+    async def _court_of_window(self, found: Record, environment: str, touched: dict[str, Court]) -> Court | None:
+        """As ``_court``; None besides for a stranger for whom there is no room. Who makes room is forgotten, and ``touched`` no more."""
+        courts = self._courts.get(found.partition)
+        if courts is not None and environment not in courts and not self._is_in_catalog(environment):
+            strangers = self._strangers(found.partition)
+            if (goes := leaving(strangers, found.at_ms)) is not None:
+                touched.pop(goes, None)
+                await self._forget(found.partition, [goes])
+            elif len(strangers) >= MOST:
+                self._turn_away(found, environment)
+                return None
+        return self._court(found.partition, environment, found.at_ms)
+
+    def _is_in_catalog(self, environment: str) -> bool:
+        catalog = self._catalog.catalog
+        return catalog is not None and environment in catalog.environments
+
+    def _strangers(self, partition: int) -> dict[str, int]:
+        courts = self._courts.get(partition, {}).items()
+        return {name: c.whole_ms for name, c in courts if not self._is_in_catalog(name) and not c.bench.is_busy}
+
+    def _turn_away(self, found: Record, environment: str) -> None:
+        self.metrics.turned_away()
+        if found.at_ms - self._turned_away.get(found.partition, 0) >= SILENT_MS:
+            self._turned_away[found.partition] = found.at_ms
+            log.warning(
+                "%s is not looked at: windows of %d environments came to this partition within the hour that no catalog names. Add it to "
+                "the catalog if it is one, or give the client that writes ever new names as deployment.environment.name a name that stays",
+                environment,
+                MOST,
+            )
+
+    async def _forget(self, partition: int, names: Sequence[str]) -> None:
+        """Take strangers out of memory and off the topics."""
+        for name in names:
+            court = self._courts[partition].pop(name)
+            await self.outbox.send(self._letters(name, TABLE, ((key, None) for key in court.table.names())))
+            await self.outbox.send(self._letters(name, STATE, ((key, None) for key in court.records.names())))
+
+    def _new_court(self, environment: str, graph: Mapping[str, TableRecord], state: Mapping[str, JudgeRecord], at_ms: int) -> Court:
         told = TableSettings(partitions=self.settings.partitions, window_seconds=self.settings.window_seconds)
         made, records = DependencyTable(environment, told), JudgeRecords(environment)
         made.restore(graph.items())
         docket = records.restore(state)
         if docket is None and state:  # unreadable, or cut short at the very first: begin where the table stands, not with all windows
             docket = Docket(Place(made.restart_offset))
-        court = Court(made, Bench(self._timing, docket), records)
+        court = Court(made, Bench(self._timing, docket), records, at_ms)
         self._told_to_forget(court)
         return court
 
@@ -224,6 +274,13 @@ class Judge(Duty):
             await self._catalog.refresh()
         for court in (court for courts in self._courts.values() for court in courts.values()):
             self._told_to_forget(court)
+        for partition, heard_ms in self._heard_ms.items():
+            await self._forget(partition, self._never_whole(partition, heard_ms))
+
+    def _never_whole(self, partition: int, now_ms: int) -> list[str]:
+        """Strangers of which parts wait for windows that were not whole for long: not all partitions close them, and none ever may."""
+        strangers = self._strangers(partition).items()
+        return [n for n, ms in strangers if now_ms - ms >= SILENT_MS and self._courts[partition][n].bench.line.waits]
 
     async def _positions(self, assigned: frozenset[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         """Restore newly assigned partitions from what was written of them, then go on where that ends."""
@@ -243,11 +300,14 @@ class Judge(Duty):
         for key, known in (await self.kept(STATE, partition, judge_record)).items():
             states.setdefault(environment_of(key), {})[key] = known
         names = sorted({*tables, *states})
-        self._courts[partition] = {name: self._new_court(name, tables.get(name, {}), states.get(name, {})) for name in names}
+        now_ms = wall_clock_ms()
+        self._courts[partition] = {n: self._new_court(n, tables.get(n, {}), states.get(n, {}), now_ms) for n in names}
         end, fence = await self.reader.end(TOPIC, partition), Fence()
         async for _, _, record in admitted(self.reader, partition, 0, end, fence):
             if isinstance(record, Decided):
                 self._hear(partition, record)
+        heard_until = {name: self._courts[partition][name].bench.line.place.window or 0 for name in self._strangers(partition)}
+        await self._forget(partition, surplus(heard_until))
         self._fences[partition] = fence
         self._next[self.settings.topic(TOPIC), partition] = end
         courts = self._courts[partition].values()
@@ -265,6 +325,7 @@ class Judge(Duty):
         self._courts.clear()
         self._fences.clear()
         self._next.clear()
+        self._heard_ms.clear()
 
 
 def _late(court: Court, now_ms: int) -> list[Verdict]:

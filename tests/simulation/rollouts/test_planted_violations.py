@@ -478,7 +478,7 @@ _SHOWN_BY: dict[str, int] = {
     "what fails after its bake goes on": 666,
     "a configuration that is taken back waits on": 535,
     "what climbs over a stable version is not waited for": 536,
-    "what waits begins to move what we only advise on": 31,
+    "what waits begins to move what we only advise on": 194,
     "a pin does not keep what waits": 18,
     "another actuator is told of what one has": 53,
     "a deadline that ends nothing passes in silence": 17,

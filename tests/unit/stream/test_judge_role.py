@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from ctrlplane_stream.decision.judge.baseline import ServicePast
+from ctrlplane_stream.model.catalog import EnvironmentEntry
 from ctrlplane_stream.model.commands import JudgeAssigned
 from ctrlplane_stream.model.decisions import Decided, Disposition
 from ctrlplane_stream.model.verdicts import Assignment, Change, Guard, GuardRole, VerdictStatus
 from ctrlplane_stream.model.windows import Closed, ServiceWindow, WindowPart
 from ctrlplane_stream.settings import Settings
+from ctrlplane_stream.stream.ingest import FACTS
 from ctrlplane_stream.stream.judging import Bench
 from ctrlplane_stream.stream.ports import Letter, Record, Written
-from ctrlplane_stream.stream.roles.judge import STATE, VERDICTS, Judge
+from ctrlplane_stream.stream.roles.judge import STATE, TABLE, VERDICTS, Judge
+from ctrlplane_stream.stream.strangers import MOST, SILENT_MS, leaving, surplus
 from ctrlplane_stream.wire.cloudevents import Unreadable
 from ctrlplane_stream.wire.verdicts import read_verdict
 
@@ -78,7 +82,7 @@ def judge(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Judge:
     monkeypatch.setattr(made, "outbox", kept)
     made._courts[0] = {}
     for environment in ("ill", "well"):
-        court = made._court(0, environment)
+        court = made._court(0, environment, 0)
         assert court is not None
         court.bench.hear(assigned(environment))
     return made
@@ -139,3 +143,66 @@ def test_an_environment_with_a_record_that_its_topic_does_not_take_is_set_aside(
         assert f"record ill/{number} of dependency-table has 13" in (court.aside or "")
 
     asyncio.run(play())
+
+
+def of_stranger(name: str, at_ms: int, offset: int, *, whole: bool = True) -> list[Record]:
+    """A window of one service of an environment, which its partition closes or not."""
+    rows = (ServiceWindow(CART, "#1", 100, 0, 100.0, 0),)
+    said = [WindowPart(name, 0, at_ms // 1000, 0, services=rows), *([Closed(name, 0, at_ms // 1000)] if whole else [])]
+    return [Record("telemetry-windows", 0, offset + n, at_ms, None, msgspec.json.encode(record)) for n, record in enumerate(said)]
+
+
+def turned_away(judge: Judge) -> float:
+    """How many records of windows were not taken in."""
+    return judge.metrics.registry.get_sample_value("ctrlplane_turned_away_windows_total", {"role": "judge"}) or 0.0
+
+
+def test_a_flood_of_environments_that_nobody_asked_for_finds_so_much_room_and_no_more(judge: Judge, caplog: Any) -> None:
+    """Those in which a step is judged do not count, and one that the catalog names finds room whatever else is there."""
+    at_ms = 1_700_000_000_000
+    for number in range(MOST + 50):
+        asyncio.run(judge._take_windows(of_stranger(f"flood-{number}", at_ms, 10 * number)))
+    assert set(judge._courts[0]) == {"ill", "well", *(f"flood-{number}" for number in range(MOST))}
+    assert turned_away(judge) == 50 * 2
+    assert [record.getMessage().split(" is not looked at")[0] for record in caplog.records] == [f"flood-{MOST}"]
+    judge._catalog = SimpleNamespace(catalog=SimpleNamespace(environments={"late": EnvironmentEntry()}))  # type: ignore[assignment]
+    asyncio.run(judge._take_windows(of_stranger("late", at_ms, 100_000)))
+    assert "late" in judge._courts[0]
+
+
+def test_the_stranger_that_was_silent_longest_makes_room_after_an_hour_and_is_taken_off_the_topics(judge: Judge, kept: Kept) -> None:
+    at_ms = 1_700_000_000_000
+    for number in range(MOST):
+        asyncio.run(judge._take_windows(of_stranger(f"flood-{number}", at_ms + 10 * number, 10 * number)))
+    written = {(letter.topic, letter.key) for letter in kept.letters if letter.topic != FACTS and letter.key.startswith(b"flood-0/")}  # type: ignore[union-attr]
+    kept.letters.clear()
+    asyncio.run(judge._take_windows(of_stranger("new", at_ms + SILENT_MS, 100_000)))
+    assert "new" in judge._courts[0]
+    assert "flood-0" not in judge._courts[0]
+    assert "flood-1" in judge._courts[0]
+    assert written <= {(letter.topic, letter.key) for letter in kept.letters if letter.value is None}
+    assert {topic for topic, _ in written} == {TABLE, STATE}
+
+
+def test_parts_of_windows_that_never_are_whole_go_after_an_hour(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refresh() -> None:
+        """Nothing new."""
+
+    monkeypatch.setattr(judge._catalog, "refresh", refresh)
+    at_ms = 1_700_000_000_000
+    for minute in range(61):
+        asyncio.run(judge._take_windows(of_stranger("half", at_ms + 60_000 * minute, 10 * minute, whole=False)))
+        asyncio.run(judge._take_windows(of_stranger("whole", at_ms + 60_000 * minute, 10 * minute + 5)))
+        if minute == 59:
+            asyncio.run(judge._read_catalog())
+            assert "half" in judge._courts[0]
+    asyncio.run(judge._read_catalog())
+    assert set(judge._courts[0]) == {"ill", "well", "whole"}
+
+
+def test_of_what_an_earlier_build_kept_the_longest_silent_are_too_many() -> None:
+    assert surplus({"b": 5, "a": 5, "c": 1, "d": 9}, most=2) == ["c", "a"]
+    assert surplus({"a": 1}, most=2) == []
+    assert leaving({"a": 0, "b": 1}, SILENT_MS, most=2) == "a"
+    assert leaving({"a": 1, "b": 1}, SILENT_MS, most=2) is None
+    assert leaving({"a": 0}, SILENT_MS, most=2) is None
