@@ -32,6 +32,7 @@ _POM = Path(__file__).parent / "broker" / "pom.xml"
 _CLUSTER_ID = "AAAAAAAAAAAAAAAAAAAAAQ"
 _JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 _START_SECONDS = 240.0
+"""One that ends is known at once; one with an eighth of a core, beside other brokers, took more than 90 s to register anew."""
 _START_ATTEMPTS = 3
 _RUN_SECONDS = 1200.0
 """For what is run to its end; fetching the jars over a slow line is the longest."""
