@@ -239,9 +239,11 @@ class Judge(Duty):
             )
 
     async def _forget(self, partition: int, names: Sequence[str]) -> None:
-        """Take strangers out of memory and off the topics."""
+        """Take strangers out of memory and off the topics, for as long as the partition is ours."""
         for name in names:
-            court = self._courts[partition].pop(name)
+            court = self._courts.get(partition, {}).pop(name, None)
+            if court is None:
+                return
             await self.outbox.send(self._letters(name, TABLE, ((key, None) for key in court.table.names())))
             await self.outbox.send(self._letters(name, STATE, ((key, None) for key in court.records.names())))
 
@@ -274,7 +276,7 @@ class Judge(Duty):
             await self._catalog.refresh()
         for court in (court for courts in self._courts.values() for court in courts.values()):
             self._told_to_forget(court)
-        for partition, heard_ms in self._heard_ms.items():
+        for partition, heard_ms in tuple(self._heard_ms.items()):
             await self._forget(partition, self._never_whole(partition, heard_ms))
 
     def _never_whole(self, partition: int, now_ms: int) -> list[str]:
