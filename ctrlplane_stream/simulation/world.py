@@ -9,6 +9,7 @@ import copy
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from ctrlplane_stream.actuators.in_place import next_sizes, reached, shares, surplus, with_vacancy
 from ctrlplane_stream.actuators.ledger import Ledger, Refusal, expire, is_whole, take
@@ -153,7 +154,7 @@ class World:
         if refusal is not None:
             return self._outcome(command, cursor, OutcomeStatus.REFUSED, refusal, now_ms)
         if isinstance(taken, Ledger) and service not in self.liars:
-            self._earlier[service] = copy.deepcopy(target)
+            self._earlier[service] = replace(target, versions={label: copy.copy(version) for label, version in target.versions.items()})
             target.lease_until_ms = _ms(taken.lease_until)
             self._carry_out(target, command, now_ms)
             target.cursor = cursor
@@ -476,7 +477,9 @@ def _is_unleased(target: WorldTarget) -> bool:
     partial = any(0 < version.weight < 100 for version in target.versions.values())
     by_hand = target.strayed or target.edited is not None
     falls = target.lease_expired or target.broken_glass is not None
-    return partial and not by_hand and not falls and target.lease_until_ms is None
+    # A first version takes the place of another that never was stable: there is nothing that a lease could fall back to.
+    first = target.stable is None and target.goal is not None and set(target.goal.values()) <= {0, 100}
+    return partial and not by_hand and not falls and not first and target.lease_until_ms is None
 
 
 def _ms(seconds: float | None) -> int | None:
