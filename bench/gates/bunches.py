@@ -19,9 +19,9 @@ from ctrlplane_stream.decision.stats.dispersion import (
     LARGEST_OF_THE_PAST,
     Dispersion,
     design_effect,
+    of_two_arms,
     residual_of_share,
     residual_of_shares,
-    side_by_side,
 )
 from ctrlplane_stream.decision.stats.harm import Evidence, Past, released, weigh
 
@@ -92,7 +92,7 @@ def _past(bunches: Bunches, rng: np.random.Generator) -> Dispersion:
         new = bunches.failures(rng, each)
         scatter = scatter.after(residual_of_share(new, each, failed, requests), LARGEST_OF_THE_PAST)
         failed, requests = failed + new, requests + each
-    return side_by_side(scatter)
+    return of_two_arms(scatter, drifting=False)
 
 
 def _independent(now: Dispersion, past: Dispersion) -> float:

@@ -41,7 +41,7 @@ from ctrlplane_stream.decision.judge.state import (
     scatter_of_calls,
 )
 from ctrlplane_stream.decision.judge.witnesses import hear
-from ctrlplane_stream.decision.stats.dispersion import Dispersion, side_by_side
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, of_two_arms
 from ctrlplane_stream.model.identity import UNKNOWN_VERSION, EdgeKey
 from ctrlplane_stream.model.sums import in_order
 from ctrlplane_stream.model.verdicts import LIMITED_METRICS, Assignment, Change, Comparison, GuardRole, Limit, Metric
@@ -76,9 +76,7 @@ def advance(state: StepState, assignment: Assignment, closed: ClosedWindow) -> S
             if question.metric is Metric.CALLS_PER_REQUEST:
                 _calls(question, pair, frame, state, drifting, assignment, checks, calls)
             else:
-                scatter = scatter_of(state, group.services, question.metric)
-                if not drifting:
-                    scatter = side_by_side(scatter)
+                scatter = of_two_arms(scatter_of(state, group.services, question.metric), drifting=drifting)
                 checks[question.key] = _answer(
                     question, pair, frame, scatter, checks.get(question.key, _NEW), state, assignment, rows, callers
                 )
@@ -195,9 +193,8 @@ def _calls(
     before = begun.get(question.key, ())
     edges = _edges_asked(question, pair, frame, assignment, before)
     for name, edge in edges.items():
-        key, scatter = f"{question.key}|{name}", scatter_of_calls(state, question.guard.service, name)
-        if not drifting:
-            scatter = side_by_side(scatter)
+        key = f"{question.key}|{name}"
+        scatter = of_two_arms(scatter_of_calls(state, question.guard.service, name), drifting=drifting)
         checks[key] = check_calls(checks.get(key, _NEW), pair, edge, frame, scatter, question.guard.role is GuardRole.CHANGED)
     if fresh := [name for name in edges if name not in before]:
         begun[question.key] = (*before, *fresh)

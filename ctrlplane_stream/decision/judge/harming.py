@@ -21,7 +21,7 @@ from ctrlplane_stream.decision.judge.questions import alone
 from ctrlplane_stream.decision.judge.rows import Rows
 from ctrlplane_stream.decision.judge.sampling import Keeping, Kept, keeping, kept_by_candidate, sampled_as
 from ctrlplane_stream.decision.judge.state import Counts, Sampling, StepState, Touched, past_of, scatter_of
-from ctrlplane_stream.decision.stats.dispersion import design_effect, residual_of_share, residual_of_shares, side_by_side
+from ctrlplane_stream.decision.stats.dispersion import design_effect, of_two_arms, residual_of_share, residual_of_shares
 from ctrlplane_stream.model.verdicts import Assignment, Change, Harm, Metric
 from ctrlplane_stream.model.windows import Exposure
 
@@ -129,7 +129,7 @@ def _expected(state: StepState, assignment: Assignment, change: Change, known: T
     failed = touching + known.possible.events
     stable = known.before if all_there_is else known.stable
     scatter = scatter_of(state, assignment.entry_points, Metric.ERROR_RATIO)
-    effect = design_effect(known.scatter, scatter if all_there_is else side_by_side(scatter))
+    effect = design_effect(known.scatter, of_two_arms(scatter, drifting=all_there_is))
     if all_there_is:
         effect = max(effect, design_effect(known.unsteady))
     if stable.total > 0:

@@ -44,12 +44,15 @@ class Dispersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
 UNSCATTERED = Dispersion()
 
 
-def side_by_side(past: Dispersion) -> Dispersion:
-    """What a past says of two arms in the same windows, whose difference no drift of both touches: the scatter between neighbours alone.
+def of_two_arms(past: Dispersion, *, drifting: bool) -> Dispersion:
+    """What a past says of the difference of two arms: all that it knows where they are of different times, which a drift sets apart.
 
-    Half the squared differences of neighbours add up to squares less products (von Neumann 1941, the mean square successive difference).
+    No drift touches the difference of arms in the same windows: of those it is the scatter between neighbours alone. Half the squared
+    differences of neighbours add up to squares less products (von Neumann 1941, the mean square successive difference).
     """
-    return Dispersion(past.squares - max(0.0, past.products), 0.0, past.windows, past.last) if past.windows else past
+    if drifting or not past.windows:
+        return past
+    return Dispersion(past.squares - max(0.0, past.products), 0.0, past.windows, past.last)
 
 
 def design_effect(now: Dispersion, past: Dispersion = UNSCATTERED) -> float:

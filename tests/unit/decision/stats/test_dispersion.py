@@ -2,7 +2,7 @@
 
 import pytest
 
-from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, residual_of_rate, residual_of_share, side_by_side
+from ctrlplane_stream.decision.stats.dispersion import Dispersion, design_effect, of_two_arms, residual_of_rate, residual_of_share
 
 
 def scattered(size: float, windows: int, largest: float = 3.0) -> Dispersion:
@@ -43,13 +43,13 @@ def test_a_drift_of_the_past_does_not_count_side_by_side() -> None:
     shifted = Dispersion()
     for number in range(45):
         shifted = shifted.after(3.0 if number >= 25 else 0.0, 5.0)
-    assert design_effect(Dispersion(), side_by_side(shifted)) < 1.2
+    assert design_effect(Dispersion(), of_two_arms(shifted, drifting=False)) < 1.2
     assert design_effect(Dispersion(), shifted) > 10
 
 
 def test_bunches_within_windows_count_side_by_side_as_well() -> None:
     bunched = scattered(3.0, 45, largest=5.0)
-    assert design_effect(Dispersion(), side_by_side(bunched)) == pytest.approx(design_effect(Dispersion(), bunched), rel=0.1)
+    assert design_effect(Dispersion(), of_two_arms(bunched, drifting=False)) == pytest.approx(design_effect(Dispersion(), bunched), rel=0.1)
 
 
 def test_one_wild_window_counts_as_three_standard_deviations() -> None:
