@@ -59,8 +59,7 @@ def take(
     if refusal is not None:
         return refusal
     wanted = command.wanted
-    goal = {version.label: version.weight for version in wanted.versions}
-    taken = Ledger(wanted=wanted, cursor=cursor, goal=goal, weights=ledger.weights)
+    taken = Ledger(wanted=wanted, cursor=cursor, goal=wanted.weights, weights=ledger.weights)
     in_force = taken if seen is None else msgspec.structs.replace(taken, weights=dict(seen))
     return msgspec.structs.replace(taken, lease_until=_lease(ledger, in_force, now, settled=settled))
 

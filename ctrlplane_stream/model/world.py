@@ -72,6 +72,11 @@ class TargetWanted(msgspec.Struct, frozen=True):
     unsafe: bool = False
     """Somebody said that a weight goes also to what is not ready for it. Where only ready instances make a weight, it changes nothing."""
 
+    @property
+    def weights(self) -> dict[str, int]:
+        """The weights in percent by label, of every version that is listed."""
+        return {version.label: version.weight for version in self.versions}
+
     def weight(self, label: str) -> int:
         """The weight wanted for a version; 0 for one that is not listed."""
         return next((v.weight for v in self.versions if v.label == label), 0)

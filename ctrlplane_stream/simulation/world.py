@@ -162,8 +162,8 @@ class World:
 
     def _taken(self, target: WorldTarget, command: Command, cursor: Cursor, now_ms: int) -> Ledger | str:
         """What the target remembers after the command, or why that is refused."""
-        goal = {version.label: version.weight for version in command.wanted.versions}
-        settled = not command.wanted.in_place or _has_its_sizes(target, goal, command.wanted.stable)
+        wanted = command.wanted
+        settled = not wanted.in_place or _has_its_sizes(target, wanted.weights, wanted.stable)
         if isinstance(taken := take(_ledger(target), command, cursor, now_ms / 1000, settled=settled), Refusal):
             return taken.reason
         return (self._nothing_to_adopt(target, command) if command.verb is Verb.ADOPT else None) or taken
@@ -200,7 +200,7 @@ class World:
                 now.ready_at_ms, now.failure = started.ready_at_ms, started.failure
             now.instances, now.digest = instances, version.artifact.digest
             now.ends_ms = now.ends_ms if instances else ()
-        target.rising = {label: version.weight for label, version in wanted.items()}
+        target.rising = command.wanted.weights
         self._rise(target, now_ms, at_once=command.wanted.unsafe)
         self._noted(target, command)
 
@@ -260,7 +260,7 @@ class World:
         self._noted(target, command)
         target.surplus = surplus(command.wanted, INSTANCES)
         target.rising = None
-        target.goal = {label: v.weight for label, v in wanted.items()}
+        target.goal = command.wanted.weights
         self._exchange(command.target.service, target, now_ms)
 
     def run_jobs(self, now_ms: int) -> list[str]:

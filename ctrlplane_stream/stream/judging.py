@@ -59,7 +59,7 @@ class Bench:
     @property
     def is_busy(self) -> bool:
         """Whether a step is judged here, or a service moves."""
-        return bool(self._assigned) or bool(self.in_motion)
+        return bool(self._assigned) or any(self._in_motion.values())
 
     def hear(self, output: Output) -> None:
         """Take in what the engine decided: a new step to judge, the end of one, or a target that moves."""

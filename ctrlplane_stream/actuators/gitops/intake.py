@@ -41,7 +41,7 @@ def whole(goal: Mapping[str, int], stable: str | None) -> dict[str, int]:
 
 def rounding(wanted: TargetWanted) -> str | None:
     """What a commit makes of partial weights, in words; None where it reaches them."""
-    goal = {version.label: version.weight for version in wanted.versions}
+    goal = wanted.weights
     off = [f"{label} gets {got}% instead of {goal[label]}%" for label, got in whole(goal, wanted.stable).items() if got != goal[label]]
     return "a commit moves all of the traffic or none: " + ", ".join(off) if off else None
 

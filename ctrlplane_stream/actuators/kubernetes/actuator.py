@@ -189,7 +189,7 @@ class Kubernetes:
             await hands.remember(right, sight.revision)
             raise Conflict("what time or people did had to be noted first")
         ledger = msgspec.structs.replace(memory.ledger, weights=in_force(sight) if sight.memory is not None else {})
-        wished = Ledger(wanted=command.wanted, goal={version.label: version.weight for version in command.wanted.versions})
+        wished = Ledger(wanted=command.wanted, goal=command.wanted.weights)
         taken = take(ledger, command, cursor, now, as_seen(sight), settled=has_its_sizes(sight, wished))
         if isinstance(taken, Refusal):
             return taken

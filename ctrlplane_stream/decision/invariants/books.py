@@ -150,7 +150,7 @@ def note_commands(books: Books, decision: Decision) -> None:
         books.sequences[command.target.service] = command.sequence
         books.over[command.target.service] = command.over_edit
         if command.verb is not Verb.RENEW:
-            books.meant[command.target.service] = {version.label: version.weight for version in command.wanted.versions}
+            books.meant[command.target.service] = command.wanted.weights
         parked = [version.label for version in command.wanted.versions if version.capacity is Capacity.PARKED]
         books.parked.update(((command.target.service, label), command.sequence) for label in parked)
         books.stood_by.update((command.target.service, label) for label in parked)

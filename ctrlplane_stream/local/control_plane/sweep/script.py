@@ -51,8 +51,7 @@ def retreat(target: Target, way: Way, sequence: int) -> Assigned:
 def shown(way: Way, assigned: Assigned) -> dict[str, int]:
     """The weights by label that are seen once a command is carried out: a job has all of its runs or none."""
     wanted = assigned[0].wanted
-    weights = {version.label: version.weight for version in wanted.versions}
-    return reached_weights(consumer_shares(weights, wanted.stable, 1)) if way is Way.JOB else weights
+    return reached_weights(consumer_shares(wanted.weights, wanted.stable, 1)) if way is Way.JOB else wanted.weights
 
 
 def _give(target: Target, way: Way) -> Give:
